@@ -1,0 +1,4 @@
+//! The journal.
+pub mod batch;
+pub mod frame;
+pub mod record;

@@ -1,0 +1,3 @@
+//! Hookline.
+pub mod journal;
+pub mod relay;

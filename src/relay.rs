@@ -1,0 +1,142 @@
+//! A bounded channel whose receiver parks at once and is woken only if it sleeps.
+//!
+//! crossbeam's own blocking `recv` spins and yields before it parks, which costs system calls and steals
+//! time from the sender where both share a core. Here the sender pays one fence and one load; the wake, one
+//! `futex`, is at most one for each time the receiver went to sleep. Any number of senders, one receiver.
+
+use crossbeam_channel::{TryRecvError, TrySendError, bounded};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// A channel for up to `capacity` messages.
+#[must_use]
+pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let (sender, receiver) = bounded(capacity);
+    let sleeper = Arc::new(Sleeper {
+        asleep: AtomicBool::new(false),
+        thread: Mutex::new(None),
+    });
+    let sender = Sender {
+        sender: Some(sender),
+        sleeper: Arc::clone(&sleeper),
+    };
+    (sender, Receiver { receiver, sleeper })
+}
+
+/// The sending end. The channel is closed when the last one is dropped.
+#[derive(Debug)]
+pub struct Sender<T> {
+    /// Taken on drop, so that the receiver is woken only after the channel is seen as closed.
+    sender: Option<crossbeam_channel::Sender<T>>,
+    sleeper: Arc<Sleeper>,
+}
+
+/// The receiving end; it belongs to one thread at a time.
+#[derive(Debug)]
+pub struct Receiver<T> {
+    receiver: crossbeam_channel::Receiver<T>,
+    sleeper: Arc<Sleeper>,
+}
+
+/// The channel is closed and empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+impl<T> Sender<T> {
+    /// Sends without waiting; gives the message back when the channel is full or nobody receives.
+    pub fn try_send(&self, message: T) -> Result<(), T> {
+        let sender = self.sender.as_ref().expect("taken only by drop");
+        match sender.try_send(message) {
+            Ok(()) => {
+                self.sleeper.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => Err(message),
+        }
+    }
+
+    /// Wakes the receiver without a message, so that it looks at whatever else it watches.
+    pub fn wake(&self) {
+        self.sleeper.wake();
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Sender {
+            sender: self.sender.clone(),
+            sleeper: Arc::clone(&self.sleeper),
+        }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        drop(self.sender.take());
+        self.sleeper.wake();
+    }
+}
+
+impl<T> Receiver<T> {
+    /// The next message, if one waits. `Err` when the channel is closed and empty.
+    pub fn try_recv(&self) -> Result<Option<T>, Closed> {
+        match self.receiver.try_recv() {
+            Ok(message) => Ok(Some(message)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(Closed),
+        }
+    }
+
+    /// The next message. `Ok(None)` when `timeout` passed or somebody called [`Sender::wake`].
+    pub fn recv(&self, timeout: Option<Duration>) -> Result<Option<T>, Closed> {
+        if let Some(message) = self.try_recv()? {
+            return Ok(Some(message));
+        }
+        *self.sleeper.thread.lock() = Some(thread::current());
+        self.sleeper.asleep.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `wake`: either this look sees the message, or the sender sees the sleeper.
+        fence(Ordering::SeqCst);
+        let found = self.try_recv();
+        let nothing = matches!(found, Ok(None));
+        if nothing {
+            match timeout {
+                Some(timeout) => thread::park_timeout(timeout),
+                None => thread::park(),
+            }
+        }
+        self.sleeper.asleep.store(false, Ordering::Relaxed);
+        if nothing { self.try_recv() } else { found }
+    }
+
+    /// Messages that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
+    /// True when nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+}
+
+#[derive(Debug)]
+struct Sleeper {
+    asleep: AtomicBool,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Sleeper {
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+            if let Some(thread) = &*self.thread.lock() {
+                thread.unpark();
+            }
+        }
+    }
+}
