@@ -1,3 +1,6 @@
 //! Hookline.
+pub mod endpoint;
+pub mod http;
 pub mod journal;
+pub mod metrics;
 pub mod relay;
