@@ -3,4 +3,5 @@ pub mod endpoint;
 pub mod http;
 pub mod journal;
 pub mod metrics;
+pub mod reactor;
 pub mod relay;

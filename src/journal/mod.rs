@@ -1,4 +1,6 @@
 //! The journal.
 pub mod batch;
 pub mod frame;
+pub mod position;
 pub mod record;
+pub mod status;
