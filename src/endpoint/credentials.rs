@@ -17,14 +17,14 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// HTTP Basic with this user and password.
+    /// HTTP Basic with this user and one of these passwords.
     #[must_use]
-    pub fn basic(username: &str, password: &[u8]) -> Credentials {
-        let pair = [username.as_bytes(), b":", password].concat();
+    pub fn basic(username: &str, passwords: &[&[u8]]) -> Credentials {
+        let pairs = passwords.iter().map(|password| [username.as_bytes(), b":", password].concat());
         Credentials {
             header: "authorization".to_owned(),
             scheme: Some("Basic"),
-            secrets: vec![BASE64_STANDARD.encode(pair).into_bytes()],
+            secrets: pairs.map(|pair| BASE64_STANDARD.encode(pair).into_bytes()).collect(),
         }
     }
 

@@ -160,7 +160,7 @@ fn any_of_several_secrets_and_the_counter_of_the_one() {
 
 #[test]
 fn dialog360_takes_credentials_and_both_forms_of_signature() {
-    let basic = || Credentials::basic("user", b"pass:word");
+    let basic = || Credentials::basic("user", &[b"old", b"pass:word"]);
     let with = |value: &str| format!("Authorization: {value}\r\n");
     let good = with(&format!(
         "Basic {}",
@@ -383,7 +383,7 @@ fn the_headers_that_prove_a_body_are_kept_and_no_others() {
 #[test]
 fn secrets_are_shown_by_no_debug() {
     let proof = Proof::Credentials(
-        Credentials::basic("u", b"hunter2"),
+        Credentials::basic("u", &[b"hunter2"]),
         Some(Signature::meta(&[b"hunter2".to_vec()])),
     );
     let shown = format!("{:?}", Table::new(vec![endpoint(proof)]));

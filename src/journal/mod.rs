@@ -1,6 +1,4 @@
 //! The journal.
 pub mod batch;
 pub mod frame;
-pub mod position;
 pub mod record;
-pub mod status;

@@ -1,0 +1,80 @@
+//! One batch with its events: what workers make, feeds pass on and sinks deliver.
+
+use crate::event::{EventRef, Events, Extractor, Origin};
+use crate::journal::batch::Batch;
+use crate::journal::record::Record;
+
+/// A durable batch and the events in it. Its buffer goes back to the loop when the last sink has let go of it.
+#[derive(Debug)]
+pub struct Delivery {
+    batch: Batch,
+    events: Events,
+}
+
+/// One stored body with its events.
+#[derive(Clone, Copy, Debug)]
+pub struct Notification<'d> {
+    /// Sequence in the journal.
+    pub sequence: u64,
+    /// The body, its headers and where and when it came.
+    pub record: Record<'d>,
+    events: &'d Events,
+    first: usize,
+    len: usize,
+}
+
+impl Delivery {
+    /// Takes every body of a durable batch apart.
+    #[must_use]
+    pub fn new(batch: Batch, extractor: &mut Extractor) -> Delivery {
+        let mut events = Events::new();
+        for ((record, position), sequence) in batch.records().zip(0..).zip(batch.first_sequence()..) {
+            let origin = Origin { sequence, record: position, received_at: record.received_at };
+            extractor.extract(record.body, origin, &mut events);
+        }
+        Delivery { batch, events }
+    }
+
+    /// Sequence of the first notification.
+    #[must_use]
+    pub fn first_sequence(&self) -> u64 {
+        self.batch.first_sequence()
+    }
+
+    /// Sequence of the last notification.
+    #[must_use]
+    pub fn last_sequence(&self) -> u64 {
+        self.batch.last_sequence()
+    }
+
+    /// All events of the batch.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// The notifications from sequence `from` on, in order.
+    pub fn notifications(&self, from: u64) -> impl Iterator<Item = Notification<'_>> {
+        let mut first = 0;
+        let numbered = self.batch.records().zip(self.batch.first_sequence()..);
+        numbered
+            .map(move |(record, sequence)| {
+                let of_this = |position: &usize| {
+                    self.events.get(*position).is_some_and(|event| event.sequence() == sequence)
+                };
+                let len = (first..).take_while(of_this).count();
+                let notification = Notification { sequence, record, events: &self.events, first, len };
+                first += len;
+                notification
+            })
+            .filter(move |notification| notification.sequence >= from)
+    }
+}
+
+impl<'d> Notification<'d> {
+    /// The events of this body, in the order in which they stand in it.
+    pub fn events(&self) -> impl Iterator<Item = EventRef<'d>> {
+        let events = self.events;
+        (self.first..self.first + self.len).filter_map(move |position| events.get(position))
+    }
+}
