@@ -1,0 +1,111 @@
+//! Walks a segment from its start: what stands there in sequence, and what lies behind.
+
+use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, in_memory, octets};
+use super::manifest::Manifest;
+use super::segment::{HEADER_BLOCK, Segment};
+use super::storage::read_full_at;
+use std::io;
+
+/// What a segment holds.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    /// Behind the last frame in sequence.
+    pub(crate) end: u64,
+    /// Sequence that would stand at `end`.
+    pub(crate) next_sequence: u64,
+    /// Why no frame in sequence stands at `end`.
+    pub(crate) stop: FrameError,
+    pub(crate) first: Option<FrameHeader>,
+    pub(crate) last: Option<FrameHeader>,
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+    /// Headers of this epoch from `end` on, and where they stand. Their records are not checked.
+    pub(crate) behind: Vec<(u64, FrameHeader)>,
+}
+
+impl Scan {
+    /// The first frame that proves that `sequence`, which is not where it should be, was durable once.
+    pub(crate) fn proof_of(&self, sequence: u64) -> Option<&(u64, FrameHeader)> {
+        self.behind
+            .iter()
+            .find(|(_, header)| header.durable >= sequence)
+    }
+
+    /// Octets from `end` to the end of the last frame behind it.
+    pub(crate) fn behind_octets(&self) -> u64 {
+        self.behind
+            .iter()
+            .map(|(offset, header)| offset + octets(header.padded_len()) - self.end)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// Reads the whole segment and checks every octet that counts.
+pub(crate) fn scan(
+    segment: &Segment,
+    first_sequence: u64,
+    manifest: &Manifest,
+) -> io::Result<Scan> {
+    let mut scan = Scan {
+        end: HEADER_BLOCK,
+        next_sequence: first_sequence,
+        stop: FrameError::Magic,
+        first: None,
+        last: None,
+        frames: 0,
+        records: 0,
+        behind: Vec::new(),
+    };
+    let mut buffer = Vec::new();
+    loop {
+        if let Some(hole) = manifest.hole_at(segment.epoch, scan.end) {
+            scan.end = scan.end.saturating_add(hole.length).min(segment.size);
+            scan.next_sequence = hole.first_sequence.saturating_add(hole.count);
+            continue;
+        }
+        match segment.frame_at(scan.end, &mut buffer)? {
+            Ok(header) if header.first_sequence == scan.next_sequence => {
+                scan.end += octets(header.padded_len());
+                scan.next_sequence += u64::from(header.count);
+                scan.frames += 1;
+                scan.records += u64::from(header.count);
+                scan.first = scan.first.or(Some(header));
+                scan.last = Some(header);
+            }
+            Ok(_) => break scan.stop = FrameError::Sequence,
+            Err(error) => break scan.stop = error,
+        }
+    }
+    scan.behind = headers(segment, scan.end)?;
+    Ok(scan)
+}
+
+/// All frame headers of the segment's epoch from `offset` on, wherever a frame may begin.
+pub(crate) fn headers(segment: &Segment, offset: u64) -> io::Result<Vec<(u64, FrameHeader)>> {
+    let mut found = Vec::new();
+    let mut buffer = vec![0; CHUNK];
+    let mut at = offset;
+    while at < segment.size {
+        let wanted = in_memory((segment.size - at).min(octets(CHUNK)));
+        let read = read_full_at(
+            &*segment.file,
+            buffer.get_mut(..wanted).unwrap_or_default(),
+            at,
+        )?;
+        for block in buffer.get(..read).unwrap_or_default().chunks(ALIGNMENT) {
+            if let Some(header) = block.first_chunk::<HEADER_LEN>()
+                && let Ok(header) = segment.check_header(header, at)
+            {
+                found.push((at, header));
+            }
+            at += octets(ALIGNMENT);
+        }
+        if read < wanted {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+const CHUNK: usize = 1 << 20;

@@ -1,0 +1,12 @@
+//! Tests of the journal as a whole; those of single parts stand beside them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "a test may fail in any way it likes"
+)]
+
+mod harness;
+mod roll;
+
+use harness::{Harness, batch, options};
