@@ -1,3 +1,4 @@
 //! Hookline.
+pub mod config;
 pub mod journal;
 pub mod relay;
