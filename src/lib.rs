@@ -1,4 +1,5 @@
 //! Hookline.
+pub mod cli;
 pub mod config;
 pub mod journal;
 pub mod relay;
