@@ -8,7 +8,7 @@ use crate::http::Status;
 use crate::http::head::Head;
 use crate::http::response::Responses;
 use crate::journal::record::FLAG_RECEIVED;
-use crate::journal::status::State;
+use crate::journal::State;
 use crossbeam_utils::CachePadded;
 use mio::Registry;
 use std::sync::Arc;

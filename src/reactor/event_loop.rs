@@ -6,8 +6,8 @@ use super::outbox::{self, Outbox};
 use super::wheel::Wheel;
 use super::{Admission, Control, Options, Phase, Statistics, admission};
 use crate::journal::batch::{Batch, Pool};
-use crate::journal::position::DurablePosition;
-use crate::journal::status;
+use crate::journal::DurablePosition;
+use crate::journal;
 use crate::relay;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
@@ -39,7 +39,7 @@ pub struct Parts {
     /// The way back.
     pub position: Arc<DurablePosition>,
     /// Whether the journal takes anything.
-    pub journal: Arc<status::Status>,
+    pub journal: Arc<journal::Status>,
     /// What it counts.
     pub statistics: Arc<Statistics>,
 }
@@ -63,7 +63,7 @@ pub struct EventLoop {
     listener: Option<TcpListener>,
     control: Arc<Control>,
     admission: Arc<Admission>,
-    journal: Arc<status::Status>,
+    journal: Arc<journal::Status>,
     core: Core,
     connections: Slab<Connection>,
     wheel: Wheel,
@@ -331,7 +331,7 @@ impl EventLoop {
 
     /// Gives out the answers whose bodies have become durable, or have waited too long.
     fn release(&mut self) {
-        let failed = self.core.journal == status::State::Failed;
+        let failed = self.core.journal == journal::State::Failed;
         loop {
             let (waiting, expired) = match self.core.outbox.release() {
                 Some(waiting) => (waiting, false),
@@ -421,7 +421,7 @@ impl EventLoop {
     }
 
     fn is_settled(&self) -> bool {
-        self.core.outbox.is_settled() || self.core.journal == status::State::Failed
+        self.core.outbox.is_settled() || self.core.journal == journal::State::Failed
     }
 }
 

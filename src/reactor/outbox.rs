@@ -7,7 +7,7 @@
 
 use super::connection::Reply;
 use crate::journal::batch::{Batch, Pool};
-use crate::journal::position::DurablePosition;
+use crate::journal::DurablePosition;
 use crate::metrics::Histogram;
 use crate::relay;
 use std::collections::VecDeque;
