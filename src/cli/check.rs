@@ -89,7 +89,7 @@ fn plan(config: &Config) -> String {
 fn overview(config: &Config) -> [(&'static str, String); 4] {
     let server = &config.server;
     let pinned = if server.pin {
-        "each on a core of its own"
+        "pinned to cores"
     } else {
         "not pinned"
     };

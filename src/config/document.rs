@@ -76,7 +76,9 @@ pub(super) fn parse(source: &Source) -> Parsed {
             .message()
             .trim_end_matches(", expected literal string")
             .trim_end_matches(", expected nothing");
-        mistakes.push((Place::File(span.start), message.to_owned()));
+        let text = ["invalid float", "invalid integer", "invalid datetime"].contains(&message);
+        let hint = if text { "; text is put in quotes" } else { "" };
+        mistakes.push((Place::File(span.start), format!("{message}{hint}")));
     }
     Parsed {
         root: entries(table.get_ref()),

@@ -192,7 +192,7 @@ fn read(reading: &mut Reading<'_>, mut section: Section<'_>) -> Option<Endpoint>
     let kind = provider::kind(reading, &mut section);
     let Some(kind) = kind else {
         // Which keys belong here is not known: only those that belong nowhere are worth a word.
-        provider::ask_for_all(&mut section);
+        provider::read_any(reading, &mut section);
         section.finish(reading, |_| None);
         return None;
     };

@@ -63,10 +63,23 @@ pub(super) fn kind(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Opti
     None
 }
 
-/// Marks the keys of all providers as known.
-pub(super) fn ask_for_all(section: &mut Section<'_>) {
-    section.node("keep_headers");
-    for key in KINDS.iter().flat_map(|(_, kind)| kind.keys()) {
+/// Takes the keys of all providers, for an endpoint whose provider is not known. Which belong here cannot be
+/// said, but a secret that is written out is a mistake with any of them.
+pub(super) fn read_any(reading: &mut Reading<'_>, section: &mut Section<'_>) {
+    for key in [
+        "verify_token",
+        "app_secret",
+        "bearer",
+        "signature_secret",
+        "secret",
+    ] {
+        section.secrets(reading, key);
+    }
+    for key in KINDS
+        .iter()
+        .flat_map(|(_, kind)| kind.keys())
+        .chain(&["keep_headers"])
+    {
         section.node(key);
     }
 }

@@ -234,8 +234,8 @@ pub static SETTINGS: &[Setting] = &[
     octets(
         ("journal", "max_size"),
         50 * GIB,
-        (4 * MIB, 1 << 50),
-        "over it, what every sink has had goes early; at it, new posts get 503",
+        (4 * MIB, 1 << 48),
+        "beyond it, what every sink has had goes before its retention is over",
     ),
     time(
         ("journal", "sync_interval"),

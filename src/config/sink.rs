@@ -26,21 +26,6 @@ pub enum SinkKind {
     },
 }
 
-/// What `type` may say.
-const BUILT: [&str; 2] = ["stdout", "file"];
-
-/// Kinds that Hookline knows of and this build does not have.
-const UNBUILT: [&str; 8] = [
-    "http",
-    "pull",
-    "jetstream",
-    "nats",
-    "kafka",
-    "redis",
-    "postgres",
-    "postgresql",
-];
-
 pub(super) fn read_all(reading: &mut Reading<'_>, sections: Vec<Section<'_>>) -> Vec<Sink> {
     let mut sinks: Vec<Sink> = Vec::new();
     for section in sections {
@@ -121,3 +106,18 @@ pub(super) fn check_name(reading: &mut Reading<'_>, place: &Place, name: &str) {
 
 /// Longest name, in characters.
 const NAME_MAX: usize = 64;
+
+/// What `type` may say.
+const BUILT: [&str; 2] = ["stdout", "file"];
+
+/// Kinds that Hookline knows of and this build does not have.
+const UNBUILT: [&str; 8] = [
+    "http",
+    "pull",
+    "jetstream",
+    "nats",
+    "kafka",
+    "redis",
+    "postgres",
+    "postgresql",
+];

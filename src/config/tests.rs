@@ -266,6 +266,10 @@ fn secrets_are_named_and_never_shown() {
         "[[endpoint]]\npath = \"/s\"\nprovider = \"standard-webhooks\"\nsecret = { env = \"TOKEN\" }",
     );
     assert!(message.contains("whsec_"), "{message}");
+    // A secret that is written out is a mistake with any provider, an unknown one included.
+    let text = "[[endpoint]]\npath = \"/\"\nprovider = \"mata\"\napp_secret = \"hunter2\"\n";
+    let lines: Vec<_> = mistakes(text).into_iter().map(|(line, _)| line).collect();
+    assert_eq!(lines, [3, 4]);
     let (config, _) = load(ENDPOINT).expect("valid");
     assert!(!format!("{config:?}").contains("app secret"));
 }

@@ -1,23 +1,5 @@
 //! Durations and sizes as people write them: a whole number and a unit, as in `"250ms"` or `"4MiB"`.
 
-/// The units of a duration, in milliseconds.
-const TIMES: &[(&str, u64)] = &[
-    ("ms", 1),
-    ("s", 1000),
-    ("m", 60 * 1000),
-    ("h", 60 * 60 * 1000),
-    ("d", 24 * 60 * 60 * 1000),
-];
-
-/// The units of a size, in octets.
-const SIZES: &[(&str, u64)] = &[
-    ("B", 1),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-];
-
 /// Reads a duration; the result is in milliseconds, the error says what to write.
 pub fn parse_time(text: &str) -> Result<u64, String> {
     parse(text, TIMES).ok_or_else(|| {
@@ -66,6 +48,24 @@ fn format(value: u64, units: &[(&str, u64)]) -> String {
         .unwrap_or(&units[0]);
     format!("{}{name}", value / factor)
 }
+
+/// The units of a duration, in milliseconds.
+const TIMES: &[(&str, u64)] = &[
+    ("ms", 1),
+    ("s", 1000),
+    ("m", 60 * 1000),
+    ("h", 60 * 60 * 1000),
+    ("d", 24 * 60 * 60 * 1000),
+];
+
+/// The units of a size, in octets.
+const SIZES: &[(&str, u64)] = &[
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
 
 #[cfg(test)]
 mod tests {
