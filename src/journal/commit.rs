@@ -71,25 +71,22 @@ impl Committer {
     pub fn run(mut self, inbox: &Receiver<Batch>) -> Result<(), JournalError> {
         let status = Arc::clone(&self.status);
         let fail = FailOnDrop(Some(&status));
-        self.commit_until_closed(inbox)?;
+        while self.turn(inbox)? {}
         fail.disarm();
         Ok(())
     }
 
-    fn commit_until_closed(&mut self, inbox: &Receiver<Batch>) -> Result<(), JournalError> {
-        loop {
-            let gathered = self.gather(inbox);
-            if self.status.state() == State::Failed {
-                return Err(JournalError::Failed);
-            }
-            self.write_waiting(inbox)?;
-            if gathered.is_err() || self.sync_is_due() {
-                self.sync()?;
-            }
-            if gathered.is_err() {
-                return Ok(());
-            }
+    /// One commit, or the wait for the sync that is due next. False when all is done.
+    pub(super) fn turn(&mut self, inbox: &Receiver<Batch>) -> Result<bool, JournalError> {
+        let open = self.gather(inbox).is_ok();
+        if self.status.state() == State::Failed {
+            return Err(JournalError::Failed);
         }
+        self.write_waiting(inbox)?;
+        if !open || self.sync_is_due() {
+            self.sync()?;
+        }
+        Ok(open)
     }
 
     /// Waits for a batch or for the time of the next sync, then takes what else waits. `Err` when the

@@ -15,6 +15,13 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail in any way it likes"
+)]
+mod simulated;
 mod status;
 mod storage;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::manifest::{Entry, ManifestFile};
 use super::options::Options;
 use super::retention::{Kept, Policy, retired};
 use super::segment::{self, SPARE, Segment};
-use super::status::{FailOnDrop, State, Status};
+use super::status::{FailOnDrop, Status};
 use super::storage::{Guard, Storage};
 use super::unix_micros;
 use crate::relay::{Closed, Receiver, Sender};
@@ -42,58 +42,55 @@ pub struct Preparer {
 
 impl Preparer {
     /// Works until the committer is gone. Lack of space is waited out; any other error is final, and
-    /// the journal is [`State::Failed`] then.
+    /// the journal is [`super::State::Failed`] then.
     pub fn run(mut self) -> Result<(), JournalError> {
         let status = Arc::clone(&self.status);
         let fail = FailOnDrop(Some(&status));
-        self.work_until_closed()?;
+        loop {
+            let pause = self.attempt()?;
+            match self.rolled.recv(Some(pause)) {
+                Ok(rolled) => self.note_rolled(rolled),
+                Err(Closed) => break self.list_active()?,
+            }
+        }
         fail.disarm();
         Ok(())
     }
 
-    fn work_until_closed(&mut self) -> Result<(), JournalError> {
-        loop {
-            let turn = self.turn();
-            self.measure();
-            let pause = match turn {
-                Ok(()) => {
-                    if self.status.set_shortage(false) {
-                        tracing::info!("there is space for the journal again");
-                    }
-                    TURN
+    /// Does what there is to do; gives the time to wait until the next attempt.
+    pub(super) fn attempt(&mut self) -> Result<Duration, JournalError> {
+        let turn = self.turn();
+        self.measure();
+        match turn {
+            Ok(()) => {
+                if self.status.set_shortage(false) {
+                    tracing::info!("there is space for the journal again");
                 }
-                Err(error) if error.is_shortage() => {
-                    if !self.status.set_shortage(true) {
-                        tracing::warn!(%error, "no space for the next segment of the journal");
-                    }
-                    RETRY
-                }
-                Err(error) => return Err(error),
-            };
-            if self.status.state() == State::Failed {
-                return Err(JournalError::Failed);
+                Ok(TURN)
             }
-            match self.rolled.recv(Some(pause)) {
-                Ok(rolled) => {
-                    self.note(rolled);
-                    while let Ok(Some(rolled)) = self.rolled.try_recv() {
-                        self.note(Some(rolled));
-                    }
+            Err(error) if error.is_shortage() => {
+                if !self.status.set_shortage(true) {
+                    tracing::warn!(%error, "no space for the next segment of the journal");
                 }
-                Err(Closed) => return self.list_active(),
+                Ok(RETRY)
             }
+            Err(error) => Err(error),
         }
     }
 
-    fn note(&mut self, rolled: Option<Rolled>) {
-        let Some(rolled) = rolled else { return };
-        self.ahead = self.ahead.saturating_sub(1);
-        self.kept.push(Kept {
-            epoch: rolled.epoch,
-            size: self.options.segment_size,
-            first_sequence: rolled.first_sequence,
-            since: rolled.at,
-        });
+    /// Takes note of this segment and of those that came into use since.
+    pub(super) fn note_rolled(&mut self, mut next: Option<Rolled>) {
+        while let Some(rolled) = next {
+            self.ahead = self.ahead.saturating_sub(1);
+            self.kept.push(Kept {
+                epoch: rolled.epoch,
+                size: self.options.segment_size,
+                first_sequence: rolled.first_sequence,
+                since: rolled.at,
+            });
+            // Closed is seen by whoever waits.
+            next = self.rolled.try_recv().unwrap_or(None);
+        }
     }
 
     fn turn(&mut self) -> Result<(), JournalError> {

@@ -20,7 +20,7 @@ use super::scan::{Scan, scan};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment, TEMPORARY};
 use super::storage::{Access, Storage, write_all_at};
 use super::unix_micros;
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
 /// What recovery found, for the log.
@@ -404,7 +404,9 @@ fn first_sequence(scan: &Scan) -> u64 {
 }
 
 fn remove(storage: &dyn Storage, name: &str) -> Result<(), JournalError> {
-    storage
-        .remove(name)
-        .map_err(JournalError::io(storage, "remove", name))
+    match storage.remove(name) {
+        // The temporary manifest was in the list and has become the manifest since.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.map_err(JournalError::io(storage, "remove", name)),
+    }
 }

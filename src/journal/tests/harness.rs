@@ -23,6 +23,11 @@ pub(super) struct Harness {
     sent: u64,
 }
 
+pub(super) struct Ended {
+    pub(super) result: Result<(), JournalError>,
+    pub(super) handed_on: Vec<Batch>,
+}
+
 impl Harness {
     pub(super) fn start(storage: Arc<dyn Storage>, options: Options) -> Harness {
         Harness::run(Journal::open(storage, options).unwrap())
@@ -78,13 +83,16 @@ impl Harness {
         }
     }
 
-    /// Closes the inbox and gives what the two threads say.
-    pub(super) fn stop(mut self) -> (Result<(), JournalError>, Result<(), JournalError>) {
+    /// Closes the inbox and gives what the committer and the preparer say, and what was handed on and
+    /// not looked at yet.
+    pub(super) fn stop(mut self) -> Ended {
         self.inbox = None;
-        (
-            self.committer.join().unwrap(),
-            self.preparer.join().unwrap(),
-        )
+        let committer = self.committer.join().unwrap();
+        let preparer = self.preparer.join().unwrap();
+        Ended {
+            result: committer.and(preparer),
+            handed_on: self.handed_on.try_iter().collect(),
+        }
     }
 }
 

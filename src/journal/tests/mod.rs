@@ -6,6 +6,7 @@
     reason = "a test may fail in any way it likes"
 )]
 
+mod crash;
 mod harness;
 mod roll;
 

@@ -22,11 +22,9 @@ fn what_was_stored_is_read_back_across_rolls_and_restarts() {
             assert!(harness.wait_durable(ticket));
         }
         assert_eq!(harness.status.durable(), next - 1);
-        let handed_on = harness.handed_on.try_iter().collect::<Vec<_>>();
-        let (committer, preparer) = harness.stop();
-        committer.unwrap();
-        preparer.unwrap();
-        assert_eq!(handed_on.last().unwrap().last_sequence(), next - 1);
+        let ended = harness.stop();
+        ended.result.unwrap();
+        assert_eq!(ended.handed_on.last().unwrap().last_sequence(), next - 1);
     }
     let expected: Vec<_> = (1..next).map(|number| (number, body(number))).collect();
     assert_eq!(read_all(&storage, 0), expected);
