@@ -20,11 +20,15 @@ impl Credentials {
     /// HTTP Basic with this user and one of these passwords.
     #[must_use]
     pub fn basic(username: &str, passwords: &[&[u8]]) -> Credentials {
-        let pairs = passwords.iter().map(|password| [username.as_bytes(), b":", password].concat());
+        let pairs = passwords
+            .iter()
+            .map(|password| [username.as_bytes(), b":", password].concat());
         Credentials {
             header: "authorization".to_owned(),
             scheme: Some("Basic"),
-            secrets: pairs.map(|pair| BASE64_STANDARD.encode(pair).into_bytes()).collect(),
+            secrets: pairs
+                .map(|pair| BASE64_STANDARD.encode(pair).into_bytes())
+                .collect(),
         }
     }
 

@@ -50,10 +50,19 @@ pub enum CursorError {
 
 impl Cursor {
     /// Reads the cursor of the sink `sink`; one that does not exist stands at 0, before everything.
-    pub fn load(storage: Arc<dyn Storage>, sink: &str, floor: &Floor) -> Result<Cursor, CursorError> {
+    pub fn load(
+        storage: Arc<dyn Storage>,
+        sink: &str,
+        floor: &Floor,
+    ) -> Result<Cursor, CursorError> {
         let name = format!("{sink}.cursor");
         let saved = read(&*storage, &name)?;
-        Ok(Cursor { storage, name, saved, place: floor.place(saved) })
+        Ok(Cursor {
+            storage,
+            name,
+            saved,
+            place: floor.place(saved),
+        })
     }
 
     /// The sequence that was saved last.
@@ -70,7 +79,11 @@ impl Cursor {
         let temporary = format!("{}.new", self.name);
         let failed = |action| {
             let path = self.storage.describe(&self.name);
-            move |cause| CursorError::Io { action, path, cause }
+            move |cause| CursorError::Io {
+                action,
+                path,
+                cause,
+            }
         };
         // Left behind by a crash between the two steps, or not there.
         let _ = self.storage.remove(&temporary);
@@ -79,12 +92,18 @@ impl Cursor {
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
             let offset = (text.len() - rest.len()) as u64;
-            let len = file.write_at(&[IoSlice::new(rest)], offset).map_err(failed("write"))?;
+            let len = file
+                .write_at(&[IoSlice::new(rest)], offset)
+                .map_err(failed("write"))?;
             rest = &rest[len..];
         }
         file.sync_all().map_err(failed("sync"))?;
-        self.storage.rename(&temporary, &self.name).map_err(failed("replace"))?;
-        self.storage.sync().map_err(failed("sync the directory of"))?;
+        self.storage
+            .rename(&temporary, &self.name)
+            .map_err(failed("replace"))?;
+        self.storage
+            .sync()
+            .map_err(failed("sync the directory of"))?;
         self.saved = sequence;
         self.place.set(sequence);
         Ok(())
@@ -92,7 +111,11 @@ impl Cursor {
 }
 
 fn read(storage: &dyn Storage, name: &str) -> Result<u64, CursorError> {
-    let failed = |cause| CursorError::Io { action: "read", path: storage.describe(name), cause };
+    let failed = |cause| CursorError::Io {
+        action: "read",
+        path: storage.describe(name),
+        cause,
+    };
     let file = match storage.open(name, Access::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -107,9 +130,14 @@ fn read(storage: &dyn Storage, name: &str) -> Result<u64, CursorError> {
         }
     }
     let text = str::from_utf8(&text[..len]).unwrap_or_default();
-    let sequence = text.lines().nth(1).and_then(|line| line.strip_prefix("sequence ")?.parse().ok());
+    let sequence = text
+        .lines()
+        .nth(1)
+        .and_then(|line| line.strip_prefix("sequence ")?.parse().ok());
     let whole = sequence.filter(|&sequence| render(sequence) == text);
-    whole.ok_or_else(|| CursorError::Damaged { path: storage.describe(name) })
+    whole.ok_or_else(|| CursorError::Damaged {
+        path: storage.describe(name),
+    })
 }
 
 fn render(sequence: u64) -> String {
@@ -138,13 +166,19 @@ impl Floor {
     #[must_use]
     pub fn new(lowest: Arc<AtomicU64>) -> Floor {
         lowest.store(u64::MAX, Ordering::Relaxed);
-        Floor { lowest, places: Arc::default() }
+        Floor {
+            lowest,
+            places: Arc::default(),
+        }
     }
 
     fn place(&self, confirmed: u64) -> Place {
         let mine = Arc::new(AtomicU64::new(0));
         self.places.lock().push(Arc::clone(&mine));
-        let place = Place { floor: self.clone(), mine };
+        let place = Place {
+            floor: self.clone(),
+            mine,
+        };
         place.set(confirmed);
         place
     }
@@ -154,7 +188,12 @@ impl Place {
     fn set(&self, confirmed: u64) {
         self.mine.store(confirmed + 1, Ordering::Relaxed);
         let places = self.floor.places.lock();
-        let lowest = places.iter().map(|place| place.load(Ordering::Relaxed)).min();
-        self.floor.lowest.store(lowest.unwrap_or(u64::MAX), Ordering::Relaxed);
+        let lowest = places
+            .iter()
+            .map(|place| place.load(Ordering::Relaxed))
+            .min();
+        self.floor
+            .lowest
+            .store(lowest.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }

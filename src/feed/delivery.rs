@@ -28,8 +28,13 @@ impl Delivery {
     #[must_use]
     pub fn new(batch: Batch, extractor: &mut Extractor) -> Delivery {
         let mut events = Events::new();
-        for ((record, position), sequence) in batch.records().zip(0..).zip(batch.first_sequence()..) {
-            let origin = Origin { sequence, record: position, received_at: record.received_at };
+        for ((record, position), sequence) in batch.records().zip(0..).zip(batch.first_sequence()..)
+        {
+            let origin = Origin {
+                sequence,
+                record: position,
+                received_at: record.received_at,
+            };
             extractor.extract(record.body, origin, &mut events);
         }
         Delivery { batch, events }
@@ -59,11 +64,17 @@ impl Delivery {
         let numbered = self.batch.records().zip(self.batch.first_sequence()..);
         numbered
             .map(move |(record, sequence)| {
-                let of_this = |position: &usize| {
-                    self.events.get(*position).is_some_and(|event| event.sequence() == sequence)
+                let later = self.events.iter().skip(first);
+                let len = later
+                    .take_while(|event| event.sequence() == sequence)
+                    .count();
+                let notification = Notification {
+                    sequence,
+                    record,
+                    events: &self.events,
+                    first,
+                    len,
                 };
-                let len = (first..).take_while(of_this).count();
-                let notification = Notification { sequence, record, events: &self.events, first, len };
                 first += len;
                 notification
             })

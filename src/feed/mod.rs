@@ -30,6 +30,7 @@ pub struct Live(Sender<Arc<Delivery>>);
 
 impl Live {
     /// Offers a batch; false when the feed had no room for it.
+    #[must_use]
     pub fn offer(&self, delivery: &Arc<Delivery>) -> bool {
         self.0.try_send(Arc::clone(delivery)).is_ok()
     }
@@ -103,7 +104,9 @@ impl Feed {
                 Ok(None) => {}
                 // The workers have gone; what they left is in the journal.
                 Err(Closed) if self.status.durable() < self.next => return Ok(None),
-                Err(Closed) => self.missing_since = Some(deadline.checked_sub(timeout).unwrap_or(deadline)),
+                Err(Closed) => {
+                    self.missing_since = Some(deadline.checked_sub(timeout).unwrap_or(deadline));
+                }
             }
         }
     }
@@ -140,11 +143,19 @@ impl Feed {
 
     /// The next batch from the journal, as far as it is durable.
     fn read(&mut self) -> Result<Option<Arc<Delivery>>, JournalError> {
-        if self.reader.as_ref().is_none_or(|reader| reader.position() != self.next) {
+        if self
+            .reader
+            .as_ref()
+            .is_none_or(|reader| reader.position() != self.next)
+        {
             self.reader = Some(Reader::open(Arc::clone(&self.storage), self.next)?);
         }
-        let Some(reader) = &mut self.reader else { return Ok(None) };
-        let Some(batch) = reader.next(Some(self.status.durable()))? else { return Ok(None) };
+        let Some(reader) = &mut self.reader else {
+            return Ok(None);
+        };
+        let Some(batch) = reader.next(Some(self.status.durable()))? else {
+            return Ok(None);
+        };
         let delivery = Arc::new(Delivery::new(batch, &mut self.extractor));
         Ok(Some(self.given(delivery)))
     }
@@ -155,6 +166,3 @@ impl Feed {
         delivery
     }
 }
-
-#[cfg(test)]
-mod tests;

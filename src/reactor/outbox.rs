@@ -6,8 +6,8 @@
 //! within each connection.
 
 use super::connection::Reply;
-use crate::journal::batch::{Batch, Pool};
 use crate::journal::DurablePosition;
+use crate::journal::batch::{Batch, Pool};
 use crate::metrics::Histogram;
 use crate::relay;
 use std::collections::VecDeque;

@@ -21,14 +21,19 @@ pub(super) fn run(
     control: Arc<Control>,
 ) -> Result<(), ServerError> {
     let failed = |action: &str| ServerError::io(format!("{action} for the admin pages"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(failed("start a runtime"))?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
         let ready = Arc::clone(&sources);
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
-            .route("/readyz", get(move || async move { readiness(&ready, &control) }))
+            .route(
+                "/readyz",
+                get(move || async move { readiness(&ready, &control) }),
+            )
             .route("/metrics", get(move || async move { metrics(&sources) }));
         axum::serve(listener, routes).await.map_err(failed("serve"))
     })
@@ -38,7 +43,10 @@ fn readiness(sources: &Sources, control: &Control) -> (StatusCode, &'static str)
     let refuse = StatusCode::SERVICE_UNAVAILABLE;
     match (control.phase(), sources.journal.state()) {
         (Phase::Serving, State::Open) => (StatusCode::OK, "ok\n"),
-        (_, State::Failed) => (refuse, "the journal has failed; the process is about to exit\n"),
+        (_, State::Failed) => (
+            refuse,
+            "the journal has failed; the process is about to exit\n",
+        ),
         (_, State::Full) => (refuse, "the disk is full; new notifications get 503\n"),
         (_, State::Open) => (refuse, "draining\n"),
     }

@@ -19,7 +19,11 @@ pub(super) fn table(
     let endpoint = |configured: &config::Endpoint| {
         let known = before.and_then(|table| table.route(configured.path.as_bytes()));
         let counters = known.map_or_else(
-            || (0..config.server.loops).map(|_| CachePadded::new(Counters::default())).collect(),
+            || {
+                (0..config.server.loops)
+                    .map(|_| CachePadded::new(Counters::default()))
+                    .collect()
+            },
             |endpoint| Arc::clone(&endpoint.counters),
         );
         Ok(Endpoint {
@@ -31,12 +35,22 @@ pub(super) fn table(
                 config::Ack::Received => Ack::Received,
             },
             verify_tokens: verify_tokens(&configured.provider),
-            proof: if configured.accept_unsigned { Proof::Unsigned } else { proof(&configured.provider) },
+            proof: if configured.accept_unsigned {
+                Proof::Unsigned
+            } else {
+                proof(&configured.provider)
+            },
             keep_headers: configured.keep_headers.clone(),
             counters,
         })
     };
-    Ok(Table::new(config.endpoints.iter().map(endpoint).collect::<Result<_, ServerError>>()?))
+    Ok(Table::new(
+        config
+            .endpoints
+            .iter()
+            .map(endpoint)
+            .collect::<Result<_, ServerError>>()?,
+    ))
 }
 
 fn verify_tokens(provider: &Provider) -> VerifyTokens {
@@ -48,8 +62,13 @@ fn verify_tokens(provider: &Provider) -> VerifyTokens {
 
 fn proof(provider: &Provider) -> Proof {
     match provider {
-        Provider::Meta { app_secrets, .. } => Proof::Signature(Signature::meta(&octets(app_secrets))),
-        Provider::Dialog360 { credential, signature_secrets } => {
+        Provider::Meta { app_secrets, .. } => {
+            Proof::Signature(Signature::meta(&octets(app_secrets)))
+        }
+        Provider::Dialog360 {
+            credential,
+            signature_secrets,
+        } => {
             // Without secrets nothing would verify; the configuration demands one of the two.
             let signature = Signature::dialog360(&octets(signature_secrets));
             match credential {
@@ -60,10 +79,16 @@ fn proof(provider: &Provider) -> Proof {
                 }
             }
         }
-        Provider::StandardWebhooks { secrets, tolerance } => {
-            Proof::Signature(Signature::standard_webhooks(&octets(secrets), tolerance.as_secs()))
-        }
-        Provider::GenericHmac { secrets, header, algorithm, encoding, prefix } => {
+        Provider::StandardWebhooks { secrets, tolerance } => Proof::Signature(
+            Signature::standard_webhooks(&octets(secrets), tolerance.as_secs()),
+        ),
+        Provider::GenericHmac {
+            secrets,
+            header,
+            algorithm,
+            encoding,
+            prefix,
+        } => {
             let algorithm = match algorithm {
                 config::Algorithm::Sha1 => Algorithm::Sha1,
                 config::Algorithm::Sha256 => Algorithm::Sha256,
@@ -74,14 +99,23 @@ fn proof(provider: &Provider) -> Proof {
                 config::Encoding::Base64 => Encoding::Base64,
             };
             let (header, prefix) = (header.clone(), prefix.clone());
-            Proof::Signature(Signature::body(header, prefix, algorithm, encoding, &octets(secrets)))
+            Proof::Signature(Signature::body(
+                header,
+                prefix,
+                algorithm,
+                encoding,
+                &octets(secrets),
+            ))
         }
     }
 }
 
 fn credentials(credential: &Credential) -> Credentials {
     match credential {
-        Credential::Basic { username, passwords } => {
+        Credential::Basic {
+            username,
+            passwords,
+        } => {
             let passwords: Vec<&[u8]> = passwords.iter().map(Secret::expose).collect();
             Credentials::basic(username, &passwords)
         }
@@ -91,5 +125,8 @@ fn credentials(credential: &Credential) -> Credentials {
 }
 
 fn octets(secrets: &[Secret]) -> Vec<Vec<u8>> {
-    secrets.iter().map(|secret| secret.expose().to_vec()).collect()
+    secrets
+        .iter()
+        .map(|secret| secret.expose().to_vec())
+        .collect()
 }

@@ -20,7 +20,7 @@ mod threads;
 
 use crate::config::{Config, SinkKind};
 use crate::feed::{Cursor, CursorError, Feed, Floor, Live};
-use crate::journal::batch::Pool;
+use crate::journal::batch::{Batch, Pool};
 use crate::journal::{self, Disk, DurablePosition, Journal, JournalError, State};
 use crate::reactor::{self, Admission, Control, EventLoop, Phase, ReactorError};
 use crate::sink::{self, Sink, SinkError};
@@ -79,7 +79,9 @@ pub enum ServerError {
         cause: io::Error,
     },
     /// The address is in use.
-    #[error("{0} is in use by another process: stop it, or choose another address with --listen or `listen`")]
+    #[error(
+        "{0} is in use by another process: stop it, or choose another address with --listen or `listen`"
+    )]
     AddressInUse(SocketAddr),
     /// A thread panicked; what it said is on stderr.
     #[error("thread {0} panicked; this is a bug in Hookline")]
@@ -100,16 +102,24 @@ impl Server {
     /// Opens the journal, binds, and starts every thread. When this returns, posts are answered.
     pub fn start(config: &Config) -> Result<Server, ServerError> {
         let listeners = listen::bind(config.server.listen, config.server.loops)?;
-        let address = listeners[0].local_addr().map_err(ServerError::io("ask for the address"))?;
+        let address = listeners[0]
+            .local_addr()
+            .map_err(ServerError::io("ask for the address"))?;
         let admin = listen::bind_admin(&config.admin)?;
 
         let dir = &config.journal.dir;
         let open = |path: &std::path::Path| {
-            Disk::create(path).map_err(ServerError::io(format!("use the directory {}", path.display())))
+            Disk::create(path).map_err(ServerError::io(format!(
+                "use the directory {}",
+                path.display()
+            )))
         };
         let disk: Arc<dyn journal::Storage> = Arc::new(open(dir)?);
         let floor = Arc::new(AtomicU64::new(u64::MAX));
-        let journal = Journal::open(Arc::clone(&disk), journal_options(config, Arc::clone(&floor)))?;
+        let journal = Journal::open(
+            Arc::clone(&disk),
+            journal_options(config, Arc::clone(&floor)),
+        )?;
         let recovery = journal.recovery().clone();
         let endpoints = journal.endpoints();
         let status = journal.status();
@@ -122,21 +132,32 @@ impl Server {
         let mut sinks = Vec::new();
         let mut lives = Vec::new();
         for sink in &config.sinks {
-            let (live, runner) = prepare_sink(&sink.name, &cursors, &floor, &disk, &status, &stop_sinks)?;
+            let (live, runner) =
+                prepare_sink(&sink.name, &cursors, &floor, &disk, &status, &stop_sinks)?;
             let target: Box<dyn Sink> = match &sink.kind {
                 SinkKind::Stdout => Box::new(sink::Stdout::default()),
-                SinkKind::File { path } => Box::new(
-                    sink::File::open(path)
-                        .map_err(ServerError::io(format!("open {} for the sink {}", path.display(), sink.name)))?,
-                ),
+                SinkKind::File { path } => {
+                    Box::new(sink::File::open(path).map_err(ServerError::io(format!(
+                        "open {} for the sink {}",
+                        path.display(),
+                        sink.name
+                    )))?)
+                }
             };
-            sources.sinks.push((sink.name.clone(), target.confirmation(), Arc::clone(&runner.statistics)));
+            sources.sinks.push((
+                sink.name.clone(),
+                target.confirmation(),
+                Arc::clone(&runner.statistics),
+            ));
             lives.push(live);
             sinks.push((sink.name.clone(), target, runner));
         }
 
         let mut threads = Threads::new();
-        let mut cores = Cores::new(config.server.pin, config.server.loops + config.server.workers);
+        let mut cores = Cores::new(
+            config.server.pin,
+            config.server.loops + config.server.workers,
+        );
         let control = Arc::new(Control::new(table, config.server.loops));
         let (commit, inbox) = relay::channel(COMMIT_INBOX);
         let mut wakers = Vec::new();
@@ -192,18 +213,24 @@ impl Server {
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
         for (name, mut target, runner) in sinks {
             threads.start(&format!("hl-sink-{name}"), None, move || {
-                runner.run(&mut *target).map_err(|cause| ServerError::Sink { name, cause })
+                runner
+                    .run(&mut *target)
+                    .map_err(|cause| ServerError::Sink { name, cause })
             })?;
         }
         let sources = Arc::new(sources);
-        let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+        let admin_address = admin
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
         if let Some(listener) = admin {
             let (sources, control) = (Arc::clone(&sources), Arc::clone(&control));
             threads.start(ADMIN, None, move || admin::run(listener, sources, control))?;
         }
         // Last, so that nothing is answered before everything else stands.
         for (index, event_loop) in loops.into_iter().enumerate() {
-            threads.start(&format!("{LOOP}{index}"), cores.take(), move || Ok(event_loop.run()?))?;
+            threads.start(&format!("{LOOP}{index}"), cores.take(), move || {
+                Ok(event_loop.run()?)
+            })?;
         }
         Ok(Server {
             address,
@@ -279,14 +306,19 @@ impl Server {
         if result.is_err() {
             self.control.advance(Phase::Leaving);
             self.wake();
-            let _ = self.threads.join(|name| name.starts_with(LOOP), Instant::now() + LEAVE_TIME);
+            let _ = self
+                .threads
+                .join(|name| name.starts_with(LOOP), Instant::now() + LEAVE_TIME);
         }
         // Even when time is up, what was answered has to be synced and the cursors saved.
         let deadline = deadline.max(Instant::now() + LEAVE_TIME);
         let journal = |name: &str| name == "hl-commit" || name.starts_with("hl-worker");
         result = result.and(self.threads.join(journal, deadline));
         self.stop_sinks.store(true, Ordering::Release);
-        result = result.and(self.threads.join(|name| name.starts_with("hl-sink"), deadline));
+        result = result.and(
+            self.threads
+                .join(|name| name.starts_with("hl-sink"), deadline),
+        );
         result.and(self.threads.join(|name| name == "hl-segment", deadline))
     }
 
@@ -325,11 +357,20 @@ fn prepare_sink(
     statistics.confirmed.set(cursor.saved());
     let stop = Arc::clone(stop);
     let status = Arc::clone(status);
-    Ok((live, sink::Runner { feed, cursor, status, statistics, stop }))
+    Ok((
+        live,
+        sink::Runner {
+            feed,
+            cursor,
+            status,
+            statistics,
+            stop,
+        },
+    ))
 }
 
 /// Gives each durable batch to the next worker. One that finds no room is let go: the feeds read it from the journal.
-fn hand_on(workers: Vec<relay::Sender<crate::journal::batch::Batch>>) -> journal::HandOn {
+fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
     let mut next = 0;
     Box::new(move |batch| {
         next = (next + 1) % workers.len();
@@ -340,7 +381,11 @@ fn hand_on(workers: Vec<relay::Sender<crate::journal::batch::Batch>>) -> journal
 fn reactor_options(config: &Config) -> reactor::Options {
     let (server, limits) = (&config.server, &config.limits);
     reactor::Options {
-        http: crate::http::Limits { head: limits.head, headers: limits.headers, body: limits.body },
+        http: crate::http::Limits {
+            head: limits.head,
+            headers: limits.headers,
+            body: limits.body,
+        },
         pipeline_max: limits.pipeline,
         unacknowledged_max: limits.unacknowledged / server.loops,
         partial_max: limits.partial / server.loops,

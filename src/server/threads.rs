@@ -20,7 +20,11 @@ type Ended = (String, Result<(), ServerError>);
 impl Threads {
     pub(super) fn new() -> Threads {
         let (tell, ended) = unbounded();
-        Threads { running: BTreeSet::new(), tell, ended }
+        Threads {
+            running: BTreeSet::new(),
+            tell,
+            ended,
+        }
     }
 
     /// Starts a thread, on `core` if one is given.
@@ -30,12 +34,16 @@ impl Threads {
         core: Option<CoreId>,
         body: impl FnOnce() -> Result<(), ServerError> + Send + 'static,
     ) -> Result<(), ServerError> {
-        let mut report = Report { name: name.to_owned(), tell: self.tell.clone(), outcome: None };
+        let report = Report {
+            name: name.to_owned(),
+            tell: self.tell.clone(),
+            outcome: None,
+        };
         let run = move || {
             if let Some(core) = core {
                 core_affinity::set_for_current(core);
             }
-            report.outcome = Some(body());
+            report.finish(body());
         };
         // Linux shows 15 octets of a name; the rest is still in our own messages.
         let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
@@ -80,10 +88,19 @@ struct Report {
     outcome: Option<Result<(), ServerError>>,
 }
 
+impl Report {
+    fn finish(mut self, outcome: Result<(), ServerError>) {
+        self.outcome = Some(outcome);
+    }
+}
+
 impl Drop for Report {
     fn drop(&mut self) {
         let name = std::mem::take(&mut self.name);
-        let outcome = self.outcome.take().unwrap_or_else(|| Err(ServerError::Panicked(name.clone())));
+        let outcome = self
+            .outcome
+            .take()
+            .unwrap_or_else(|| Err(ServerError::Panicked(name.clone())));
         // Nobody listens any more when the server has given up waiting.
         let _ = self.tell.send((name, outcome));
     }
@@ -96,10 +113,18 @@ pub(super) struct Cores(Vec<CoreId>);
 impl Cores {
     /// None are given out, and one line says so, when there are fewer than `threads`.
     pub(super) fn new(pin: bool, threads: usize) -> Cores {
-        let cores = if pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
+        let cores = if pin {
+            core_affinity::get_core_ids().unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         if pin && cores.len() < threads {
             let (cores, threads) = (cores.len(), threads);
-            tracing::info!(cores, threads, "threads are not pinned: there are fewer cores than loops and workers");
+            tracing::info!(
+                cores,
+                threads,
+                "threads are not pinned: there are fewer cores than loops and workers"
+            );
             return Cores(Vec::new());
         }
         Cores(cores)

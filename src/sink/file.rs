@@ -12,7 +12,7 @@ use std::path::Path;
 /// The sink.
 #[derive(Debug)]
 pub struct File {
-    file: fs::File,
+    output: fs::File,
     /// Length up to which whole batches were written.
     len: u64,
     lines: Vec<u8>,
@@ -21,8 +21,14 @@ pub struct File {
 impl File {
     /// Opens the file for appending, or makes it, durable with its name.
     pub fn open(path: &Path) -> io::Result<File> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)?;
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
         let len = file.seek(SeekFrom::End(0))?;
         let mut last = [b'\n'];
@@ -34,16 +40,20 @@ impl File {
             file.write_all(b"\n")?;
         }
         let len = file.seek(SeekFrom::End(0))?;
-        Ok(File { file, len, lines: Vec::new() })
+        Ok(File {
+            output: file,
+            len,
+            lines: Vec::new(),
+        })
     }
 }
 
 impl Sink for File {
     fn deliver(&mut self, delivery: &Delivery, from: u64) -> io::Result<u64> {
         let events = stdout::render(delivery, from, &mut self.lines);
-        if let Err(error) = self.file.write_all(&self.lines) {
+        if let Err(error) = self.output.write_all(&self.lines) {
             // Part of it may be there; the next attempt writes all of it.
-            self.file.set_len(self.len)?;
+            self.output.set_len(self.len)?;
             return Err(error);
         }
         self.len += self.lines.len() as u64;
@@ -51,7 +61,7 @@ impl Sink for File {
     }
 
     fn confirm(&mut self) -> io::Result<()> {
-        self.file.sync_data()
+        self.output.sync_data()
     }
 
     fn confirmation(&self) -> Confirmation {

@@ -104,7 +104,8 @@ impl Runner {
                 self.statistics.delivered.set(delivered);
             }
             let finished = stopping && self.feed.position() > self.status.durable();
-            if finished || (delivered > self.cursor.saved() && saved_at.elapsed() >= SAVE_INTERVAL) {
+            if finished || (delivered > self.cursor.saved() && saved_at.elapsed() >= SAVE_INTERVAL)
+            {
                 self.confirm(sink, delivered)?;
                 saved_at = Instant::now();
             }
@@ -114,7 +115,12 @@ impl Runner {
         }
     }
 
-    fn deliver(&self, sink: &mut dyn Sink, delivery: &Delivery, from: u64) -> Result<(), SinkError> {
+    fn deliver(
+        &self,
+        sink: &mut dyn Sink,
+        delivery: &Delivery,
+        from: u64,
+    ) -> Result<(), SinkError> {
         let events = self.retry(|| sink.deliver(delivery, from))?;
         self.statistics.events.add(events);
         Ok(())
@@ -134,7 +140,9 @@ impl Runner {
         loop {
             match attempt() {
                 Ok(value) => return Ok(value),
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(SinkError::Gone),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Err(SinkError::Gone);
+                }
                 Err(error) => {
                     self.statistics.retries.add(1);
                     if pause == PAUSE_MIN || pause == PAUSE_MAX {
