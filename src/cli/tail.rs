@@ -1,8 +1,8 @@
 //! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
 
 use super::{CliError, TailArgs};
-use crate::event::{self, Extractor};
-use crate::feed::Delivery;
+use crate::event;
+use crate::feed::Maker;
 use crate::journal::{Disk, Reader};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -24,7 +24,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     let mut reader =
         Reader::open(Arc::new(disk), if args.after == 0 { 0 } else { from }).map_err(failed)?;
     let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
-    let mut extractor = Extractor::new();
+    let mut maker = Maker::new();
     let mut line = Vec::new();
     loop {
         match reader.next(None).map_err(failed)? {
@@ -36,7 +36,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
                 }
             }
             Some(batch) => {
-                let delivery = Delivery::new(batch, &mut extractor);
+                let delivery = maker.make(batch);
                 for notification in delivery.notifications(from) {
                     for event in notification
                         .events()

@@ -162,7 +162,7 @@ pub static SETTINGS: &[Setting] = &[
     count(
         ("limits", "headers"),
         Some(100),
-        (8, 256),
+        (8, 128),
         "header fields of a request; more is 431",
     ),
     octets(

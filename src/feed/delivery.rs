@@ -3,13 +3,67 @@
 use crate::event::{EventRef, Events, Extractor, Origin};
 use crate::journal::batch::Batch;
 use crate::journal::record::Record;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// A durable batch and the events in it. Its buffer goes back to the loop when the last sink has let go of it.
 #[derive(Debug)]
 pub struct Delivery {
     batch: Batch,
     events: Events,
+    /// Where the memory of the events goes when the last sink has let go.
+    spare: Sender<Events>,
 }
+
+/// Makes deliveries, with memory that comes back from the ones before.
+#[derive(Debug)]
+pub struct Maker {
+    extractor: Extractor,
+    give: Sender<Events>,
+    take: Receiver<Events>,
+}
+
+impl Maker {
+    /// A maker without any memory yet.
+    #[must_use]
+    pub fn new() -> Maker {
+        let (give, take) = bounded(SPARE_MAX);
+        Maker {
+            extractor: Extractor::new(),
+            give,
+            take,
+        }
+    }
+
+    /// Takes every body of a durable batch apart.
+    #[must_use]
+    pub fn make(&mut self, batch: Batch) -> Delivery {
+        let mut events = self.take.try_recv().unwrap_or_default();
+        events.clear();
+        for ((record, position), sequence) in batch.records().zip(0..).zip(batch.first_sequence()..)
+        {
+            let origin = Origin {
+                sequence,
+                record: position,
+                received_at: record.received_at,
+            };
+            self.extractor.extract(record.body, origin, &mut events);
+        }
+        Delivery {
+            batch,
+            events,
+            spare: self.give.clone(),
+        }
+    }
+}
+
+impl Default for Maker {
+    fn default() -> Maker {
+        Maker::new()
+    }
+}
+
+/// Lists of events that wait to be used again.
+const SPARE_MAX: usize = 16;
 
 /// One stored body with its events.
 #[derive(Clone, Copy, Debug)]
@@ -24,22 +78,6 @@ pub struct Notification<'d> {
 }
 
 impl Delivery {
-    /// Takes every body of a durable batch apart.
-    #[must_use]
-    pub fn new(batch: Batch, extractor: &mut Extractor) -> Delivery {
-        let mut events = Events::new();
-        for ((record, position), sequence) in batch.records().zip(0..).zip(batch.first_sequence()..)
-        {
-            let origin = Origin {
-                sequence,
-                record: position,
-                received_at: record.received_at,
-            };
-            extractor.extract(record.body, origin, &mut events);
-        }
-        Delivery { batch, events }
-    }
-
     /// Sequence of the first notification.
     #[must_use]
     pub fn first_sequence(&self) -> u64 {
@@ -79,6 +117,13 @@ impl Delivery {
                 notification
             })
             .filter(move |notification| notification.sequence >= from)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        // Where enough are kept already, this one is freed.
+        let _ = self.spare.try_send(std::mem::take(&mut self.events));
     }
 }
 

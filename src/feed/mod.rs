@@ -9,9 +9,8 @@ mod cursor;
 mod delivery;
 
 pub use cursor::{Cursor, CursorError, Floor};
-pub use delivery::{Delivery, Notification};
+pub use delivery::{Delivery, Maker, Notification};
 
-use crate::event::Extractor;
 use crate::journal::{JournalError, Reader, Status, Storage};
 use crate::relay::{Closed, Receiver, Sender, channel};
 use std::collections::BTreeMap;
@@ -46,7 +45,7 @@ pub struct Feed {
     status: Arc<Status>,
     /// Open while the feed reads from the journal.
     reader: Option<Reader>,
-    extractor: Extractor,
+    maker: Maker,
     /// The sequence that comes next.
     next: u64,
     /// Since when it is there but not here.
@@ -64,7 +63,7 @@ impl Feed {
             storage,
             status,
             reader: None,
-            extractor: Extractor::new(),
+            maker: Maker::new(),
             next,
             missing_since: None,
         };
@@ -156,7 +155,7 @@ impl Feed {
         let Some(batch) = reader.next(Some(self.status.durable()))? else {
             return Ok(None);
         };
-        let delivery = Arc::new(Delivery::new(batch, &mut self.extractor));
+        let delivery = Arc::new(self.maker.make(batch));
         Ok(Some(self.given(delivery)))
     }
 

@@ -3,15 +3,15 @@
 
 use super::Phase;
 use super::core::{Core, Outcome};
+use super::transport::Transport;
 use crate::endpoint::Ack;
 use crate::http::Status;
 use crate::http::assembler::{Assembler, Next};
 use crate::http::head::{Persistence, Slots};
 use crate::http::response::CONTINUE;
 use mio::net::TcpStream;
-use mio::{Interest, Token};
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Reads in one turn, so that a client that sends without pause does not keep the others waiting.
@@ -32,15 +32,10 @@ const UNWRITTEN_MAX: usize = 64 << 10;
     reason = "they are independent facts about one socket"
 )]
 pub(super) struct Connection {
-    socket: TcpStream,
+    transport: Transport,
     pub(super) token: usize,
     pub(super) peer: IpAddr,
     assembler: Assembler,
-    /// Octets to be written before the 200s that are owed; `written` of them are gone.
-    unwritten: Vec<u8>,
-    written: usize,
-    /// Keep-alive 200s to be written.
-    owed: usize,
     /// Answers that wait in the outbox.
     waiting: usize,
     /// An edge was reported and the queue was not seen empty since.
@@ -49,8 +44,6 @@ pub(super) struct Connection {
     pub(super) read_closed: bool,
     /// The end was read.
     ended: bool,
-    /// The send buffer is full; WRITABLE is registered.
-    write_blocked: bool,
     /// Whole requests were put back because of a limit.
     put_back: bool,
     /// No further request is served; closed once every answer is written.
@@ -106,18 +99,14 @@ pub(super) enum Reply {
 impl Connection {
     pub(super) fn new(socket: TcpStream, token: usize, peer: IpAddr, core: &Core) -> Connection {
         Connection {
-            socket,
+            transport: Transport::new(socket, token),
             token,
             peer,
             assembler: Assembler::default(),
-            unwritten: Vec::new(),
-            written: 0,
-            owed: 0,
             waiting: 0,
             readable: false,
             read_closed: false,
             ended: false,
-            write_blocked: false,
             put_back: false,
             closing: false,
             released: false,
@@ -130,8 +119,7 @@ impl Connection {
     }
 
     pub(super) fn register(&mut self, core: &Core) -> io::Result<()> {
-        core.registry
-            .register(&mut self.socket, Token(self.token), Interest::READABLE)
+        self.transport.register(&core.registry)
     }
 
     /// Reads, serves and writes as far as the socket and the limits allow.
@@ -158,7 +146,7 @@ impl Connection {
                 self.answer_ok(persistence, core);
             }
             Reply::Octets(octets) => {
-                self.write_after_owed(core, |out, _| out.extend_from_slice(&octets));
+                self.append(core, |out, _| out.extend_from_slice(&octets));
             }
         }
     }
@@ -173,7 +161,7 @@ impl Connection {
                 self.waiting -= 1;
                 core.statistics.expired.add(1);
                 core.count_answer(endpoint, Status::ServiceUnavailable);
-                self.write_after_owed(core, |out, core| {
+                self.append(core, |out, core| {
                     core.responses
                         .empty(out, Status::ServiceUnavailable, persistence);
                 });
@@ -218,11 +206,7 @@ impl Connection {
 
     /// True when nothing of a request has arrived and no answer is due.
     fn is_idle(&self) -> bool {
-        self.waiting == 0 && self.is_written() && self.assembler.is_between_requests()
-    }
-
-    fn is_written(&self) -> bool {
-        self.owed == 0 && self.unwritten.is_empty()
+        self.waiting == 0 && self.transport.is_written() && self.assembler.is_between_requests()
     }
 
     fn advance(
@@ -236,13 +220,13 @@ impl Connection {
             if self.lingering.is_some() {
                 return self.drain(buffer);
             }
-            if self.closing || self.write_blocked {
+            if self.closing || self.transport.is_blocked() {
                 break;
             }
             if self.is_paused(core) {
                 return Ok(Turn::Wait);
             }
-            if !core.outbox.has_room() && (self.put_back || self.readable) {
+            if !core.outbox.admits() && (self.put_back || self.readable) {
                 core.statistics.pauses.add(1);
                 return Ok(Turn::Starved);
             }
@@ -255,7 +239,7 @@ impl Connection {
             if !self.readable {
                 break;
             }
-            match self.socket.read(buffer) {
+            match self.transport.read(buffer) {
                 Ok(0) => {
                     self.ended = true;
                     self.readable = false;
@@ -276,16 +260,18 @@ impl Connection {
 
     /// Decides what follows once all that could be done was done.
     fn finish(&mut self, core: &Core, buffer: &mut [u8]) -> io::Result<Turn> {
-        if self.waiting > 0 || !self.is_written() {
-            let more = (self.readable || self.put_back) && !self.closing && !self.write_blocked;
+        if self.waiting > 0 || !self.transport.is_written() {
+            let more =
+                (self.readable || self.put_back) && !self.closing && !self.transport.is_blocked();
             return Ok(if more && !self.is_paused(core) {
                 Turn::Again
             } else {
                 Turn::Wait
             });
         }
-        if self.refused {
-            self.socket.shutdown(Shutdown::Write)?;
+        // With octets unread in the socket a plain close would send a reset, and the answer would be lost to it.
+        if self.refused || (self.closing && self.readable) {
+            self.transport.shut_write()?;
             self.lingering = Some(LINGER_OCTETS_MAX);
             self.stage = Stage::Linger;
             self.deadline = core.clock.tick_after(core.options.linger_timeout);
@@ -303,16 +289,16 @@ impl Connection {
 
     /// Too many requests are unanswered, or too many answers unread.
     fn is_paused(&self, core: &Core) -> bool {
-        self.waiting >= core.options.pipeline_max || self.unwritten.len() >= UNWRITTEN_MAX
+        self.waiting >= core.options.pipeline_max || self.transport.unwritten() >= UNWRITTEN_MAX
     }
 
     /// Serves the requests in `octets`; what a limit does not let through is put back.
     fn serve(&mut self, octets: &[u8], core: &mut Core, served: &mut bool) {
         let mut rest = octets;
         while !rest.is_empty() && !self.closing {
-            let full = self.waiting + self.owed >= core.options.pipeline_max;
+            let full = self.waiting + self.transport.owed() >= core.options.pipeline_max;
             if self.assembler.is_between_requests()
-                && (full || self.is_paused(core) || !core.outbox.has_room())
+                && (full || self.is_paused(core) || !core.outbox.admits())
             {
                 self.assembler.put_back(rest);
                 self.put_back = true;
@@ -335,13 +321,13 @@ impl Connection {
                             out.extend_from_slice(CONTINUE);
                         }),
                         // A sender that waits for our ACK before it sends the body would wait for 40 ms.
-                        Ok(()) => self.acknowledge_at_once(),
+                        Ok(()) => self.transport.acknowledge_at_once(),
                     }
                     return self.bound_partial(core);
                 }
                 Ok((_, Next::Incomplete)) => {
                     if self.assembler.awaits_body() {
-                        self.acknowledge_at_once();
+                        self.transport.acknowledge_at_once();
                     }
                     return self.bound_partial(core);
                 }
@@ -411,10 +397,10 @@ impl Connection {
             persistence
         };
         if persistence == Persistence::KeepAlive {
-            self.owed += 1;
+            self.transport.owe_ok();
         } else {
             self.closing |= persistence == Persistence::Close;
-            self.write_after_owed(core, |out, core| {
+            self.append(core, |out, core| {
                 core.responses.empty(out, Status::Ok, persistence);
             });
         }
@@ -423,7 +409,7 @@ impl Connection {
     /// An answer in octets: at once, or behind those that wait.
     fn reply_octets(&mut self, core: &mut Core, render: impl FnOnce(&mut Vec<u8>, &Core)) {
         if self.waiting == 0 {
-            return self.write_after_owed(core, render);
+            return self.append(core, render);
         }
         let mut octets = Vec::new();
         render(&mut octets, core);
@@ -432,77 +418,19 @@ impl Connection {
             .wait(self.token, Reply::Octets(octets.into_boxed_slice()));
     }
 
-    /// Renders behind the 200s that are owed, which have to become octets for that.
-    fn write_after_owed(&mut self, core: &mut Core, render: impl FnOnce(&mut Vec<u8>, &Core)) {
-        while self.owed > 0 {
-            let (octets, count) = core.responses.ok(self.owed);
-            self.unwritten.extend_from_slice(octets);
-            self.owed -= count;
-        }
-        render(&mut self.unwritten, core);
+    fn append(&mut self, core: &Core, render: impl FnOnce(&mut Vec<u8>, &Core)) {
+        self.transport
+            .append(&core.responses, |out| render(out, core));
     }
 
-    /// Writes until everything is gone or the socket takes no more.
     fn write(&mut self, core: &Core) -> io::Result<()> {
-        while !self.is_written() {
-            let result = if self.unwritten.is_empty() {
-                self.write_owed(core)
-            } else {
-                self.write_octets()
-            };
-            match result {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return self.watch_writable(core, true);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.watch_writable(core, false)
-    }
-
-    fn write_owed(&mut self, core: &Core) -> io::Result<()> {
-        let (octets, _) = core.responses.ok(self.owed);
-        let len = self.socket.write(octets)?;
-        let one = core.responses.ok_len();
-        self.owed -= len / one;
-        if len % one > 0 {
-            // One was cut: what is left of it goes first.
-            self.owed -= 1;
-            self.unwritten.extend_from_slice(&octets[..one]);
-            self.written = len % one;
-        }
-        Ok(())
-    }
-
-    fn write_octets(&mut self) -> io::Result<()> {
-        self.written += self.socket.write(&self.unwritten[self.written..])?;
-        if self.written == self.unwritten.len() {
-            self.unwritten = Vec::new();
-            self.written = 0;
-        }
-        Ok(())
-    }
-
-    fn watch_writable(&mut self, core: &Core, blocked: bool) -> io::Result<()> {
-        if blocked == self.write_blocked {
-            return Ok(());
-        }
-        self.write_blocked = blocked;
-        let interest = if blocked {
-            Interest::READABLE | Interest::WRITABLE
-        } else {
-            Interest::READABLE
-        };
-        core.registry
-            .reregister(&mut self.socket, Token(self.token), interest)
+        self.transport.write(&core.registry, &core.responses)
     }
 
     /// Throws away what arrives until the peer has read our answer and closes, or the deadline comes.
     fn drain(&mut self, buffer: &mut [u8]) -> io::Result<Turn> {
         for _ in 0..READS_MAX {
-            match self.socket.read(buffer) {
+            match self.transport.read(buffer) {
                 Ok(0) => return Ok(Turn::Close),
                 Ok(len) => match self.lingering.and_then(|left| left.checked_sub(len)) {
                     Some(left) => self.lingering = Some(left),
@@ -516,15 +444,10 @@ impl Connection {
         Ok(Turn::Again)
     }
 
-    /// Best effort: where the option is refused the sender is merely slower.
-    fn acknowledge_at_once(&self) {
-        let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket, true);
-    }
-
     fn set_deadline(&mut self, core: &Core, served: bool) {
         let stage = if self.lingering.is_some() {
             Stage::Linger
-        } else if !self.is_written() {
+        } else if !self.transport.is_written() {
             Stage::Write
         } else if self.put_back || self.assembler.is_between_requests() {
             Stage::Idle

@@ -5,7 +5,7 @@ use super::outbox::Outbox;
 use super::{Options, Phase, Statistics};
 use crate::endpoint::{Ack, Counters, Table, Verdict};
 use crate::http::Status;
-use crate::http::head::Head;
+use crate::http::head::{Head, Method};
 use crate::http::response::Responses;
 use crate::journal::State;
 use crate::journal::record::FLAG_RECEIVED;
@@ -85,7 +85,9 @@ impl Core {
             self.count_refusal(Status::NotFound);
             return Err(Status::NotFound);
         };
-        let admitted = endpoint.admit(head).and_then(|()| self.journal_takes(head));
+        let admitted = endpoint
+            .admit(head)
+            .and_then(|()| self.journal_takes(head, endpoint.ack));
         admitted.inspect_err(|&status| self.count_answer(endpoint.number, status))
     }
 
@@ -99,7 +101,7 @@ impl Core {
         let verdict = endpoint
             .admit(head)
             .and_then(|()| endpoint.decide(head, body, now, &endpoint.counters[self.index]))
-            .and_then(|verdict| self.journal_takes(head).map(|()| verdict));
+            .and_then(|verdict| self.journal_takes(head, endpoint.ack).map(|()| verdict));
         match verdict {
             Ok(Verdict::Store) => {
                 let flags = if endpoint.ack == Ack::Received {
@@ -141,10 +143,11 @@ impl Core {
         self.statistics.refusals[status.index()].add(1);
     }
 
-    /// 503 to a notification that could not be stored: the platform sends it again.
-    fn journal_takes(&self, head: &Head<'_, '_>) -> Result<(), Status> {
-        let takes = self.journal == State::Open || head.method == crate::http::head::Method::Get;
-        if takes {
+    /// 503 to a notification that could not be stored, or not in time: the platform sends it again.
+    fn journal_takes(&self, head: &Head<'_, '_>, ack: Ack) -> Result<(), Status> {
+        let late = self.outbox.is_stalled() && (ack == Ack::Stored || !self.outbox.has_room());
+        let takes = self.journal == State::Open && !late;
+        if takes || head.method == Method::Get {
             Ok(())
         } else {
             Err(Status::ServiceUnavailable)

@@ -157,9 +157,10 @@ impl EventLoop {
             self.accept();
             self.go_on();
             self.release();
+            self.feed_starved();
             self.look_at_deadlines();
             let idle = events.is_empty() && self.again.is_empty();
-            self.core.outbox.end_round(idle);
+            self.core.outbox.end_round(idle, self.core.clock.now);
             self.publish();
             if self.follow_phase() {
                 self.core.outbox.submit();
@@ -170,7 +171,7 @@ impl EventLoop {
 
     /// Waits for events: not at all while there is something to do or a batch to send.
     fn poll(&mut self, events: &mut Events) -> Result<(), ReactorError> {
-        let busy = self.core.outbox.holds_batch() || !self.again.is_empty();
+        let busy = self.core.outbox.is_urgent() || !self.again.is_empty();
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
@@ -202,7 +203,15 @@ impl EventLoop {
         let accept = self
             .accept_after
             .map(|at| at.saturating_duration_since(now));
-        wheel.into_iter().chain(deadline).chain(accept).min()
+        let departure = outbox
+            .next_departure()
+            .map(|at| at.saturating_duration_since(now));
+        wheel
+            .into_iter()
+            .chain(deadline)
+            .chain(departure)
+            .chain(accept)
+            .min()
     }
 
     /// An event for one connection.
@@ -303,7 +312,7 @@ impl EventLoop {
         self.again.push(NO_SLOT);
     }
 
-    /// Another turn for connections that have more to read, and for those that waited for room.
+    /// Another turn for connections that have more to read.
     fn go_on(&mut self) {
         let mut slots = std::mem::replace(&mut self.again, std::mem::take(&mut self.spare));
         for slot in slots.drain(..) {
@@ -312,10 +321,11 @@ impl EventLoop {
             }
         }
         self.spare = slots;
-        self.core
-            .outbox
-            .advance(self.core.clock.now, &self.core.statistics.ack_seconds);
-        while self.core.outbox.has_room() {
+    }
+
+    /// Another turn for connections that waited for room in the outbox.
+    fn feed_starved(&mut self) {
+        while self.core.outbox.admits() {
             let Some(token) = self.starved.pop_front() else {
                 break;
             };
@@ -331,6 +341,9 @@ impl EventLoop {
 
     /// Gives out the answers whose bodies have become durable, or have waited too long.
     fn release(&mut self) {
+        self.core
+            .outbox
+            .advance(self.core.clock.now, &self.core.statistics.ack_seconds);
         let failed = self.core.journal == journal::State::Failed;
         loop {
             let (waiting, expired) = match self.core.outbox.release() {

@@ -15,7 +15,8 @@
 //! TCP holds the senders; what has waited for [`Options::ack_deadline`] gets 503.
 //!
 //! - [`EventLoop`]: a round of polling, serving, releasing, timing
-//! - `connection`: one socket: reads, serves, writes, lingers
+//! - `connection`: reads, serves, answers in order, lingers
+//! - `transport`: the socket, and what is on its way out of it
 //! - `core`: what connections share: routing, storing, counting
 //! - `outbox`: batches on the way to the disk, and the answers that wait for them
 //! - `wheel`, `clock`, [`Admission`]: deadlines, time, number of connections
@@ -28,6 +29,7 @@ mod core;
 mod event_loop;
 mod outbox;
 mod statistics;
+mod transport;
 mod wheel;
 
 pub use admission::Admission;

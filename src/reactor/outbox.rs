@@ -34,6 +34,8 @@ pub(super) struct Outbox {
     unacknowledged: usize,
     /// The commit thread's inbox was full: nothing more fits until it has taken something.
     refused: bool,
+    /// The oldest batch has waited too long, and is still not durable.
+    stalled: bool,
     /// Rounds that the open batch has seen.
     rounds: u32,
 }
@@ -88,6 +90,7 @@ impl Outbox {
             waiting: VecDeque::new(),
             unacknowledged: 0,
             refused: false,
+            stalled: false,
             rounds: 0,
         }
     }
@@ -95,6 +98,17 @@ impl Outbox {
     /// True while more may be stored.
     pub(super) fn has_room(&self) -> bool {
         !self.refused && self.unacknowledged < self.options.unacknowledged_max
+    }
+
+    /// True while requests are to be judged: because there is room, or because the journal is so late that they are
+    /// refused at once.
+    pub(super) fn admits(&self) -> bool {
+        self.stalled || self.has_room()
+    }
+
+    /// True when what is stored now would in all likelihood not be durable in time.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled
     }
 
     /// Appends one record to the open batch.
@@ -142,17 +156,29 @@ impl Outbox {
     }
 
     /// True when the loop holds a batch that has to leave before it may sleep.
-    pub(super) fn holds_batch(&self) -> bool {
-        !self.batch.is_empty()
+    pub(super) fn is_urgent(&self) -> bool {
+        !self.refused && self.batch.needs_sync()
     }
 
-    /// Ends a round: the batch leaves after two of them, or at once when nothing else is to be done.
-    pub(super) fn end_round(&mut self, idle: bool) {
+    /// When a batch that nobody waits for has to leave.
+    pub(super) fn next_departure(&self) -> Option<Instant> {
+        let opened_at = self.flights.back()?.opened_at;
+        (!self.batch.is_empty() && !self.refused).then_some(opened_at + LINGER)
+    }
+
+    /// Ends a round: a batch that answers wait for leaves after two of them, or at once when nothing else is to
+    /// be done; one that nobody waits for gathers a little longer.
+    pub(super) fn end_round(&mut self, idle: bool, now: Instant) {
         if self.batch.is_empty() {
             return;
         }
         self.rounds += 1;
-        if idle || self.rounds >= ROUNDS_MAX {
+        let due = if self.batch.needs_sync() {
+            idle || self.rounds >= ROUNDS_MAX
+        } else {
+            self.next_departure().is_some_and(|at| at <= now)
+        };
+        if due {
             self.submit();
         }
     }
@@ -194,6 +220,7 @@ impl Outbox {
             self.unacknowledged -= flight.octets;
             self.flights.pop_front();
         }
+        self.stalled &= self.flights.front().is_some_and(|flight| flight.expired);
         if self.refused {
             self.submit();
         }
@@ -259,3 +286,6 @@ impl Outbox {
 
 /// Rounds after which a batch leaves although the loop has more to do.
 const ROUNDS_MAX: u32 = 2;
+
+/// How long a batch gathers that no answer waits for: the fewer batches, the fewer wakes of the commit thread.
+const LINGER: Duration = Duration::from_millis(2);

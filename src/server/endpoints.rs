@@ -10,9 +10,10 @@ use crate::journal;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
-/// The table for `config`. Endpoints that `before` had already go on counting where they were.
+/// The table for `config` and so many loops. Endpoints that `before` had already go on counting where they were.
 pub(super) fn table(
     config: &Config,
+    loops: usize,
     numbers: &journal::Endpoints,
     before: Option<&Table>,
 ) -> Result<Table, ServerError> {
@@ -20,7 +21,7 @@ pub(super) fn table(
         let known = before.and_then(|table| table.route(configured.path.as_bytes()));
         let counters = known.map_or_else(
             || {
-                (0..config.server.loops)
+                (0..loops)
                     .map(|_| CachePadded::new(Counters::default()))
                     .collect()
             },

@@ -3,8 +3,8 @@
 //! A batch comes from the commit thread, each of its bodies is taken apart once, and every feed is offered the result.
 //! Whatever is not passed on here, because a channel was full, is read from the journal later.
 
-use crate::event::{Extractor, Lane};
-use crate::feed::{Delivery, Live};
+use crate::event::Lane;
+use crate::feed::{Delivery, Live, Maker};
 use crate::journal::batch::Batch;
 use crate::metrics::Counter;
 use crate::relay::Receiver;
@@ -27,11 +27,11 @@ pub struct Statistics {
 
 /// Works until the commit thread is gone and everything it left has been passed on.
 pub fn run(inbox: &Receiver<Batch>, feeds: &[Live], statistics: &Statistics) {
-    let mut extractor = Extractor::new();
+    let mut maker = Maker::new();
     while let Ok(next) = inbox.recv(None) {
         let Some(batch) = next else { continue };
         let notifications = batch.count();
-        let delivery = Arc::new(Delivery::new(batch, &mut extractor));
+        let delivery = Arc::new(maker.make(batch));
         count(&delivery, u64::from(notifications), statistics);
         for feed in feeds {
             if !feed.offer(&delivery) {
