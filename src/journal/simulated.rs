@@ -2,7 +2,7 @@
 //!
 //! A write stays pending, sector by sector, until the file is synced; a name until the directory is.
 //! When the power goes, each pending sector is kept, lost or garbled as the seed wants, and of the
-//! pending names the first few are kept, in order, as a journalling file system does. A sync that
+//! pending names the first few are kept, in order, as a journalling file system does, or any of them. A sync that
 //! fails leaves its sectors in the cache but not on the device, and the next sync knows nothing of
 //! them, as on Linux.
 
@@ -55,7 +55,7 @@ struct State {
 #[derive(Clone, Debug)]
 enum NameChange {
     Set(String, u64),
-    Rename(String, String),
+    Rename(String, String, u64),
     Remove(String),
 }
 
@@ -204,8 +204,16 @@ impl State {
 
     fn lose_power(&mut self) {
         let kept = self.random.below(octets(self.pending_names.len()) + 1);
-        for change in self.pending_names.drain(..).take(in_memory(kept)) {
-            change.apply(&mut self.durable_names);
+        let in_order = self.random.below(2) == 0;
+        for (change, index) in self.pending_names.drain(..).zip(0..) {
+            let keep = if in_order {
+                index < kept
+            } else {
+                self.random.below(2) == 0
+            };
+            if keep {
+                change.apply(&mut self.durable_names);
+            }
         }
         self.names = self.durable_names.clone();
         for inode in self.inodes.values_mut() {
@@ -220,9 +228,11 @@ impl NameChange {
             NameChange::Set(name, inode) => {
                 names.insert(name.clone(), *inode);
             }
-            NameChange::Rename(from, to) => {
-                let inode = names.remove(from).unwrap();
-                names.insert(to.clone(), inode);
+            NameChange::Rename(from, to, inode) => {
+                if names.get(from) == Some(inode) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *inode);
             }
             NameChange::Remove(name) => {
                 names.remove(name);
@@ -319,8 +329,8 @@ impl Storage for SimulatedDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.inode_of(from)?;
-        state.change_names(NameChange::Rename(from.to_owned(), to.to_owned()))
+        let inode = state.inode_of(from)?;
+        state.change_names(NameChange::Rename(from.to_owned(), to.to_owned(), inode))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
