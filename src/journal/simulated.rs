@@ -143,6 +143,16 @@ impl SimulatedDisk {
         inode.dirty.clear();
     }
 
+    /// Cuts a file short behind everybody's back.
+    pub(crate) fn truncate(&self, name: &str, length: usize) {
+        let mut state = self.0.lock();
+        let inode = state.names[name];
+        let inode = state.inodes.get_mut(&inode).unwrap();
+        inode.cached.truncate(length);
+        inode.durable.truncate(length);
+        inode.dirty.clear();
+    }
+
     fn file(&self, inode: u64, access: Access) -> Box<dyn StorageFile> {
         Box::new(SimulatedFile {
             disk: self.clone(),

@@ -6,8 +6,11 @@
     reason = "a test may fail in any way it likes"
 )]
 
+mod commit;
 mod crash;
+mod damage;
+mod format;
 mod harness;
 mod roll;
 
-use harness::{Harness, batch, options};
+use harness::{Harness, batch};
