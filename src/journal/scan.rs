@@ -114,7 +114,8 @@ pub(crate) fn scan_from(
 /// All frame headers of the segment's epoch from `offset` on, wherever a frame may begin.
 fn headers(segment: &Segment, offset: u64) -> io::Result<Vec<(u64, FrameHeader)>> {
     let mut found = Vec::new();
-    let mut buffer = vec![0; CHUNK];
+    let left = segment.size.saturating_sub(offset);
+    let mut buffer = vec![0; in_memory(left.min(octets(CHUNK)))];
     let mut at = offset;
     while at < segment.size {
         let wanted = in_memory((segment.size - at).min(octets(CHUNK)));

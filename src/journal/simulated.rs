@@ -394,7 +394,10 @@ impl StorageFile for SimulatedFile {
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         assert_eq!(self.access, Access::Write, "opened for reading");
         let mut state = self.disk.0.lock();
-        let mut data: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut data = Vec::new();
+        for part in parts {
+            data.extend_from_slice(part);
+        }
         if state.faults.short_writes && data.len() > 1 {
             let length = state.random.below(octets(data.len() - 1)) + 1;
             data.truncate(in_memory(length));
@@ -410,7 +413,7 @@ impl StorageFile for SimulatedFile {
             .unwrap()
             .write(offset, &data);
         if off {
-            state.powered()?
+            state.powered()?;
         }
         Ok(data.len())
     }
@@ -475,7 +478,7 @@ impl Random {
         Random(seed)
     }
 
-    /// Below `bound`, which is not 0. SplitMix64.
+    /// Below `bound`, which is not 0. `SplitMix64`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -16,7 +16,7 @@ use std::time::Duration;
 fn what_was_answered_early_is_told_no_earlier_than_it_is_durable() {
     let disk = SimulatedDisk::new(1);
     let options = Options {
-        sync_interval: Duration::from_secs(3600),
+        sync_interval: Duration::from_hours(1),
         ..options()
     };
     let journal = Journal::open(disk.storage(), options).unwrap();

@@ -159,7 +159,7 @@ fn recover(disk: &SimulatedDisk, options: &Options, oracle: &mut Oracle, context
 fn crash_options() -> Options {
     Options {
         retention: Duration::ZERO,
-        sync_interval: Duration::from_secs(3600),
+        sync_interval: Duration::from_hours(1),
         ..options()
     }
 }

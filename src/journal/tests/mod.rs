@@ -3,6 +3,8 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::large_stack_arrays,
     reason = "a test may fail in any way it likes"
 )]
 
