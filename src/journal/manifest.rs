@@ -314,3 +314,59 @@ const VERSION: &str = "1";
 const NEWER: &str = "newer";
 /// A journal with more than this in its table of contents is none of ours.
 const SIZE_MAX: u64 = 64 << 20;
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail in any way it likes"
+)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let entry = |epoch, first_sequence| Entry {
+            epoch,
+            first_sequence,
+        };
+        Manifest {
+            id: JournalId(*b"0123456789abcdef"),
+            next_epoch: 8,
+            segments: vec![entry(5, Some(1000)), entry(6, Some(2000)), entry(7, None)],
+            endpoints: vec![(1, "/webhook".to_owned()), (3, "/with space".to_owned())],
+            holes: vec![Hole {
+                epoch: 5,
+                offset: 8192,
+                length: 4096,
+                first_sequence: 1010,
+                count: 3,
+            }],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = manifest().encode();
+        assert_eq!(Manifest::decode(text.as_bytes()).unwrap(), manifest());
+    }
+
+    #[test]
+    fn no_changed_octet_and_no_cut_passes() {
+        let text = manifest().encode().into_bytes();
+        for at in 0..text.len() {
+            let mut changed = text.clone();
+            changed[at] ^= 1;
+            assert!(Manifest::decode(&changed).is_err(), "octet {at}");
+            assert!(Manifest::decode(&text[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn segments_out_of_order_are_refused() {
+        let mut manifest = manifest();
+        manifest.segments.swap(0, 1);
+        assert!(Manifest::decode(manifest.encode().as_bytes()).is_err());
+        manifest.segments.clear();
+        assert!(Manifest::decode(manifest.encode().as_bytes()).is_err());
+    }
+}

@@ -1,10 +1,48 @@
-//! The journal.
+//! The journal: what was answered is in it, whole, in order and once.
+//!
+//! # The promise
+//!
+//! - A record is told of as durable, to an event loop or to anybody else, only after `fdatasync` has
+//!   returned for the frame that holds it. What was told of stays, byte for byte, under its sequence.
+//! - Sequences are one total order without a gap, across restarts. The only gaps a reader can meet are
+//!   those that `hookline journal repair --quarantine` has made by setting damage aside, on request.
+//! - A write or a sync that fails is the end: [`State::Failed`], nothing more is told, and the process
+//!   is to be restarted. The same pages are never synced again and believed.
+//! - A full disk is no error: the next segment is made ahead of its use, and while there is no space for
+//!   one, the journal says [`State::Full`] before the one in use is.
+//! - Recovery cuts what a power cut has torn, and never what was durable: if that is damaged, the
+//!   journal does not open and says what is lost.
+//!
+//! # The directory
+//!
+//! | file | |
+//! |---|---|
+//! | `LOCK` | held by the process that writes; its text names it |
+//! | `manifest` | the table of contents, see `manifest.rs` |
+//! | `00000000000000000007.segment` | frames, see `segment.rs`, [`frame`] and [`record`] |
+//! | `….spare` | a retired segment that waits for a new life |
+//! | `….tmp` | being made; of no use after a crash |
+//!
+//! All integers in segments are little-endian, all times are microseconds since 1970, and every format
+//! has a version.
+//!
+//! # The threads
+//!
+//! [`Journal::open`] recovers, [`Journal::split`] gives the bodies of two threads: the [`Committer`]
+//! takes batches from the loops, writes them, syncs and tells; the [`Preparer`] has the next segment
+//! ready and retires old ones. [`Status`] is what everybody may look at, a [`DurablePosition`] is what
+//! one loop looks at, and a [`Reader`] reads from any sequence on, in this process or another.
+//!
+//! This module knows nothing of HTTP, endpoints or events; of the crate it uses only [`crate::relay`].
+//! Only `storage.rs` touches files.
+
 #![warn(clippy::indexing_slicing, clippy::as_conversions)]
 
 pub mod batch;
 mod commit;
 mod error;
 pub mod frame;
+mod inspect;
 mod manifest;
 mod options;
 mod position;
@@ -12,6 +50,7 @@ mod prepare;
 mod reader;
 pub mod record;
 mod recovery;
+mod repair;
 mod retention;
 mod scan;
 mod segment;
@@ -29,12 +68,15 @@ mod tests;
 
 pub use commit::{Committer, HandOn};
 pub use error::JournalError;
+pub use inspect::{Damage, Report, SegmentReport, inspect};
 pub use manifest::{Hole, Manifest};
 pub use options::Options;
 pub use position::DurablePosition;
 pub use prepare::Preparer;
 pub use reader::Reader;
 pub use recovery::{Recovery, TornTail};
+pub use repair::{Repair, repair};
+pub use scan::Depth;
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
 pub use storage::{Access, Disk, Guard, LockError, Storage, StorageFile};

@@ -78,3 +78,31 @@ impl fmt::Debug for DurablePosition {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn only_a_loop_that_sleeps_is_woken_and_only_once() {
+        let wakes = Arc::new(AtomicU32::new(0));
+        let position = DurablePosition::new(Box::new({
+            let wakes = Arc::clone(&wakes);
+            move || {
+                wakes.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+        position.publish(1);
+        assert_eq!(wakes.load(Ordering::Relaxed), 0);
+        assert_eq!(position.prepare_sleep(), 1);
+        position.publish(2);
+        position.publish(3);
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        assert_eq!(position.records(), 3);
+        position.awake();
+        position.publish(4);
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+    }
+}

@@ -74,6 +74,11 @@ pub(crate) fn recover(
     let Some(manifest) = Manifest::load(&**storage)? else {
         return begin(storage, options, &names);
     };
+    // A process that ended between the rename and the sync leaves a manifest that a power cut can still
+    // take back; nothing may be removed on the word of that one.
+    storage
+        .sync()
+        .map_err(JournalError::io(&**storage, "sync", manifest::NAME))?;
     let mut opened = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
         opened.push(open_listed(&**storage, &names, &manifest, *entry)?);
@@ -90,7 +95,7 @@ pub(crate) fn recover(
         kept.push(Kept {
             epoch: segment.epoch,
             size: segment.size,
-            first_sequence: first_sequence(scan),
+            first_sequence: scan.first_sequence,
             since: scan.first.map_or(now, |header| header.committed_at),
         });
     }
@@ -396,11 +401,6 @@ fn is_unused(storage: &dyn Storage, name: &str) -> Result<bool, JournalError> {
         .and_then(|file| super::storage::read_full_at(&*file, &mut first, HEADER_BLOCK))
         .map_err(JournalError::io(storage, "read", name))?;
     Ok(first == [0; ALIGNMENT])
-}
-
-fn first_sequence(scan: &Scan) -> u64 {
-    scan.first
-        .map_or(scan.next_sequence, |header| header.first_sequence)
 }
 
 fn remove(storage: &dyn Storage, name: &str) -> Result<(), JournalError> {

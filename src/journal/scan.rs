@@ -6,9 +6,11 @@ use super::segment::{HEADER_BLOCK, Segment};
 use super::storage::read_full_at;
 use std::io;
 
-/// What a segment holds.
+/// What a segment holds from some place on.
 #[derive(Debug)]
 pub(crate) struct Scan {
+    /// Sequence that was expected at the begin.
+    pub(crate) first_sequence: u64,
     /// Behind the last frame in sequence.
     pub(crate) end: u64,
     /// Sequence that would stand at `end`.
@@ -19,8 +21,18 @@ pub(crate) struct Scan {
     pub(crate) last: Option<FrameHeader>,
     pub(crate) frames: u64,
     pub(crate) records: u64,
-    /// Headers of this epoch from `end` on, and where they stand. Their records are not checked.
+    /// Headers of this epoch from `end` on, and where they stand. Their records are not checked. Empty
+    /// after [`Depth::Headers`].
     pub(crate) behind: Vec<(u64, FrameHeader)>,
+}
+
+/// How much of a segment is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The headers of the frames in sequence.
+    Headers,
+    /// Every octet: the records, and what lies behind the last frame in sequence.
+    Full,
 }
 
 impl Scan {
@@ -41,14 +53,26 @@ impl Scan {
     }
 }
 
-/// Reads the whole segment and checks every octet that counts.
+/// Reads a whole segment whose first record should have this sequence.
 pub(crate) fn scan(
     segment: &Segment,
     first_sequence: u64,
     manifest: &Manifest,
 ) -> io::Result<Scan> {
+    scan_from(segment, HEADER_BLOCK, first_sequence, manifest, Depth::Full)
+}
+
+/// Reads a segment from a place where a frame with this sequence should begin.
+pub(crate) fn scan_from(
+    segment: &Segment,
+    offset: u64,
+    first_sequence: u64,
+    manifest: &Manifest,
+    depth: Depth,
+) -> io::Result<Scan> {
     let mut scan = Scan {
-        end: HEADER_BLOCK,
+        first_sequence,
+        end: offset,
         next_sequence: first_sequence,
         stop: FrameError::Magic,
         first: None,
@@ -58,13 +82,17 @@ pub(crate) fn scan(
         behind: Vec::new(),
     };
     let mut buffer = Vec::new();
-    loop {
+    scan.stop = loop {
         if let Some(hole) = manifest.hole_at(segment.epoch, scan.end) {
             scan.end = scan.end.saturating_add(hole.length).min(segment.size);
             scan.next_sequence = hole.first_sequence.saturating_add(hole.count);
             continue;
         }
-        match segment.frame_at(scan.end, &mut buffer)? {
+        let found = match depth {
+            Depth::Headers => segment.header_at(scan.end)?,
+            Depth::Full => segment.frame_at(scan.end, &mut buffer)?,
+        };
+        match found {
             Ok(header) if header.first_sequence == scan.next_sequence => {
                 scan.end += octets(header.padded_len());
                 scan.next_sequence += u64::from(header.count);
@@ -73,27 +101,27 @@ pub(crate) fn scan(
                 scan.first = scan.first.or(Some(header));
                 scan.last = Some(header);
             }
-            Ok(_) => break scan.stop = FrameError::Sequence,
-            Err(error) => break scan.stop = error,
+            Ok(_) => break FrameError::Sequence,
+            Err(error) => break error,
         }
+    };
+    if depth == Depth::Full {
+        scan.behind = headers(segment, scan.end)?;
     }
-    scan.behind = headers(segment, scan.end)?;
     Ok(scan)
 }
 
 /// All frame headers of the segment's epoch from `offset` on, wherever a frame may begin.
-pub(crate) fn headers(segment: &Segment, offset: u64) -> io::Result<Vec<(u64, FrameHeader)>> {
+fn headers(segment: &Segment, offset: u64) -> io::Result<Vec<(u64, FrameHeader)>> {
     let mut found = Vec::new();
-    let mut buffer = vec![0; CHUNK];
+    let left = segment.size.saturating_sub(offset);
+    let mut buffer = vec![0; in_memory(left.min(octets(CHUNK)))];
     let mut at = offset;
     while at < segment.size {
         let wanted = in_memory((segment.size - at).min(octets(CHUNK)));
-        let read = read_full_at(
-            &*segment.file,
-            buffer.get_mut(..wanted).unwrap_or_default(),
-            at,
-        )?;
-        for block in buffer.get(..read).unwrap_or_default().chunks(ALIGNMENT) {
+        let chunk = buffer.get_mut(..wanted).unwrap_or_default();
+        let read = read_full_at(&*segment.file, chunk, at)?;
+        for block in chunk.get(..read).unwrap_or_default().chunks(ALIGNMENT) {
             if let Some(header) = block.first_chunk::<HEADER_LEN>()
                 && let Ok(header) = segment.check_header(header, at)
             {

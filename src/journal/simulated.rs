@@ -2,7 +2,7 @@
 //!
 //! A write stays pending, sector by sector, until the file is synced; a name until the directory is.
 //! When the power goes, each pending sector is kept, lost or garbled as the seed wants, and of the
-//! pending names the first few are kept, in order, as a journalling file system does. A sync that
+//! pending names the first few are kept, in order, as a journalling file system does, or any of them. A sync that
 //! fails leaves its sectors in the cache but not on the device, and the next sync knows nothing of
 //! them, as on Linux.
 
@@ -55,7 +55,7 @@ struct State {
 #[derive(Clone, Debug)]
 enum NameChange {
     Set(String, u64),
-    Rename(String, String),
+    Rename(String, String, u64),
     Remove(String),
 }
 
@@ -143,6 +143,16 @@ impl SimulatedDisk {
         inode.dirty.clear();
     }
 
+    /// Cuts a file short behind everybody's back.
+    pub(crate) fn truncate(&self, name: &str, length: usize) {
+        let mut state = self.0.lock();
+        let inode = state.names[name];
+        let inode = state.inodes.get_mut(&inode).unwrap();
+        inode.cached.truncate(length);
+        inode.durable.truncate(length);
+        inode.dirty.clear();
+    }
+
     fn file(&self, inode: u64, access: Access) -> Box<dyn StorageFile> {
         Box::new(SimulatedFile {
             disk: self.clone(),
@@ -204,8 +214,16 @@ impl State {
 
     fn lose_power(&mut self) {
         let kept = self.random.below(octets(self.pending_names.len()) + 1);
-        for change in self.pending_names.drain(..).take(in_memory(kept)) {
-            change.apply(&mut self.durable_names);
+        let in_order = self.random.below(2) == 0;
+        for (change, index) in self.pending_names.drain(..).zip(0..) {
+            let keep = if in_order {
+                index < kept
+            } else {
+                self.random.below(2) == 0
+            };
+            if keep {
+                change.apply(&mut self.durable_names);
+            }
         }
         self.names = self.durable_names.clone();
         for inode in self.inodes.values_mut() {
@@ -220,9 +238,11 @@ impl NameChange {
             NameChange::Set(name, inode) => {
                 names.insert(name.clone(), *inode);
             }
-            NameChange::Rename(from, to) => {
-                let inode = names.remove(from).unwrap();
-                names.insert(to.clone(), inode);
+            NameChange::Rename(from, to, inode) => {
+                if names.get(from) == Some(inode) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *inode);
             }
             NameChange::Remove(name) => {
                 names.remove(name);
@@ -319,8 +339,8 @@ impl Storage for SimulatedDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.inode_of(from)?;
-        state.change_names(NameChange::Rename(from.to_owned(), to.to_owned()))
+        let inode = state.inode_of(from)?;
+        state.change_names(NameChange::Rename(from.to_owned(), to.to_owned(), inode))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -374,7 +394,10 @@ impl StorageFile for SimulatedFile {
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         assert_eq!(self.access, Access::Write, "opened for reading");
         let mut state = self.disk.0.lock();
-        let mut data: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut data = Vec::new();
+        for part in parts {
+            data.extend_from_slice(part);
+        }
         if state.faults.short_writes && data.len() > 1 {
             let length = state.random.below(octets(data.len() - 1)) + 1;
             data.truncate(in_memory(length));
@@ -390,7 +413,7 @@ impl StorageFile for SimulatedFile {
             .unwrap()
             .write(offset, &data);
         if off {
-            state.powered()?
+            state.powered()?;
         }
         Ok(data.len())
     }
@@ -455,7 +478,7 @@ impl Random {
         Random(seed)
     }
 
-    /// Below `bound`, which is not 0. SplitMix64.
+    /// Below `bound`, which is not 0. `SplitMix64`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

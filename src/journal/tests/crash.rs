@@ -10,7 +10,7 @@ use crate::journal::batch::Batch;
 use crate::journal::record::FLAG_RECEIVED;
 use crate::journal::simulated::{Fault, Faults, Random, SimulatedDisk};
 use crate::journal::storage::Storage;
-use crate::journal::{DurablePosition, Journal, JournalError, Options, State};
+use crate::journal::{DurablePosition, Journal, JournalError, Options};
 use crate::relay;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -159,7 +159,7 @@ fn recover(disk: &SimulatedDisk, options: &Options, oracle: &mut Oracle, context
 fn crash_options() -> Options {
     Options {
         retention: Duration::ZERO,
-        sync_interval: Duration::from_secs(3600),
+        sync_interval: Duration::from_hours(1),
         ..options()
     }
 }
@@ -190,7 +190,7 @@ fn operations(seed: u64) -> u64 {
 
 #[test]
 fn a_power_cut_at_every_operation_loses_nothing_that_was_promised() {
-    for seed in 0..4 {
+    for seed in 0..2 {
         for at in 1..=operations(seed) {
             let context = format!("seed {seed}, power cut at operation {at}");
             let mut disk = SimulatedDisk::new(seed << 32 | at);
@@ -291,29 +291,4 @@ fn short_writes_are_continued() {
         &mut oracle,
         "short writes",
     );
-}
-
-#[test]
-fn nothing_is_published_after_a_failed_sync() {
-    let disk = SimulatedDisk::new(1);
-    let journal = Journal::open(disk.storage(), options()).unwrap();
-    let status = journal.status();
-    let position = Arc::new(DurablePosition::new(Box::new(|| {})));
-    let (committer, _preparer) = journal.split(
-        vec![Arc::clone(&position)],
-        Box::new(|_| panic!("handed on what is not durable")),
-    );
-    let (inbox, receiver) = relay::channel(4);
-    let mut batch = batch_with_flags(&[b"body"], 0);
-    batch.last_ticket = 1;
-    inbox.try_send(batch).unwrap();
-    // The write is the next operation, its sync the one after.
-    disk.set_faults(Faults {
-        error_at: Some((disk.operations() + 2, Fault::Broken)),
-        ..Faults::default()
-    });
-    let error = committer.run(&receiver).unwrap_err();
-    assert!(error.to_string().starts_with("cannot sync 0000"), "{error}");
-    assert_eq!(status.state(), State::Failed);
-    assert_eq!((position.records(), status.durable()), (0, 0));
 }

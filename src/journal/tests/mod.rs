@@ -3,11 +3,16 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::large_stack_arrays,
     reason = "a test may fail in any way it likes"
 )]
 
+mod commit;
 mod crash;
+mod damage;
+mod format;
 mod harness;
 mod roll;
 
-use harness::{Harness, batch, options};
+use harness::{Harness, batch};
