@@ -1,3 +1,4 @@
 //! Hookline.
+pub mod event;
 pub mod journal;
 pub mod relay;
