@@ -8,6 +8,7 @@
 //! | update | the other side |
 //! |---|---|
 //! | message | `from`; of the business's own messages in a history `to`, or the thread |
+//! | system message without `from` | `previous_user_id`, else `wa_id` and `user_id` |
 //! | echo | `to` |
 //! | status | `recipient_id`, a group if `recipient_type` says so |
 //! | call | `to` or `from`, by `direction` |
@@ -45,7 +46,10 @@ impl<'d> Party<'d> {
             Array::MessageEchoes => other_side(to, from, business),
             Array::Calls if update.direction == Some("BUSINESS_INITIATED") => to,
             Array::Calls if update.direction == Some("USER_INITIATED") => from,
-            Array::Messages | Array::Calls => other_side(from, to, business),
+            Array::Messages | Array::Calls => match other_side(from, to, business) {
+                (None, None) => changed(document, update),
+                side => side,
+            },
             Array::Statuses => {
                 let recipient = update.recipient.or_else(|| {
                     document.text(update.message?, "recipient_id") // On-Premises
@@ -135,6 +139,15 @@ impl<'d> Party<'d> {
 
     fn is_unknown(&self) -> bool {
         *self == Party::default()
+    }
+}
+
+/// Who a system message without a sender is about, by the name that the person had before.
+fn changed<'d>(document: &Document<'d>, update: &Update<'d>) -> Names<'d> {
+    let text = |key| update.system.and_then(|system| document.text(system, key));
+    match text("previous_user_id") {
+        None => (text("wa_id"), text("user_id")),
+        previous => (None, previous),
     }
 }
 

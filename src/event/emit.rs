@@ -41,7 +41,7 @@ struct Draft<'d> {
     kind: Type,
     lane: Lane,
     id: Text,
-    keyed_by_body: bool,
+    weak_key: bool,
     part: Part,
     own: Span,
     contacts: WithContacts,
@@ -93,19 +93,20 @@ impl<'w, 'd> Emitter<'w, 'd> {
             Chosen::All => self.every_contact(),
         };
         let kind = Kind::of_update(scope.setting, array, &update, scope.field);
-        let (id, keyed_by_body) = self.update_key(array, at, &update, scope);
+        let (id, identified) = self.update_key(array, at, &update, scope);
         let timestamp = update.timestamp.and_then(time::parse);
         let inner = || time::parse(document.text(update.metadata?, "timestamp")?);
+        let time = timestamp.or_else(inner);
         let draft = Draft {
             kind: self.kind(kind),
             lane: kind.family.lane,
             id,
-            keyed_by_body,
+            weak_key: !identified && time.is_none() && scope.entry_time.is_none(),
             part: Part::Element(array),
             own: document.span(at),
             contacts,
             party,
-            time: timestamp.or_else(inner),
+            time,
         };
         self.keep(&draft, scope);
     }
@@ -122,16 +123,17 @@ impl<'w, 'd> Emitter<'w, 'd> {
         let mut key = scope.account_key(&mut self.events.names);
         key.hash(document.raw(at));
         scope.mark_test(&mut key, self.origin);
+        let time = document.text(at, "timestamp").and_then(time::parse);
         let draft = Draft {
             kind: self.kind(kind),
             lane: kind.family.lane,
             id: Text::since(start, self.events.names.len()),
-            keyed_by_body: false,
+            weak_key: time.is_none() && scope.entry_time.is_none(),
             part,
             own: document.span(at),
             contacts: WithContacts::None,
             party: Party::of_change(&document, at),
-            time: document.text(at, "timestamp").and_then(time::parse),
+            time,
         };
         self.keep(&draft, &scope);
     }
@@ -148,7 +150,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             kind: self.kind(kind),
             lane: kind.family.lane,
             id: Text::since(start, self.events.names.len()),
-            keyed_by_body: false,
+            weak_key: false,
             part: Part::Body,
             own: self.document.span(at),
             contacts: WithContacts::None,
@@ -168,7 +170,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             kind: Type::Known(kind::EMPTY),
             lane: Lane::Rest,
             id: self.position_key("empty"),
-            keyed_by_body: true,
+            weak_key: true,
             part: Part::Body,
             own: self.document.span(at),
             contacts: WithContacts::None,
@@ -256,6 +258,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
         }
     }
 
+    /// Writes the key of an update; says whether an id of its own is in it.
     fn update_key(
         &mut self,
         array: Array,
@@ -266,7 +269,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
         let document = self.document;
         let names = &mut self.events.names;
         let start = names.len();
-        let mut keyed_by_body = false;
+        let mut identified = false;
         let mut key = match array {
             Array::StateSync | Array::Groups | Array::AutomaticEvents => {
                 let mut key = scope.account_key(names);
@@ -275,19 +278,19 @@ impl<'w, 'd> Emitter<'w, 'd> {
             }
             _ => {
                 let mut key = Key::begin(names, scope.number.or(scope.waba), scope.field);
-                let history = scope.setting == Setting::History || scope.field == Some("history");
-                if !key.identify(&document, array, update, history) {
+                let history = scope.setting == Setting::History;
+                identified = key.identify(&document, array, update, history);
+                if !identified {
                     let hash = self
                         .body_hash
                         .get_or_insert_with(|| key::hash(document.body()));
                     key.position(*hash, self.index);
-                    keyed_by_body = true;
                 }
                 key
             }
         };
         scope.mark_test(&mut key, self.origin);
-        (Text::since(start, self.events.names.len()), keyed_by_body)
+        (Text::since(start, self.events.names.len()), identified)
     }
 
     fn position_key(&mut self, field: &str) -> Text {
@@ -365,7 +368,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             user_id: self.events.name(bounded(draft.party.user_id)),
             number: scope.number_text,
             lane: draft.lane,
-            keyed_by_body: draft.keyed_by_body,
+            weak_key: draft.weak_key,
             unparsed: None,
         };
         self.events.list.push(event);
@@ -398,7 +401,7 @@ pub(super) fn unparsed(events: &mut Events, body: &[u8], origin: Origin, reason:
         user_id: Text::default(),
         number: Text::default(),
         lane: Lane::Rest,
-        keyed_by_body: true,
+        weak_key: true,
         unparsed: Some(reason),
     };
     events.list.push(event);

@@ -57,7 +57,7 @@ pub(super) struct Event {
     pub(super) user_id: Text,
     pub(super) number: Text,
     pub(super) lane: Lane,
-    pub(super) keyed_by_body: bool,
+    pub(super) weak_key: bool,
     pub(super) unparsed: Option<Unparsed>,
 }
 
@@ -182,11 +182,11 @@ impl<'e> EventRef<'e> {
         self.event.fingerprint
     }
 
-    /// True if the update carries nothing that identifies it, so that its key is made from the whole body and
-    /// the position in it. The same error an hour later may have the same key: remember such keys shortly.
+    /// True if the body holds neither an id nor a time that tells this update from another one that says the
+    /// same, such as an error. The next one has the same key then, so such keys are to be remembered shortly.
     #[must_use]
-    pub fn is_keyed_by_body(&self) -> bool {
-        self.event.keyed_by_body
+    pub fn has_weak_key(&self) -> bool {
+        self.event.weak_key
     }
 
     /// `/whatsapp/<waba>/<phone_number_id>`, as far as the body says.

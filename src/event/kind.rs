@@ -37,7 +37,7 @@ pub(super) enum Setting {
     /// A value that tells what happens now.
     #[default]
     Live,
-    /// A history sync.
+    /// A history sync: its threads, and what the field `history` sends after them.
     History,
     /// A `standby` object.
     Standby,

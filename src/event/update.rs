@@ -35,6 +35,8 @@ pub(super) struct Update<'d> {
     pub(super) message: Option<usize>,
     /// Tape index of `contact` (contact sync).
     pub(super) contact: Option<usize>,
+    /// Tape index of `system` (system messages).
+    pub(super) system: Option<usize>,
     /// Tape index of `metadata` (contact sync).
     pub(super) metadata: Option<usize>,
     /// Tape index of `<action_type>_data`.
@@ -65,7 +67,11 @@ impl<'d> Update<'d> {
                     "value" => update.value = text(),
                     _ => {}
                 },
-                6 if member.key == "status" => update.status = text(),
+                6 => match member.key {
+                    "status" => update.status = text(),
+                    "system" => update.system = Some(at),
+                    _ => {}
+                },
                 7 => match member.key {
                     "user_id" => update.user_id = text(),
                     "payment" => update.payment = Some(at),

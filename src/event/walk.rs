@@ -47,6 +47,9 @@ impl<'d> Walk<'_, 'd> {
             return self.emitter.partner(at, partner);
         }
         scope.field = Some(partner.event);
+        if partner.event == "history" {
+            scope.setting = Setting::History;
+        }
         scope.waba = document.text(partner.data, "id");
         self.emitter.share_rest("notification", at, |_, at| {
             if at == partner.data {
@@ -90,10 +93,13 @@ impl<'d> Walk<'_, 'd> {
 
     fn change(&mut self, at: usize, outer: Scope<'d>) {
         let document = self.document;
-        let scope = Scope {
+        let mut scope = Scope {
             field: document.text(at, "field"),
             ..outer
         };
+        if scope.field == Some("history") {
+            scope.setting = Setting::History;
+        }
         let depth = self.emitter.depth();
         let field = document.member(at, "field");
         let values = || document.members(at).filter(|member| member.key == "value");

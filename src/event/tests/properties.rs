@@ -197,7 +197,8 @@ fn leaves<'v>(value: &'v Value, key: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-fn check(text: &str) {
+/// Compares the events of a body with the reference.
+pub(super) fn check(text: &str) {
     let body: Value = serde_json::from_str(text).unwrap();
     let events = extract(text);
     let lines = parsed(text);
@@ -250,10 +251,9 @@ fn check(text: &str) {
     );
 }
 
-/// Enough cases for the depth of a body, and no files beside the source.
+/// No files beside the source.
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 1000,
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -128,6 +128,11 @@ fn elements<'v>(
     field: Option<&str>,
     found: &mut Vec<Expected<'v>>,
 ) {
+    let setting = if setting.is_empty() && field == Some("history") && key == "messages" {
+        "history."
+    } else {
+        setting
+    };
     let Some((_, part)) = ARRAYS.iter().find(|(array, _)| *array == key) else {
         return;
     };
