@@ -259,6 +259,60 @@ fn one_address_has_its_share_and_no_more() {
     assert_eq!(server.metric(series), 2);
 }
 
+/// Incomplete requests may hold so much memory; who asks for more gets 503, the others are served to their end.
+#[test]
+fn memory_for_incomplete_requests_is_bounded() {
+    const BODY: usize = 1 << 20;
+    let site = Site::unsigned()
+        .limits("body = \"1MiB\"")
+        .limits("partial = \"2MiB\"");
+    let server = site.start();
+    let octets = post("/webhook", "", &vec![b'b'; BODY]);
+    let (most, last) = octets.split_at(octets.len() - 1000);
+    let mut first = server.connect();
+    let mut second = server.connect();
+    for client in [&mut first, &mut second] {
+        client.send(most);
+    }
+    eventually("both are held", || {
+        server.metric("hookline_partial_bytes") == 2 * most.len() as u64
+    });
+    let mut third = server.connect();
+    third.send(most);
+    let answer = third.answer();
+    assert!(answer.code == 503 && answer.closes(), "{answer:?}");
+    assert!(answer.field("retry-after").is_some());
+    for client in [&mut first, &mut second] {
+        client.send(last);
+        assert_eq!(client.answer().code, 200);
+    }
+    // Everything is free again, also what the refused one held.
+    serves(&mut server.connect());
+    eventually("nothing is held", || {
+        server.metric("hookline_partial_bytes") == 0
+    });
+    assert_eq!(site.bodies().len(), 3);
+}
+
+/// However little memory there is and however many loops share it, the largest request is taken.
+#[test]
+fn the_largest_body_fits_into_every_loops_share() {
+    let site = Site::unsigned()
+        .server("loops = 4")
+        .limits("body = \"1MiB\"")
+        .limits("partial = \"1MiB\"");
+    let server = site.start();
+    let octets = post("/webhook", "", &vec![b'b'; 1 << 20]);
+    for _ in 0..8 {
+        let mut client = server.connect();
+        for piece in octets.chunks(100_000) {
+            client.send(piece);
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(client.answer().code, 200);
+    }
+}
+
 /// A chunked body that announces nothing is bounded by what it brings.
 #[test]
 fn a_chunked_body_is_refused_where_it_exceeds_the_limit() {
