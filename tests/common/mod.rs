@@ -79,6 +79,12 @@ impl Site {
         self
     }
 
+    /// Takes all endpoints and sinks away.
+    pub(crate) fn without_endpoints(mut self) -> Site {
+        self.rest.clear();
+        self
+    }
+
     /// The lines of a `[[sink]]`.
     pub(crate) fn sink(mut self, lines: &str) -> Site {
         let _ = write!(self.rest, "[[sink]]\n{lines}\n");
