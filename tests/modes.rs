@@ -301,6 +301,11 @@ fn stored_answers_everything_on_sigterm() {
     survives_sigterm("stored");
 }
 
+#[test]
+fn received_answers_and_stores_everything_on_sigterm() {
+    survives_sigterm("received");
+}
+
 /// What had begun when the signal came is served to its end, with what is pipelined behind it; the last answer says that
 /// it is the last.
 fn a_request_under_way_is_finished_during_the_drain(ack: &str) {
@@ -339,6 +344,11 @@ fn a_request_under_way_is_finished_during_the_drain(ack: &str) {
 #[test]
 fn stored_finishes_what_is_under_way() {
     a_request_under_way_is_finished_during_the_drain("stored");
+}
+
+#[test]
+fn received_finishes_what_is_under_way() {
+    a_request_under_way_is_finished_during_the_drain("received");
 }
 
 #[test]
