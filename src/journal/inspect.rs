@@ -23,8 +23,8 @@ pub struct Report {
     pub holes: Vec<Hole>,
     /// Damage that was not.
     pub damage: Vec<Damage>,
-    /// Segments that are missing or are not what they should be.
-    pub unusable: Vec<String>,
+    /// Segments that are missing or are not what they should be: epoch, and what is wrong.
+    pub unusable: Vec<(u64, String)>,
     /// Retired files that wait for a new life.
     pub spares: usize,
 }
@@ -118,9 +118,16 @@ pub fn inspect(storage: &dyn Storage, depth: Depth) -> Result<Report, JournalErr
             }
             Err(error) => {
                 expected = next_first.unwrap_or(first_sequence);
-                report.unusable.push(error.to_string());
+                report.unusable.push((entry.epoch, error.to_string()));
             }
         }
+    }
+    if !report.is_whole() {
+        // What was retired meanwhile is not damaged.
+        let listed = Manifest::load(storage)?.map_or(Vec::new(), |manifest| manifest.segments);
+        let is_listed = |epoch| listed.iter().any(|entry| entry.epoch == epoch);
+        report.damage.retain(|damage| is_listed(damage.hole.epoch));
+        report.unusable.retain(|(epoch, _)| is_listed(*epoch));
     }
     Ok(report)
 }
@@ -166,7 +173,11 @@ impl Look<'_> {
             report.first_commit = report.first_commit.or(first_commit);
             let last_commit = scan.last.map(|header| header.committed_at);
             report.last_commit = last_commit.or(report.last_commit);
-            let Some(found) = self.damage_behind(&scan)? else {
+            let found = self.damage_behind(&scan)?;
+            if found.is_some() && self.was_just_written(&scan)? {
+                continue;
+            }
+            let Some(found) = found else {
                 // What lies behind a segment that is in sequence with the next one was cut once.
                 if self.next_first.is_none() {
                     report.torn_tail = scan.behind_octets();
@@ -214,6 +225,14 @@ impl Look<'_> {
             },
         })
         .filter(|damage| damage.hole.length > 0))
+    }
+
+    /// In a journal that is in use, frames may be written between the look at the end and the look
+    /// behind it.
+    fn was_just_written(&self, scan: &Scan) -> Result<bool, JournalError> {
+        let frame = self.segment.frame_at(scan.end, &mut Vec::new());
+        let frame = frame.map_err(|error| self.read_error(error))?;
+        Ok(frame.is_ok_and(|header| header.first_sequence == scan.next_sequence))
     }
 
     fn path(&self) -> String {
