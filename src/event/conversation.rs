@@ -1,0 +1,177 @@
+//! Conversations: the business's number and the party on the other side.
+//!
+//! A party is a group, or a person who has one or both of two names: a phone number and a business-scoped
+//! user id. The conversation, an event's `subject`, is `<phone_number_id>:<party>`, where the party is the
+//! group, else the phone number, else the user id. Both names of a person are kept beside it, taken from
+//! the update and from the contact that belongs to it, so that a reader can learn the pair.
+//!
+//! | update | the other side |
+//! |---|---|
+//! | message | `from`; of the business's own messages in a history `to`, or the thread |
+//! | system message without `from` | `previous_user_id`, else `wa_id` and `user_id` |
+//! | echo | `to` |
+//! | status | `recipient_id`, a group if `recipient_type` says so |
+//! | call | `to` or `from`, by `direction` |
+//! | user preference, group member | `wa_id`, `user_id` |
+//! | contact sync | the contact's `phone_number` |
+//! | handover, as a whole change | `sender` |
+//! | what names nobody | the contact that came with it, if there is one only |
+
+use super::document::Document;
+use super::key::push_component;
+use super::shape::Array;
+use super::update::Update;
+
+/// The other side of a conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Party<'d> {
+    pub(super) group: Option<&'d str>,
+    pub(super) phone: Option<&'d str>,
+    pub(super) user_id: Option<&'d str>,
+}
+
+impl<'d> Party<'d> {
+    /// The party of an element of `array`. `business` is the number as displayed, `thread` the thread of a
+    /// history sync.
+    pub(super) fn of_update(
+        document: &Document<'d>,
+        array: Array,
+        update: &Update<'d>,
+        business: Option<&str>,
+        thread: Option<Party<'d>>,
+    ) -> Party<'d> {
+        let from = (update.from, update.from_user_id);
+        let to = (update.to, update.to_user_id);
+        let (phone, user_id) = match array {
+            Array::MessageEchoes => other_side(to, from, business),
+            Array::Calls if update.direction == Some("BUSINESS_INITIATED") => to,
+            Array::Calls if update.direction == Some("USER_INITIATED") => from,
+            Array::Messages | Array::Calls => match other_side(from, to, business) {
+                (None, None) => changed(document, update),
+                side => side,
+            },
+            Array::Statuses => {
+                let recipient = update.recipient.or_else(|| {
+                    document.text(update.message?, "recipient_id") // On-Premises
+                });
+                if update.recipient_type == Some("group") && recipient.is_some() {
+                    return Party {
+                        group: recipient,
+                        ..Party::default()
+                    };
+                }
+                (recipient, update.recipient_user_id)
+            }
+            Array::StateSync => {
+                let text = |key| {
+                    update
+                        .contact
+                        .and_then(|contact| document.text(contact, key))
+                };
+                (text("phone_number"), text("user_id"))
+            }
+            Array::UserActions
+            | Array::UserPreferences
+            | Array::Groups
+            | Array::AutomaticEvents
+            | Array::Errors => (update.wa_id, update.user_id),
+        };
+        let party = Party {
+            group: update.group_id,
+            phone,
+            user_id,
+        };
+        match thread {
+            Some(thread) if party.group.is_none() && !thread.is_unknown() => thread,
+            _ => party,
+        }
+    }
+
+    /// The party of a thread in a history sync.
+    pub(super) fn of_thread(document: &Document<'d>, thread: usize) -> Party<'d> {
+        let context = document.member(thread, "context");
+        let text = |key| context.and_then(|context| document.text(context, key));
+        Party {
+            group: None,
+            phone: document.text(thread, "id").or_else(|| text("wa_id")),
+            user_id: text("user_id"),
+        }
+    }
+
+    /// The party of a change as a whole: who handed over or took a conversation.
+    pub(super) fn of_change(document: &Document<'d>, value: usize) -> Party<'d> {
+        let sender = document.member(value, "sender");
+        let text = |key| sender.and_then(|sender| document.text(sender, key));
+        Party {
+            group: None,
+            phone: text("phone_number"),
+            user_id: text("user_id"),
+        }
+    }
+
+    /// Fills in what the contact knows. `matched` says that the two share a name; a contact that merely came
+    /// with the update names somebody only where the update names nobody.
+    pub(super) fn learn(
+        &mut self,
+        matched: bool,
+        wa_id: Option<&'d str>,
+        user_id: Option<&'d str>,
+    ) {
+        let same = matched
+            && (self.phone.is_some() && self.phone == wa_id
+                || self.user_id.is_some() && self.user_id == user_id);
+        if same || self.is_unknown() {
+            self.phone = self.phone.or(wa_id);
+            self.user_id = self.user_id.or(user_id);
+        }
+    }
+
+    /// Appends the conversation; false, and nothing appended, when the party is unknown.
+    pub(super) fn write_conversation(&self, out: &mut String, number: Option<&str>) -> bool {
+        let Some(party) = self.group.or(self.phone).or(self.user_id) else {
+            return false;
+        };
+        push_component(out, number.unwrap_or("-"));
+        out.push(':');
+        push_component(out, party);
+        true
+    }
+
+    fn is_unknown(&self) -> bool {
+        *self == Party::default()
+    }
+}
+
+/// Who a system message without a sender is about, by the name that the person had before.
+fn changed<'d>(document: &Document<'d>, update: &Update<'d>) -> Names<'d> {
+    let text = |key| update.system.and_then(|system| document.text(system, key));
+    match text("previous_user_id") {
+        None => (text("wa_id"), text("user_id")),
+        previous => (None, previous),
+    }
+}
+
+/// A phone number and a user id.
+type Names<'d> = (Option<&'d str>, Option<&'d str>);
+
+/// `usual`, unless that side is the business itself or nobody; nobody if only the business is named.
+fn other_side<'d>(usual: Names<'d>, reverse: Names<'d>, business: Option<&str>) -> Names<'d> {
+    let is_business = |names: Names<'_>| matches!((names.0, business), (Some(side), Some(business)) if same_number(side, business));
+    let nobody = (None, None);
+    if usual != nobody && !is_business(usual) {
+        usual
+    } else if reverse != nobody && !is_business(reverse) {
+        reverse
+    } else {
+        nobody
+    }
+}
+
+/// Compares the digits: numbers are also displayed as `+1 555-010-0101`.
+fn same_number(a: &str, b: &str) -> bool {
+    a == b || digits(a).eq(digits(b)) && digits(a).next().is_some()
+}
+
+fn digits(text: &str) -> impl Iterator<Item = u8> {
+    text.bytes().filter(u8::is_ascii_digit)
+}

@@ -1,0 +1,120 @@
+//! `CloudEvents` 1.0 in JSON, one event a line.
+//!
+//! ```json
+//! {"specversion":"1.0","id":"1065…:messages:wamid.…","source":"/whatsapp/1022…/1065…",
+//!  "type":"whatsapp.message.text","time":"2026-09-26T10:14:56Z","subject":"1065…:1555…",
+//!  "datacontenttype":"application/json","sequence":"41.0",
+//!  "receivedtime":"2026-09-26T10:14:57.204511Z","lane":"messages",
+//!  "data":{"message":{…},"contacts":[{…}],"field":"messages","messaging_product":"whatsapp",
+//!          "metadata":{…},"entry":{"id":"1022…"},"notification":{"object":"…"}}}
+//! ```
+//!
+//! The members of `data`, each only if the body has it:
+//!
+//! | member | is |
+//! |---|---|
+//! | `message`, `status`, `call`, `message_echo`, `user_action`, `user_preference`, `state_sync`, `group`, `automatic_event`, `error` | the update, as it came |
+//! | `value` | of a change that is one update as a whole: its value, as it came |
+//! | `change` | of a change whose `value` is missing or repeated, or that is not an object: all of it |
+//! | `contacts` | the contact that belongs to the update; all if that is not clear |
+//! | `field`, `messaging_product`, `metadata` | as they came |
+//! | `thread`, `history`, `standby` | what else stands in the thread, in the element of `history`, in `standby` |
+//! | `value`, `change`, `entry`, `notification` | what else stands in the value, the change, the entry, the body |
+//!
+//! Contacts that belong to no update go with the last one of their value. All values are slices of the body,
+//! so digits, escapes, unknown and repeated keys stay; line ends between tokens become spaces. A member that
+//! is large beside many updates goes with the first of them, and with as many more as its copies stay
+//! below 2 MiB. The data of `whatsapp.empty`, and of a partner envelope without updates, is the body itself.
+//! An unparsed body that is not JSON, or nests too deep for common parsers, is `data_base64`.
+
+use super::context::{WithContacts, push_key, push_raw};
+use super::events::{EventRef, Unparsed};
+use super::shape::Part;
+use super::span::Span;
+use super::time;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::io::Write;
+
+/// Appends the event as one line of JSON, without the line end. `raw_body` is the body that it came from;
+/// with another one, the line's data makes no sense.
+pub fn render(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
+    let is_json = !matches!(
+        event.unparsed(),
+        Some(Unparsed::NotJson | Unparsed::TooDeep)
+    );
+    // Nothing here needs an escape: see `key` and `kind` for what they are written in.
+    text(out, b"{\"specversion\":\"1.0\",\"id\":\"", event.id());
+    text(out, b"\",\"source\":\"", event.source());
+    text(out, b"\",\"type\":\"", event.kind());
+    out.extend_from_slice(b"\",\"time\":\"");
+    time::write(out, event.time());
+    if let Some(subject) = event.subject() {
+        text(out, b"\",\"subject\":\"", subject);
+    }
+    let content = if is_json {
+        "application/json"
+    } else {
+        "application/octet-stream"
+    };
+    text(out, b"\",\"datacontenttype\":\"", content);
+    // A Vec takes everything.
+    let _ = write!(
+        out,
+        "\",\"sequence\":\"{}.{}",
+        event.sequence(),
+        event.index()
+    );
+    out.extend_from_slice(b"\",\"receivedtime\":\"");
+    time::write(out, event.received_at());
+    text(out, b"\",\"lane\":\"", event.lane().name());
+    if is_json {
+        out.extend_from_slice(b"\",\"data\":");
+        data(event, raw_body, out);
+        out.push(b'}');
+    } else {
+        out.extend_from_slice(b"\",\"data_base64\":\"");
+        base64(raw_body, out);
+        out.extend_from_slice(b"\"}");
+    }
+}
+
+fn data(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
+    let raw = |span: Span| span.of(raw_body).unwrap_or(b"null");
+    if event.event.part == Part::Body {
+        push_raw(out, raw(event.event.own));
+        return;
+    }
+    out.push(b'{');
+    push_key(out, event.event.part.key());
+    push_raw(out, raw(event.event.own));
+    match event.event.contacts {
+        WithContacts::None => {}
+        WithContacts::One(contact) => {
+            out.extend_from_slice(b",\"contacts\":[");
+            push_raw(out, raw(contact));
+            out.push(b']');
+        }
+        WithContacts::All(contacts) => {
+            out.extend_from_slice(b",\"contacts\":");
+            push_raw(out, raw(contacts));
+        }
+    }
+    if !event.context().is_empty() {
+        out.push(b',');
+        out.extend_from_slice(event.context());
+    }
+    out.push(b'}');
+}
+
+fn text(out: &mut Vec<u8>, before: &[u8], text: &str) {
+    out.extend_from_slice(before);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn base64(octets: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + octets.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(octets, &mut out[start..]);
+    out.truncate(start + written.expect("four characters for each three octets"));
+}

@@ -1,0 +1,291 @@
+//! Where events are kept: compact entries, and one text that they point into.
+
+use super::context::WithContacts;
+use super::lane::Lane;
+use super::shape::Part;
+use super::span::Span;
+use std::ops::Range;
+
+/// A reusable list of events. Clearing it keeps its memory, so that in the steady state no event allocates.
+#[derive(Debug, Default)]
+pub struct Events {
+    pub(super) list: Vec<Event>,
+    /// Types, keys, sources, subjects and names.
+    pub(super) names: String,
+    /// Parts of `data` that several events share.
+    pub(super) shared: Vec<u8>,
+}
+
+/// One event, borrowed from its list.
+#[derive(Clone, Copy, Debug)]
+pub struct EventRef<'e> {
+    pub(super) events: &'e Events,
+    pub(super) event: &'e Event,
+}
+
+/// Why a body passes as `whatsapp.unparsed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unparsed {
+    /// It is not JSON by RFC 8259, or not UTF-8.
+    NotJson,
+    /// It nests deeper than [`NESTING_MAX`](super::NESTING_MAX).
+    TooDeep,
+    /// It holds more than [`UPDATES_MAX`](super::UPDATES_MAX) updates.
+    TooMany,
+}
+
+/// An entry of the list. Offsets of 32 bits do: the texts of a batch of bodies stay far below 4 GiB.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Event {
+    pub(super) sequence: u64,
+    pub(super) received_at: u64,
+    pub(super) time: u64,
+    pub(super) fingerprint: u64,
+    pub(super) record: u32,
+    pub(super) index: u32,
+    /// The update's own part of `data`, in the body.
+    pub(super) own: Span,
+    pub(super) part: Part,
+    pub(super) contacts: WithContacts,
+    /// The other members of `data`, in the shared text.
+    pub(super) context: Text,
+    pub(super) kind: Type,
+    pub(super) id: Text,
+    pub(super) source: Text,
+    pub(super) subject: Text,
+    pub(super) phone: Text,
+    pub(super) user_id: Text,
+    pub(super) number: Text,
+    pub(super) lane: Lane,
+    pub(super) weak_key: bool,
+    pub(super) unparsed: Option<Unparsed>,
+}
+
+/// A type from the tables, or one made up from what the body says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Type {
+    Known(&'static str),
+    Unknown(Text),
+}
+
+impl Events {
+    /// An empty list.
+    #[must_use]
+    pub fn new() -> Events {
+        Events::default()
+    }
+
+    /// Takes all events out. Keeps the memory up to a limit, so that one large body does not pin it for ever.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.names.clear();
+        self.shared.clear();
+        self.list.shrink_to(RETAINED_MAX / size_of::<Event>());
+        self.names.shrink_to(RETAINED_MAX);
+        self.shared.shrink_to(RETAINED_MAX);
+    }
+
+    /// Number of events.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// True if there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The event at a position, counted from 0.
+    #[must_use]
+    pub fn get(&self, position: usize) -> Option<EventRef<'_>> {
+        let event = self.list.get(position)?;
+        Some(EventRef {
+            events: self,
+            event,
+        })
+    }
+
+    /// The events in the order in which they were added.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = EventRef<'_>> + DoubleEndedIterator {
+        self.list.iter().map(|event| EventRef {
+            events: self,
+            event,
+        })
+    }
+
+    /// The present end of the list, for [`Events::truncate`].
+    pub(super) fn mark(&self) -> (usize, usize, usize) {
+        (self.list.len(), self.names.len(), self.shared.len())
+    }
+
+    /// Takes out what was added since the mark.
+    pub(super) fn truncate(&mut self, mark: (usize, usize, usize)) {
+        self.list.truncate(mark.0);
+        self.names.truncate(mark.1);
+        self.shared.truncate(mark.2);
+    }
+
+    /// Appends text to the names and gives its place.
+    pub(super) fn name(&mut self, text: &str) -> Text {
+        let start = self.names.len();
+        self.names.push_str(text);
+        Text::since(start, self.names.len())
+    }
+}
+
+impl<'e> EventRef<'e> {
+    /// Sequence in the journal of the notification.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.event.sequence
+    }
+
+    /// Position among the events of the notification, from 0.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.event.index
+    }
+
+    /// Position of the notification in its batch, from 0.
+    #[must_use]
+    pub fn record(&self) -> u32 {
+        self.event.record
+    }
+
+    /// The type: printable ASCII, at most 100 octets.
+    #[must_use]
+    pub fn kind(&self) -> &'e str {
+        match self.event.kind {
+            Type::Known(kind) => kind,
+            Type::Unknown(text) => self.name(text),
+        }
+    }
+
+    /// True if the type is one that the platform documents.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        matches!(self.event.kind, Type::Known(_))
+    }
+
+    /// The key: equal for two deliveries of one update, and for nothing else. Printable ASCII.
+    #[must_use]
+    pub fn id(&self) -> &'e str {
+        self.name(self.event.id)
+    }
+
+    /// [`fingerprint`](super::fingerprint) of the key.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.event.fingerprint
+    }
+
+    /// True if the body holds neither an id nor a time that tells this update from another one that says the
+    /// same, such as an error. The next one has the same key then, so such keys are to be remembered shortly.
+    #[must_use]
+    pub fn has_weak_key(&self) -> bool {
+        self.event.weak_key
+    }
+
+    /// `/whatsapp/<waba>/<phone_number_id>`, as far as the body says.
+    #[must_use]
+    pub fn source(&self) -> &'e str {
+        self.name(self.event.source)
+    }
+
+    /// The conversation `<phone_number_id>:<party>`; order holds within it. `None` if the update has no
+    /// other side.
+    #[must_use]
+    pub fn subject(&self) -> Option<&'e str> {
+        self.optional(self.event.subject)
+    }
+
+    /// The business's number, as the platform identifies it.
+    #[must_use]
+    pub fn phone_number_id(&self) -> Option<&'e str> {
+        self.optional(self.event.number)
+    }
+
+    /// Phone number of the other party, as it stands in the body and unescaped.
+    #[must_use]
+    pub fn party_phone(&self) -> Option<&'e str> {
+        self.optional(self.event.phone)
+    }
+
+    /// Business-scoped user id of the other party, as it stands in the body and unescaped.
+    #[must_use]
+    pub fn party_user_id(&self) -> Option<&'e str> {
+        self.optional(self.event.user_id)
+    }
+
+    /// The lane.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        self.event.lane
+    }
+
+    /// Time of the update in microseconds since 1970: its own timestamp, else the entry's, else that of arrival.
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.event.time
+    }
+
+    /// Time of arrival in microseconds since 1970.
+    #[must_use]
+    pub fn received_at(&self) -> u64 {
+        self.event.received_at
+    }
+
+    /// Why this is `whatsapp.unparsed`, if it is.
+    #[must_use]
+    pub fn unparsed(&self) -> Option<Unparsed> {
+        self.event.unparsed
+    }
+
+    /// The members of `data` that the event shares with others.
+    pub(super) fn context(&self) -> &'e [u8] {
+        self.events
+            .shared
+            .get(self.event.context.range())
+            .unwrap_or_default()
+    }
+
+    fn name(&self, text: Text) -> &'e str {
+        self.events.names.get(text.range()).unwrap_or_default()
+    }
+
+    fn optional(&self, text: Text) -> Option<&'e str> {
+        (text.len() > 0).then(|| self.name(text))
+    }
+}
+
+/// A place in one of the texts of an [`Events`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Text {
+    start: u32,
+    end: u32,
+}
+
+impl Text {
+    /// What was appended since the text was `start` octets long.
+    pub(super) fn since(start: usize, end: usize) -> Text {
+        let offset = |at| u32::try_from(at).expect("limits keep the texts of a batch below 4 GiB");
+        Text {
+            start: offset(start),
+            end: offset(end),
+        }
+    }
+
+    pub(super) fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    pub(super) fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// Octets that each part of a cleared list keeps: more than a batch of ordinary bodies needs.
+const RETAINED_MAX: usize = 8 << 20;

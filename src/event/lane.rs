@@ -1,0 +1,27 @@
+//! Lanes: a campaign's status storm never delays a customer's question.
+
+/// Which of a sink's cursors an event moves. Order within a conversation holds within a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// What people say and do now: messages, echoes of the business app, calls. Standby copies too.
+    Messages,
+    /// Message and payment statuses.
+    Statuses,
+    /// Everything else, and the chats of a history sync: they come in bulk and are old.
+    Rest,
+}
+
+impl Lane {
+    /// All lanes, in the order in which they are served.
+    pub const ALL: [Lane; 3] = [Lane::Messages, Lane::Statuses, Lane::Rest];
+
+    /// The name in envelopes, metrics and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Lane::Messages => "messages",
+            Lane::Statuses => "statuses",
+            Lane::Rest => "rest",
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! From one stored body to its events: what each update is, its key, its conversation and its lane.
+//!
+//! A notification holds one to a thousand updates. Each becomes one event, in the order in which they
+//! stand. What an update is:
+//!
+//! - each element of `messages`, `statuses`, `calls`, `message_echoes`, `user_actions`,
+//!   `user_preferences`, `state_sync`, `groups`, `automatic_events` and `errors` of a value,
+//! - each element of the same arrays inside a value's `standby`,
+//! - each element of `messages` inside a value's `history[].threads[]`,
+//! - each element of `messages`, `statuses` and `errors` at the top (the On-Premises shape),
+//! - a change that has none of these (an empty array is none), as a whole,
+//! - 360dialog's partner envelope `{id,event,data}`, as a whole unless its `data` is a value with updates,
+//! - a body without any of these, as a whole: `whatsapp.empty`.
+//!
+//! Nothing here fails. A body that is not JSON, that nests deeper than [`NESTING_MAX`] or holds more than
+//! [`UPDATES_MAX`] updates is one `whatsapp.unparsed`. Odd types, unknown and repeated keys, numbers that no
+//! machine type holds and lone surrogates are JSON and pass.
+//!
+//! No field is lost: `data` is put together from slices of the body as it came, see [`render`]. The module
+//! has no sockets, no clocks and no files, and uses nothing else of the crate.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `extract` | a body is parsed once, into buffers that are reused |
+//! | `stand_in` | a second opinion on what simd-json refuses |
+//! | `document`, `span` | the tape together with the place of each value in the body |
+//! | `shape`, `walk` | which updates there are |
+//! | `scope`, `emit` | what surrounds an update, and the event made of both |
+//! | `update` | the facts of one update |
+//! | `context` | what the updates of a change share in their `data` |
+//! | `contacts`, `conversation` | whose update it is |
+//! | `kind`, `lane`, `key`, `time` | the event's attributes |
+//! | `events`, `envelope` | where events are kept, and how they are written |
+
+mod contacts;
+mod context;
+mod conversation;
+mod document;
+mod emit;
+mod envelope;
+mod events;
+mod extract;
+mod key;
+mod kind;
+mod lane;
+mod scope;
+mod shape;
+mod span;
+mod stand_in;
+#[cfg(test)]
+mod tests;
+mod time;
+mod update;
+mod walk;
+
+pub use emit::UPDATES_MAX;
+pub use envelope::render;
+pub use events::{EventRef, Events, Unparsed};
+pub use extract::{Extractor, NESTING_MAX, Origin};
+pub use key::{COMPONENT_MAX, fingerprint};
+pub use lane::Lane;

@@ -1,0 +1,73 @@
+//! What the surroundings of an update say about it.
+
+use super::conversation::Party;
+use super::document::Document;
+use super::events::Text;
+use super::extract::Origin;
+use super::key::{Key, push_component};
+use super::kind::Setting;
+
+/// Gathered on the way from the top of a body to an update; of an outer and an inner one the inner counts.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Scope<'d> {
+    pub(super) setting: Setting,
+    pub(super) waba: Option<&'d str>,
+    /// `phone_number_id`.
+    pub(super) number: Option<&'d str>,
+    /// The number as displayed.
+    pub(super) business: Option<&'d str>,
+    pub(super) field: Option<&'d str>,
+    pub(super) entry_time: Option<&'d str>,
+    pub(super) thread: Option<Party<'d>>,
+    /// `source` and the number, once they are written down.
+    pub(super) source: Text,
+    pub(super) number_text: Text,
+}
+
+impl<'d> Scope<'d> {
+    /// Adds what the object at `value` says about the business's number.
+    pub(super) fn of_value(mut self, document: &Document<'d>, value: usize) -> Scope<'d> {
+        // Messages and statuses have `metadata`, handovers `recipient`, settings the last.
+        for key in ["metadata", "recipient", "phone_number_settings"] {
+            let Some(at) = document.member(value, key) else {
+                continue;
+            };
+            if let Some(number) = document.text(at, "phone_number_id") {
+                self.number = Some(number);
+                self.business = document.text(at, "display_phone_number");
+                break;
+            }
+        }
+        self
+    }
+
+    /// Appends `/whatsapp/<waba>/<phone_number_id>`, as far as they are known.
+    pub(super) fn write_source(&self, out: &mut String) {
+        out.push_str("/whatsapp");
+        if self.waba.is_some() || self.number.is_some() {
+            out.push('/');
+            push_component(out, self.waba.unwrap_or("-"));
+        }
+        if let Some(number) = self.number {
+            out.push('/');
+            push_component(out, number);
+        }
+    }
+
+    /// Begins the key of an update that the account has rather than the number.
+    pub(super) fn account_key<'o>(&self, out: &'o mut String) -> Key<'o> {
+        let mut key = Key::begin(out, self.waba.or(self.number), self.field);
+        key.part(self.entry_time.unwrap_or("-"));
+        key
+    }
+
+    /// Makes the key of an update from the dashboard's test button one of its own: all of them have the same
+    /// ids, and the second press must not vanish.
+    pub(super) fn mark_test(&self, key: &mut Key<'_>, origin: Origin) {
+        let is_test =
+            self.waba == Some("0") && self.number.is_none_or(|number| number == "123456123");
+        if is_test {
+            key.test(origin.sequence);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Where updates stand: the arrays that hold them, and which containers have any.
+
+use super::document::Document;
+
+/// The arrays whose elements are updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Array {
+    Messages,
+    Statuses,
+    Calls,
+    MessageEchoes,
+    UserActions,
+    UserPreferences,
+    StateSync,
+    Groups,
+    AutomaticEvents,
+    Errors,
+}
+
+/// What an event's own part of `data` is called there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// An element of an array.
+    Element(Array),
+    /// The value of a change.
+    Value,
+    /// A change that has no single value.
+    Change,
+    /// The body, which is `data` itself.
+    Body,
+}
+
+impl Array {
+    /// The array that `key` names.
+    pub(super) fn named(key: &str) -> Option<Array> {
+        // By length first: most keys of a value differ there.
+        match key.len() {
+            5 if key == "calls" => Some(Array::Calls),
+            6 if key == "groups" => Some(Array::Groups),
+            6 if key == "errors" => Some(Array::Errors),
+            8 if key == "messages" => Some(Array::Messages),
+            8 if key == "statuses" => Some(Array::Statuses),
+            10 if key == "state_sync" => Some(Array::StateSync),
+            12 if key == "user_actions" => Some(Array::UserActions),
+            14 if key == "message_echoes" => Some(Array::MessageEchoes),
+            16 if key == "user_preferences" => Some(Array::UserPreferences),
+            16 if key == "automatic_events" => Some(Array::AutomaticEvents),
+            _ => None,
+        }
+    }
+
+    /// The key of the array.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Array::Messages => "messages",
+            Array::Statuses => "statuses",
+            Array::Calls => "calls",
+            Array::MessageEchoes => "message_echoes",
+            Array::UserActions => "user_actions",
+            Array::UserPreferences => "user_preferences",
+            Array::StateSync => "state_sync",
+            Array::Groups => "groups",
+            Array::AutomaticEvents => "automatic_events",
+            Array::Errors => "errors",
+        }
+    }
+
+    /// True for the arrays that the On-Premises shape has at the top.
+    fn at_top(self) -> bool {
+        matches!(self, Array::Messages | Array::Statuses | Array::Errors)
+    }
+}
+
+impl Part {
+    /// The key in `data`; for [`Part::Body`] there is none.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Part::Element(Array::Messages) => "message",
+            Part::Element(Array::Statuses) => "status",
+            Part::Element(Array::Calls) => "call",
+            Part::Element(Array::MessageEchoes) => "message_echo",
+            Part::Element(Array::UserActions) => "user_action",
+            Part::Element(Array::UserPreferences) => "user_preference",
+            Part::Element(Array::StateSync) => "state_sync",
+            Part::Element(Array::Groups) => "group",
+            Part::Element(Array::AutomaticEvents) => "automatic_event",
+            Part::Element(Array::Errors) => "error",
+            Part::Value => "value",
+            Part::Change => "change",
+            Part::Body => "",
+        }
+    }
+}
+
+/// The kinds of object that have updates as members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// The notification itself (On-Premises).
+    Top,
+    /// The value of a change, or the `data` of a partner envelope.
+    Value,
+    /// The `standby` of a value.
+    Standby,
+}
+
+/// What a member of a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// Updates, all of its elements.
+    Updates(Array),
+    /// Threads of a history sync, with messages in at least one.
+    History,
+    /// A standby object with updates.
+    Standby,
+    /// No updates.
+    None,
+}
+
+/// What updates the member `key` with the value `at` of an object at `level` holds.
+pub(super) fn holds(document: &Document<'_>, level: Level, key: &str, at: usize) -> Holds {
+    if let Some(array) = Array::named(key) {
+        let counts = level != Level::Top || array.at_top();
+        if counts && document.is_filled_array(at) {
+            return Holds::Updates(array);
+        }
+    } else if level == Level::Value {
+        if key == "history"
+            && document
+                .elements(at)
+                .any(|chunk| chunk_has_messages(document, chunk))
+        {
+            return Holds::History;
+        }
+        if key == "standby" && has_updates(document, Level::Standby, at) {
+            return Holds::Standby;
+        }
+    }
+    Holds::None
+}
+
+/// True if an object at `level` has updates.
+pub(super) fn has_updates(document: &Document<'_>, level: Level, at: usize) -> bool {
+    document
+        .members(at)
+        .any(|member| holds(document, level, member.key, member.at) != Holds::None)
+}
+
+/// True if an element of `history` has a thread with messages.
+pub(super) fn chunk_has_messages(document: &Document<'_>, at: usize) -> bool {
+    document.members(at).any(|member| {
+        member.key == "threads"
+            && document
+                .elements(member.at)
+                .any(|thread| thread_has_messages(document, thread))
+    })
+}
+
+/// True if a thread of a history sync has messages.
+pub(super) fn thread_has_messages(document: &Document<'_>, at: usize) -> bool {
+    document
+        .members(at)
+        .any(|member| member.key == "messages" && document.is_filled_array(member.at))
+}
+
+/// True if an element of `entry` has changes.
+pub(super) fn entry_has_changes(document: &Document<'_>, at: usize) -> bool {
+    document
+        .members(at)
+        .any(|member| member.key == "changes" && document.is_filled_array(member.at))
+}
+
+/// True if some element of the array at `at`, the value of `entry`, has changes.
+pub(super) fn is_entries(document: &Document<'_>, at: usize) -> bool {
+    document
+        .elements(at)
+        .any(|entry| entry_has_changes(document, entry))
+}
+
+/// True if a notification has changes, or updates at the top.
+pub(super) fn is_notification(document: &Document<'_>, at: usize) -> bool {
+    let mut members = document.members(at);
+    members.any(|member| member.key == "entry" && is_entries(document, member.at))
+        || has_updates(document, Level::Top, at)
+}
+
+/// True if the value at `at` gives events other than that there are none.
+pub(super) fn notifies(document: &Document<'_>, at: usize) -> bool {
+    is_notification(document, at) || partner(document, at).is_some()
+}
+
+/// 360dialog's partner envelope.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Partner<'d> {
+    pub(super) id: &'d str,
+    pub(super) event: &'d str,
+    pub(super) data: usize,
+}
+
+/// Reads the object at `at` as a partner envelope `{id,event,data}`.
+pub(super) fn partner<'d>(document: &Document<'d>, at: usize) -> Option<Partner<'d>> {
+    Some(Partner {
+        id: document.text(at, "id")?,
+        event: document.text(at, "event")?,
+        data: document
+            .member(at, "data")
+            .filter(|&data| document.is_object(data))?,
+    })
+}

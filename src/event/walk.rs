@@ -1,0 +1,273 @@
+//! The walk over a parsed body, in the order of its text: each update becomes an event.
+
+use super::context::Keep;
+use super::conversation::Party;
+use super::document::Document;
+use super::emit::Emitter;
+use super::kind::Setting;
+use super::scope::Scope;
+use super::shape::{self, Array, Holds, Level, Part};
+
+/// One body's walk.
+pub(super) struct Walk<'w, 'd> {
+    pub(super) document: Document<'d>,
+    pub(super) emitter: Emitter<'w, 'd>,
+}
+
+impl<'d> Walk<'_, 'd> {
+    /// Walks the body. False if it holds too many updates; what was kept of it so far is of no use then.
+    pub(super) fn body(mut self) -> bool {
+        let document = self.document;
+        let notifies = |at| shape::notifies(&document, at);
+        if document.elements(0).any(notifies) {
+            for element in document.elements(0) {
+                if notifies(element) {
+                    self.notification(element);
+                } else {
+                    self.emitter.empty(element);
+                }
+            }
+        } else if notifies(0) {
+            self.notification(0);
+        } else {
+            self.emitter.empty(0);
+        }
+        !self.emitter.overflow
+    }
+
+    fn notification(&mut self, at: usize) {
+        let document = self.document;
+        let mut scope = self.emitter.outermost();
+        let partner = shape::partner(&document, at);
+        let partner = partner.filter(|_| !shape::is_notification(&document, at));
+        let Some(partner) = partner else {
+            return self.value(Level::Top, at, scope);
+        };
+        if !shape::has_updates(&document, Level::Value, partner.data) {
+            return self.emitter.partner(at, partner);
+        }
+        scope.field = Some(partner.event);
+        if partner.event == "history" {
+            scope.setting = Setting::History;
+        }
+        scope.waba = document.text(partner.data, "id");
+        self.emitter.share_rest("notification", at, |_, at| {
+            if at == partner.data {
+                Keep::Nothing
+            } else {
+                Keep::All
+            }
+        });
+        self.value(Level::Value, partner.data, scope);
+        self.emitter.unshare_to(0);
+    }
+
+    fn entry(&mut self, at: usize, outer: Scope<'d>) {
+        let document = self.document;
+        let scope = Scope {
+            waba: document.text(at, "id"),
+            entry_time: document.text(at, "time"),
+            number: None,
+            business: None,
+            ..outer
+        };
+        let depth = self.emitter.depth();
+        let is_changes = |key: &str, at| key == "changes" && document.is_filled_array(at);
+        self.emitter.share_rest("entry", at, |key, at| {
+            if is_changes(key, at) {
+                Keep::Nothing
+            } else {
+                Keep::All
+            }
+        });
+        for member in document
+            .members(at)
+            .filter(|member| is_changes(member.key, member.at))
+        {
+            for change in document.elements(member.at) {
+                self.change(change, scope);
+            }
+        }
+        self.emitter.unshare_to(depth);
+    }
+
+    fn change(&mut self, at: usize, outer: Scope<'d>) {
+        let document = self.document;
+        let mut scope = Scope {
+            field: document.text(at, "field"),
+            ..outer
+        };
+        if scope.field == Some("history") {
+            scope.setting = Setting::History;
+        }
+        let depth = self.emitter.depth();
+        let field = document.member(at, "field");
+        let values = || document.members(at).filter(|member| member.key == "value");
+        let has_updates = |at| shape::has_updates(&document, Level::Value, at);
+        let whole = !values().any(|value| has_updates(value.at));
+        let single = values().next().filter(|_| values().count() == 1);
+        if !whole || single.is_some() {
+            if let Some(field) = field {
+                self.emitter.share("field", field);
+            }
+            self.emitter.share_rest("change", at, |key, at| {
+                let carried = field == Some(at) || key == "value" && (whole || has_updates(at));
+                if carried { Keep::Nothing } else { Keep::All }
+            });
+        }
+        if !whole {
+            for value in values().filter(|value| has_updates(value.at)) {
+                self.value(Level::Value, value.at, scope);
+            }
+        } else if let Some(value) = single {
+            self.emitter
+                .whole_change(Part::Value, value.at, scope.of_value(&document, value.at));
+        } else {
+            self.emitter.whole_change(Part::Change, at, scope);
+        }
+        self.emitter.unshare_to(depth);
+    }
+
+    /// The updates of an object whose members are arrays of them.
+    fn value(&mut self, level: Level, at: usize, outer: Scope<'d>) {
+        let document = self.document;
+        let mut scope = outer.of_value(&document, at);
+        self.emitter.place(&mut scope);
+        let depth = self.emitter.depth();
+        let is_entries = |key: &str, at| {
+            level == Level::Top && key == "entry" && shape::is_entries(&document, at)
+        };
+        let mut lifted = Lifted::default();
+        // Beside entries nothing is lifted: they bring their own. Nor from a standby what its value has.
+        if !document
+            .members(at)
+            .any(|member| is_entries(member.key, member.at))
+        {
+            if level != Level::Standby {
+                lifted.product = document.member(at, "messaging_product");
+                lifted.metadata = document.member(at, "metadata");
+            }
+            lifted.contacts = document.member(at, "contacts").filter(|&contacts| {
+                document.is_filled_array(contacts) && !self.emitter.has_contacts()
+            });
+        }
+        for (key, at) in [
+            ("messaging_product", lifted.product),
+            ("metadata", lifted.metadata),
+        ] {
+            if let Some(at) = at {
+                self.emitter.share(key, at);
+            }
+        }
+        let rest = match level {
+            Level::Top => "notification",
+            Level::Value => "value",
+            Level::Standby => "standby",
+        };
+        self.emitter.share_rest(rest, at, |key, at| {
+            if is_entries(key, at) {
+                return Keep::ElementsWithout(shape::entry_has_changes);
+            }
+            match shape::holds(&document, level, key, at) {
+                Holds::Updates(_) | Holds::Standby => Keep::Nothing,
+                Holds::History => Keep::ElementsWithout(shape::chunk_has_messages),
+                Holds::None if lifted.has(at) => Keep::Nothing,
+                Holds::None => Keep::All,
+            }
+        });
+        let first = self.emitter.count();
+        if let Some(contacts) = lifted.contacts {
+            self.emitter.begin_contacts(contacts);
+        }
+        for member in document.members(at) {
+            if is_entries(member.key, member.at) {
+                let entries = document.elements(member.at);
+                for entry in entries.filter(|&at| shape::entry_has_changes(&document, at)) {
+                    self.entry(entry, scope);
+                }
+                continue;
+            }
+            match shape::holds(&document, level, member.key, member.at) {
+                Holds::Updates(array) => {
+                    for element in document.elements(member.at) {
+                        self.emitter.update(array, element, &scope);
+                    }
+                }
+                Holds::History => self.history(member.at, scope),
+                Holds::Standby => {
+                    let scope = Scope {
+                        setting: Setting::Standby,
+                        ..scope
+                    };
+                    self.value(Level::Standby, member.at, scope);
+                }
+                Holds::None => {}
+            }
+        }
+        if lifted.contacts.is_some() {
+            self.emitter.end_contacts(first);
+        }
+        self.emitter.unshare_to(depth);
+    }
+
+    fn history(&mut self, at: usize, outer: Scope<'d>) {
+        let document = self.document;
+        let has_messages = |&at: &usize| shape::thread_has_messages(&document, at);
+        let is_threads = |key: &str, at| {
+            key == "threads" && document.elements(at).any(|thread| has_messages(&thread))
+        };
+        let is_messages = |key: &str, at| key == "messages" && document.is_filled_array(at);
+        let mut chunks = document.elements(at);
+        while let Some(chunk) = chunks.find(|&chunk| shape::chunk_has_messages(&document, chunk)) {
+            let depth = self.emitter.depth();
+            self.emitter.share_rest("history", chunk, |key, at| {
+                if is_threads(key, at) {
+                    Keep::ElementsWithout(shape::thread_has_messages)
+                } else {
+                    Keep::All
+                }
+            });
+            let members = document
+                .members(chunk)
+                .filter(|member| is_threads(member.key, member.at));
+            let threads = members.flat_map(|member| document.elements(member.at));
+            for thread in threads.filter(has_messages) {
+                let depth = self.emitter.depth();
+                self.emitter.share_rest("thread", thread, |key, at| {
+                    if is_messages(key, at) {
+                        Keep::Nothing
+                    } else {
+                        Keep::All
+                    }
+                });
+                let scope = Scope {
+                    setting: Setting::History,
+                    thread: Some(Party::of_thread(&document, thread)),
+                    ..outer
+                };
+                let members = document.members(thread);
+                for member in members.filter(|member| is_messages(member.key, member.at)) {
+                    for message in document.elements(member.at) {
+                        self.emitter.update(Array::Messages, message, &scope);
+                    }
+                }
+                self.emitter.unshare_to(depth);
+            }
+            self.emitter.unshare_to(depth);
+        }
+    }
+}
+
+/// Members of a value that stand in `data` under their own names.
+#[derive(Clone, Copy, Default)]
+struct Lifted {
+    product: Option<usize>,
+    metadata: Option<usize>,
+    contacts: Option<usize>,
+}
+
+impl Lifted {
+    fn has(self, at: usize) -> bool {
+        [self.product, self.metadata, self.contacts].contains(&Some(at))
+    }
+}
