@@ -23,8 +23,8 @@ pub struct Report {
     pub holes: Vec<Hole>,
     /// Damage that was not.
     pub damage: Vec<Damage>,
-    /// Segments that are missing or are not what they should be: epoch, and what is wrong.
-    pub unusable: Vec<(u64, String)>,
+    /// Segments that are missing or are not what they should be: which file, what is wrong, what to do.
+    pub unusable: Vec<String>,
     /// Retired files that wait for a new life.
     pub spares: usize,
 }
@@ -93,6 +93,7 @@ pub fn inspect(storage: &dyn Storage, depth: Depth) -> Result<Report, JournalErr
         unusable: Vec::new(),
         spares: names.iter().filter(|name| name.ends_with(SPARE)).count(),
     };
+    let mut unusable = Vec::new();
     let mut expected = 1;
     for (index, entry) in manifest.segments.iter().enumerate() {
         let opened = Segment::open(storage, Access::Read, manifest.id, entry.epoch);
@@ -118,17 +119,18 @@ pub fn inspect(storage: &dyn Storage, depth: Depth) -> Result<Report, JournalErr
             }
             Err(error) => {
                 expected = next_first.unwrap_or(first_sequence);
-                report.unusable.push((entry.epoch, error.to_string()));
+                unusable.push((entry.epoch, error.to_string()));
             }
         }
     }
-    if !report.is_whole() {
+    if !unusable.is_empty() || !report.damage.is_empty() {
         // What was retired meanwhile is not damaged.
         let listed = Manifest::load(storage)?.map_or(Vec::new(), |manifest| manifest.segments);
         let is_listed = |epoch| listed.iter().any(|entry| entry.epoch == epoch);
         report.damage.retain(|damage| is_listed(damage.hole.epoch));
-        report.unusable.retain(|(epoch, _)| is_listed(*epoch));
+        unusable.retain(|(epoch, _)| is_listed(*epoch));
     }
+    report.unusable = unusable.into_iter().map(|(_, reason)| reason).collect();
     Ok(report)
 }
 

@@ -21,9 +21,9 @@ pub struct Repair {
     pub set_aside: Vec<Damage>,
     /// The files that its octets were copied to.
     pub copies: Vec<String>,
-    /// Missing or foreign segments, which cannot be set aside but have to be restored: epoch, and what is
-    /// wrong.
-    pub unusable: Vec<(u64, String)>,
+    /// Missing or foreign segments, which cannot be set aside but have to be restored: which file, and
+    /// what is wrong.
+    pub unusable: Vec<String>,
 }
 
 /// Finds all damage, copies it to `quarantine`, and makes the journal in `storage` go on without it.
