@@ -75,6 +75,8 @@ impl Segment {
         size: u64,
     ) -> Result<Segment, JournalError> {
         let temporary = format!("{epoch:020}{TEMPORARY}");
+        // One that an attempt before this could not remove would be in the way.
+        let _ = storage.remove(&temporary);
         let file = storage
             .create(&temporary)
             .map_err(JournalError::io(storage, "create", &temporary))?;
