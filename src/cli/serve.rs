@@ -11,12 +11,13 @@ use std::time::Duration;
 
 /// Runs the verb.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
-    let (config, warnings) = args.config.load()?;
+    let (mut config, warnings) = args.config.load()?;
     logging::start(&config.log)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    raise_file_limit(config.server.max_connections);
+    let connections = &mut config.server.max_connections;
+    *connections = raise_file_limit(*connections).min(*connections);
     let failed = |error| CliError::because("the receiver has stopped", error);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| CliError::because("cannot watch signals", error))?;
@@ -141,13 +142,13 @@ fn leave_at_second_signal(mut signals: Signals) {
         });
 }
 
-/// Each connection is a descriptor, and the usual soft limit is 1024.
-fn raise_file_limit(connections: usize) {
+/// Each connection is a descriptor, and the usual soft limit is 1024. Gives the connections that there can be.
+fn raise_file_limit(connections: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = connections as u64 + FILES_BESIDE;
+    let needed = (connections + FILES_BESIDE) as u64;
     let limit = getrlimit(Resource::Nofile);
     let Some(current) = limit.current.filter(|&current| current < needed) else {
-        return;
+        return connections;
     };
     let allowed = limit.maximum.unwrap_or(needed).min(needed);
     let raised = setrlimit(
@@ -157,18 +158,22 @@ fn raise_file_limit(connections: usize) {
             maximum: limit.maximum,
         },
     );
-    if raised.is_err() || allowed < needed {
-        let files = if raised.is_ok() { allowed } else { current };
-        tracing::warn!(
-            files,
-            needed,
-            "the limit of open files is below max_connections"
+    let files = if raised.is_ok() { allowed } else { current };
+    let possible = usize::try_from(files)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(FILES_BESIDE)
+        .max(1);
+    if possible < connections {
+        tracing::info!(
+            possible,
+            "max_connections is lowered to what `ulimit -Hn` allows"
         );
     }
+    possible
 }
 
 /// Descriptors for other things than connections.
-const FILES_BESIDE: u64 = 256;
+const FILES_BESIDE: usize = 256;
 
 /// How soon a signal is seen.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
