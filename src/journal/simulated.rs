@@ -451,6 +451,10 @@ impl StorageFile for SimulatedFile {
         }
     }
 
+    fn bypass_cache(&self, _bypass: bool) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     fn forget_cache(&self, range: Range<u64>) -> io::Result<()> {
         let mut state = self.disk.0.lock();
         state.powered()?;

@@ -8,7 +8,7 @@
 //! promises, no more: data survives a power cut after [`StorageFile::sync_data`], a name after
 //! [`Storage::sync`].
 
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::any::Any;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -66,6 +66,10 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
 
     /// Reserves room for `length` octets where the file system can.
     fn allocate(&self, length: u64) -> io::Result<()>;
+
+    /// Whether writes go past the cache: then buffers, offsets and lengths are multiples of the
+    /// alignment. An error where the file system cannot.
+    fn bypass_cache(&self, bypass: bool) -> io::Result<()>;
 
     /// Lets the next read of this range come from the device where possible. After a sync that failed,
     /// the cache may hold what the device does not.
@@ -226,6 +230,12 @@ impl StorageFile for File {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             result => Ok(result?),
         }
+    }
+
+    fn bypass_cache(&self, bypass: bool) -> io::Result<()> {
+        let mut flags = rustix::fs::fcntl_getfl(self)?;
+        flags.set(OFlags::DIRECT, bypass);
+        Ok(rustix::fs::fcntl_setfl(self, flags)?)
     }
 
     fn forget_cache(&self, range: Range<u64>) -> io::Result<()> {
