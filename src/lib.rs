@@ -1,4 +1,54 @@
-//! Hookline.
-pub mod event;
+//! Hookline takes webhooks, writes them to its own journal, answers, and delivers them.
+//!
+//! > **200 means `fdatasync` returned.** The answer leaves within milliseconds, whatever the processing behind it does.
+//! > What was answered is delivered, in order within a conversation, at least once, and can be replayed.
+//!
+//! ```text
+//! socket ──► event loop ──► batch ──► commit thread ──► worker ──► feed ──► sink
+//!  mio, one   httparse,     owned     write + one        pinned,    live or   your
+//!  per core   endpoint      buffer    fdatasync          simd-json  journal   systems
+//!     ▲        checks          ▲          │                 │
+//!     └── 200 ─────────────────│──────────┘ durable         │
+//!                              └──────── recycled ──────────┘
+//! ```
+//!
+//! # Layout
+//!
+//! In the order in which a notification meets them; a module uses only what stands below it in the table of
+//! `tests/tidy.rs`, which checks that.
+//!
+//! - [`cli`]: the command line, one file for each verb
+//! - [`config`]: file, environment and flags to one checked `Config`; every limit with unit, default and reason
+//! - [`server`]: starts and joins the threads; listening sockets, drain, metrics page
+//! - [`reactor`]: one event loop a core: poll, connection, deadlines, answers that wait for the disk
+//! - [`http`]: head, framing, chunked, response. No sockets, no clocks, no files
+//! - [`endpoint`]: routes, handshake, signatures, credentials
+//! - [`journal`]: batch, frame, segment, commit, recovery, reader. The only code that answers for durability
+//! - [`worker`]: pinned threads: a durable batch becomes events
+//! - [`event`]: what is in a body: kind, key, conversation, lane, envelope. No sockets, no clocks, no files
+//! - [`feed`]: what a sink reads from: live or from the journal; cursors
+//! - [`sink`]: delivers, one file for each kind
+//! - [`metrics`]: counters and histograms that cost a plain store
+//! - [`relay`]: the bounded channel between threads, whose receiver parks at once
+//!
+//! # Where to begin
+//!
+//! One request, from octets to 200: `reactor/connection.rs` reads and cuts it ([`http::assembler`]), `reactor/core.rs`
+//! judges and stores it ([`endpoint`], [`journal::batch`]), `reactor/outbox.rs` keeps its answer until
+//! [`journal::Committer`] says that it is durable.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod server;
+pub mod reactor;
+pub mod http;
+pub mod endpoint;
 pub mod journal;
+pub mod worker;
+pub mod event;
+pub mod feed;
+pub mod sink;
+pub mod metrics;
 pub mod relay;

@@ -1,2 +1,7 @@
-//! The command line.
-fn main() {}
+//! The `hookline` program; see [`hookline::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hookline::cli::main()
+}

@@ -39,6 +39,21 @@ impl Pool {
     }
 }
 
+/// Where a frame stands: what the commit thread gives to a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Epoch of the segment.
+    pub epoch: u64,
+    /// Salt of the segment, see [`super::frame`].
+    pub salt: u32,
+    /// Sequence of the first record.
+    pub first_sequence: u64,
+    /// Time of the commit in microseconds since 1970.
+    pub committed_at: u64,
+    /// Highest sequence that is durable already.
+    pub durable: u64,
+}
+
 /// A frame being filled, or a sealed one.
 #[derive(Debug)]
 pub struct Batch {
@@ -134,23 +149,28 @@ impl Batch {
     ///
     /// # Panics
     /// On an empty batch, or one larger than 4 GiB.
-    pub fn seal(&mut self, epoch: u64, first_sequence: u64, committed_at: u64) {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a batch always has room for its header"
+    )]
+    pub fn seal(&mut self, place: &Place) {
         assert!(
-            self.count > 0 && first_sequence > 0,
+            self.count > 0 && place.first_sequence > 0,
             "only a batch with records has a place"
         );
         let records = &self.frame[HEADER_LEN..self.records_end];
         let header = FrameHeader {
-            epoch,
-            first_sequence,
+            epoch: place.epoch,
+            first_sequence: place.first_sequence,
             count: self.count,
             length: u32::try_from(records.len()).expect("limits keep batches below 4 GiB"),
-            committed_at,
+            committed_at: place.committed_at,
+            durable: place.durable,
             records_crc: crc32c::crc32c(records),
         };
-        self.frame[..HEADER_LEN].copy_from_slice(&header.encode());
+        self.frame[..HEADER_LEN].copy_from_slice(&header.encode(place.salt));
         self.frame.resize(padded(self.records_end), 0);
-        self.first_sequence = first_sequence;
+        self.first_sequence = place.first_sequence;
     }
 
     /// The frame as it goes to disk, padding included. Only of a sealed batch.
@@ -160,28 +180,14 @@ impl Batch {
         &self.frame
     }
 
-    /// Takes a frame that was read back. Checks both checksums and every record.
-    pub fn from_frame(mut frame: Vec<u8>) -> Result<Batch, FrameError> {
-        let header = frame.first_chunk::<HEADER_LEN>().ok_or(FrameError::Magic)?;
-        let header = FrameHeader::decode(header)?;
-        let records_end = HEADER_LEN + header.length as usize;
-        let records = frame
-            .get(HEADER_LEN..records_end)
-            .ok_or(FrameError::Records)?;
-        if crc32c::crc32c(records) != header.records_crc {
-            return Err(FrameError::RecordsChecksum);
-        }
-        let mut rest = records;
-        for _ in 0..header.count {
-            rest = Record::decode(rest).ok_or(FrameError::Records)?.1;
-        }
-        if !rest.is_empty() {
-            return Err(FrameError::Records);
-        }
-        frame.truncate(records_end);
+    /// Takes a frame that was read back from a segment with this salt. Checks both checksums and every
+    /// record.
+    pub fn from_frame(mut frame: Vec<u8>, salt: u32) -> Result<Batch, FrameError> {
+        let header = check_frame(&frame, salt)?;
+        frame.truncate(header.len());
         Ok(Batch {
+            records_end: frame.len(),
             frame,
-            records_end,
             count: header.count,
             first_sequence: header.first_sequence,
             needs_sync: false,
@@ -192,6 +198,10 @@ impl Batch {
     }
 
     /// The records in order.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a batch always has room for its header"
+    )]
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let mut rest = &self.frame[HEADER_LEN..self.records_end];
         std::iter::from_fn(move || {
@@ -199,6 +209,36 @@ impl Batch {
             rest = after;
             Some(record)
         })
+    }
+
+    /// The records of a sealed batch from `sequence` on, each with its own sequence. A frame that is
+    /// read back may begin before the sequence that was asked for.
+    pub fn records_from(&self, sequence: u64) -> impl Iterator<Item = (u64, Record<'_>)> {
+        (self.first_sequence..)
+            .zip(self.records())
+            .skip_while(move |(at, _)| *at < sequence)
+    }
+}
+
+/// Checks both checksums and every record of a frame; octets behind it are ignored.
+pub(crate) fn check_frame(frame: &[u8], salt: u32) -> Result<FrameHeader, FrameError> {
+    let (header, rest) = frame
+        .split_first_chunk::<HEADER_LEN>()
+        .ok_or(FrameError::Magic)?;
+    let header = FrameHeader::decode(header, salt)?;
+    let mut records = rest
+        .get(..header.len() - HEADER_LEN)
+        .ok_or(FrameError::Records)?;
+    if crc32c::crc32c(records) != header.records_crc {
+        return Err(FrameError::RecordsChecksum);
+    }
+    for _ in 0..header.count {
+        records = Record::decode(records).ok_or(FrameError::Records)?.1;
+    }
+    if records.is_empty() {
+        Ok(header)
+    } else {
+        Err(FrameError::Records)
     }
 }
 

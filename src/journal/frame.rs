@@ -14,10 +14,18 @@
 //! | 24 | 4 | number of records, at least 1 |
 //! | 28 | 4 | length of the records in octets, padding not counted |
 //! | 32 | 8 | time of the commit, microseconds since 1970 |
-//! | 40 | 16 | zero |
+//! | 40 | 8 | highest sequence that was durable when this frame was written |
+//! | 48 | 8 | zero |
 //! | 56 | 4 | CRC32C of the records |
-//! | 60 | 4 | CRC32C of the 60 octets before |
+//! | 60 | 4 | CRC32C of the 60 octets before, begun with the salt of the segment |
 //! | 64 | | the records, see [`super::record`] |
+//!
+//! Several frames are written before one sync, and a power cut may keep any of them. A hole with whole
+//! frames behind it is therefore no proof of damage; a frame behind it that says that the missing
+//! sequence *was* durable is one.
+//!
+//! The salt comes from the journal's random id. Without it, a sender could put something into a body
+//! that passes for a frame, and a later life of the segment could leave it lying where one is expected.
 
 /// Octets of a frame header.
 pub const HEADER_LEN: usize = 64;
@@ -46,6 +54,8 @@ pub struct FrameHeader {
     pub length: u32,
     /// Time of the commit in microseconds since 1970.
     pub committed_at: u64,
+    /// Highest sequence that was durable when this frame was written.
+    pub durable: u64,
     /// CRC32C of the records.
     pub records_crc: u32,
 }
@@ -65,6 +75,12 @@ pub enum FrameError {
     /// The header is whole and says what cannot be.
     #[error("frame header is not consistent")]
     Header,
+    /// A leftover of a former life of the segment, or the segment was recycled under its reader.
+    #[error("frame of epoch {0}, not of this segment")]
+    Epoch(u64),
+    /// The frame is whole, but another sequence should stand here.
+    #[error("frame out of sequence")]
+    Sequence,
     /// The records' checksum does not hold.
     #[error("checksum of the records does not match")]
     RecordsChecksum,
@@ -77,7 +93,14 @@ impl FrameHeader {
     /// Octets that the frame takes in the segment, padding included.
     #[must_use]
     pub fn padded_len(&self) -> usize {
-        padded(HEADER_LEN + self.length as usize)
+        padded(self.len())
+    }
+
+    /// Octets of the header and the records.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
+    pub fn len(&self) -> usize {
+        HEADER_LEN + in_memory(u64::from(self.length))
     }
 
     /// Sequence of the last record.
@@ -86,9 +109,13 @@ impl FrameHeader {
         self.first_sequence + u64::from(self.count) - 1
     }
 
-    /// The header as it stands on disk.
+    /// The header as it stands on disk in a segment with this salt.
     #[must_use]
-    pub fn encode(&self) -> [u8; HEADER_LEN] {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the fields add up to the length of the array"
+    )]
+    pub fn encode(&self, salt: u32) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];
         let mut at = 0;
         let mut put = |octets: &[u8]| {
@@ -103,22 +130,27 @@ impl FrameHeader {
         put(&self.count.to_le_bytes());
         put(&self.length.to_le_bytes());
         put(&self.committed_at.to_le_bytes());
-        put(&[0; 16]);
+        put(&self.durable.to_le_bytes());
+        put(&[0; 8]);
         put(&self.records_crc.to_le_bytes());
-        let crc = crc32c::crc32c(&out[..HEADER_LEN - 4]);
+        let crc = crc32c::crc32c_append(salt, &out[..HEADER_LEN - 4]);
         out[HEADER_LEN - 4..].copy_from_slice(&crc.to_le_bytes());
         out
     }
 
     /// Decodes a header and checks everything that it can say about itself.
-    pub fn decode(octets: &[u8; HEADER_LEN]) -> Result<FrameHeader, FrameError> {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "constant places in an array of known length"
+    )]
+    pub fn decode(octets: &[u8; HEADER_LEN], salt: u32) -> Result<FrameHeader, FrameError> {
         let field4 = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| octets[at + i]));
         let field8 =
             |at: usize| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| octets[at + i]));
         if octets[..4] != MAGIC {
             return Err(FrameError::Magic);
         }
-        if field4(60) != crc32c::crc32c(&octets[..HEADER_LEN - 4]) {
+        if field4(60) != crc32c::crc32c_append(salt, &octets[..HEADER_LEN - 4]) {
             return Err(FrameError::HeaderChecksum);
         }
         let version = u16::from_le_bytes([octets[4], octets[5]]);
@@ -131,6 +163,7 @@ impl FrameHeader {
             count: field4(24),
             length: field4(28),
             committed_at: field8(32),
+            durable: field8(40),
             records_crc: field4(56),
         };
         let consistent = header.count > 0
@@ -139,9 +172,10 @@ impl FrameHeader {
                 .first_sequence
                 .checked_add(u64::from(header.count))
                 .is_some()
-            && header.length as usize <= LENGTH_MAX
+            && header.durable < header.first_sequence
+            && in_memory(u64::from(header.length)) <= LENGTH_MAX
             && octets[6..8] == [0; 2]
-            && octets[40..56] == [0; 16];
+            && octets[48..56] == [0; 8];
         if consistent {
             Ok(header)
         } else {
@@ -154,4 +188,14 @@ impl FrameHeader {
 #[must_use]
 pub fn padded(len: usize) -> usize {
     len.next_multiple_of(ALIGNMENT)
+}
+
+/// A length in memory as one on disk.
+pub(crate) fn octets(len: usize) -> u64 {
+    u64::try_from(len).expect("no usize is wider than 64 bits")
+}
+
+/// A length on disk that was checked against a limit, as one in memory.
+pub(crate) fn in_memory(len: u64) -> usize {
+    usize::try_from(len).expect("limits keep this within memory")
 }

@@ -1,4 +1,270 @@
-//! The journal.
+//! The journal: what was answered is in it, whole, in order and once.
+//!
+//! # The promise
+//!
+//! - A record is told of as durable, to an event loop or to anybody else, only after `fdatasync` has
+//!   returned for the frame that holds it. What was told of stays, byte for byte, under its sequence.
+//! - Sequences are one total order without a gap, across restarts. The only gaps a reader can meet are
+//!   those that `hookline journal repair --quarantine` has made by setting damage aside, on request.
+//! - A write or a sync that fails is the end: [`State::Failed`], nothing more is told, and the process
+//!   is to be restarted. The same pages are never synced again and believed.
+//! - A full disk is no error: the next segment is made ahead of its use, and while there is no space for
+//!   one, the journal says [`State::Full`] before the one in use is.
+//! - Recovery cuts what a power cut has torn, and never what was durable: if that is damaged, the
+//!   journal does not open and says what is lost.
+//!
+//! # The directory
+//!
+//! | file | |
+//! |---|---|
+//! | `LOCK` | held by the process that writes; its text names it |
+//! | `manifest` | the table of contents, see `manifest.rs` |
+//! | `00000000000000000007.segment` | frames, see `segment.rs`, [`frame`] and [`record`] |
+//! | `….spare` | a retired segment that waits for a new life |
+//! | `….tmp` | being made; of no use after a crash |
+//!
+//! All integers in segments are little-endian, all times are microseconds since 1970, and every format
+//! has a version.
+//!
+//! # The threads
+//!
+//! [`Journal::open`] recovers, [`Journal::split`] gives the bodies of two threads: the [`Committer`]
+//! takes batches from the loops, writes them, syncs and tells; the [`Preparer`] has the next segment
+//! ready and retires old ones. [`Status`] is what everybody may look at, a [`DurablePosition`] is what
+//! one loop looks at, and a [`Reader`] reads from any sequence on, in this process or another.
+//!
+//! This module knows nothing of HTTP, endpoints or events; of the crate it uses only [`crate::relay`].
+//! Only `storage.rs` touches files.
+
+#![warn(clippy::indexing_slicing, clippy::as_conversions)]
+
 pub mod batch;
+mod commit;
+mod error;
 pub mod frame;
+mod inspect;
+mod manifest;
+mod options;
+mod position;
+mod prepare;
+mod reader;
 pub mod record;
+mod recovery;
+mod repair;
+mod retention;
+mod scan;
+mod segment;
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail in any way it likes"
+)]
+mod simulated;
+mod status;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+pub use commit::{Committer, HandOn};
+pub use error::JournalError;
+pub use inspect::{Damage, Report, SegmentReport, inspect};
+pub use manifest::{Hole, Manifest};
+pub use options::Options;
+pub use position::DurablePosition;
+pub use prepare::Preparer;
+pub use reader::Reader;
+pub use recovery::{Recovery, TornTail};
+pub use repair::{Repair, repair};
+pub use scan::Depth;
+pub use segment::JournalId;
+pub use status::{Histogram, State, Statistics, Status};
+pub use storage::{Access, Disk, Guard, LockError, Storage, StorageFile};
+
+use crate::relay;
+use manifest::ManifestFile;
+use parking_lot::Mutex;
+use recovery::Recovered;
+use std::collections::VecDeque;
+use std::process;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A journal that was opened for writing. [`Journal::split`] gives what its threads run.
+#[derive(Debug)]
+pub struct Journal {
+    storage: Arc<dyn Storage>,
+    options: Options,
+    lock: Arc<Guard>,
+    manifest: Arc<Mutex<ManifestFile>>,
+    status: Arc<Status>,
+    recovered: Opened,
+}
+
+/// What of [`Recovered`] waits for [`Journal::split`].
+#[derive(Debug)]
+struct Opened {
+    kept: Vec<retention::Kept>,
+    active: segment::Segment,
+    offset: u64,
+    prepared: Vec<segment::Segment>,
+    spares: Vec<String>,
+    report: Recovery,
+}
+
+impl Journal {
+    /// Takes the directory, recovers what is in it or begins a new journal there. A new one writes its
+    /// first segment to its full size before this returns.
+    pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Journal, JournalError> {
+        options.check()?;
+        let lock = lock(&*storage)?;
+        let Recovered {
+            manifest,
+            kept,
+            active,
+            offset,
+            prepared,
+            spares,
+            report,
+        } = recovery::recover(&storage, &options)?;
+        let status = Status::new(report.next_sequence, active.size - offset, options.reserve);
+        Ok(Journal {
+            storage,
+            options,
+            lock: Arc::new(lock),
+            manifest: Arc::new(Mutex::new(manifest)),
+            status: Arc::new(status),
+            recovered: Opened {
+                kept,
+                active,
+                offset,
+                prepared,
+                spares,
+                report,
+            },
+        })
+    }
+
+    /// What recovery found.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovered.report
+    }
+
+    /// State, positions and statistics, for whoever watches.
+    #[must_use]
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
+    }
+
+    /// The table that gives each endpoint its number.
+    #[must_use]
+    pub fn endpoints(&self) -> Endpoints {
+        Endpoints {
+            manifest: Arc::clone(&self.manifest),
+            _lock: Arc::clone(&self.lock),
+        }
+    }
+
+    /// The two threads' bodies. `positions` has one entry for each event loop, in the order of
+    /// [`batch::Batch::origin`]; `hand_on` gets every batch once it is durable.
+    #[must_use]
+    pub fn split(
+        self,
+        positions: Vec<Arc<DurablePosition>>,
+        hand_on: HandOn,
+    ) -> (Committer, Preparer) {
+        let opened = self.recovered;
+        let positions: Arc<[_]> = positions.into();
+        self.status.set_positions(Arc::clone(&positions));
+        let (rolled_sender, rolled) = relay::channel(ROLLED_CAPACITY);
+        let (ready, segments) = relay::channel(ROLLED_CAPACITY);
+        let ahead = opened.prepared.len();
+        for segment in opened.prepared.into_iter().take(ROLLED_CAPACITY) {
+            if ready.try_send(segment).is_ok() {
+                self.status.segment_prepared();
+            }
+        }
+        let preparer = Preparer {
+            storage: Arc::clone(&self.storage),
+            options: self.options.clone(),
+            manifest: self.manifest,
+            status: Arc::clone(&self.status),
+            rolled,
+            ready,
+            ahead,
+            unlisted: None,
+            kept: opened.kept,
+            unlinked: Vec::new(),
+            spares: opened.spares,
+            _lock: Arc::clone(&self.lock),
+        };
+        let committer = Committer {
+            storage: self.storage,
+            active: opened.active,
+            offset: opened.offset,
+            next_sequence: opened.report.next_sequence,
+            frame_max: self.options.segment_size - segment::HEADER_BLOCK,
+            sync_interval: self.options.sync_interval,
+            unsynced_max: self.options.unsynced_max,
+            status: self.status,
+            tickets: vec![0; positions.len()],
+            positions,
+            hand_on,
+            prepared: segments,
+            rolled: rolled_sender,
+            waiting: VecDeque::new(),
+            unsynced: Vec::new(),
+            unsynced_octets: 0,
+            unsynced_since: None,
+            sync_wanted: false,
+            _lock: self.lock,
+        };
+        (committer, preparer)
+    }
+}
+
+/// Which number stands for which endpoint in the records. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    manifest: Arc<Mutex<ManifestFile>>,
+    _lock: Arc<Guard>,
+}
+
+impl Endpoints {
+    /// The number of an endpoint's path, from 1 on. A path that is new gets one, durably; a number is
+    /// never given to another path.
+    pub fn number(&self, path: &str) -> Result<u16, JournalError> {
+        self.manifest.lock().endpoint_number(path)
+    }
+
+    /// All numbers and paths that there ever were.
+    #[must_use]
+    pub fn all(&self) -> Vec<(u16, String)> {
+        self.manifest.lock().current().endpoints.clone()
+    }
+}
+
+/// Takes the directory for this process.
+fn lock(storage: &dyn Storage) -> Result<Guard, JournalError> {
+    let holder = format!("pid {}\n", process::id());
+    storage.lock(LOCK, &holder).map_err(|error| match error {
+        LockError::Held(holder) => JournalError::Locked {
+            path: storage.describe(LOCK),
+            holder,
+        },
+        LockError::Io(error) => JournalError::io(storage, "lock", LOCK)(error),
+    })
+}
+
+/// Microseconds since 1970.
+fn unix_micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
+}
+
+const LOCK: &str = "LOCK";
+/// More than segments can be ready or rolled through before the other thread looks.
+const ROLLED_CAPACITY: usize = 16;

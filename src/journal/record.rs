@@ -11,6 +11,8 @@
 //! | 24 | | kept headers, each: name length (2), value length (2), name, value |
 //! | | | the body, byte for byte |
 
+use super::frame::in_memory;
+
 /// Octets of a record before its headers and body.
 pub const FIXED_LEN: usize = 24;
 
@@ -38,8 +40,11 @@ impl<'a> Record<'a> {
         let mut rest = self.raw_headers;
         std::iter::from_fn(move || {
             let (lengths, after) = rest.split_at_checked(4)?;
-            let name_len = usize::from(u16::from_le_bytes([lengths[0], lengths[1]]));
-            let value_len = usize::from(u16::from_le_bytes([lengths[2], lengths[3]]));
+            let &[n0, n1, v0, v1] = lengths else {
+                return None;
+            };
+            let name_len = usize::from(u16::from_le_bytes([n0, n1]));
+            let value_len = usize::from(u16::from_le_bytes([v0, v1]));
             let (name, after) = after.split_at_checked(name_len)?;
             let (value, after) = after.split_at_checked(value_len)?;
             rest = after;
@@ -49,9 +54,16 @@ impl<'a> Record<'a> {
 
     /// Takes one record off the front; `None` when the octets do not hold a consistent one.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "constant places, and lengths that add up"
+    )]
     pub fn decode(octets: &'a [u8]) -> Option<(Record<'a>, &'a [u8])> {
         let (fixed, _) = octets.split_first_chunk::<FIXED_LEN>()?;
-        let field4 = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| fixed[at + i])) as usize;
+        let field4 = |at: usize| {
+            let field = u32::from_le_bytes([0, 1, 2, 3].map(|i| fixed[at + i]));
+            in_memory(u64::from(field))
+        };
         let (headers_len, body_len) = (field4(16), field4(20));
         if field4(0) != FIXED_LEN.checked_add(headers_len)?.checked_add(body_len)? {
             return None;
@@ -75,6 +87,10 @@ impl<'a> Record<'a> {
 ///
 /// # Panics
 /// When the record is longer than 4 GiB, which no configurable limit allows.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "constant places in what was just appended"
+)]
 pub fn encode<'h>(
     out: &mut Vec<u8>,
     endpoint: u16,

@@ -1,0 +1,229 @@
+//! `hookline journal`: look into a journal, verify it, set damage aside.
+
+use super::{CliError, JournalAction, JournalArgs, JournalPlace, Output};
+use crate::config::format_size;
+use crate::journal::{self, Damage, Depth, Disk, Report, SegmentReport, Storage};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Runs the verb.
+pub(super) fn run(args: &JournalArgs) -> Result<(), CliError> {
+    match &args.action {
+        JournalAction::Inspect(place) => look(place, Depth::Headers),
+        JournalAction::Verify(place) => look(place, Depth::Full),
+        JournalAction::Repair { place, quarantine: true } => repair(place),
+        JournalAction::Repair { quarantine: false, .. } => Err(CliError::Usage(
+            "repair goes on without what is damaged: say so with --quarantine, which copies the damage to \
+             `quarantine` beside the journal and deletes nothing"
+                .to_owned(),
+        )),
+    }
+}
+
+fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
+    let disk = open(&place.data_dir)?;
+    if depth == Depth::Full && place.output == Output::Text {
+        writeln!(
+            io::stderr(),
+            "reading every octet of {}",
+            place.data_dir.display()
+        )?;
+    }
+    let report = journal::inspect(&disk, depth)
+        .map_err(|error| CliError::because("cannot look into the journal", error))?;
+    match place.output {
+        Output::Json => writeln!(io::stdout(), "{}", as_json(&report))?,
+        Output::Text => write_text(&mut io::stdout().lock(), &report, depth)?,
+    }
+    if report.is_whole() {
+        Ok(())
+    } else {
+        Err(CliError::Told(1))
+    }
+}
+
+fn repair(place: &JournalPlace) -> Result<(), CliError> {
+    let disk: Arc<dyn Storage> = Arc::new(open(&place.data_dir)?);
+    let aside = place.data_dir.join("quarantine");
+    let quarantine = Disk::create(&aside)
+        .map_err(|error| CliError::because(format!("cannot use {}", aside.display()), error))?;
+    let repair = journal::repair(&disk, &quarantine)
+        .map_err(|error| CliError::because("cannot repair the journal", error))?;
+    match place.output {
+        Output::Json => {
+            let result = json!({
+                "set_aside": repair.set_aside.iter().map(damage_json).collect::<Vec<_>>(),
+                "copies": repair.copies,
+                "unusable": repair.unusable,
+            });
+            writeln!(io::stdout(), "{result}")?;
+        }
+        Output::Text => {
+            let mut out = io::stdout().lock();
+            for (damage, copy) in repair.set_aside.iter().zip(&repair.copies) {
+                writeln!(out, "{}", damage_text(damage))?;
+                writeln!(out, "  its octets are kept in {copy}")?;
+            }
+            for unusable in &repair.unusable {
+                writeln!(
+                    out,
+                    "cannot be set aside, restore it from a backup: {unusable}"
+                )?;
+            }
+            if repair.set_aside.is_empty() && repair.unusable.is_empty() {
+                writeln!(out, "nothing is damaged")?;
+            }
+        }
+    }
+    if repair.unusable.is_empty() {
+        Ok(())
+    } else {
+        Err(CliError::Told(1))
+    }
+}
+
+fn open(dir: &Path) -> Result<Disk, CliError> {
+    Disk::open(dir).map_err(|error| {
+        CliError::because(
+            format!("there is no journal in {}; see --data-dir", dir.display()),
+            error,
+        )
+    })
+}
+
+fn write_text(out: &mut impl Write, report: &Report, depth: Depth) -> io::Result<()> {
+    writeln!(out, "journal {}\n", report.id)?;
+    out.write_all(b"epoch  first sequence   records    frames      used      size  first commit          last commit\n")?;
+    for segment in &report.segments {
+        writeln!(
+            out,
+            "{:>5}  {:>14}  {:>8}  {:>8}  {:>8}  {:>8}  {:<20}  {}",
+            segment.epoch,
+            segment.first_sequence,
+            segment.records,
+            segment.frames,
+            format_rounded(segment.used),
+            format_rounded(segment.size),
+            time(segment.first_commit),
+            time(segment.last_commit),
+        )?;
+        if segment.torn_tail > 0 {
+            writeln!(
+                out,
+                "       {} octets of a commit that did not end; the next start cuts them",
+                segment.torn_tail
+            )?;
+        }
+    }
+    writeln!(out)?;
+    for (number, path) in &report.endpoints {
+        writeln!(out, "endpoint {number}: {path}")?;
+    }
+    if report.spares > 0 {
+        writeln!(
+            out,
+            "{} retired segments wait for a new life",
+            report.spares
+        )?;
+    }
+    for hole in &report.holes {
+        writeln!(
+            out,
+            "set aside before: {} records from sequence {} on",
+            hole.count, hole.first_sequence
+        )?;
+    }
+    for damage in &report.damage {
+        writeln!(out, "{}", damage_text(damage))?;
+    }
+    for unusable in &report.unusable {
+        writeln!(out, "unusable: {unusable}")?;
+    }
+    let verdict = match (report.is_whole(), depth) {
+        (true, Depth::Full) => "whole: every record and every checksum was read\n",
+        (true, Depth::Headers) => {
+            "no damage seen; only headers were read, `hookline journal verify` reads everything\n"
+        }
+        (false, _) => {
+            "damaged: restore from a backup, or set it aside with `hookline journal repair --quarantine`\n"
+        }
+    };
+    out.write_all(verdict.as_bytes())
+}
+
+fn damage_text(damage: &Damage) -> String {
+    let hole = &damage.hole;
+    format!(
+        "{}: {} octets at {} ({}): {} records from sequence {} on",
+        damage.path, hole.length, hole.offset, damage.reason, hole.count, hole.first_sequence
+    )
+}
+
+fn as_json(report: &Report) -> Value {
+    json!({
+        "id": report.id.to_string(),
+        "whole": report.is_whole(),
+        "segments": report.segments.iter().map(segment_json).collect::<Vec<_>>(),
+        "endpoints": report.endpoints.iter().map(|(number, path)| json!({ "number": number, "path": path }))
+            .collect::<Vec<_>>(),
+        "spares": report.spares,
+        "set_aside_before": report.holes.iter().map(|hole| json!({
+            "epoch": hole.epoch, "offset": hole.offset, "length": hole.length,
+            "first_sequence": hole.first_sequence, "count": hole.count,
+        })).collect::<Vec<_>>(),
+        "damage": report.damage.iter().map(damage_json).collect::<Vec<_>>(),
+        "unusable": report.unusable,
+    })
+}
+
+fn segment_json(segment: &SegmentReport) -> Value {
+    json!({
+        "path": segment.path,
+        "epoch": segment.epoch,
+        "size": segment.size,
+        "used": segment.used,
+        "first_sequence": segment.first_sequence,
+        "next_sequence": segment.next_sequence,
+        "frames": segment.frames,
+        "records": segment.records,
+        "first_commit": segment.first_commit,
+        "last_commit": segment.last_commit,
+        "torn_tail": segment.torn_tail,
+    })
+}
+
+fn damage_json(damage: &Damage) -> Value {
+    json!({
+        "path": damage.path,
+        "reason": damage.reason.to_string(),
+        "offset": damage.hole.offset,
+        "length": damage.hole.length,
+        "first_sequence": damage.hole.first_sequence,
+        "count": damage.hole.count,
+    })
+}
+
+/// Microseconds since 1970, to the second.
+fn time(at: Option<u64>) -> String {
+    let at = at.and_then(|us| Timestamp::from_second(i64::try_from(us / 1_000_000).ok()?).ok());
+    at.map_or_else(|| "-".to_owned(), |at| at.to_string())
+}
+
+/// A size in whole mebibytes where it is large.
+fn format_rounded(octets: u64) -> String {
+    let mebibyte = 1 << 20;
+    format_size(if octets > 8 * mebibyte {
+        octets / mebibyte * mebibyte
+    } else {
+        octets / 1024 * 1024
+    })
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  hookline journal inspect --data-dir /var/lib/hookline
+  hookline journal verify --output json
+  hookline journal repair --quarantine";

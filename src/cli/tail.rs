@@ -1,0 +1,114 @@
+//! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
+
+use super::{CliError, TailArgs};
+use crate::event;
+use crate::feed::Maker;
+use crate::journal::{Disk, Reader};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Runs the verb.
+pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
+    let dir = args.data_dir.display();
+    let failed = |error| CliError::because(format!("cannot read the journal in {dir}"), error);
+    let disk = Disk::open(&args.data_dir).map_err(|error| {
+        CliError::because(
+            format!("there is no journal in {dir}; see --data-dir"),
+            error,
+        )
+    })?;
+    let from = args.after.saturating_add(1);
+    let mut reader =
+        Reader::open(Arc::new(disk), if args.after == 0 { 0 } else { from }).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
+    let mut maker = Maker::new();
+    let mut line = Vec::new();
+    loop {
+        match reader.next(None).map_err(failed)? {
+            Some(batch) if args.bodies => {
+                for (record, sequence) in batch.records().zip(batch.first_sequence()..) {
+                    if sequence >= from {
+                        writeln!(out, "{}", BASE64_STANDARD.encode(record.body))?;
+                    }
+                }
+            }
+            Some(batch) => {
+                let delivery = maker.make(batch);
+                for notification in delivery.notifications(from) {
+                    for event in notification
+                        .events()
+                        .filter(|event| matches_any(&args.types, event.kind()))
+                    {
+                        line.clear();
+                        event::render(event, notification.record.body, &mut line);
+                        line.push(b'\n');
+                        out.write_all(&line)?;
+                    }
+                }
+            }
+            None if args.follow => {
+                out.flush()?;
+                std::thread::sleep(FOLLOW_INTERVAL);
+            }
+            None => return Ok(out.flush()?),
+        }
+    }
+}
+
+/// No pattern means every type.
+fn matches_any(patterns: &[String], kind: &str) -> bool {
+    patterns.is_empty()
+        || patterns
+            .iter()
+            .any(|pattern| matches(pattern.as_bytes(), kind.as_bytes()))
+}
+
+/// `*` stands for any octets, everything else for itself.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        [b'*', rest @ ..] => (0..=text.len()).any(|skipped| matches(rest, &text[skipped..])),
+        [octet, rest @ ..] => text
+            .split_first()
+            .is_some_and(|(first, text)| first == octet && matches(rest, text)),
+    }
+}
+
+const OUTPUT_BUFFER: usize = 256 << 10;
+
+/// How soon new events are seen.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(20);
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  hookline tail                                   everything that is stored, as events
+  hookline tail --follow --type 'whatsapp.message.*'
+  hookline tail --after 4711 --data-dir /var/lib/hookline
+  hookline tail --bodies                          each raw body as a line of base64";
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn globs() {
+        for (pattern, text, expected) in [
+            ("whatsapp.message.*", "whatsapp.message.text", true),
+            ("whatsapp.message.*", "whatsapp.status.sent", false),
+            ("*.text", "whatsapp.message.text", true),
+            ("*", "", true),
+            ("a*b*c", "aXbXbc", true),
+            ("a*b*c", "aXcXb", false),
+            ("whatsapp", "whatsapp.empty", false),
+        ] {
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
+        }
+    }
+}

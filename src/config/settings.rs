@@ -1,0 +1,275 @@
+//! Every number that can be set: its unit, default, range and reason, in one table.
+//!
+//! The reader looks its limits up here, `hookline check` prints them, and the README quotes them.
+
+use super::units::{format_size, format_time};
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Pieces, written as a plain integer.
+    Count,
+    /// Octets, written as in `"4MiB"` or as a plain integer.
+    Octets,
+    /// Milliseconds, written as in `"250ms"` or `"7d"`.
+    Milliseconds,
+}
+
+/// One row of [`SETTINGS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The table of the file, as in `[server]`.
+    pub section: &'static str,
+    /// The key in that table.
+    pub key: &'static str,
+    /// What `default`, `min` and `max` count.
+    pub unit: Unit,
+    /// The value when nothing is configured; `None` means that it follows from the cores.
+    pub default: Option<u64>,
+    /// The smallest value that is taken.
+    pub min: u64,
+    /// The largest value that is taken.
+    pub max: u64,
+    /// Why the limit exists, or what moving it does.
+    pub reason: &'static str,
+}
+
+impl Setting {
+    /// `value` in the way that the file would say it.
+    #[must_use]
+    pub fn format(&self, value: u64) -> String {
+        match self.unit {
+            Unit::Count => value.to_string(),
+            Unit::Octets => format_size(value),
+            Unit::Milliseconds => format_time(value),
+        }
+    }
+}
+
+/// The row for a key. Only for keys that are known to be in the table.
+pub(super) fn setting(section: &str, key: &str) -> &'static Setting {
+    SETTINGS
+        .iter()
+        .find(|setting| setting.section == section && setting.key == key)
+        .expect("every number that is read stands in the table")
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+const fn count(
+    (section, key): (&'static str, &'static str),
+    default: Option<u64>,
+    (min, max): (u64, u64),
+    reason: &'static str,
+) -> Setting {
+    let unit = Unit::Count;
+    Setting {
+        section,
+        key,
+        unit,
+        default,
+        min,
+        max,
+        reason,
+    }
+}
+
+const fn octets(
+    (section, key): (&'static str, &'static str),
+    default: u64,
+    (min, max): (u64, u64),
+    reason: &'static str,
+) -> Setting {
+    let (unit, default) = (Unit::Octets, Some(default));
+    Setting {
+        section,
+        key,
+        unit,
+        default,
+        min,
+        max,
+        reason,
+    }
+}
+
+const fn time(
+    (section, key): (&'static str, &'static str),
+    default: u64,
+    (min, max): (u64, u64),
+    reason: &'static str,
+) -> Setting {
+    let (unit, default) = (Unit::Milliseconds, Some(default));
+    Setting {
+        section,
+        key,
+        unit,
+        default,
+        min,
+        max,
+        reason,
+    }
+}
+
+/// The table.
+pub static SETTINGS: &[Setting] = &[
+    count(
+        ("server", "loops"),
+        None,
+        (1, 256),
+        "event loops, one a core: all cores but those of the workers",
+    ),
+    count(
+        ("server", "workers"),
+        None,
+        (1, 256),
+        "threads that parse what is stored: a quarter of the cores",
+    ),
+    count(
+        ("server", "max_connections"),
+        Some(65_536),
+        (1, 1 << 20),
+        "each costs a file descriptor; `ulimit -n` must allow as many",
+    ),
+    count(
+        ("server", "max_connections_per_address"),
+        Some(16_384),
+        (1, 1 << 20),
+        "no single client takes every slot; a proxy in front is a single client",
+    ),
+    time(
+        ("server", "ack_deadline"),
+        4 * SECOND,
+        (100, MINUTE),
+        "a post that waits longer for the disk gets 503; platforms give up after 5s",
+    ),
+    time(
+        ("server", "drain_timeout"),
+        10 * SECOND,
+        (0, 10 * MINUTE),
+        "how long a stop waits for requests under way; keep it below the supervisor's own",
+    ),
+    octets(
+        ("limits", "head"),
+        16 * KIB,
+        (KIB, 64 * KIB),
+        "request line and headers; more is 431",
+    ),
+    count(
+        ("limits", "headers"),
+        Some(100),
+        (8, 128),
+        "header fields of a request; more is 431",
+    ),
+    octets(
+        ("limits", "body"),
+        4 * MIB,
+        (KIB, 64 * MIB),
+        "body of a request; more is 413, and WhatsApp sends up to 3 MB",
+    ),
+    count(
+        ("limits", "pipeline"),
+        Some(256),
+        (1, 65_536),
+        "unanswered requests of one connection; more wait in its socket",
+    ),
+    octets(
+        ("limits", "unacknowledged"),
+        64 * MIB,
+        (MIB, 64 * GIB),
+        "octets of the whole process that wait for the disk; then the sockets are left unread",
+    ),
+    octets(
+        ("limits", "partial"),
+        256 * MIB,
+        (MIB, 64 * GIB),
+        "octets of the whole process in requests that are not complete; more is 503",
+    ),
+    time(
+        ("limits", "head_timeout"),
+        10 * SECOND,
+        (10, 10 * MINUTE),
+        "from the first octet of a request to the end of its head, else 408",
+    ),
+    time(
+        ("limits", "body_timeout"),
+        30 * SECOND,
+        (10, 60 * MINUTE),
+        "from the end of the head to the end of the body, else 408",
+    ),
+    time(
+        ("limits", "idle_timeout"),
+        120 * SECOND,
+        (10, 60 * MINUTE),
+        "a connection without a request is closed; keep it above a proxy's own",
+    ),
+    time(
+        ("limits", "write_timeout"),
+        10 * SECOND,
+        (10, 10 * MINUTE),
+        "a client that takes no answers is closed",
+    ),
+    time(
+        ("limits", "linger_timeout"),
+        2 * SECOND,
+        (10, MINUTE),
+        "after a refusal the rest of the request is read away, or the answer is lost to a reset",
+    ),
+    octets(
+        ("journal", "segment_size"),
+        256 * MIB,
+        (MIB, 4 * GIB),
+        "files are written ahead and recycled in this size",
+    ),
+    time(
+        ("journal", "retention"),
+        7 * DAY,
+        (0, 3650 * DAY),
+        "what every sink has had is kept this long for replay; platforms retry for 7d",
+    ),
+    octets(
+        ("journal", "max_size"),
+        50 * GIB,
+        (4 * MIB, 1 << 48),
+        "beyond it, what every sink has had goes before its retention is over",
+    ),
+    time(
+        ("journal", "sync_interval"),
+        50,
+        (1, MINUTE),
+        "what a crash may lose on endpoints with ack = \"received\"",
+    ),
+    time(
+        ("endpoint", "tolerance"),
+        5 * MINUTE,
+        (SECOND, DAY),
+        "how far the signed time of a standard-webhooks post may be from ours",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_sound_and_stands_once() {
+        for (index, row) in SETTINGS.iter().enumerate() {
+            let name = format!("{}.{}", row.section, row.key);
+            assert!(row.min < row.max, "{name}");
+            assert!(
+                row.default
+                    .is_none_or(|value| (row.min..=row.max).contains(&value)),
+                "{name}"
+            );
+            assert!(!row.reason.is_empty() && row.reason.is_ascii(), "{name}");
+            let twice = SETTINGS[..index]
+                .iter()
+                .any(|other| (other.section, other.key) == (row.section, row.key));
+            assert!(!twice, "{name}");
+        }
+    }
+}

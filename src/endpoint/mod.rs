@@ -1,0 +1,184 @@
+//! Which path takes what from whom: the table of endpoints and the proof that each asks for.
+//!
+//! Everything fails closed: an endpoint has a [`Proof`] or says in so many words that it takes unsigned posts.
+//! Secrets are compared in constant time, turned into keys once, and shown by no `Debug`.
+//!
+//! - [`handshake`]: the platform's verification GET
+//! - [`signature`]: HMACs over the raw body, as Meta, 360dialog, Standard Webhooks and others send them
+//! - [`credentials`]: Basic, bearer and fixed headers
+
+pub mod credentials;
+pub mod handshake;
+pub mod signature;
+
+use crate::http::Status;
+use crate::http::head::{Head, Header, Method};
+use crate::metrics::Counter;
+use credentials::Credentials;
+use crossbeam_utils::CachePadded;
+use handshake::VerifyTokens;
+use signature::Signature;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// When the platform gets its 200.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// After `fdatasync` returned.
+    Stored,
+    /// Once the batch holds the body; a crash may lose what was not synced yet.
+    Received,
+}
+
+/// How a post proves where it comes from.
+#[derive(Debug)]
+pub enum Proof {
+    /// An HMAC over the body.
+    Signature(Signature),
+    /// A secret in a header, and an HMAC as well where one is configured.
+    Credentials(Credentials, Option<Signature>),
+    /// Not at all: `accept_unsigned = true`.
+    Unsigned,
+}
+
+/// The rules of one path.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Name in metrics.
+    pub name: String,
+    /// Path, compared octet by octet.
+    pub path: String,
+    /// Number of the path in the journal's records.
+    pub number: u16,
+    /// When the answer leaves.
+    pub ack: Ack,
+    /// Tokens of the handshake; without one every handshake gets 403.
+    pub verify_tokens: VerifyTokens,
+    /// What a post has to bring.
+    pub proof: Proof,
+    /// Lower-case names of the headers that are stored beside the body.
+    pub keep_headers: Vec<String>,
+    /// What happened here, one set for each event loop.
+    pub counters: Arc<[CachePadded<Counters>]>,
+}
+
+/// What one event loop counts for one endpoint.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Answers by [`Status::index`].
+    pub answers: [Counter; Status::ALL.len()],
+    /// Accepted signatures by the position of the secret in the configuration; the last holds all beyond.
+    pub verified: [Counter; SECRETS_COUNTED],
+    /// Octets of accepted bodies.
+    pub body_octets: Counter,
+}
+
+/// Secrets of one endpoint that have a counter of their own.
+pub const SECRETS_COUNTED: usize = 8;
+
+/// What an endpoint makes of a whole request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Store the body.
+    Store,
+    /// Answer the handshake with this challenge.
+    Challenge(Vec<u8>),
+}
+
+impl Endpoint {
+    /// What the head alone decides, so that a body which cannot be accepted is never read.
+    pub fn admit(&self, head: &Head<'_, '_>) -> Result<(), Status> {
+        match head.method {
+            Method::Other => Err(Status::MethodNotAllowed),
+            Method::Get => Ok(()),
+            Method::Post => {
+                match &self.proof {
+                    Proof::Unsigned => {}
+                    Proof::Signature(signature) => signature.is_present(head)?,
+                    Proof::Credentials(credentials, signature) => {
+                        credentials.verify(head)?;
+                        signature
+                            .as_ref()
+                            .map_or(Ok(()), |signature| signature.is_present(head))?;
+                    }
+                }
+                if head.is_encoded {
+                    return Err(Status::UnsupportedMediaType);
+                }
+                if head.framing == crate::http::head::Framing::None {
+                    return Err(Status::LengthRequired);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides on a whole request that was admitted. `now` is in seconds since 1970; `counters` are those of the calling loop.
+    pub fn decide(
+        &self,
+        head: &Head<'_, '_>,
+        body: &[u8],
+        now: u64,
+        counters: &Counters,
+    ) -> Result<Verdict, Status> {
+        if head.method == Method::Get {
+            return self
+                .verify_tokens
+                .challenge(head.query)
+                .map(Verdict::Challenge);
+        }
+        if let Proof::Signature(signature) | Proof::Credentials(_, Some(signature)) = &self.proof {
+            let secret = signature.verify(head, body, now)?;
+            counters.verified[secret.min(SECRETS_COUNTED - 1)].add(1);
+        }
+        Ok(Verdict::Store)
+    }
+
+    /// The headers that are stored beside the body, names and values as they came.
+    pub fn kept<'h>(
+        &'h self,
+        headers: &'h [Header<'_>],
+    ) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
+        let keeps = |name: &str| {
+            self.keep_headers
+                .iter()
+                .any(|kept| kept.len() == name.len() && kept.eq_ignore_ascii_case(name))
+        };
+        let kept = headers.iter().filter(move |header| keeps(header.name));
+        kept.map(|header| (header.name.as_bytes(), header.value))
+    }
+}
+
+/// All endpoints of a listener, by path.
+#[derive(Debug, Default)]
+pub struct Table {
+    endpoints: Vec<Endpoint>,
+    by_path: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
+}
+
+impl Table {
+    /// A table of endpoints with different paths; of two with the same path the later wins.
+    #[must_use]
+    pub fn new(endpoints: Vec<Endpoint>) -> Table {
+        let by_path = endpoints.iter().enumerate();
+        let by_path = by_path
+            .map(|(at, endpoint)| (endpoint.path.as_bytes().into(), at))
+            .collect();
+        Table { endpoints, by_path }
+    }
+
+    /// The endpoint of a request's path.
+    #[must_use]
+    pub fn route(&self, path: &[u8]) -> Option<&Endpoint> {
+        self.by_path.get(path).map(|&at| &self.endpoints[at])
+    }
+
+    /// All endpoints, in the order of the configuration.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+use super::{Assembler, Next};
+use crate::http::head::Slots;
+use crate::http::{Limits, Status};
+use proptest::prelude::*;
+
+const LIMITS: Limits = Limits {
+    head: 512,
+    headers: 16,
+    body: 300,
+};
+
+/// What a connection made of its octets: path and body of each request, and how it ended.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    requests: Vec<(Vec<u8>, Vec<u8>)>,
+    refused: Option<Status>,
+    incomplete: bool,
+}
+
+fn receive(octets: &[u8], cuts: &[usize]) -> Outcome {
+    let mut assembler = Assembler::default();
+    let mut outcome = Outcome {
+        requests: Vec::new(),
+        refused: None,
+        incomplete: false,
+    };
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (octets.len() + 1)).collect();
+    ends.push(octets.len());
+    ends.sort_unstable();
+    let mut at = 0;
+    for end in ends {
+        let mut heads = 0;
+        while at < end {
+            let mut slots = Slots::new();
+            match assembler.next(&octets[at..end], &mut slots, &LIMITS) {
+                Ok((consumed, Next::Request(head, body))) => {
+                    outcome.requests.push((head.path.to_vec(), body.to_vec()));
+                    at += consumed;
+                }
+                Ok((consumed, next)) => {
+                    heads += usize::from(matches!(next, Next::Head(_)));
+                    assert_eq!(at + consumed, end, "an incomplete request takes everything");
+                    at = end;
+                }
+                Err(status) => {
+                    outcome.refused = Some(status);
+                    return outcome;
+                }
+            }
+        }
+        assert!(heads <= 1, "a head is announced once");
+    }
+    outcome.incomplete = !assembler.is_between_requests();
+    assembler.release();
+    assert_eq!(assembler.held() == 0, !outcome.incomplete);
+    outcome
+}
+
+fn pipeline() -> Vec<u8> {
+    let mut octets = Vec::new();
+    octets.extend_from_slice(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+    octets.extend_from_slice(b"\r\nGET /b?x HTTP/1.1\r\nHost: h\r\n\r\n");
+    octets.extend_from_slice(
+        b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\none\r\n2\r\n\r\n\r\n0\r\nT: v\r\n\r\n",
+    );
+    octets.extend_from_slice(b"POST /d HTTP/1.0\r\nContent-Length: 0\r\n\r\n");
+    octets
+}
+
+#[test]
+fn every_single_cut_gives_the_same() {
+    let octets = pipeline();
+    let whole = receive(&octets, &[]);
+    let expected: [(&[u8], &[u8]); 4] = [
+        (b"/a", b"hello"),
+        (b"/b", b""),
+        (b"/c", b"one\r\n"),
+        (b"/d", b""),
+    ];
+    let requests: Vec<_> = whole
+        .requests
+        .iter()
+        .map(|(p, b)| (p.as_slice(), b.as_slice()))
+        .collect();
+    assert_eq!(requests, expected);
+    assert!(!whole.incomplete);
+    for cut in 0..octets.len() {
+        assert_eq!(receive(&octets, &[cut]), whole, "cut at {cut}");
+    }
+    let all: Vec<usize> = (0..octets.len()).collect();
+    assert_eq!(receive(&octets, &all), whole, "cut everywhere");
+}
+
+#[test]
+fn bounds_hold_for_every_cut() {
+    let long_head = [
+        b"POST /a HTTP/1.1\r\nHost: h\r\nX: ".as_slice(),
+        &[b'x'; 600],
+    ]
+    .concat();
+    let many = format!(
+        "POST /a HTTP/1.1\r\nHost: h\r\n{}\r\n",
+        "X: y\r\n".repeat(16)
+    );
+    let long_body = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 301\r\n\r\n";
+    for (octets, status) in [
+        (&long_head[..], Status::HeadTooLarge),
+        (many.as_bytes(), Status::HeadTooLarge),
+        (&long_body[..], Status::ContentTooLarge),
+    ] {
+        for cut in 0..octets.len() {
+            assert_eq!(
+                receive(octets, &[cut]).refused,
+                Some(status),
+                "cut at {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_announced_body_reserves_nothing() {
+    let limits = Limits {
+        body: 4 << 20,
+        ..LIMITS
+    };
+    let mut assembler = Assembler::default();
+    let head = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 4194304\r\n\r\n";
+    let mut slots = Slots::new();
+    assert!(matches!(
+        assembler.next(head, &mut slots, &limits),
+        Ok((_, Next::Head(_)))
+    ));
+    assert!(assembler.awaits_body());
+    assert!(assembler.gathered.capacity() < 1024);
+}
+
+#[test]
+fn what_was_put_back_comes_again() {
+    let mut assembler = Assembler::default();
+    assembler.put_back(b"POST");
+    assert_eq!(assembler.held(), 4);
+    assert_eq!(assembler.take_back(), b"POST");
+    assert!(assembler.is_between_requests());
+}
+
+proptest! {
+    #[test]
+    fn random_cuts_give_the_same(cuts in prop::collection::vec(any::<usize>(), 0..12)) {
+        let octets = pipeline();
+        prop_assert_eq!(receive(&octets, &cuts), receive(&octets, &[]));
+    }
+
+    /// Mutated pipelines: whatever the verdict is, cuts do not change it.
+    #[test]
+    fn damaged_requests_get_one_verdict(
+        cuts in prop::collection::vec(any::<usize>(), 0..6),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut octets = pipeline();
+        for (index, octet) in damage {
+            let at = index.index(octets.len());
+            octets[at] = octet;
+        }
+        let whole = receive(&octets, &[]);
+        let cut = receive(&octets, &cuts);
+        prop_assert_eq!(&cut.requests, &whole.requests);
+        prop_assert_eq!(cut.refused, whole.refused);
+    }
+}

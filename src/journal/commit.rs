@@ -1,0 +1,300 @@
+//! The commit thread: gives every batch its place, writes, syncs once for all, and only then tells.
+//!
+//! While one commit is under way the next gathers in the channel: group commit without a timer. Nothing
+//! is published or handed on before it is durable, also what was answered before (`received`), so no
+//! consumer ever sees a sequence that a power cut could take back and give to another record.
+//!
+//! A write or a sync that fails ends the thread for good: the kernel may have dropped the dirty pages
+//! and would call the next sync a success.
+
+use super::batch::{Batch, Place};
+use super::error::JournalError;
+use super::frame::{octets, padded};
+use super::position::DurablePosition;
+use super::segment::{HEADER_BLOCK, Segment};
+use super::status::{FailOnDrop, State, Status};
+use super::storage::{Guard, Storage, write_all_at};
+use super::unix_micros;
+use crate::relay::{Closed, Receiver, Sender};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Takes each durable batch, in order. It is called on the commit thread and must not block.
+pub type HandOn = Box<dyn FnMut(Batch) + Send>;
+
+/// The writing end of the journal, to be run on a thread of its own.
+pub struct Committer {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) active: Segment,
+    /// Where the next frame goes.
+    pub(crate) offset: u64,
+    pub(crate) next_sequence: u64,
+    /// Octets that a frame can have in a segment of the configured size.
+    pub(crate) frame_max: u64,
+    pub(crate) sync_interval: Duration,
+    pub(crate) unsynced_max: u64,
+    pub(crate) status: Arc<Status>,
+    pub(crate) positions: Arc<[Arc<DurablePosition>]>,
+    /// For each loop, the ticket to publish; kept between commits.
+    pub(crate) tickets: Vec<u64>,
+    pub(crate) hand_on: HandOn,
+    pub(crate) prepared: Receiver<Segment>,
+    pub(crate) rolled: Sender<Rolled>,
+    /// Taken from the inbox, not written yet.
+    pub(crate) waiting: VecDeque<Batch>,
+    /// Written, not known to be durable yet.
+    pub(crate) unsynced: Vec<Batch>,
+    pub(crate) unsynced_octets: u64,
+    /// When the oldest of `unsynced` was written.
+    pub(crate) unsynced_since: Option<Instant>,
+    /// An answer waits for one of `unsynced`.
+    pub(crate) sync_wanted: bool,
+    pub(crate) _lock: Arc<Guard>,
+}
+
+/// The active segment has changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rolled {
+    pub(crate) epoch: u64,
+    pub(crate) first_sequence: u64,
+    /// Microseconds since 1970.
+    pub(crate) at: u64,
+}
+
+impl Committer {
+    /// Commits what comes until the channel is closed, and what is in it then. An error is final: the
+    /// journal is [`State::Failed`], every loop has been woken, and nothing more becomes durable.
+    pub fn run(mut self, inbox: &Receiver<Batch>) -> Result<(), JournalError> {
+        let status = Arc::clone(&self.status);
+        let fail = FailOnDrop(Some(&status));
+        while self.turn(inbox)? {}
+        fail.disarm();
+        Ok(())
+    }
+
+    /// One commit, or the wait for the sync that is due next. False when all is done.
+    pub(super) fn turn(&mut self, inbox: &Receiver<Batch>) -> Result<bool, JournalError> {
+        let open = self.gather(inbox).is_ok();
+        if self.status.state() == State::Failed {
+            return Err(JournalError::Failed);
+        }
+        self.write_waiting(inbox)?;
+        if !open || self.sync_is_due() {
+            self.sync()?;
+        }
+        Ok(open)
+    }
+
+    /// Waits for a batch or for the time of the next sync, then takes what else waits. `Err` when the
+    /// channel is closed and empty.
+    fn gather(&mut self, inbox: &Receiver<Batch>) -> Result<(), Closed> {
+        let timeout = self
+            .unsynced_since
+            .map(|since| self.sync_interval.saturating_sub(since.elapsed()));
+        let mut next = inbox.recv(timeout)?;
+        let mut gathered = 0;
+        while let Some(batch) = next {
+            gathered += batch.len();
+            self.waiting.extend((!batch.is_empty()).then_some(batch));
+            if gathered >= COMMIT_OCTETS {
+                break;
+            }
+            next = inbox.try_recv()?;
+        }
+        Ok(())
+    }
+
+    /// Writes everything in `waiting`, with one call for as many frames as that takes.
+    fn write_waiting(&mut self, inbox: &Receiver<Batch>) -> Result<(), JournalError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let mut now = unix_micros();
+        while !self.waiting.is_empty() {
+            let first = self.unsynced.len();
+            let mut length = 0;
+            while let Some(mut batch) = self.take_fitting(length, self.unsynced.len() - first) {
+                batch.seal(&Place {
+                    epoch: self.active.epoch,
+                    salt: self.active.salt,
+                    first_sequence: self.next_sequence,
+                    committed_at: now,
+                    durable: self.status.durable(),
+                });
+                length += octets(batch.frame().len());
+                self.next_sequence += u64::from(batch.count());
+                self.sync_wanted |= batch.needs_sync();
+                self.unsynced.push(batch);
+            }
+            if length > 0 {
+                self.write(first, length)?;
+            } else {
+                self.roll(inbox)?;
+                now = unix_micros();
+            }
+        }
+        Ok(())
+    }
+
+    /// The next batch, if it can go into the write that has `length` octets in `count` frames so far.
+    fn take_fitting(&mut self, length: u64, count: usize) -> Option<Batch> {
+        let next = octets(padded(self.waiting.front()?.len()));
+        let fits = next <= self.active.size - self.offset - length;
+        let bounded = length == 0 || (length + next <= WRITE_OCTETS && count < WRITE_PARTS);
+        if fits && bounded {
+            self.waiting.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// Writes the frames from `first` on in `unsynced` at the end of the active segment.
+    fn write(&mut self, first: usize, length: u64) -> Result<(), JournalError> {
+        let mut parts = [IoSlice::new(&[]); WRITE_PARTS];
+        let frames = self.unsynced.iter().skip(first).map(Batch::frame);
+        let mut count = 0;
+        for (part, frame) in parts.iter_mut().zip(frames) {
+            *part = IoSlice::new(frame);
+            count += 1;
+        }
+        let parts = parts.get_mut(..count).unwrap_or_default();
+        write_all_at(&*self.active.file, parts, self.offset).map_err(self.error("write"))?;
+        self.offset += length;
+        self.unsynced_octets += length;
+        if self.unsynced_since.is_none() && !self.sync_wanted {
+            self.unsynced_since = Some(Instant::now());
+        }
+        self.status.set_room(self.active.size - self.offset);
+        self.status.set_next_sequence(self.next_sequence);
+        let written = &self.status.statistics.octets;
+        written.fetch_add(length, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync_is_due(&self) -> bool {
+        self.sync_wanted
+            || self.unsynced_octets >= self.unsynced_max
+            || self
+                .unsynced_since
+                .is_some_and(|since| since.elapsed() >= self.sync_interval)
+    }
+
+    /// Makes everything that was written durable, and then tells.
+    fn sync(&mut self) -> Result<(), JournalError> {
+        if self.unsynced.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        self.active.file.sync_data().map_err(self.error("sync"))?;
+        let took = started.elapsed();
+        self.unsynced_octets = 0;
+        self.unsynced_since = None;
+        self.sync_wanted = false;
+
+        // First for all, then for each loop: so what was answered is never beyond `Status::durable`.
+        let records = self.next_sequence - 1 - self.status.durable();
+        self.status.set_durable(self.next_sequence - 1);
+        for batch in &self.unsynced {
+            if let Some(ticket) = self.tickets.get_mut(batch.origin) {
+                *ticket = batch.last_ticket;
+            }
+        }
+        for (position, ticket) in self.positions.iter().zip(&self.tickets) {
+            if position.records() != *ticket {
+                position.publish(*ticket);
+            }
+        }
+        let statistics = &self.status.statistics;
+        statistics.commits.fetch_add(1, Ordering::Relaxed);
+        statistics.records.fetch_add(records, Ordering::Relaxed);
+        statistics.sync_micros.record_duration(took);
+        statistics.commit_records.record(records);
+        for batch in self.unsynced.drain(..) {
+            (self.hand_on)(batch);
+        }
+        Ok(())
+    }
+
+    /// Goes on in the next segment. The one that is left is synced first, so whatever a later segment
+    /// holds proves that this one was whole.
+    fn roll(&mut self, inbox: &Receiver<Batch>) -> Result<(), JournalError> {
+        let wanted = self
+            .waiting
+            .front()
+            .map_or(0, |batch| octets(padded(batch.len())));
+        if wanted > self.frame_max {
+            return Err(JournalError::BatchTooLarge { octets: wanted });
+        }
+        self.sync()?;
+        self.active = self.next_segment(inbox)?;
+        self.offset = HEADER_BLOCK;
+        self.status.set_room(self.active.size - self.offset);
+        self.status.segment_taken();
+        let statistics = &self.status.statistics;
+        statistics.rolls.fetch_add(1, Ordering::Relaxed);
+        let rolled = Rolled {
+            epoch: self.active.epoch,
+            first_sequence: self.next_sequence,
+            at: unix_micros(),
+        };
+        // Never full: it has more places than segments can be prepared ahead.
+        self.rolled
+            .try_send(rolled)
+            .map_err(|_| JournalError::Failed)
+    }
+
+    /// Waits for a segment, while the disk is full as long as that takes. Meanwhile the inbox is
+    /// emptied, which its senders bound, to see whether it is closed.
+    fn next_segment(&mut self, inbox: &Receiver<Batch>) -> Result<Segment, JournalError> {
+        if let Ok(Some(segment)) = self.prepared.try_recv() {
+            return Ok(segment);
+        }
+        let stalls = &self.status.statistics.stalls;
+        stalls.fetch_add(1, Ordering::Relaxed);
+        loop {
+            match self.prepared.recv(Some(CLOSED_CHECK)) {
+                Ok(Some(segment)) => return Ok(segment),
+                Ok(None) => {}
+                Err(Closed) => return Err(JournalError::Failed),
+            }
+            let closed = loop {
+                match inbox.try_recv() {
+                    Ok(Some(batch)) => self.waiting.extend((!batch.is_empty()).then_some(batch)),
+                    Ok(None) => break false,
+                    Err(Closed) => break true,
+                }
+            };
+            if closed && self.status.shortage() {
+                let batches = self.waiting.len();
+                return Err(JournalError::NoSpace { batches });
+            }
+        }
+    }
+
+    fn error(&self, action: &'static str) -> impl FnOnce(io::Error) -> JournalError {
+        JournalError::segment(&*self.storage, action, self.active.epoch)
+    }
+}
+
+impl fmt::Debug for Committer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Committer")
+            .field("epoch", &self.active.epoch)
+            .field("offset", &self.offset)
+            .field("next_sequence", &self.next_sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one commit gathers at most, in octets of batches: bounds the time until the next one.
+const COMMIT_OCTETS: usize = 16 << 20;
+/// What one call writes at most, in octets; a larger frame goes alone.
+const WRITE_OCTETS: u64 = 8 << 20;
+/// How many frames one call writes at most. The system's limit, `IOV_MAX`, is 1024.
+const WRITE_PARTS: usize = 128;
+/// How often a full journal looks whether it is being closed.
+const CLOSED_CHECK: Duration = Duration::from_millis(200);

@@ -1,0 +1,165 @@
+//! What can go wrong with a journal, and what to do about it.
+
+use super::frame::FrameError;
+use super::segment;
+use super::storage::{Storage, is_shortage};
+use std::io;
+
+/// Why the journal cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {cause}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: String,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// Another process has the directory.
+    #[error(
+        "the journal is in use ({holder} holds {path}): stop that process, or give this one a directory of its own"
+    )]
+    Locked {
+        /// The lock file.
+        path: String,
+        /// What the holder left there.
+        holder: String,
+    },
+    /// The options contradict each other or the format.
+    #[error("journal options: {0}")]
+    Options(String),
+    /// There are segments and no manifest.
+    #[error(
+        "{path} is missing but there are segments with records: restore it from a backup, or move the directory away to begin a new journal"
+    )]
+    ManifestMissing {
+        /// Where the manifest should be.
+        path: String,
+    },
+    /// The manifest is not what was written.
+    #[error("{path} is damaged ({reason}): restore it from a backup")]
+    Manifest {
+        /// The manifest.
+        path: String,
+        /// What does not hold.
+        reason: String,
+    },
+    /// A newer Hookline wrote this.
+    #[error("{path} was written by a newer version: run that version, or upgrade this one")]
+    Newer {
+        /// The file.
+        path: String,
+    },
+    /// All 65,535 endpoint numbers are used, or the path cannot stand in the manifest.
+    #[error("endpoint {path:?} cannot be numbered: {reason}")]
+    Endpoint {
+        /// The endpoint's path.
+        path: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The manifest lists a segment that is not there.
+    #[error(
+        "{path} is missing: restore it from a backup; it held the records from {first_sequence} on"
+    )]
+    SegmentMissing {
+        /// Where the segment should be.
+        path: String,
+        /// Sequence of its first record, 0 if it was not in use yet.
+        first_sequence: u64,
+    },
+    /// A segment's header does not belong to this journal and place.
+    #[error(
+        "{path} is not the segment that belongs here ({reason}): restore it from a backup, or see `hookline journal repair --quarantine`"
+    )]
+    SegmentHeader {
+        /// The segment.
+        path: String,
+        /// What does not hold.
+        reason: &'static str,
+    },
+    /// Records that were durable cannot be read any more, and there are whole ones behind them.
+    #[error(
+        "{path} is damaged at offset {offset} ({reason}): sequence {first_sequence} {}\
+         cannot be read; restore the file from a backup, or set the damage aside with \
+         `hookline journal repair --quarantine` and go on without these records",
+        until(*.last_sequence)
+    )]
+    Damaged {
+        /// The segment.
+        path: String,
+        /// Where the damage begins.
+        offset: u64,
+        /// What does not hold there.
+        reason: FrameError,
+        /// First sequence that cannot be read.
+        first_sequence: u64,
+        /// Last one, if what follows tells.
+        last_sequence: Option<u64>,
+    },
+    /// What a reader wants was removed by retention.
+    #[error("sequence {wanted} is not in the journal any more: the first that is, is {first}")]
+    Gone {
+        /// The sequence that was asked for.
+        wanted: u64,
+        /// The first one that there is.
+        first: u64,
+    },
+    /// A batch is larger than the options said that any would be.
+    #[error("a batch of {octets} octets does not fit in a segment: raise the segment size")]
+    BatchTooLarge {
+        /// Octets of the frame.
+        octets: u64,
+    },
+    /// The journal was closed while batches waited for space on the disk.
+    #[error(
+        "no space for another segment, and {batches} batches could not be stored: free some space"
+    )]
+    NoSpace {
+        /// Batches that were not stored. None of them was answered as stored.
+        batches: usize,
+    },
+    /// Another of the journal's threads has failed, and says why.
+    #[error("the journal has failed: restart")]
+    Failed,
+}
+
+impl JournalError {
+    /// For `map_err`: what was tried on which file.
+    pub(crate) fn io(
+        storage: &dyn Storage,
+        action: &'static str,
+        name: &str,
+    ) -> impl FnOnce(io::Error) -> JournalError {
+        move |cause| JournalError::Io {
+            action,
+            path: storage.describe(name),
+            cause,
+        }
+    }
+
+    /// For `map_err`: what was tried on the segment of this epoch.
+    pub(crate) fn segment(
+        storage: &dyn Storage,
+        action: &'static str,
+        epoch: u64,
+    ) -> impl FnOnce(io::Error) -> JournalError {
+        move |cause| JournalError::io(storage, action, &segment::name(epoch))(cause)
+    }
+
+    /// True for what passes by itself when there is space again.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, JournalError::Io { cause, .. } if is_shortage(cause))
+    }
+}
+
+fn until(last_sequence: Option<u64>) -> String {
+    last_sequence.map_or_else(
+        || "and what follows ".to_owned(),
+        |last| format!("to {last} "),
+    )
+}

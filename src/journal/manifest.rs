@@ -1,0 +1,372 @@
+//! The table of contents: a small text file, replaced as a whole.
+//!
+//! ```text
+//! hookline journal 1
+//! id 0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4
+//! next-epoch 8
+//! segment 5 1000
+//! segment 6 2000
+//! segment 7 -
+//! endpoint 1 /webhook
+//! hole 5 8192 4096 1010 3
+//! checksum 1a2b3c4d
+//! ```
+//!
+//! A `segment` line gives an epoch and the sequence of its first record, `-` for one that is ready but
+//! was not in use when the file was written. A segment is listed before its first frame is written, and
+//! no longer listed before its file goes, so a file that is missing or does not belong is noticed. An
+//! `endpoint` line gives a number its path; numbers are never reused. A `hole` line (epoch, offset,
+//! length, first sequence, number of sequences) is damage that was set aside by
+//! `hookline journal repair --quarantine`. The checksum is the CRC32C of all octets before its line.
+
+use super::error::JournalError;
+use super::frame::in_memory;
+use super::segment::JournalId;
+use super::storage::{Access, Storage, read_full_at, write_all_at};
+use std::fmt::Write;
+use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
+
+/// What the manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Name of the journal.
+    pub id: JournalId,
+    /// No epoch from here on was ever used.
+    pub(crate) next_epoch: u64,
+    /// In the order of their epochs, which is that of their use.
+    pub(crate) segments: Vec<Entry>,
+    /// Numbers and paths.
+    pub endpoints: Vec<(u16, String)>,
+    /// In no order.
+    pub(crate) holes: Vec<Hole>,
+}
+
+/// One segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) epoch: u64,
+    /// `None` until the segment is known to be in use.
+    pub(crate) first_sequence: Option<u64>,
+}
+
+impl Entry {
+    /// Sequences rise with epochs, and what is in use comes before what is ready.
+    fn precedes(&self, next: &Entry) -> bool {
+        match (self.first_sequence, next.first_sequence) {
+            (Some(first), Some(next)) => first <= next,
+            (first, next) => first.is_some() || next.is_none(),
+        }
+    }
+}
+
+/// Damage that was set aside: a reader that comes to its offset goes on behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Epoch of the segment.
+    pub epoch: u64,
+    /// Where the damage begins.
+    pub offset: u64,
+    /// Octets to the next whole frame or the end of the segment.
+    pub length: u64,
+    /// First sequence that is lost.
+    pub first_sequence: u64,
+    /// Number of sequences that are lost.
+    pub count: u64,
+}
+
+impl Manifest {
+    pub(crate) fn new(id: JournalId) -> Manifest {
+        Manifest {
+            id,
+            next_epoch: 1,
+            segments: Vec::new(),
+            endpoints: Vec::new(),
+            holes: Vec::new(),
+        }
+    }
+
+    /// Reads the manifest; `None` if there is none.
+    pub(crate) fn load(storage: &dyn Storage) -> Result<Option<Manifest>, JournalError> {
+        let file = match storage.open(NAME, Access::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(JournalError::io(storage, "open", NAME)(error)),
+        };
+        let text = file.length().and_then(|length| {
+            let mut text = vec![0; in_memory(length.min(SIZE_MAX))];
+            read_full_at(&*file, &mut text, 0)?;
+            Ok(text)
+        });
+        let text = text.map_err(JournalError::io(storage, "read", NAME))?;
+        Manifest::decode(&text).map(Some).map_err(|reason| {
+            let path = storage.describe(NAME);
+            if reason == NEWER {
+                JournalError::Newer { path }
+            } else {
+                JournalError::Manifest { path, reason }
+            }
+        })
+    }
+
+    /// The hole that begins at this place.
+    pub(crate) fn hole_at(&self, epoch: u64, offset: u64) -> Option<&Hole> {
+        self.holes
+            .iter()
+            .find(|hole| (hole.epoch, hole.offset) == (epoch, offset))
+    }
+
+    /// Makes this manifest the durable one.
+    fn store(&self, storage: &dyn Storage) -> Result<(), JournalError> {
+        // One that was left half written would be in the way of `create`.
+        match storage.remove(TEMPORARY_NAME) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(JournalError::io(storage, "remove", TEMPORARY_NAME)(error));
+            }
+            _ => {}
+        }
+        let text = self.encode();
+        let written = storage.create(TEMPORARY_NAME).and_then(|file| {
+            write_all_at(&*file, &mut [IoSlice::new(text.as_bytes())], 0)?;
+            file.sync_all()
+        });
+        written.map_err(JournalError::io(storage, "write", TEMPORARY_NAME))?;
+        storage
+            .rename(TEMPORARY_NAME, NAME)
+            .and_then(|()| storage.sync())
+            .map_err(JournalError::io(storage, "replace", NAME))
+    }
+
+    fn encode(&self) -> String {
+        let mut text = String::with_capacity(4096);
+        let mut line = |line: std::fmt::Arguments<'_>| {
+            text.write_fmt(line).expect("a string takes everything");
+            text.push('\n');
+        };
+        line(format_args!("{TITLE}{VERSION}"));
+        line(format_args!("id {}", self.id));
+        line(format_args!("next-epoch {}", self.next_epoch));
+        for entry in &self.segments {
+            match entry.first_sequence {
+                Some(sequence) => line(format_args!("segment {} {sequence}", entry.epoch)),
+                None => line(format_args!("segment {} -", entry.epoch)),
+            }
+        }
+        for (number, path) in &self.endpoints {
+            line(format_args!("endpoint {number} {path}"));
+        }
+        for hole in &self.holes {
+            line(format_args!(
+                "hole {} {} {} {} {}",
+                hole.epoch, hole.offset, hole.length, hole.first_sequence, hole.count
+            ));
+        }
+        let crc = crc32c::crc32c(text.as_bytes());
+        text + &format!("checksum {crc:08x}\n")
+    }
+
+    fn decode(octets: &[u8]) -> Result<Manifest, String> {
+        let text = str::from_utf8(octets).map_err(|_| "it is not UTF-8".to_owned())?;
+        let (body, checksum) = text
+            .strip_suffix('\n')
+            .and_then(|text| text.rsplit_once('\n'))
+            .ok_or("it ends early")?;
+        let checksum = checksum
+            .strip_prefix("checksum ")
+            .ok_or("it ends without a checksum")?;
+        // The line feed before the checksum line belongs to the octets before it.
+        let crc = crc32c::crc32c_append(crc32c::crc32c(body.as_bytes()), b"\n");
+        if checksum != format!("{crc:08x}") {
+            return Err("its checksum does not match".to_owned());
+        }
+        let mut lines = body.lines();
+        let version = lines.next().and_then(|line| line.strip_prefix(TITLE));
+        if version.ok_or("it is not a manifest")? != VERSION {
+            return Err(NEWER.to_owned());
+        }
+        let mut manifest = Manifest::new(JournalId([0; 16]));
+        for line in lines {
+            manifest
+                .decode_line(line)
+                .ok_or_else(|| format!("the line {line:?} cannot be read"))?;
+        }
+        let rising = manifest
+            .segments
+            .is_sorted_by(|a, b| a.epoch < b.epoch && a.precedes(b));
+        let last = manifest.segments.last().ok_or("it lists no segment")?;
+        if rising && last.epoch < manifest.next_epoch {
+            Ok(manifest)
+        } else {
+            Err("its segments are not in order".to_owned())
+        }
+    }
+
+    fn decode_line(&mut self, line: &str) -> Option<()> {
+        let (key, value) = line.split_once(' ')?;
+        match key {
+            "id" => {
+                let id = u128::from_str_radix(value, 16).ok()?;
+                self.id = JournalId(id.to_be_bytes());
+            }
+            "next-epoch" => self.next_epoch = value.parse().ok()?,
+            "segment" => {
+                let (epoch, first) = value.split_once(' ')?;
+                let first_sequence = match first {
+                    "-" => None,
+                    first => Some(first.parse().ok()?),
+                };
+                self.segments.push(Entry {
+                    epoch: epoch.parse().ok()?,
+                    first_sequence,
+                });
+            }
+            "endpoint" => {
+                let (number, path) = value.split_once(' ')?;
+                self.endpoints.push((number.parse().ok()?, path.to_owned()));
+            }
+            "hole" => {
+                let mut fields = value.split(' ').map(|field| field.parse().ok());
+                let mut field = || fields.next().flatten();
+                let hole = Hole {
+                    epoch: field()?,
+                    offset: field()?,
+                    length: field()?,
+                    first_sequence: field()?,
+                    count: field()?,
+                };
+                // A hole of no length would keep a reader in its place for ever.
+                if hole.length == 0 {
+                    return None;
+                }
+                self.holes.push(hole);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// The manifest and where it is stored.
+#[derive(Debug)]
+pub(crate) struct ManifestFile {
+    storage: Arc<dyn Storage>,
+    current: Manifest,
+}
+
+impl ManifestFile {
+    /// `current` is what is stored, or is about to be with the first change.
+    pub(crate) fn new(storage: Arc<dyn Storage>, current: Manifest) -> ManifestFile {
+        ManifestFile { storage, current }
+    }
+
+    pub(crate) fn current(&self) -> &Manifest {
+        &self.current
+    }
+
+    /// Changes the manifest. The change is durable when this returns, and did not happen on error.
+    pub(crate) fn change(
+        &mut self,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<(), JournalError> {
+        let mut changed = self.current.clone();
+        change(&mut changed);
+        if changed != self.current {
+            changed.store(&*self.storage)?;
+            self.current = changed;
+        }
+        Ok(())
+    }
+
+    /// The number of an endpoint's path; a new path gets the next one, durably.
+    pub(crate) fn endpoint_number(&mut self, path: &str) -> Result<u16, JournalError> {
+        let known = self.current.endpoints.iter().find(|(_, it)| it == path);
+        if let Some((number, _)) = known {
+            return Ok(*number);
+        }
+        let refuse = |reason| JournalError::Endpoint {
+            path: path.to_owned(),
+            reason,
+        };
+        if path.is_empty() || path.chars().any(char::is_control) {
+            return Err(refuse("it is empty or has control characters"));
+        }
+        let last = self
+            .current
+            .endpoints
+            .iter()
+            .map(|(number, _)| *number)
+            .max();
+        let number = last
+            .unwrap_or(0)
+            .checked_add(1)
+            .ok_or_else(|| refuse("all numbers are used"))?;
+        self.change(|manifest| manifest.endpoints.push((number, path.to_owned())))?;
+        Ok(number)
+    }
+}
+
+/// File name of the manifest.
+pub(crate) const NAME: &str = "manifest";
+
+const TEMPORARY_NAME: &str = "manifest.tmp";
+const TITLE: &str = "hookline journal ";
+const VERSION: &str = "1";
+const NEWER: &str = "newer";
+/// A journal with more than this in its table of contents is none of ours.
+const SIZE_MAX: u64 = 64 << 20;
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail in any way it likes"
+)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let entry = |epoch, first_sequence| Entry {
+            epoch,
+            first_sequence,
+        };
+        Manifest {
+            id: JournalId(*b"0123456789abcdef"),
+            next_epoch: 8,
+            segments: vec![entry(5, Some(1000)), entry(6, Some(2000)), entry(7, None)],
+            endpoints: vec![(1, "/webhook".to_owned()), (3, "/with space".to_owned())],
+            holes: vec![Hole {
+                epoch: 5,
+                offset: 8192,
+                length: 4096,
+                first_sequence: 1010,
+                count: 3,
+            }],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = manifest().encode();
+        assert_eq!(Manifest::decode(text.as_bytes()).unwrap(), manifest());
+    }
+
+    #[test]
+    fn no_changed_octet_and_no_cut_passes() {
+        let text = manifest().encode().into_bytes();
+        for at in 0..text.len() {
+            let mut changed = text.clone();
+            changed[at] ^= 1;
+            assert!(Manifest::decode(&changed).is_err(), "octet {at}");
+            assert!(Manifest::decode(&text[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn segments_out_of_order_are_refused() {
+        let mut manifest = manifest();
+        manifest.segments.swap(0, 1);
+        assert!(Manifest::decode(manifest.encode().as_bytes()).is_err());
+        manifest.segments.clear();
+        assert!(Manifest::decode(manifest.encode().as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,255 @@
+//! Reads the journal from any sequence on, while it is written to, and without the lock.
+//!
+//! A reader sees only whole frames whose checksums hold. It follows the journal from segment to
+//! segment; one that is retired under it is noticed, since its frames no longer pass.
+
+use super::batch::Batch;
+use super::error::JournalError;
+use super::frame::{FrameError, octets};
+use super::manifest::{self, Entry, Manifest};
+use super::segment::{self, HEADER_BLOCK, Segment};
+use super::storage::{Access, Storage};
+use std::sync::Arc;
+
+/// A position in the journal that moves on with each frame.
+#[derive(Debug)]
+pub struct Reader {
+    storage: Arc<dyn Storage>,
+    manifest: Manifest,
+    wanted: u64,
+    place: Option<Place>,
+    /// The place was read again after the manifest, and still nothing stands there.
+    looked_again: bool,
+}
+
+#[derive(Debug)]
+struct Place {
+    segment: Segment,
+    offset: u64,
+    /// Sequence of the frame that stands, or will stand, at `offset`.
+    sequence: u64,
+}
+
+enum Step {
+    Frame(Batch),
+    Skipped,
+    Nothing(FrameError),
+}
+
+impl Reader {
+    /// A reader that begins with `sequence`; 0 stands for the first one that there is.
+    pub fn open(storage: Arc<dyn Storage>, sequence: u64) -> Result<Reader, JournalError> {
+        Ok(Reader {
+            manifest: load(&*storage)?,
+            storage,
+            wanted: sequence,
+            place: None,
+            looked_again: false,
+        })
+    }
+
+    /// Sequence of the first record that is still to be read.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.wanted
+    }
+
+    /// The next frame. `None` when there is none yet: call again later.
+    ///
+    /// `durable` is the highest sequence to read, [`super::Status::durable`]. Without it, a frame may
+    /// be read before it is synced, and a power cut may then give its sequences to other records: good
+    /// for a look, not for a consumer that keeps its position.
+    ///
+    /// The first frame may begin before the sequence that was asked for, see [`Batch::records_from`].
+    /// Sequences have a gap only where `hookline journal repair --quarantine` has set damage aside.
+    pub fn next(&mut self, durable: Option<u64>) -> Result<Option<Batch>, JournalError> {
+        loop {
+            if durable.is_some_and(|durable| self.wanted > durable) {
+                return Ok(None);
+            }
+            if self.place.is_none() {
+                self.locate()?;
+            }
+            match self.step()? {
+                Step::Frame(batch) => {
+                    self.looked_again = false;
+                    return Ok(Some(batch));
+                }
+                Step::Skipped => self.looked_again = false,
+                Step::Nothing(reason) => {
+                    if !self.move_on(durable, reason)? {
+                        self.looked_again = false;
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds the segment that has the wanted sequence, or will have it.
+    fn locate(&mut self) -> Result<(), JournalError> {
+        for _ in 0..LOCATE_TRIES {
+            let (mut first, mut found) = (None, None);
+            for entry in self.manifest.segments.clone() {
+                let Some(begin) = self.first_sequence(entry)? else {
+                    break;
+                };
+                first = first.or(Some(begin));
+                if found.is_some() && begin > self.wanted {
+                    break;
+                }
+                found = Some((entry.epoch, begin));
+            }
+            let first = first.unwrap_or(1);
+            if self.wanted == 0 {
+                self.wanted = first;
+            }
+            if self.wanted < first {
+                return Err(JournalError::Gone {
+                    wanted: self.wanted,
+                    first,
+                });
+            }
+            if let Some((epoch, sequence)) = found
+                && let Some(segment) = self.open_segment(epoch)?
+            {
+                self.place = Some(Place {
+                    segment,
+                    offset: HEADER_BLOCK,
+                    sequence,
+                });
+                return Ok(());
+            }
+            self.manifest = load(&*self.storage)?;
+        }
+        Err(JournalError::Gone {
+            wanted: self.wanted,
+            first: self.wanted,
+        })
+    }
+
+    /// Reads what stands at the place.
+    fn step(&mut self) -> Result<Step, JournalError> {
+        let Some(place) = &mut self.place else {
+            return Ok(Step::Nothing(FrameError::Magic));
+        };
+        if let Some(hole) = self.manifest.hole_at(place.segment.epoch, place.offset) {
+            place.offset = place.offset.saturating_add(hole.length);
+            place.sequence = hole.first_sequence.saturating_add(hole.count);
+            self.wanted = self.wanted.max(place.sequence);
+            return Ok(Step::Skipped);
+        }
+        let (storage, epoch) = (&*self.storage, place.segment.epoch);
+        let header = place.segment.header_at(place.offset);
+        let header = match header.map_err(JournalError::segment(storage, "read", epoch))? {
+            Ok(header) if header.first_sequence == place.sequence => header,
+            Ok(_) => return Ok(Step::Nothing(FrameError::Sequence)),
+            Err(error) => return Ok(Step::Nothing(error)),
+        };
+        let step = if header.last_sequence() < self.wanted {
+            Step::Skipped
+        } else {
+            let mut frame = Vec::new();
+            place
+                .segment
+                .read(place.offset, &header, &mut frame)
+                .map_err(JournalError::segment(storage, "read", epoch))?;
+            match Batch::from_frame(frame, place.segment.salt) {
+                Ok(batch) => Step::Frame(batch),
+                Err(error) => return Ok(Step::Nothing(error)),
+            }
+        };
+        place.offset += octets(header.padded_len());
+        place.sequence = header.last_sequence() + 1;
+        self.wanted = self.wanted.max(place.sequence);
+        Ok(step)
+    }
+
+    /// Nothing stands at the place: goes on in the next segment if the journal did. False when there is
+    /// nothing more yet.
+    fn move_on(&mut self, durable: Option<u64>, reason: FrameError) -> Result<bool, JournalError> {
+        self.manifest = load(&*self.storage)?;
+        let Some(place) = &self.place else {
+            return Ok(false);
+        };
+        let (epoch, offset, sequence) = (place.segment.epoch, place.offset, place.sequence);
+        let mut entries = self.manifest.segments.iter();
+        if !entries.any(|entry| entry.epoch == epoch) {
+            self.place = None; // retired
+            return Ok(true);
+        }
+        let next = match entries.next().copied() {
+            None => None,
+            Some(entry) => self
+                .first_sequence(entry)?
+                .map(|first_sequence| (entry.epoch, first_sequence)),
+        };
+        let missing = match next {
+            Some((next, first)) if first == sequence => {
+                let segment = self.open_segment(next)?;
+                self.place = segment.map(|segment| Place {
+                    segment,
+                    offset: HEADER_BLOCK,
+                    sequence,
+                });
+                return Ok(true);
+            }
+            Some((_, first)) => Some(first.checked_sub(1)),
+            None => durable
+                .is_some_and(|durable| sequence <= durable)
+                .then_some(None),
+        };
+        let Some(last_sequence) = missing else {
+            return Ok(false);
+        };
+        if !self.looked_again {
+            // It may have been written, and the journal rolled, after the place was read.
+            self.looked_again = true;
+            return Ok(true);
+        }
+        Err(JournalError::Damaged {
+            path: self.storage.describe(&segment::name(epoch)),
+            offset,
+            reason,
+            first_sequence: sequence,
+            last_sequence,
+        })
+    }
+
+    /// The first sequence of a segment; `None` if it is not in use yet, or gone.
+    fn first_sequence(&mut self, entry: Entry) -> Result<Option<u64>, JournalError> {
+        if entry.first_sequence.is_some() {
+            return Ok(entry.first_sequence);
+        }
+        let Some(segment) = self.open_segment(entry.epoch)? else {
+            return Ok(None);
+        };
+        let header = segment
+            .header_at(HEADER_BLOCK)
+            .map_err(JournalError::segment(&*self.storage, "read", entry.epoch))?;
+        Ok(header.ok().map(|header| header.first_sequence))
+    }
+
+    /// `None` if the segment was retired meanwhile.
+    fn open_segment(&mut self, epoch: u64) -> Result<Option<Segment>, JournalError> {
+        let opened = Segment::open(&*self.storage, Access::Read, self.manifest.id, epoch);
+        opened.map(Some).or_else(|error| {
+            self.manifest = load(&*self.storage)?;
+            let mut entries = self.manifest.segments.iter();
+            if entries.any(|entry| entry.epoch == epoch) {
+                Err(error)
+            } else {
+                Ok(None)
+            }
+        })
+    }
+}
+
+fn load(storage: &dyn Storage) -> Result<Manifest, JournalError> {
+    Manifest::load(storage)?.ok_or_else(|| JournalError::ManifestMissing {
+        path: storage.describe(manifest::NAME),
+    })
+}
+
+/// How often a segment may be retired between the look at the manifest and the opening.
+const LOCATE_TRIES: usize = 100;

@@ -1,0 +1,432 @@
+//! From a directory, in whatever state a crash has left it, to a journal that can be written to.
+//!
+//! Only the segment that was written last needs to be read whole. It ends in one of three ways:
+//!
+//! - nothing of this epoch behind the last whole frame: the normal end;
+//! - a **torn tail**: frames of the last commit, of which a power cut kept some. Nothing of them was
+//!   answered as stored. It is cut, durably, and reported;
+//! - **damage**: a frame further on says that what is missing was durable. Recovery stops and says so,
+//!   since only a person can decide to go on without it.
+//!
+//! Recovery changes nothing but the torn tail and files that hold no record, so doing it twice, or
+//! again after a crash in the middle, gives the same.
+
+use super::error::JournalError;
+use super::frame::{ALIGNMENT, FrameError, octets};
+use super::manifest::{self, Entry, Manifest, ManifestFile};
+use super::options::Options;
+use super::retention::Kept;
+use super::scan::{Depth, Scan, scan, scan_from};
+use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment, TEMPORARY};
+use super::storage::{Access, Storage, write_all_at};
+use super::unix_micros;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
+
+/// What recovery found, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Lowest sequence in the journal; the next one if it is empty.
+    pub first_sequence: u64,
+    /// Sequence of the next record.
+    pub next_sequence: u64,
+    /// Segments that hold records.
+    pub segments: usize,
+    /// What was cut.
+    pub torn_tail: Option<TornTail>,
+}
+
+/// What a crash left of commits that were never answered as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment.
+    pub path: String,
+    /// Where it was cut.
+    pub offset: u64,
+    /// Octets that were cut.
+    pub octets: u64,
+    /// The sequence that would have stood there, and is given again.
+    pub sequence: u64,
+}
+
+/// A journal that is ready to be written to.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) manifest: ManifestFile,
+    /// Sealed segments, then the active one.
+    pub(crate) kept: Vec<Kept>,
+    pub(crate) active: Segment,
+    /// Where the next frame goes.
+    pub(crate) offset: u64,
+    pub(crate) prepared: Vec<Segment>,
+    pub(crate) spares: Vec<String>,
+    pub(crate) report: Recovery,
+}
+
+/// Opens the journal in `storage`, which the caller has locked, or begins one.
+pub(crate) fn recover(
+    storage: &Arc<dyn Storage>,
+    options: &Options,
+) -> Result<Recovered, JournalError> {
+    let names = storage
+        .list()
+        .map_err(JournalError::io(&**storage, "list", ""))?;
+    let Some(manifest) = Manifest::load(&**storage)? else {
+        return begin(storage, options, &names);
+    };
+    // A process that ended between the rename and the sync leaves a manifest that a power cut can still
+    // take back; nothing may be removed on the word of that one.
+    storage
+        .sync()
+        .map_err(JournalError::io(&**storage, "sync", manifest::NAME))?;
+    let mut opened = Vec::with_capacity(manifest.segments.len());
+    for entry in &manifest.segments {
+        opened.push(open_listed(&**storage, &names, &manifest, *entry)?);
+    }
+    let mut kept = check_sealed(&**storage, &manifest, &opened)?;
+    let tail = opened.split_off(kept.len());
+    drop(opened);
+    let scans = scan_tail(&**storage, &manifest, &tail)?;
+    let active_index = find_end(&**storage, &tail, &scans)?;
+
+    let torn_tail = cut(&**storage, &tail, &scans, active_index)?;
+    let now = unix_micros();
+    for (segment, scan) in tail.iter().zip(&scans).take(active_index + 1) {
+        kept.push(Kept {
+            epoch: segment.epoch,
+            size: segment.size,
+            first_sequence: scan.first_sequence,
+            since: scan.first.map_or(now, |header| header.committed_at),
+        });
+    }
+    let end = scans.get(active_index).expect("found among the scans");
+    let (offset, next_sequence) = (end.end, end.next_sequence);
+    let mut tail = tail.into_iter().skip(active_index);
+    let active = tail.next().expect("one segment for each scan");
+    let (prepared, unfit): (Vec<_>, Vec<_>) =
+        tail.partition(|segment| segment.size == options.segment_size);
+
+    let mut manifest = ManifestFile::new(Arc::clone(storage), manifest);
+    manifest.change(|manifest| {
+        for entry in &mut manifest.segments {
+            let known = kept.iter().find(|kept| kept.epoch == entry.epoch);
+            entry.first_sequence = known.map(|kept| kept.first_sequence);
+        }
+        manifest
+            .segments
+            .retain(|entry| unfit.iter().all(|segment| segment.epoch != entry.epoch));
+    })?;
+    drop(unfit);
+    let spares = tidy(&**storage, &names, &manifest)?;
+    Ok(Recovered {
+        report: Recovery {
+            first_sequence: kept
+                .first()
+                .map_or(next_sequence, |kept| kept.first_sequence),
+            next_sequence,
+            segments: kept.len(),
+            torn_tail,
+        },
+        manifest,
+        kept,
+        active,
+        offset,
+        prepared,
+        spares,
+    })
+}
+
+/// A new journal with its first segment.
+fn begin(
+    storage: &Arc<dyn Storage>,
+    options: &Options,
+    names: &[String],
+) -> Result<Recovered, JournalError> {
+    let id = JournalId::random();
+    for name in names {
+        if segment::epoch_of(name).is_some() {
+            // A crash can come between the first segment and the first manifest; that segment is zeros.
+            if !is_unused(&**storage, name)? {
+                return Err(JournalError::ManifestMissing {
+                    path: storage.describe(manifest::NAME),
+                });
+            }
+            remove(&**storage, name)?;
+        } else if name.ends_with(TEMPORARY) {
+            remove(&**storage, name)?;
+        }
+    }
+    let active = Segment::create(&**storage, id, 1, options.segment_size)?;
+    let mut manifest = ManifestFile::new(Arc::clone(storage), Manifest::new(id));
+    manifest.change(|manifest| {
+        manifest.next_epoch = 2;
+        manifest.segments.push(Entry {
+            epoch: 1,
+            first_sequence: Some(1),
+        });
+    })?;
+    Ok(Recovered {
+        manifest,
+        kept: vec![Kept {
+            epoch: 1,
+            size: active.size,
+            first_sequence: 1,
+            since: unix_micros(),
+        }],
+        active,
+        offset: HEADER_BLOCK,
+        prepared: Vec::new(),
+        spares: Vec::new(),
+        report: Recovery {
+            first_sequence: 1,
+            next_sequence: 1,
+            segments: 1,
+            torn_tail: None,
+        },
+    })
+}
+
+fn open_listed(
+    storage: &dyn Storage,
+    names: &[String],
+    manifest: &Manifest,
+    entry: Entry,
+) -> Result<Segment, JournalError> {
+    let name = segment::name(entry.epoch);
+    if !names.contains(&name) {
+        return Err(JournalError::SegmentMissing {
+            path: storage.describe(&name),
+            first_sequence: entry.first_sequence.unwrap_or(0),
+        });
+    }
+    Segment::open(storage, Access::Write, manifest.id, entry.epoch)
+}
+
+/// The segments before the last one that is known to be in use: each must begin as the manifest says.
+fn check_sealed(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    opened: &[Segment],
+) -> Result<Vec<Kept>, JournalError> {
+    let firsts = manifest.segments.iter().map_while(|it| it.first_sequence);
+    let firsts: Vec<u64> = firsts.collect();
+    let mut kept = Vec::with_capacity(opened.len());
+    for (segment, pair) in opened.iter().zip(firsts.windows(2)) {
+        let &[first_sequence, next_first] = pair else {
+            continue;
+        };
+        let empty = first_sequence == next_first;
+        let set_aside = manifest.hole_at(segment.epoch, HEADER_BLOCK).is_some();
+        let header = segment
+            .header_at(HEADER_BLOCK)
+            .map_err(JournalError::segment(storage, "read", segment.epoch))?;
+        let reason = match header {
+            Ok(header) if header.first_sequence == first_sequence => None,
+            Ok(_) => Some(FrameError::Sequence),
+            Err(error) => Some(error),
+        };
+        if let Some(reason) = reason.filter(|_| !empty && !set_aside) {
+            return Err(JournalError::Damaged {
+                path: storage.describe(&segment::name(segment.epoch)),
+                offset: HEADER_BLOCK,
+                reason,
+                first_sequence,
+                last_sequence: None,
+            });
+        }
+        kept.push(Kept {
+            epoch: segment.epoch,
+            size: segment.size,
+            first_sequence,
+            since: header.map_or(0, |header| header.committed_at),
+        });
+    }
+    Ok(kept)
+}
+
+/// Reads the last segment that is known to be in use, and those that may have come into use after.
+fn scan_tail(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    tail: &[Segment],
+) -> Result<Vec<Scan>, JournalError> {
+    let mut next_sequence = manifest
+        .segments
+        .iter()
+        .filter_map(|entry| entry.first_sequence)
+        .next_back()
+        .ok_or_else(|| JournalError::Manifest {
+            path: storage.describe(manifest::NAME),
+            reason: "no segment has a first sequence".to_owned(),
+        })?;
+    let mut scans = Vec::with_capacity(tail.len());
+    for segment in tail {
+        let scan = scan_device(segment, next_sequence, manifest).map_err(JournalError::segment(
+            storage,
+            "read",
+            segment.epoch,
+        ))?;
+        if let FrameError::Version(_) = scan.stop {
+            return Err(JournalError::Newer {
+                path: storage.describe(&segment::name(segment.epoch)),
+            });
+        }
+        next_sequence = scan.next_sequence;
+        scans.push(scan);
+    }
+    Ok(scans)
+}
+
+/// Reads what is on the device, not in the cache alone: a process that was killed leaves its last
+/// commit there, and so does a sync that failed. What a later frame calls durable needs no second look.
+fn scan_device(segment: &Segment, first_sequence: u64, manifest: &Manifest) -> io::Result<Scan> {
+    segment.file.sync_data()?;
+    let cached = scan(segment, first_sequence, manifest)?;
+    if cached.first.is_none() && cached.behind.is_empty() {
+        return Ok(cached);
+    }
+    let end = cached.end + cached.behind_octets() + octets(ALIGNMENT);
+    segment.file.forget_cache(cached.unproven..end)?;
+    let (offset, sequence) = (cached.unproven, cached.unproven_sequence);
+    let mut read = scan_from(segment, offset, sequence, manifest, Depth::Full)?;
+    if offset > HEADER_BLOCK {
+        read.first_sequence = first_sequence;
+        read.first = cached.first;
+    }
+    Ok(read)
+}
+
+/// The index of the segment in which the journal ends; an error if something durable is missing.
+fn find_end(
+    storage: &dyn Storage,
+    tail: &[Segment],
+    scans: &[Scan],
+) -> Result<usize, JournalError> {
+    let last = scans
+        .iter()
+        .rposition(|scan| scan.first.is_some())
+        .unwrap_or(0);
+    let (Some(segment), Some(end)) = (tail.get(last), scans.get(last)) else {
+        return Err(JournalError::Manifest {
+            path: storage.describe(manifest::NAME),
+            reason: "it lists no segment".to_owned(),
+        });
+    };
+    let proof = scans
+        .iter()
+        .skip(last)
+        .find_map(|scan| scan.proof_of(end.next_sequence));
+    match proof {
+        None => Ok(last),
+        Some((_, header)) => Err(JournalError::Damaged {
+            path: storage.describe(&segment::name(segment.epoch)),
+            offset: end.end,
+            reason: end.stop,
+            first_sequence: end.next_sequence,
+            last_sequence: Some(header.first_sequence.saturating_sub(1)),
+        }),
+    }
+}
+
+/// Overwrites every header behind the end, so that none is taken for a frame once the octets before it
+/// have been written again.
+fn cut(
+    storage: &dyn Storage,
+    tail: &[Segment],
+    scans: &[Scan],
+    active: usize,
+) -> Result<Option<TornTail>, JournalError> {
+    let mut torn_tail = None;
+    for (segment, scan) in tail.iter().zip(scans).skip(active) {
+        let torn_header = match scan.stop {
+            FrameError::Magic => false,
+            FrameError::Epoch(epoch) => epoch > segment.epoch,
+            _ => scan.end < segment.size,
+        };
+        if scan.behind.is_empty() && !torn_header {
+            continue;
+        }
+        let behind = scan.behind.iter().map(|(offset, _)| *offset);
+        for offset in behind.chain(torn_header.then_some(scan.end)) {
+            write_all_at(&*segment.file, &mut [IoSlice::new(&[0; ALIGNMENT])], offset)
+                .map_err(JournalError::segment(storage, "write", segment.epoch))?;
+        }
+        segment.file.sync_data().map_err(|error| {
+            // Or the next start would find zeros in the cache, and the device still has what was there.
+            let _ = segment.file.forget_cache(0..segment.size);
+            JournalError::segment(storage, "sync", segment.epoch)(error)
+        })?;
+        torn_tail = torn_tail.or(Some(TornTail {
+            path: storage.describe(&segment::name(segment.epoch)),
+            offset: scan.end,
+            octets: scan.behind_octets().max(octets(ALIGNMENT)),
+            sequence: scan.next_sequence,
+        }));
+    }
+    Ok(torn_tail)
+}
+
+/// Removes what crashes have left: half-made files, and segments that the manifest does not list.
+/// Gives the names of the spares.
+fn tidy(
+    storage: &dyn Storage,
+    names: &[String],
+    manifest: &ManifestFile,
+) -> Result<Vec<String>, JournalError> {
+    let manifest = manifest.current();
+    let mut spares = Vec::new();
+    for name in names {
+        if let Some(epoch) = segment::epoch_of(name) {
+            let listed = manifest.segments.iter().any(|entry| entry.epoch == epoch);
+            // Retired, or made and not listed yet. The latter has no frame of its own epoch.
+            if epoch >= manifest.next_epoch && holds_own_frame(storage, manifest, epoch)? {
+                return Err(JournalError::Manifest {
+                    path: storage.describe(manifest::NAME),
+                    reason: format!("it is older than {name}, which it does not list"),
+                });
+            }
+            if !listed {
+                remove(storage, name)?;
+            }
+        } else if name.ends_with(SPARE) {
+            spares.push(name.clone());
+        } else if name.ends_with(TEMPORARY) {
+            remove(storage, name)?;
+        }
+    }
+    Ok(spares)
+}
+
+fn holds_own_frame(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    epoch: u64,
+) -> Result<bool, JournalError> {
+    match Segment::open(storage, Access::Read, manifest.id, epoch) {
+        Ok(segment) => segment
+            .header_at(HEADER_BLOCK)
+            .map(|header| header.is_ok())
+            .map_err(JournalError::segment(storage, "read", epoch)),
+        // Not even a header: never settled.
+        Err(JournalError::SegmentHeader { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// True if the segment was never written to since it was filled with zeros.
+fn is_unused(storage: &dyn Storage, name: &str) -> Result<bool, JournalError> {
+    let mut first = [0; ALIGNMENT];
+    storage
+        .open(name, Access::Read)
+        .and_then(|file| super::storage::read_full_at(&*file, &mut first, HEADER_BLOCK))
+        .map_err(JournalError::io(storage, "read", name))?;
+    Ok(first == [0; ALIGNMENT])
+}
+
+fn remove(storage: &dyn Storage, name: &str) -> Result<(), JournalError> {
+    match storage.remove(name) {
+        // The temporary manifest was in the list and has become the manifest since.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.map_err(JournalError::io(storage, "remove", name)),
+    }
+}

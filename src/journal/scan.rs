@@ -1,0 +1,148 @@
+//! Walks a segment from its start: what stands there in sequence, and what lies behind.
+
+use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, in_memory, octets};
+use super::manifest::Manifest;
+use super::segment::{HEADER_BLOCK, Segment};
+use super::storage::read_full_at;
+use std::io;
+
+/// What a segment holds from some place on.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    /// Sequence that was expected at the begin.
+    pub(crate) first_sequence: u64,
+    /// Behind the last frame in sequence.
+    pub(crate) end: u64,
+    /// Where the last frames begin of which none says that an earlier one of them was durable.
+    pub(crate) unproven: u64,
+    /// Sequence at `unproven`.
+    pub(crate) unproven_sequence: u64,
+    /// Sequence that would stand at `end`.
+    pub(crate) next_sequence: u64,
+    /// Why no frame in sequence stands at `end`.
+    pub(crate) stop: FrameError,
+    pub(crate) first: Option<FrameHeader>,
+    pub(crate) last: Option<FrameHeader>,
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+    /// Headers of this epoch from `end` on, and where they stand. Their records are not checked. Empty
+    /// after [`Depth::Headers`].
+    pub(crate) behind: Vec<(u64, FrameHeader)>,
+}
+
+/// How much of a segment is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The headers of the frames in sequence.
+    Headers,
+    /// Every octet: the records, and what lies behind the last frame in sequence.
+    Full,
+}
+
+impl Scan {
+    /// The first frame that proves that `sequence`, which is not where it should be, was durable once.
+    pub(crate) fn proof_of(&self, sequence: u64) -> Option<&(u64, FrameHeader)> {
+        self.behind
+            .iter()
+            .find(|(_, header)| header.durable >= sequence)
+    }
+
+    /// Octets from `end` to the end of the last frame behind it.
+    pub(crate) fn behind_octets(&self) -> u64 {
+        self.behind
+            .iter()
+            .map(|(offset, header)| offset + octets(header.padded_len()) - self.end)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// Reads a whole segment whose first record should have this sequence.
+pub(crate) fn scan(
+    segment: &Segment,
+    first_sequence: u64,
+    manifest: &Manifest,
+) -> io::Result<Scan> {
+    scan_from(segment, HEADER_BLOCK, first_sequence, manifest, Depth::Full)
+}
+
+/// Reads a segment from a place where a frame with this sequence should begin.
+pub(crate) fn scan_from(
+    segment: &Segment,
+    offset: u64,
+    first_sequence: u64,
+    manifest: &Manifest,
+    depth: Depth,
+) -> io::Result<Scan> {
+    let mut scan = Scan {
+        first_sequence,
+        end: offset,
+        unproven: offset,
+        unproven_sequence: first_sequence,
+        next_sequence: first_sequence,
+        stop: FrameError::Magic,
+        first: None,
+        last: None,
+        frames: 0,
+        records: 0,
+        behind: Vec::new(),
+    };
+    let mut buffer = Vec::new();
+    scan.stop = loop {
+        if let Some(hole) = manifest.hole_at(segment.epoch, scan.end) {
+            scan.end = scan.end.saturating_add(hole.length).min(segment.size);
+            scan.next_sequence = hole.first_sequence.saturating_add(hole.count);
+            continue;
+        }
+        let found = match depth {
+            Depth::Headers => segment.header_at(scan.end)?,
+            Depth::Full => segment.frame_at(scan.end, &mut buffer)?,
+        };
+        match found {
+            Ok(header) if header.first_sequence == scan.next_sequence => {
+                if header.durable + 1 == header.first_sequence {
+                    (scan.unproven, scan.unproven_sequence) = (scan.end, header.first_sequence);
+                }
+                scan.end += octets(header.padded_len());
+                scan.next_sequence += u64::from(header.count);
+                scan.frames += 1;
+                scan.records += u64::from(header.count);
+                scan.first = scan.first.or(Some(header));
+                scan.last = Some(header);
+            }
+            Ok(_) => break FrameError::Sequence,
+            Err(error) => break error,
+        }
+    };
+    if depth == Depth::Full {
+        scan.behind = headers(segment, scan.end)?;
+    }
+    Ok(scan)
+}
+
+/// All frame headers of the segment's epoch from `offset` on, wherever a frame may begin.
+fn headers(segment: &Segment, offset: u64) -> io::Result<Vec<(u64, FrameHeader)>> {
+    let mut found = Vec::new();
+    let left = segment.size.saturating_sub(offset);
+    let mut buffer = vec![0; in_memory(left.min(octets(CHUNK)))];
+    let mut at = offset;
+    while at < segment.size {
+        let wanted = in_memory((segment.size - at).min(octets(CHUNK)));
+        let chunk = buffer.get_mut(..wanted).unwrap_or_default();
+        let read = read_full_at(&*segment.file, chunk, at)?;
+        for block in chunk.get(..read).unwrap_or_default().chunks(ALIGNMENT) {
+            if let Some(header) = block.first_chunk::<HEADER_LEN>()
+                && let Ok(header) = segment.check_header(header, at)
+            {
+                found.push((at, header));
+            }
+            at += octets(ALIGNMENT);
+        }
+        if read < wanted {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+const CHUNK: usize = 1 << 20;

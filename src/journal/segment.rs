@@ -1,0 +1,338 @@
+//! One file of the journal: a header block, then frames.
+//!
+//! The file is named by its epoch, twenty digits and `.segment`. An epoch is a life of a file: it is
+//! given once in the life of a journal, rising, and stands in every frame. A file is written with zeros
+//! to its full size before its first use, and recycled with a new epoch after its last, so no commit
+//! ever changes metadata.
+//!
+//! The header, in the first 64 octets of a block of 4096, the rest of which is zero:
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 4 | magic `HKLS` |
+//! | 4 | 2 | format version, 1 |
+//! | 6 | 2 | zero |
+//! | 8 | 8 | epoch |
+//! | 16 | 8 | size of the file |
+//! | 24 | 16 | id of the journal |
+//! | 40 | 20 | zero |
+//! | 60 | 4 | CRC32C of the 60 octets before |
+
+use super::batch::check_frame;
+use super::error::JournalError;
+use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, in_memory, octets};
+use super::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, IoSlice};
+
+/// The random name of a journal, in every segment header and in the manifest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct JournalId(pub(crate) [u8; 16]);
+
+impl JournalId {
+    /// A new one.
+    pub(crate) fn random() -> JournalId {
+        // Each `RandomState` has keys of its own from the operating system.
+        let random = || u128::from(RandomState::new().hash_one(0));
+        JournalId((random() << 64 | random()).to_le_bytes())
+    }
+
+    /// What begins the header checksum of every frame in the segment of this epoch.
+    pub(crate) fn salt(self, epoch: u64) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c(&self.0), &epoch.to_le_bytes())
+    }
+}
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for JournalId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+/// An open segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) file: Box<dyn StorageFile>,
+    pub(crate) epoch: u64,
+    pub(crate) salt: u32,
+    /// Octets of the file, header block included.
+    pub(crate) size: u64,
+}
+
+impl Segment {
+    /// Makes a new file, zeros to its end, durable with its name.
+    pub(crate) fn create(
+        storage: &dyn Storage,
+        id: JournalId,
+        epoch: u64,
+        size: u64,
+    ) -> Result<Segment, JournalError> {
+        let temporary = format!("{epoch:020}{TEMPORARY}");
+        // One that an attempt before this could not remove would be in the way.
+        let _ = storage.remove(&temporary);
+        let file = storage
+            .create(&temporary)
+            .map_err(JournalError::io(storage, "create", &temporary))?;
+        let filled = (|| {
+            file.allocate(size)?;
+            write_header(&*file, id, epoch, size)?;
+            write_zeros(&*file, HEADER_BLOCK, size)?;
+            file.sync_all()
+        })();
+        if let Err(error) = filled {
+            // Gives back the space that there was. What cannot be removed now is at the next start.
+            let _ = storage.remove(&temporary);
+            return Err(JournalError::io(storage, "fill", &temporary)(error));
+        }
+        settle(storage, &temporary, epoch)?;
+        Ok(Segment {
+            file,
+            epoch,
+            salt: id.salt(epoch),
+            size,
+        })
+    }
+
+    /// Gives a file that was set aside a new life. `None` if it has another size, and is then gone.
+    pub(crate) fn recycle(
+        storage: &dyn Storage,
+        spare: &str,
+        id: JournalId,
+        epoch: u64,
+        size: u64,
+    ) -> Result<Option<Segment>, JournalError> {
+        let file = storage
+            .open(spare, Access::Write)
+            .map_err(JournalError::io(storage, "open", spare))?;
+        let length = file
+            .length()
+            .map_err(JournalError::io(storage, "read", spare))?;
+        if length != size {
+            storage
+                .remove(spare)
+                .map_err(JournalError::io(storage, "remove", spare))?;
+            return Ok(None);
+        }
+        write_header(&*file, id, epoch, size)
+            .and_then(|()| file.sync_data())
+            .map_err(JournalError::io(storage, "write", spare))?;
+        settle(storage, spare, epoch)?;
+        Ok(Some(Segment {
+            file,
+            epoch,
+            salt: id.salt(epoch),
+            size,
+        }))
+    }
+
+    /// Opens a segment and checks that it is what its name says.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        access: Access,
+        id: JournalId,
+        epoch: u64,
+    ) -> Result<Segment, JournalError> {
+        let name = name(epoch);
+        let file = storage
+            .open(&name, access)
+            .map_err(JournalError::io(storage, "open", &name))?;
+        let mut header = [0; HEADER_LEN];
+        let length = read_full_at(&*file, &mut header, 0)
+            .and_then(|_| file.length())
+            .map_err(JournalError::io(storage, "read", &name))?;
+        let size = decode_header(&header, id, epoch).map_err(|reason| match reason {
+            NEWER => JournalError::Newer {
+                path: storage.describe(&name),
+            },
+            reason => JournalError::SegmentHeader {
+                path: storage.describe(&name),
+                reason,
+            },
+        })?;
+        if size != length {
+            return Err(JournalError::SegmentHeader {
+                path: storage.describe(&name),
+                reason: "its length is not what its header says",
+            });
+        }
+        Ok(Segment {
+            file,
+            epoch,
+            salt: id.salt(epoch),
+            size,
+        })
+    }
+
+    /// The frame header at `offset`, if one of this segment stands there whose frame ends within it.
+    pub(crate) fn header_at(&self, offset: u64) -> io::Result<Result<FrameHeader, FrameError>> {
+        let mut header = [0; HEADER_LEN];
+        if offset >= self.size || read_full_at(&*self.file, &mut header, offset)? < HEADER_LEN {
+            return Ok(Err(FrameError::Magic));
+        }
+        Ok(self.check_header(&header, offset))
+    }
+
+    /// The frame at `offset`, read into `buffer` and checked whole.
+    pub(crate) fn frame_at(
+        &self,
+        offset: u64,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Result<FrameHeader, FrameError>> {
+        let header = match self.header_at(offset)? {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.read(offset, &header, buffer)?;
+        // The salt says that the octets are of this epoch, also if they changed between the two reads.
+        Ok(check_frame(buffer, self.salt))
+    }
+
+    /// Reads the frame with this header at `offset`, unchecked.
+    pub(crate) fn read(
+        &self,
+        offset: u64,
+        header: &FrameHeader,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        buffer.clear();
+        buffer.resize(header.len(), 0);
+        let read = read_full_at(&*self.file, buffer, offset)?;
+        buffer.truncate(read);
+        Ok(())
+    }
+
+    /// Checks what only the segment can know about a header at `offset`.
+    pub(crate) fn check_header(
+        &self,
+        octets: &[u8; HEADER_LEN],
+        offset: u64,
+    ) -> Result<FrameHeader, FrameError> {
+        let header = FrameHeader::decode(octets, self.salt)?;
+        if header.epoch != self.epoch {
+            Err(FrameError::Epoch(header.epoch))
+        } else if super::frame::octets(header.padded_len()) > self.size - offset {
+            Err(FrameError::Header)
+        } else {
+            Ok(header)
+        }
+    }
+}
+
+/// Octets before the first frame.
+pub(crate) const HEADER_BLOCK: u64 = 4096;
+
+/// Ending of a segment that is being made.
+pub(crate) const TEMPORARY: &str = ".tmp";
+
+/// Ending of a segment that was retired and waits for a new life.
+pub(crate) const SPARE: &str = ".spare";
+
+/// File name of the segment of this epoch.
+pub(crate) fn name(epoch: u64) -> String {
+    format!("{epoch:020}{SEGMENT}")
+}
+
+/// The epoch that a file name gives, if it is one of a segment.
+pub(crate) fn epoch_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SEGMENT)?;
+    let all_digits = digits.len() == 20 && digits.bytes().all(|octet| octet.is_ascii_digit());
+    digits.parse().ok().filter(|_| all_digits)
+}
+
+/// Writes zeros from one offset to another, synced as it goes, so that no flood of dirty pages stands
+/// before a commit.
+fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
+    let zeros = [0; 16 << 10];
+    let (mut at, mut unsynced) = (from, 0);
+    while at < to {
+        let mut parts = [IoSlice::new(&zeros); 64];
+        let mut length = octets(zeros.len() * parts.len());
+        let mut parts = parts.as_mut_slice();
+        if length > to - at {
+            length = to - at;
+            let whole = in_memory(length) / zeros.len();
+            let rest = zeros.get(..in_memory(length) % zeros.len());
+            if let Some((last, _)) = parts.get_mut(whole..).and_then(<[_]>::split_first_mut) {
+                *last = IoSlice::new(rest.unwrap_or_default());
+            }
+            parts = parts.get_mut(..=whole).unwrap_or_default();
+        }
+        write_all_at(file, parts, at)?;
+        at += length;
+        unsynced += length;
+        if unsynced >= UNSYNCED_ZEROS_MAX {
+            file.sync_data()?;
+            unsynced = 0;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a segment that is whole its name, durably.
+fn settle(storage: &dyn Storage, from: &str, epoch: u64) -> Result<(), JournalError> {
+    storage
+        .rename(from, &name(epoch))
+        .and_then(|()| storage.sync())
+        .map_err(JournalError::io(storage, "rename", from))
+}
+
+fn write_header(file: &dyn StorageFile, id: JournalId, epoch: u64, size: u64) -> io::Result<()> {
+    let mut block = [0; ALIGNMENT];
+    let fields: [&[u8]; 6] = [
+        &MAGIC,
+        &VERSION.to_le_bytes(),
+        &[0; 2],
+        &epoch.to_le_bytes(),
+        &size.to_le_bytes(),
+        &id.0,
+    ];
+    let checksummed = fields.concat().into_iter().chain([0; 20]);
+    for (octet, value) in block.iter_mut().zip(checksummed) {
+        *octet = value;
+    }
+    let (checksummed, rest) = block.split_at_mut(HEADER_LEN - 4);
+    let crc = crc32c::crc32c(checksummed).to_le_bytes();
+    if let Some(place) = rest.first_chunk_mut() {
+        *place = crc;
+    }
+    write_all_at(file, &mut [IoSlice::new(&block)], 0)
+}
+
+/// Gives the size of the segment.
+fn decode_header(
+    octets: &[u8; HEADER_LEN],
+    id: JournalId,
+    epoch: u64,
+) -> Result<u64, &'static str> {
+    let (checksummed, crc) = octets.split_last_chunk::<4>().ok_or("it has no header")?;
+    let field8 = |at: usize| {
+        let field = checksummed.get(at..).and_then(<[u8]>::first_chunk::<8>);
+        field.copied().map(u64::from_le_bytes)
+    };
+    if !octets.starts_with(&MAGIC) {
+        Err("it has no header")
+    } else if crc32c::crc32c(checksummed).to_le_bytes() != *crc {
+        Err("its header checksum does not match")
+    } else if checksummed.get(4..6) != Some(&VERSION.to_le_bytes()) {
+        Err(NEWER)
+    } else if checksummed.get(24..40) != Some(&id.0) {
+        Err("it belongs to another journal")
+    } else if field8(8) != Some(epoch) {
+        Err("its epoch is not that of its name")
+    } else {
+        field8(16).ok_or("it has no header")
+    }
+}
+
+const MAGIC: [u8; 4] = *b"HKLS";
+const VERSION: u16 = 1;
+const SEGMENT: &str = ".segment";
+const NEWER: &str = "it was written by a newer version";
+const UNSYNCED_ZEROS_MAX: u64 = 16 << 20;

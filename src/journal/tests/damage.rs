@@ -1,0 +1,175 @@
+//! Damage in the middle: found, named, set aside, never skipped in silence.
+
+use super::harness::{Harness, batch, disk, options, read_all};
+use crate::journal::frame::ALIGNMENT;
+use crate::journal::segment::{self, HEADER_BLOCK};
+use crate::journal::storage::{Disk, Storage};
+use crate::journal::{Depth, Journal, JournalError, Reader, inspect, repair};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+fn body(number: u64) -> Vec<u8> {
+    format!("{number:04}").repeat(1500).into_bytes()
+}
+
+/// `count` records, each in a frame of two blocks, seven frames to a segment.
+fn filled(path: &Path, count: u64) -> Arc<dyn Storage> {
+    let storage = disk(path);
+    let mut harness = Harness::start(Arc::clone(&storage), options());
+    for number in 1..=count {
+        let ticket = harness.send(batch(&[body(number)]));
+        assert!(harness.wait_durable(ticket));
+    }
+    harness.stop().result.unwrap();
+    storage
+}
+
+/// Overwrites one block.
+fn damage(path: &Path, epoch: u64, offset: usize) {
+    let path = path.join(segment::name(epoch));
+    let mut octets = fs::read(&path).unwrap();
+    octets[offset..offset + ALIGNMENT].fill(b'x');
+    fs::write(&path, octets).unwrap();
+}
+
+fn expected(sequences: impl Iterator<Item = u64>) -> Vec<(u64, Vec<u8>)> {
+    sequences.map(|number| (number, body(number))).collect()
+}
+
+const FRAME: usize = 2 * ALIGNMENT;
+const FIRST: usize = HEADER_BLOCK as usize;
+
+#[test]
+fn damage_in_the_active_segment_stops_the_start_and_can_be_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = filled(directory.path(), 5);
+    damage(directory.path(), 1, FIRST + FRAME + ALIGNMENT);
+    damage(directory.path(), 1, FIRST + 2 * FRAME);
+
+    let error = Journal::open(Arc::clone(&storage), options()).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("00000000000000000001.segment is damaged at offset 12288")
+            && text.contains("sequence 2 to 3 cannot be read")
+            && text.contains("hookline journal repair --quarantine"),
+        "{text}"
+    );
+
+    let aside = tempfile::tempdir().unwrap();
+    let quarantine = Disk::create(aside.path()).unwrap();
+    let repaired = repair(&storage, &quarantine).unwrap();
+    let hole = repaired.set_aside[0].hole;
+    assert_eq!((hole.first_sequence, hole.count), (2, 2));
+    let copy = fs::read(&repaired.copies[0]).unwrap();
+    assert_eq!(copy.len(), 2 * FRAME);
+    assert_eq!(copy[..4], *b"HKLF");
+
+    let mut harness = Harness::start(Arc::clone(&storage), options());
+    let ticket = harness.send(batch(&[body(6)]));
+    assert!(harness.wait_durable(ticket));
+    harness.stop().result.unwrap();
+    assert_eq!(read_all(&storage, 0), expected([1, 4, 5, 6].into_iter()));
+    assert_eq!(read_all(&storage, 3), expected(4..7));
+    let report = inspect(&*storage, Depth::Full).unwrap();
+    assert!(report.is_whole());
+    assert_eq!(report.holes, [hole]);
+    assert!(repair(&storage, &quarantine).unwrap().set_aside.is_empty());
+}
+
+#[test]
+fn damage_in_a_sealed_segment_is_found_by_verify_and_by_a_reader() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = filled(directory.path(), 20);
+    // The last frame of the first segment, and one in the middle of the second.
+    damage(directory.path(), 1, FIRST + 6 * FRAME);
+    damage(directory.path(), 2, FIRST + 2 * FRAME);
+
+    let mut reader = Reader::open(Arc::clone(&storage), 5).unwrap();
+    assert_eq!(reader.next(None).unwrap().unwrap().first_sequence(), 5);
+    assert_eq!(reader.next(None).unwrap().unwrap().first_sequence(), 6);
+    let error = reader.next(None).unwrap_err();
+    assert!(matches!(
+        error,
+        JournalError::Damaged {
+            first_sequence: 7,
+            last_sequence: Some(7),
+            ..
+        }
+    ));
+
+    let report = inspect(&*storage, Depth::Full).unwrap();
+    let lost: Vec<_> = report
+        .damage
+        .iter()
+        .map(|damage| {
+            (
+                damage.hole.epoch,
+                damage.hole.first_sequence,
+                damage.hole.count,
+            )
+        })
+        .collect();
+    assert_eq!(lost, [(1, 7, 1), (2, 10, 1)]);
+    let records: u64 = report.segments.iter().map(|segment| segment.records).sum();
+    assert_eq!(records, 18);
+
+    let aside = tempfile::tempdir().unwrap();
+    repair(&storage, &Disk::create(aside.path()).unwrap()).unwrap();
+    let kept = (1..=20).filter(|number| ![7, 10].contains(number));
+    assert_eq!(read_all(&storage, 0), expected(kept));
+    let journal = Journal::open(storage, options()).unwrap();
+    assert_eq!(journal.recovery().next_sequence, 21);
+}
+
+#[test]
+fn a_missing_or_foreign_segment_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = filled(directory.path(), 20);
+    let (first, second) = (segment::name(1), segment::name(2));
+    let aside = directory.path().join("aside");
+
+    fs::rename(directory.path().join(&first), &aside).unwrap();
+    let error = Journal::open(Arc::clone(&storage), options()).unwrap_err();
+    assert!(matches!(
+        error,
+        JournalError::SegmentMissing {
+            first_sequence: 1,
+            ..
+        }
+    ));
+    assert!(!inspect(&*storage, Depth::Headers).unwrap().is_whole());
+
+    fs::copy(
+        directory.path().join(&second),
+        directory.path().join(&first),
+    )
+    .unwrap();
+    let error = Journal::open(Arc::clone(&storage), options()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("its epoch is not that of its name"),
+        "{error}"
+    );
+
+    fs::rename(&aside, directory.path().join(&first)).unwrap();
+    fs::remove_file(directory.path().join("manifest")).unwrap();
+    let error = Journal::open(Arc::clone(&storage), options()).unwrap_err();
+    assert!(matches!(error, JournalError::ManifestMissing { .. }));
+}
+
+#[test]
+fn the_last_commit_when_torn_is_cut_and_reported_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = filled(directory.path(), 3);
+    damage(directory.path(), 1, FIRST + 2 * FRAME + ALIGNMENT);
+    let journal = Journal::open(Arc::clone(&storage), options()).unwrap();
+    let torn = journal.recovery().torn_tail.clone().unwrap();
+    assert_eq!((torn.offset, torn.octets, torn.sequence), (20480, 8192, 3));
+    drop(journal);
+    let journal = Journal::open(Arc::clone(&storage), options()).unwrap();
+    assert_eq!(journal.recovery().torn_tail, None);
+    assert_eq!(journal.recovery().next_sequence, 3);
+    assert_eq!(read_all(&storage, 0), expected(1..3));
+}

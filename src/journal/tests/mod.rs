@@ -1,0 +1,18 @@
+//! Tests of the journal as a whole; those of single parts stand beside them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::large_stack_arrays,
+    reason = "a test may fail in any way it likes"
+)]
+
+mod commit;
+mod crash;
+mod damage;
+mod format;
+mod harness;
+mod roll;
+
+use harness::{Harness, batch};

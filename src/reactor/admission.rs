@@ -1,0 +1,90 @@
+//! How many connections there may be: in total, and from one address, so that no sender takes them all.
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Open connections of all loops. Locked when a connection comes or goes, never for a request.
+#[derive(Debug)]
+pub struct Admission {
+    total_max: usize,
+    address_max: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_address: HashMap<IpAddr, usize, RandomState>,
+}
+
+/// Why a connection is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// `max_connections` are open.
+    Total,
+    /// `max_connections_per_address` are open from there.
+    Address,
+}
+
+impl Admission {
+    /// At most `total_max` connections, and `address_max` from one address.
+    #[must_use]
+    pub fn new(total_max: usize, address_max: usize) -> Admission {
+        Admission {
+            total_max,
+            address_max,
+            open: Mutex::default(),
+        }
+    }
+
+    pub(super) fn admit(&self, address: IpAddr) -> Result<(), Refused> {
+        let mut open = self.open.lock();
+        if open.total >= self.total_max {
+            return Err(Refused::Total);
+        }
+        let from_there = open.by_address.entry(address).or_default();
+        if *from_there >= self.address_max {
+            return Err(Refused::Address);
+        }
+        *from_there += 1;
+        open.total += 1;
+        Ok(())
+    }
+
+    pub(super) fn leave(&self, address: IpAddr) {
+        let mut open = self.open.lock();
+        open.total -= 1;
+        if let Some(from_there) = open.by_address.get_mut(&address) {
+            *from_there -= 1;
+            if *from_there == 0 {
+                open.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Admission, Refused};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn counts_by_address_and_in_total() {
+        let (here, there) = (
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)),
+        );
+        let admission = Admission::new(3, 2);
+        assert_eq!(admission.admit(here), Ok(()));
+        assert_eq!(admission.admit(here), Ok(()));
+        assert_eq!(admission.admit(here), Err(Refused::Address));
+        assert_eq!(admission.admit(there), Ok(()));
+        assert_eq!(admission.admit(there), Err(Refused::Total));
+        admission.leave(here);
+        assert_eq!(admission.admit(there), Ok(()));
+        admission.leave(here);
+        assert_eq!(admission.open.lock().by_address.len(), 1);
+    }
+}

@@ -1,0 +1,479 @@
+//! One socket: reads what has arrived, serves the requests in it, writes the answers in their order, and lingers
+//! after a refusal.
+
+use super::Phase;
+use super::core::{Core, Outcome};
+use super::transport::Transport;
+use crate::endpoint::Ack;
+use crate::http::Status;
+use crate::http::assembler::{Assembler, Next};
+use crate::http::head::{Persistence, Slots};
+use crate::http::response::CONTINUE;
+use mio::net::TcpStream;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Reads in one turn, so that a client that sends without pause does not keep the others waiting.
+const READS_MAX: usize = 4;
+
+/// Octets that may be drained after a refusal: a few of the largest bodies, so that their sender reads our answer.
+const LINGER_OCTETS_MAX: usize = 16 << 20;
+
+/// How long a drain waits for the next request of a connection that is idle: a client that was about to send is
+/// answered, and told that it was the last.
+const DRAIN_GRACE: Duration = Duration::from_millis(250);
+
+/// Unwritten octets, beside the 200s that are only counted, at which reading pauses.
+const UNWRITTEN_MAX: usize = 64 << 10;
+
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent facts about one socket"
+)]
+pub(super) struct Connection {
+    transport: Transport,
+    pub(super) token: usize,
+    pub(super) peer: IpAddr,
+    assembler: Assembler,
+    /// Answers that wait in the outbox.
+    waiting: usize,
+    /// An edge was reported and the queue was not seen empty since.
+    pub(super) readable: bool,
+    /// The peer has closed its side: read on to the end.
+    pub(super) read_closed: bool,
+    /// The end was read.
+    ended: bool,
+    /// Whole requests were put back because of a limit.
+    put_back: bool,
+    /// No further request is served; closed once every answer is written.
+    closing: bool,
+    /// Answers were released in this round and wait for the turn that writes them.
+    pub(super) released: bool,
+    /// On the loop's list of those that wait for room in the outbox.
+    pub(super) starved: bool,
+    /// Refused with octets unread: drain before the close.
+    refused: bool,
+    /// The write side is shut and what arrives is thrown away, up to so many octets.
+    lingering: Option<usize>,
+    stage: Stage,
+    /// Tick at which the stage has taken too long.
+    pub(super) deadline: u64,
+}
+
+/// What the connection's deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Head,
+    Body,
+    Write,
+    Linger,
+}
+
+/// What the loop does with a connection after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Waits for an event.
+    Wait,
+    /// Has more to read: another turn in the next round.
+    Again,
+    /// Waits until the journal has caught up.
+    Starved,
+    /// Done with.
+    Close,
+}
+
+/// An answer that waits for the disk, or behind one that does.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// 200 to a body that was stored.
+    Ok {
+        endpoint: u16,
+        persistence: Persistence,
+    },
+    /// Rendered before.
+    Octets(Box<[u8]>),
+}
+
+impl Connection {
+    pub(super) fn new(socket: TcpStream, token: usize, peer: IpAddr, core: &Core) -> Connection {
+        Connection {
+            transport: Transport::new(socket, token),
+            token,
+            peer,
+            assembler: Assembler::default(),
+            waiting: 0,
+            readable: false,
+            read_closed: false,
+            ended: false,
+            put_back: false,
+            closing: false,
+            released: false,
+            starved: false,
+            refused: false,
+            lingering: None,
+            stage: Stage::Idle,
+            deadline: core.clock.tick_after(core.options.idle_timeout),
+        }
+    }
+
+    pub(super) fn register(&mut self, core: &Core) -> io::Result<()> {
+        self.transport.register(&core.registry)
+    }
+
+    /// Reads, serves and writes as far as the socket and the limits allow.
+    pub(super) fn turn(&mut self, core: &mut Core, buffer: &mut [u8]) -> Turn {
+        let held = self.assembler.held();
+        let mut served = false;
+        let turn = self
+            .advance(core, buffer, &mut served)
+            .unwrap_or(Turn::Close);
+        core.partial = core.partial + self.assembler.held() - held;
+        self.set_deadline(core, served);
+        turn
+    }
+
+    /// Takes an answer that has become free. The answers of a connection leave together, in [`Connection::turn`].
+    pub(super) fn release(&mut self, reply: Reply, core: &mut Core) {
+        self.waiting -= 1;
+        match reply {
+            Reply::Ok {
+                endpoint,
+                persistence,
+            } => {
+                core.count_answer(endpoint, Status::Ok);
+                self.answer_ok(persistence, core);
+            }
+            Reply::Octets(octets) => {
+                self.append(core, |out, _| out.extend_from_slice(&octets));
+            }
+        }
+    }
+
+    /// Takes an answer that was given up: stored perhaps, but not in time.
+    pub(super) fn expire(&mut self, reply: Reply, core: &mut Core) {
+        match reply {
+            Reply::Ok {
+                endpoint,
+                persistence,
+            } => {
+                self.waiting -= 1;
+                core.statistics.expired.add(1);
+                core.count_answer(endpoint, Status::ServiceUnavailable);
+                self.append(core, |out, core| {
+                    core.responses
+                        .empty(out, Status::ServiceUnavailable, persistence);
+                });
+            }
+            octets @ Reply::Octets(_) => self.release(octets, core),
+        }
+    }
+
+    /// The stage has taken too long. True when the connection is to be closed without another word.
+    pub(super) fn time_out(&mut self, core: &mut Core, buffer: &mut [u8]) -> bool {
+        let statistics = &core.statistics;
+        match self.stage {
+            // An answer that waits for the disk has a deadline of its own.
+            Stage::Idle if self.waiting > 0 => {
+                self.deadline = core.clock.tick_after(core.options.idle_timeout);
+                return false;
+            }
+            Stage::Idle => {
+                // A last look: what has arrived in this very moment is served.
+                self.readable = true;
+                if self.turn(core, buffer) != Turn::Close && !self.is_idle() {
+                    return false;
+                }
+                core.statistics.idle_timeouts.add(1);
+            }
+            Stage::Head | Stage::Body => {
+                let timeouts = if self.stage == Stage::Head {
+                    &statistics.head_timeouts
+                } else {
+                    &statistics.body_timeouts
+                };
+                timeouts.add(1);
+                core.count_refusal(Status::RequestTimeout);
+                self.refuse(Status::RequestTimeout, core);
+                return false;
+            }
+            Stage::Write => statistics.write_timeouts.add(1),
+            Stage::Linger => {}
+        }
+        true
+    }
+
+    /// True when nothing of a request has arrived and no answer is due.
+    fn is_idle(&self) -> bool {
+        self.waiting == 0 && self.transport.is_written() && self.assembler.is_between_requests()
+    }
+
+    fn advance(
+        &mut self,
+        core: &mut Core,
+        buffer: &mut [u8],
+        served: &mut bool,
+    ) -> io::Result<Turn> {
+        for _ in 0..READS_MAX {
+            self.write(core)?;
+            if self.lingering.is_some() {
+                return self.drain(buffer);
+            }
+            if self.closing || self.transport.is_blocked() {
+                break;
+            }
+            if self.is_paused(core) {
+                return Ok(Turn::Wait);
+            }
+            if !core.outbox.admits() && (self.put_back || self.readable) {
+                core.statistics.pauses.add(1);
+                return Ok(Turn::Starved);
+            }
+            if self.put_back {
+                self.put_back = false;
+                let octets = self.assembler.take_back();
+                self.serve(&octets, core, served);
+                continue;
+            }
+            if !self.readable {
+                break;
+            }
+            match self.transport.read(buffer) {
+                Ok(0) => {
+                    self.ended = true;
+                    self.readable = false;
+                }
+                Ok(len) => {
+                    // Less than there was room for: the queue is empty, and the next octet is a new edge.
+                    self.readable = len == buffer.len() || self.read_closed;
+                    self.serve(&buffer[..len], core, served);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.write(core)?;
+        self.finish(core, buffer)
+    }
+
+    /// Decides what follows once all that could be done was done.
+    fn finish(&mut self, core: &Core, buffer: &mut [u8]) -> io::Result<Turn> {
+        if self.waiting > 0 || !self.transport.is_written() {
+            let more =
+                (self.readable || self.put_back) && !self.closing && !self.transport.is_blocked();
+            return Ok(if more && !self.is_paused(core) {
+                Turn::Again
+            } else {
+                Turn::Wait
+            });
+        }
+        // With octets unread in the socket a plain close would send a reset, and the answer would be lost to it.
+        if self.refused || (self.closing && self.readable) {
+            self.transport.shut_write()?;
+            self.lingering = Some(LINGER_OCTETS_MAX);
+            self.stage = Stage::Linger;
+            self.deadline = core.clock.tick_after(core.options.linger_timeout);
+            return self.drain(buffer);
+        }
+        if self.closing || self.ended {
+            return Ok(Turn::Close);
+        }
+        Ok(if self.readable || self.put_back {
+            Turn::Again
+        } else {
+            Turn::Wait
+        })
+    }
+
+    /// Too many requests are unanswered, or too many answers unread.
+    fn is_paused(&self, core: &Core) -> bool {
+        self.waiting >= core.options.pipeline_max || self.transport.unwritten() >= UNWRITTEN_MAX
+    }
+
+    /// Serves the requests in `octets`; what a limit does not let through is put back.
+    fn serve(&mut self, octets: &[u8], core: &mut Core, served: &mut bool) {
+        let mut rest = octets;
+        while !rest.is_empty() && !self.closing {
+            let full = self.waiting + self.transport.owed() >= core.options.pipeline_max;
+            if self.assembler.is_between_requests()
+                && (full || self.is_paused(core) || !core.outbox.admits())
+            {
+                self.assembler.put_back(rest);
+                self.put_back = true;
+                return;
+            }
+            let mut slots = Slots::new();
+            match self.assembler.next(rest, &mut slots, &core.options.http) {
+                Ok((consumed, Next::Request(head, body))) => {
+                    let persistence = head.persistence;
+                    let outcome = core.handle(&head, body);
+                    rest = &rest[consumed..];
+                    *served = true;
+                    self.answer(outcome, persistence, core);
+                }
+                Ok((_, Next::Head(head))) => {
+                    let expects_continue = head.expects_continue;
+                    match core.admit(&head) {
+                        Err(status) => self.refuse(status, core),
+                        Ok(()) if expects_continue => self.reply_octets(core, |out, _| {
+                            out.extend_from_slice(CONTINUE);
+                        }),
+                        // A sender that waits for our ACK before it sends the body would wait for 40 ms.
+                        Ok(()) => self.transport.acknowledge_at_once(),
+                    }
+                    return self.bound_partial(core);
+                }
+                Ok((_, Next::Incomplete)) => {
+                    if self.assembler.awaits_body() {
+                        self.transport.acknowledge_at_once();
+                    }
+                    return self.bound_partial(core);
+                }
+                Err(status) => {
+                    core.count_refusal(status);
+                    return self.refuse(status, core);
+                }
+            }
+        }
+        self.assembler.release();
+    }
+
+    /// Answers a whole request, behind the answers that wait.
+    fn answer(&mut self, outcome: Outcome, persistence: Persistence, core: &mut Core) {
+        self.closing |= persistence == Persistence::Close;
+        match outcome {
+            Outcome::Stored { endpoint, ack } if ack == Ack::Stored || self.waiting > 0 => {
+                self.waiting += 1;
+                core.outbox.wait(
+                    self.token,
+                    Reply::Ok {
+                        endpoint,
+                        persistence,
+                    },
+                );
+            }
+            Outcome::Stored { endpoint, .. } => {
+                core.count_answer(endpoint, Status::Ok);
+                self.answer_ok(persistence, core);
+            }
+            Outcome::Challenge(challenge) => self.reply_octets(core, |out, core| {
+                core.responses.challenge(out, &challenge, persistence);
+            }),
+            // Without a length nobody can say where the next request begins.
+            Outcome::Refused(status @ Status::LengthRequired) => self.refuse(status, core),
+            Outcome::Refused(status) => self.reply_octets(core, |out, core| {
+                core.responses.empty(out, status, persistence);
+            }),
+        }
+    }
+
+    /// A refusal after which nothing more of this connection is read as a request.
+    fn refuse(&mut self, status: Status, core: &mut Core) {
+        self.closing = true;
+        self.refused = true;
+        self.reply_octets(core, |out, core| {
+            core.responses.empty(out, status, Persistence::Close);
+        });
+    }
+
+    /// Refuses when incomplete requests hold too much memory; the connection that asks for more pays.
+    fn bound_partial(&mut self, core: &mut Core) {
+        if core.partial + self.assembler.held() > core.options.partial_max && !self.closing {
+            core.count_refusal(Status::ServiceUnavailable);
+            self.refuse(Status::ServiceUnavailable, core);
+        }
+    }
+
+    fn answer_ok(&mut self, persistence: Persistence, core: &mut Core) {
+        // While draining, the last answer of a connection says that it is the last.
+        let last = core.phase >= Phase::Draining
+            && self.waiting == 0
+            && self.assembler.is_between_requests();
+        let persistence = if last && !self.put_back {
+            Persistence::Close
+        } else {
+            persistence
+        };
+        if persistence == Persistence::KeepAlive {
+            self.transport.owe_ok();
+        } else {
+            self.closing |= persistence == Persistence::Close;
+            self.append(core, |out, core| {
+                core.responses.empty(out, Status::Ok, persistence);
+            });
+        }
+    }
+
+    /// An answer in octets: at once, or behind those that wait.
+    fn reply_octets(&mut self, core: &mut Core, render: impl FnOnce(&mut Vec<u8>, &Core)) {
+        if self.waiting == 0 {
+            return self.append(core, render);
+        }
+        let mut octets = Vec::new();
+        render(&mut octets, core);
+        self.waiting += 1;
+        core.outbox
+            .wait(self.token, Reply::Octets(octets.into_boxed_slice()));
+    }
+
+    fn append(&mut self, core: &Core, render: impl FnOnce(&mut Vec<u8>, &Core)) {
+        self.transport
+            .append(&core.responses, |out| render(out, core));
+    }
+
+    fn write(&mut self, core: &Core) -> io::Result<()> {
+        self.transport.write(&core.registry, &core.responses)
+    }
+
+    /// Throws away what arrives until the peer has read our answer and closes, or the deadline comes.
+    fn drain(&mut self, buffer: &mut [u8]) -> io::Result<Turn> {
+        for _ in 0..READS_MAX {
+            match self.transport.read(buffer) {
+                Ok(0) => return Ok(Turn::Close),
+                Ok(len) => match self.lingering.and_then(|left| left.checked_sub(len)) {
+                    Some(left) => self.lingering = Some(left),
+                    None => return Ok(Turn::Close),
+                },
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Turn::Wait),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Turn::Again)
+    }
+
+    fn set_deadline(&mut self, core: &Core, served: bool) {
+        let stage = if self.lingering.is_some() {
+            Stage::Linger
+        } else if !self.transport.is_written() {
+            Stage::Write
+        } else if self.put_back || self.assembler.is_between_requests() {
+            Stage::Idle
+        } else if self.assembler.awaits_body() {
+            Stage::Body
+        } else {
+            Stage::Head
+        };
+        // Head, body and the drain have a deadline for the whole; a new request begins a new one.
+        if stage == self.stage && !(served || stage == Stage::Idle) {
+            return;
+        }
+        self.stage = stage;
+        let options = &core.options;
+        self.deadline = core.clock.tick_after(match stage {
+            Stage::Idle if core.phase >= Phase::Draining => DRAIN_GRACE,
+            Stage::Idle => options.idle_timeout,
+            Stage::Head => options.head_timeout,
+            Stage::Body => options.body_timeout,
+            Stage::Write => options.write_timeout,
+            Stage::Linger => options.linger_timeout,
+        });
+    }
+
+    /// Octets of an incomplete request that are held.
+    pub(super) fn held(&self) -> usize {
+        self.assembler.held()
+    }
+}

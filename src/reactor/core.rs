@@ -1,0 +1,156 @@
+//! What the connections of a loop share: it judges requests, stores bodies, counts.
+
+use super::clock::Clock;
+use super::outbox::Outbox;
+use super::{Options, Phase, Statistics};
+use crate::endpoint::{Ack, Counters, Table, Verdict};
+use crate::http::Status;
+use crate::http::head::{Head, Method};
+use crate::http::response::Responses;
+use crate::journal::State;
+use crate::journal::record::FLAG_RECEIVED;
+use crossbeam_utils::CachePadded;
+use mio::Registry;
+use std::sync::Arc;
+
+pub(super) struct Core {
+    /// Index of the loop.
+    pub(super) index: usize,
+    pub(super) options: Options,
+    pub(super) registry: Registry,
+    pub(super) outbox: Outbox,
+    pub(super) responses: Responses,
+    pub(super) clock: Clock,
+    pub(super) statistics: Arc<Statistics>,
+    pub(super) phase: Phase,
+    /// State of the journal as of this round.
+    pub(super) journal: State,
+    /// Octets of incomplete requests that the connections hold.
+    pub(super) partial: usize,
+    table: Arc<Table>,
+    /// Counters by endpoint number: answers may leave after the table was replaced.
+    counters: Vec<Option<Arc<[CachePadded<Counters>]>>>,
+}
+
+/// What becomes of a whole request.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// In the batch. The answer waits for the disk where `ack` says so.
+    Stored { endpoint: u16, ack: Ack },
+    /// A handshake that matched.
+    Challenge(Vec<u8>),
+    /// Anything else.
+    Refused(Status),
+}
+
+impl Core {
+    pub(super) fn new(
+        index: usize,
+        options: Options,
+        registry: Registry,
+        outbox: Outbox,
+        statistics: Arc<Statistics>,
+    ) -> Core {
+        let clock = Clock::new();
+        Core {
+            index,
+            options,
+            registry,
+            outbox,
+            responses: Responses::new(clock.unix_seconds()),
+            clock,
+            statistics,
+            phase: Phase::Serving,
+            journal: State::Open,
+            partial: 0,
+            table: Arc::default(),
+            counters: Vec::new(),
+        }
+    }
+
+    pub(super) fn set_table(&mut self, table: Arc<Table>) {
+        for endpoint in table.endpoints() {
+            let number = usize::from(endpoint.number);
+            if number >= self.counters.len() {
+                self.counters.resize(number + 1, None);
+            }
+            self.counters[number] = Some(Arc::clone(&endpoint.counters));
+        }
+        self.table = table;
+    }
+
+    /// What the head alone decides.
+    pub(super) fn admit(&mut self, head: &Head<'_, '_>) -> Result<(), Status> {
+        let Some(endpoint) = self.table.route(head.path) else {
+            self.count_refusal(Status::NotFound);
+            return Err(Status::NotFound);
+        };
+        let admitted = endpoint
+            .admit(head)
+            .and_then(|()| self.journal_takes(head, endpoint.ack));
+        admitted.inspect_err(|&status| self.count_answer(endpoint.number, status))
+    }
+
+    /// Judges a whole request and stores its body.
+    pub(super) fn handle(&mut self, head: &Head<'_, '_>, body: &[u8]) -> Outcome {
+        let Some(endpoint) = self.table.route(head.path) else {
+            self.count_refusal(Status::NotFound);
+            return Outcome::Refused(Status::NotFound);
+        };
+        let now = self.clock.unix_seconds();
+        let verdict = endpoint
+            .admit(head)
+            .and_then(|()| endpoint.decide(head, body, now, &endpoint.counters[self.index]))
+            .and_then(|verdict| self.journal_takes(head, endpoint.ack).map(|()| verdict));
+        match verdict {
+            Ok(Verdict::Store) => {
+                let flags = if endpoint.ack == Ack::Received {
+                    FLAG_RECEIVED
+                } else {
+                    0
+                };
+                let time = (self.clock.now, self.clock.unix_us);
+                let kept = endpoint.kept(head.headers);
+                self.outbox.store(endpoint.number, flags, time, kept, body);
+                endpoint.counters[self.index]
+                    .body_octets
+                    .add(body.len() as u64);
+                self.statistics.stored.add(1);
+                Outcome::Stored {
+                    endpoint: endpoint.number,
+                    ack: endpoint.ack,
+                }
+            }
+            Ok(Verdict::Challenge(challenge)) => {
+                self.count_answer(endpoint.number, Status::Ok);
+                Outcome::Challenge(challenge)
+            }
+            Err(status) => {
+                self.count_answer(endpoint.number, status);
+                Outcome::Refused(status)
+            }
+        }
+    }
+
+    pub(super) fn count_answer(&self, endpoint: u16, status: Status) {
+        if let Some(Some(counters)) = self.counters.get(usize::from(endpoint)) {
+            counters[self.index].answers[status.index()].add(1);
+        }
+    }
+
+    /// Counts a request that no endpoint has seen.
+    pub(super) fn count_refusal(&self, status: Status) {
+        self.statistics.refusals[status.index()].add(1);
+    }
+
+    /// 503 to a notification that could not be stored, or not in time: the platform sends it again.
+    fn journal_takes(&self, head: &Head<'_, '_>, ack: Ack) -> Result<(), Status> {
+        let late = self.outbox.is_stalled() && (ack == Ack::Stored || !self.outbox.has_room());
+        let takes = self.journal == State::Open && !late;
+        if takes || head.method == Method::Get {
+            Ok(())
+        } else {
+            Err(Status::ServiceUnavailable)
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever decides on restarts and traffic.
+//!
+//! An async runtime of one thread, away from the receiving path.
+
+use super::ServerError;
+use super::exposition::{self, Sources};
+use crate::journal::State;
+use crate::reactor::{Control, Phase};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+/// Serves until the process ends.
+pub(super) fn run(
+    listener: TcpListener,
+    sources: Arc<Sources>,
+    control: Arc<Control>,
+) -> Result<(), ServerError> {
+    let failed = |action: &str| ServerError::io(format!("{action} for the admin pages"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(failed("start a runtime"))?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
+        let ready = Arc::clone(&sources);
+        let routes = Router::new()
+            .route("/livez", get(|| async { "ok\n" }))
+            .route(
+                "/readyz",
+                get(move || async move { readiness(&ready, &control) }),
+            )
+            .route("/metrics", get(move || async move { metrics(&sources) }));
+        axum::serve(listener, routes).await.map_err(failed("serve"))
+    })
+}
+
+fn readiness(sources: &Sources, control: &Control) -> (StatusCode, &'static str) {
+    let refuse = StatusCode::SERVICE_UNAVAILABLE;
+    match (control.phase(), sources.journal.state()) {
+        (Phase::Serving, State::Open) => (StatusCode::OK, "ok\n"),
+        (_, State::Failed) => (
+            refuse,
+            "the journal has failed; the process is about to exit\n",
+        ),
+        (_, State::Full) => (refuse, "the disk is full; new notifications get 503\n"),
+        (_, State::Open) => (refuse, "draining\n"),
+    }
+}
+
+fn metrics(sources: &Arc<Sources>) -> impl IntoResponse + use<> {
+    match exposition::render(sources) {
+        Ok(text) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}

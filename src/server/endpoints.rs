@@ -1,0 +1,133 @@
+//! Configured endpoints to the table that the loops use: secrets become keys, paths get their numbers.
+
+use super::ServerError;
+use crate::config::{self, Config, Credential, Provider, Secret};
+use crate::endpoint::credentials::Credentials;
+use crate::endpoint::handshake::VerifyTokens;
+use crate::endpoint::signature::{Algorithm, Encoding, Signature};
+use crate::endpoint::{Ack, Counters, Endpoint, Proof, Table};
+use crate::journal;
+use crossbeam_utils::CachePadded;
+use std::sync::Arc;
+
+/// The table for `config` and so many loops. Endpoints that `before` had already go on counting where they were.
+pub(super) fn table(
+    config: &Config,
+    loops: usize,
+    numbers: &journal::Endpoints,
+    before: Option<&Table>,
+) -> Result<Table, ServerError> {
+    let endpoint = |configured: &config::Endpoint| {
+        let known = before.and_then(|table| table.route(configured.path.as_bytes()));
+        let counters = known.map_or_else(
+            || {
+                (0..loops)
+                    .map(|_| CachePadded::new(Counters::default()))
+                    .collect()
+            },
+            |endpoint| Arc::clone(&endpoint.counters),
+        );
+        Ok(Endpoint {
+            name: configured.name.clone(),
+            path: configured.path.clone(),
+            number: numbers.number(&configured.path)?,
+            ack: match configured.ack {
+                config::Ack::Stored => Ack::Stored,
+                config::Ack::Received => Ack::Received,
+            },
+            verify_tokens: verify_tokens(&configured.provider),
+            proof: if configured.accept_unsigned {
+                Proof::Unsigned
+            } else {
+                proof(&configured.provider)
+            },
+            keep_headers: configured.keep_headers.clone(),
+            counters,
+        })
+    };
+    Ok(Table::new(
+        config
+            .endpoints
+            .iter()
+            .map(endpoint)
+            .collect::<Result<_, ServerError>>()?,
+    ))
+}
+
+fn verify_tokens(provider: &Provider) -> VerifyTokens {
+    match provider {
+        Provider::Meta { verify_tokens, .. } => VerifyTokens::new(octets(verify_tokens)),
+        _ => VerifyTokens::default(),
+    }
+}
+
+fn proof(provider: &Provider) -> Proof {
+    match provider {
+        Provider::Meta { app_secrets, .. } => {
+            Proof::Signature(Signature::meta(&octets(app_secrets)))
+        }
+        Provider::Dialog360 {
+            credential,
+            signature_secrets,
+        } => {
+            // Without secrets nothing would verify; the configuration demands one of the two.
+            let signature = Signature::dialog360(&octets(signature_secrets));
+            match credential {
+                None => Proof::Signature(signature),
+                Some(credential) => {
+                    let signature = (!signature_secrets.is_empty()).then_some(signature);
+                    Proof::Credentials(credentials(credential), signature)
+                }
+            }
+        }
+        Provider::StandardWebhooks { secrets, tolerance } => Proof::Signature(
+            Signature::standard_webhooks(&octets(secrets), tolerance.as_secs()),
+        ),
+        Provider::GenericHmac {
+            secrets,
+            header,
+            algorithm,
+            encoding,
+            prefix,
+        } => {
+            let algorithm = match algorithm {
+                config::Algorithm::Sha1 => Algorithm::Sha1,
+                config::Algorithm::Sha256 => Algorithm::Sha256,
+                config::Algorithm::Sha512 => Algorithm::Sha512,
+            };
+            let encoding = match encoding {
+                config::Encoding::Hex => Encoding::Hex,
+                config::Encoding::Base64 => Encoding::Base64,
+            };
+            let (header, prefix) = (header.clone(), prefix.clone());
+            Proof::Signature(Signature::body(
+                header,
+                prefix,
+                algorithm,
+                encoding,
+                &octets(secrets),
+            ))
+        }
+    }
+}
+
+fn credentials(credential: &Credential) -> Credentials {
+    match credential {
+        Credential::Basic {
+            username,
+            passwords,
+        } => {
+            let passwords: Vec<&[u8]> = passwords.iter().map(Secret::expose).collect();
+            Credentials::basic(username, &passwords)
+        }
+        Credential::Bearer(tokens) => Credentials::bearer(octets(tokens)),
+        Credential::Header { name, values } => Credentials::header(name.clone(), octets(values)),
+    }
+}
+
+fn octets(secrets: &[Secret]) -> Vec<Vec<u8>> {
+    secrets
+        .iter()
+        .map(|secret| secret.expose().to_vec())
+        .collect()
+}

@@ -1,0 +1,460 @@
+//! Everything that is counted, in the text format that Prometheus reads (`OpenMetrics` 1.0).
+
+use crate::endpoint::Table;
+use crate::http::Status;
+use crate::journal;
+use crate::metrics::{Counter, Histogram};
+use crate::sink::Confirmation;
+use crate::{reactor, sink, worker};
+use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The media type of what [`render`] gives.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Where the numbers are.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) journal: Arc<journal::Status>,
+    pub(super) loops: Vec<Arc<reactor::Statistics>>,
+    pub(super) workers: Vec<Arc<worker::Statistics>>,
+    pub(super) sinks: Vec<(String, Confirmation, Arc<sink::Statistics>)>,
+    table: Mutex<Arc<Table>>,
+}
+
+impl Sources {
+    pub(super) fn new(journal: Arc<journal::Status>, table: Arc<Table>) -> Sources {
+        Sources {
+            journal,
+            loops: Vec::new(),
+            workers: Vec::new(),
+            sinks: Vec::new(),
+            table: Mutex::new(table),
+        }
+    }
+
+    pub(super) fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.lock())
+    }
+
+    pub(super) fn set_table(&self, table: Arc<Table>) {
+        *self.table.lock() = table;
+    }
+}
+
+/// All metrics as text.
+pub(super) fn render(sources: &Arc<Sources>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Collected(Arc::clone(sources))));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Collected(Arc<Sources>);
+
+impl Collector for Collected {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        let sources = &*self.0;
+        endpoints(&mut out, sources)?;
+        loops(&mut out, sources)?;
+        journal(&mut out, &sources.journal)?;
+        workers(&mut out, &sources.workers)?;
+        sinks(&mut out, sources)
+    }
+}
+
+fn endpoints(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
+    let table = sources.table();
+    let refused =
+        Status::ALL.map(|status| sum(&sources.loops, |one| &one.refusals[status.index()]));
+    let mut answers = Vec::new();
+    let mut verified = Vec::new();
+    let mut octets = Vec::new();
+    for endpoint in table.endpoints() {
+        let name = endpoint.name.as_str();
+        let total = |counter: &dyn Fn(&crate::endpoint::Counters) -> u64| -> u64 {
+            endpoint
+                .counters
+                .iter()
+                .map(|counters| counter(counters))
+                .sum()
+        };
+        for status in Status::ALL {
+            answers.push((
+                [
+                    ("endpoint", name.to_owned()),
+                    ("code", status.code().to_string()),
+                ],
+                total(&|counters| counters.answers[status.index()].get()),
+            ));
+        }
+        for secret in 0..crate::endpoint::SECRETS_COUNTED {
+            verified.push((
+                [
+                    ("endpoint", name.to_owned()),
+                    ("secret", secret.to_string()),
+                ],
+                total(&|counters| counters.verified[secret].get()),
+            ));
+        }
+        octets.push((
+            [("endpoint", name.to_owned())],
+            total(&|counters| counters.body_octets.get()),
+        ));
+    }
+    for (status, count) in Status::ALL.iter().zip(refused) {
+        answers.push((
+            [
+                ("endpoint", String::new()),
+                ("code", status.code().to_string()),
+            ],
+            count,
+        ));
+    }
+    answers.retain(|(_, count)| *count > 0);
+    verified.retain(|(_, count)| *count > 0);
+    out.counters(
+        "hookline_http_requests",
+        "Answers by endpoint and code; no endpoint: refused before routing",
+        answers,
+    )?;
+    out.counters(
+        "hookline_signatures_verified",
+        "Accepted signatures by the position of the secret",
+        verified,
+    )?;
+    out.counters("hookline_body_bytes", "Octets of accepted bodies", octets)
+}
+
+fn loops(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
+    let all = &sources.loops;
+    let total = |counter: fn(&reactor::Statistics) -> &Counter| sum(all, counter);
+    out.gauge(
+        "hookline_connections",
+        "Connections open",
+        total(|one| &one.connections),
+    )?;
+    out.counter(
+        "hookline_connections_accepted",
+        "Connections accepted",
+        total(|one| &one.accepted),
+    )?;
+    let refused = [
+        ("total", total(|one| &one.refused_total)),
+        ("address", total(|one| &one.refused_address)),
+        ("error", total(|one| &one.accept_errors)),
+    ];
+    let labelled = refused.map(|(reason, count)| ([("reason", reason)], count));
+    out.counters(
+        "hookline_connections_refused",
+        "Connections closed at once",
+        labelled,
+    )?;
+    let timeouts = [
+        ("head", total(|one| &one.head_timeouts)),
+        ("body", total(|one| &one.body_timeouts)),
+        ("idle", total(|one| &one.idle_timeouts)),
+        ("write", total(|one| &one.write_timeouts)),
+    ];
+    let labelled = timeouts.map(|(stage, count)| ([("stage", stage)], count));
+    out.counters(
+        "hookline_timeouts",
+        "Connections that took too long",
+        labelled,
+    )?;
+    out.counter(
+        "hookline_ack_expired",
+        "503s because the journal took too long",
+        total(|one| &one.expired),
+    )?;
+    out.counter(
+        "hookline_read_pauses",
+        "Times that reading paused for the journal",
+        total(|one| &one.pauses),
+    )?;
+    out.counter(
+        "hookline_stored",
+        "Bodies taken into a batch",
+        total(|one| &one.stored),
+    )?;
+    out.gauge(
+        "hookline_partial_bytes",
+        "Octets of incomplete requests",
+        total(|one| &one.partial_octets),
+    )?;
+    out.gauge(
+        "hookline_unacknowledged_bytes",
+        "Octets that wait for the journal",
+        total(|one| &one.unacknowledged_octets),
+    )?;
+    let histograms: Vec<&Histogram> = all.iter().map(|one| &one.ack_seconds).collect();
+    out.histogram(
+        "hookline_ack_seconds",
+        "From arrival until durable",
+        &merge(&histograms),
+    )
+}
+
+fn journal(out: &mut Out<'_>, status: &journal::Status) -> fmt::Result {
+    let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+    let statistics = &status.statistics;
+    out.gauge(
+        "hookline_journal_durable_sequence",
+        "Highest durable sequence",
+        status.durable(),
+    )?;
+    out.gauge(
+        "hookline_journal_first_sequence",
+        "Lowest sequence kept",
+        load(&statistics.first_sequence),
+    )?;
+    out.gauge(
+        "hookline_journal_disk_bytes",
+        "Octets of all segments",
+        load(&statistics.disk_octets),
+    )?;
+    out.gauge(
+        "hookline_journal_segments",
+        "Segments that hold records",
+        load(&statistics.segments),
+    )?;
+    out.gauge(
+        "hookline_journal_prepared_segments",
+        "Segments ready for use",
+        status.prepared(),
+    )?;
+    out.gauge(
+        "hookline_journal_room_bytes",
+        "Octets left in the active segment",
+        status.room(),
+    )?;
+    for state in [journal::State::Full, journal::State::Failed] {
+        let name = format!("hookline_journal_{}", format!("{state:?}").to_lowercase());
+        out.gauge(
+            &name,
+            "1 while new notifications get 503 for this reason",
+            u64::from(status.state() == state),
+        )?;
+    }
+    out.counter(
+        "hookline_journal_commits",
+        "Syncs",
+        load(&statistics.commits),
+    )?;
+    out.counter(
+        "hookline_journal_records",
+        "Records made durable",
+        load(&statistics.records),
+    )?;
+    out.counter(
+        "hookline_journal_written_bytes",
+        "Octets of frames, padding included",
+        load(&statistics.octets),
+    )?;
+    out.counter(
+        "hookline_journal_rolls",
+        "Segments begun",
+        load(&statistics.rolls),
+    )?;
+    out.counter(
+        "hookline_journal_stalls",
+        "Rolls that waited for a segment",
+        load(&statistics.stalls),
+    )?;
+    out.powers(
+        "hookline_journal_sync_seconds",
+        "Duration of a sync",
+        &statistics.sync_micros,
+        1e-6,
+    )?;
+    out.powers(
+        "hookline_journal_commit_records",
+        "Records of a commit",
+        &statistics.commit_records,
+        1.0,
+    )
+}
+
+fn workers(out: &mut Out<'_>, all: &[Arc<worker::Statistics>]) -> fmt::Result {
+    let total = |counter: fn(&worker::Statistics) -> &Counter| sum(all, counter);
+    out.counter(
+        "hookline_notifications",
+        "Bodies taken apart",
+        total(|one| &one.notifications),
+    )?;
+    let lanes = [
+        ("messages", total(|one| &one.events[0])),
+        ("statuses", total(|one| &one.events[1])),
+        ("rest", total(|one| &one.events[2])),
+    ];
+    out.counters(
+        "hookline_events",
+        "Events by lane",
+        lanes.map(|(lane, count)| ([("lane", lane)], count)),
+    )?;
+    out.counter(
+        "hookline_unparsed",
+        "Bodies that are not JSON",
+        total(|one| &one.unparsed),
+    )?;
+    out.counter(
+        "hookline_events_unknown",
+        "Events of a type that is not documented",
+        total(|one| &one.unknown),
+    )?;
+    out.counter(
+        "hookline_feed_overflows",
+        "Batches that a sink reads from the journal instead",
+        total(|one| &one.overflows),
+    )
+}
+
+fn sinks(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
+    let durable = sources.journal.durable();
+    let each = |number: fn(&sink::Statistics) -> u64| {
+        let numbers = sources.sinks.iter();
+        numbers.map(move |(name, _, statistics)| ([("sink", name.as_str())], number(statistics)))
+    };
+    let lag = each(|one| one.delivered.get())
+        .map(|(sink, delivered)| (sink, durable.saturating_sub(delivered)));
+    let lag: Vec<_> = lag.collect();
+    out.counters(
+        "hookline_sink_events",
+        "Events delivered",
+        each(|one| one.events.get()),
+    )?;
+    out.gauges(
+        "hookline_sink_lag_notifications",
+        "Durable and not delivered",
+        lag,
+    )?;
+    out.gauges(
+        "hookline_sink_cursor",
+        "Highest confirmed sequence",
+        each(|one| one.confirmed.get()),
+    )?;
+    out.counters(
+        "hookline_sink_retries",
+        "Deliveries that failed and were tried again",
+        each(|one| one.retries.get()),
+    )
+}
+
+fn sum<T>(all: &[Arc<T>], counter: impl Fn(&T) -> &Counter) -> u64 {
+    all.iter().map(|one| counter(one).get()).sum()
+}
+
+/// Sum and count beside the buckets.
+type Merged = (f64, u64, Vec<(f64, u64)>);
+
+fn merge(histograms: &[&Histogram]) -> Merged {
+    let mut buckets: Vec<(f64, u64)> = Vec::new();
+    for histogram in histograms {
+        for (position, (bound, count)) in histogram.buckets().enumerate() {
+            match buckets.get_mut(position) {
+                Some(bucket) => bucket.1 += count,
+                None => buckets.push((bound, count)),
+            }
+        }
+    }
+    let sum = histograms
+        .iter()
+        .map(|histogram| histogram.sum_seconds())
+        .sum();
+    (sum, buckets.iter().map(|bucket| bucket.1).sum(), buckets)
+}
+
+/// Writes one metric after the other. The encoder adds `_total` to counters.
+struct Out<'e>(DescriptorEncoder<'e>);
+
+impl Out<'_> {
+    fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(encoder)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, level: u64) -> fmt::Result {
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(level).encode(encoder)
+    }
+
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        counts: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, count) in counts {
+            ConstCounter::new(count).encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        levels: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, level) in levels {
+            ConstGauge::new(level).encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, (sum, count, buckets): &Merged) -> fmt::Result {
+        let mut encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        encoder.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)
+    }
+
+    /// A histogram by powers of two, whose values are multiplied by `scale`.
+    fn powers(
+        &mut self,
+        name: &str,
+        help: &str,
+        histogram: &journal::Histogram,
+        scale: f64,
+    ) -> fmt::Result {
+        let counts = histogram.counts();
+        let last = counts.len() - 1;
+        let bounds = (0..).map(|power| {
+            if power == last {
+                f64::INFINITY
+            } else {
+                scale * f64::from(1_u32 << power)
+            }
+        });
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a sum of durations is read by people"
+        )]
+        let sum = histogram.sum() as f64 * scale;
+        self.histogram(name, help, &(sum, counts.iter().sum(), buckets))
+    }
+}

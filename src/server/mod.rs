@@ -1,0 +1,329 @@
+//! Starts and joins the threads, and takes the receiver through its life.
+//!
+//! | thread | runs |
+//! |---|---|
+//! | `hl-loop-N` | one event loop, pinned |
+//! | `hl-commit` | the journal's committer |
+//! | `hl-segment` | the journal's preparer: segments ahead of use, retention |
+//! | `hl-worker-N` | one worker, pinned |
+//! | `hl-sink-NAME` | one sink |
+//! | `hl-admin` | metrics and health |
+//!
+//! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
+//! syncs what they left and ends, the workers end, the sinks deliver what is durable, the cursors are saved.
+
+mod admin;
+mod endpoints;
+mod exposition;
+mod listen;
+mod loops;
+mod options;
+mod sinks;
+mod threads;
+
+use crate::config::Config;
+use crate::feed::{CursorError, Floor};
+use crate::journal::batch::Batch;
+use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
+use crate::reactor::{Control, Phase, ReactorError};
+use crate::sink::SinkError;
+use crate::{relay, worker};
+use exposition::Sources;
+use mio::Waker;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use threads::{Cores, Threads};
+
+/// A receiver that runs.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    drain_timeout: Duration,
+    endpoints: journal::Endpoints,
+    recovery: journal::Recovery,
+    control: Arc<Control>,
+    wakers: Vec<Arc<Waker>>,
+    stop_sinks: Arc<AtomicBool>,
+    sources: Arc<Sources>,
+    threads: Threads,
+}
+
+/// Why a receiver cannot start, or has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An event loop.
+    #[error(transparent)]
+    Reactor(#[from] ReactorError),
+    /// A sink's cursor.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    /// A sink.
+    #[error("sink {name}: {cause}")]
+    Sink {
+        /// Its name.
+        name: String,
+        /// Why it stopped.
+        cause: SinkError,
+    },
+    /// A directory, a file or a socket.
+    #[error("cannot {action}: {cause}")]
+    Io {
+        /// What was tried, and on what.
+        action: String,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// The address is in use.
+    #[error(
+        "{0} is in use by another process: stop it, or choose another address with --listen or `listen`"
+    )]
+    AddressInUse(SocketAddr),
+    /// A thread panicked; what it said is on stderr.
+    #[error("thread {0} panicked; this is a bug in Hookline")]
+    Panicked(String),
+    /// Not everything could be finished in time.
+    #[error("the drain took longer than drain_timeout; {0} had not ended")]
+    DrainTimeout(String),
+}
+
+impl ServerError {
+    fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> ServerError {
+        let action = action.into();
+        move |cause| ServerError::Io { action, cause }
+    }
+}
+
+impl Server {
+    /// Opens the journal, binds, and starts every thread. When this returns, posts are answered.
+    pub fn start(config: &Config) -> Result<Server, ServerError> {
+        let listeners = listen::bind(config.server.listen, config.server.loops)?;
+        let address = listeners[0]
+            .local_addr()
+            .map_err(ServerError::io("ask for the address"))?;
+        let admin = listen::bind_admin(&config.admin)?;
+
+        let disk = directory(&config.journal.dir)?;
+        let floor = Arc::new(AtomicU64::new(u64::MAX));
+        let journal = Journal::open(
+            Arc::clone(&disk),
+            options::journal(config, Arc::clone(&floor)),
+        )?;
+        let recovery = journal.recovery().clone();
+        let endpoints = journal.endpoints();
+        let table = Arc::new(endpoints::table(
+            config,
+            config.server.loops,
+            &endpoints,
+            None,
+        )?);
+        let mut sources = Sources::new(journal.status(), Arc::clone(&table));
+
+        let floor = Floor::new(floor);
+        let (sinks, lives) = sinks::prepare(config, &disk, &floor, &mut sources)?;
+        let control = Arc::new(Control::new(table, config.server.loops));
+        let (commit, inbox) = relay::channel(COMMIT_INBOX);
+        let loops = loops::prepare(config, listeners, &control, &commit, &mut sources)?;
+        // The committer ends when the last loop has gone.
+        drop(commit);
+
+        let mut threads = Threads::new();
+        let mut cores = Cores::new(
+            config.server.pin,
+            config.server.loops + config.server.workers,
+        );
+        let mut workers = Vec::new();
+        for index in 0..config.server.workers {
+            let (sender, inbox) = relay::channel(WORKER_INBOX);
+            let statistics = Arc::new(worker::Statistics::default());
+            sources.workers.push(Arc::clone(&statistics));
+            workers.push(sender);
+            let lives = lives.clone();
+            threads.start(
+                &format!("hl-worker-{index}"),
+                cores.take_from_end(),
+                move || {
+                    worker::run(&inbox, &lives, &statistics);
+                    Ok(())
+                },
+            )?;
+        }
+        drop(lives);
+        let (committer, preparer) = journal.split(loops.positions, hand_on(workers));
+        threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
+        threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
+        let stop_sinks = sinks.stop;
+        for (name, sink) in sinks.ready {
+            threads.start(&format!("hl-sink-{name}"), None, move || {
+                sink.run()
+                    .map_err(|cause| ServerError::Sink { name, cause })
+            })?;
+        }
+        let sources = Arc::new(sources);
+        let admin_address = admin
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
+        if let Some(listener) = admin {
+            let (sources, control) = (Arc::clone(&sources), Arc::clone(&control));
+            threads.start(ADMIN, None, move || admin::run(listener, sources, control))?;
+        }
+        // Last, so that nothing is answered before everything else stands.
+        for (index, event_loop) in loops.ready.into_iter().enumerate() {
+            let run = move || Ok(event_loop.run()?);
+            threads.start(&format!("{LOOP}{index}"), cores.take(), run)?;
+        }
+        Ok(Server {
+            address,
+            admin: admin_address,
+            drain_timeout: config.server.drain_timeout,
+            endpoints,
+            recovery,
+            control,
+            wakers: loops.wakers,
+            stop_sinks,
+            sources,
+            threads,
+        })
+    }
+
+    /// Where posts are taken.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where metrics and health are served.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// What recovery found in the journal.
+    #[must_use]
+    pub fn recovery(&self) -> &journal::Recovery {
+        &self.recovery
+    }
+
+    /// Takes over the endpoints of another configuration; everything else of it needs a restart.
+    pub fn reload(&self, config: &Config) -> Result<(), ServerError> {
+        let table = endpoints::table(
+            config,
+            self.wakers.len(),
+            &self.endpoints,
+            Some(&self.sources.table()),
+        )?;
+        let table = Arc::new(table);
+        self.sources.set_table(Arc::clone(&table));
+        self.control.set_table(table);
+        self.wake();
+        Ok(())
+    }
+
+    /// Waits up to `timeout` for a thread to end, which none does by itself unless something is wrong.
+    pub fn watch(&mut self, timeout: Duration) -> Result<(), ServerError> {
+        match self.threads.ended(timeout) {
+            Some((name, Ok(()))) if name == ADMIN => Ok(()),
+            // The events wait in the journal, and the receiver goes on without this sink until it is restarted.
+            Some((name, Err(error @ ServerError::Sink { .. }))) => {
+                tracing::error!(thread = name, %error, "a sink has stopped; its events stay in the journal");
+                Ok(())
+            }
+            Some((_, Err(error))) => Err(error),
+            Some((name, Ok(()))) => Err(ServerError::Panicked(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops in order: every request whose octets have arrived is answered, everything stored is delivered as far as
+    /// `drain_timeout` allows, cursors are saved.
+    pub fn stop(mut self) -> Result<(), ServerError> {
+        let deadline = Instant::now() + self.drain_timeout;
+        // The rest of the time is for what must not be left undone: to sync what was taken, to save the cursors.
+        let loops_until = deadline
+            .checked_sub(LEAVE_TIME.min(self.drain_timeout / 2))
+            .unwrap_or(deadline);
+        self.control.advance(Phase::Closing);
+        self.wake();
+        // All listeners first: a client that is told to reconnect must not reach one that is about to close.
+        while self.control.listeners() > 0 && Instant::now() < loops_until && !self.has_failed() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.control.advance(Phase::Draining);
+        self.wake();
+        let mut result = self
+            .threads
+            .join(|name| name.starts_with(LOOP), loops_until);
+        if let Err(ServerError::DrainTimeout(_)) = result {
+            tracing::warn!(
+                "drain_timeout is over: requests that had not arrived as a whole are cut"
+            );
+            self.control.advance(Phase::Leaving);
+            self.wake();
+            result = self.threads.join(|name| name.starts_with(LOOP), deadline);
+        }
+        let deadline = deadline.max(Instant::now() + LEAVE_TIME);
+        let journal = |name: &str| name == "hl-commit" || name.starts_with("hl-worker");
+        result = result.and(self.threads.join(journal, deadline));
+        self.stop_sinks.store(true, Ordering::Release);
+        match self
+            .threads
+            .join(|name| name.starts_with("hl-sink"), deadline)
+        {
+            // What it has not delivered is in the journal, and what its cursor does not tell comes twice.
+            Err(error @ (ServerError::DrainTimeout(_) | ServerError::Sink { .. })) => {
+                tracing::warn!(%error, "a sink is left behind; it goes on after the next start");
+            }
+            other => result = result.and(other),
+        }
+        result.and(self.threads.join(|name| name == "hl-segment", deadline))
+    }
+
+    fn has_failed(&self) -> bool {
+        self.sources.journal.state() == State::Failed
+    }
+
+    fn wake(&self) {
+        for waker in &self.wakers {
+            // As above: a full counter is a loop that is awake.
+            let _ = waker.wake();
+        }
+    }
+}
+
+/// A directory for files of ours, made if it is not there.
+fn directory(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
+    let disk = Disk::create(path);
+    let disk = disk.map_err(ServerError::io(format!(
+        "use the directory {}",
+        path.display()
+    )))?;
+    Ok(Arc::new(disk))
+}
+
+/// Gives each durable batch to the next worker. One that finds no room is let go: the feeds read it from the journal.
+fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
+    let mut next = 0;
+    Box::new(move |batch| {
+        next = (next + 1) % workers.len();
+        drop(workers[next].try_send(batch));
+    })
+}
+
+const LOOP: &str = "hl-loop-";
+const ADMIN: &str = "hl-admin";
+
+/// Batches that may wait for the commit thread. What they hold is bounded by `limits.unacknowledged`.
+const COMMIT_INBOX: usize = 1024;
+
+/// Batches that may wait for a worker; beyond, the feeds read them from the journal.
+const WORKER_INBOX: usize = 64;
+
+/// Time of a stop that is kept for the journal and the sinks.
+const LEAVE_TIME: Duration = Duration::from_secs(1);

@@ -1,0 +1,52 @@
+//! The configuration, cut into the options of the modules: nothing below the server reads a [`Config`].
+
+use crate::config::Config;
+use crate::{http, journal, reactor};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+pub(super) fn reactor(config: &Config) -> reactor::Options {
+    let (server, limits) = (&config.server, &config.limits);
+    reactor::Options {
+        http: http::Limits {
+            head: limits.head,
+            headers: limits.headers,
+            body: limits.body,
+        },
+        pipeline_max: limits.pipeline,
+        unacknowledged_max: limits.unacknowledged / server.loops,
+        partial_max: limits.partial / server.loops,
+        receive_buffer: RECEIVE_OCTETS,
+        batch_octets: BATCH_OCTETS,
+        ack_deadline: server.ack_deadline,
+        head_timeout: limits.head_timeout,
+        body_timeout: limits.body_timeout,
+        idle_timeout: limits.idle_timeout,
+        write_timeout: limits.write_timeout,
+        linger_timeout: limits.linger_timeout,
+    }
+}
+
+pub(super) fn journal(config: &Config, floor: Arc<AtomicU64>) -> journal::Options {
+    let limits = &config.limits;
+    journal::Options {
+        segment_size: config.journal.segment_size,
+        // A batch that is nearly full, and then the largest body with its kept headers.
+        largest_frame: (BATCH_OCTETS + limits.body + limits.head + FRAME_SLACK) as u64,
+        retention: config.journal.retention,
+        max_size: Some(config.journal.max_size),
+        sync_interval: config.journal.sync_interval,
+        reserve: limits.unacknowledged as u64,
+        floor,
+        ..journal::Options::default()
+    }
+}
+
+/// Octets after which a batch leaves: some hundred notifications, and still in the cache of a core.
+pub(super) const BATCH_OCTETS: usize = 128 << 10;
+
+/// Octets of a loop's receive buffer: sixteen pipelined requests of 4 KiB, and still in the cache of a core.
+const RECEIVE_OCTETS: usize = 64 << 10;
+
+/// Fixed parts of frame and record, and more.
+const FRAME_SLACK: usize = 64 << 10;

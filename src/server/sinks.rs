@@ -1,0 +1,78 @@
+//! One runner for each configured sink, with its feed and its cursor.
+
+use super::exposition::Sources;
+use super::{ServerError, directory};
+use crate::config::{Config, SinkKind};
+use crate::feed::{Cursor, Feed, Floor, Live};
+use crate::journal::Storage;
+use crate::sink::{self, Runner, Sink, SinkError, Statistics};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Sinks that are ready to run, by name.
+pub(super) struct Sinks {
+    pub(super) ready: Vec<(String, Ready)>,
+    /// Tells all of them to end once they have delivered what is durable.
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+pub(super) struct Ready {
+    runner: Runner,
+    target: Box<dyn Sink>,
+}
+
+impl Ready {
+    pub(super) fn run(mut self) -> Result<(), SinkError> {
+        self.runner.run(&mut *self.target)
+    }
+}
+
+/// Opens everything that the sinks need, and gives the ends of their feeds that the workers hold.
+pub(super) fn prepare(
+    config: &Config,
+    disk: &Arc<dyn Storage>,
+    floor: &Floor,
+    sources: &mut Sources,
+) -> Result<(Sinks, Vec<Live>), ServerError> {
+    let cursors = directory(&config.journal.dir.join("cursors"))?;
+    let mut sinks = Sinks {
+        ready: Vec::new(),
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    let mut lives = Vec::new();
+    for sink in &config.sinks {
+        let target: Box<dyn Sink> = match &sink.kind {
+            SinkKind::Stdout => Box::new(sink::Stdout::default()),
+            SinkKind::File { path } => {
+                let action = format!("open {} for the sink {}", path.display(), sink.name);
+                Box::new(sink::File::open(path).map_err(ServerError::io(action))?)
+            }
+        };
+        let cursor = Cursor::load(Arc::clone(&cursors), &sink.name, floor)?;
+        let status = Arc::clone(&sources.journal);
+        // A new sink begins with the oldest record that there is.
+        let first = status.statistics.first_sequence.load(Ordering::Relaxed);
+        let next = (cursor.saved() + 1).max(first);
+        let (live, feed) = Feed::new(Arc::clone(disk), Arc::clone(&status), next);
+        let statistics = Arc::new(Statistics::default());
+        statistics.delivered.set(next - 1);
+        statistics.confirmed.set(cursor.saved());
+        sources.sinks.push((
+            sink.name.clone(),
+            target.confirmation(),
+            Arc::clone(&statistics),
+        ));
+        lives.push(live);
+        let runner = Runner {
+            feed,
+            cursor,
+            status,
+            statistics,
+            stop: Arc::clone(&sinks.stop),
+        };
+        sinks
+            .ready
+            .push((sink.name.clone(), Ready { runner, target }));
+    }
+    Ok((sinks, lives))
+}

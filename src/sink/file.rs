@@ -1,0 +1,70 @@
+//! NDJSON in a file: appended, and synced before the cursor moves.
+//!
+//! After a crash the lines since the last saved cursor may stand in the file twice, with the same `id` and
+//! `sequence`. A line that a crash has cut is ended before the next one begins.
+
+use super::{Confirmation, Sink, stdout};
+use crate::feed::Delivery;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+/// The sink.
+#[derive(Debug)]
+pub struct File {
+    output: fs::File,
+    /// Length up to which whole batches were written.
+    len: u64,
+    lines: Vec<u8>,
+}
+
+impl File {
+    /// Opens the file for appending, or makes it, durable with its name.
+    pub fn open(path: &Path) -> io::Result<File> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)?;
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+        let len = file.seek(SeekFrom::End(0))?;
+        let mut last = [b'\n'];
+        if len > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+        }
+        if last != [b'\n'] {
+            file.write_all(b"\n")?;
+        }
+        let len = file.seek(SeekFrom::End(0))?;
+        Ok(File {
+            output: file,
+            len,
+            lines: Vec::new(),
+        })
+    }
+}
+
+impl Sink for File {
+    fn deliver(&mut self, delivery: &Delivery, from: u64) -> io::Result<u64> {
+        let events = stdout::render(delivery, from, &mut self.lines);
+        if let Err(error) = self.output.write_all(&self.lines) {
+            // Part of it may be there; the next attempt writes all of it.
+            self.output.set_len(self.len)?;
+            return Err(error);
+        }
+        self.len += self.lines.len() as u64;
+        Ok(events)
+    }
+
+    fn confirm(&mut self) -> io::Result<()> {
+        self.output.sync_data()
+    }
+
+    fn confirmation(&self) -> Confirmation {
+        Confirmation::Fsynced
+    }
+}

@@ -1,0 +1,61 @@
+//! Pinned threads that make events of what is durable. They never wait for a sink.
+//!
+//! A batch comes from the commit thread, each of its bodies is taken apart once, and every feed is offered the result.
+//! Whatever is not passed on here, because a channel was full, is read from the journal later.
+
+use crate::event::Lane;
+use crate::feed::{Delivery, Live, Maker};
+use crate::journal::batch::Batch;
+use crate::metrics::Counter;
+use crate::relay::Receiver;
+use std::sync::Arc;
+
+/// What one worker counts.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    /// Notifications taken apart.
+    pub notifications: Counter,
+    /// Events made, by lane: messages, statuses, the rest.
+    pub events: [Counter; 3],
+    /// Bodies that are not JSON, or cannot be taken apart.
+    pub unparsed: Counter,
+    /// Events of a type that is not documented.
+    pub unknown: Counter,
+    /// Batches that a feed had no room for.
+    pub overflows: Counter,
+}
+
+/// Works until the commit thread is gone and everything it left has been passed on.
+pub fn run(inbox: &Receiver<Batch>, feeds: &[Live], statistics: &Statistics) {
+    let mut maker = Maker::new();
+    while let Ok(next) = inbox.recv(None) {
+        let Some(batch) = next else { continue };
+        let notifications = batch.count();
+        let delivery = Arc::new(maker.make(batch));
+        count(&delivery, u64::from(notifications), statistics);
+        for feed in feeds {
+            if !feed.offer(&delivery) {
+                statistics.overflows.add(1);
+            }
+        }
+    }
+}
+
+fn count(delivery: &Delivery, notifications: u64, statistics: &Statistics) {
+    let (mut lanes, mut unparsed, mut unknown) = ([0; 3], 0, 0);
+    for event in delivery.events().iter() {
+        lanes[match event.lane() {
+            Lane::Messages => 0,
+            Lane::Statuses => 1,
+            Lane::Rest => 2,
+        }] += 1;
+        unparsed += u64::from(event.unparsed().is_some());
+        unknown += u64::from(!event.is_known());
+    }
+    statistics.notifications.add(notifications);
+    for (counter, events) in statistics.events.iter().zip(lanes) {
+        counter.add(events);
+    }
+    statistics.unparsed.add(unparsed);
+    statistics.unknown.add(unknown);
+}
