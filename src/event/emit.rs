@@ -57,7 +57,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
         context: &'w mut Context,
         contacts: &'w mut Contacts,
     ) -> Self {
-        context.clear();
+        context.begin(document.body());
         Emitter {
             document,
             origin,
