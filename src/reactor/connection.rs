@@ -124,12 +124,13 @@ impl Connection {
 
     /// Reads, serves and writes as far as the socket and the limits allow.
     pub(super) fn turn(&mut self, core: &mut Core, buffer: &mut [u8]) -> Turn {
-        let held = self.assembler.held();
+        // While it has its turn, `partial` is what the others hold.
+        core.partial -= self.assembler.held();
         let mut served = false;
         let turn = self
             .advance(core, buffer, &mut served)
             .unwrap_or(Turn::Close);
-        core.partial = core.partial + self.assembler.held() - held;
+        core.partial += self.assembler.held();
         self.set_deadline(core, served);
         turn
     }

@@ -15,7 +15,8 @@ pub(super) fn reactor(config: &Config) -> reactor::Options {
         },
         pipeline_max: limits.pipeline,
         unacknowledged_max: limits.unacknowledged / server.loops,
-        partial_max: limits.partial / server.loops,
+        // Each loop takes at least one request of the largest size, or it would refuse such a one for ever.
+        partial_max: (limits.partial / server.loops).max(limits.body + limits.head),
         receive_buffer: RECEIVE_OCTETS,
         batch_octets: BATCH_OCTETS,
         ack_deadline: server.ack_deadline,
