@@ -46,6 +46,8 @@ pub(super) struct Connection {
     ended: bool,
     /// Whole requests were put back because of a limit.
     put_back: bool,
+    /// Behind the request that is being answered there is more to serve.
+    more: bool,
     /// No further request is served; closed once every answer is written.
     closing: bool,
     /// Answers were released in this round and wait for the turn that writes them.
@@ -108,6 +110,7 @@ impl Connection {
             read_closed: false,
             ended: false,
             put_back: false,
+            more: false,
             closing: false,
             released: false,
             starved: false,
@@ -312,7 +315,9 @@ impl Connection {
                     let outcome = core.handle(&head, body);
                     rest = &rest[consumed..];
                     *served = true;
+                    self.more = !rest.is_empty();
                     self.answer(outcome, persistence, core);
+                    self.more = false;
                 }
                 Ok((_, Next::Head(head))) => {
                     let expects_continue = head.expects_continue;
@@ -388,11 +393,13 @@ impl Connection {
     }
 
     fn answer_ok(&mut self, persistence: Persistence, core: &mut Core) {
-        // While draining, the last answer of a connection says that it is the last.
+        // While draining, the last answer of a connection says that it is the last; what has arrived behind it is
+        // answered before.
         let last = core.phase >= Phase::Draining
             && self.waiting == 0
-            && self.assembler.is_between_requests();
-        let persistence = if last && !self.put_back {
+            && self.assembler.is_between_requests()
+            && !(self.more || self.put_back || self.readable);
+        let persistence = if last {
             Persistence::Close
         } else {
             persistence

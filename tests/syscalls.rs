@@ -1,0 +1,216 @@
+//! What a keep-alive request costs in system calls, counted by strace on a server that runs.
+//!
+//! Sixty-four connections post in rounds: one request on each, then all answers are read, as a platform does that keeps
+//! many requests under way. strace is attached once everything has started and is warm, and detached before anything is
+//! closed, so the table holds requests and nothing else. The budget is that of the `reactor` module: one `recv` and one
+//! `send` each, `epoll_wait` shared, no `epoll_ctl`, no `setsockopt`, and hardly a wake of another thread.
+//!
+//! strace slows every call by some ten microseconds, which lets more sockets become ready for each `epoll_wait` than at full
+//! speed; `recv`, `send`, `epoll_ctl` and `setsockopt` do not depend on that.
+//!
+//! `HOOKLINE_STRACE_REQUESTS` says how many requests. Where strace is missing or may not trace, a line says so and nothing
+//! is checked.
+
+#![expect(clippy::print_stderr, reason = "the table is what one wants to see")]
+
+mod common;
+
+use common::client::{Client, post};
+use common::{Running, Site, eventually, number_from_env, sign};
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::process::{Child, Command, Stdio};
+
+const CONNECTIONS: usize = 64;
+
+/// Calls by name, as `strace -c` has counted them.
+struct Calls(BTreeMap<String, u64>, u64);
+
+impl Calls {
+    fn parse(table: &str, requests: u64) -> Calls {
+        let line = |line: &str| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            // % time, seconds, usecs/call, calls, errors where there were any, syscall
+            let is_row = columns.first()?.parse::<f64>().is_ok() && columns.len() >= 5;
+            let name = columns.last().filter(|_| is_row)?;
+            Some(((*name).to_owned(), columns[3].parse().ok()?))
+        };
+        let mut calls: BTreeMap<String, u64> = table.lines().filter_map(line).collect();
+        calls.remove("total");
+        Calls(calls, requests)
+    }
+
+    fn count(&self, names: &[&str]) -> u64 {
+        let counts = names.iter().filter_map(|name| self.0.get(*name));
+        counts.sum()
+    }
+
+    fn all(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// At most so many hundredths of a call for each request.
+    fn check(&self, what: &str, count: u64, hundredths: u64) {
+        assert!(
+            count * 100 <= self.1 * hundredths,
+            "{what}: {count} for {} requests\n{self}",
+            self.1
+        );
+    }
+}
+
+impl std::fmt::Display for Calls {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let per_request = |count: u64| {
+            let thousandths = count * 1000 / self.1.max(1);
+            format!("{}.{:03} a request", thousandths / 1000, thousandths % 1000)
+        };
+        writeln!(out, "{} requests on {CONNECTIONS} connections", self.1)?;
+        for (name, &count) in &self.0 {
+            writeln!(out, "  {name:<16} {count:>8}  {}", per_request(count))?;
+        }
+        writeln!(
+            out,
+            "  {:<16} {:>8}  {}",
+            "all",
+            self.all(),
+            per_request(self.all())
+        )
+    }
+}
+
+/// strace on all threads of a server, killed if the test fails.
+struct Tracing {
+    child: Child,
+    table: std::path::PathBuf,
+}
+
+impl Tracing {
+    /// `None`, and a line that says why, where it cannot be.
+    fn attach(server: &Running, site: &Site) -> Option<Tracing> {
+        let said = site.path().join("strace.stderr");
+        let table = site.path().join("strace.table");
+        let child = Command::new("strace")
+            .args(["-f", "-c"])
+            .arg("-o")
+            .arg(&table)
+            .args(["-p", &server.pid().to_string()])
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(&said).expect("created"))
+            .spawn();
+        let mut tracing = match child {
+            Ok(child) => Tracing { child, table },
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                eprintln!("skipped: strace is not installed");
+                return None;
+            }
+            Err(error) => panic!("strace cannot be run: {error}"),
+        };
+        let mut refused = false;
+        eventually("strace is attached", || {
+            let text = fs::read_to_string(&said).expect("readable");
+            refused = tracing.child.try_wait().expect("can be asked").is_some();
+            refused || text.contains("attached")
+        });
+        if refused {
+            let text = fs::read_to_string(&said).expect("readable");
+            eprintln!("skipped: strace may not trace here: {}", text.trim());
+            return None;
+        }
+        Some(tracing)
+    }
+
+    /// Lets the server go and gives the table.
+    fn detach(mut self, requests: u64) -> Calls {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        let pid = Pid::from_raw(pid).expect("a pid");
+        kill_process(pid, Signal::INT).expect("it runs");
+        let child = &mut self.child;
+        eventually("strace has detached", || {
+            child.try_wait().expect("can be asked").is_some()
+        });
+        let table = fs::read_to_string(&self.table).expect("it was written");
+        Calls::parse(&table, requests)
+    }
+}
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One signed post on each connection, then every answer.
+fn round(connections: &mut [Client], number: &mut u64) {
+    for connection in &mut *connections {
+        *number += 1;
+        let body = format!(
+            "{{\"object\":\"whatsapp_business_account\",\"entry\":[{{\"id\":\"1\",\"changes\":[{{\"field\":\"messages\",\"value\":{{\"messaging_product\":\"whatsapp\",\"metadata\":{{\"phone_number_id\":\"2\"}},\"statuses\":[{{\"id\":\"wamid.{number}\",\"status\":\"sent\",\"timestamp\":\"1750000000\",\"recipient_id\":\"3\"}}]}}}}]}}]}}"
+        );
+        let fields = sign::meta("secret", body.as_bytes());
+        connection.send(&post("/in", &fields, body.as_bytes()));
+    }
+    for connection in &mut *connections {
+        assert_eq!(connection.answer().code, 200);
+    }
+}
+
+/// The calls of so many posts to an endpoint with this mode; `None` where they cannot be counted.
+fn measure(ack: &str) -> Option<Calls> {
+    let requests = number_from_env("HOOKLINE_STRACE_REQUESTS", 20_000);
+    let rounds = requests.div_ceil(CONNECTIONS);
+    // Nothing rolls while it is measured: half a kilobyte for each request, and room.
+    let segment = (rounds * CONNECTIONS / 1024 + 32).next_multiple_of(16);
+    let site = Site::new()
+        .journal(&format!("segment_size = \"{segment}MiB\""))
+        .journal("max_size = \"64GiB\"")
+        .variable("SECRET", "secret")
+        .endpoint(&format!(
+            "path = \"/in\"\nprovider = \"meta\"\napp_secret = {{ env = \"SECRET\" }}\nack = \"{ack}\""
+        ));
+    let server = site.start();
+    let mut connections: Vec<Client> = (0..CONNECTIONS).map(|_| server.connect()).collect();
+    let mut number = 0;
+    for _ in 0..10 {
+        round(&mut connections, &mut number);
+    }
+    let rolls = server.metric("hookline_journal_rolls_total");
+    let tracing = Tracing::attach(&server, &site)?;
+    for _ in 0..rounds {
+        round(&mut connections, &mut number);
+    }
+    let calls = tracing.detach((rounds * CONNECTIONS) as u64);
+    assert_eq!(server.metric("hookline_journal_rolls_total"), rolls);
+    let (status, stderr) = server.terminate();
+    assert!(status.success(), "{stderr}");
+    assert_eq!(site.records().len() as u64, number);
+    eprintln!("{ack}: {calls}");
+    Some(calls)
+}
+
+#[test]
+fn received_costs_one_recv_and_one_send() {
+    let Some(calls) = measure("received") else {
+        return;
+    };
+    calls.check("recv", calls.count(&["recvfrom", "read", "recvmsg"]), 102);
+    calls.check("send", calls.count(&["sendto", "sendmsg"]), 102);
+    assert!(calls.count(&["epoll_ctl", "setsockopt"]) <= 8, "{calls}");
+    // Eventfds are all that is written to with `write`.
+    calls.check("wakes", calls.count(&["futex", "write"]), 20);
+    calls.check("all", calls.all(), 230);
+}
+
+/// Here each round of the clients is a commit or more, so the sum depends on the disk; what a request costs does not.
+#[test]
+fn stored_costs_one_recv_and_one_send() {
+    let Some(calls) = measure("stored") else {
+        return;
+    };
+    calls.check("recv", calls.count(&["recvfrom", "recvmsg"]), 102);
+    calls.check("send", calls.count(&["sendto", "sendmsg"]), 102);
+    assert!(calls.count(&["epoll_ctl", "setsockopt"]) <= 8, "{calls}");
+}
