@@ -287,3 +287,17 @@ fn line_ends_between_tokens_become_spaces() {
     assert!(line.contains(r#""message":{ "id" : "a" },"#), "{line}");
     assert!(line.contains(r#""value":{"x":1}"#), "{line}");
 }
+
+#[test]
+fn a_message_without_a_type_is_what_its_members_say() {
+    let message = |message| {
+        let value = value(&json!({ "messages": [message] }));
+        kinds(notification("messages", &value).to_string())
+    };
+    let place = json!({ "id": "a", "location": { "latitude": 1.5, "longitude": 2 } });
+    assert_eq!(message(place), ["whatsapp.message.location"]);
+    assert_eq!(
+        message(json!({ "id": "a", "new_thing": {} })),
+        ["whatsapp.message"]
+    );
+}
