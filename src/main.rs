@@ -1,5 +1,7 @@
 //! The `hookline` program; see [`hookline::cli`].
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -6,6 +6,8 @@
 
 use super::Status;
 use super::head::Persistence;
+use httpdate::HttpDate;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
@@ -96,13 +98,20 @@ impl Responses {
         );
     }
 
+    /// Renders into the memory that is there: the lengths never change.
     fn render(&mut self) {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(self.unix_seconds);
-        self.date = httpdate::fmt_http_date(time);
-        let mut one = Vec::new();
-        self.empty(&mut one, Status::Ok, Persistence::KeepAlive);
-        self.ok_len = one.len();
-        self.ok = one.repeat(COPIES);
+        self.date.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(self.date, "{}", HttpDate::from(time));
+        let mut ok = std::mem::take(&mut self.ok);
+        ok.clear();
+        self.empty(&mut ok, Status::Ok, Persistence::KeepAlive);
+        self.ok_len = ok.len();
+        for _ in 1..COPIES {
+            ok.extend_from_within(..self.ok_len);
+        }
+        self.ok = ok;
     }
 }
 

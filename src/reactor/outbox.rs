@@ -188,12 +188,11 @@ impl Outbox {
         if self.batch.is_empty() {
             return;
         }
-        let mut batch = std::mem::replace(&mut self.batch, Batch::unpooled());
+        let mut batch = std::mem::replace(&mut self.batch, self.pool.batch());
         batch.origin = self.origin;
         batch.last_ticket = self.issued;
         match self.commit.try_send(batch) {
             Ok(()) => {
-                self.batch = self.pool.batch();
                 self.rounds = 0;
                 self.refused = false;
             }
