@@ -3,46 +3,69 @@
 use super::{CliError, ServeArgs, logging};
 use crate::config::{Config, SinkKind};
 use crate::server::Server;
+use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::time::Duration;
 
 /// Runs the verb.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
-    let (config, warnings) = args.config.load()?;
+    let (mut config, warnings) = args.config.load()?;
     logging::start(&config.log)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    raise_file_limit(config.server.max_connections);
+    let connections = &mut config.server.max_connections;
+    *connections = raise_file_limit(*connections).min(*connections);
     let failed = |error| CliError::because("the receiver has stopped", error);
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
-        .map_err(|error| CliError::because("cannot watch signals", error))?;
+    let signals = watch_signals()?;
     let mut server =
         Server::start(&config).map_err(|error| CliError::because("cannot start", error))?;
     // Without a stderr there is nobody to greet.
     let _ = io::stderr().write_all(greeting(&config, &server).as_bytes());
     loop {
-        if let Err(error) = server.watch(WATCH_INTERVAL) {
-            tracing::error!(%error, "stopping: new notifications get 503 and the platform sends them again");
-            // The first error is the one to report.
-            let _ = server.stop();
-            return Err(failed(error));
-        }
-        match signals.pending().next() {
-            None => {}
-            Some(SIGHUP) => reload(args, &server),
-            Some(signal) => {
+        match server.wait(&signals) {
+            Ok(SIGHUP) => reload(args, &server),
+            Ok(signal) => {
                 tracing::info!(signal, "draining; the same signal again leaves at once");
-                leave_at_second_signal(signals);
                 server.stop().map_err(failed)?;
                 tracing::info!("everything that was answered is stored");
                 return Ok(());
             }
+            Err(error) => {
+                tracing::error!(%error, "stopping: new notifications get 503 and the platform sends them again");
+                // The first error is the one to report.
+                let _ = server.stop();
+                return Err(failed(error));
+            }
         }
     }
+}
+
+/// A thread that passes signals on. The second one that asks to stop ends the process where it stands: what was
+/// answered as stored is on disk already.
+fn watch_signals() -> Result<Receiver<i32>, CliError> {
+    let failed = |error| CliError::because("cannot watch signals", error);
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+    let (tell, told) = bounded(1);
+    let watch = move || {
+        let mut stopping = false;
+        for signal in signals.forever() {
+            if stopping && signal != SIGHUP {
+                signal_hook::low_level::exit(1);
+            }
+            stopping |= signal != SIGHUP;
+            if tell.send(signal).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("hl-signal".to_owned())
+        .spawn(watch)
+        .map_err(failed)?;
+    Ok(told)
 }
 
 /// What runs and where, in a few lines for the person at the terminal.
@@ -129,25 +152,13 @@ fn reload(args: &ServeArgs, server: &Server) {
     }
 }
 
-/// The second signal ends the process where it stands. What was answered is on disk already.
-fn leave_at_second_signal(mut signals: Signals) {
-    // If no thread can be started, the drain is bounded by its own time.
-    let _ = std::thread::Builder::new()
-        .name("hl-signal".to_owned())
-        .spawn(move || {
-            if signals.forever().any(|signal| signal != SIGHUP) {
-                signal_hook::low_level::exit(1);
-            }
-        });
-}
-
-/// Each connection is a descriptor, and the usual soft limit is 1024.
-fn raise_file_limit(connections: usize) {
+/// Each connection is a descriptor, and the usual soft limit is 1024. Gives the connections that there can be.
+fn raise_file_limit(connections: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = connections as u64 + FILES_BESIDE;
+    let needed = (connections + FILES_BESIDE) as u64;
     let limit = getrlimit(Resource::Nofile);
     let Some(current) = limit.current.filter(|&current| current < needed) else {
-        return;
+        return connections;
     };
     let allowed = limit.maximum.unwrap_or(needed).min(needed);
     let raised = setrlimit(
@@ -157,21 +168,22 @@ fn raise_file_limit(connections: usize) {
             maximum: limit.maximum,
         },
     );
-    if raised.is_err() || allowed < needed {
-        let files = if raised.is_ok() { allowed } else { current };
-        tracing::warn!(
-            files,
-            needed,
-            "the limit of open files is below max_connections"
+    let files = if raised.is_ok() { allowed } else { current };
+    let possible = usize::try_from(files)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(FILES_BESIDE)
+        .max(1);
+    if possible < connections {
+        tracing::info!(
+            possible,
+            "max_connections is lowered to what `ulimit -Hn` allows"
         );
     }
+    possible
 }
 
 /// Descriptors for other things than connections.
-const FILES_BESIDE: u64 = 256;
-
-/// How soon a signal is seen.
-const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+const FILES_BESIDE: usize = 256;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

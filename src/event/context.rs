@@ -18,6 +18,8 @@ pub(super) struct Context {
     members: Vec<Shared>,
     /// The members joined, and how often that text was used.
     joined: Option<Joined>,
+    /// True if the body has line ends, which shared text must not have.
+    has_lines: bool,
 }
 
 #[derive(Debug)]
@@ -51,9 +53,11 @@ impl Context {
         (COPIES_MAX / len.max(1)).max(1)
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Begins with another body.
+    pub(super) fn begin(&mut self, body: &[u8]) {
         self.members.clear();
         self.joined = None;
+        self.has_lines = memchr::memchr2(b'\n', b'\r', body).is_some();
     }
 
     /// How many members apply, for [`Context::pop_to`].
@@ -77,7 +81,7 @@ impl Context {
     ) {
         let start = out.len();
         push_key(out, key);
-        push_raw(out, document.raw(at));
+        self.push_raw(out, document.raw(at));
         self.add(out, start);
     }
 
@@ -101,10 +105,10 @@ impl Context {
                 out.push(b',');
             }
             let key = document.span(member.key_at).of(document.body());
-            push_raw(out, key.unwrap_or_default());
+            self.push_raw(out, key.unwrap_or_default());
             out.push(b':');
             match keep(member.key, member.at) {
-                Keep::All => push_raw(out, document.raw(member.at)),
+                Keep::All => self.push_raw(out, document.raw(member.at)),
                 Keep::Nothing => out.truncate(before),
                 Keep::ElementsWithout(carried) => {
                     let mut elements = document
@@ -117,7 +121,7 @@ impl Context {
                     }
                     out.push(b'[');
                     for element in elements {
-                        push_raw(out, document.raw(element));
+                        self.push_raw(out, document.raw(element));
                         out.push(b',');
                     }
                     out.pop();
@@ -180,6 +184,14 @@ impl Context {
             .filter(|member| member.copies_left > 0)
         {
             member.copies_left = member.copies_left.saturating_sub(joined.used);
+        }
+    }
+
+    fn push_raw(&self, out: &mut Vec<u8>, raw: &[u8]) {
+        if self.has_lines {
+            push_raw(out, raw);
+        } else {
+            out.extend_from_slice(raw);
         }
     }
 }

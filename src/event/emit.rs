@@ -57,7 +57,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
         context: &'w mut Context,
         contacts: &'w mut Contacts,
     ) -> Self {
-        context.clear();
+        context.begin(document.body());
         Emitter {
             document,
             origin,
@@ -92,7 +92,8 @@ impl<'w, 'd> Emitter<'w, 'd> {
             }
             Chosen::All => self.every_contact(),
         };
-        let kind = Kind::of_update(scope.setting, array, &update, scope.field);
+        let kind = Kind::of_update(scope.setting, array, &update, scope.field)
+            .or_by_member(&self.document, at);
         let (id, identified) = self.update_key(array, at, &update, scope);
         let timestamp = update.timestamp.and_then(time::parse);
         let inner = || time::parse(document.text(update.metadata?, "timestamp")?);

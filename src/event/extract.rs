@@ -71,6 +71,12 @@ impl Extractor {
         }
     }
 
+    /// What its own buffers hold at most.
+    #[cfg(test)]
+    pub(super) fn capacities(&self) -> [usize; 2] {
+        [self.copy.capacity(), self.tape.0.capacity()]
+    }
+
     /// Parses the copy, and takes everything else from `body`: the two differ only where a stand-in was made.
     fn parse(&mut self, body: &[u8], origin: Origin, events: &mut Events) -> Result<(), Unparsed> {
         self.copy.resize(body.len() + INPUT_PADDING, 0);

@@ -18,6 +18,7 @@
 //! | `whatsapp.partner.<event>` | 360dialog's partner envelope |
 //! | `whatsapp.empty`, `whatsapp.unparsed` | bodies without a change, and bodies that are not JSON |
 
+use super::document::Document;
 use super::lane::Lane;
 use super::shape::Array;
 use super::update::Update;
@@ -53,6 +54,13 @@ pub(super) struct Family {
     /// The documented ones: what the body says, and the type.
     known: &'static [(&'static str, &'static str)],
     pub(super) lane: Lane,
+}
+
+impl Family {
+    /// True if `name` is documented, written as it is.
+    fn contains(&self, name: &str) -> bool {
+        self.known.iter().any(|known| known.0 == name)
+    }
 }
 
 /// A family and what the body calls the update.
@@ -98,6 +106,25 @@ impl<'d> Kind<'d> {
             ) => (&FIELD, Some(field.unwrap_or(array.key()))),
         };
         Kind { family, name }
+    }
+
+    /// For a message that does not say what it is, as the platform's own example of a location: the one
+    /// member that is called like a documented type.
+    pub(super) fn or_by_member(self, document: &Document<'d>, at: usize) -> Kind<'d> {
+        if self.name.is_some() || !self.family.contains("location") {
+            return self;
+        }
+        let documented = |key: &&str| self.family.contains(key);
+        let mut names = document
+            .members(at)
+            .map(|member| member.key)
+            .filter(documented);
+        let name = names.next();
+        let same = names.all(|other| Some(other) == name);
+        Kind {
+            name: name.filter(|_| same),
+            ..self
+        }
     }
 
     /// The kind of a change as a whole.

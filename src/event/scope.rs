@@ -28,10 +28,16 @@ impl<'d> Scope<'d> {
     /// Adds what the object at `value` says about the business's number.
     pub(super) fn of_value(mut self, document: &Document<'d>, value: usize) -> Scope<'d> {
         // Messages and statuses have `metadata`, handovers `recipient`, settings the last.
-        for key in ["metadata", "recipient", "phone_number_settings"] {
-            let Some(at) = document.member(value, key) else {
-                continue;
-            };
+        let mut places = [None; 3];
+        for member in document.members(value) {
+            match member.key {
+                "metadata" => places[0] = Some(member.at),
+                "recipient" => places[1] = Some(member.at),
+                "phone_number_settings" => places[2] = Some(member.at),
+                _ => {}
+            }
+        }
+        for at in places.into_iter().flatten() {
             if let Some(number) = document.text(at, "phone_number_id") {
                 self.number = Some(number);
                 self.business = document.text(at, "display_phone_number");

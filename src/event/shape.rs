@@ -176,19 +176,18 @@ pub(super) fn is_entries(document: &Document<'_>, at: usize) -> bool {
         .any(|entry| entry_has_changes(document, entry))
 }
 
-/// True if a notification has changes, or updates at the top.
-pub(super) fn is_notification(document: &Document<'_>, at: usize) -> bool {
-    let mut members = document.members(at);
-    members.any(|member| member.key == "entry" && is_entries(document, member.at))
-        || has_updates(document, Level::Top, at)
+/// What a body is, or an element of a body that is an array.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape<'d> {
+    /// It has changes, or updates at the top.
+    Notification,
+    /// 360dialog's partner envelope.
+    Partner(Partner<'d>),
+    /// It has no change.
+    Other,
 }
 
-/// True if the value at `at` gives events other than that there are none.
-pub(super) fn notifies(document: &Document<'_>, at: usize) -> bool {
-    is_notification(document, at) || partner(document, at).is_some()
-}
-
-/// 360dialog's partner envelope.
+/// 360dialog's partner envelope `{id,event,data}`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Partner<'d> {
     pub(super) id: &'d str,
@@ -196,13 +195,24 @@ pub(super) struct Partner<'d> {
     pub(super) data: usize,
 }
 
-/// Reads the object at `at` as a partner envelope `{id,event,data}`.
-pub(super) fn partner<'d>(document: &Document<'d>, at: usize) -> Option<Partner<'d>> {
-    Some(Partner {
-        id: document.text(at, "id")?,
-        event: document.text(at, "event")?,
-        data: document
-            .member(at, "data")
-            .filter(|&data| document.is_object(data))?,
-    })
+impl<'d> Shape<'d> {
+    pub(super) fn of(document: &Document<'d>, at: usize) -> Shape<'d> {
+        let (mut id, mut event, mut data) = (None, None, None);
+        for member in document.members(at) {
+            match member.key {
+                "entry" if is_entries(document, member.at) => return Shape::Notification,
+                "id" => id = document.scalar(member.at),
+                "event" => event = document.scalar(member.at),
+                "data" => data = Some(member.at).filter(|&data| document.is_object(data)),
+                key if holds(document, Level::Top, key, member.at) != Holds::None => {
+                    return Shape::Notification;
+                }
+                _ => {}
+            }
+        }
+        match (id, event, data) {
+            (Some(id), Some(event), Some(data)) => Shape::Partner(Partner { id, event, data }),
+            _ => Shape::Other,
+        }
+    }
 }

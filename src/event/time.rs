@@ -6,12 +6,17 @@ pub(super) const SECOND: u64 = 1_000_000;
 /// Reads the platform's whole seconds since 1970 and gives microseconds; `None` for anything else and for
 /// what lies after the year 9999, which RFC 3339 cannot write.
 pub(super) fn parse(seconds: &str) -> Option<u64> {
-    // u64's own parser takes a leading plus, which no timestamp has.
-    if !seconds.starts_with(|first: char| first.is_ascii_digit()) {
+    if seconds.is_empty() || seconds.len() > DIGITS_MAX {
         return None;
     }
-    let seconds: u64 = seconds.parse().ok()?;
-    (seconds <= SECONDS_MAX).then(|| seconds * SECOND)
+    let mut number = 0;
+    for digit in seconds.bytes().map(|octet| octet.wrapping_sub(b'0')) {
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + u64::from(digit);
+    }
+    (number <= SECONDS_MAX).then(|| number * SECOND)
 }
 
 /// Appends microseconds since 1970 as RFC 3339, with a fraction only if there is one. A time after the
@@ -70,6 +75,9 @@ fn digits<const N: usize>(out: &mut Vec<u8>, mut number: u64) {
 
 /// 9999-12-31T23:59:59Z.
 const SECONDS_MAX: u64 = 253_402_300_799;
+
+/// Digits of the longest number that is read.
+const DIGITS_MAX: usize = 12;
 
 #[cfg(test)]
 mod tests {

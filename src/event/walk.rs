@@ -6,7 +6,7 @@ use super::document::Document;
 use super::emit::Emitter;
 use super::kind::Setting;
 use super::scope::Scope;
-use super::shape::{self, Array, Holds, Level, Part};
+use super::shape::{self, Array, Holds, Level, Part, Shape};
 
 /// One body's walk.
 pub(super) struct Walk<'w, 'd> {
@@ -18,19 +18,13 @@ impl<'d> Walk<'_, 'd> {
     /// Walks the body. False if it holds too many updates; what was kept of it so far is of no use then.
     pub(super) fn body(mut self) -> bool {
         let document = self.document;
-        let notifies = |at| shape::notifies(&document, at);
-        if document.elements(0).any(notifies) {
+        let has_change = |at| !matches!(Shape::of(&document, at), Shape::Other);
+        if document.elements(0).any(has_change) {
             for element in document.elements(0) {
-                if notifies(element) {
-                    self.notification(element);
-                } else {
-                    self.emitter.empty(element);
-                }
+                self.notification(element);
             }
-        } else if notifies(0) {
-            self.notification(0);
         } else {
-            self.emitter.empty(0);
+            self.notification(0);
         }
         !self.emitter.overflow
     }
@@ -38,10 +32,10 @@ impl<'d> Walk<'_, 'd> {
     fn notification(&mut self, at: usize) {
         let document = self.document;
         let mut scope = self.emitter.outermost();
-        let partner = shape::partner(&document, at);
-        let partner = partner.filter(|_| !shape::is_notification(&document, at));
-        let Some(partner) = partner else {
-            return self.value(Level::Top, at, scope);
+        let partner = match Shape::of(&document, at) {
+            Shape::Notification => return self.value(Level::Top, at, scope),
+            Shape::Other => return self.emitter.empty(at),
+            Shape::Partner(partner) => partner,
         };
         if !shape::has_updates(&document, Level::Value, partner.data) {
             return self.emitter.partner(at, partner);
@@ -93,15 +87,15 @@ impl<'d> Walk<'_, 'd> {
 
     fn change(&mut self, at: usize, outer: Scope<'d>) {
         let document = self.document;
+        let field = document.member(at, "field");
         let mut scope = Scope {
-            field: document.text(at, "field"),
+            field: field.and_then(|field| document.scalar(field)),
             ..outer
         };
         if scope.field == Some("history") {
             scope.setting = Setting::History;
         }
         let depth = self.emitter.depth();
-        let field = document.member(at, "field");
         let values = || document.members(at).filter(|member| member.key == "value");
         let has_updates = |at| shape::has_updates(&document, Level::Value, at);
         let whole = !values().any(|value| has_updates(value.at));
@@ -138,19 +132,26 @@ impl<'d> Walk<'_, 'd> {
             level == Level::Top && key == "entry" && shape::is_entries(&document, at)
         };
         let mut lifted = Lifted::default();
-        // Beside entries nothing is lifted: they bring their own. Nor from a standby what its value has.
-        if !document
-            .members(at)
-            .any(|member| is_entries(member.key, member.at))
-        {
-            if level != Level::Standby {
-                lifted.product = document.member(at, "messaging_product");
-                lifted.metadata = document.member(at, "metadata");
+        for member in document.members(at) {
+            match member.key {
+                "messaging_product" => lifted.product = Some(member.at),
+                "metadata" => lifted.metadata = Some(member.at),
+                "contacts" => lifted.contacts = Some(member.at),
+                key if is_entries(key, member.at) => lifted.beside_entries = true,
+                _ => {}
             }
-            lifted.contacts = document.member(at, "contacts").filter(|&contacts| {
-                document.is_filled_array(contacts) && !self.emitter.has_contacts()
-            });
         }
+        // Entries bring their own.
+        if lifted.beside_entries {
+            lifted = Lifted::default();
+        }
+        // These are the value's already.
+        if level == Level::Standby {
+            (lifted.product, lifted.metadata) = (None, None);
+        }
+        lifted.contacts = lifted
+            .contacts
+            .filter(|&at| document.is_filled_array(at) && !self.emitter.has_contacts());
         for (key, at) in [
             ("messaging_product", lifted.product),
             ("metadata", lifted.metadata),
@@ -264,6 +265,7 @@ struct Lifted {
     product: Option<usize>,
     metadata: Option<usize>,
     contacts: Option<usize>,
+    beside_entries: bool,
 }
 
 impl Lifted {

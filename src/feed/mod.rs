@@ -165,3 +165,6 @@ impl Feed {
         delivery
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 //! either of them repeated, bare CR or LF, obs-fold, odd chunk lines, a missing or repeated Host.
 //!
 //! - [`head`]: request line and fields to a checked [`head::Head`]
-//! - [`host`]: the authority grammar that Host and absolute-form share
+//! - `host`: the authority grammar that Host and absolute-form share
 //! - [`chunked`]: the chunked transfer coding, decoded in place
 //! - [`assembler`]: cuts what a connection receives into whole requests
 //! - [`response`]: the answers, rendered once and repeated

@@ -23,7 +23,7 @@ pub struct Report {
     pub holes: Vec<Hole>,
     /// Damage that was not.
     pub damage: Vec<Damage>,
-    /// Segments that are missing or are not what they should be.
+    /// Segments that are missing or are not what they should be: which file, what is wrong, what to do.
     pub unusable: Vec<String>,
     /// Retired files that wait for a new life.
     pub spares: usize,
@@ -93,6 +93,7 @@ pub fn inspect(storage: &dyn Storage, depth: Depth) -> Result<Report, JournalErr
         unusable: Vec::new(),
         spares: names.iter().filter(|name| name.ends_with(SPARE)).count(),
     };
+    let mut unusable = Vec::new();
     let mut expected = 1;
     for (index, entry) in manifest.segments.iter().enumerate() {
         let opened = Segment::open(storage, Access::Read, manifest.id, entry.epoch);
@@ -118,10 +119,18 @@ pub fn inspect(storage: &dyn Storage, depth: Depth) -> Result<Report, JournalErr
             }
             Err(error) => {
                 expected = next_first.unwrap_or(first_sequence);
-                report.unusable.push(error.to_string());
+                unusable.push((entry.epoch, error.to_string()));
             }
         }
     }
+    if !unusable.is_empty() || !report.damage.is_empty() {
+        // What was retired meanwhile is not damaged.
+        let listed = Manifest::load(storage)?.map_or(Vec::new(), |manifest| manifest.segments);
+        let is_listed = |epoch| listed.iter().any(|entry| entry.epoch == epoch);
+        report.damage.retain(|damage| is_listed(damage.hole.epoch));
+        unusable.retain(|(epoch, _)| is_listed(*epoch));
+    }
+    report.unusable = unusable.into_iter().map(|(_, reason)| reason).collect();
     Ok(report)
 }
 
@@ -166,7 +175,11 @@ impl Look<'_> {
             report.first_commit = report.first_commit.or(first_commit);
             let last_commit = scan.last.map(|header| header.committed_at);
             report.last_commit = last_commit.or(report.last_commit);
-            let Some(found) = self.damage_behind(&scan)? else {
+            let found = self.damage_behind(&scan)?;
+            if found.is_some() && self.was_just_written(&scan)? {
+                continue;
+            }
+            let Some(found) = found else {
                 // What lies behind a segment that is in sequence with the next one was cut once.
                 if self.next_first.is_none() {
                     report.torn_tail = scan.behind_octets();
@@ -214,6 +227,14 @@ impl Look<'_> {
             },
         })
         .filter(|damage| damage.hole.length > 0))
+    }
+
+    /// In a journal that is in use, frames may be written between the look at the end and the look
+    /// behind it.
+    fn was_just_written(&self, scan: &Scan) -> Result<bool, JournalError> {
+        let frame = self.segment.frame_at(scan.end, &mut Vec::new());
+        let frame = frame.map_err(|error| self.read_error(error))?;
+        Ok(frame.is_ok_and(|header| header.first_sequence == scan.next_sequence))
     }
 
     fn path(&self) -> String {

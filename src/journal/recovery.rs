@@ -16,11 +16,11 @@ use super::frame::{ALIGNMENT, FrameError, octets};
 use super::manifest::{self, Entry, Manifest, ManifestFile};
 use super::options::Options;
 use super::retention::Kept;
-use super::scan::{Scan, scan};
+use super::scan::{Depth, Scan, scan, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment, TEMPORARY};
 use super::storage::{Access, Storage, write_all_at};
 use super::unix_micros;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
 /// What recovery found, for the log.
@@ -261,14 +261,11 @@ fn scan_tail(
         })?;
     let mut scans = Vec::with_capacity(tail.len());
     for segment in tail {
-        // What is read below is about to be believed, so it must be on the device and come from it: a
-        // process that was killed leaves it in the cache only, and so does a sync that failed.
-        let scan = segment
-            .file
-            .sync_data()
-            .and_then(|()| segment.file.forget_cache())
-            .and_then(|()| scan(segment, next_sequence, manifest))
-            .map_err(JournalError::segment(storage, "read", segment.epoch))?;
+        let scan = scan_device(segment, next_sequence, manifest).map_err(JournalError::segment(
+            storage,
+            "read",
+            segment.epoch,
+        ))?;
         if let FrameError::Version(_) = scan.stop {
             return Err(JournalError::Newer {
                 path: storage.describe(&segment::name(segment.epoch)),
@@ -280,13 +277,35 @@ fn scan_tail(
     Ok(scans)
 }
 
+/// Reads what is on the device, not in the cache alone: a process that was killed leaves its last
+/// commit there, and so does a sync that failed. What a later frame calls durable needs no second look.
+fn scan_device(segment: &Segment, first_sequence: u64, manifest: &Manifest) -> io::Result<Scan> {
+    segment.file.sync_data()?;
+    let cached = scan(segment, first_sequence, manifest)?;
+    if cached.first.is_none() && cached.behind.is_empty() {
+        return Ok(cached);
+    }
+    let end = cached.end + cached.behind_octets() + octets(ALIGNMENT);
+    segment.file.forget_cache(cached.unproven..end)?;
+    let (offset, sequence) = (cached.unproven, cached.unproven_sequence);
+    let mut read = scan_from(segment, offset, sequence, manifest, Depth::Full)?;
+    if offset > HEADER_BLOCK {
+        read.first_sequence = first_sequence;
+        read.first = cached.first;
+    }
+    Ok(read)
+}
+
 /// The index of the segment in which the journal ends; an error if something durable is missing.
 fn find_end(
     storage: &dyn Storage,
     tail: &[Segment],
     scans: &[Scan],
 ) -> Result<usize, JournalError> {
-    let last = scans.iter().rposition(|scan| scan.frames > 0).unwrap_or(0);
+    let last = scans
+        .iter()
+        .rposition(|scan| scan.first.is_some())
+        .unwrap_or(0);
     let (Some(segment), Some(end)) = (tail.get(last), scans.get(last)) else {
         return Err(JournalError::Manifest {
             path: storage.describe(manifest::NAME),
@@ -332,10 +351,11 @@ fn cut(
             write_all_at(&*segment.file, &mut [IoSlice::new(&[0; ALIGNMENT])], offset)
                 .map_err(JournalError::segment(storage, "write", segment.epoch))?;
         }
-        segment
-            .file
-            .sync_data()
-            .map_err(JournalError::segment(storage, "write", segment.epoch))?;
+        segment.file.sync_data().map_err(|error| {
+            // Or the next start would find zeros in the cache, and the device still has what was there.
+            let _ = segment.file.forget_cache(0..segment.size);
+            JournalError::segment(storage, "sync", segment.epoch)(error)
+        })?;
         torn_tail = torn_tail.or(Some(TornTail {
             path: storage.describe(&segment::name(segment.epoch)),
             offset: scan.end,

@@ -21,7 +21,8 @@ pub struct Repair {
     pub set_aside: Vec<Damage>,
     /// The files that its octets were copied to.
     pub copies: Vec<String>,
-    /// Missing or foreign segments, which cannot be set aside: they have to be restored.
+    /// Missing or foreign segments, which cannot be set aside but have to be restored: which file, and
+    /// what is wrong.
     pub unusable: Vec<String>,
 }
 

@@ -13,6 +13,10 @@ pub(crate) struct Scan {
     pub(crate) first_sequence: u64,
     /// Behind the last frame in sequence.
     pub(crate) end: u64,
+    /// Where the last frames begin of which none says that an earlier one of them was durable.
+    pub(crate) unproven: u64,
+    /// Sequence at `unproven`.
+    pub(crate) unproven_sequence: u64,
     /// Sequence that would stand at `end`.
     pub(crate) next_sequence: u64,
     /// Why no frame in sequence stands at `end`.
@@ -73,6 +77,8 @@ pub(crate) fn scan_from(
     let mut scan = Scan {
         first_sequence,
         end: offset,
+        unproven: offset,
+        unproven_sequence: first_sequence,
         next_sequence: first_sequence,
         stop: FrameError::Magic,
         first: None,
@@ -94,6 +100,9 @@ pub(crate) fn scan_from(
         };
         match found {
             Ok(header) if header.first_sequence == scan.next_sequence => {
+                if header.durable + 1 == header.first_sequence {
+                    (scan.unproven, scan.unproven_sequence) = (scan.end, header.first_sequence);
+                }
                 scan.end += octets(header.padded_len());
                 scan.next_sequence += u64::from(header.count);
                 scan.frames += 1;

@@ -24,7 +24,7 @@ use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, in_memory, oc
 use super::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 
 /// The random name of a journal, in every segment header and in the manifest.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,8 @@ impl Segment {
         size: u64,
     ) -> Result<Segment, JournalError> {
         let temporary = format!("{epoch:020}{TEMPORARY}");
+        // One that an attempt before this could not remove would be in the way.
+        let _ = storage.remove(&temporary);
         let file = storage
             .create(&temporary)
             .map_err(JournalError::io(storage, "create", &temporary))?;
@@ -244,25 +246,26 @@ pub(crate) fn epoch_of(name: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| all_digits)
 }
 
-/// Writes zeros from one offset to another, synced as it goes, so that no flood of dirty pages stands
-/// before a commit.
+/// Writes zeros from one offset to another, both multiples of [`ALIGNMENT`], synced as it goes, so that no
+/// flood of dirty pages stands before a commit. Past the cache where the file system can: that costs a
+/// fifth of the time, and the cache keeps what is read again.
 fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
-    let zeros = [0; 16 << 10];
+    let buffer = vec![0; ZEROS + ALIGNMENT];
+    let aligned = buffer.as_ptr().align_offset(ALIGNMENT);
+    let zeros = buffer.get(aligned..aligned + ZEROS).unwrap_or_default();
+    let direct = file.bypass_cache(true).is_ok();
     let (mut at, mut unsynced) = (from, 0);
     while at < to {
-        let mut parts = [IoSlice::new(&zeros); 64];
-        let mut length = octets(zeros.len() * parts.len());
-        let mut parts = parts.as_mut_slice();
-        if length > to - at {
-            length = to - at;
-            let whole = in_memory(length) / zeros.len();
-            let rest = zeros.get(..in_memory(length) % zeros.len());
-            if let Some((last, _)) = parts.get_mut(whole..).and_then(<[_]>::split_first_mut) {
-                *last = IoSlice::new(rest.unwrap_or_default());
+        let length = octets(zeros.len()).min(to - at);
+        let piece = zeros.get(..in_memory(length)).unwrap_or_default();
+        match write_all_at(file, &mut [IoSlice::new(piece)], at) {
+            // Some file systems take the flag and refuse the write.
+            Err(error) if direct && error.kind() == ErrorKind::InvalidInput => {
+                file.bypass_cache(false)?;
+                write_all_at(file, &mut [IoSlice::new(piece)], at)?;
             }
-            parts = parts.get_mut(..=whole).unwrap_or_default();
+            result => result?,
         }
-        write_all_at(file, parts, at)?;
         at += length;
         unsynced += length;
         if unsynced >= UNSYNCED_ZEROS_MAX {
@@ -270,7 +273,11 @@ fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
             unsynced = 0;
         }
     }
-    Ok(())
+    if direct {
+        file.bypass_cache(false)
+    } else {
+        Ok(())
+    }
 }
 
 /// Gives a segment that is whole its name, durably.
@@ -334,3 +341,6 @@ const VERSION: u16 = 1;
 const SEGMENT: &str = ".segment";
 const NEWER: &str = "it was written by a newer version";
 const UNSYNCED_ZEROS_MAX: u64 = 16 << 20;
+
+/// Octets of zeros in one write.
+const ZEROS: usize = 1 << 20;

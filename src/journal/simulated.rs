@@ -11,6 +11,7 @@ use super::storage::{Access, Guard, LockError, Storage, StorageFile};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The disk of one running system.
@@ -450,11 +451,20 @@ impl StorageFile for SimulatedFile {
         }
     }
 
-    fn forget_cache(&self) -> io::Result<()> {
+    fn bypass_cache(&self, _bypass: bool) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn forget_cache(&self, range: Range<u64>) -> io::Result<()> {
         let mut state = self.disk.0.lock();
         state.powered()?;
         let inode = state.inodes.get_mut(&self.inode).unwrap();
-        for sector in std::mem::take(&mut inode.lost) {
+        let forgotten = in_memory(range.start) / SECTOR..in_memory(range.end).div_ceil(SECTOR);
+        let lost = std::mem::take(&mut inode.lost);
+        let (forgotten, lost) = lost.into_iter().partition(|it| forgotten.contains(it));
+        inode.lost = lost;
+        let forgotten: BTreeSet<usize> = forgotten;
+        for sector in forgotten {
             let start = sector * SECTOR;
             let end = (start + SECTOR).min(inode.cached.len());
             let mut old = [0; SECTOR];

@@ -8,12 +8,14 @@
 //! promises, no more: data survives a power cut after [`StorageFile::sync_data`], a name after
 //! [`Storage::sync`].
 
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::any::Any;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
@@ -65,9 +67,13 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     /// Reserves room for `length` octets where the file system can.
     fn allocate(&self, length: u64) -> io::Result<()>;
 
-    /// Lets the next read come from the device where possible. After a sync that failed the cache may
-    /// hold what the device does not.
-    fn forget_cache(&self) -> io::Result<()>;
+    /// Whether writes go past the cache: then buffers, offsets and lengths are multiples of the
+    /// alignment. An error where the file system cannot.
+    fn bypass_cache(&self, bypass: bool) -> io::Result<()>;
+
+    /// Lets the next read of this range come from the device where possible. After a sync that failed,
+    /// the cache may hold what the device does not.
+    fn forget_cache(&self, range: Range<u64>) -> io::Result<()>;
 }
 
 /// What a file is opened for.
@@ -102,7 +108,10 @@ impl Disk {
     /// The directory at `path`, made if it is not there, durable like all that is made in it.
     pub fn create(path: &Path) -> io::Result<Disk> {
         if !path.is_dir() {
-            fs::create_dir_all(path)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIRECTORY_MODE)
+                .create(path)?;
             // The new names: this directory's, and those of the parents that were made with it.
             for parent in fs::canonicalize(path)?.ancestors().skip(1) {
                 if File::open(parent).and_then(|it| it.sync_all()).is_err() {
@@ -139,6 +148,7 @@ impl Storage for Disk {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(FILE_MODE)
             .open(self.path.join(name))?;
         Ok(Box::new(file))
     }
@@ -169,6 +179,7 @@ impl Storage for Disk {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(FILE_MODE)
             .open(self.path.join(name))
             .map_err(LockError::Io)?;
         match file.try_lock() {
@@ -221,8 +232,23 @@ impl StorageFile for File {
         }
     }
 
-    fn forget_cache(&self) -> io::Result<()> {
-        Ok(rustix::fs::fadvise(self, 0, None, Advice::DontNeed)?)
+    fn bypass_cache(&self, bypass: bool) -> io::Result<()> {
+        let mut flags = rustix::fs::fcntl_getfl(self)?;
+        flags.set(OFlags::DIRECT, bypass);
+        Ok(rustix::fs::fcntl_setfl(self, flags)?)
+    }
+
+    fn forget_cache(&self, range: Range<u64>) -> io::Result<()> {
+        let Some(length) = NonZeroU64::new(range.end.saturating_sub(range.start)) else {
+            return Ok(()); // for the call, no length is all the rest
+        };
+        let advice = Advice::DontNeed;
+        Ok(rustix::fs::fadvise(
+            self,
+            range.start,
+            Some(length),
+            advice,
+        )?)
     }
 }
 
@@ -282,3 +308,7 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
         Some(Errno::MFILE | Errno::NFILE)
     )
 }
+
+/// What is stored here are other people's messages: for this user alone.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;

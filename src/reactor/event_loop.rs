@@ -276,7 +276,10 @@ impl EventLoop {
                 Err(error) if is_of_one_connection(&error) => continue,
                 Err(error) => {
                     statistics.accept_errors.add(1);
-                    tracing::warn!(%error, "no connection can be accepted for a moment; raise the limit of open files");
+                    // Fewer and fewer lines while it lasts.
+                    if statistics.accept_errors.get().is_power_of_two() {
+                        tracing::warn!(%error, "no connection can be accepted for a moment; raise the limit of open files");
+                    }
                     self.accept_after = Some(self.core.clock.now + ACCEPT_PAUSE);
                     return;
                 }

@@ -28,6 +28,7 @@ use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, Phase, ReactorError};
 use crate::sink::SinkError;
 use crate::{relay, worker};
+use crossbeam_channel::{Receiver, select};
 use exposition::Sources;
 use mio::Waker;
 use std::io;
@@ -89,6 +90,9 @@ pub enum ServerError {
     /// A thread panicked; what it said is on stderr.
     #[error("thread {0} panicked; this is a bug in Hookline")]
     Panicked(String),
+    /// A thread ended that never should.
+    #[error("thread {0} has ended; this is a bug in Hookline")]
+    Ended(String),
     /// Not everything could be finished in time.
     #[error("the drain took longer than drain_timeout; {0} had not ended")]
     DrainTimeout(String),
@@ -226,18 +230,30 @@ impl Server {
         Ok(())
     }
 
-    /// Waits up to `timeout` for a thread to end, which none does by itself unless something is wrong.
-    pub fn watch(&mut self, timeout: Duration) -> Result<(), ServerError> {
-        match self.threads.ended(timeout) {
-            Some((name, Ok(()))) if name == ADMIN => Ok(()),
-            // The events wait in the journal, and the receiver goes on without this sink until it is restarted.
-            Some((name, Err(error @ ServerError::Sink { .. }))) => {
-                tracing::error!(thread = name, %error, "a sink has stopped; its events stay in the journal");
-                Ok(())
+    /// Waits for a message on `told`. An error when a thread ends meanwhile, which none does by itself unless
+    /// something is wrong.
+    pub fn wait<T>(&mut self, told: &Receiver<T>) -> Result<T, ServerError> {
+        let reports = self.threads.reports();
+        loop {
+            let ended = select! {
+                recv(told) -> message => match message {
+                    Ok(message) => return Ok(message),
+                    // Nobody will tell anything: the threads alone decide.
+                    Err(_) => reports.recv(),
+                },
+                recv(reports) -> ended => ended,
+            };
+            // The server itself holds a sending end.
+            let Ok(ended) = ended else { continue };
+            let name = ended.0.clone();
+            let by_itself = ended.1.is_ok() && name != ADMIN;
+            self.threads.judge(ended)?;
+            if by_itself {
+                // It ended because another one did, which is about to say why.
+                self.threads
+                    .join(|name| name == "hl-commit", Instant::now() + LEAVE_TIME)?;
+                return Err(ServerError::Ended(name));
             }
-            Some((_, Err(error))) => Err(error),
-            Some((name, Ok(()))) => Err(ServerError::Panicked(name)),
-            None => Ok(()),
         }
     }
 
@@ -277,7 +293,7 @@ impl Server {
             .join(|name| name.starts_with("hl-sink"), deadline)
         {
             // What it has not delivered is in the journal, and what its cursor does not tell comes twice.
-            Err(error @ (ServerError::DrainTimeout(_) | ServerError::Sink { .. })) => {
+            Err(error @ ServerError::DrainTimeout(_)) => {
                 tracing::warn!(%error, "a sink is left behind; it goes on after the next start");
             }
             other => result = result.and(other),

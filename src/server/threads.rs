@@ -5,7 +5,7 @@ use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use std::collections::BTreeSet;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// All threads of a server.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Threads {
     ended: Receiver<Ended>,
 }
 
-type Ended = (String, Result<(), ServerError>);
+pub(super) type Ended = (String, Result<(), ServerError>);
 
 impl Threads {
     pub(super) fn new() -> Threads {
@@ -52,11 +52,22 @@ impl Threads {
         Ok(())
     }
 
-    /// The next thread that ends within `timeout`, and how.
-    pub(super) fn ended(&mut self, timeout: Duration) -> Option<Ended> {
-        let ended = self.ended.recv_timeout(timeout).ok()?;
-        self.running.remove(&ended.0);
-        Some(ended)
+    /// Where each thread tells how it ended; what is taken from here goes to [`Threads::judge`].
+    pub(super) fn reports(&self) -> Receiver<Ended> {
+        self.ended.clone()
+    }
+
+    /// Takes note of a thread that has ended, and says whether that matters.
+    pub(super) fn judge(&mut self, (name, outcome): Ended) -> Result<(), ServerError> {
+        self.running.remove(&name);
+        match outcome {
+            // The receiver goes on without this sink until it is restarted.
+            Err(error @ ServerError::Sink { .. }) => {
+                tracing::error!(%error, "a sink has stopped; its events stay in the journal");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Waits for all threads that `concerned` names; gives the first error of any.
@@ -68,10 +79,7 @@ impl Threads {
         let mut result = Ok(());
         while let Some(name) = self.running.iter().find(|name| concerned(name)).cloned() {
             match self.ended.recv_deadline(deadline) {
-                Ok((name, outcome)) => {
-                    self.running.remove(&name);
-                    result = result.and(outcome);
-                }
+                Ok(ended) => result = result.and(self.judge(ended)),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return result.and(Err(ServerError::DrainTimeout(name)));
                 }

@@ -68,3 +68,45 @@ impl Sink for File {
         Confirmation::Fsynced
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{File, Sink};
+    use crate::feed::Maker;
+    use crate::journal::batch::{Batch, Place};
+
+    #[test]
+    fn lines_are_appended_and_a_cut_one_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.ndjson");
+        std::fs::write(&path, "{\"whole\":1}\n{\"cut").unwrap();
+        let mut batch = Batch::unpooled();
+        for body in [&b"{\"object\":\"x\",\"entry\":[]}"[..], b"not json", b"{}"] {
+            batch.append(1, 0, 1_750_000_000_000_000, std::iter::empty(), body);
+        }
+        let place = Place {
+            epoch: 1,
+            salt: 0,
+            first_sequence: 7,
+            committed_at: 0,
+            durable: 0,
+        };
+        batch.seal(&place);
+        let delivery = Maker::new().make(batch);
+        let mut sink = File::open(&path).unwrap();
+        assert_eq!(
+            sink.deliver(&delivery, 8).unwrap(),
+            2,
+            "from the second one on"
+        );
+        sink.confirm().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines[1]), (4, "{\"cut"));
+        assert!(
+            lines[2].contains("\"type\":\"whatsapp.unparsed\"")
+                && lines[2].contains("\"sequence\":\"8.0\"")
+        );
+        assert!(lines[3].contains("\"sequence\":\"9.0\""));
+    }
+}

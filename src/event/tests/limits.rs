@@ -1,1 +1,154 @@
+//! Limits, and what a worker's memory does.
 
+use super::super::{Events, Extractor, NESTING_MAX, UPDATES_MAX, Unparsed, render};
+use super::{ORIGIN, extract, kinds, lines, notification, value};
+use serde_json::json;
+
+/// A message with arrays in it, `depth` deep in all.
+fn nested(depth: usize) -> String {
+    let inner = depth - 3; // body, messages, message
+    format!(
+        r#"{{"messages":[{{"x":{}{}}}]}}"#,
+        "[".repeat(inner),
+        "]".repeat(inner)
+    )
+}
+
+#[test]
+fn nesting_has_a_limit() {
+    assert_eq!(kinds(nested(NESTING_MAX)), ["whatsapp.message"]);
+    for depth in [NESTING_MAX + 1, 1000, 1025, 200_000] {
+        let events = extract(nested(depth));
+        let event = events.get(0).unwrap();
+        assert_eq!((events.len(), event.kind()), (1, "whatsapp.unparsed"));
+        assert_eq!(event.unparsed(), Some(Unparsed::TooDeep));
+        assert!(lines(nested(depth))[0].contains("data_base64"));
+    }
+    let open = "[".repeat(100_000);
+    assert_eq!(
+        extract(open).get(0).unwrap().unparsed(),
+        Some(Unparsed::NotJson)
+    );
+    // What simd-json refuses for another reason has the same limit.
+    let body = nested(NESTING_MAX + 1).replace("[]", "[1e999]");
+    assert_eq!(
+        extract(body).get(0).unwrap().unparsed(),
+        Some(Unparsed::TooDeep)
+    );
+}
+
+#[test]
+fn updates_have_a_limit() {
+    let body = |count: u32| format!(r#"{{"messages":[{}0]}}"#, "0,".repeat(count as usize - 1));
+    let events = extract(body(UPDATES_MAX));
+    assert_eq!(events.len(), UPDATES_MAX as usize);
+    let mut events = Events::new();
+    let mut extractor = Extractor::new();
+    extractor.extract(b"{}", ORIGIN, &mut events);
+    let body = body(UPDATES_MAX + 1);
+    extractor.extract(body.as_bytes(), ORIGIN, &mut events);
+    assert_eq!(events.len(), 2, "and nothing of what was taken before");
+    let event = events.get(1).unwrap();
+    assert_eq!((event.kind(), event.index()), ("whatsapp.unparsed", 0));
+    assert_eq!(event.unparsed(), Some(Unparsed::TooMany));
+    assert!(lines(&body)[0].contains(&format!(r#""data":{body}"#)));
+}
+
+#[test]
+fn a_large_neighbour_is_not_copied_a_thousand_times() {
+    let statuses: Vec<_> = (0..1000)
+        .map(|id| json!({"id": id, "status": "sent"}))
+        .collect();
+    let large = "x".repeat(500_000);
+    let body = notification(
+        "messages",
+        &value(&json!({"new": large, "statuses": statuses})),
+    );
+    let body = body.to_string();
+    let lines = lines(&body);
+    assert_eq!(lines.len(), 1000);
+    let with = lines.iter().filter(|line| line.contains(&large)).count();
+    assert!(
+        (1..=4).contains(&with) && lines[0].contains(&large),
+        "{with}"
+    );
+    assert!(lines.iter().all(|line| line.contains("phone_number_id")));
+    let contacts: Vec<_> = (0..20_000)
+        .map(|id| json!({"wa_id": format!("c{id}")}))
+        .collect();
+    let body = value(&json!({"contacts": contacts, "statuses": statuses}));
+    let octets: usize = super::lines(notification("messages", &body).to_string())
+        .iter()
+        .map(String::len)
+        .sum();
+    assert!(octets < 5_000_000, "{octets}");
+}
+
+#[test]
+fn names_have_a_limit() {
+    let long = "y".repeat(10_000);
+    let message = json!({"id": long, "type": long, "from": long, "timestamp": long});
+    let metadata = json!({"phone_number_id": long, "display_phone_number": "1"});
+    let body = json!({"entry": [{"id": long, "changes": [{"field": long,
+        "value": {"metadata": metadata, "messages": [message]}}]}]});
+    let events = extract(body.to_string());
+    let event = events.get(0).unwrap();
+    assert!(event.kind().len() <= 100);
+    for name in [event.id(), event.source(), event.subject().unwrap()] {
+        assert!(name.len() < 200, "{name}");
+    }
+    assert_eq!((event.party_phone(), event.phone_number_id()), (None, None));
+}
+
+#[test]
+fn nothing_grows_in_the_steady_state() {
+    let statuses: Vec<_> = (0..300)
+        .map(|id| json!({"id": id, "recipient_id": id}))
+        .collect();
+    let contacts: Vec<_> = (0..300).rev().map(|id| json!({"wa_id": id})).collect();
+    let storm = value(&json!({"contacts": contacts, "statuses": statuses}));
+    let bodies = [
+        notification("messages", &storm).to_string(),
+        notification("flows", &json!({"event": "X"})).to_string(),
+        nested(5).replace("[]", "[1e999]"),
+        "not json".to_owned(),
+    ];
+    let mut extractor = Extractor::new();
+    let mut events = Events::new();
+    let mut lines = Vec::new();
+    let mut capacities = Vec::new();
+    for _ in 0..4 {
+        events.clear();
+        for body in &bodies {
+            let first = events.len();
+            extractor.extract(body.as_bytes(), ORIGIN, &mut events);
+            for position in first..events.len() {
+                lines.clear();
+                render(events.get(position).unwrap(), body.as_bytes(), &mut lines);
+            }
+        }
+        let of_events = [
+            events.list.capacity(),
+            events.names.capacity(),
+            events.shared.capacity(),
+        ];
+        capacities.push((of_events, extractor.capacities(), lines.capacity()));
+    }
+    assert_eq!(capacities[0], capacities[3]);
+}
+
+#[test]
+fn a_large_body_does_not_pin_its_memory() {
+    let mut extractor = Extractor::new();
+    let mut events = Events::new();
+    let body = format!(
+        r#"{{"messages":[{}{{}}]}}"#,
+        r#"{"id":"x"},"#.repeat(60_000)
+    );
+    let body = format!("{body}{}", " ".repeat(4 << 20));
+    extractor.extract(body.as_bytes(), ORIGIN, &mut events);
+    assert_eq!(events.len(), 60_001);
+    assert!(extractor.capacities().iter().all(|&capacity| capacity == 0));
+    events.clear();
+    assert!(events.names.capacity() <= 8 << 20 && events.list.capacity() < 100_000);
+}

@@ -179,17 +179,17 @@ fn body() -> BoxedStrategy<Value> {
 }
 
 /// Every scalar with the key that it stands under.
-fn leaves<'v>(value: &'v Value, key: &str, found: &mut BTreeSet<String>) {
+fn leaves(value: &Value, key: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
-            members
-                .iter()
-                .for_each(|(key, member)| leaves(member, key, found));
+            for (key, member) in members {
+                leaves(member, key, found);
+            }
         }
         Value::Array(elements) => {
-            elements
-                .iter()
-                .for_each(|element| leaves(element, key, found));
+            for element in elements {
+                leaves(element, key, found);
+            }
         }
         scalar => {
             found.insert(format!("{key}={scalar}"));

@@ -138,8 +138,8 @@ fn elements<'v>(
     };
     for own in array(member) {
         let (family, name) = match key {
-            "messages" => ("message", text(&own["type"])),
-            "message_echoes" => ("echo", text(&own["type"])),
+            "messages" => ("message", text(&own["type"]).or_else(|| by_member(own))),
+            "message_echoes" => ("echo", text(&own["type"]).or_else(|| by_member(own))),
             "statuses" => {
                 let family = match own["type"].as_str() {
                     Some("payment") => "payment",
@@ -165,6 +165,40 @@ fn elements<'v>(
         });
     }
 }
+
+/// The only member that is called like a type.
+fn by_member(message: &Value) -> Option<String> {
+    let mut names = object(message)
+        .keys()
+        .filter(|key| MESSAGE_TYPES.contains(&key.as_str()));
+    names.next().filter(|_| names.next().is_none()).cloned()
+}
+
+const MESSAGE_TYPES: [&str; 23] = [
+    "text",
+    "image",
+    "interactive",
+    "button",
+    "audio",
+    "reaction",
+    "document",
+    "video",
+    "sticker",
+    "location",
+    "contacts",
+    "order",
+    "system",
+    "unsupported",
+    "edit",
+    "revoke",
+    "request_welcome",
+    "media_placeholder",
+    "unknown",
+    "ephemeral",
+    "voice",
+    "errors",
+    "hsm",
+];
 
 fn object(value: &Value) -> &Map<String, Value> {
     static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);

@@ -4,7 +4,7 @@ use super::harness::{Harness, batch, batch_with_flags, options, read_all};
 use crate::journal::batch::Batch;
 use crate::journal::record::FLAG_RECEIVED;
 use crate::journal::simulated::{Fault, Faults, SimulatedDisk};
-use crate::journal::{DurablePosition, Journal, JournalError, Options, State};
+use crate::journal::{DurablePosition, Journal, JournalError, Options, Reader, State};
 use crate::relay;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +37,9 @@ fn what_was_answered_early_is_told_no_earlier_than_it_is_durable() {
     assert_eq!((position.records(), status.durable()), (0, 0));
     assert_eq!(status.next_sequence(), 2);
     assert_eq!(handed_on.try_iter().count(), 0);
+    let mut reader = Reader::open(disk.storage(), 1).unwrap();
+    assert!(reader.next(Some(status.durable())).unwrap().is_none());
+    assert!(reader.next(None).unwrap().is_some());
 
     send(0, 2);
     committer.turn(&receiver).unwrap();

@@ -101,6 +101,29 @@ fn a_reader_follows_while_segments_are_recycled_behind_it() {
 }
 
 #[test]
+fn a_look_at_a_journal_in_use_finds_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = disk(directory.path());
+    let options = Options {
+        retention: Duration::ZERO,
+        ..options()
+    };
+    let mut harness = Harness::start(Arc::clone(&storage), options);
+    let writer = thread::spawn(move || {
+        for number in 1..=500 {
+            let ticket = harness.send(batch(&[body(number)]));
+            assert!(harness.wait_durable(ticket));
+        }
+        harness.stop().result.unwrap();
+    });
+    while !writer.is_finished() {
+        let report = inspect(&*storage, Depth::Full).unwrap();
+        assert!(report.is_whole(), "{report:?}");
+    }
+    writer.join().unwrap();
+}
+
+#[test]
 fn one_process_has_the_directory_and_others_learn_which() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::open(disk(directory.path()), options()).unwrap();

@@ -1,0 +1,206 @@
+use super::{Cursor, CursorError, Delivery, Feed, Floor, Live, Maker};
+use crate::journal::batch::Batch;
+use crate::journal::{Disk, DurablePosition, Journal, Options, Status, Storage};
+use crate::relay;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A journal on a real disk, whose committer hands every durable batch to the test.
+struct Bench {
+    dir: tempfile::TempDir,
+    storage: Arc<dyn Storage>,
+    status: Arc<Status>,
+    commit: Option<relay::Sender<Batch>>,
+    durable: crossbeam_channel::Receiver<Batch>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
+        let options = Options {
+            segment_size: 256 << 10,
+            largest_frame: 64 << 10,
+            reserve: 64 << 10,
+            ..Options::default()
+        };
+        let journal = Journal::open(Arc::clone(&storage), options).unwrap();
+        let status = journal.status();
+        let position = Arc::new(DurablePosition::new(Box::new(|| {})));
+        let (give, durable) = crossbeam_channel::unbounded();
+        let hand_on = Box::new(move |batch| give.send(batch).unwrap());
+        let (committer, preparer) = journal.split(vec![position], hand_on);
+        let (commit, inbox) = relay::channel(64);
+        let threads = vec![
+            std::thread::spawn(move || committer.run(&inbox).unwrap()),
+            std::thread::spawn(move || preparer.run().unwrap()),
+        ];
+        Bench {
+            dir,
+            storage,
+            status,
+            commit: Some(commit),
+            durable,
+            threads,
+        }
+    }
+
+    /// Stores a batch of `count` bodies and waits until it is durable.
+    fn store(&self, count: usize) -> Batch {
+        let mut batch = Batch::unpooled();
+        for _ in 0..count {
+            batch.append(
+                1,
+                0,
+                1_750_000_000_000_000,
+                std::iter::empty(),
+                b"{\"object\":\"x\",\"entry\":[]}",
+            );
+        }
+        self.commit.as_ref().unwrap().try_send(batch).unwrap();
+        self.durable.recv().unwrap()
+    }
+
+    fn feed(&self, next: u64) -> (Live, Feed) {
+        Feed::new(Arc::clone(&self.storage), Arc::clone(&self.status), next)
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        drop(self.commit.take());
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// The sequences that the feed gives until it has no more.
+fn drain(feed: &mut Feed) -> Vec<u64> {
+    let mut sequences = Vec::new();
+    let mut from = feed.position();
+    while let Some(delivery) = feed.next(Duration::from_millis(50)).unwrap() {
+        for notification in delivery.notifications(from) {
+            assert_eq!(notification.events().count(), 1);
+            assert_eq!(
+                notification.events().next().unwrap().sequence(),
+                notification.sequence
+            );
+            sequences.push(notification.sequence);
+        }
+        from = feed.position();
+    }
+    sequences
+}
+
+fn deliver(batch: Batch) -> Arc<Delivery> {
+    Arc::new(Maker::new().make(batch))
+}
+
+#[test]
+fn live_batches_come_without_a_look_at_the_journal() {
+    let bench = Bench::new();
+    let (live, mut feed) = bench.feed(1);
+    for _ in 0..5 {
+        assert!(live.offer(&deliver(bench.store(3))));
+    }
+    assert_eq!(drain(&mut feed), (1..=15).collect::<Vec<_>>());
+    assert!(feed.reader.is_none());
+}
+
+#[test]
+fn what_found_no_room_comes_from_the_journal() {
+    let bench = Bench::new();
+    let (live, mut feed) = bench.feed(1);
+    let mut offered = 0;
+    for _ in 0..200 {
+        offered += usize::from(live.offer(&deliver(bench.store(2))));
+    }
+    assert_eq!(offered, super::LIVE_MAX, "memory is bounded");
+    assert_eq!(drain(&mut feed), (1..=400).collect::<Vec<_>>());
+    // And live again, once it has caught up.
+    assert!(live.offer(&deliver(bench.store(1))));
+    assert_eq!(drain(&mut feed), [401]);
+}
+
+#[test]
+fn batches_of_several_workers_are_put_in_order() {
+    let bench = Bench::new();
+    let (live, mut feed) = bench.feed(1);
+    let mut deliveries: Vec<_> = (0..10).map(|_| deliver(bench.store(2))).collect();
+    deliveries.swap(0, 3);
+    deliveries.swap(5, 9);
+    for delivery in &deliveries {
+        assert!(live.offer(delivery));
+    }
+    assert_eq!(drain(&mut feed), (1..=20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_feed_begins_in_the_middle_of_a_batch() {
+    let bench = Bench::new();
+    bench.store(5);
+    bench.store(5);
+    let (_live, mut feed) = bench.feed(4);
+    assert_eq!(drain(&mut feed), (4..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_is_lost_when_the_workers_have_gone() {
+    let bench = Bench::new();
+    let (live, mut feed) = bench.feed(1);
+    bench.store(3);
+    drop(live);
+    bench.store(3);
+    assert_eq!(drain(&mut feed), (1..=6).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_cursor_is_durable_and_moves_the_floor() {
+    let bench = Bench::new();
+    let storage: Arc<dyn Storage> =
+        Arc::new(Disk::create(&bench.dir.path().join("cursors")).unwrap());
+    let lowest = Arc::new(AtomicU64::new(0));
+    let floor = Floor::new(Arc::clone(&lowest));
+    assert_eq!(
+        lowest.load(Ordering::Relaxed),
+        u64::MAX,
+        "without a sink nothing is needed"
+    );
+    let mut first = Cursor::load(Arc::clone(&storage), "first", &floor).unwrap();
+    let mut second = Cursor::load(Arc::clone(&storage), "second", &floor).unwrap();
+    assert_eq!((first.saved(), lowest.load(Ordering::Relaxed)), (0, 1));
+    first.save(100).unwrap();
+    assert_eq!(lowest.load(Ordering::Relaxed), 1);
+    second.save(50).unwrap();
+    assert_eq!(lowest.load(Ordering::Relaxed), 51);
+    let again = Cursor::load(Arc::clone(&storage), "first", &floor).unwrap();
+    assert_eq!(again.saved(), 100);
+}
+
+#[test]
+fn a_cursor_is_refused_rather_than_guessed() {
+    let bench = Bench::new();
+    let path = bench.dir.path().join("cursors");
+    let storage: Arc<dyn Storage> = Arc::new(Disk::create(&path).unwrap());
+    let floor = Floor::new(Arc::default());
+    Cursor::load(Arc::clone(&storage), "sink", &floor)
+        .unwrap()
+        .save(4711)
+        .unwrap();
+    let file = path.join("sink.cursor");
+    let text = std::fs::read_to_string(&file).unwrap();
+    for damaged in [
+        text.replace('7', "8"),
+        text[..text.len() - 1].to_owned(),
+        String::new(),
+        text.clone() + "x",
+    ] {
+        std::fs::write(&file, damaged).unwrap();
+        let result = Cursor::load(Arc::clone(&storage), "sink", &floor);
+        assert!(matches!(result, Err(CursorError::Damaged { .. })));
+    }
+}
