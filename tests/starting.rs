@@ -114,7 +114,10 @@ fn the_journal_is_not_a_directory() {
     let site = Site::unsigned();
     let file = site.path().join("a-file");
     fs::write(&file, "precious").expect("written");
-    failed_saying(&ended(with_data_dir(&site, &file)), &["a-file"]);
+    failed_saying(
+        &ended(with_data_dir(&site, &file)),
+        &["a-file", "--data-dir"],
+    );
     failed_saying(
         &ended(with_data_dir(&site, &file.join("below"))),
         &["a-file/below"],

@@ -317,7 +317,7 @@ impl Server {
 fn directory(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
     let disk = Disk::create(path);
     let disk = disk.map_err(ServerError::io(format!(
-        "use the directory {}",
+        "use {} as a directory for the journal (name another with --data-dir, or `dir` in [journal])",
         path.display()
     )))?;
     Ok(Arc::new(disk))
