@@ -113,7 +113,8 @@ impl Endpoint {
         }
     }
 
-    /// Decides on a whole request that was admitted. `now` is in seconds since 1970; `counters` are those of the calling loop.
+    /// Decides on a whole request that was admitted. `now` is in seconds since 1970; `counters` are those of the
+    /// calling loop.
     pub fn decide(
         &self,
         head: &Head<'_, '_>,

@@ -102,7 +102,8 @@ impl Signature {
         }
     }
 
-    /// Standard Webhooks; `secrets` are the decoded ones. A timestamp further than `tolerance_seconds` from now is refused.
+    /// Standard Webhooks; `secrets` are the decoded ones. A timestamp further than `tolerance_seconds` from now is
+    /// refused.
     #[must_use]
     pub fn standard_webhooks(secrets: &[Vec<u8>], tolerance_seconds: u64) -> Signature {
         let keys = secrets

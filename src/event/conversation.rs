@@ -156,7 +156,10 @@ type Names<'d> = (Option<&'d str>, Option<&'d str>);
 
 /// `usual`, unless that side is the business itself or nobody; nobody if only the business is named.
 fn other_side<'d>(usual: Names<'d>, reverse: Names<'d>, business: Option<&str>) -> Names<'d> {
-    let is_business = |names: Names<'_>| matches!((names.0, business), (Some(side), Some(business)) if same_number(side, business));
+    let is_business = |names: Names<'_>| {
+        let both = names.0.zip(business);
+        both.is_some_and(|(side, business)| same_number(side, business))
+    };
     let nobody = (None, None);
     if usual != nobody && !is_business(usual) {
         usual

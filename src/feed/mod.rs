@@ -70,8 +70,8 @@ impl Feed {
         (Live(sender), feed)
     }
 
-    /// The next batch, from the sequence that follows the last one given. Waits up to `timeout` for one. What it gives may
-    /// begin before that sequence; see [`Delivery::notifications`].
+    /// The next batch, from the sequence that follows the last one given. Waits up to `timeout` for one. What it
+    /// gives may begin before that sequence; see [`Delivery::notifications`].
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Arc<Delivery>>, JournalError> {
         let deadline = Instant::now() + timeout;
         loop {

@@ -158,7 +158,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_sorted_map(steps in prop::collection::vec((0usize..20, 1u64..300, any::<bool>(), 0u64..40), 1..200)) {
+        fn agrees_with_a_sorted_map(
+            steps in prop::collection::vec((0usize..20, 1u64..300, any::<bool>(), 0u64..40), 1..200),
+        ) {
             let (mut wheel, mut model) = (Wheel::new(0), BTreeMap::new());
             let mut now = 0;
             for (slot, delay, remove, pass) in steps {
@@ -174,7 +176,8 @@ mod tests {
                 let mut due = Vec::new();
                 wheel.advance(now, &mut due);
                 due.sort_unstable();
-                let expected: Vec<usize> = model.iter().filter(|(_, tick)| **tick <= now).map(|(slot, _)| *slot).collect();
+                let expected = model.iter().filter(|(_, tick)| **tick <= now);
+                let expected: Vec<usize> = expected.map(|(slot, _)| *slot).collect();
                 model.retain(|_, tick| *tick > now);
                 prop_assert_eq!(due, expected);
                 let earliest = model.values().min().copied();
