@@ -1,9 +1,9 @@
 //! A keep-alive request allocates nothing on its event loop, however it is acknowledged, pipelined or not.
 //!
-//! The server runs in this process under an allocator that counts what the thread `hl-loop-0` asks for while a measurement is
-//! under way, and remembers from where. Buffers for batches are counted apart: they come back from the threads behind the
-//! loop, and when those are late, as they are without optimisation on a busy machine, more of them are under way than a
-//! loop keeps.
+//! The server runs in this process under an allocator that counts what the thread `hl-loop-0` asks for while
+//! a measurement is under way, and remembers from where. Buffers for batches are counted apart: they come
+//! back from the threads behind the loop, and when those are late, as they are without optimisation on a busy
+//! machine, more of them are under way than a loop keeps.
 
 #![expect(unsafe_code, reason = "GlobalAlloc can be implemented in no other way")]
 #![expect(clippy::print_stderr, reason = "the figures are what one wants to see")]
@@ -192,8 +192,8 @@ fn a_keep_alive_request_allocates_nothing() {
     site.verify();
 }
 
-/// Times that a list may grow because more is under way than ever before. What is allocated for each request, each batch or
-/// each second comes to more.
+/// Times that a list may grow because more is under way than ever before. What is allocated for each request,
+/// each batch or each second comes to more.
 const GROWTH: u64 = 3;
 
 /// Measurements in one of which the threads behind the loop must have kept up.

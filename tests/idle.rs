@@ -1,7 +1,8 @@
-//! Ten thousand connections that wait: platforms and proxies keep them open, and each may cost a kibibyte of the server's
-//! memory, no more. Nobody else notices them.
+//! Ten thousand connections that wait: platforms and proxies keep them open, and each may cost a kibibyte of
+//! the server's memory, no more. Nobody else notices them.
 //!
-//! What is measured is `RssAnon` of the server's process, which is its own memory; the kernel's sockets are not in it.
+//! What is measured is `RssAnon` of the server's process, which is its own memory; the kernel's sockets are
+//! not in it.
 
 #![expect(clippy::print_stderr, reason = "the figures are what one wants to see")]
 

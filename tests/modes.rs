@@ -1,13 +1,14 @@
 //! What a 200 means, by killing the server under load.
 //!
-//! `stored`: after `kill -9` every body whose 200 a client has seen is in the journal, octet for octet, in the order of
-//! its connection, exactly once. `received`: a crash may lose the end, a SIGTERM may not. SIGTERM, both: on a connection
-//! that has been answered before, every request that was sent as a whole is answered with 200.
+//! `stored`: after `kill -9` every body whose 200 a client has seen is in the journal, octet for octet, in
+//! the order of its connection, exactly once. `received`: a crash may lose the end, a SIGTERM may not.
+//! SIGTERM, both: on a connection that has been answered before, every request that was sent as a whole is
+//! answered with 200.
 //!
-//! Keep-alive has one race that no server can win (RFC 9112, 9.5): it may close an idle connection at the moment in which
-//! the client sends. The clients here send at once after each answer, so it does not arise unless the machine
-//! leaves a client without its turn for [`IDLE_MAX`]; such a request does not count. Nor does the first
-//! request of a connection: until the server accepts it, its kernel may still refuse it.
+//! Keep-alive has one race that no server can win (RFC 9112, 9.5): it may close an idle connection at the
+//! moment in which the client sends. The clients here send at once after each answer, so it does not arise
+//! unless the machine leaves a client without its turn for [`IDLE_MAX`]; such a request does not count. Nor
+//! does the first request of a connection: until the server accepts it, its kernel may still refuse it.
 //!
 //! `HOOKLINE_KILL_ROUNDS` and `HOOKLINE_TERM_ROUNDS` say how often each is tried.
 
@@ -306,8 +307,8 @@ fn received_answers_and_stores_everything_on_sigterm() {
     survives_sigterm("received");
 }
 
-/// What had begun when the signal came is served to its end, with what is pipelined behind it; the last answer says that
-/// it is the last.
+/// What had begun when the signal came is served to its end, with what is pipelined behind it; the last
+/// answer says that it is the last.
 fn a_request_under_way_is_finished_during_the_drain(ack: &str) {
     let site = site(ack);
     let mut server = site.start();

@@ -1,5 +1,6 @@
-//! What is not taken: every refusal has its code, leaves as soon as it is certain, and can be read although the sender
-//! goes on sending; what it refuses is never stored. Slow, idle and too many clients lose their own connection only.
+//! What is not taken: every refusal has its code, leaves as soon as it is certain, and can be read although
+//! the sender goes on sending; what it refuses is never stored. Slow, idle and too many clients lose their
+//! own connection only.
 
 mod common;
 

@@ -1,15 +1,16 @@
 //! What a keep-alive request costs in system calls, counted by strace on a server that runs.
 //!
-//! Sixty-four connections post in rounds: one request on each, then all answers are read, as a platform does that keeps
-//! many requests under way. strace is attached once everything has started and is warm, and detached before anything is
-//! closed, so the table holds requests and nothing else. The budget is that of the `reactor` module: one `recv` and one
-//! `send` each, `epoll_wait` shared, no `epoll_ctl`, no `setsockopt`, and hardly a wake of another thread.
+//! Sixty-four connections post in rounds: one request on each, then all answers are read, as a platform does
+//! that keeps many requests under way. strace is attached once everything has started and is warm, and
+//! detached before anything is closed, so the table holds requests and nothing else. The budget is that of
+//! the `reactor` module: one `recv` and one `send` each, `epoll_wait` shared, no `epoll_ctl`, no
+//! `setsockopt`, and hardly a wake of another thread.
 //!
-//! strace slows every call by some ten microseconds, which lets more sockets become ready for each `epoll_wait` than at full
-//! speed; `recv`, `send`, `epoll_ctl` and `setsockopt` do not depend on that.
+//! strace slows every call by some ten microseconds, which lets more sockets become ready for each
+//! `epoll_wait` than at full speed; `recv`, `send`, `epoll_ctl` and `setsockopt` do not depend on that.
 //!
-//! `HOOKLINE_STRACE_REQUESTS` says how many requests. Where strace is missing or may not trace, a line says so and nothing
-//! is checked.
+//! `HOOKLINE_STRACE_REQUESTS` says how many requests. Where strace is missing or may not trace, a line says
+//! so and nothing is checked.
 
 #![expect(clippy::print_stderr, reason = "the table is what one wants to see")]
 

@@ -1,0 +1,322 @@
+//! Checks of the source itself: who may use whom, where files are written, how long things are.
+//!
+//! The arrows are those of the design: each module has its own small options and uses only what is named
+//! beside it here, so that `http`, `journal` and `event` can be read, tested and replaced by themselves. An
+//! exception stands in a list with its reason, and one that is no longer needed is a failure too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which module may use which. Everything may use [`LEAVES`], and they use nothing.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    ("cli", &["server", "config", "journal", "event", "feed"]),
+    ("config", &[]),
+    (
+        "server",
+        &[
+            "config", "reactor", "http", "endpoint", "journal", "worker", "feed", "sink",
+        ],
+    ),
+    ("reactor", &["http", "endpoint", "journal"]),
+    ("endpoint", &["http"]),
+    ("http", &[]),
+    ("journal", &[]),
+    ("worker", &["event", "journal", "feed"]),
+    ("event", &[]),
+    ("feed", &["journal", "event"]),
+    ("sink", &["feed"]),
+];
+
+const LEAVES: &[&str] = &["metrics", "relay"];
+
+/// Arrows beside those, and why.
+const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
+    (
+        "sink",
+        "event",
+        "NDJSON is the envelope, which `event` renders",
+    ),
+    (
+        "sink",
+        "journal",
+        "the status says how far it is durable, and the errors pass through",
+    ),
+];
+
+/// Files of more than [`LINES_MAX`] lines, and why.
+const LONG_FILES: &[(&str, &str)] = &[(
+    "src/journal/simulated.rs",
+    "one simulated disk, for tests: its parts share all of their state",
+)];
+
+/// Files that write, sync, rename or remove: the journal's one door to the disk, and the sink whose purpose it is.
+const WRITERS: &[&str] = &["src/journal/storage.rs", "src/sink/file.rs"];
+
+const WRITING: &[&str] = &[
+    "OpenOptions",
+    "File::create",
+    "fs::write",
+    "fs::rename",
+    "fs::remove",
+    "fs::create_dir",
+    "fs::copy",
+    "fs::hard_link",
+    "rustix::fs",
+    "pwrite",
+];
+
+/// One source file.
+struct Source {
+    /// From the root of the package.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// True for files that hold nothing but tests.
+    fn is_test(&self) -> bool {
+        let mut parts = self.path.split('/');
+        parts.any(|part| part == "tests" || part == "tests.rs" || part == "simulated.rs")
+    }
+
+    /// `src/http/head.rs` belongs to `http`.
+    fn module(&self) -> &str {
+        let rest = self.path.strip_prefix("src/").expect("a source");
+        let end = rest.find(['/', '.']).expect("an extension");
+        &rest[..end]
+    }
+
+    /// The lines of code, without comments and without the tests at the end.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        let lines = self.text.lines();
+        let lines = lines.take_while(|line| *line != "mod tests {");
+        lines
+            .map(|line| line.split("//").next().unwrap_or_default().trim())
+            .filter(|line| !line.is_empty())
+    }
+}
+
+fn sources(directory: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut waiting: Vec<PathBuf> = vec![root.join(directory)];
+    let mut sources = Vec::new();
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("readable");
+            waiting.extend(entries.map(|entry| entry.expect("readable").path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root).expect("below the root");
+            sources.push(Source {
+                path: name.to_str().expect("UTF-8").to_owned(),
+                text: fs::read_to_string(&path).expect("UTF-8"),
+            });
+        }
+    }
+    assert!(!sources.is_empty());
+    sources
+}
+
+/// The top-level modules that a file uses: `crate::name`, and `crate::{name, name::Item}`.
+fn used(source: &Source) -> BTreeSet<String> {
+    let code: String = source.code().flat_map(|line| [line, " "]).collect();
+    let mut used = BTreeSet::new();
+    for prefix in ["crate::", "hookline::"] {
+        for (at, _) in code.match_indices(prefix) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+                continue;
+            }
+            let rest = &code[at + prefix.len()..];
+            if let Some(group) = rest.strip_prefix('{') {
+                used.extend(group_members(group));
+            } else {
+                used.insert(name(rest));
+            }
+        }
+    }
+    used
+}
+
+/// The first names in `a, b::{c, d}, e}`.
+fn group_members(group: &str) -> Vec<String> {
+    let mut members = vec![name(group)];
+    let mut depth = 1;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 1 => members.push(name(group[at + 1..].trim_start())),
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    members.retain(|member| !member.is_empty());
+    members
+}
+
+fn name(text: &str) -> String {
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
+}
+
+#[test]
+fn modules_use_only_what_they_may() {
+    let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    let mut needed = BTreeSet::new();
+    for source in sources("src") {
+        let module = source.module().to_owned();
+        if module == "lib" || source.is_test() {
+            continue;
+        }
+        for used in used(&source) {
+            let known = arrows.contains_key(used.as_str()) || LEAVES.contains(&used.as_str());
+            assert!(known, "{}: {used} is not in the table", source.path);
+            let own = used == module;
+            let allowed: &[&str] = arrows.get(module.as_str()).copied().unwrap_or_default();
+            let leaf = LEAVES.contains(&used.as_str()) && !LEAVES.contains(&module.as_str());
+            let beside = ARROWS_BESIDE
+                .iter()
+                .find(|(from, to, _)| *from == module && *to == used);
+            if let Some((from, to, _)) = beside {
+                needed.insert((*from, *to));
+            } else if !own && !leaf && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{} uses {used}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for (from, to, reason) in ARROWS_BESIDE {
+        assert!(
+            needed.contains(&(*from, *to)),
+            "no longer needed: {from} → {to}, {reason}"
+        );
+    }
+}
+
+#[test]
+fn the_map_names_every_module() {
+    let library = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"));
+    let library = library.expect("readable");
+    let modules = library.lines().filter_map(|line| {
+        let name = line.strip_prefix("pub mod ")?;
+        name.strip_suffix(';')
+    });
+    let mut count = 0;
+    for module in modules {
+        count += 1;
+        assert!(
+            library.contains(&format!("//! - [`{module}`]: ")),
+            "{module} is not on the map"
+        );
+        let known = ARROWS.iter().any(|(name, _)| *name == module) || LEAVES.contains(&module);
+        assert!(known, "{module} is not in the table of arrows");
+    }
+    assert_eq!(
+        count + 1,
+        ARROWS.len() + LEAVES.len(),
+        "main is no module of the library"
+    );
+}
+
+#[test]
+fn files_are_short() {
+    let mut needed = BTreeSet::new();
+    for source in sources("src") {
+        let lines = source.text.lines().count();
+        let reason = LONG_FILES.iter().find(|(path, _)| *path == source.path);
+        if lines > LINES_MAX {
+            assert!(reason.is_some(), "{} has {lines} lines", source.path);
+            needed.insert(source.path);
+        }
+    }
+    for (path, reason) in LONG_FILES {
+        assert!(needed.contains(*path), "no longer needed: {path}, {reason}");
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    for source in sources("src").iter().filter(|source| !source.is_test()) {
+        assert!(
+            source.text.starts_with("//! "),
+            "{} begins without a word",
+            source.path
+        );
+    }
+}
+
+#[test]
+fn nothing_is_left_to_be_done() {
+    let banned = ["todo!", "unimplemented!", "dbg!", "FIXME", "TODO"];
+    for source in sources("src").iter().chain(&sources("tests")) {
+        for word in banned {
+            let found = source.text.contains(word) && source.path != "tests/tidy.rs";
+            assert!(!found, "{} has {word}", source.path);
+        }
+    }
+}
+
+#[test]
+fn names_say_what_things_are() {
+    for source in sources("src") {
+        for vague in ["util", "helper", "manager", "misc"] {
+            assert!(!source.path.contains(vague), "{}", source.path);
+        }
+    }
+}
+
+/// rustfmt leaves alone what it cannot break: string literals, and comments, which have to be broken by hand.
+#[test]
+fn lines_fit_on_a_screen() {
+    for source in sources("src").iter().chain(&sources("tests")) {
+        for (line, number) in source.text.lines().zip(1..) {
+            let is_table = line.trim_start().starts_with("//! |");
+            let is_literal = line.contains('"') && !line.trim_start().starts_with("//");
+            let columns = line.chars().count();
+            let fits = columns <= COLUMNS_MAX || is_table || is_literal;
+            assert!(fits, "{}:{number} has {columns} columns", source.path);
+        }
+    }
+}
+
+#[test]
+fn only_storage_and_the_file_sink_write_files() {
+    let mut writers = BTreeSet::new();
+    for source in sources("src").iter().filter(|source| !source.is_test()) {
+        for line in source.code() {
+            if let Some(call) = WRITING.iter().find(|call| line.contains(**call)) {
+                assert!(
+                    WRITERS.contains(&source.path.as_str()),
+                    "{}: {call}: {line}",
+                    source.path
+                );
+                writers.insert(source.path.clone());
+            }
+        }
+    }
+    assert_eq!(writers.len(), WRITERS.len(), "{writers:?}");
+}
+
+#[test]
+fn library_and_program_forbid_unsafe_code() {
+    for root in ["src/lib.rs", "src/main.rs"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(root));
+        assert!(
+            text.expect("readable")
+                .contains("\n#![forbid(unsafe_code)]\n"),
+            "{root}"
+        );
+    }
+}
+
+/// Longest file in `src`, in lines, with its tests.
+const LINES_MAX: usize = 500;
+
+/// Longest line, in characters.
+const COLUMNS_MAX: usize = 120;
