@@ -10,7 +10,7 @@ mod common;
 
 use common::client::{Client, handshake, post};
 use common::{Running, Site, eventually};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 const CONNECTIONS: u64 = 10_000;
 
@@ -75,8 +75,13 @@ fn an_idle_connection_costs_less_than_a_kibibyte() {
     open(0);
     let before = server.memory("RssAnon");
 
-    let mut idle: Vec<Client> = (0..count).map(|_| server.connect()).collect();
-    open(count);
+    let mut idle: Vec<Client> = Vec::new();
+    while (idle.len() as u64) < count {
+        // No more at a time than may wait to be accepted.
+        let some = (count - idle.len() as u64).min(1000);
+        idle.extend((0..some).map(|_| server.connect()));
+        open(idle.len() as u64);
+    }
     check(&server, before, count, "that never sent anything");
     greet(&mut idle);
     check(&server, before, count, "between two requests");
@@ -92,4 +97,20 @@ fn an_idle_connection_costs_less_than_a_kibibyte() {
     check(&server, before, count, "after two requests");
     drop((idle, other));
     open(0);
+}
+
+/// More connections wait at once than are accepted in one round, and then nothing else happens: the loop must go on by
+/// itself until all are in.
+#[test]
+fn a_burst_of_connections_is_accepted_to_its_end() {
+    const BURST: u64 = 300;
+    let site = Site::unsigned();
+    let server = site.start();
+    server.signal(Signal::STOP);
+    let mut burst: Vec<Client> = (0..BURST).map(|_| server.connect()).collect();
+    server.signal(Signal::CONT);
+    eventually("all are accepted", || {
+        server.metric("hookline_connections") == BURST
+    });
+    greet(&mut burst);
 }

@@ -171,7 +171,7 @@ impl EventLoop {
 
     /// Waits for events: not at all while there is something to do or a batch to send.
     fn poll(&mut self, events: &mut Events) -> Result<(), ReactorError> {
-        let busy = self.core.outbox.is_urgent() || !self.again.is_empty();
+        let busy = self.core.outbox.is_urgent() || !self.again.is_empty() || self.may_accept();
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
@@ -259,12 +259,9 @@ impl EventLoop {
             self.accept_after = None;
             self.acceptable = true;
         }
-        let Some(listener) = &self.listener else {
+        let Some(listener) = self.listener.as_ref().filter(|_| self.may_accept()) else {
             return;
         };
-        if !self.acceptable || self.accept_after.is_some() {
-            return;
-        }
         let statistics = &self.core.statistics;
         for _ in 0..ACCEPTS_MAX {
             let (socket, peer) = match listener.accept() {
@@ -311,8 +308,12 @@ impl EventLoop {
             self.wheel.schedule(slot, connection.deadline);
             entry.insert(connection);
         }
-        // There may be more: no new edge will say so.
-        self.again.push(NO_SLOT);
+        // There may be more, and no new edge will say so: `acceptable` stays as it is, and the loop awake.
+    }
+
+    /// True while connections may wait that the next round has to accept.
+    fn may_accept(&self) -> bool {
+        self.listener.is_some() && self.acceptable && self.accept_after.is_none()
     }
 
     /// Another turn for connections that have more to read.
@@ -412,7 +413,7 @@ impl EventLoop {
         if phase != self.core.phase {
             self.core.phase = phase;
             // Whoever waits in the backlog was promised service; nobody new is.
-            while self.acceptable && self.listener.is_some() && self.accept_after.is_none() {
+            while self.may_accept() {
                 self.accept();
             }
             if let Some(mut listener) = self.listener.take() {
@@ -473,6 +474,3 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A token is a generation above a slot. Both stay clear of the tokens of waker and listener.
 const SLOT_BITS: u32 = 32;
 const GENERATION_MASK: u32 = u32::MAX >> 1;
-
-/// Makes the loop come round once more without a connection to serve.
-const NO_SLOT: usize = usize::MAX;
