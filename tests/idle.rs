@@ -10,7 +10,7 @@ mod common;
 
 use common::client::{Client, handshake, post};
 use common::{Running, Site, eventually};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 const CONNECTIONS: u64 = 10_000;
 
@@ -92,4 +92,19 @@ fn an_idle_connection_costs_less_than_a_kibibyte() {
     check(&server, before, count, "after two requests");
     drop((idle, other));
     open(0);
+}
+
+/// A loop accepts some connections in each round, so that a flood of them does not starve those that are there. It once
+/// forgot that there were more: whoever stood behind the first hundred or so waited for the next one to come.
+#[test]
+fn a_burst_of_connections_is_accepted_to_the_last_one() {
+    let site = Site::unsigned();
+    let server = site.start();
+    server.signal(Signal::STOP);
+    let waiting: Vec<Client> = (0..500).map(|_| server.connect()).collect();
+    server.signal(Signal::CONT);
+    eventually("every connection is accepted", || {
+        server.metric("hookline_connections") == 500
+    });
+    drop(waiting);
 }

@@ -159,7 +159,7 @@ impl EventLoop {
             self.release();
             self.feed_starved();
             self.look_at_deadlines();
-            let idle = events.is_empty() && self.again.is_empty();
+            let idle = events.is_empty() && !self.has_more();
             self.core.outbox.end_round(idle, self.core.clock.now);
             self.publish();
             if self.follow_phase() {
@@ -171,7 +171,7 @@ impl EventLoop {
 
     /// Waits for events: not at all while there is something to do or a batch to send.
     fn poll(&mut self, events: &mut Events) -> Result<(), ReactorError> {
-        let busy = self.core.outbox.is_urgent() || !self.again.is_empty();
+        let busy = self.core.outbox.is_urgent() || self.has_more();
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
@@ -186,6 +186,12 @@ impl EventLoop {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// True when there is something to do of which no event will tell.
+    fn has_more(&self) -> bool {
+        let accepts = self.acceptable && self.listener.is_some() && self.accept_after.is_none();
+        accepts || !self.again.is_empty()
     }
 
     /// Says that the loop is going to sleep, and how long it may.
@@ -311,8 +317,7 @@ impl EventLoop {
             self.wheel.schedule(slot, connection.deadline);
             entry.insert(connection);
         }
-        // There may be more: no new edge will say so.
-        self.again.push(NO_SLOT);
+        // There may be more, and no new edge will say so: `acceptable` stays.
     }
 
     /// Another turn for connections that have more to read.
@@ -473,6 +478,3 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A token is a generation above a slot. Both stay clear of the tokens of waker and listener.
 const SLOT_BITS: u32 = 32;
 const GENERATION_MASK: u32 = u32::MAX >> 1;
-
-/// Makes the loop come round once more without a connection to serve.
-const NO_SLOT: usize = usize::MAX;
