@@ -238,7 +238,12 @@ impl EventLoop {
         let connection = &mut self.connections[slot];
         match connection.turn(&mut self.core, &mut self.buffer) {
             Turn::Wait => {}
-            Turn::Again => self.again.push(slot),
+            // Once: with a place for each of its turns, one that never ends would get more of them in every round.
+            Turn::Again if connection.again => {}
+            Turn::Again => {
+                connection.again = true;
+                self.again.push(slot);
+            }
             Turn::Starved if connection.starved => {}
             Turn::Starved => {
                 connection.starved = true;
@@ -324,7 +329,8 @@ impl EventLoop {
     fn go_on(&mut self) {
         let mut slots = std::mem::replace(&mut self.again, std::mem::take(&mut self.spare));
         for slot in slots.drain(..) {
-            if self.connections.contains(slot) {
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.again = false;
                 self.turn(slot);
             }
         }
@@ -478,3 +484,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A token is a generation above a slot. Both stay clear of the tokens of waker and listener.
 const SLOT_BITS: u32 = 32;
 const GENERATION_MASK: u32 = u32::MAX >> 1;
+
+#[cfg(test)]
+mod tests;
