@@ -2,9 +2,9 @@
 //!
 //! - `HOOKLINE_HTTP_CASES`: a directory with `cases.jsonl`, raw requests with what a strict server makes of them, and
 //!   `run_cases.py`, which sends them and compares. The server of this test is what its README asks for.
-//! - `HOOKLINE_PAYLOADS`: a directory of directories of JSON files, each the body of one webhook. All are posted,
-//!   signed; what is stored has to be the same octets in the same order, and what is made of it as many events as it has
-//!   updates.
+//! - `HOOKLINE_PAYLOADS`: a directory of directories of JSON files, each the body of one webhook. All are
+//!   posted, signed; what is stored has to be the same octets in the same order, and what is made of it as many
+//!   events as it has updates.
 //!
 //! Without the variable a test says so and passes.
 

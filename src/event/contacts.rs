@@ -13,6 +13,10 @@ pub(super) struct Contacts {
     list: Vec<Contact>,
     /// Position in `list` by fingerprint of a name, sorted. Built when a body's order does not help.
     index: Vec<(u64, usize)>,
+    /// `index` was built; it stays empty where no contact has a name.
+    is_indexed: bool,
+    /// All of them went with some update.
+    all_taken: bool,
     /// Contacts mostly stand in the order of the updates, so the search begins here.
     next: usize,
 }
@@ -47,7 +51,7 @@ impl Contacts {
     pub(super) fn begin(&mut self, document: &Document<'_>, list: usize) {
         self.list.clear();
         self.index.clear();
-        self.next = 0;
+        (self.is_indexed, self.all_taken, self.next) = (false, false, 0);
         self.list.extend(document.elements(list).map(|at| {
             let mut contact = Contact {
                 at,
@@ -78,9 +82,7 @@ impl Contacts {
             _ => self.find(document, update),
         };
         let Some(position) = found.or((self.list.len() == 1).then_some(0)) else {
-            self.list
-                .iter_mut()
-                .for_each(|contact| contact.taken = true);
+            self.all_taken = true;
             return Chosen::All;
         };
         let contact = &mut self.list[position];
@@ -97,7 +99,7 @@ impl Contacts {
 
     /// True if some contact went with no update.
     pub(super) fn any_left(&self) -> bool {
-        self.list.iter().any(|contact| !contact.taken)
+        !self.all_taken && self.list.iter().any(|contact| !contact.taken)
     }
 
     fn find(&mut self, document: &Document<'_>, update: &Update<'_>) -> Option<usize> {
@@ -108,7 +110,8 @@ impl Contacts {
         if let Some(position) = [self.next, self.next + 1].into_iter().find(|&at| named(at)) {
             return Some(position);
         }
-        if self.index.is_empty() {
+        if !self.is_indexed {
+            self.is_indexed = true;
             for (position, contact) in self.list.iter().enumerate() {
                 for name in [contact.wa_id, contact.user_id].into_iter().flatten() {
                     let name = document.scalar(name);

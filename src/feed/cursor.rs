@@ -71,6 +71,16 @@ impl Cursor {
         self.saved
     }
 
+    /// Goes back to `last`, the last sequence in the journal, when it stands beyond: what it had confirmed there is
+    /// lost, and those sequences are about to be given to other records. Says whether that was so.
+    pub fn go_back_to(&mut self, last: u64) -> Result<bool, CursorError> {
+        let beyond = self.saved > last;
+        if beyond {
+            self.save(last)?;
+        }
+        Ok(beyond)
+    }
+
     /// Saves `sequence` durably, then lets the journal know that nothing below is needed for this sink.
     pub fn save(&mut self, sequence: u64) -> Result<(), CursorError> {
         if sequence == self.saved {

@@ -19,7 +19,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let dir = tempfile::tempdir().unwrap();
+        Bench::on(tempfile::tempdir().unwrap())
+    }
+
+    fn on(dir: tempfile::TempDir) -> Bench {
         let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
         let options = Options {
             segment_size: 256 << 10,
@@ -203,4 +206,52 @@ fn a_cursor_is_refused_rather_than_guessed() {
         let result = Cursor::load(Arc::clone(&storage), "sink", &floor);
         assert!(matches!(result, Err(CursorError::Damaged { .. })));
     }
+}
+
+/// A sink that waited for what was set aside would look at the journal all the time, and never be done.
+#[test]
+fn damage_that_was_set_aside_at_the_end_is_not_waited_for() {
+    let mut bench = Bench::new();
+    for _ in 0..4 {
+        bench.store(1);
+    }
+    let dir = std::mem::replace(&mut bench.dir, tempfile::tempdir().unwrap());
+    drop(bench);
+    // In the records of the last two frames, each of which is one block behind the block of the segment's header.
+    let segment = dir.path().join("00000000000000000001.segment");
+    let mut octets = std::fs::read(&segment).unwrap();
+    for frame in [3, 4] {
+        octets[frame * 4096 + 90] ^= 1;
+    }
+    std::fs::write(&segment, octets).unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
+    let aside = tempfile::tempdir().unwrap();
+    let repaired = crate::journal::repair(&storage, &Disk::create(aside.path()).unwrap()).unwrap();
+    assert_eq!(repaired.set_aside[0].hole.count, 2);
+    drop(storage);
+
+    let bench = Bench::on(dir);
+    let (_live, mut feed) = bench.feed(3);
+    assert!(feed.next(Duration::from_millis(50)).unwrap().is_none());
+    assert_eq!(feed.position(), 5);
+    bench.store(1);
+    let next = feed.next(Duration::from_secs(20)).unwrap().unwrap();
+    assert_eq!(next.first_sequence(), 5);
+}
+
+/// A journal whose last commit was damaged, or that was begun anew, gives sequences to other records that a sink has
+/// confirmed before.
+#[test]
+fn a_cursor_beyond_the_journal_goes_back_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
+    let lowest = Arc::new(AtomicU64::new(0));
+    let floor = Floor::new(Arc::clone(&lowest));
+    let mut cursor = Cursor::load(Arc::clone(&storage), "crm", &floor).unwrap();
+    cursor.save(6).unwrap();
+    assert!(!cursor.go_back_to(6).unwrap());
+    assert!(cursor.go_back_to(4).unwrap());
+    assert_eq!((cursor.saved(), lowest.load(Ordering::Relaxed)), (4, 5));
+    let again = Cursor::load(storage, "crm", &floor).unwrap();
+    assert_eq!(again.saved(), 4);
 }

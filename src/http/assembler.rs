@@ -194,7 +194,8 @@ impl Assembler {
     /// Gathers more of a head. Once it is complete, cuts off what is not head and says how much of `input` was.
     fn complete_head(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Status> {
         let before = self.gathered.len();
-        let room = (limits.head + 1).saturating_sub(before);
+        // One octet more than a head may have, and the empty line that may stand ahead of it.
+        let room = (limits.head + 3).saturating_sub(before);
         let piece = input.get(..room).unwrap_or(input);
         self.gathered.extend_from_slice(piece);
         // A head ends with a line, so a piece without one needs no look: a slow sender costs one parse a line.

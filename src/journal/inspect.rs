@@ -214,7 +214,14 @@ impl Look<'_> {
                 break;
             }
         }
-        let count = next_sequence.unwrap_or(scan.next_sequence) - scan.next_sequence;
+        // With nothing whole behind it, the headers still say which sequences were given: none is given again.
+        let given = || {
+            let headers = scan.behind.iter().map(|(_, header)| header.last_sequence());
+            headers.max().map(|last| last.saturating_add(1))
+        };
+        let count = next_sequence
+            .or_else(given)
+            .map_or(0, |next| next.saturating_sub(scan.next_sequence));
         Ok(Some(Damage {
             path: self.path(),
             reason: scan.stop,

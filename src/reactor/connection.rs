@@ -54,6 +54,8 @@ pub(super) struct Connection {
     pub(super) released: bool,
     /// On the loop's list of those that wait for room in the outbox.
     pub(super) starved: bool,
+    /// On the loop's list of those that get another turn.
+    pub(super) again: bool,
     /// Refused with octets unread: drain before the close.
     refused: bool,
     /// The write side is shut and what arrives is thrown away, up to so many octets.
@@ -67,6 +69,8 @@ pub(super) struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Idle,
+    /// Nothing more is read for the moment, and an answer waits for the disk, which has a deadline of its own.
+    Answer,
     Head,
     Body,
     Write,
@@ -114,6 +118,7 @@ impl Connection {
             closing: false,
             released: false,
             starved: false,
+            again: false,
             refused: false,
             lingering: None,
             stage: Stage::Idle,
@@ -178,8 +183,7 @@ impl Connection {
     pub(super) fn time_out(&mut self, core: &mut Core, buffer: &mut [u8]) -> bool {
         let statistics = &core.statistics;
         match self.stage {
-            // An answer that waits for the disk has a deadline of its own.
-            Stage::Idle if self.waiting > 0 => {
+            Stage::Answer => {
                 self.deadline = core.clock.tick_after(core.options.idle_timeout);
                 return false;
             }
@@ -187,6 +191,9 @@ impl Connection {
                 // A last look: what has arrived in this very moment is served.
                 self.readable = true;
                 if self.turn(core, buffer) != Turn::Close && !self.is_idle() {
+                    if self.stage == Stage::Idle {
+                        self.deadline = core.clock.tick_after(core.options.idle_timeout);
+                    }
                     return false;
                 }
                 core.statistics.idle_timeouts.add(1);
@@ -457,6 +464,10 @@ impl Connection {
             Stage::Linger
         } else if !self.transport.is_written() {
             Stage::Write
+        } else if self.waiting > 0
+            && (self.closing || self.put_back || self.assembler.is_between_requests())
+        {
+            Stage::Answer
         } else if self.put_back || self.assembler.is_between_requests() {
             Stage::Idle
         } else if self.assembler.awaits_body() {
@@ -464,15 +475,18 @@ impl Connection {
         } else {
             Stage::Head
         };
-        // Head, body and the drain have a deadline for the whole; a new request begins a new one.
-        if stage == self.stage && !(served || stage == Stage::Idle) {
+        // A stage has one deadline for the whole; a new request begins a new one.
+        if stage == self.stage && !served {
+            if stage == Stage::Idle && core.phase >= Phase::Draining {
+                self.deadline = self.deadline.min(core.clock.tick_after(DRAIN_GRACE));
+            }
             return;
         }
         self.stage = stage;
         let options = &core.options;
         self.deadline = core.clock.tick_after(match stage {
             Stage::Idle if core.phase >= Phase::Draining => DRAIN_GRACE,
-            Stage::Idle => options.idle_timeout,
+            Stage::Idle | Stage::Answer => options.idle_timeout,
             Stage::Head => options.head_timeout,
             Stage::Body => options.body_timeout,
             Stage::Write => options.write_timeout,

@@ -159,7 +159,7 @@ impl EventLoop {
             self.release();
             self.feed_starved();
             self.look_at_deadlines();
-            let idle = events.is_empty() && self.again.is_empty();
+            let idle = events.is_empty() && !self.has_more();
             self.core.outbox.end_round(idle, self.core.clock.now);
             self.publish();
             if self.follow_phase() {
@@ -171,7 +171,7 @@ impl EventLoop {
 
     /// Waits for events: not at all while there is something to do or a batch to send.
     fn poll(&mut self, events: &mut Events) -> Result<(), ReactorError> {
-        let busy = self.core.outbox.is_urgent() || !self.again.is_empty() || self.may_accept();
+        let busy = self.core.outbox.is_urgent() || self.has_more();
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
@@ -186,6 +186,12 @@ impl EventLoop {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// True when there is something to do of which no event will tell.
+    fn has_more(&self) -> bool {
+        let accepts = self.acceptable && self.listener.is_some() && self.accept_after.is_none();
+        accepts || !self.again.is_empty()
     }
 
     /// Says that the loop is going to sleep, and how long it may.
@@ -232,7 +238,12 @@ impl EventLoop {
         let connection = &mut self.connections[slot];
         match connection.turn(&mut self.core, &mut self.buffer) {
             Turn::Wait => {}
-            Turn::Again => self.again.push(slot),
+            // Once: with a place for each of its turns, one that never ends would get more of them in every round.
+            Turn::Again if connection.again => {}
+            Turn::Again => {
+                connection.again = true;
+                self.again.push(slot);
+            }
             Turn::Starved if connection.starved => {}
             Turn::Starved => {
                 connection.starved = true;
@@ -259,9 +270,12 @@ impl EventLoop {
             self.accept_after = None;
             self.acceptable = true;
         }
-        let Some(listener) = self.listener.as_ref().filter(|_| self.may_accept()) else {
+        let Some(listener) = &self.listener else {
             return;
         };
+        if !self.acceptable || self.accept_after.is_some() {
+            return;
+        }
         let statistics = &self.core.statistics;
         for _ in 0..ACCEPTS_MAX {
             let (socket, peer) = match listener.accept() {
@@ -308,19 +322,15 @@ impl EventLoop {
             self.wheel.schedule(slot, connection.deadline);
             entry.insert(connection);
         }
-        // There may be more, and no new edge will say so: `acceptable` stays as it is, and the loop awake.
-    }
-
-    /// True while connections may wait that the next round has to accept.
-    fn may_accept(&self) -> bool {
-        self.listener.is_some() && self.acceptable && self.accept_after.is_none()
+        // There may be more, and no new edge will say so: `acceptable` stays.
     }
 
     /// Another turn for connections that have more to read.
     fn go_on(&mut self) {
         let mut slots = std::mem::replace(&mut self.again, std::mem::take(&mut self.spare));
         for slot in slots.drain(..) {
-            if self.connections.contains(slot) {
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.again = false;
                 self.turn(slot);
             }
         }
@@ -413,7 +423,7 @@ impl EventLoop {
         if phase != self.core.phase {
             self.core.phase = phase;
             // Whoever waits in the backlog was promised service; nobody new is.
-            while self.may_accept() {
+            while self.acceptable && self.listener.is_some() && self.accept_after.is_none() {
                 self.accept();
             }
             if let Some(mut listener) = self.listener.take() {
@@ -474,3 +484,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A token is a generation above a slot. Both stay clear of the tokens of waker and listener.
 const SLOT_BITS: u32 = 32;
 const GENERATION_MASK: u32 = u32::MAX >> 1;
+
+#[cfg(test)]
+mod tests;

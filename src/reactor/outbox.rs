@@ -241,6 +241,7 @@ impl Outbox {
                 break;
             }
         }
+        self.stalled |= self.flights.front().is_some_and(|flight| flight.expired);
         let expired = self
             .flights
             .iter()

@@ -48,8 +48,18 @@ pub(super) fn prepare(
                 Box::new(sink::File::open(path).map_err(ServerError::io(action))?)
             }
         };
-        let cursor = Cursor::load(Arc::clone(&cursors), &sink.name, floor)?;
+        let mut cursor = Cursor::load(Arc::clone(&cursors), &sink.name, floor)?;
         let status = Arc::clone(&sources.journal);
+        let (sequence, last) = (cursor.saved(), status.durable());
+        if cursor.go_back_to(last)? {
+            let sink = &sink.name;
+            tracing::warn!(
+                sink,
+                sequence,
+                last,
+                "the cursor stood beyond the journal, which has lost its end, and goes back to it"
+            );
+        }
         // A new sink begins with the oldest record that there is.
         let first = status.statistics.first_sequence.load(Ordering::Relaxed);
         let next = (cursor.saved() + 1).max(first);

@@ -84,6 +84,20 @@ fn a_large_neighbour_is_not_copied_a_thousand_times() {
     assert!(octets < 5_000_000, "{octets}");
 }
 
+/// As many contacts and as many updates as a body can hold, none of which names the other: one look at each
+/// is milliseconds, and one look at each for each is an hour.
+#[test]
+fn contacts_without_a_name_are_looked_at_once() {
+    for contact in ["{}", r#"{"wa_id":"1"}"#] {
+        let contacts = vec![contact; 150_000].join(",");
+        let messages = vec!["0"; UPDATES_MAX as usize].join(",");
+        let events = extract(format!(
+            r#"{{"contacts":[{contacts}],"messages":[{messages}]}}"#
+        ));
+        assert_eq!(events.len(), UPDATES_MAX as usize);
+    }
+}
+
 #[test]
 fn names_have_a_limit() {
     let long = "y".repeat(10_000);

@@ -118,6 +118,29 @@ fn bounds_hold_for_every_cut() {
     }
 }
 
+/// The empty line that is ignored ahead of a request line is no part of its head, neither when the head is
+/// measured nor when it is gathered.
+#[test]
+fn an_empty_line_ahead_takes_nothing_from_the_head() {
+    for len in LIMITS.head - 3..LIMITS.head + 4 {
+        let start = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nX: ";
+        let filling = "x".repeat(len - start.len() - 4);
+        for empty_line in ["", "\r\n"] {
+            let octets = format!("{empty_line}{start}{filling}\r\n\r\n!");
+            let whole = receive(octets.as_bytes(), &[]);
+            let refused = (len > LIMITS.head).then_some(Status::HeadTooLarge);
+            assert_eq!(whole.refused, refused, "{len} octets");
+            for cut in 0..octets.len() {
+                assert_eq!(
+                    receive(octets.as_bytes(), &[cut]),
+                    whole,
+                    "{len} octets, cut at {cut}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn an_announced_body_reserves_nothing() {
     let limits = Limits {

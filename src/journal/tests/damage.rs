@@ -77,6 +77,26 @@ fn damage_in_the_active_segment_stops_the_start_and_can_be_set_aside() {
     assert!(repair(&storage, &quarantine).unwrap().set_aside.is_empty());
 }
 
+/// Their records were answered as stored, and a sink may have had them: to another record under one of these sequences
+/// it would say that it has had that one too.
+#[test]
+fn sequences_that_were_set_aside_at_the_end_are_not_given_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = filled(directory.path(), 5);
+    damage(directory.path(), 1, FIRST + 3 * FRAME + ALIGNMENT);
+    damage(directory.path(), 1, FIRST + 4 * FRAME + ALIGNMENT);
+    let aside = tempfile::tempdir().unwrap();
+    let repaired = repair(&storage, &Disk::create(aside.path()).unwrap()).unwrap();
+    let hole = repaired.set_aside[0].hole;
+    assert_eq!((hole.first_sequence, hole.count), (4, 2));
+
+    let mut harness = Harness::start(Arc::clone(&storage), options());
+    let ticket = harness.send(batch(&[body(6)]));
+    assert!(harness.wait_durable(ticket));
+    harness.stop().result.unwrap();
+    assert_eq!(read_all(&storage, 0), expected([1, 2, 3, 6].into_iter()));
+}
+
 #[test]
 fn damage_in_a_sealed_segment_is_found_by_verify_and_by_a_reader() {
     let directory = tempfile::tempdir().unwrap();

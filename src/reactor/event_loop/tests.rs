@@ -1,0 +1,226 @@
+//! A loop whose rounds are taken by hand, with a journal that never syncs.
+
+use super::super::{Options, Phase};
+use super::*;
+use crate::endpoint::handshake::VerifyTokens;
+use crate::endpoint::{Ack, Counters, Endpoint, Proof, Table};
+use crate::http;
+use crossbeam_utils::CachePadded;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+const SECOND: Duration = Duration::from_secs(1);
+const POST: &[u8] = b"POST /webhook HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+
+struct Bench {
+    event_loop: EventLoop,
+    address: SocketAddr,
+    position: Arc<DurablePosition>,
+    /// What goes in here stays in here.
+    _inbox: relay::Receiver<Batch>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::with(options())
+    }
+
+    fn with(options: Options) -> Bench {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let position = Arc::new(DurablePosition::new(Box::new(|| {})));
+        let (commit, inbox) = relay::channel(16);
+        let control = Arc::new(Control::new(Arc::new(table()), 1));
+        let parts = Parts {
+            index: 0,
+            poll: Poll::new().unwrap(),
+            listener,
+            options,
+            control,
+            admission: Arc::new(Admission::new(16, 16)),
+            pool: Pool::new(4, 4096),
+            commit,
+            position: Arc::clone(&position),
+            journal: Arc::new(journal::Status::new(1, 1 << 20, 0)),
+            statistics: Arc::default(),
+        };
+        let mut event_loop = EventLoop::new(parts).unwrap();
+        event_loop.core.set_table(Arc::new(table()));
+        Bench {
+            event_loop,
+            address,
+            position,
+            _inbox: inbox,
+        }
+    }
+
+    /// A client and the slot of its connection.
+    fn connect(&mut self) -> (TcpStream, usize) {
+        let client = TcpStream::connect(self.address).unwrap();
+        client.set_read_timeout(Some(30 * SECOND)).unwrap();
+        let event_loop = &mut self.event_loop;
+        while event_loop.connections.is_empty() {
+            event_loop.acceptable = true;
+            event_loop.accept();
+        }
+        (client, 0)
+    }
+
+    /// Sends, and lets the loop take all of it.
+    fn send(&mut self, client: &mut TcpStream, slot: usize, octets: &[u8]) {
+        client.write_all(octets).unwrap();
+        let arrived = |event_loop: &EventLoop| {
+            let connection = &event_loop.connections[slot];
+            connection.held() > 0 || !event_loop.core.outbox.is_settled()
+        };
+        while !arrived(&self.event_loop) {
+            let token = self.event_loop.connections[slot].token;
+            self.event_loop.ready(token, false);
+        }
+    }
+
+    /// Goes on with the clock without any octet.
+    fn pass(&mut self, time: Duration) {
+        let core = &mut self.event_loop.core;
+        core.clock.now += time;
+        self.event_loop.look_at_deadlines();
+    }
+}
+
+fn options() -> Options {
+    Options {
+        http: http::Limits {
+            head: 1024,
+            headers: 16,
+            body: 1 << 20,
+        },
+        pipeline_max: 16,
+        unacknowledged_max: 1 << 20,
+        partial_max: 1 << 20,
+        receive_buffer: 4096,
+        batch_octets: 4096,
+        ack_deadline: 600 * SECOND,
+        head_timeout: SECOND,
+        body_timeout: SECOND,
+        idle_timeout: 120 * SECOND,
+        write_timeout: SECOND,
+        linger_timeout: SECOND,
+    }
+}
+
+fn table() -> Table {
+    Table::new(vec![Endpoint {
+        name: "webhook".to_owned(),
+        path: "/webhook".to_owned(),
+        number: 0,
+        ack: Ack::Stored,
+        verify_tokens: VerifyTokens::default(),
+        proof: Proof::Unsigned,
+        keep_headers: Vec::new(),
+        counters: [CachePadded::new(Counters::default())].into(),
+    }])
+}
+
+/// The wheel looks at a deadline this far away once on the way there; that look is no request.
+#[test]
+fn an_idle_connection_is_closed_however_far_its_deadline_was() {
+    let mut bench = Bench::new();
+    let (_client, slot) = bench.connect();
+    bench.pass(60 * SECOND);
+    assert!(bench.event_loop.connections.contains(slot));
+    bench.pass(59 * SECOND);
+    assert!(
+        bench.event_loop.connections.contains(slot),
+        "a second early"
+    );
+    bench.pass(2 * SECOND);
+    assert!(!bench.event_loop.connections.contains(slot));
+}
+
+/// The drain does not wait for as long as the connection might have stayed open.
+#[test]
+fn a_drain_does_not_wait_for_idle_connections() {
+    let mut bench = Bench::new();
+    let (_client, slot) = bench.connect();
+    bench.event_loop.core.phase = Phase::Draining;
+    bench.event_loop.turn(slot);
+    bench.pass(SECOND);
+    assert!(!bench.event_loop.connections.contains(slot));
+}
+
+/// While the answer before it waits for the disk, the refusal of a request that did not arrive in time waits too; its
+/// deadline has passed and must not refuse it once more with every tick.
+#[test]
+fn a_request_that_takes_too_long_is_refused_once() {
+    for cut in [POST.len() - 1, POST.len() / 2] {
+        let mut bench = Bench::new();
+        let (mut client, slot) = bench.connect();
+        bench.send(&mut client, slot, &[POST, &POST[..cut]].concat());
+        for _ in 0..50 {
+            bench.pass(SECOND);
+        }
+        bench.event_loop.core.outbox.submit();
+        bench.position.publish(1);
+        bench.event_loop.release();
+        // It lingers, and leaves when that has taken long enough.
+        bench.pass(5 * SECOND);
+        let mut answers = String::new();
+        client.read_to_string(&mut answers).unwrap();
+        let codes: Vec<&str> = answers
+            .split("HTTP/1.1 ")
+            .skip(1)
+            .map(|answer| &answer[..3])
+            .collect();
+        assert_eq!(codes, ["200", "408"], "{answers}");
+    }
+}
+
+/// What waited for room while the disk took too long is refused with the answers that did, and so is what comes then:
+/// nobody waits longer than the deadline, and nothing more is stored that would be refused all the same.
+#[test]
+fn nobody_waits_for_a_journal_that_is_late() {
+    let mut bench = Bench::with(Options {
+        unacknowledged_max: 1,
+        ack_deadline: SECOND,
+        ..options()
+    });
+    let (mut client, slot) = bench.connect();
+    bench.send(&mut client, slot, &POST.repeat(2));
+    bench.pass(2 * SECOND);
+    bench.event_loop.release();
+    bench.event_loop.feed_starved();
+    assert_eq!(bench.event_loop.core.statistics.stored.get(), 1);
+    drop(bench);
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 503 ").count(), 2, "{answers}");
+}
+
+/// One that always has more to read has one place on the list of those that go on, however many turns a round gives
+/// it; with one for each turn a sender without pause would take all time there is.
+#[test]
+fn a_connection_that_goes_on_stands_once_on_the_list() {
+    let mut bench = Bench::new();
+    let (mut client, slot) = bench.connect();
+    let flood = b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n".repeat(16 * 4096 / 32);
+    let mut reader = client.try_clone().unwrap();
+    let reading = std::thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+    client.set_nonblocking(true).unwrap();
+    let mut longest = 0;
+    for _ in 0..100 {
+        // Whole requests, or what the socket takes of them: the rest does not matter here.
+        while client.write(&flood).is_ok() {}
+        let Some(connection) = bench.event_loop.connections.get(slot) else {
+            break;
+        };
+        let token = connection.token;
+        bench.event_loop.ready(token, false);
+        bench.event_loop.go_on();
+        let again = &bench.event_loop.again;
+        longest = longest.max(again.iter().filter(|&&it| it == slot).count());
+    }
+    assert_eq!(longest, 1);
+    drop(bench);
+    drop(client);
+    let _ = reading.join();
+}
