@@ -153,7 +153,8 @@ impl Feed {
             return Ok(None);
         };
         let Some(batch) = reader.next(Some(self.status.durable()))? else {
-            // Behind damage that was set aside, perhaps, where nothing stands yet: there is nothing to wait for before it.
+            // Behind damage that was set aside, perhaps, where nothing stands yet: nothing before it is to be
+            // waited for.
             self.next = self.next.max(reader.position());
             return Ok(None);
         };

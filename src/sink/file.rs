@@ -52,7 +52,9 @@ impl Sink for File {
     fn deliver(&mut self, delivery: &Delivery, from: u64) -> io::Result<u64> {
         let events = stdout::render(delivery, from, &mut self.lines);
         if let Err(error) = self.output.write_all(&self.lines) {
-            // Part of it may be there; the next attempt writes all of it.
+            // Part of it may be there; the next attempt writes all of it. A file that somebody has cut meanwhile
+            // stays cut.
+            self.len = self.len.min(self.output.metadata()?.len());
             self.output.set_len(self.len)?;
             return Err(error);
         }
