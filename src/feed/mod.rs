@@ -153,7 +153,7 @@ impl Feed {
             return Ok(None);
         };
         let Some(batch) = reader.next(Some(self.status.durable()))? else {
-            // Behind damage that was set aside, perhaps, where nothing stands yet: there is nothing to wait for before it.
+            // Behind damage that was set aside, perhaps, where nothing stands yet: nothing comes before it.
             self.next = self.next.max(reader.position());
             return Ok(None);
         };
