@@ -88,6 +88,7 @@ use recovery::Recovered;
 use std::collections::VecDeque;
 use std::process;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A journal that was opened for writing. [`Journal::split`] gives what its threads run.
@@ -128,6 +129,9 @@ impl Journal {
             report,
         } = recovery::recover(&storage, &options)?;
         let status = Status::new(report.next_sequence, active.size - offset, options.reserve);
+        // The segment thread keeps it up to date; a consumer may ask before that one runs.
+        let first_sequence = &status.statistics.first_sequence;
+        first_sequence.store(report.first_sequence, Ordering::Relaxed);
         Ok(Journal {
             storage,
             options,

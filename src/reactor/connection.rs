@@ -3,6 +3,7 @@
 
 use super::Phase;
 use super::core::{Core, Outcome};
+use super::stage::Stage;
 use super::transport::Transport;
 use crate::endpoint::Ack;
 use crate::http::Status;
@@ -12,17 +13,12 @@ use crate::http::response::CONTINUE;
 use mio::net::TcpStream;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::time::Duration;
 
 /// Reads in one turn, so that a client that sends without pause does not keep the others waiting.
 const READS_MAX: usize = 4;
 
 /// Octets that may be drained after a refusal: a few of the largest bodies, so that their sender reads our answer.
 const LINGER_OCTETS_MAX: usize = 16 << 20;
-
-/// How long a drain waits for the next request of a connection that is idle: a client that was about to send is
-/// answered, and told that it was the last.
-const DRAIN_GRACE: Duration = Duration::from_millis(250);
 
 /// Unwritten octets, beside the 200s that are only counted, at which reading pauses.
 const UNWRITTEN_MAX: usize = 64 << 10;
@@ -63,18 +59,6 @@ pub(super) struct Connection {
     stage: Stage,
     /// Tick at which the stage has taken too long.
     pub(super) deadline: u64,
-}
-
-/// What the connection's deadline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Idle,
-    /// Nothing more is read for the moment, and an answer waits for the disk, which has a deadline of its own.
-    Answer,
-    Head,
-    Body,
-    Write,
-    Linger,
 }
 
 /// What the loop does with a connection after its turn.
@@ -199,12 +183,10 @@ impl Connection {
                 core.statistics.idle_timeouts.add(1);
             }
             Stage::Head | Stage::Body => {
-                let timeouts = if self.stage == Stage::Head {
-                    &statistics.head_timeouts
-                } else {
-                    &statistics.body_timeouts
-                };
-                timeouts.add(1);
+                match self.stage {
+                    Stage::Head => statistics.head_timeouts.add(1),
+                    _ => statistics.body_timeouts.add(1),
+                }
                 core.count_refusal(Status::RequestTimeout);
                 self.refuse(Status::RequestTimeout, core);
                 return false;
@@ -475,22 +457,13 @@ impl Connection {
             Stage::Head
         };
         // A stage has one deadline for the whole; a new request begins a new one.
-        if stage == self.stage && !served {
-            if stage == Stage::Idle && core.phase >= Phase::Draining {
-                self.deadline = self.deadline.min(core.clock.tick_after(DRAIN_GRACE));
-            }
-            return;
+        let deadline = core.clock.tick_after(stage.timeout(core));
+        if stage != self.stage || served {
+            self.stage = stage;
+            self.deadline = deadline;
+        } else if stage == Stage::Idle && core.phase >= Phase::Draining {
+            self.deadline = self.deadline.min(deadline);
         }
-        self.stage = stage;
-        let options = &core.options;
-        self.deadline = core.clock.tick_after(match stage {
-            Stage::Idle if core.phase >= Phase::Draining => DRAIN_GRACE,
-            Stage::Idle | Stage::Answer => options.idle_timeout,
-            Stage::Head => options.head_timeout,
-            Stage::Body => options.body_timeout,
-            Stage::Write => options.write_timeout,
-            Stage::Linger => options.linger_timeout,
-        });
     }
 
     /// Octets of an incomplete request that are held.

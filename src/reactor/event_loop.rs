@@ -216,6 +216,7 @@ impl EventLoop {
             .into_iter()
             .chain(deadline)
             .chain(departure)
+            .chain(outbox.is_refused().then_some(REFUSED_PAUSE))
             .chain(accept)
             .min()
     }
@@ -480,6 +481,10 @@ const ACCEPTS_MAX: usize = 64;
 
 /// How long nothing is accepted after descriptors or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a batch waits that found the commit thread's inbox full of the batches of others: what these become tells
+/// nothing to this loop.
+const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// A token is a generation above a slot. Both stay clear of the tokens of waker and listener.
 const SLOT_BITS: u32 = 32;

@@ -16,6 +16,7 @@
 //!
 //! - [`EventLoop`]: a round of polling, serving, releasing, timing
 //! - `connection`: reads, serves, answers in order, lingers
+//! - `stage`: what a connection is at, and how long that may take
 //! - `transport`: the socket, and what is on its way out of it
 //! - `core`: what connections share: routing, storing, counting
 //! - `outbox`: batches on the way to the disk, and the answers that wait for them
@@ -28,6 +29,7 @@ mod control;
 mod core;
 mod event_loop;
 mod outbox;
+mod stage;
 mod statistics;
 mod transport;
 mod wheel;

@@ -267,6 +267,11 @@ impl Outbox {
         self.flights.is_empty() && self.waiting.is_empty()
     }
 
+    /// True while a batch waits for room in the inbox of the commit thread.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Octets that wait for the journal.
     pub(super) fn unacknowledged(&self) -> usize {
         self.unacknowledged

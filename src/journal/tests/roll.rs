@@ -184,3 +184,39 @@ fn options_that_cannot_work_are_refused() {
         assert!(matches!(error, JournalError::Options(_)), "{error}");
     }
 }
+
+/// A sink that is new, or was away for longer than the retention, begins there; before the segment thread has
+/// looked, it would begin with a sequence that has gone, and stop for good.
+#[test]
+fn the_oldest_sequence_is_known_as_soon_as_the_journal_is_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = disk(directory.path());
+    let options = Options {
+        retention: Duration::ZERO,
+        ..options()
+    };
+    options.floor.store(u64::MAX, Ordering::Release);
+    let mut harness = Harness::start(Arc::clone(&storage), options.clone());
+    for number in 1..=100 {
+        let ticket = harness.send(batch(&[body(number)]));
+        assert!(harness.wait_durable(ticket));
+    }
+    harness.stop().result.unwrap();
+    let journal = Journal::open(Arc::clone(&storage), options).unwrap();
+    let first = journal.recovery().first_sequence;
+    assert!(first > 1, "nothing was retired");
+    let status = journal.status();
+    assert_eq!(
+        status.statistics.first_sequence.load(Ordering::Relaxed),
+        first
+    );
+    let mut reader = Reader::open(storage, first).unwrap();
+    assert_eq!(
+        reader
+            .next(Some(status.durable()))
+            .unwrap()
+            .unwrap()
+            .first_sequence(),
+        first
+    );
+}

@@ -16,8 +16,10 @@ struct Bench {
     event_loop: EventLoop,
     address: SocketAddr,
     position: Arc<DurablePosition>,
+    /// Of another loop.
+    commit: relay::Sender<Batch>,
     /// What goes in here stays in here.
-    _inbox: relay::Receiver<Batch>,
+    inbox: relay::Receiver<Batch>,
 }
 
 impl Bench {
@@ -39,7 +41,7 @@ impl Bench {
             control,
             admission: Arc::new(Admission::new(16, 16)),
             pool: Pool::new(4, 4096),
-            commit,
+            commit: commit.clone(),
             position: Arc::clone(&position),
             journal: Arc::new(journal::Status::new(1, 1 << 20, 0)),
             statistics: Arc::default(),
@@ -50,7 +52,8 @@ impl Bench {
             event_loop,
             address,
             position,
-            _inbox: inbox,
+            commit,
+            inbox,
         }
     }
 
@@ -194,6 +197,21 @@ fn nobody_waits_for_a_journal_that_is_late() {
     let mut answers = String::new();
     client.read_to_string(&mut answers).unwrap();
     assert_eq!(answers.matches("HTTP/1.1 503 ").count(), 2, "{answers}");
+}
+
+/// Nobody says when there is room again in an inbox that is full of the batches of other loops.
+#[test]
+fn a_batch_that_found_no_room_is_tried_again() {
+    let mut bench = Bench::new();
+    while bench.commit.try_send(Batch::unpooled()).is_ok() {}
+    let (mut client, slot) = bench.connect();
+    bench.send(&mut client, slot, POST);
+    bench.event_loop.core.outbox.submit();
+    assert!(bench.event_loop.sleep().unwrap() < SECOND);
+    while let Ok(Some(_)) = bench.inbox.try_recv() {}
+    bench.event_loop.release();
+    assert_eq!(bench.inbox.len(), 1);
+    assert!(!bench.event_loop.core.outbox.is_refused());
 }
 
 /// One that always has more to read has one place on the list of those that go on, however many turns a round gives
