@@ -383,8 +383,7 @@ impl Connection {
     }
 
     fn answer_ok(&mut self, persistence: Persistence, core: &mut Core) {
-        // While draining, the last answer of a connection says that it is the last; what has arrived behind it is
-        // answered before.
+        // While draining, the last answer says that it is the last; what has arrived behind it is answered before.
         let last = core.phase >= Phase::Draining
             && self.waiting == 0
             && self.assembler.is_between_requests()
