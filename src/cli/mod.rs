@@ -19,6 +19,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 /// Takes webhooks, stores them, answers, and delivers them: 200 means that it is on the disk.
 #[derive(Debug, Parser)]
@@ -98,9 +99,9 @@ pub struct TailArgs {
     /// Directory of the journal
     #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
     pub data_dir: PathBuf,
-    /// Start behind this sequence number
-    #[arg(long, value_name = "SEQ", default_value_t = 0)]
-    pub after: u64,
+    /// Start behind this `sequence`: 4711 stands for the whole notification, 4711.3 for its event 3
+    #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
+    pub after: Position,
     /// Wait for more when the end is reached
     #[arg(long, short)]
     pub follow: bool,
@@ -110,6 +111,36 @@ pub struct TailArgs {
     /// Print each stored raw body as one base64 line, instead of its events
     #[arg(long, conflicts_with = "types")]
     pub bodies: bool,
+}
+
+/// Where to go on: the `sequence` of an event, or of a whole notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Sequence of the notification; 0 is before the first.
+    pub sequence: u64,
+    /// Position of the event in it, from 0; none for all of its events.
+    pub index: Option<u32>,
+}
+
+impl FromStr for Position {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Position, Self::Err> {
+        let (sequence, index) = match text.split_once('.') {
+            Some((sequence, index)) => (sequence, Some(index)),
+            None => (text, None),
+        };
+        let parsed = || {
+            let index = index.map(str::parse).transpose().ok()?;
+            Some(Position {
+                sequence: sequence.parse().ok()?,
+                index,
+            })
+        };
+        parsed().ok_or(
+            "write the `sequence` of an event, as in 4711.3, or 4711 for all of a notification",
+        )
+    }
 }
 
 /// `hookline send`

@@ -1,7 +1,7 @@
 //! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
 
-use super::{CliError, TailArgs};
-use crate::event;
+use super::{CliError, Position, TailArgs};
+use crate::event::{self, EventRef};
 use crate::feed::Maker;
 use crate::journal::{Disk, Reader};
 use base64::Engine as _;
@@ -20,9 +20,19 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
             error,
         )
     })?;
-    let from = args.after.saturating_add(1);
-    let mut reader =
-        Reader::open(Arc::new(disk), if args.after == 0 { 0 } else { from }).map_err(failed)?;
+    let Position {
+        sequence: after,
+        index,
+    } = args.after;
+    // With an index the notification itself has events left.
+    let from = if index.is_some() {
+        after
+    } else {
+        after.saturating_add(1)
+    };
+    let first = if after == 0 { 0 } else { from };
+    let mut reader = Reader::open(Arc::new(disk), first).map_err(failed)?;
+    let is_behind = |event: &EventRef<'_>| event.sequence() > after || Some(event.index()) > index;
     let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
     let mut maker = Maker::new();
     let mut line = Vec::new();
@@ -30,7 +40,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
         match reader.next(None).map_err(failed)? {
             Some(batch) if args.bodies => {
                 for (record, sequence) in batch.records().zip(batch.first_sequence()..) {
-                    if sequence >= from {
+                    if sequence > after {
                         writeln!(out, "{}", BASE64_STANDARD.encode(record.body))?;
                     }
                 }
@@ -40,7 +50,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
                 for notification in delivery.notifications(from) {
                     for event in notification
                         .events()
-                        .filter(|event| matches_any(&args.types, event.kind()))
+                        .filter(|event| is_behind(event) && matches_any(&args.types, event.kind()))
                     {
                         line.clear();
                         event::render(event, notification.record.body, &mut line);
@@ -86,12 +96,23 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   hookline tail                                   everything that is stored, as events
   hookline tail --follow --type 'whatsapp.message.*'
-  hookline tail --after 4711 --data-dir /var/lib/hookline
+  hookline tail --after 4711.3 --data-dir /var/lib/hookline
   hookline tail --bodies                          each raw body as a line of base64";
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{Position, matches};
+
+    #[test]
+    fn positions() {
+        let position = |text: &str| text.parse().ok();
+        let at = |sequence, index| Some(Position { sequence, index });
+        assert_eq!(position("4711"), at(4711, None));
+        assert_eq!(position("4711.0"), at(4711, Some(0)));
+        for wrong in ["", ".", "1.", ".1", "-1", "1.x", "1.2.3"] {
+            assert_eq!(position(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn globs() {

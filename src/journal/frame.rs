@@ -138,6 +138,12 @@ impl FrameHeader {
         out
     }
 
+    /// The epoch that octets would have as a header, nothing of which is checked.
+    pub(crate) fn claimed_epoch(octets: &[u8; HEADER_LEN]) -> u64 {
+        let epoch = octets.get(8..).and_then(<[u8]>::first_chunk::<8>);
+        epoch.copied().map_or(0, u64::from_le_bytes)
+    }
+
     /// Decodes a header and checks everything that it can say about itself.
     #[expect(
         clippy::indexing_slicing,

@@ -61,6 +61,7 @@ impl fmt::Debug for JournalId {
 pub(crate) struct Segment {
     pub(crate) file: Box<dyn StorageFile>,
     pub(crate) epoch: u64,
+    id: JournalId,
     pub(crate) salt: u32,
     /// Octets of the file, header block included.
     pub(crate) size: u64,
@@ -95,6 +96,7 @@ impl Segment {
         Ok(Segment {
             file,
             epoch,
+            id,
             salt: id.salt(epoch),
             size,
         })
@@ -127,6 +129,7 @@ impl Segment {
         Ok(Some(Segment {
             file,
             epoch,
+            id,
             salt: id.salt(epoch),
             size,
         }))
@@ -165,6 +168,7 @@ impl Segment {
         Ok(Segment {
             file,
             epoch,
+            id,
             salt: id.salt(epoch),
             size,
         })
@@ -214,7 +218,18 @@ impl Segment {
         octets: &[u8; HEADER_LEN],
         offset: u64,
     ) -> Result<FrameHeader, FrameError> {
-        let header = FrameHeader::decode(octets, self.salt)?;
+        let header = match FrameHeader::decode(octets, self.salt) {
+            // A leftover of a former life is whole under the salt of that life; anything else was torn.
+            Err(FrameError::HeaderChecksum) => {
+                let salt = self.id.salt(FrameHeader::claimed_epoch(octets));
+                let leftover = FrameHeader::decode(octets, salt);
+                return Err(match leftover {
+                    Ok(header) if header.epoch < self.epoch => FrameError::Epoch(header.epoch),
+                    _ => FrameError::HeaderChecksum,
+                });
+            }
+            result => result?,
+        };
         if header.epoch != self.epoch {
             Err(FrameError::Epoch(header.epoch))
         } else if super::frame::octets(header.padded_len()) > self.size - offset {

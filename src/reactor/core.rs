@@ -11,7 +11,9 @@ use crate::journal::State;
 use crate::journal::record::FLAG_RECEIVED;
 use crossbeam_utils::CachePadded;
 use mio::Registry;
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub(super) struct Core {
     /// Index of the loop.
@@ -28,6 +30,9 @@ pub(super) struct Core {
     /// Octets of incomplete requests that the connections hold.
     pub(super) partial: usize,
     table: Arc<Table>,
+    /// When a line told of refused requests, and how many there were since.
+    told_at: Cell<Option<Instant>>,
+    untold: Cell<u64>,
     /// Counters by endpoint number: answers may leave after the table was replaced.
     counters: Vec<Option<Arc<[CachePadded<Counters>]>>>,
 }
@@ -64,6 +69,8 @@ impl Core {
             journal: State::Open,
             partial: 0,
             table: Arc::default(),
+            told_at: Cell::new(None),
+            untold: Cell::new(0),
             counters: Vec::new(),
         }
     }
@@ -83,18 +90,23 @@ impl Core {
     pub(super) fn admit(&mut self, head: &Head<'_, '_>) -> Result<(), Status> {
         let Some(endpoint) = self.table.route(head.path) else {
             self.count_refusal(Status::NotFound);
+            self.tell_refusal("", Status::NotFound);
             return Err(Status::NotFound);
         };
         let admitted = endpoint
             .admit(head)
             .and_then(|()| self.journal_takes(head, endpoint.ack));
-        admitted.inspect_err(|&status| self.count_answer(endpoint.number, status))
+        admitted.inspect_err(|&status| {
+            self.count_answer(endpoint.number, status);
+            self.tell_refusal(&endpoint.name, status);
+        })
     }
 
     /// Judges a whole request and stores its body.
     pub(super) fn handle(&mut self, head: &Head<'_, '_>, body: &[u8]) -> Outcome {
         let Some(endpoint) = self.table.route(head.path) else {
             self.count_refusal(Status::NotFound);
+            self.tell_refusal("", Status::NotFound);
             return Outcome::Refused(Status::NotFound);
         };
         let now = self.clock.unix_seconds();
@@ -127,6 +139,7 @@ impl Core {
             }
             Err(status) => {
                 self.count_answer(endpoint.number, status);
+                self.tell_refusal(&endpoint.name, status);
                 Outcome::Refused(status)
             }
         }
@@ -136,6 +149,35 @@ impl Core {
         if let Some(Some(counters)) = self.counters.get(usize::from(endpoint)) {
             counters[self.index].answers[status.index()].add(1);
         }
+    }
+
+    /// One line about refused requests now and then: a wrong secret is the first thing that goes wrong.
+    fn tell_refusal(&self, endpoint: &str, status: Status) {
+        let hint = match status {
+            Status::Unauthorized => {
+                "signature or credentials are missing or wrong; compare the secret with the sender's"
+            }
+            Status::Forbidden => "a handshake brought no right verify token",
+            Status::NotFound => "no endpoint has the path",
+            Status::MethodNotAllowed => "only GET and POST are taken",
+            Status::LengthRequired => "a post came without a length",
+            Status::UnsupportedMediaType => "a body came compressed",
+            // What is our own fault is told of where it happens.
+            _ => return,
+        };
+        let refused = self.untold.get() + 1;
+        let recently = |at: Instant| self.clock.now.saturating_duration_since(at) < TELL_INTERVAL;
+        if self.told_at.get().is_some_and(recently) {
+            return self.untold.set(refused);
+        }
+        self.told_at.set(Some(self.clock.now));
+        self.untold.set(0);
+        tracing::warn!(
+            endpoint,
+            code = status.code(),
+            refused,
+            "requests are refused, the last one because: {hint}"
+        );
     }
 
     /// Counts a request that no endpoint has seen.
@@ -154,3 +196,6 @@ impl Core {
         }
     }
 }
+
+/// How often a line tells of refused requests, for each loop.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);

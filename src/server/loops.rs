@@ -62,5 +62,5 @@ pub(super) fn prepare(
     Ok(loops)
 }
 
-/// Free buffers that a loop keeps.
-const POOL_BUFFERS: usize = 32;
+/// Free buffers that a loop keeps: as many as may wait for a worker, and those that wait for the disk.
+const POOL_BUFFERS: usize = 64;

@@ -100,6 +100,29 @@ fn a_reader_follows_while_segments_are_recycled_behind_it() {
     );
 }
 
+/// The frames of a recycled segment's former life lay where the next frame would stand, and a start after a
+/// clean stop reported a write that was torn.
+#[test]
+fn leftovers_of_a_former_life_are_no_torn_tail() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = disk(directory.path());
+    let options = Options {
+        retention: Duration::ZERO,
+        ..options()
+    };
+    let mut harness = Harness::start(Arc::clone(&storage), options.clone());
+    for number in 0..120 {
+        let ticket = harness.send(batch(&[body(2 * number), body(2 * number + 1)]));
+        assert!(harness.wait_durable(ticket));
+    }
+    harness.stop().result.unwrap();
+    let report = inspect(&*storage, Depth::Headers).unwrap();
+    let oldest = report.segments.first().unwrap().epoch;
+    assert!(oldest > 1, "segments were recycled");
+    let journal = Journal::open(storage, options).unwrap();
+    assert_eq!(journal.recovery().torn_tail, None);
+}
+
 #[test]
 fn a_look_at_a_journal_in_use_finds_no_damage() {
     let directory = tempfile::tempdir().unwrap();
