@@ -1,7 +1,7 @@
 //! A whole server on loopback: the time for one request, in both ways of answering, on one connection and on 64.
 //!
-//! `stored` waits for the disk, so it measures the disk under the temporary directory first of all; with 64 connections one
-//! sync serves many. The client is one thread that writes to all connections and then reads from all, so the
+//! `stored` waits for the disk, so it measures the disk under the temporary directory first of all; with 64 connections
+//! one sync serves many. The client is one thread that writes to all connections and then reads from all, so the
 //! figures hold its work too. For rates and for the server's own CPU time see `loadtest/run`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -1,5 +1,5 @@
-//! What it costs to hand messages to another thread: through the relay, and through crossbeam's own blocking `recv`, which
-//! spins and yields before it parks; one by one and in batches; on two cores and on one.
+//! What it costs to hand messages to another thread: through the relay, and through crossbeam's own blocking `recv`,
+//! which spins and yields before it parks; one by one and in batches; on two cores and on one.
 //!
 //! "on one core" is the case of a small machine, where a receiver that spins takes its time from the sender.
 

@@ -1,5 +1,6 @@
--- What the scripts of this directory share: the samples of the command line, the fields that Meta's sender sets, and the line of figures
--- that `run` reads. A script finds it beside itself, so each also works alone: wrk -s loadtest/plain.lua URL
+-- What the scripts of this directory share: the samples of the command line, the fields that Meta's sender sets, and
+-- the line of figures that `run` reads. A script finds it beside itself, so each also works alone:
+--   wrk -s loadtest/plain.lua http://127.0.0.1:8080/webhook
 local directory = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
 local samples = directory .. "../src/cli/samples/"
 local M = {}
