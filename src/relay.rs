@@ -133,11 +133,12 @@ struct Sleeper {
 impl Sleeper {
     fn wake(&self) {
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed)
-            && self.asleep.swap(false, Ordering::Relaxed)
-            && let Some(thread) = &*self.thread.lock()
-        {
-            thread.unpark();
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+            // Not under the lock, which the thread takes as soon as it is awake.
+            let thread = self.thread.lock().clone();
+            if let Some(thread) = thread {
+                thread.unpark();
+            }
         }
     }
 }

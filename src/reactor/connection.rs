@@ -262,8 +262,8 @@ impl Connection {
                 Turn::Wait
             });
         }
-        // With octets unread in the socket a plain close would send a reset, and the answer would be lost to it. Who did
-        // not ask for the close may have sent more.
+        // With octets unread in the socket a plain close would send a reset, and the answer would be lost to it. Who
+        // did not ask for the close may have sent more.
         if self.refused || (self.closing && (self.readable || core.phase >= Phase::Draining)) {
             self.transport.shut_write()?;
             self.lingering = Some(LINGER_OCTETS_MAX);

@@ -6,7 +6,8 @@
 use crate::http::response::Responses;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use rustix::net::{RecvFlags, SendFlags};
+use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 
 /// See the module.
@@ -41,7 +42,8 @@ impl Transport {
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(buffer)
+        // The bare call: std's goes through glibc's thread cancellation, which nobody here uses.
+        Ok(rustix::net::recv(&self.socket, buffer, RecvFlags::empty())?.0)
     }
 
     /// One more keep-alive 200.
@@ -109,9 +111,17 @@ impl Transport {
         let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket, true);
     }
 
+    fn send(&self, octets: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(
+            &self.socket,
+            octets,
+            SendFlags::NOSIGNAL,
+        )?)
+    }
+
     fn write_owed(&mut self, responses: &Responses) -> io::Result<()> {
         let (octets, _) = responses.ok(self.owed);
-        let len = self.socket.write(octets)?;
+        let len = self.send(octets)?;
         let one = responses.ok_len();
         self.owed -= len / one;
         if len % one > 0 {
@@ -124,7 +134,7 @@ impl Transport {
     }
 
     fn write_octets(&mut self) -> io::Result<()> {
-        self.written += self.socket.write(&self.unwritten[self.written..])?;
+        self.written += self.send(&self.unwritten[self.written..])?;
         if self.written == self.unwritten.len() {
             self.unwritten = Vec::new();
             self.written = 0;

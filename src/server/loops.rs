@@ -63,4 +63,4 @@ pub(super) fn prepare(
 }
 
 /// Free buffers that a loop keeps: as many as may wait for a worker, and those that wait for the disk.
-const POOL_BUFFERS: usize = 64;
+const POOL_BUFFERS: usize = 128;

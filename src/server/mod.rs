@@ -339,7 +339,7 @@ const ADMIN: &str = "hl-admin";
 const COMMIT_INBOX: usize = 1024;
 
 /// Batches that may wait for a worker; beyond, the feeds read them from the journal.
-const WORKER_INBOX: usize = 32;
+const WORKER_INBOX: usize = 64;
 
 /// Time of a stop that is kept for the journal and the sinks.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
