@@ -10,7 +10,7 @@
 //! crc32c 1b2c3d4e
 //! ```
 
-use crate::journal::{Access, Storage};
+use crate::journal::{Access, Storage, write_all_at};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,14 +99,7 @@ impl Cursor {
         let _ = self.storage.remove(&temporary);
         let file = self.storage.create(&temporary).map_err(failed("create"))?;
         let text = render(sequence);
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() {
-            let offset = (text.len() - rest.len()) as u64;
-            let len = file
-                .write_at(&[IoSlice::new(rest)], offset)
-                .map_err(failed("write"))?;
-            rest = &rest[len..];
-        }
+        write_all_at(&*file, &mut [IoSlice::new(text.as_bytes())], 0).map_err(failed("write"))?;
         file.sync_all().map_err(failed("sync"))?;
         self.storage
             .rename(&temporary, &self.name)

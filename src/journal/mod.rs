@@ -79,6 +79,7 @@ pub use repair::{Repair, repair};
 pub use scan::Depth;
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
+pub(crate) use storage::write_all_at;
 pub use storage::{Access, Disk, Guard, LockError, Storage, StorageFile};
 
 use crate::relay;

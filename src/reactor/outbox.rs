@@ -34,8 +34,6 @@ pub(super) struct Outbox {
     unacknowledged: usize,
     /// The commit thread's inbox was full: nothing more fits until it has taken something.
     refused: bool,
-    /// The oldest batch has waited too long, and is still not durable.
-    stalled: bool,
     /// Rounds that the open batch has seen.
     rounds: u32,
 }
@@ -90,7 +88,6 @@ impl Outbox {
             waiting: VecDeque::new(),
             unacknowledged: 0,
             refused: false,
-            stalled: false,
             rounds: 0,
         }
     }
@@ -103,12 +100,12 @@ impl Outbox {
     /// True while requests are to be judged: because there is room, or because the journal is so late that they are
     /// refused at once.
     pub(super) fn admits(&self) -> bool {
-        self.stalled || self.has_room()
+        self.is_stalled() || self.has_room()
     }
 
     /// True when what is stored now would in all likelihood not be durable in time.
     pub(super) fn is_stalled(&self) -> bool {
-        self.stalled
+        self.flights.front().is_some_and(|flight| flight.expired)
     }
 
     /// Appends one record to the open batch.
@@ -219,7 +216,6 @@ impl Outbox {
             self.unacknowledged -= flight.octets;
             self.flights.pop_front();
         }
-        self.stalled &= self.flights.front().is_some_and(|flight| flight.expired);
         if self.refused {
             self.submit();
         }
@@ -241,7 +237,6 @@ impl Outbox {
                 break;
             }
         }
-        self.stalled |= self.flights.front().is_some_and(|flight| flight.expired);
         let expired = self
             .flights
             .iter()
