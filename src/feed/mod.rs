@@ -191,4 +191,4 @@ impl Feed {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

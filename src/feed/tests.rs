@@ -7,17 +7,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A journal on a real disk, whose committer hands every durable batch to the test.
-struct Bench {
+pub(crate) struct Bench {
     dir: tempfile::TempDir,
     storage: Arc<dyn Storage>,
-    status: Arc<Status>,
+    pub(crate) status: Arc<Status>,
     commit: Option<relay::Sender<Batch>>,
     durable: crossbeam_channel::Receiver<Batch>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(crate) fn new() -> Bench {
         Bench::on(tempfile::tempdir().unwrap())
     }
 
@@ -51,7 +51,7 @@ impl Bench {
     }
 
     /// Stores a batch of `count` bodies and waits until it is durable.
-    fn store(&self, count: usize) -> Batch {
+    pub(crate) fn store(&self, count: usize) -> Batch {
         let mut batch = Batch::unpooled();
         for _ in 0..count {
             batch.append(
@@ -66,7 +66,7 @@ impl Bench {
         self.durable.recv().unwrap()
     }
 
-    fn feed(&self, next: u64) -> (Live, Feed) {
+    pub(crate) fn feed(&self, next: u64) -> (Live, Feed) {
         Feed::new(Arc::clone(&self.storage), Arc::clone(&self.status), next)
     }
 }

@@ -68,7 +68,7 @@ mod tests;
 
 pub use commit::{Committer, HandOn};
 pub use error::JournalError;
-pub use inspect::{Damage, Report, SegmentReport, inspect};
+pub use inspect::{Damage, Report, SegmentReport, inspect, inspect_from};
 pub use manifest::{Hole, Manifest};
 pub use options::Options;
 pub use position::DurablePosition;

@@ -200,3 +200,6 @@ const IDLE_WAIT: Duration = Duration::from_millis(200);
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;
