@@ -52,6 +52,15 @@ pub struct Saved {
     pub sequence: u64,
 }
 
+/// What was found where the cursor of a sink is.
+#[derive(Debug)]
+pub struct Found {
+    /// Name of the sink.
+    pub sink: String,
+    /// What it says.
+    pub saved: Result<Saved, CursorError>,
+}
+
 /// A cursor that said what cannot be, and was put right.
 #[derive(Debug)]
 pub struct Corrected {
@@ -97,9 +106,9 @@ impl Cursors {
         floor: Floor,
     ) -> Result<(Cursors, Vec<Corrected>), CursorError> {
         let mut corrected = Vec::new();
-        for (sink, found) in read_all(&*storage)? {
+        for Found { sink, saved } in read_all(&*storage)? {
             // What cannot be read is the matter of its own sink, when that is configured.
-            let Ok(was) = found else { continue };
+            let Ok(was) = saved else { continue };
             let foreign = was.journal.is_some_and(|id| id != journal);
             let now = if foreign { 0 } else { was.sequence.min(last) };
             if foreign || now != was.sequence {
@@ -187,10 +196,8 @@ impl CursorError {
     }
 }
 
-/// What the cursor of each sink says, by the sinks' names in order. Only reads.
-pub fn read_all(
-    storage: &dyn Storage,
-) -> Result<Vec<(String, Result<Saved, CursorError>)>, CursorError> {
+/// The cursors of all sinks, by the sinks' names in order. Only reads.
+pub fn read_all(storage: &dyn Storage) -> Result<Vec<Found>, CursorError> {
     let mut names = storage
         .list()
         .map_err(CursorError::io(storage, "list", ""))?;
@@ -201,8 +208,9 @@ pub fn read_all(
             continue;
         };
         // One that went away meanwhile was none.
-        if let Some(found) = read(storage, &name).transpose() {
-            all.push((sink.to_owned(), found));
+        if let Some(saved) = read(storage, &name).transpose() {
+            let sink = sink.to_owned();
+            all.push(Found { sink, saved });
         }
     }
     Ok(all)

@@ -24,7 +24,7 @@ mod report;
 mod tally;
 
 use super::{AuditArgs, CliError, Output, journal::open};
-use crate::feed::{self, CursorError, Saved};
+use crate::feed::{self, Found};
 use crate::journal::{Disk, JournalError, JournalId, Manifest, Storage};
 use reading::{Outcome, Progress};
 use report::{Report, SinkReport};
@@ -44,7 +44,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     })?;
     let sinks: Vec<_> = cursors
         .into_iter()
-        .map(|(name, found)| Standing::of(name, found, manifest.id))
+        .map(|found| Standing::of(found, manifest.id))
         .collect();
     let oldest = manifest.segments.first();
     let oldest = oldest.and_then(|segment| segment.first_sequence);
@@ -71,7 +71,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
 }
 
 /// What each cursor says; a journal that never had a sink has none.
-fn cursors(dir: &Path) -> Result<Vec<(String, Result<Saved, CursorError>)>, CliError> {
+fn cursors(dir: &Path) -> Result<Vec<Found>, CliError> {
     let dir = dir.join("cursors");
     match Disk::open(&dir) {
         Ok(disk) => feed::read_all(&disk)
@@ -93,19 +93,23 @@ struct Standing {
 }
 
 impl Standing {
-    fn of(name: String, found: Result<Saved, CursorError>, id: JournalId) -> Standing {
-        let problem = match &found {
-            Err(error) => Some(error.to_string()),
-            Ok(saved) => saved.journal.filter(|journal| *journal != id).map(|journal| {
-                format!(
-                    "its cursor belongs to the journal {journal}: with the next start everything is delivered to it again"
-                )
-            }),
+    fn of(found: Found, id: JournalId) -> Standing {
+        let (cursor, problem) = match found.saved {
+            Ok(saved) => match saved.journal.filter(|journal| *journal != id) {
+                None => (saved.sequence, None),
+                Some(journal) => (
+                    0,
+                    Some(format!(
+                        "its cursor belongs to the journal {journal}: with the next start, everything is delivered \
+                         to it"
+                    )),
+                ),
+            },
+            Err(error) => (0, Some(error.to_string())),
         };
-        let cursor = found.map_or(0, |saved| saved.sequence);
         Standing {
-            name,
-            cursor: if problem.is_none() { cursor } else { 0 },
+            name: found.sink,
+            cursor,
             problem,
         }
     }

@@ -39,8 +39,8 @@ impl Site {
 
     fn saved(&self, sink: &str) -> u64 {
         let all = read_all(&*self.storage()).unwrap();
-        let mine = all.into_iter().find(|(name, _)| name == sink);
-        mine.unwrap().1.unwrap().sequence
+        let mine = all.into_iter().find(|found| found.sink == sink);
+        mine.unwrap().saved.unwrap().sequence
     }
 }
 
