@@ -215,7 +215,7 @@ pub(super) fn time(at: Option<u64>) -> String {
 }
 
 /// A size in whole mebibytes where it is large.
-fn format_rounded(octets: u64) -> String {
+pub(super) fn format_rounded(octets: u64) -> String {
     let mebibyte = 1 << 20;
     format_size(if octets > 8 * mebibyte {
         octets / mebibyte * mebibyte

@@ -18,8 +18,8 @@
 //! - one of **another journal** begins anew, and so does a sink without a cursor;
 //! - a **damaged** one is refused, never guessed at: it is for a person to decide that everything comes again.
 //!
-//! Whatever is wrong, events may come twice, and none is skipped. Version 1 had no `journal` line; such a cursor is taken
-//! for one of this journal.
+//! Whatever is wrong, events may come twice, and none is skipped. Version 1 had no `journal` line; such a cursor is
+//! taken for one of this journal.
 
 use super::floor::{Floor, Place};
 use crate::journal::{self, Access, JournalId, Storage};

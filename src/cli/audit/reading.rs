@@ -1,9 +1,8 @@
 //! Reads the journal with one thread, takes it apart with several, and puts the results in order again.
 
-use super::super::journal::damage_text;
+use super::super::journal::{damage_text, format_rounded};
 use super::repeats::{Key, Repeats};
 use super::tally::Tally;
-use crate::config::format_size;
 use crate::feed::Maker;
 use crate::journal::batch::Batch;
 use crate::journal::{Access, Depth, JournalError, Reader, Storage, inspect_from};
@@ -256,8 +255,8 @@ impl Progress {
             return;
         }
         self.told = Instant::now();
-        let (read, total) = (rounded(self.octets), rounded(self.total));
-        let rate = rounded(self.octets / self.began.elapsed().as_secs().max(1));
+        let (read, total) = (format_rounded(self.octets), format_rounded(self.total));
+        let rate = format_rounded(self.octets / self.began.elapsed().as_secs().max(1));
         let text = format!("audit: read {read} of at most {total}, {rate}/s, sequence {next}");
         // Without a stderr there is nobody to tell.
         let _ = if self.terminal {
@@ -274,11 +273,6 @@ impl Progress {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
-}
-
-/// In whole mebibytes.
-fn rounded(octets: u64) -> String {
-    format_size(octets >> 20 << 20)
 }
 
 /// What a thread has brought; its panic goes on here.

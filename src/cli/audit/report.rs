@@ -1,10 +1,9 @@
 //! The books, for people and for scripts.
 
-use super::super::journal::time;
+use super::super::journal::{format_rounded, time};
 use super::reading::End;
 use super::repeats::Repeats;
 use super::tally::Tally;
-use crate::config::format_size;
 use crate::event::Lane;
 use crate::journal::JournalId;
 use serde_json::{Map, Value, json};
@@ -69,13 +68,13 @@ impl Report {
             let (begin, end) = tally.arrivals.unzip();
             writeln!(
                 out,
-                "{} notifications, sequence {} to {}, received {} to {}, bodies of {} octets",
+                "{} notifications, sequence {} to {}, received {} to {}, bodies of {}",
                 tally.notifications,
                 self.first,
                 self.end.next - 1,
                 time(begin),
                 time(end),
-                format_size(tally.octets),
+                format_rounded(tally.octets),
             )?;
         }
         for ((number, early), count) in &tally.endpoints {
