@@ -47,8 +47,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Where the file is, for people.
     fn describe(&self, name: &str) -> String;
 
-    /// Gives a small file new content, as a whole and durably: after a crash, or an error, it has the old content or the
-    /// new one. For one writer at a time.
+    /// Gives a small file new content, as a whole and durably: after a crash, or an error, it has the old content or
+    /// the new one. For one writer at a time.
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = format!("{name}{TEMPORARY}");
         // One that was left half written would be in the way of `create`.
