@@ -85,7 +85,8 @@ fn repair(place: &JournalPlace) -> Result<(), CliError> {
     }
 }
 
-fn open(dir: &Path) -> Result<Disk, CliError> {
+/// The directory of a journal, to read.
+pub(super) fn open(dir: &Path) -> Result<Disk, CliError> {
     Disk::open(dir).map_err(|error| {
         CliError::because(
             format!("there is no journal in {}; see --data-dir", dir.display()),
@@ -154,7 +155,8 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth) -> io::Result
     out.write_all(verdict.as_bytes())
 }
 
-fn damage_text(damage: &Damage) -> String {
+/// Where the damage is, and what it took.
+pub(super) fn damage_text(damage: &Damage) -> String {
     let hole = &damage.hole;
     format!(
         "{}: {} octets at {} ({}): {} records from sequence {} on",
@@ -207,13 +209,13 @@ fn damage_json(damage: &Damage) -> Value {
 }
 
 /// Microseconds since 1970, to the second.
-fn time(at: Option<u64>) -> String {
+pub(super) fn time(at: Option<u64>) -> String {
     let at = at.and_then(|us| Timestamp::from_second(i64::try_from(us / 1_000_000).ok()?).ok());
     at.map_or_else(|| "-".to_owned(), |at| at.to_string())
 }
 
 /// A size in whole mebibytes where it is large.
-fn format_rounded(octets: u64) -> String {
+pub(super) fn format_rounded(octets: u64) -> String {
     let mebibyte = 1 << 20;
     format_size(if octets > 8 * mebibyte {
         octets / mebibyte * mebibyte

@@ -3,6 +3,7 @@
 //!
 //! Results go to stdout, everything else to stderr. What fails says so in one line with its causes.
 
+mod audit;
 mod check;
 mod exchange;
 mod journal;
@@ -43,6 +44,9 @@ enum Verb {
     /// Post built-in samples, correctly signed, and show the answers; without a name, list them
     #[command(after_help = send::EXAMPLES)]
     Send(SendArgs),
+    /// Balance the books: what was received against what each sink has had, from the journal alone
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(AuditArgs),
     /// Look into the journal, verify it, repair it
     #[command(after_help = journal::EXAMPLES)]
     Journal(JournalArgs),
@@ -196,6 +200,28 @@ pub enum SignAs {
     StandardWebhooks,
 }
 
+/// `hookline audit`
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// Directory of the journal
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    pub data_dir: PathBuf,
+    /// Only what follows this sequence
+    #[arg(long, value_name = "SEQ", default_value_t = 0)]
+    pub after: u64,
+    /// Find repeats that are at most this many different keys apart; each takes up to 30 octets of memory
+    #[arg(long, value_name = "KEYS", default_value_t = 7_000_000, value_parser = window)]
+    pub window: usize,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Output,
+}
+
+fn window(text: &str) -> Result<usize, &'static str> {
+    let keys = text.parse().ok().filter(|keys| *keys > 0);
+    keys.ok_or("write a number of keys, 1 or more")
+}
+
 /// `hookline journal`
 #[derive(Clone, Debug, Args)]
 pub struct JournalArgs {
@@ -336,6 +362,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Tail(args) => tail::run(args),
         Verb::Send(args) => send::run(args),
+        Verb::Audit(args) => audit::run(args),
         Verb::Journal(args) => journal::run(args),
     };
     let Err(error) = result else {

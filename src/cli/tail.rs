@@ -39,10 +39,8 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     loop {
         match reader.next(None).map_err(failed)? {
             Some(batch) if args.bodies => {
-                for (record, sequence) in batch.records().zip(batch.first_sequence()..) {
-                    if sequence > after {
-                        writeln!(out, "{}", BASE64_STANDARD.encode(record.body))?;
-                    }
+                for (_, record) in batch.records_from(after.saturating_add(1)) {
+                    writeln!(out, "{}", BASE64_STANDARD.encode(record.body))?;
                 }
             }
             Some(batch) => {

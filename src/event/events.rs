@@ -116,6 +116,12 @@ impl Events {
         })
     }
 
+    /// Takes the last event out, as only a bug would.
+    #[cfg(test)]
+    pub(crate) fn lose_the_last(&mut self) {
+        self.list.pop();
+    }
+
     /// The present end of the list, for [`Events::truncate`].
     pub(super) fn mark(&self) -> (usize, usize, usize) {
         (self.list.len(), self.names.len(), self.shared.len())

@@ -1,27 +1,75 @@
 //! How far a sink has come: the highest sequence below and including which everything is confirmed.
 //!
-//! One small text file for each sink in the directory `cursors` beside the segments, replaced as a whole:
-//! written under another name, synced, renamed, the directory synced. It is saved lazily; after a crash some events
-//! come twice, none is lost. A file that is not what was written is refused, never guessed at.
+//! One small text file for each sink in the directory `cursors` beside the segments, replaced as a whole. It is saved
+//! lazily; after a crash some events come twice, none is lost.
 //!
 //! ```text
-//! hookline-cursor 1
+//! hookline-cursor 2
+//! journal 0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4
 //! sequence 4711
 //! crc32c 1b2c3d4e
 //! ```
+//!
+//! A cursor says something about one journal only, and only as long as that journal keeps its end. So each start
+//! looks at all of them, before the first new record gets a sequence:
+//!
+//! - one **beyond the end**, as after a restore from an older backup, goes back to the end. Otherwise the records that
+//!   get those sequences now would never be delivered. It concerns sinks too that are not configured at the moment;
+//! - one of **another journal** begins anew, and so does a sink without a cursor;
+//! - a **damaged** one is refused, never guessed at: it is for a person to decide that everything comes again.
+//!
+//! Whatever is wrong, events may come twice, and none is skipped. Version 1 had no `journal` line; such a cursor is
+//! taken for one of this journal.
 
-use crate::journal::{Access, Storage, write_all_at};
-use std::io::{self, IoSlice};
+use super::floor::{Floor, Place};
+use crate::journal::{self, Access, JournalId, Storage};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The cursors of one journal.
+#[derive(Debug)]
+pub struct Cursors {
+    storage: Arc<dyn Storage>,
+    journal: JournalId,
+    floor: Floor,
+}
 
 /// The cursor of one sink.
 #[derive(Debug)]
 pub struct Cursor {
     storage: Arc<dyn Storage>,
     name: String,
-    saved: u64,
+    saved: Saved,
     place: Place,
+}
+
+/// What the file of a cursor says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Which journal it is about.
+    pub journal: Option<JournalId>,
+    /// Highest sequence of which, and below which, everything is confirmed.
+    pub sequence: u64,
+}
+
+/// What was found where the cursor of a sink is.
+#[derive(Debug)]
+pub struct Found {
+    /// Name of the sink.
+    pub sink: String,
+    /// What it says.
+    pub saved: Result<Saved, CursorError>,
+}
+
+/// A cursor that said what cannot be, and was put right.
+#[derive(Debug)]
+pub struct Corrected {
+    /// Name of the sink.
+    pub sink: String,
+    /// What it said.
+    pub was: Saved,
+    /// The sequence from which, exclusively, it goes on.
+    pub now: u64,
 }
 
 /// Why a cursor could not be read or saved.
@@ -39,8 +87,8 @@ pub enum CursorError {
     },
     /// The file is damaged.
     #[error(
-        "{path} is not a cursor: remove the file to deliver everything in the journal again, or write the highest \
-         delivered sequence into a new one"
+        "{path} is not a cursor: restore it from a backup of this journal, or remove it, and everything in the journal \
+         is delivered again"
     )]
     Damaged {
         /// The file.
@@ -48,80 +96,131 @@ pub enum CursorError {
     },
 }
 
-impl Cursor {
-    /// Reads the cursor of the sink `sink`; one that does not exist stands at 0, before everything.
-    pub fn load(
+impl Cursors {
+    /// The cursors in `storage`, of the journal with this name whose highest sequence is `last`. Those that cannot be
+    /// right are put right, durably, and told of.
+    pub fn open(
         storage: Arc<dyn Storage>,
-        sink: &str,
-        floor: &Floor,
-    ) -> Result<Cursor, CursorError> {
-        let name = format!("{sink}.cursor");
-        let saved = read(&*storage, &name)?;
-        Ok(Cursor {
+        journal: JournalId,
+        last: u64,
+        floor: Floor,
+    ) -> Result<(Cursors, Vec<Corrected>), CursorError> {
+        let mut corrected = Vec::new();
+        for Found { sink, saved } in read_all(&*storage)? {
+            // What cannot be read is the matter of its own sink, when that is configured.
+            let Ok(was) = saved else { continue };
+            let foreign = was.journal.is_some_and(|id| id != journal);
+            let now = if foreign { 0 } else { was.sequence.min(last) };
+            if foreign || now != was.sequence {
+                let saved = Saved {
+                    journal: Some(journal),
+                    sequence: now,
+                };
+                store(&*storage, &file_name(&sink), saved)?;
+                corrected.push(Corrected { sink, was, now });
+            }
+        }
+        let cursors = Cursors {
             storage,
-            name,
-            saved,
-            place: floor.place(saved),
-        })
+            journal,
+            floor,
+        };
+        Ok((cursors, corrected))
     }
 
+    /// The cursor of the sink `sink`. One that does not exist stands at 0, before everything, and is made, so that
+    /// whoever looks into the journal sees that there is such a sink.
+    pub fn of(&self, sink: &str) -> Result<Cursor, CursorError> {
+        let name = file_name(sink);
+        let found = read(&*self.storage, &name)?;
+        let saved = Saved {
+            journal: Some(self.journal),
+            sequence: found.map_or(0, |found| found.sequence),
+        };
+        if found != Some(saved) {
+            match store(&*self.storage, &name, saved) {
+                // Nothing is lost without it: it comes with the first save.
+                Err(error) if error.is_shortage() => {}
+                result => result?,
+            }
+        }
+        Ok(Cursor {
+            storage: Arc::clone(&self.storage),
+            name,
+            saved,
+            place: self.floor.place(saved.sequence),
+        })
+    }
+}
+
+impl Cursor {
     /// The sequence that was saved last.
     #[must_use]
     pub fn saved(&self) -> u64 {
-        self.saved
-    }
-
-    /// Goes back to `last`, the last sequence in the journal, when it stands beyond: what it had confirmed there is
-    /// lost, and those sequences are about to be given to other records. Says whether that was so.
-    pub fn go_back_to(&mut self, last: u64) -> Result<bool, CursorError> {
-        let beyond = self.saved > last;
-        if beyond {
-            self.save(last)?;
-        }
-        Ok(beyond)
+        self.saved.sequence
     }
 
     /// Saves `sequence` durably, then lets the journal know that nothing below is needed for this sink.
     pub fn save(&mut self, sequence: u64) -> Result<(), CursorError> {
-        if sequence == self.saved {
+        if sequence == self.saved.sequence {
             return Ok(());
         }
-        let temporary = format!("{}.new", self.name);
-        let failed = |action| {
-            let path = self.storage.describe(&self.name);
-            move |cause| CursorError::Io {
-                action,
-                path,
-                cause,
-            }
+        let saved = Saved {
+            sequence,
+            ..self.saved
         };
-        // Left behind by a crash between the two steps, or not there.
-        let _ = self.storage.remove(&temporary);
-        let file = self.storage.create(&temporary).map_err(failed("create"))?;
-        let text = render(sequence);
-        write_all_at(&*file, &mut [IoSlice::new(text.as_bytes())], 0).map_err(failed("write"))?;
-        file.sync_all().map_err(failed("sync"))?;
-        self.storage
-            .rename(&temporary, &self.name)
-            .map_err(failed("replace"))?;
-        self.storage
-            .sync()
-            .map_err(failed("sync the directory of"))?;
-        self.saved = sequence;
+        store(&*self.storage, &self.name, saved)?;
+        self.saved = saved;
         self.place.set(sequence);
         Ok(())
     }
 }
 
-fn read(storage: &dyn Storage, name: &str) -> Result<u64, CursorError> {
-    let failed = |cause| CursorError::Io {
-        action: "read",
-        path: storage.describe(name),
-        cause,
-    };
+impl CursorError {
+    /// True for what passes by itself when there is space on the disk again.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, CursorError::Io { cause, .. } if journal::is_shortage(cause))
+    }
+
+    fn io(
+        storage: &dyn Storage,
+        action: &'static str,
+        name: &str,
+    ) -> impl FnOnce(io::Error) -> CursorError {
+        move |cause| CursorError::Io {
+            action,
+            path: storage.describe(name),
+            cause,
+        }
+    }
+}
+
+/// The cursors of all sinks, by the sinks' names in order. Only reads.
+pub fn read_all(storage: &dyn Storage) -> Result<Vec<Found>, CursorError> {
+    let mut names = storage
+        .list()
+        .map_err(CursorError::io(storage, "list", ""))?;
+    names.sort_unstable();
+    let mut all = Vec::new();
+    for name in names {
+        let Some(sink) = name.strip_suffix(SUFFIX) else {
+            continue;
+        };
+        // One that went away meanwhile was none.
+        if let Some(saved) = read(storage, &name).transpose() {
+            let sink = sink.to_owned();
+            all.push(Found { sink, saved });
+        }
+    }
+    Ok(all)
+}
+
+fn read(storage: &dyn Storage, name: &str) -> Result<Option<Saved>, CursorError> {
+    let failed = |cause| CursorError::io(storage, "read", name)(cause);
     let file = match storage.open(name, Access::Read) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
     let mut text = vec![0; LENGTH_MAX];
@@ -133,70 +232,47 @@ fn read(storage: &dyn Storage, name: &str) -> Result<u64, CursorError> {
         }
     }
     let text = str::from_utf8(&text[..len]).unwrap_or_default();
-    let sequence = text
-        .lines()
-        .nth(1)
-        .and_then(|line| line.strip_prefix("sequence ")?.parse().ok());
-    let whole = sequence.filter(|&sequence| render(sequence) == text);
-    whole.ok_or_else(|| CursorError::Damaged {
+    let saved = parse(text).filter(|saved| render(*saved) == text);
+    saved.map(Some).ok_or_else(|| CursorError::Damaged {
         path: storage.describe(name),
     })
 }
 
-fn render(sequence: u64) -> String {
-    let text = format!("hookline-cursor 1\nsequence {sequence}\n");
+fn store(storage: &dyn Storage, name: &str, saved: Saved) -> Result<(), CursorError> {
+    storage
+        .replace(name, render(saved).as_bytes())
+        .map_err(CursorError::io(storage, "replace", name))
+}
+
+/// Takes from a text what [`render`] would write again.
+fn parse(text: &str) -> Option<Saved> {
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.strip_prefix(' '))
+    };
+    Some(Saved {
+        journal: field("journal").and_then(JournalId::parse),
+        sequence: field("sequence")?.parse().ok()?,
+    })
+}
+
+fn render(saved: Saved) -> String {
+    let sequence = saved.sequence;
+    let text = match saved.journal {
+        Some(journal) => format!("hookline-cursor 2\njournal {journal}\nsequence {sequence}\n"),
+        None => format!("hookline-cursor 1\nsequence {sequence}\n"),
+    };
     format!("{text}crc32c {:08x}\n", crc32c::crc32c(text.as_bytes()))
 }
+
+fn file_name(sink: &str) -> String {
+    format!("{sink}{SUFFIX}")
+}
+
+const SUFFIX: &str = ".cursor";
 
 /// Longer than any cursor.
 const LENGTH_MAX: usize = 256;
 
-/// The lowest sequence that any sink still needs, for the journal's retention.
-#[derive(Clone, Debug)]
-pub struct Floor {
-    lowest: Arc<AtomicU64>,
-    places: Arc<parking_lot::Mutex<Vec<Arc<AtomicU64>>>>,
-}
-
-#[derive(Debug)]
-struct Place {
-    floor: Floor,
-    mine: Arc<AtomicU64>,
-}
-
-impl Floor {
-    /// A floor that tells `lowest`; without any sink, nothing is needed.
-    #[must_use]
-    pub fn new(lowest: Arc<AtomicU64>) -> Floor {
-        lowest.store(u64::MAX, Ordering::Relaxed);
-        Floor {
-            lowest,
-            places: Arc::default(),
-        }
-    }
-
-    fn place(&self, confirmed: u64) -> Place {
-        let mine = Arc::new(AtomicU64::new(0));
-        self.places.lock().push(Arc::clone(&mine));
-        let place = Place {
-            floor: self.clone(),
-            mine,
-        };
-        place.set(confirmed);
-        place
-    }
-}
-
-impl Place {
-    fn set(&self, confirmed: u64) {
-        self.mine.store(confirmed + 1, Ordering::Relaxed);
-        let places = self.floor.places.lock();
-        let lowest = places
-            .iter()
-            .map(|place| place.load(Ordering::Relaxed))
-            .min();
-        self.floor
-            .lowest
-            .store(lowest.unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-}
+#[cfg(test)]
+mod tests;

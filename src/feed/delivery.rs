@@ -9,17 +9,25 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 #[derive(Debug)]
 pub struct Delivery {
     batch: Batch,
-    events: Events,
+    made: Made,
     /// Where the memory of the events goes when the last sink has let go.
-    spare: Sender<Events>,
+    spare: Sender<Made>,
+}
+
+/// What a batch was taken apart to.
+#[derive(Debug, Default)]
+struct Made {
+    events: Events,
+    /// How many events each record gave. Kept beside the events, so that what is done with them can be checked.
+    counts: Vec<usize>,
 }
 
 /// Makes deliveries, with memory that comes back from the ones before.
 #[derive(Debug)]
 pub struct Maker {
     extractor: Extractor,
-    give: Sender<Events>,
-    take: Receiver<Events>,
+    give: Sender<Made>,
+    take: Receiver<Made>,
 }
 
 impl Maker {
@@ -37,20 +45,23 @@ impl Maker {
     /// Takes every body of a durable batch apart.
     #[must_use]
     pub fn make(&mut self, batch: Batch) -> Delivery {
-        let mut events = self.take.try_recv().unwrap_or_default();
+        let mut made = self.take.try_recv().unwrap_or_default();
+        let Made { events, counts } = &mut made;
         events.clear();
-        for ((record, position), sequence) in batch.records().zip(0..).zip(batch.first_sequence()..)
-        {
+        counts.clear();
+        for ((sequence, record), position) in batch.records_from(0).zip(0..) {
             let origin = Origin {
                 sequence,
                 record: position,
                 received_at: record.received_at,
             };
-            self.extractor.extract(record.body, origin, &mut events);
+            let before = events.len();
+            self.extractor.extract(record.body, origin, events);
+            counts.push(events.len() - before);
         }
         Delivery {
             batch,
-            events,
+            made,
             spare: self.give.clone(),
         }
     }
@@ -93,23 +104,33 @@ impl Delivery {
     /// All events of the batch.
     #[must_use]
     pub fn events(&self) -> &Events {
-        &self.events
+        &self.made.events
+    }
+
+    /// How many events the extraction made of the notifications from sequence `from` on. Counted there, so that it
+    /// stays true whatever happens to the events on their way.
+    #[must_use]
+    pub fn made_from(&self, from: u64) -> u64 {
+        let passed = from.saturating_sub(self.first_sequence());
+        let passed = usize::try_from(passed).unwrap_or(usize::MAX);
+        let counts = self.made.counts.iter().skip(passed);
+        counts.map(|&count| count as u64).sum()
     }
 
     /// The notifications from sequence `from` on, in order.
     pub fn notifications(&self, from: u64) -> impl Iterator<Item = Notification<'_>> {
         let mut first = 0;
-        let numbered = self.batch.records().zip(self.batch.first_sequence()..);
-        numbered
-            .map(move |(record, sequence)| {
-                let later = self.events.iter().skip(first);
+        self.batch
+            .records_from(0)
+            .map(move |(sequence, record)| {
+                let later = self.events().iter().skip(first);
                 let len = later
                     .take_while(|event| event.sequence() == sequence)
                     .count();
                 let notification = Notification {
                     sequence,
                     record,
-                    events: &self.events,
+                    events: self.events(),
                     first,
                     len,
                 };
@@ -118,12 +139,18 @@ impl Delivery {
             })
             .filter(move |notification| notification.sequence >= from)
     }
+
+    /// Loses the last event, as a bug would.
+    #[cfg(test)]
+    pub(crate) fn lose_an_event(&mut self) {
+        self.made.events.lose_the_last();
+    }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         // Where enough are kept already, this one is freed.
-        let _ = self.spare.try_send(std::mem::take(&mut self.events));
+        let _ = self.spare.try_send(std::mem::take(&mut self.made));
     }
 }
 

@@ -7,9 +7,11 @@
 
 mod cursor;
 mod delivery;
+mod floor;
 
-pub use cursor::{Cursor, CursorError, Floor};
+pub use cursor::{Corrected, Cursor, CursorError, Cursors, Found, Saved, read_all};
 pub use delivery::{Delivery, Maker, Notification};
+pub use floor::Floor;
 
 use crate::journal::{JournalError, Reader, Status, Storage};
 use crate::relay::{Closed, Receiver, Sender, channel};
@@ -50,6 +52,8 @@ pub struct Feed {
     next: u64,
     /// Since when it is there but not here.
     missing_since: Option<Instant>,
+    /// See [`Feed::take_set_aside`].
+    set_aside: u64,
 }
 
 impl Feed {
@@ -66,6 +70,7 @@ impl Feed {
             maker: Maker::new(),
             next,
             missing_since: None,
+            set_aside: 0,
         };
         (Live(sender), feed)
     }
@@ -116,6 +121,19 @@ impl Feed {
         self.next
     }
 
+    /// The next batch is to bring `next`, which it has brought before.
+    pub fn go_back_to(&mut self, next: u64) {
+        self.next = next;
+        self.reader = None;
+        self.missing_since = None;
+        self.set_aside = 0;
+    }
+
+    /// Sequences that it has passed over since the last call because the damage that took them was set aside.
+    pub fn take_set_aside(&mut self) -> u64 {
+        std::mem::take(&mut self.set_aside)
+    }
+
     /// Keeps a live batch until it is its turn. The ones furthest ahead are let go when there are too many.
     fn keep(&mut self, delivery: Arc<Delivery>) {
         if delivery.last_sequence() >= self.next {
@@ -152,7 +170,10 @@ impl Feed {
         let Some(reader) = &mut self.reader else {
             return Ok(None);
         };
-        let Some(batch) = reader.next(Some(self.status.durable()))? else {
+        let before = reader.set_aside();
+        let batch = reader.next(Some(self.status.durable()))?;
+        self.set_aside += reader.set_aside() - before;
+        let Some(batch) = batch else {
             // Behind damage that was set aside, perhaps, where nothing stands yet: nothing before it is to be
             // waited for.
             self.next = self.next.max(reader.position());
@@ -170,4 +191,4 @@ impl Feed {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,24 +1,23 @@
-use super::{Cursor, CursorError, Delivery, Feed, Floor, Live, Maker};
+use super::{Delivery, Feed, Live, Maker};
 use crate::journal::batch::Batch;
 use crate::journal::{Disk, DurablePosition, Journal, Options, Status, Storage};
 use crate::relay;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A journal on a real disk, whose committer hands every durable batch to the test.
-struct Bench {
+pub(crate) struct Bench {
     dir: tempfile::TempDir,
     storage: Arc<dyn Storage>,
-    status: Arc<Status>,
+    pub(crate) status: Arc<Status>,
     commit: Option<relay::Sender<Batch>>,
     durable: crossbeam_channel::Receiver<Batch>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(crate) fn new() -> Bench {
         Bench::on(tempfile::tempdir().unwrap())
     }
 
@@ -52,7 +51,7 @@ impl Bench {
     }
 
     /// Stores a batch of `count` bodies and waits until it is durable.
-    fn store(&self, count: usize) -> Batch {
+    pub(crate) fn store(&self, count: usize) -> Batch {
         let mut batch = Batch::unpooled();
         for _ in 0..count {
             batch.append(
@@ -67,7 +66,7 @@ impl Bench {
         self.durable.recv().unwrap()
     }
 
-    fn feed(&self, next: u64) -> (Live, Feed) {
+    pub(crate) fn feed(&self, next: u64) -> (Live, Feed) {
         Feed::new(Arc::clone(&self.storage), Arc::clone(&self.status), next)
     }
 }
@@ -161,53 +160,6 @@ fn nothing_is_lost_when_the_workers_have_gone() {
     assert_eq!(drain(&mut feed), (1..=6).collect::<Vec<_>>());
 }
 
-#[test]
-fn a_cursor_is_durable_and_moves_the_floor() {
-    let bench = Bench::new();
-    let storage: Arc<dyn Storage> =
-        Arc::new(Disk::create(&bench.dir.path().join("cursors")).unwrap());
-    let lowest = Arc::new(AtomicU64::new(0));
-    let floor = Floor::new(Arc::clone(&lowest));
-    assert_eq!(
-        lowest.load(Ordering::Relaxed),
-        u64::MAX,
-        "without a sink nothing is needed"
-    );
-    let mut first = Cursor::load(Arc::clone(&storage), "first", &floor).unwrap();
-    let mut second = Cursor::load(Arc::clone(&storage), "second", &floor).unwrap();
-    assert_eq!((first.saved(), lowest.load(Ordering::Relaxed)), (0, 1));
-    first.save(100).unwrap();
-    assert_eq!(lowest.load(Ordering::Relaxed), 1);
-    second.save(50).unwrap();
-    assert_eq!(lowest.load(Ordering::Relaxed), 51);
-    let again = Cursor::load(Arc::clone(&storage), "first", &floor).unwrap();
-    assert_eq!(again.saved(), 100);
-}
-
-#[test]
-fn a_cursor_is_refused_rather_than_guessed() {
-    let bench = Bench::new();
-    let path = bench.dir.path().join("cursors");
-    let storage: Arc<dyn Storage> = Arc::new(Disk::create(&path).unwrap());
-    let floor = Floor::new(Arc::default());
-    Cursor::load(Arc::clone(&storage), "sink", &floor)
-        .unwrap()
-        .save(4711)
-        .unwrap();
-    let file = path.join("sink.cursor");
-    let text = std::fs::read_to_string(&file).unwrap();
-    for damaged in [
-        text.replace('7', "8"),
-        text[..text.len() - 1].to_owned(),
-        String::new(),
-        text.clone() + "x",
-    ] {
-        std::fs::write(&file, damaged).unwrap();
-        let result = Cursor::load(Arc::clone(&storage), "sink", &floor);
-        assert!(matches!(result, Err(CursorError::Damaged { .. })));
-    }
-}
-
 /// A sink that waited for what was set aside would look at the journal all the time, and never be done.
 #[test]
 fn damage_that_was_set_aside_at_the_end_is_not_waited_for() {
@@ -233,25 +185,8 @@ fn damage_that_was_set_aside_at_the_end_is_not_waited_for() {
     let bench = Bench::on(dir);
     let (_live, mut feed) = bench.feed(3);
     assert!(feed.next(Duration::from_millis(50)).unwrap().is_none());
-    assert_eq!(feed.position(), 5);
+    assert_eq!((feed.position(), feed.take_set_aside()), (5, 2));
     bench.store(1);
     let next = feed.next(Duration::from_secs(20)).unwrap().unwrap();
     assert_eq!(next.first_sequence(), 5);
-}
-
-/// A journal whose last commit was damaged, or that was begun anew, gives sequences to other records that a sink has
-/// confirmed before.
-#[test]
-fn a_cursor_beyond_the_journal_goes_back_for_good() {
-    let dir = tempfile::tempdir().unwrap();
-    let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
-    let lowest = Arc::new(AtomicU64::new(0));
-    let floor = Floor::new(Arc::clone(&lowest));
-    let mut cursor = Cursor::load(Arc::clone(&storage), "crm", &floor).unwrap();
-    cursor.save(6).unwrap();
-    assert!(!cursor.go_back_to(6).unwrap());
-    assert!(cursor.go_back_to(4).unwrap());
-    assert_eq!((cursor.saved(), lowest.load(Ordering::Relaxed)), (4, 5));
-    let again = Cursor::load(storage, "crm", &floor).unwrap();
-    assert_eq!(again.saved(), 4);
 }

@@ -78,6 +78,15 @@ impl Report {
 /// Looks at the journal in `storage`. [`Depth::Headers`] is quick and misses damaged records;
 /// [`Depth::Full`] reads every octet.
 pub fn inspect(storage: &dyn Storage, depth: Depth) -> Result<Report, JournalError> {
+    inspect_from(storage, depth, 0)
+}
+
+/// Looks only at the segments that hold `sequence` and what follows, or will.
+pub fn inspect_from(
+    storage: &dyn Storage,
+    depth: Depth,
+    sequence: u64,
+) -> Result<Report, JournalError> {
     let manifest = Manifest::load(storage)?.ok_or_else(|| JournalError::ManifestMissing {
         path: storage.describe(manifest::NAME),
     })?;
@@ -96,7 +105,6 @@ pub fn inspect(storage: &dyn Storage, depth: Depth) -> Result<Report, JournalErr
     let mut unusable = Vec::new();
     let mut expected = 1;
     for (index, entry) in manifest.segments.iter().enumerate() {
-        let opened = Segment::open(storage, Access::Read, manifest.id, entry.epoch);
         let next_first = match manifest.segments.get(index + 1) {
             None => None,
             Some(next) => next
@@ -104,7 +112,11 @@ pub fn inspect(storage: &dyn Storage, depth: Depth) -> Result<Report, JournalErr
                 .or_else(|| peek(storage, &manifest, next.epoch)),
         };
         let first_sequence = entry.first_sequence.unwrap_or(expected);
-        match opened {
+        if let Some(next_first) = next_first.filter(|next_first| *next_first <= sequence) {
+            expected = next_first;
+            continue;
+        }
+        match Segment::open(storage, Access::Read, manifest.id, entry.epoch) {
             Ok(segment) => {
                 let look = Look {
                     storage,

@@ -22,9 +22,9 @@
 use super::error::JournalError;
 use super::frame::in_memory;
 use super::segment::JournalId;
-use super::storage::{Access, Storage, read_full_at, write_all_at};
+use super::storage::{Access, Storage, read_full_at};
 use std::fmt::Write;
-use std::io::{ErrorKind, IoSlice};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// What the manifest says.
@@ -118,22 +118,8 @@ impl Manifest {
 
     /// Makes this manifest the durable one.
     fn store(&self, storage: &dyn Storage) -> Result<(), JournalError> {
-        // One that was left half written would be in the way of `create`.
-        match storage.remove(TEMPORARY_NAME) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(JournalError::io(storage, "remove", TEMPORARY_NAME)(error));
-            }
-            _ => {}
-        }
-        let text = self.encode();
-        let written = storage.create(TEMPORARY_NAME).and_then(|file| {
-            write_all_at(&*file, &mut [IoSlice::new(text.as_bytes())], 0)?;
-            file.sync_all()
-        });
-        written.map_err(JournalError::io(storage, "write", TEMPORARY_NAME))?;
         storage
-            .rename(TEMPORARY_NAME, NAME)
-            .and_then(|()| storage.sync())
+            .replace(NAME, self.encode().as_bytes())
             .map_err(JournalError::io(storage, "replace", NAME))
     }
 
@@ -204,10 +190,7 @@ impl Manifest {
     fn decode_line(&mut self, line: &str) -> Option<()> {
         let (key, value) = line.split_once(' ')?;
         match key {
-            "id" => {
-                let id = u128::from_str_radix(value, 16).ok()?;
-                self.id = JournalId(id.to_be_bytes());
-            }
+            "id" => self.id = JournalId::parse(value)?,
             "next-epoch" => self.next_epoch = value.parse().ok()?,
             "segment" => {
                 let (epoch, first) = value.split_once(' ')?;
@@ -308,7 +291,6 @@ impl ManifestFile {
 /// File name of the manifest.
 pub(crate) const NAME: &str = "manifest";
 
-const TEMPORARY_NAME: &str = "manifest.tmp";
 const TITLE: &str = "hookline journal ";
 const VERSION: &str = "1";
 const NEWER: &str = "newer";

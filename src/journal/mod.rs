@@ -68,7 +68,7 @@ mod tests;
 
 pub use commit::{Committer, HandOn};
 pub use error::JournalError;
-pub use inspect::{Damage, Report, SegmentReport, inspect};
+pub use inspect::{Damage, Report, SegmentReport, inspect, inspect_from};
 pub use manifest::{Hole, Manifest};
 pub use options::Options;
 pub use position::DurablePosition;
@@ -79,7 +79,7 @@ pub use repair::{Repair, repair};
 pub use scan::Depth;
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
-pub(crate) use storage::write_all_at;
+pub(crate) use storage::is_shortage;
 pub use storage::{Access, Disk, Guard, LockError, Storage, StorageFile};
 
 use crate::relay;
@@ -154,6 +154,12 @@ impl Journal {
     #[must_use]
     pub fn recovery(&self) -> &Recovery {
         &self.recovered.report
+    }
+
+    /// The journal's name, which no other one has. A copy of it has the same.
+    #[must_use]
+    pub fn id(&self) -> JournalId {
+        self.manifest.lock().current().id
     }
 
     /// State, positions and statistics, for whoever watches.

@@ -20,6 +20,7 @@ pub struct Reader {
     place: Option<Place>,
     /// The place was read again after the manifest, and still nothing stands there.
     looked_again: bool,
+    set_aside: u64,
 }
 
 #[derive(Debug)]
@@ -45,6 +46,7 @@ impl Reader {
             wanted: sequence,
             place: None,
             looked_again: false,
+            set_aside: 0,
         })
     }
 
@@ -52,6 +54,12 @@ impl Reader {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.wanted
+    }
+
+    /// Sequences that were passed over so far because the damage that took them was set aside.
+    #[must_use]
+    pub fn set_aside(&self) -> u64 {
+        self.set_aside
     }
 
     /// The next frame. `None` when there is none yet: call again later.
@@ -136,6 +144,7 @@ impl Reader {
         if let Some(hole) = self.manifest.hole_at(place.segment.epoch, place.offset) {
             place.offset = place.offset.saturating_add(hole.length);
             place.sequence = hole.first_sequence.saturating_add(hole.count);
+            self.set_aside += place.sequence.saturating_sub(self.wanted);
             self.wanted = self.wanted.max(place.sequence);
             return Ok(Step::Skipped);
         }

@@ -38,6 +38,12 @@ impl JournalId {
         JournalId((random() << 64 | random()).to_le_bytes())
     }
 
+    /// Takes what `Display` writes.
+    pub(crate) fn parse(text: &str) -> Option<JournalId> {
+        let id = u128::from_str_radix(text, 16).ok()?;
+        Some(JournalId(id.to_be_bytes()))
+    }
+
     /// What begins the header checksum of every frame in the segment of this epoch.
     pub(crate) fn salt(self, epoch: u64) -> u32 {
         crc32c::crc32c_append(crc32c::crc32c(&self.0), &epoch.to_le_bytes())

@@ -8,6 +8,7 @@
 //! promises, no more: data survives a power cut after [`StorageFile::sync_data`], a name after
 //! [`Storage::sync`].
 
+use super::segment::TEMPORARY;
 use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::any::Any;
@@ -45,6 +46,22 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Where the file is, for people.
     fn describe(&self, name: &str) -> String;
+
+    /// Gives a small file new content, as a whole and durably: after a crash, or an error, it has the old content or
+    /// the new one. For one writer at a time.
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let temporary = format!("{name}{TEMPORARY}");
+        // One that was left half written would be in the way of `create`.
+        match self.remove(&temporary) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.create(&temporary)?;
+        write_all_at(&*file, &mut [IoSlice::new(content)], 0)?;
+        file.sync_all()?;
+        self.rename(&temporary, name)?;
+        self.sync()
+    }
 }
 
 /// An open file. All offsets are in octets.

@@ -342,6 +342,11 @@ fn sinks(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         lag,
     )?;
     out.gauges(
+        "hookline_unaccounted_events",
+        "Made from notifications and neither delivered nor in flight: 0 at all times",
+        each(|one| one.unaccounted.get()),
+    )?;
+    out.gauges(
         "hookline_sink_cursor",
         "Highest confirmed sequence",
         each(|one| one.confirmed.get()),

@@ -131,7 +131,7 @@ impl Server {
         let mut sources = Sources::new(journal.status(), Arc::clone(&table));
 
         let floor = Floor::new(floor);
-        let (sinks, lives) = sinks::prepare(config, &disk, &floor, &mut sources)?;
+        let (sinks, lives) = sinks::prepare(config, &disk, journal.id(), floor, &mut sources)?;
         let control = Arc::new(Control::new(table, config.server.loops));
         let (commit, inbox) = relay::channel(COMMIT_INBOX);
         let loops = loops::prepare(config, listeners, &control, &commit, &mut sources)?;

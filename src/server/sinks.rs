@@ -3,8 +3,8 @@
 use super::exposition::Sources;
 use super::{ServerError, directory};
 use crate::config::{Config, SinkKind};
-use crate::feed::{Cursor, Feed, Floor, Live};
-use crate::journal::Storage;
+use crate::feed::{Corrected, Cursors, Feed, Floor, Live};
+use crate::journal::{JournalId, Storage};
 use crate::sink::{self, Runner, Sink, SinkError, Statistics};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,10 +31,31 @@ impl Ready {
 pub(super) fn prepare(
     config: &Config,
     disk: &Arc<dyn Storage>,
-    floor: &Floor,
+    id: JournalId,
+    floor: Floor,
     sources: &mut Sources,
 ) -> Result<(Sinks, Vec<Live>), ServerError> {
     let cursors = directory(&config.journal.dir.join("cursors"))?;
+    let last = sources.journal.durable();
+    let (cursors, corrected) = Cursors::open(cursors, id, last, floor)?;
+    for Corrected { sink, was, now } in corrected {
+        let foreign = was.journal.is_some_and(|journal| journal != id);
+        let was = was.sequence;
+        if foreign {
+            tracing::warn!(
+                sink,
+                was,
+                "the cursor belongs to another journal: everything in this one is delivered to the sink"
+            );
+        } else {
+            tracing::warn!(
+                sink,
+                was,
+                now,
+                "the cursor stood beyond the journal, which has lost its end or is an older copy, and goes back to it"
+            );
+        }
+    }
     let mut sinks = Sinks {
         ready: Vec::new(),
         stop: Arc::new(AtomicBool::new(false)),
@@ -48,18 +69,8 @@ pub(super) fn prepare(
                 Box::new(sink::File::open(path).map_err(ServerError::io(action))?)
             }
         };
-        let mut cursor = Cursor::load(Arc::clone(&cursors), &sink.name, floor)?;
+        let cursor = cursors.of(&sink.name)?;
         let status = Arc::clone(&sources.journal);
-        let (sequence, last) = (cursor.saved(), status.durable());
-        if cursor.go_back_to(last)? {
-            let sink = &sink.name;
-            tracing::warn!(
-                sink,
-                sequence,
-                last,
-                "the cursor stood beyond the journal, which has lost its end, and goes back to it"
-            );
-        }
         // A new sink begins with the oldest record that there is.
         let first = status.statistics.first_sequence.load(Ordering::Relaxed);
         let next = (cursor.saved() + 1).max(first);

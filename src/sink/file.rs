@@ -15,6 +15,8 @@ pub struct File {
     output: fs::File,
     /// Length up to which whole batches were written.
     len: u64,
+    /// Length up to which they were synced.
+    synced: u64,
     lines: Vec<u8>,
 }
 
@@ -43,6 +45,7 @@ impl File {
         Ok(File {
             output: file,
             len,
+            synced: len,
             lines: Vec::new(),
         })
     }
@@ -63,7 +66,17 @@ impl Sink for File {
     }
 
     fn confirm(&mut self) -> io::Result<()> {
-        self.output.sync_data()
+        let synced = self.output.sync_data();
+        if synced.is_err() {
+            // The system may have dropped what it could not write, and would call the next sync a success. All of it
+            // is delivered again; if it cannot be cut off now, some lines come twice.
+            let synced = self.synced.min(self.output.metadata()?.len());
+            self.output.set_len(synced)?;
+            self.len = synced;
+        }
+        synced?;
+        self.synced = self.len;
+        Ok(())
     }
 
     fn confirmation(&self) -> Confirmation {

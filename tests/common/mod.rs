@@ -241,10 +241,15 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts the command and reads its greeting.
-    pub(crate) fn spawn(mut command: Command) -> Running {
+    pub(crate) fn spawn(command: Command) -> Running {
+        Running::spawn_onto(command, Stdio::null())
+    }
+
+    /// With this as its stdout.
+    pub(crate) fn spawn_onto(mut command: Command, stdout: Stdio) -> Running {
         let mut child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program runs");

@@ -4,7 +4,7 @@ use super::harness::{Harness, batch, disk, options, read_all};
 use crate::journal::frame::ALIGNMENT;
 use crate::journal::segment::{self, HEADER_BLOCK};
 use crate::journal::storage::{Disk, Storage};
-use crate::journal::{Depth, Journal, JournalError, Reader, inspect, repair};
+use crate::journal::{Depth, Journal, JournalError, Reader, inspect, inspect_from, repair};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -133,11 +133,18 @@ fn damage_in_a_sealed_segment_is_found_by_verify_and_by_a_reader() {
     assert_eq!(lost, [(1, 7, 1), (2, 10, 1)]);
     let records: u64 = report.segments.iter().map(|segment| segment.records).sum();
     assert_eq!(records, 18);
+    let rest = inspect_from(&*storage, Depth::Full, 8).unwrap();
+    assert_eq!(rest.damage, report.damage[1..]);
 
     let aside = tempfile::tempdir().unwrap();
     repair(&storage, &Disk::create(aside.path()).unwrap()).unwrap();
     let kept = (1..=20).filter(|number| ![7, 10].contains(number));
     assert_eq!(read_all(&storage, 0), expected(kept));
+    for (begin, set_aside) in [(0, 2), (7, 2), (8, 1), (10, 1), (11, 0)] {
+        let mut reader = Reader::open(Arc::clone(&storage), begin).unwrap();
+        while reader.next(None).unwrap().is_some() {}
+        assert_eq!(reader.set_aside(), set_aside, "from {begin} on");
+    }
     let journal = Journal::open(storage, options()).unwrap();
     assert_eq!(journal.recovery().next_sequence, 21);
 }

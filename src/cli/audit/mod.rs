@@ -1,0 +1,170 @@
+//! `hookline audit`: the books of the receiver, derived again from the journal.
+//!
+//! What is received stands in the journal; how far each sink has come stands in its cursor. Everything else is derived
+//! here, by the same extraction as in the workers, and without a word from any process: beside a running server as
+//! well as on a stopped one.
+//!
+//! - **received**: the events that the bodies give;
+//! - **delivered**: events up to the sink's cursor, that is: confirmed. Between the cursor and what a sink has really
+//!   got there is up to a second of events, which a crash delivers again; here they are in flight still;
+//! - **in flight**: events behind the cursor;
+//! - **duplicate**, **dead**: what a sink was spared and what it could not take. No sink does either yet, so a repeat
+//!   counts where it goes: among the delivered. How many repeats the journal holds is told beside the balance;
+//! - **unaccounted**: received less all of these, and sequences that are neither there nor set aside by a repair, and
+//!   those beyond the journal that a cursor claims. It is 0, or something is wrong.
+//!
+//! The cursors are read first: what they say is confirmed is in the journal by then. A running server may be about to
+//! sync the last frames that are read; they are behind every cursor. The journal is read by one thread, taken apart by
+//! as many as there are cores, and put in order again for what depends on order: gaps and repeats. The batches
+//! under way are bounded, and so is the memory for the keys, see `repeats.rs`.
+
+mod reading;
+mod repeats;
+mod report;
+mod tally;
+
+use super::{AuditArgs, CliError, Output, journal::open};
+use crate::feed::{self, Found};
+use crate::journal::{Disk, JournalError, JournalId, Manifest, Storage};
+use reading::{Outcome, Progress};
+use report::{Report, SinkReport};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Runs the verb.
+pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
+    let failed = |error: JournalError| CliError::because("cannot audit the journal", error);
+    let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
+    let cursors = cursors(&args.data_dir)?;
+    let manifest = Manifest::load(&*disk).map_err(failed)?;
+    let manifest = manifest.ok_or_else(|| {
+        let dir = args.data_dir.display();
+        CliError::failed(format!("there is no journal in {dir}; see --data-dir"))
+    })?;
+    let sinks: Vec<_> = cursors
+        .into_iter()
+        .map(|found| Standing::of(found, manifest.id))
+        .collect();
+    let oldest = manifest.segments.first();
+    let oldest = oldest.and_then(|segment| segment.first_sequence);
+    let first = args.after.saturating_add(1).max(oldest.unwrap_or(1));
+    let job = reading::Job {
+        storage: Arc::clone(&disk),
+        first,
+        window: args.window,
+        cursors: sinks.iter().map(|sink| sink.cursor).collect(),
+    };
+    let mut progress = Progress::begin(&*disk);
+    let outcome = job.run(&mut progress);
+    progress.end();
+    let report = balance(&manifest, first, sinks, outcome.map_err(failed)?);
+    match args.output {
+        Output::Json => writeln!(io::stdout(), "{}", report.as_json())?,
+        Output::Text => report.write(&mut io::stdout().lock())?,
+    }
+    if report.balances() {
+        Ok(())
+    } else {
+        Err(CliError::Told(1))
+    }
+}
+
+/// What each cursor says; a journal that never had a sink has none.
+fn cursors(dir: &Path) -> Result<Vec<Found>, CliError> {
+    let dir = dir.join("cursors");
+    match Disk::open(&dir) {
+        Ok(disk) => feed::read_all(&disk)
+            .map_err(|error| CliError::because("cannot read the cursors", error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(CliError::because(
+            format!("cannot read {}", dir.display()),
+            error,
+        )),
+    }
+}
+
+/// Where a sink stands.
+struct Standing {
+    name: String,
+    cursor: u64,
+    /// Why its cursor counts as 0.
+    problem: Option<String>,
+}
+
+impl Standing {
+    fn of(found: Found, id: JournalId) -> Standing {
+        let (cursor, problem) = match found.saved {
+            Ok(saved) => match saved.journal.filter(|journal| *journal != id) {
+                None => (saved.sequence, None),
+                Some(journal) => (
+                    0,
+                    Some(format!(
+                        "its cursor belongs to the journal {journal}: with the next start, everything is delivered \
+                         to it"
+                    )),
+                ),
+            },
+            Err(error) => (0, Some(error.to_string())),
+        };
+        Standing {
+            name: found.sink,
+            cursor,
+            problem,
+        }
+    }
+}
+
+/// Draws the balance of everything from the sequence `first` on.
+fn balance(manifest: &Manifest, first: u64, sinks: Vec<Standing>, outcome: Outcome) -> Report {
+    let Outcome {
+        end,
+        gaps,
+        tally,
+        repeats,
+    } = outcome;
+    let holes = manifest.holes.iter().map(|hole| {
+        let behind = hole.first_sequence.saturating_add(hole.count);
+        (hole.first_sequence.max(first), behind.min(end.next))
+    });
+    // Each sequence is there, set aside, or retired: by their number, and by where they are.
+    let explained = end.set_aside + end.retired;
+    let missing = (end.next - first)
+        .abs_diff(tally.notifications + explained)
+        .max(gaps.abs_diff(explained));
+    let sinks = sinks.into_iter().zip(&tally.sinks);
+    let sinks = sinks.map(|(standing, sink)| {
+        let beyond = sink.cursor.saturating_sub(end.next - 1);
+        let mut report = SinkReport {
+            name: standing.name,
+            problem: standing.problem,
+            cursor: sink.cursor,
+            received: tally.received,
+            delivered: sink.delivered,
+            duplicate: 0,
+            dead: 0,
+            in_flight: sink.in_flight,
+            unaccounted: 0,
+            waiting: sink.waiting,
+            waiting_since: sink.waiting_since,
+        };
+        report.unaccounted = report.received.abs_diff(report.sum()) + missing + beyond;
+        report
+    });
+    Report {
+        id: manifest.id,
+        first,
+        endpoints: manifest.endpoints.clone(),
+        holes: holes.filter(|(begin, behind)| begin < behind).collect(),
+        missing,
+        sinks: sinks.collect(),
+        end,
+        tally,
+        repeats,
+    }
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  hookline audit --data-dir /var/lib/hookline      also beside a running server
+  hookline audit --after 4711 --output json";

@@ -1,0 +1,286 @@
+//! Reads the journal with one thread, takes it apart with several, and puts the results in order again.
+
+use super::super::journal::{damage_text, format_rounded};
+use super::repeats::{Key, Repeats};
+use super::tally::Tally;
+use crate::feed::Maker;
+use crate::journal::batch::Batch;
+use crate::journal::{Access, Depth, JournalError, Reader, Storage, inspect_from};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+/// What to read, and how.
+pub(super) struct Job {
+    pub(super) storage: Arc<dyn Storage>,
+    /// The sequence to begin with.
+    pub(super) first: u64,
+    /// See [`Repeats::new`].
+    pub(super) window: usize,
+    /// Of each sink.
+    pub(super) cursors: Vec<u64>,
+}
+
+/// What was found.
+pub(super) struct Outcome {
+    pub(super) end: End,
+    /// Sequences that were not met, between those that were.
+    pub(super) gaps: u64,
+    pub(super) tally: Tally,
+    pub(super) repeats: Repeats,
+}
+
+/// A batch on its way through one of the threads. The list of keys goes round, so that there are no more batches
+/// under way than lists.
+struct Work {
+    number: u64,
+    batch: Batch,
+    keys: Vec<Key>,
+}
+
+/// A batch that was taken apart.
+struct Done {
+    first: u64,
+    next: u64,
+    octets: u64,
+    keys: Vec<Key>,
+}
+
+/// What the reading thread has come to.
+#[derive(Default)]
+pub(super) struct End {
+    /// The sequence behind the last one.
+    pub(super) next: u64,
+    /// Sequences that it has passed over because damage was set aside.
+    pub(super) set_aside: u64,
+    /// Sequences that retention has taken when it was about to read them.
+    pub(super) retired: u64,
+    /// Where the journal is damaged. Nothing behind was read.
+    pub(super) damage: Vec<String>,
+}
+
+impl Job {
+    /// Reads from the beginning to the end that there is.
+    pub(super) fn run(&self, progress: &mut Progress) -> Result<Outcome, JournalError> {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let under_way = 4 * threads;
+        let (spare, spares) = bounded(under_way);
+        for _ in 0..under_way {
+            // There is room for all of them.
+            let _ = spare.send(Vec::new());
+        }
+        let (give, work) = bounded(under_way);
+        let (tell, told) = bounded(under_way);
+        thread::scope(|scope| {
+            let reading = scope.spawn(move || self.read(&spares, &give));
+            let counting: Vec<_> = (0..threads)
+                .map(|_| {
+                    let (work, tell) = (work.clone(), tell.clone());
+                    scope.spawn(move || self.count(&work, &tell))
+                })
+                .collect();
+            drop((work, tell));
+            let mut order = Order {
+                at: self.first,
+                gaps: 0,
+                repeats: Repeats::new(self.window),
+            };
+            let (mut early, mut expected) = (BTreeMap::new(), 0_u64);
+            for (number, done) in told {
+                early.insert(number, done);
+                while let Some(done) = early.remove(&expected) {
+                    expected += 1;
+                    progress.advance(done.octets, done.next);
+                    // Its thread has gone when everything is read.
+                    let _ = spare.send(order.take(done));
+                }
+            }
+            let mut tally = Tally::new(self.cursors.iter().copied());
+            for thread in counting {
+                tally.add(&joined(thread));
+            }
+            let end = joined(reading)?;
+            Ok(Outcome {
+                gaps: order.gaps + end.next.saturating_sub(order.at),
+                end,
+                tally,
+                repeats: order.repeats,
+            })
+        })
+    }
+
+    /// Reads batch by batch, as long as there are spare lists of keys.
+    fn read(&self, spares: &Receiver<Vec<Key>>, give: &Sender<Work>) -> Result<End, JournalError> {
+        let mut source = Source {
+            reader: Reader::open(Arc::clone(&self.storage), self.first)?,
+            storage: &self.storage,
+            end: End::default(),
+        };
+        for number in 0.. {
+            let Ok(keys) = spares.recv() else { break };
+            let Some(batch) = source.next()? else { break };
+            let work = Work {
+                number,
+                batch,
+                keys,
+            };
+            if give.send(work).is_err() {
+                break;
+            }
+        }
+        Ok(source.end())
+    }
+
+    /// Takes apart and counts whatever comes.
+    fn count(&self, work: &Receiver<Work>, tell: &Sender<(u64, Done)>) -> Tally {
+        let mut tally = Tally::new(self.cursors.iter().copied());
+        let mut maker = Maker::new();
+        for Work {
+            number,
+            batch,
+            mut keys,
+        } in work
+        {
+            keys.clear();
+            let octets = batch.len() as u64;
+            let delivery = maker.make(batch);
+            tally.take(&delivery, self.first, &mut keys);
+            let done = Done {
+                first: delivery.first_sequence(),
+                next: delivery.last_sequence() + 1,
+                octets,
+                keys,
+            };
+            if tell.send((number, done)).is_err() {
+                break;
+            }
+        }
+        tally
+    }
+}
+
+/// The journal, to its end or to where it is damaged.
+struct Source<'a> {
+    storage: &'a Arc<dyn Storage>,
+    reader: Reader,
+    end: End,
+}
+
+impl Source<'_> {
+    fn next(&mut self) -> Result<Option<Batch>, JournalError> {
+        loop {
+            match self.reader.next(None) {
+                Ok(Some(batch)) => return Ok(Some(batch)),
+                Ok(None) => {
+                    // Of the last segment a reader cannot tell damage from an end that is still being written.
+                    let end = self.reader.position();
+                    let rest = inspect_from(&**self.storage, Depth::Full, end)?;
+                    let damage = rest.damage.iter().map(damage_text);
+                    self.end.damage.extend(damage.chain(rest.unusable));
+                    return Ok(None);
+                }
+                Err(JournalError::Gone { wanted, first }) if first > wanted => {
+                    self.end.retired += first - wanted;
+                    self.end.set_aside += self.reader.set_aside();
+                    self.reader = Reader::open(Arc::clone(self.storage), first)?;
+                }
+                Err(error @ JournalError::Io { .. }) => return Err(error),
+                Err(error) => {
+                    self.end.damage.push(error.to_string());
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    fn end(mut self) -> End {
+        self.end.next = self.reader.position();
+        self.end.set_aside += self.reader.set_aside();
+        self.end
+    }
+}
+
+/// What depends on the order of the journal.
+struct Order {
+    /// The sequence that comes next.
+    at: u64,
+    gaps: u64,
+    repeats: Repeats,
+}
+
+impl Order {
+    /// Takes the batch that is next; gives its list back.
+    fn take(&mut self, done: Done) -> Vec<Key> {
+        self.gaps += done.first.saturating_sub(self.at);
+        self.at = done.next;
+        self.repeats.take(&done.keys);
+        done.keys
+    }
+}
+
+/// Tells on stderr how far it is: a line that is drawn again on a terminal, or one every ten seconds.
+pub(super) struct Progress {
+    terminal: bool,
+    began: Instant,
+    told: Instant,
+    octets: u64,
+    /// Octets of the segments' files; the last ones are not full.
+    total: u64,
+    drawn: bool,
+}
+
+impl Progress {
+    /// Nothing is read yet of the journal in `storage`.
+    pub(super) fn begin(storage: &dyn Storage) -> Progress {
+        let names = storage.list().unwrap_or_default();
+        let segments = names.iter().filter(|name| name.ends_with(".segment"));
+        let length = |name: &String| storage.open(name, Access::Read)?.length();
+        Progress {
+            terminal: io::stderr().is_terminal(),
+            began: Instant::now(),
+            told: Instant::now(),
+            octets: 0,
+            total: segments.filter_map(|name| length(name).ok()).sum(),
+            drawn: false,
+        }
+    }
+
+    fn advance(&mut self, octets: u64, next: u64) {
+        self.octets += octets;
+        let interval = if self.terminal { REDRAW } else { RETELL };
+        if self.told.elapsed() < interval {
+            return;
+        }
+        self.told = Instant::now();
+        let (read, total) = (format_rounded(self.octets), format_rounded(self.total));
+        let rate = format_rounded(self.octets / self.began.elapsed().as_secs().max(1));
+        let text = format!("audit: read {read} of at most {total}, {rate}/s, sequence {next}");
+        // Without a stderr there is nobody to tell.
+        let _ = if self.terminal {
+            self.drawn = true;
+            write!(io::stderr(), "\r\x1b[K{text}")
+        } else {
+            writeln!(io::stderr(), "{text}")
+        };
+    }
+
+    /// Clears the line.
+    pub(super) fn end(self) {
+        if self.drawn {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// What a thread has brought; its panic goes on here.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+const REDRAW: Duration = Duration::from_millis(200);
+const RETELL: Duration = Duration::from_secs(10);

@@ -1,0 +1,271 @@
+//! The books, for people and for scripts.
+
+use super::super::journal::{format_rounded, time};
+use super::reading::End;
+use super::repeats::Repeats;
+use super::tally::Tally;
+use crate::event::Lane;
+use crate::journal::JournalId;
+use serde_json::{Map, Value, json};
+use std::io::{self, Write};
+
+/// Everything that an audit finds.
+pub(super) struct Report {
+    pub(super) id: JournalId,
+    /// The sequence that it begins with.
+    pub(super) first: u64,
+    /// Numbers and paths.
+    pub(super) endpoints: Vec<(u16, String)>,
+    /// Begin and end, exclusive, of what repairs have set aside.
+    pub(super) holes: Vec<(u64, u64)>,
+    /// Sequences that are missing without an explanation.
+    pub(super) missing: u64,
+    pub(super) sinks: Vec<SinkReport>,
+    pub(super) end: End,
+    pub(super) tally: Tally,
+    pub(super) repeats: Repeats,
+}
+
+/// The balance of one sink, in events.
+pub(super) struct SinkReport {
+    pub(super) name: String,
+    /// Why its cursor could not be used.
+    pub(super) problem: Option<String>,
+    pub(super) cursor: u64,
+    pub(super) received: u64,
+    pub(super) delivered: u64,
+    pub(super) duplicate: u64,
+    pub(super) dead: u64,
+    pub(super) in_flight: u64,
+    pub(super) unaccounted: u64,
+    /// Notifications behind the cursor.
+    pub(super) waiting: u64,
+    /// When the first of them came, microseconds since 1970.
+    pub(super) waiting_since: Option<u64>,
+}
+
+impl SinkReport {
+    /// What is accounted for.
+    pub(super) fn sum(&self) -> u64 {
+        self.delivered + self.duplicate + self.dead + self.in_flight
+    }
+}
+
+impl Report {
+    /// True if nothing is missing, and everything could be looked at.
+    pub(super) fn balances(&self) -> bool {
+        let sink = |sink: &SinkReport| sink.unaccounted == 0 && sink.problem.is_none();
+        self.end.damage.is_empty() && self.missing == 0 && self.sinks.iter().all(sink)
+    }
+
+    /// For people.
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let tally = &self.tally;
+        writeln!(out, "journal {}\n", self.id)?;
+        if tally.notifications == 0 {
+            writeln!(out, "no notification from sequence {} on", self.first)?;
+        } else {
+            let (begin, end) = tally.arrivals.unzip();
+            writeln!(
+                out,
+                "{} notifications, sequence {} to {}, received {} to {}, bodies of {}",
+                tally.notifications,
+                self.first,
+                self.end.next - 1,
+                time(begin),
+                time(end),
+                format_rounded(tally.octets),
+            )?;
+        }
+        for ((number, early), count) in &tally.endpoints {
+            let ack = ack(*early);
+            writeln!(out, "{count:>12}  {} ({ack})", self.path(*number))?;
+        }
+        writeln!(out, "\n{} events", tally.received)?;
+        for (lane, count) in Lane::ALL.iter().zip(tally.lanes) {
+            writeln!(out, "{count:>12}  lane {}", lane.name())?;
+        }
+        for (kind, count) in self.kinds() {
+            writeln!(out, "{count:>12}  {kind}")?;
+        }
+        writeln!(
+            out,
+            "of these: {} unparsed, {} of bodies without an update, {} repeats of an earlier one{}",
+            tally.unparsed,
+            tally.empty,
+            self.repeats.certain,
+            if self.repeats.forgot {
+                " (that are not farther apart than --window)"
+            } else {
+                ""
+            },
+        )?;
+        if self.repeats.weak > 0 {
+            writeln!(
+                out,
+                "{} more say the same as an earlier one, without an id or a time to tell them apart",
+                self.repeats.weak
+            )?;
+        }
+        self.write_gaps(out)?;
+        self.write_balance(out)
+    }
+
+    fn write_gaps(&self, out: &mut impl Write) -> io::Result<()> {
+        for (begin, behind) in &self.holes {
+            let (count, last) = (behind - begin, behind - 1);
+            writeln!(
+                out,
+                "\n{count} sequences lost, {begin} to {last}: damage that a repair has set aside"
+            )?;
+        }
+        if self.end.retired > 0 {
+            let count = self.end.retired;
+            writeln!(
+                out,
+                "\n{count} sequences retired while they were to be read"
+            )?;
+        }
+        if self.missing > 0 {
+            let count = self.missing;
+            writeln!(
+                out,
+                "\n{count} sequences are missing, and no repair has set them aside"
+            )?;
+        }
+        for damage in &self.end.damage {
+            writeln!(out, "\ndamaged, and nothing behind was read: {damage}")?;
+        }
+        Ok(())
+    }
+
+    fn write_balance(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.sinks.is_empty() {
+            writeln!(out, "\nno sink has a cursor here")?;
+        } else {
+            writeln!(
+                out,
+                "\n{:<20} {:>12} = {:>12} + {:>9} + {:>9} + {:>12}   {:>11}",
+                "sink", "received", "delivered", "duplicate", "dead", "in flight", "unaccounted"
+            )?;
+        }
+        for sink in &self.sinks {
+            writeln!(
+                out,
+                "{:<20} {:>12}   {:>12}   {:>9}   {:>9}   {:>12}   {:>11}",
+                sink.name,
+                sink.received,
+                sink.delivered,
+                sink.duplicate,
+                sink.dead,
+                sink.in_flight,
+                sink.unaccounted
+            )?;
+            match &sink.problem {
+                Some(problem) => writeln!(out, "  {problem}")?,
+                None if sink.cursor >= self.end.next => writeln!(
+                    out,
+                    "  its cursor is at {}, beyond the journal: with the next start it goes back to the end",
+                    sink.cursor
+                )?,
+                None if sink.waiting > 0 => writeln!(
+                    out,
+                    "  {} notifications behind sequence {}, the first received {}",
+                    sink.waiting,
+                    sink.cursor,
+                    time(sink.waiting_since)
+                )?,
+                None => {}
+            }
+        }
+        let verdict = if self.balances() {
+            "the books balance"
+        } else {
+            "the books do not balance"
+        };
+        writeln!(out, "\n{verdict}")
+    }
+
+    /// For scripts.
+    pub(super) fn as_json(&self) -> Value {
+        let tally = &self.tally;
+        let (first_received, last_received) = tally.arrivals.unzip();
+        let endpoints = tally.endpoints.iter().map(|((number, early), count)| {
+            json!({ "path": self.path(*number), "ack": ack(*early), "notifications": count })
+        });
+        let kinds = self.kinds().into_iter();
+        let kinds: Map<String, Value> = kinds
+            .map(|(kind, count)| (kind.to_owned(), count.into()))
+            .collect();
+        let lanes = Lane::ALL.iter().zip(tally.lanes);
+        let lanes: Map<String, Value> = lanes
+            .map(|(lane, count)| (lane.name().to_owned(), count.into()))
+            .collect();
+        let holes = self
+            .holes
+            .iter()
+            .map(|(begin, behind)| json!({ "first_sequence": begin, "count": behind - begin }));
+        json!({
+            "id": self.id.to_string(),
+            "balances": self.balances(),
+            "first_sequence": self.first,
+            "next_sequence": self.end.next,
+            "first_received": first_received,
+            "last_received": last_received,
+            "notifications": tally.notifications,
+            "body_octets": tally.octets,
+            "endpoints": endpoints.collect::<Vec<_>>(),
+            "events": {
+                "received": tally.received,
+                "lanes": lanes,
+                "types": kinds,
+                "unparsed": tally.unparsed,
+                "empty": tally.empty,
+                "repeats": self.repeats.certain,
+                "weak_repeats": self.repeats.weak,
+                "window_exceeded": self.repeats.forgot,
+            },
+            "set_aside": holes.collect::<Vec<_>>(),
+            "retired_meanwhile": self.end.retired,
+            "missing": self.missing,
+            "damage": self.end.damage,
+            "sinks": self.sinks.iter().map(SinkReport::as_json).collect::<Vec<_>>(),
+        })
+    }
+
+    fn path(&self, number: u16) -> &str {
+        let known = self.endpoints.iter().find(|(it, _)| *it == number);
+        known.map_or("(an endpoint that is new)", |(_, path)| path)
+    }
+
+    /// The most frequent ones first.
+    fn kinds(&self) -> Vec<(&str, u64)> {
+        let kinds = self.tally.kinds.iter();
+        let mut kinds: Vec<_> = kinds.map(|(kind, count)| (kind.as_str(), *count)).collect();
+        kinds.sort_unstable_by_key(|(kind, count)| (u64::MAX - count, *kind));
+        kinds
+    }
+}
+
+impl SinkReport {
+    fn as_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "problem": self.problem,
+            "cursor": self.cursor,
+            "received": self.received,
+            "delivered": self.delivered,
+            "duplicate": self.duplicate,
+            "dead": self.dead,
+            "in_flight": self.in_flight,
+            "unaccounted": self.unaccounted,
+            "waiting_notifications": self.waiting,
+            "waiting_since": self.waiting_since,
+        })
+    }
+}
+
+/// The mode in which a notification was answered.
+fn ack(early: bool) -> &'static str {
+    if early { "received" } else { "stored" }
+}

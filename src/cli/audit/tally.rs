@@ -1,0 +1,162 @@
+//! What one thread of an audit counts. Sums do not depend on who counted what.
+
+use super::repeats::Key;
+use crate::event::Lane;
+use crate::feed::Delivery;
+use crate::journal::record;
+use std::collections::{BTreeMap, HashMap};
+
+/// Counts of notifications and events.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    pub(super) notifications: u64,
+    /// Octets of the bodies.
+    pub(super) octets: u64,
+    /// Notifications by number of the endpoint, and whether they were answered before they were durable.
+    pub(super) endpoints: BTreeMap<(u16, bool), u64>,
+    /// Times of arrival of the first and the last one, microseconds since 1970.
+    pub(super) arrivals: Option<(u64, u64)>,
+    /// Events, as the extraction has counted them.
+    pub(super) received: u64,
+    /// Events by type; the types that are too many under [`OTHER_KINDS`].
+    pub(super) kinds: HashMap<String, u64, foldhash::fast::FixedState>,
+    /// Events in the order of [`Lane::ALL`].
+    pub(super) lanes: [u64; 3],
+    /// Bodies that are not JSON, or cannot be taken apart.
+    pub(super) unparsed: u64,
+    /// Bodies without any update.
+    pub(super) empty: u64,
+    pub(super) sinks: Vec<Sink>,
+}
+
+/// What concerns one sink.
+#[derive(Clone, Debug)]
+pub(super) struct Sink {
+    /// Highest confirmed sequence.
+    pub(super) cursor: u64,
+    /// Events up to there.
+    pub(super) delivered: u64,
+    /// Events behind.
+    pub(super) in_flight: u64,
+    /// Notifications behind.
+    pub(super) waiting: u64,
+    /// When the first of those came, microseconds since 1970.
+    pub(super) waiting_since: Option<u64>,
+}
+
+impl Tally {
+    /// Nothing yet, of sinks with these cursors.
+    pub(super) fn new(cursors: impl IntoIterator<Item = u64>) -> Tally {
+        let sinks = cursors.into_iter().map(|cursor| Sink {
+            cursor,
+            delivered: 0,
+            in_flight: 0,
+            waiting: 0,
+            waiting_since: None,
+        });
+        Tally {
+            notifications: 0,
+            octets: 0,
+            endpoints: BTreeMap::new(),
+            arrivals: None,
+            received: 0,
+            kinds: HashMap::default(),
+            lanes: [0; 3],
+            unparsed: 0,
+            empty: 0,
+            sinks: sinks.collect(),
+        }
+    }
+
+    /// Counts everything from sequence `from` on, and appends the keys of the events.
+    pub(super) fn take(&mut self, delivery: &Delivery, from: u64, keys: &mut Vec<Key>) {
+        self.received += delivery.made_from(from);
+        for notification in delivery.notifications(from) {
+            let record = notification.record;
+            self.notifications += 1;
+            self.octets += record.body.len() as u64;
+            let early = record.flags & record::FLAG_RECEIVED != 0;
+            *self.endpoints.entry((record.endpoint, early)).or_default() += 1;
+            self.arrivals = joined(
+                self.arrivals,
+                Some((record.received_at, record.received_at)),
+            );
+            let mut events = 0;
+            for event in notification.events() {
+                events += 1;
+                let lane = Lane::ALL.iter().position(|lane| *lane == event.lane());
+                self.lanes[lane.unwrap_or(Lane::ALL.len() - 1)] += 1;
+                self.unparsed += u64::from(event.unparsed().is_some());
+                self.empty += u64::from(event.kind() == EMPTY);
+                self.count_kind(event.kind(), 1);
+                keys.push(Key {
+                    sequence: event.sequence(),
+                    fingerprint: event.fingerprint(),
+                    weak: event.has_weak_key(),
+                });
+            }
+            for sink in &mut self.sinks {
+                if notification.sequence <= sink.cursor {
+                    sink.delivered += events;
+                } else {
+                    sink.in_flight += events;
+                    sink.waiting += 1;
+                    sink.waiting_since = earliest(sink.waiting_since, Some(record.received_at));
+                }
+            }
+        }
+    }
+
+    /// Adds what another thread has counted.
+    pub(super) fn add(&mut self, other: &Tally) {
+        self.notifications += other.notifications;
+        self.octets += other.octets;
+        for (key, count) in &other.endpoints {
+            *self.endpoints.entry(*key).or_default() += count;
+        }
+        self.arrivals = joined(self.arrivals, other.arrivals);
+        self.received += other.received;
+        for (kind, count) in &other.kinds {
+            self.count_kind(kind, *count);
+        }
+        for (mine, theirs) in self.lanes.iter_mut().zip(other.lanes) {
+            *mine += theirs;
+        }
+        self.unparsed += other.unparsed;
+        self.empty += other.empty;
+        for (mine, theirs) in self.sinks.iter_mut().zip(&other.sinks) {
+            mine.delivered += theirs.delivered;
+            mine.in_flight += theirs.in_flight;
+            mine.waiting += theirs.waiting;
+            mine.waiting_since = earliest(mine.waiting_since, theirs.waiting_since);
+        }
+    }
+
+    fn count_kind(&mut self, kind: &str, count: u64) {
+        if let Some(counted) = self.kinds.get_mut(kind) {
+            *counted += count;
+        } else {
+            let known = self.kinds.len() < KINDS_MAX;
+            let kind = if known { kind } else { OTHER_KINDS };
+            *self.kinds.entry(kind.to_owned()).or_default() += count;
+        }
+    }
+}
+
+fn earliest(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    [a, b].into_iter().flatten().min()
+}
+
+fn joined(a: Option<(u64, u64)>, b: Option<(u64, u64)>) -> Option<(u64, u64)> {
+    let both = || [a, b].into_iter().flatten();
+    let first = both().map(|(first, _)| first).min()?;
+    let last = both().map(|(_, last)| last).max()?;
+    Some((first, last))
+}
+
+/// What an unknown sender calls its fields is no reason to take memory without a bound.
+const KINDS_MAX: usize = 1000;
+const OTHER_KINDS: &str = "(further types)";
+
+/// The type of a body without any update.
+const EMPTY: &str = "whatsapp.empty";

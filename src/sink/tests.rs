@@ -1,0 +1,238 @@
+use super::{Confirmation, PAUSE_MIN, Runner, Sink, Statistics};
+use crate::feed::tests::Bench;
+use crate::feed::{Cursor, Cursors, Delivery, Feed, Floor, Live, Maker};
+use crate::journal::{Access, Disk, Guard, JournalId, LockError, Storage, StorageFile};
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Keeps the sequences of what is confirmed, and forgets the rest when a confirmation fails.
+#[derive(Default)]
+struct Memory {
+    kept: Arc<Mutex<Vec<u64>>>,
+    unconfirmed: Vec<u64>,
+    /// Confirmations that fail before one works.
+    failures: u32,
+    /// Every delivery is one event short of what it should be, and does not say so.
+    skips: bool,
+}
+
+impl Sink for Memory {
+    fn deliver(&mut self, delivery: &Delivery, from: u64) -> io::Result<u64> {
+        let mut events = 0;
+        for notification in delivery.notifications(from) {
+            events += notification.events().count() as u64;
+            self.unconfirmed.push(notification.sequence);
+        }
+        Ok(events - u64::from(self.skips))
+    }
+
+    fn confirm(&mut self) -> io::Result<()> {
+        if self.failures > 0 {
+            self.failures -= 1;
+            self.unconfirmed.clear();
+            return Err(io::Error::other("a disk that is going"));
+        }
+        self.kept.lock().append(&mut self.unconfirmed);
+        Ok(())
+    }
+
+    fn confirmation(&self) -> Confirmation {
+        Confirmation::Memory
+    }
+}
+
+/// A directory that can be full.
+#[derive(Debug)]
+struct Narrow {
+    disk: Disk,
+    full: Arc<AtomicBool>,
+}
+
+impl Storage for Narrow {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+    fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.disk.create(name)
+    }
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
+        self.disk.open(name, access)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync()
+    }
+    fn lock(&self, name: &str, holder: &str) -> Result<Guard, LockError> {
+        self.disk.lock(name, holder)
+    }
+    fn describe(&self, name: &str) -> String {
+        self.disk.describe(name)
+    }
+}
+
+/// A runner over a journal, whose cursor lies in a directory of its own.
+struct Setting {
+    bench: Bench,
+    dir: tempfile::TempDir,
+    full: Arc<AtomicBool>,
+    statistics: Arc<Statistics>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Setting {
+    fn new() -> Setting {
+        Setting {
+            bench: Bench::new(),
+            dir: tempfile::tempdir().unwrap(),
+            full: Arc::default(),
+            statistics: Arc::default(),
+            stop: Arc::default(),
+        }
+    }
+
+    fn cursor(&self) -> Cursor {
+        let storage = Arc::new(Narrow {
+            disk: Disk::create(self.dir.path()).unwrap(),
+            full: Arc::clone(&self.full),
+        });
+        let journal = JournalId::parse("1").unwrap();
+        let last = self.bench.status.durable();
+        let cursors = Cursors::open(storage, journal, last, Floor::new(Arc::default()));
+        cursors.unwrap().0.of("memory").unwrap()
+    }
+
+    fn runner(&self, feed: Feed) -> Runner {
+        Runner {
+            feed,
+            cursor: self.cursor(),
+            status: Arc::clone(&self.bench.status),
+            statistics: Arc::clone(&self.statistics),
+            stop: Arc::clone(&self.stop),
+        }
+    }
+
+    /// Delivers everything that is durable, and gives what the sink has kept.
+    fn drain(&self, mut sink: Memory) -> Vec<u64> {
+        let (_live, feed) = self.bench.feed(self.cursor().saved() + 1);
+        self.drain_from(feed, &mut sink);
+        std::mem::take(&mut *sink.kept.lock())
+    }
+
+    fn drain_from(&self, feed: Feed, sink: &mut Memory) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.runner(feed).run(sink).unwrap();
+    }
+
+    fn unaccounted(&self) -> u64 {
+        self.statistics.unaccounted.get()
+    }
+}
+
+/// Offers `deliveries` and lets the runner go to the end.
+fn offer(live: &Live, deliveries: impl IntoIterator<Item = Delivery>) {
+    for delivery in deliveries {
+        assert!(live.offer(&Arc::new(delivery)));
+    }
+}
+
+/// A file sink's `fdatasync` failed, and was tried again until it worked. But the system had dropped what it could not
+/// write and reported that only once: the second sync had nothing left to do, and the cursor passed what was not there.
+#[test]
+fn what_a_failed_confirmation_leaves_open_is_delivered_again() {
+    let setting = Setting::new();
+    setting.bench.store(3);
+    setting.bench.store(2);
+    let sink = Memory {
+        failures: 2,
+        ..Memory::default()
+    };
+    assert_eq!(setting.drain(sink), [1, 2, 3, 4, 5]);
+    assert_eq!(setting.cursor().saved(), 5);
+    assert_eq!(setting.statistics.retries.get(), 2);
+    assert_eq!(setting.unaccounted(), 0, "what comes again is no mistake");
+    setting.bench.store(2);
+    assert_eq!(
+        setting.drain(Memory::default()),
+        [6, 7],
+        "and nothing twice"
+    );
+}
+
+/// The disk of the journal was full; the cursor, a small new file, could not be saved, and the sink stopped for good,
+/// while the journal waited for it to release segments.
+#[test]
+fn a_full_disk_stops_no_sink() {
+    let setting = Setting::new();
+    let (live, feed) = setting.bench.feed(1);
+    let runner = setting.runner(feed);
+    setting.full.store(true, Ordering::Relaxed);
+    let running = thread::spawn(move || runner.run(&mut Memory::default()));
+    let until = |what: &str, condition: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "{what}");
+            thread::sleep(PAUSE_MIN / 20);
+        }
+    };
+    let make = |count| Maker::new().make(setting.bench.store(count));
+    offer(&live, [make(1)]);
+    until("it tries to save its cursor", &|| {
+        setting.statistics.retries.get() > 0
+    });
+    offer(&live, [make(1)]);
+    until("it delivers on", &|| {
+        setting.statistics.delivered.get() == 2
+    });
+    setting.full.store(false, Ordering::Relaxed);
+    setting.stop.store(true, Ordering::Relaxed);
+    running.join().unwrap().unwrap();
+    assert_eq!(setting.cursor().saved(), 2);
+}
+
+#[test]
+fn an_event_that_is_lost_on_the_way_is_unaccounted() {
+    let setting = Setting::new();
+    let (live, feed) = setting.bench.feed(1);
+    let mut deliveries: Vec<_> = (0..3)
+        .map(|_| Maker::new().make(setting.bench.store(2)))
+        .collect();
+    deliveries[1].lose_an_event();
+    offer(&live, deliveries);
+    setting.drain_from(feed, &mut Memory::default());
+    assert_eq!(setting.unaccounted(), 1);
+}
+
+#[test]
+fn an_event_that_the_sink_leaves_out_is_unaccounted() {
+    let setting = Setting::new();
+    setting.bench.store(4);
+    let sink = Memory {
+        skips: true,
+        ..Memory::default()
+    };
+    setting.drain(sink);
+    assert_eq!(setting.unaccounted(), 1);
+}
+
+#[test]
+fn sequences_that_a_feed_passes_over_are_unaccounted() {
+    let setting = Setting::new();
+    setting.bench.store(2);
+    let next = Maker::new().make(setting.bench.store(1));
+    let (_live, feed) = setting.bench.feed(1);
+    let mut runner = setting.runner(feed);
+    runner.deliver(&mut Memory::default(), &next, 1).unwrap();
+    assert_eq!(setting.unaccounted(), 2);
+}
