@@ -12,8 +12,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Kills after 0.5 to 0.7 s twice, and none during the first three recoveries.
-const SEED: &str = "110";
+/// Kills after 0.9 to 1.1 s twice, then after less than 0.3 s, and none during the first three recoveries.
+const SEED: &str = "1478";
 
 fn torture(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
@@ -117,7 +117,7 @@ fn a_disk_that_goes_back_to_an_older_state_is_found_out() {
         "if [ -d \"$dir.old\" ]; then rm -r \"$dir\"; mv \"$dir.old\" \"$dir\"\n\
          elif [ -d \"$dir\" ]; then cp -r \"$dir\" \"$dir.old\"; fi",
     );
-    assert_eq!(report["rounds"], 1, "found in the second");
+    assert_eq!(report["rounds"], 2, "found as soon as it can be");
     assert!(report["lost"].as_u64() > Some(0), "{report}");
     for count in ["altered", "invented", "duplicated"] {
         assert_eq!(report[count], 0, "{report}");
@@ -144,7 +144,12 @@ fn a_server_that_does_not_come_back_is_found_out() {
 fn a_server_that_ends_by_itself_is_found_out() {
     let (report, _dir) = found_out("(sleep 0.2; kill -TERM $$) &");
     let failure = report["found"][0].as_str().expect("a failure");
-    assert!(failure.contains("exit status: 0"), "{failure}");
+    // It drains, unless it is told to end before it listens to signals.
+    let ended = ["exit status: 0", "signal: 15"];
+    assert!(
+        ended.iter().any(|status| failure.contains(status)),
+        "{failure}"
+    );
 }
 
 #[test]

@@ -348,3 +348,69 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
 /// Headers that are kept, and the fixed parts of record and frame.
 const BESIDE_BODY: u64 = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+
+    /// A connection on which so many requests are under way.
+    fn link(sent: u64) -> Link {
+        let mut link = Link::new(0);
+        link.ledger.sent = sent;
+        link
+    }
+
+    fn take(link: &mut Link, octets: &[&[u8]]) -> io::Result<()> {
+        link.received.extend_from_slice(&octets.concat());
+        take_answers(link)
+    }
+
+    #[test]
+    fn answers_belong_to_requests_in_their_order() {
+        let mut link = link(4);
+        take(&mut link, &[OK, REFUSED, OK, &OK[..20]]).expect("right answers");
+        let Stream {
+            answered, refused, ..
+        } = &link.ledger;
+        let second = 1..2;
+        assert_eq!((*answered, refused.as_slice()), (3, &[second][..]));
+        assert_eq!(link.received, OK[..20]);
+        take(&mut link, &[&OK[20..]]).expect("the rest of it");
+        assert_eq!((link.ledger.answered, link.ledger.stored()), (4, 3));
+        assert!(link.received.is_empty());
+    }
+
+    #[test]
+    fn only_200_and_503_are_right() {
+        let wrong = [
+            &b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"[..],
+            b"HTTP/1.1 204 No Content\r\n\r\n",
+            b"SSH-2.0-OpenSSH\r\n",
+        ];
+        for answer in wrong {
+            let mut link = link(2);
+            let error = take(&mut link, &[OK, answer]).expect_err("wrong");
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+            assert_eq!(link.ledger.answered, 1);
+        }
+        let mut link = link(1);
+        let error = take(&mut link, &[OK, OK]).expect_err("one too many");
+        assert_eq!(error.to_string(), unasked().to_string());
+    }
+
+    #[test]
+    fn an_end_is_forgiven_behind_a_503_alone() {
+        let end = io::Error::from(ErrorKind::UnexpectedEof);
+        let mut link = link(4);
+        take(&mut link, &[OK]).expect("a right answer");
+        assert!(!link.forgives(&end));
+        take(&mut link, &[REFUSED]).expect("a right answer");
+        assert!(!link.forgives(&unasked()), "whatever was before");
+        assert!(link.forgives(&end));
+        assert_eq!((link.ledger.answered, link.ledger.stored()), (4, 1));
+        assert!(!link.forgives(&end), "only once");
+    }
+}

@@ -1,8 +1,8 @@
 //! A directory of its own on the disk that is tested: made new, and removed again with all that is in it, unless it is
 //! evidence. Nothing else is ever written or removed.
 //!
-//! Beside the journal it holds `server.log`, what every server has said, and `probe`, a file that was written to its full
-//! size and is then overwritten and synced as the journal is, to tell what a sync takes on this disk.
+//! Beside the journal it holds `server.log`, what every server has said, and `probe`, a file that was written to its
+//! full size and is then overwritten and synced as the journal is, to tell what a sync takes on this disk.
 
 use crate::cli::samples::random;
 use std::fs::{self, DirBuilder, File, OpenOptions};
