@@ -12,8 +12,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Kills after 0.9 to 1.1 s twice, then after less than 0.3 s, and none during the first three recoveries.
-const SEED: &str = "1478";
+/// Kills after 0.9 to 1 s twice, then after less than 0.3 s, and none during the first three recoveries.
+const SEED: &str = "1072";
 
 fn torture(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);

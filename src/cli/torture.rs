@@ -317,7 +317,7 @@ const ROUND_OCTETS: u64 = 384 << 20;
 const SPACE: u64 = 1400 << 20;
 
 /// Kills come within this time.
-const LONGEST_ROUND: Duration = Duration::from_millis(1500);
+const LONGEST_ROUND: Duration = Duration::from_secs(1);
 
 const DEFAULT_TIME: Duration = Duration::from_mins(1);
 

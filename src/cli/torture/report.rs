@@ -161,7 +161,7 @@ impl Report {
                 "median": ms(&recoveries, 500), "max": ms(&recoveries, 1000), "count": recoveries.len(),
             },
             "fdatasync_milliseconds": {
-                "p50": ms(&syncs, 500), "p99": ms(&syncs, 990), "p99.9": ms(&syncs, 999), "max": ms(&syncs, 1000),
+                "p50": ms(&syncs, 500), "p99": ms(&syncs, 990), "p99_9": ms(&syncs, 999), "max": ms(&syncs, 1000),
                 "count": syncs.len(),
             },
             "found": self.failures.iter().chain(&found.examples).collect::<Vec<_>>(),
