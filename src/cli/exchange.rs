@@ -122,7 +122,7 @@ fn receive(stream: &mut TcpStream, deadline: Instant) -> io::Result<Answer> {
             Err(error) => return Err(error),
         };
         octets.extend_from_slice(&chunk[..count]);
-        if let Some(answer) = parse(&octets, count == 0)? {
+        if let Some((answer, _)) = parse(&octets, count == 0)? {
             return Ok(answer);
         }
         if count == 0 {
@@ -138,8 +138,8 @@ fn receive(stream: &mut TcpStream, deadline: Instant) -> io::Result<Answer> {
     }
 }
 
-/// The answer, once it is complete. Interim answers (1xx) are skipped.
-fn parse(octets: &[u8], ended: bool) -> io::Result<Option<Answer>> {
+/// The answer at the front, once it is complete, and the octets that it takes. Interim answers (1xx) are skipped.
+pub(super) fn parse(octets: &[u8], ended: bool) -> io::Result<Option<(Answer, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let head = response
@@ -150,7 +150,8 @@ fn parse(octets: &[u8], ended: bool) -> io::Result<Option<Answer>> {
     };
     let body = &octets[length..];
     if (100..200).contains(&status) {
-        return parse(body, ended);
+        let behind = parse(body, ended)?;
+        return Ok(behind.map(|(answer, taken)| (answer, length + taken)));
     }
     let declared = response
         .headers
@@ -168,9 +169,10 @@ fn parse(octets: &[u8], ended: bool) -> io::Result<Option<Answer>> {
         None if status == 204 => Some(&[][..]),
         None => ended.then_some(body),
     };
-    Ok(body.map(|body| Answer {
-        status,
-        body: body.to_vec(),
+    Ok(body.map(|body| {
+        let taken = length + body.len();
+        let body = body.to_vec();
+        (Answer { status, body }, taken)
     }))
 }
 
@@ -235,7 +237,7 @@ mod tests {
         let answer = |octets: &[u8], ended| {
             parse(octets, ended)
                 .expect("HTTP")
-                .map(|a| (a.status, a.body))
+                .map(|(answer, _)| (answer.status, answer.body))
         };
         let head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
         assert_eq!(answer(head, false), None);
@@ -243,6 +245,9 @@ mod tests {
             answer(&[head, &b"ok"[..]].concat(), false),
             Some((200, b"ok".to_vec()))
         );
+        let pipelined = [head, &b"okHTTP/1.1 200"[..]].concat();
+        let taken = parse(&pipelined, false).expect("HTTP").expect("complete").1;
+        assert_eq!(taken, head.len() + 2);
         assert_eq!(answer(b"HTTP/1.1 403 No\r\n\r\nno", false), None);
         assert_eq!(
             answer(b"HTTP/1.1 403 No\r\n\r\nno", true),

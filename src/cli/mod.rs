@@ -12,8 +12,9 @@ mod samples;
 mod send;
 mod serve;
 mod tail;
+mod torture;
 
-use crate::config::{Config, ConfigErrors, DATA_DIR, Finding, Flags};
+use crate::config::{Config, ConfigErrors, DATA_DIR, Finding, Flags, parse_time};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Takes webhooks, stores them, answers, and delivers them: 200 means that it is on the disk.
 #[derive(Debug, Parser)]
@@ -50,6 +52,9 @@ enum Verb {
     /// Look into the journal, verify it, repair it
     #[command(after_help = journal::EXAMPLES)]
     Journal(JournalArgs),
+    /// Prove on this disk that nothing answered is lost: kill the server under load, again and again
+    #[command(after_help = torture::EXAMPLES)]
+    Torture(TortureArgs),
 }
 
 /// Where the configuration comes from.
@@ -259,6 +264,39 @@ pub struct JournalPlace {
     pub output: Output,
 }
 
+/// `hookline torture`
+#[derive(Clone, Debug, Args)]
+pub struct TortureArgs {
+    /// Directory on the disk to test. All that is made is one new sub-directory of it, of 1.3 GiB at most
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub data_dir: PathBuf,
+    /// How long [default: 60s, or as long as --rounds takes]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub time: Option<Duration>,
+    /// How often to kill the server under load
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..100_000_000))]
+    pub rounds: Option<u32>,
+    /// Connections to send on
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub connections: u32,
+    /// Repeats the bodies and the moments of an earlier run
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Another build of hookline to test [default: this one]
+    #[arg(long, value_name = "PROGRAM")]
+    pub server: Option<PathBuf>,
+    /// Keep the journal and the log in any case, not only as evidence
+    #[arg(long)]
+    pub keep: bool,
+    /// How to print the report; progress goes to stderr
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Output,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_time(text).map(Duration::from_millis)
+}
+
 /// The form of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -364,6 +402,7 @@ pub fn main() -> ExitCode {
         Verb::Send(args) => send::run(args),
         Verb::Audit(args) => audit::run(args),
         Verb::Journal(args) => journal::run(args),
+        Verb::Torture(args) => torture::run(args),
     };
     let Err(error) = result else {
         return ExitCode::SUCCESS;
@@ -383,6 +422,7 @@ Examples:
   hookline serve                     receive on 127.0.0.1:8080, print events
   hookline send text                 in another terminal: post a sample
   hookline check --config FILE       what is wrong with a config file, or what it runs
+  hookline torture                   prove that nothing is lost when it is killed, on this disk
 
 Exit codes: 0, 1 it failed, 2 wrong usage, 78 bad configuration.";
 

@@ -1,0 +1,347 @@
+//! `hookline torture`: users prove the promise on their own disk.
+//!
+//! It starts a server as a process of its own, sends it signed notifications as fast as they are answered, and kills it
+//! with SIGKILL at a random moment; then it starts it again on the same journal, reads that, and judges it by what was
+//! answered, over and over. Some of the kills come while the server recovers.
+//!
+//! A kill takes the process and leaves the page cache, so this proves what the program does: the order of writes, syncs
+//! and answers, recovery, segments and their recycling. What a power cut does to the cache of the drive it cannot show.
+//!
+//! The order of a round is: load, kill, recovery, look. Recovery comes before the look since it is what a user
+//! gets; nothing is sent meanwhile, so the journal beside the server that has just recovered stands still.
+
+mod body;
+mod child;
+mod load;
+mod oracle;
+mod report;
+mod site;
+
+use super::{CliError, TortureArgs, samples};
+use crate::journal::{Disk, JournalError, Reader};
+use aws_lc_rs::hmac;
+use body::{Bodies, Random};
+use child::{Launcher, Ready, Server};
+use crossbeam_channel::{Receiver, bounded, select};
+use load::{Ended, Load, Plan};
+use oracle::{Look, Oracle};
+use report::{Progress, Report};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use site::Site;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Runs the verb.
+pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
+    let dir = args.data_dir.display();
+    let cannot = |error| CliError::because(format!("cannot use {dir}; see --data-dir"), error);
+    let free = Site::free(&args.data_dir).map_err(cannot)?;
+    if free < SPACE {
+        return Err(CliError::failed(format!(
+            "{dir} has {} MiB free, and {} MiB are needed; choose another disk with --data-dir",
+            free >> 20,
+            SPACE >> 20
+        )));
+    }
+    let program = match &args.server {
+        Some(program) => program.canonicalize(),
+        None => std::env::current_exe(),
+    };
+    let program =
+        program.map_err(|error| CliError::because("cannot find the server to test", error))?;
+    let interrupts = watch_signals()?;
+    let site = Site::make(&args.data_dir).map_err(cannot)?;
+    let seed = args.seed.unwrap_or_else(samples::random);
+    // Good for this trial alone, on a loopback address: it has to be new, and no more.
+    let secret = format!("{:016x}{:016x}", samples::random(), samples::random());
+    let launcher = Launcher::new(program, &site, secret.clone()).map_err(cannot)?;
+    let mut trial = Trial {
+        args,
+        key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
+        bodies: Bodies { seed },
+        random: Random(seed),
+        oracle: Oracle::new(Bodies { seed }),
+        begin: Instant::now(),
+        interrupts,
+        is_interrupted: false,
+        progress: Progress::new(),
+        report: Report {
+            seed,
+            connections: args.connections,
+            ..Report::default()
+        },
+        launcher,
+        site,
+    };
+    if let Err(Wrong::Failed(failure)) = trial.run() {
+        trial.report.failures.push(failure);
+    }
+    trial.finish()
+}
+
+/// Why a trial ends before its time.
+enum Wrong {
+    /// The oracle has found something.
+    Found,
+    /// Something else is not as it has to be.
+    Failed(String),
+}
+
+impl Wrong {
+    fn because<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Wrong {
+        move |error| Wrong::Failed(format!("{what}: {error}"))
+    }
+}
+
+struct Trial<'a> {
+    args: &'a TortureArgs,
+    site: Site,
+    launcher: Launcher,
+    key: hmac::Key,
+    bodies: Bodies,
+    random: Random,
+    oracle: Oracle,
+    begin: Instant,
+    interrupts: Receiver<()>,
+    is_interrupted: bool,
+    progress: Progress,
+    report: Report,
+}
+
+impl Trial<'_> {
+    /// Rounds until the time is up, and a last look at everything.
+    fn run(&mut self) -> Result<(), Wrong> {
+        self.probe(PROBES_FIRST)?;
+        let mut server = self.start()?;
+        while !self.is_over() {
+            let round = self.report.rounds;
+            self.round(round, server)?;
+            self.report.rounds += 1;
+            self.probe(PROBES_EACH)?;
+            server = self.start()?;
+            self.look(Oracle::look_at_new)?;
+            if self.report.rounds.is_multiple_of(LOOK_AT_ALL_EACH) {
+                self.look(Oracle::look_at_all)?;
+            }
+            self.report.elapsed = self.begin.elapsed();
+            self.progress.show(&self.report);
+        }
+        self.look(Oracle::look_at_all)
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.is_interrupted |= self.interrupts.try_recv().is_ok();
+        let rounds_done = self
+            .args
+            .rounds
+            .is_some_and(|rounds| self.report.rounds >= rounds);
+        self.is_interrupted || rounds_done || self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// The time that is left, where it is bounded.
+    fn left(&self) -> Option<Duration> {
+        let default = self.args.rounds.is_none().then_some(DEFAULT_TIME);
+        let time = self.args.time.or(default)?;
+        Some(time.saturating_sub(self.begin.elapsed()))
+    }
+
+    /// A server that has recovered; now and then after some that were not given the time to.
+    fn start(&mut self) -> Result<(Server, Ready), Wrong> {
+        let failed = Wrong::because("cannot start the server");
+        let usual = self
+            .report
+            .recoveries
+            .last()
+            .copied()
+            .unwrap_or(USUAL_RECOVERY);
+        while self.random.below(KILL_IN_RECOVERY_ONE_IN) == 0 {
+            let server = match self.launcher.start() {
+                Ok(server) => server,
+                Err(error) => return Err(failed(error)),
+            };
+            thread::sleep(self.moment(usual));
+            server
+                .kill()
+                .map_err(Wrong::because("cannot kill the server"))?;
+            self.report.kills_in_recovery += 1;
+        }
+        let mut server = self.launcher.start().map_err(failed)?;
+        let ready = server
+            .ready()
+            .map_err(Wrong::because("the server does not start"))?;
+        self.report.recoveries.push(ready.after);
+        Ok((server, ready))
+    }
+
+    /// Load, and a kill in the middle of it.
+    fn round(&mut self, round: u32, (mut server, ready): (Server, Ready)) -> Result<(), Wrong> {
+        let plan = Plan {
+            address: ready.address,
+            path: child::PATH,
+            key: self.key.clone(),
+            bodies: self.bodies,
+            round,
+            connections: self.args.connections,
+            octets: ROUND_OCTETS,
+        };
+        let moment = self
+            .moment(LONGEST_ROUND)
+            .min(self.left().unwrap_or(LONGEST_ROUND));
+        let start = Instant::now();
+        let load = Load::start(&plan).map_err(Wrong::because("cannot start to send"))?;
+        let mut by_itself = None;
+        select! {
+            recv(self.interrupts) -> _ => self.is_interrupted = true,
+            recv(load.ended()) -> ended => {
+                by_itself = (ended == Ok(Ended::Broken)).then(|| server.ended());
+            }
+            default(moment) => {}
+        }
+        let killed_at = Instant::now();
+        server
+            .kill()
+            .map_err(Wrong::because("cannot kill the server"))?;
+        self.report.loaded += start.elapsed();
+        let outcome = load.join();
+        let stored = outcome
+            .streams
+            .iter()
+            .map(oracle::Stream::stored)
+            .sum::<u64>();
+        let answered: u64 = outcome.streams.iter().map(|stream| stream.answered).sum();
+        self.report.answered += stored;
+        self.report.refused += answered - stored;
+        self.oracle.note(round, outcome.streams);
+        let mut breaks = outcome.breaks.iter();
+        let Some(wrong) = breaks.find(|end| end.is_wrong || end.at < killed_at) else {
+            return Ok(());
+        };
+        let server = by_itself.unwrap_or_else(|| "it ran until it was killed".to_owned());
+        let reason = &wrong.reason;
+        Err(Wrong::Failed(format!(
+            "round {round}, {reason} (the server: {server})"
+        )))
+    }
+
+    /// Reads the journal beside the idle server and judges it.
+    fn look(&mut self, look: impl FnOnce(&mut Oracle) -> Look<'_>) -> Result<(), Wrong> {
+        let mut look = look(&mut self.oracle);
+        let read = read(&self.site.journal(), &mut look);
+        look.finish();
+        self.report.compared = self.oracle.compared();
+        if !self.oracle.findings().is_clean() {
+            return Err(Wrong::Found);
+        }
+        read.map_err(Wrong::because("the journal cannot be read"))
+    }
+
+    /// Measures syncs while no server runs.
+    fn probe(&mut self, times: u32) -> Result<(), Wrong> {
+        let measured = self.site.probe(times, PROBE_TIME);
+        measured.map_err(Wrong::because("cannot measure the disk"))
+    }
+
+    /// A moment in this time, which does not include its end.
+    fn moment(&mut self, time: Duration) -> Duration {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.random.below(micros))
+    }
+
+    /// Removes what was made, or says where it is kept, and prints the report.
+    fn finish(mut self) -> Result<(), CliError> {
+        self.progress.clear();
+        self.report.elapsed = self.begin.elapsed();
+        self.report.findings = self.oracle.findings().clone();
+        self.report.syncs = self.site.syncs().to_vec();
+        let clean = self.report.is_clean();
+        if self.args.keep || !clean {
+            self.report.kept = Some(self.site.path().to_owned());
+        }
+        self.report.print(self.args.output)?;
+        if self.report.kept.is_none() {
+            let path = self.site.path().display().to_string();
+            let cannot = |error| CliError::because(format!("cannot remove {path}"), error);
+            self.site.remove().map_err(cannot)?;
+        }
+        if clean {
+            Ok(())
+        } else {
+            Err(CliError::Told(1))
+        }
+    }
+}
+
+fn read(journal: &Path, look: &mut Look<'_>) -> Result<(), JournalError> {
+    let disk = Disk::open(journal).map_err(|cause| JournalError::Io {
+        action: "open",
+        path: journal.display().to_string(),
+        cause,
+    })?;
+    let start = look.start();
+    let mut reader = Reader::open(Arc::new(disk), start)?;
+    while let Some(batch) = reader.next(None)? {
+        for (sequence, record) in batch.records_from(start) {
+            look.meet(sequence, record.body);
+        }
+    }
+    Ok(())
+}
+
+/// A thread that passes on that someone wants an end.
+fn watch_signals() -> Result<Receiver<()>, CliError> {
+    let failed = |error: io::Error| CliError::because("cannot watch signals", error);
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let (tell, told) = bounded(1);
+    let watch = move || {
+        for _ in signals.forever() {
+            // One is enough.
+            let _ = tell.try_send(());
+        }
+    };
+    let watching = thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(watch);
+    watching.map_err(failed)?;
+    Ok(told)
+}
+
+/// Octets that the journal may grow by in a round. Two rounds fit in the `max_size` of the server, so that retention
+/// takes nothing that is still to be looked at.
+const ROUND_OCTETS: u64 = 384 << 20;
+
+/// Free space to begin with: `max_size`, a segment that is being made, and the rest.
+const SPACE: u64 = 1400 << 20;
+
+/// Kills come within this time.
+const LONGEST_ROUND: Duration = Duration::from_secs(1);
+
+const DEFAULT_TIME: Duration = Duration::from_mins(1);
+
+/// One start in so many is killed before it is ready.
+const KILL_IN_RECOVERY_ONE_IN: u64 = 4;
+
+/// Until it was measured.
+const USUAL_RECOVERY: Duration = Duration::from_millis(50);
+
+/// Everything that is left is read again after so many rounds, and at the end.
+const LOOK_AT_ALL_EACH: u32 = 50;
+
+/// Syncs that are measured at first and after each kill, and the longest time for them.
+const PROBES_FIRST: u32 = 500;
+const PROBES_EACH: u32 = 8;
+const PROBE_TIME: Duration = Duration::from_secs(2);
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  hookline torture                                       60 seconds on the disk of this directory
+  hookline torture --data-dir /var/lib/hookline --for 10m
+  hookline torture --rounds 500 --output json > report.json
+
+The server listens on a free port of 127.0.0.1. Ctrl-C ends the run early, with the report so far.
+The exit code is 0 only when nothing was lost, altered, invented, duplicated, out of order or moved, and
+nothing else went wrong; the journal and the log of the servers are then removed, and kept otherwise.
+A kill leaves the page cache: only pulling the plug shows what the drive makes of fdatasync.";

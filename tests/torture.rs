@@ -1,0 +1,178 @@
+//! `hookline torture` as its users meet it: a server that keeps the promise passes, and one that does not is found out.
+//!
+//! `HOOKLINE_TORTURE_ROUNDS=500 cargo test --release --test torture` makes the first test a long one.
+
+mod common;
+
+use common::{PROGRAM, number_from_env};
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Kills after 0.9 to 1 s twice, then after less than 0.3 s, and none during the first three recoveries.
+const SEED: &str = "1072";
+
+fn torture(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(["torture", "--output", "json", "--connections", "4"]);
+    command.arg("--data-dir").arg(dir).args(arguments);
+    // Would break the server, which must not see it.
+    command.env("HOOKLINE__SERVER__LISTEN", "nowhere");
+    command
+}
+
+/// Exit code and report.
+fn judged(output: &Output) -> (i32, Value) {
+    let report = serde_json::from_slice(&output.stdout);
+    let report = report.unwrap_or_else(|_| panic!("a report: {output:?}"));
+    (output.status.code().expect("was not killed"), report)
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).expect("readable");
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().expect("UTF-8");
+    entries
+        .map(|entry| name(entry.expect("readable")))
+        .collect()
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_is_left_behind() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("mine"), "untouched").expect("written");
+    let rounds = number_from_env("HOOKLINE_TORTURE_ROUNDS", 3).to_string();
+    let output = torture(dir.path(), &["--rounds", &rounds, "--seed", SEED]).output();
+    let (code, report) = judged(&output.expect("the program runs"));
+    assert_eq!((code, &report["ok"]), (0, &Value::Bool(true)), "{report}");
+    assert_eq!(report["rounds"].to_string(), rounds);
+    for count in [
+        "lost",
+        "altered",
+        "invented",
+        "duplicated",
+        "out_of_order",
+        "moved",
+    ] {
+        assert_eq!(report[count], 0, "{report}");
+    }
+    let answered = report["answered"].as_u64().expect("a number");
+    assert!(
+        answered > 0 && report["compared"].as_u64() >= Some(answered),
+        "{report}"
+    );
+    assert_eq!(report["kept"], Value::Null);
+    assert_eq!(names(dir.path()), ["mine"]);
+}
+
+#[test]
+fn an_interrupted_run_reports_what_it_has() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = torture(dir.path(), &["--for", "1h"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut progress = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    progress.read_line(&mut line).expect("readable");
+    assert!(line.contains(": 1 rounds, "), "{line}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    let (code, report) = judged(&child.wait_with_output().expect("it ends"));
+    assert_eq!((code, &report["ok"]), (0, &Value::Bool(true)), "{report}");
+    assert!(names(dir.path()).is_empty());
+}
+
+/// A stand-in for the server, that does something to the journal in `$dir` and then is the server.
+fn stand_in(dir: &Path, script: &str) -> PathBuf {
+    let path = dir.join("server");
+    let text = format!("#!/bin/sh\nfor dir; do :; done\n{script}\nexec {PROGRAM} \"$@\"\n");
+    fs::write(&path, text).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
+    path
+}
+
+/// What torture says of this stand-in, and where it keeps the evidence.
+fn found_out(script: &str) -> (Value, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = stand_in(dir.path(), script);
+    let mut command = torture(dir.path(), &["--rounds", "9", "--seed", SEED]);
+    let output = command.arg("--server").arg(server).output();
+    let (code, report) = judged(&output.expect("the program runs"));
+    assert_eq!((code, &report["ok"]), (1, &Value::Bool(false)), "{report}");
+    let kept = PathBuf::from(report["kept"].as_str().expect("evidence is kept"));
+    let names = names(&kept);
+    for name in ["journal", "server.log"] {
+        assert!(names.iter().any(|kept| kept == name), "{names:?}");
+    }
+    (report, dir)
+}
+
+#[test]
+fn a_disk_that_goes_back_to_an_older_state_is_found_out() {
+    let (report, _dir) = found_out(
+        "if [ -d \"$dir.old\" ]; then rm -r \"$dir\"; mv \"$dir.old\" \"$dir\"\n\
+         elif [ -d \"$dir\" ]; then cp -r \"$dir\" \"$dir.old\"; fi",
+    );
+    assert_eq!(report["rounds"], 2, "found as soon as it can be");
+    assert!(report["lost"].as_u64() > Some(0), "{report}");
+    for count in ["altered", "invented", "duplicated"] {
+        assert_eq!(report[count], 0, "{report}");
+    }
+    let example = report["found"][0].as_str().expect("an example");
+    assert!(
+        example.starts_with("lost: round 1, connection 0: "),
+        "{example}"
+    );
+}
+
+#[test]
+fn a_server_that_does_not_come_back_is_found_out() {
+    let (report, _dir) = found_out("rm -f \"$dir/manifest\"");
+    let failure = report["found"][0].as_str().expect("a failure");
+    assert!(
+        failure.starts_with("the server does not start: exit status: 1; it said: hookline: ")
+            && failure.contains("manifest is missing"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_server_that_ends_by_itself_is_found_out() {
+    let (report, _dir) = found_out("(sleep 0.2; kill -TERM $$) &");
+    let failure = report["found"][0].as_str().expect("a failure");
+    // It drains, unless it is told to end before it listens to signals.
+    let ended = ["exit status: 0", "signal: 15"];
+    assert!(
+        ended.iter().any(|status| failure.contains(status)),
+        "{failure}"
+    );
+}
+
+#[test]
+fn there_has_to_be_a_directory_and_a_server() {
+    let nowhere = Path::new("/nonexistent");
+    let dir = tempfile::tempdir().expect("a directory");
+    for (mut command, part) in [
+        (
+            torture(nowhere, &[]),
+            "cannot use /nonexistent; see --data-dir",
+        ),
+        (
+            torture(dir.path(), &["--server", "/nonexistent/hookline"]),
+            "cannot find the server to test",
+        ),
+    ] {
+        let output = command.output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(
+            text.starts_with("hookline: ") && text.contains(part),
+            "{text}"
+        );
+    }
+    assert!(names(dir.path()).is_empty());
+}
