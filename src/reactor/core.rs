@@ -1,6 +1,7 @@
 //! What the connections of a loop share: it judges requests, stores bodies, counts.
 
 use super::clock::Clock;
+use super::holdings::Holdings;
 use super::outbox::Outbox;
 use super::{Options, Phase, Statistics};
 use crate::endpoint::{Ack, Counters, Table, Verdict};
@@ -27,8 +28,8 @@ pub(super) struct Core {
     pub(super) phase: Phase,
     /// State of the journal as of this round.
     pub(super) journal: State,
-    /// Octets of incomplete requests that the connections hold.
-    pub(super) partial: usize,
+    /// Octets that the connections hold.
+    pub(super) holdings: Holdings,
     table: Arc<Table>,
     /// When a line told of refused requests, and how many there were since.
     told_at: Cell<Option<Instant>>,
@@ -67,7 +68,7 @@ impl Core {
             statistics,
             phase: Phase::Serving,
             journal: State::Open,
-            partial: 0,
+            holdings: Holdings::new(options.partial_max),
             table: Arc::default(),
             told_at: Cell::new(None),
             untold: Cell::new(0),
@@ -89,9 +90,7 @@ impl Core {
     /// What the head alone decides.
     pub(super) fn admit(&mut self, head: &Head<'_, '_>) -> Result<(), Status> {
         let Some(endpoint) = self.table.route(head.path) else {
-            self.count_refusal(Status::NotFound);
-            self.tell_refusal("", Status::NotFound);
-            return Err(Status::NotFound);
+            return Err(self.refuse_path());
         };
         let admitted = endpoint
             .admit(head)
@@ -105,9 +104,7 @@ impl Core {
     /// Judges a whole request and stores its body.
     pub(super) fn handle(&mut self, head: &Head<'_, '_>, body: &[u8]) -> Outcome {
         let Some(endpoint) = self.table.route(head.path) else {
-            self.count_refusal(Status::NotFound);
-            self.tell_refusal("", Status::NotFound);
-            return Outcome::Refused(Status::NotFound);
+            return Outcome::Refused(self.refuse_path());
         };
         let now = self.clock.unix_seconds();
         let verdict = endpoint
@@ -143,6 +140,13 @@ impl Core {
                 Outcome::Refused(status)
             }
         }
+    }
+
+    /// No endpoint has the path.
+    fn refuse_path(&self) -> Status {
+        self.count_refusal(Status::NotFound);
+        self.tell_refusal("", Status::NotFound);
+        Status::NotFound
     }
 
     pub(super) fn count_answer(&self, endpoint: u16, status: Status) {
