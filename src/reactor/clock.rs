@@ -58,7 +58,7 @@ impl Clock {
 }
 
 /// Once a turn: its parts are divided by constants, the whole would be a division of 128 bits.
-fn ticks(duration: Duration) -> u64 {
+pub(super) fn ticks(duration: Duration) -> u64 {
     let of_seconds = duration.as_secs().saturating_mul(u64::from(1000 / TICK_MS));
     of_seconds.saturating_add(u64::from(duration.subsec_millis() / TICK_MS))
 }

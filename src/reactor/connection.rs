@@ -218,7 +218,7 @@ impl Connection {
             if self.is_paused(core) {
                 return Ok(Turn::Wait);
             }
-            if !core.outbox.admits() && (self.put_back || self.readable) {
+            if !core.admits() && (self.put_back || self.readable) {
                 core.statistics.pauses.add(1);
                 return Ok(Turn::Starved);
             }
@@ -291,7 +291,7 @@ impl Connection {
         while !rest.is_empty() && !self.closing {
             let full = self.waiting + self.transport.owed() >= core.options.pipeline_max;
             if self.assembler.is_between_requests()
-                && (full || self.is_paused(core) || !core.outbox.admits())
+                && (full || self.is_paused(core) || !core.admits())
             {
                 self.assembler.put_back(rest);
                 self.put_back = true;

@@ -1,6 +1,6 @@
 //! What the connections of a loop share: it judges requests, stores bodies, counts.
 
-use super::clock::Clock;
+use super::clock::{Clock, ticks};
 use super::holdings::Holdings;
 use super::outbox::Outbox;
 use super::{Options, Phase, Statistics};
@@ -28,6 +28,8 @@ pub(super) struct Core {
     pub(super) phase: Phase,
     /// State of the journal as of this round.
     pub(super) journal: State,
+    /// What is served now has waited too long for room in the journal.
+    pub(super) late: bool,
     /// Octets that the connections hold.
     pub(super) holdings: Holdings,
     table: Arc<Table>,
@@ -68,6 +70,7 @@ impl Core {
             statistics,
             phase: Phase::Serving,
             journal: State::Open,
+            late: false,
             holdings: Holdings::new(options.partial_max),
             table: Arc::default(),
             told_at: Cell::new(None),
@@ -191,13 +194,30 @@ impl Core {
 
     /// 503 to a notification that could not be stored, or not in time: the platform sends it again.
     fn journal_takes(&self, head: &Head<'_, '_>, ack: Ack) -> Result<(), Status> {
-        let late = self.outbox.is_stalled() && (ack == Ack::Stored || !self.outbox.has_room());
-        let takes = self.journal == State::Open && !late;
-        if takes || head.method == Method::Get {
+        if head.method == Method::Get {
+            return Ok(());
+        }
+        let late = (self.late || self.outbox.is_stalled())
+            && (ack == Ack::Stored || !self.outbox.has_room());
+        if late {
+            self.statistics.expired.add(1);
+        }
+        if self.journal == State::Open && !late {
             Ok(())
         } else {
             Err(Status::ServiceUnavailable)
         }
+    }
+
+    /// True while requests are to be judged, though it be to refuse them.
+    pub(super) fn admits(&self) -> bool {
+        self.late || self.outbox.admits()
+    }
+
+    /// The tick at which a connection that found no room in the journal at tick `since` has waited too long: half of
+    /// the deadline is for this, and half for the journal. What was stored later would be answered too late.
+    pub(super) fn late_at(&self, since: u64) -> u64 {
+        since + ticks(self.options.ack_deadline / 2) + 1
     }
 }
 

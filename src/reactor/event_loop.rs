@@ -74,8 +74,8 @@ pub struct EventLoop {
     again: Vec<usize>,
     /// An empty list whose memory is used again.
     spare: Vec<usize>,
-    /// Tokens of connections that wait for room in the outbox, first come, first served.
-    starved: VecDeque<usize>,
+    /// Tokens of connections that wait for room in the outbox, and since when: first come, first served.
+    starved: VecDeque<(usize, u64)>,
     /// Slots whose answers were released in this round.
     released: Vec<usize>,
     /// Slots whose deadline may have come.
@@ -202,6 +202,10 @@ impl EventLoop {
         let deadline = outbox
             .next_deadline()
             .map(|at| at.saturating_duration_since(now));
+        let late = self.starved.front().map(|&(_, since)| {
+            let at = self.core.late_at(since);
+            self.core.clock.until(at)
+        });
         let accept = self
             .door
             .opens_at()
@@ -215,6 +219,7 @@ impl EventLoop {
             .chain(departure)
             .chain(outbox.is_refused().then_some(REFUSED_PAUSE))
             .chain(accept)
+            .chain(late)
             .min()
     }
 
@@ -262,8 +267,9 @@ impl EventLoop {
             }
             Turn::Starved if connection.starved.is_some() => {}
             Turn::Starved => {
-                connection.starved = Some(self.core.clock.tick());
-                self.starved.push_back(connection.token);
+                let now = self.core.clock.tick();
+                connection.starved = Some(now);
+                self.starved.push_back((connection.token, now));
             }
             Turn::Close => return self.close(slot),
         }
@@ -315,12 +321,14 @@ impl EventLoop {
         self.spare = slots;
     }
 
-    /// Another turn for connections that waited for room in the outbox.
+    /// Another turn for connections that waited for room in the outbox, or too long for it.
     fn feed_starved(&mut self) {
-        while self.core.outbox.admits() {
-            let Some(token) = self.starved.pop_front() else {
+        while let Some(&(token, since)) = self.starved.front() {
+            self.core.late = self.core.late_at(since) <= self.core.clock.tick();
+            if !self.core.admits() {
                 break;
-            };
+            }
+            self.starved.pop_front();
             let slot = slot_of(token);
             if let Some(connection) = self.connections.get_mut(slot)
                 && connection.token == token
@@ -329,6 +337,7 @@ impl EventLoop {
                 self.turn(slot);
             }
         }
+        self.core.late = false;
     }
 
     /// Gives out the answers whose bodies have become durable, or have waited too long.

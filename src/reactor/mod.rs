@@ -12,7 +12,8 @@
 //! - A batch leaves when it is full, before the loop would block, or after two rounds.
 //!
 //! Overload is a state: when [`Options::unacknowledged_max`] octets wait for the journal the loop stops reading and
-//! TCP holds the senders; what has waited for [`Options::ack_deadline`] gets 503.
+//! TCP holds the senders; what has waited for [`Options::ack_deadline`] gets 503, and so does what has waited for half
+//! of it before it was read, as the other half is the journal's.
 //!
 //! - [`EventLoop`]: a round of polling, serving, releasing, timing
 //! - `connection`: reads, serves, answers in order, lingers

@@ -316,3 +316,31 @@ fn the_slow_give_up_what_they_hold() {
     }
     assert_eq!(bench.event_loop.core.holdings.octets(), 0);
 }
+
+/// Requests that waited for room in the journal were stored and answered with 200 whenever their turn came, which is
+/// long after their sender has given up when the journal is slow and thousands wait.
+#[test]
+fn nobody_waits_too_long_for_room() {
+    let mut bench = Bench::with(Options {
+        unacknowledged_max: 1,
+        ack_deadline: 10 * SECOND,
+        ..options()
+    });
+    let (mut client, slot) = bench.connect();
+    bench.send(&mut client, slot, &POST.repeat(2));
+    bench.pass(4 * SECOND);
+    bench.event_loop.feed_starved();
+    assert_eq!(bench.event_loop.core.statistics.expired.get(), 0);
+    bench.pass(2 * SECOND);
+    bench.event_loop.feed_starved();
+    assert_eq!(bench.event_loop.core.statistics.expired.get(), 1);
+    bench.event_loop.core.outbox.submit();
+    bench.position.publish(1);
+    bench.event_loop.release();
+    assert_eq!(bench.event_loop.core.statistics.stored.get(), 1);
+    drop(bench);
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).unwrap();
+    let ok = answers.find("HTTP/1.1 200 ").unwrap();
+    assert!(ok < answers.find("HTTP/1.1 503 ").unwrap(), "{answers}");
+}
