@@ -121,7 +121,7 @@ pub struct Limits {
     pub pipeline: usize,
     /// Octets of the process that wait for the disk.
     pub unacknowledged: usize,
-    /// Octets of the process in requests that are not complete.
+    /// Octets of the process in requests that are not complete or wait for their turn, and in answers that are unread.
     pub partial: usize,
     /// From the first octet of a request to the end of its head.
     pub head_timeout: Duration,

@@ -139,7 +139,7 @@ pub static SETTINGS: &[Setting] = &[
         ("server", "max_connections_per_address"),
         Some(16_384),
         (1, 1 << 20),
-        "no single client takes every slot; a proxy in front is a single client",
+        "no single client takes every slot; a proxy in front is a single one, as is an IPv6 /64",
     ),
     time(
         ("server", "ack_deadline"),
@@ -187,7 +187,7 @@ pub static SETTINGS: &[Setting] = &[
         ("limits", "partial"),
         256 * MIB,
         (MIB, 64 * GIB),
-        "octets of the whole process in requests that are not complete; more is 503",
+        "octets of the whole process in incomplete requests and unread answers; beyond, the slow get 503",
     ),
     time(
         ("limits", "head_timeout"),

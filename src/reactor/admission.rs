@@ -1,9 +1,12 @@
 //! How many connections there may be: in total, and from one address, so that no sender takes them all.
+//!
+//! An IPv6 network of 64 bits counts as one address: it is the least that anybody is given, and who has it can connect
+//! from any address in it. An IPv4 address is the same one when it comes in through an IPv6 socket.
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Open connections of all loops. Locked when a connection comes or goes, never for a request.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Admission {
         if open.total >= self.total_max {
             return Err(Refused::Total);
         }
-        let from_there = open.by_address.entry(address).or_default();
+        let from_there = open.by_address.entry(source(address)).or_default();
         if *from_there >= self.address_max {
             return Err(Refused::Address);
         }
@@ -54,7 +57,7 @@ impl Admission {
     }
 
     pub(super) fn leave(&self, address: IpAddr) {
-        let mut open = self.open.lock();
+        let (mut open, address) = (self.open.lock(), source(address));
         open.total -= 1;
         if let Some(from_there) = open.by_address.get_mut(&address) {
             *from_there -= 1;
@@ -65,10 +68,33 @@ impl Admission {
     }
 }
 
+/// What counts as one address; see the module.
+fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// The part of an IPv6 address that names the network.
+const NETWORK: u128 = u128::MAX << 64;
+
 #[cfg(test)]
 mod tests {
-    use super::{Admission, Refused};
+    use super::{Admission, Refused, source};
     use std::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let one = |address: &str| source(address.parse().expect("an address"));
+        assert_eq!(
+            one("2001:db8:1:2::1"),
+            one("2001:db8:1:2:ffff:ffff:ffff:ffff")
+        );
+        assert_ne!(one("2001:db8:1:2::1"), one("2001:db8:1:3::1"));
+        assert_eq!(one("::ffff:192.0.2.1"), one("192.0.2.1"));
+        assert_ne!(one("::ffff:192.0.2.1"), one("::ffff:192.0.2.2"));
+    }
 
     #[test]
     fn counts_by_address_and_in_total() {

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// Grain of the deadlines.
-const TICK: Duration = Duration::from_millis(50);
+/// Grain of the deadlines, in milliseconds. A second is a whole number of them.
+const TICK_MS: u32 = 50;
+const TICK: Duration = Duration::from_millis(TICK_MS as u64);
 
 #[derive(Debug)]
 pub(super) struct Clock {
@@ -56,6 +57,30 @@ impl Clock {
     }
 }
 
-fn ticks(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX)
+/// Once a turn: its parts are divided by constants, the whole would be a division of 128 bits.
+pub(super) fn ticks(duration: Duration) -> u64 {
+    let of_seconds = duration.as_secs().saturating_mul(u64::from(1000 / TICK_MS));
+    of_seconds.saturating_add(u64::from(duration.subsec_millis() / TICK_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TICK, ticks};
+    use std::time::Duration;
+
+    #[test]
+    fn ticks_are_whole_and_never_overflow() {
+        for (millis, expected) in [
+            (0, 0),
+            (49, 0),
+            (50, 1),
+            (999, 19),
+            (1000, 20),
+            (61_049, 1220),
+        ] {
+            assert_eq!(ticks(Duration::from_millis(millis)), expected, "{millis}");
+        }
+        assert_eq!(ticks(TICK * 7), 7);
+        assert_eq!(ticks(Duration::MAX), u64::MAX);
+    }
 }

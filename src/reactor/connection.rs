@@ -3,6 +3,8 @@
 
 use super::Phase;
 use super::core::{Core, Outcome};
+use super::holdings::Share;
+use super::outbox::Reply;
 use super::stage::Stage;
 use super::transport::Transport;
 use crate::endpoint::Ack;
@@ -48,8 +50,8 @@ pub(super) struct Connection {
     closing: bool,
     /// Answers were released in this round and wait for the turn that writes them.
     pub(super) released: bool,
-    /// On the loop's list of those that wait for room in the outbox.
-    pub(super) starved: bool,
+    /// On the loop's list of those that wait for room in the outbox, since this tick.
+    pub(super) starved: Option<u64>,
     /// On the loop's list of those that get another turn.
     pub(super) again: bool,
     /// Refused with octets unread: drain before the close.
@@ -57,6 +59,8 @@ pub(super) struct Connection {
     /// The write side is shut and what arrives is thrown away, up to so many octets.
     lingering: Option<usize>,
     stage: Stage,
+    /// What it holds of the memory for all.
+    share: Share,
     /// Tick at which the stage has taken too long.
     pub(super) deadline: u64,
 }
@@ -74,18 +78,6 @@ pub(super) enum Turn {
     Close,
 }
 
-/// An answer that waits for the disk, or behind one that does.
-#[derive(Debug)]
-pub(super) enum Reply {
-    /// 200 to a body that was stored.
-    Ok {
-        endpoint: u16,
-        persistence: Persistence,
-    },
-    /// Rendered before.
-    Octets(Box<[u8]>),
-}
-
 impl Connection {
     pub(super) fn new(socket: TcpStream, token: usize, peer: IpAddr, core: &Core) -> Connection {
         Connection {
@@ -101,11 +93,12 @@ impl Connection {
             more: false,
             closing: false,
             released: false,
-            starved: false,
+            starved: None,
             again: false,
             refused: false,
             lingering: None,
             stage: Stage::Idle,
+            share: Share::default(),
             deadline: core.clock.tick_after(core.options.idle_timeout),
         }
     }
@@ -116,13 +109,13 @@ impl Connection {
 
     /// Reads, serves and writes as far as the socket and the limits allow.
     pub(super) fn turn(&mut self, core: &mut Core, buffer: &mut [u8]) -> Turn {
-        // While it has its turn, `partial` is what the others hold.
-        core.partial -= self.assembler.held();
         let mut served = false;
         let turn = self
             .advance(core, buffer, &mut served)
             .unwrap_or(Turn::Close);
-        core.partial += self.assembler.held();
+        let held = self.assembler.held() + self.transport.unwritten();
+        let at = (core.clock.tick(), served);
+        core.holdings.note(&mut self.share, self.token, held, at);
         self.set_deadline(core, served);
         turn
     }
@@ -165,10 +158,10 @@ impl Connection {
 
     /// The stage has taken too long. True when the connection is to be closed without another word.
     pub(super) fn time_out(&mut self, core: &mut Core, buffer: &mut [u8]) -> bool {
-        let statistics = &core.statistics;
         match self.stage {
-            Stage::Answer => {
-                self.deadline = core.clock.tick_after(core.options.idle_timeout);
+            // Nothing is read, and for that the sender cannot be blamed.
+            stage if stage == Stage::Answer || self.starved.is_some() => {
+                self.deadline = core.clock.tick_after(stage.timeout(core));
                 return false;
             }
             Stage::Idle => {
@@ -182,17 +175,23 @@ impl Connection {
                 }
                 core.statistics.idle_timeouts.add(1);
             }
-            Stage::Head | Stage::Body => {
-                match self.stage {
-                    Stage::Head => statistics.head_timeouts.add(1),
-                    _ => statistics.body_timeouts.add(1),
+            stage @ (Stage::Head | Stage::Body) => {
+                // A last look here as well: the octets that were missing may lie there since the loop was held up.
+                self.readable = true;
+                let turn = self.turn(core, buffer);
+                if turn == Turn::Close || self.deadline > core.clock.tick() {
+                    return turn == Turn::Close;
+                }
+                match stage {
+                    Stage::Head => core.statistics.head_timeouts.add(1),
+                    _ => core.statistics.body_timeouts.add(1),
                 }
                 core.count_refusal(Status::RequestTimeout);
                 self.refuse(Status::RequestTimeout, core);
                 return false;
             }
-            Stage::Write => statistics.write_timeouts.add(1),
-            Stage::Linger => {}
+            Stage::Linger => core.statistics.linger_timeouts.add(1),
+            Stage::Write | Stage::Answer => core.statistics.write_timeouts.add(1),
         }
         true
     }
@@ -219,7 +218,7 @@ impl Connection {
             if self.is_paused(core) {
                 return Ok(Turn::Wait);
             }
-            if !core.outbox.admits() && (self.put_back || self.readable) {
+            if !core.admits() && (self.put_back || self.readable) {
                 core.statistics.pauses.add(1);
                 return Ok(Turn::Starved);
             }
@@ -292,10 +291,13 @@ impl Connection {
         while !rest.is_empty() && !self.closing {
             let full = self.waiting + self.transport.owed() >= core.options.pipeline_max;
             if self.assembler.is_between_requests()
-                && (full || self.is_paused(core) || !core.outbox.admits())
+                && (full || self.is_paused(core) || !core.admits())
             {
                 self.assembler.put_back(rest);
                 self.put_back = true;
+                if full {
+                    core.statistics.pipeline_pauses.add(1);
+                }
                 return;
             }
             let mut slots = Slots::new();
@@ -319,13 +321,13 @@ impl Connection {
                         // A sender that waits for our ACK before it sends the body would wait for 40 ms.
                         Ok(()) => self.transport.acknowledge_at_once(),
                     }
-                    return self.bound_partial(core);
+                    return;
                 }
                 Ok((_, Next::Incomplete)) => {
                     if self.assembler.awaits_body() {
                         self.transport.acknowledge_at_once();
                     }
-                    return self.bound_partial(core);
+                    return;
                 }
                 Err(status) => {
                     core.count_refusal(status);
@@ -369,17 +371,11 @@ impl Connection {
     fn refuse(&mut self, status: Status, core: &mut Core) {
         self.closing = true;
         self.refused = true;
+        self.put_back = false;
+        self.assembler = Assembler::default();
         self.reply_octets(core, |out, core| {
             core.responses.empty(out, status, Persistence::Close);
         });
-    }
-
-    /// Refuses when incomplete requests hold too much memory; the connection that asks for more pays.
-    fn bound_partial(&mut self, core: &mut Core) {
-        if core.partial + self.assembler.held() > core.options.partial_max && !self.closing {
-            core.count_refusal(Status::ServiceUnavailable);
-            self.refuse(Status::ServiceUnavailable, core);
-        }
     }
 
     fn answer_ok(&mut self, persistence: Persistence, core: &mut Core) {
@@ -447,7 +443,10 @@ impl Connection {
         } else if !self.transport.is_written() {
             Stage::Write
         } else if self.waiting > 0
-            && (self.closing || self.put_back || self.assembler.is_between_requests())
+            && (self.closing
+                || self.put_back
+                || self.waiting >= core.options.pipeline_max
+                || self.assembler.is_between_requests())
         {
             Stage::Answer
         } else if self.put_back || self.assembler.is_between_requests() {
@@ -467,8 +466,28 @@ impl Connection {
         }
     }
 
-    /// Octets of an incomplete request that are held.
-    pub(super) fn held(&self) -> usize {
-        self.assembler.held()
+    /// Lets go of all it holds, for others to have room. True when the connection is to be closed without another
+    /// word: its peer does not even read what has been answered.
+    pub(super) fn give_up(&mut self, core: &mut Core) -> bool {
+        core.statistics.given_up.add(1);
+        if self.closing || self.transport.is_blocked() {
+            return true;
+        }
+        core.count_refusal(Status::ServiceUnavailable);
+        self.refuse(Status::ServiceUnavailable, core);
+        false
+    }
+
+    /// Holds nothing any more.
+    pub(super) fn let_go(&mut self, core: &mut Core) {
+        core.holdings
+            .note(&mut self.share, self.token, 0, (0, false));
+    }
+
+    /// There is room again in the journal. The time in which nothing was read for want of it was not the sender's.
+    pub(super) fn resume(&mut self, core: &Core) {
+        if let Some(since) = self.starved.take() {
+            self.deadline += core.clock.tick() - since;
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the connections of a loop share: it judges requests, stores bodies, counts.
 
-use super::clock::Clock;
+use super::clock::{Clock, ticks};
+use super::holdings::Holdings;
 use super::outbox::Outbox;
 use super::{Options, Phase, Statistics};
 use crate::endpoint::{Ack, Counters, Table, Verdict};
@@ -27,8 +28,10 @@ pub(super) struct Core {
     pub(super) phase: Phase,
     /// State of the journal as of this round.
     pub(super) journal: State,
-    /// Octets of incomplete requests that the connections hold.
-    pub(super) partial: usize,
+    /// What is served now has waited too long for room in the journal.
+    pub(super) late: bool,
+    /// Octets that the connections hold.
+    pub(super) holdings: Holdings,
     table: Arc<Table>,
     /// When a line told of refused requests, and how many there were since.
     told_at: Cell<Option<Instant>>,
@@ -67,7 +70,8 @@ impl Core {
             statistics,
             phase: Phase::Serving,
             journal: State::Open,
-            partial: 0,
+            late: false,
+            holdings: Holdings::new(options.partial_max),
             table: Arc::default(),
             told_at: Cell::new(None),
             untold: Cell::new(0),
@@ -89,9 +93,7 @@ impl Core {
     /// What the head alone decides.
     pub(super) fn admit(&mut self, head: &Head<'_, '_>) -> Result<(), Status> {
         let Some(endpoint) = self.table.route(head.path) else {
-            self.count_refusal(Status::NotFound);
-            self.tell_refusal("", Status::NotFound);
-            return Err(Status::NotFound);
+            return Err(self.refuse_path());
         };
         let admitted = endpoint
             .admit(head)
@@ -105,9 +107,7 @@ impl Core {
     /// Judges a whole request and stores its body.
     pub(super) fn handle(&mut self, head: &Head<'_, '_>, body: &[u8]) -> Outcome {
         let Some(endpoint) = self.table.route(head.path) else {
-            self.count_refusal(Status::NotFound);
-            self.tell_refusal("", Status::NotFound);
-            return Outcome::Refused(Status::NotFound);
+            return Outcome::Refused(self.refuse_path());
         };
         let now = self.clock.unix_seconds();
         let verdict = endpoint
@@ -143,6 +143,13 @@ impl Core {
                 Outcome::Refused(status)
             }
         }
+    }
+
+    /// No endpoint has the path.
+    fn refuse_path(&self) -> Status {
+        self.count_refusal(Status::NotFound);
+        self.tell_refusal("", Status::NotFound);
+        Status::NotFound
     }
 
     pub(super) fn count_answer(&self, endpoint: u16, status: Status) {
@@ -187,13 +194,30 @@ impl Core {
 
     /// 503 to a notification that could not be stored, or not in time: the platform sends it again.
     fn journal_takes(&self, head: &Head<'_, '_>, ack: Ack) -> Result<(), Status> {
-        let late = self.outbox.is_stalled() && (ack == Ack::Stored || !self.outbox.has_room());
-        let takes = self.journal == State::Open && !late;
-        if takes || head.method == Method::Get {
+        if head.method == Method::Get {
+            return Ok(());
+        }
+        let late = (self.late || self.outbox.is_stalled())
+            && (ack == Ack::Stored || !self.outbox.has_room());
+        if late {
+            self.statistics.expired.add(1);
+        }
+        if self.journal == State::Open && !late {
             Ok(())
         } else {
             Err(Status::ServiceUnavailable)
         }
+    }
+
+    /// True while requests are to be judged, though it be to refuse them.
+    pub(super) fn admits(&self) -> bool {
+        self.late || self.outbox.admits()
+    }
+
+    /// The tick at which a connection that found no room in the journal at tick `since` has waited too long: half of
+    /// the deadline is for this, and half for the journal. What was stored later would be answered too late.
+    pub(super) fn late_at(&self, since: u64) -> u64 {
+        since + ticks(self.options.ack_deadline / 2) + 1
     }
 }
 

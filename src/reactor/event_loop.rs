@@ -2,15 +2,16 @@
 
 use super::connection::{Connection, Turn};
 use super::core::Core;
+use super::door::{ACCEPTS_MAX, Caller, Door};
 use super::outbox::{self, Outbox};
 use super::wheel::Wheel;
-use super::{Admission, Control, Options, Phase, Statistics, admission};
+use super::{Admission, Control, Options, Phase, Statistics};
 use crate::journal;
 use crate::journal::DurablePosition;
 use crate::journal::batch::{Batch, Pool};
 use crate::relay;
 use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -60,26 +61,21 @@ pub enum ReactorError {
 /// One event loop; see the module.
 pub struct EventLoop {
     poll: Poll,
-    listener: Option<TcpListener>,
+    door: Door,
     control: Arc<Control>,
-    admission: Arc<Admission>,
     journal: Arc<journal::Status>,
     core: Core,
     connections: Slab<Connection>,
     wheel: Wheel,
     buffer: Box<[u8]>,
-    /// More connections may wait to be accepted.
-    acceptable: bool,
-    /// Nothing is accepted until then: descriptors or memory ran out.
-    accept_after: Option<Instant>,
     generation: u32,
     table_version: u64,
     /// Slots that have more to read.
     again: Vec<usize>,
     /// An empty list whose memory is used again.
     spare: Vec<usize>,
-    /// Tokens of connections that wait for room in the outbox, first come, first served.
-    starved: VecDeque<usize>,
+    /// Tokens of connections that wait for room in the outbox, and since when: first come, first served.
+    starved: VecDeque<(usize, u64)>,
     /// Slots whose answers were released in this round.
     released: Vec<usize>,
     /// Slots whose deadline may have come.
@@ -92,12 +88,16 @@ impl EventLoop {
     const LISTENER: Token = Token(usize::MAX - 1);
 
     /// Registers the listener.
-    pub fn new(mut parts: Parts) -> Result<EventLoop, ReactorError> {
+    pub fn new(parts: Parts) -> Result<EventLoop, ReactorError> {
         let failed = |action| move |cause| ReactorError::Poll { action, cause };
         let registry = parts.poll.registry();
-        registry
-            .register(&mut parts.listener, EventLoop::LISTENER, Interest::READABLE)
-            .map_err(failed("watch its listener"))?;
+        let door = Door::new(
+            parts.listener,
+            parts.admission,
+            registry,
+            EventLoop::LISTENER,
+        )
+        .map_err(failed("watch its listener"))?;
         let registry = registry.try_clone().map_err(failed("share its poll"))?;
         let options = parts.options;
         let bounds = outbox::Options {
@@ -116,16 +116,13 @@ impl EventLoop {
         let wheel = Wheel::new(core.clock.tick());
         Ok(EventLoop {
             poll: parts.poll,
-            listener: Some(parts.listener),
+            door,
             control: parts.control,
-            admission: parts.admission,
             journal: parts.journal,
             core,
             connections: Slab::new(),
             wheel,
             buffer: vec![0; options.receive_buffer].into_boxed_slice(),
-            acceptable: true,
-            accept_after: None,
             generation: 0,
             table_version: 0,
             again: Vec::new(),
@@ -150,7 +147,7 @@ impl EventLoop {
             for event in &events {
                 match event.token() {
                     EventLoop::WAKER => {}
-                    EventLoop::LISTENER => self.acceptable = true,
+                    EventLoop::LISTENER => self.door.ring(),
                     Token(token) => self.ready(token, event.is_read_closed()),
                 }
             }
@@ -190,8 +187,7 @@ impl EventLoop {
 
     /// True when there is something to do of which no event will tell.
     fn has_more(&self) -> bool {
-        let accepts = self.acceptable && self.listener.is_some() && self.accept_after.is_none();
-        accepts || !self.again.is_empty()
+        self.door.has_more() || !self.again.is_empty()
     }
 
     /// Says that the loop is going to sleep, and how long it may.
@@ -206,8 +202,13 @@ impl EventLoop {
         let deadline = outbox
             .next_deadline()
             .map(|at| at.saturating_duration_since(now));
+        let late = self.starved.front().map(|&(_, since)| {
+            let at = self.core.late_at(since);
+            self.core.clock.until(at)
+        });
         let accept = self
-            .accept_after
+            .door
+            .opens_at()
             .map(|at| at.saturating_duration_since(now));
         let departure = outbox
             .next_departure()
@@ -218,6 +219,7 @@ impl EventLoop {
             .chain(departure)
             .chain(outbox.is_refused().then_some(REFUSED_PAUSE))
             .chain(accept)
+            .chain(late)
             .min()
     }
 
@@ -235,7 +237,25 @@ impl EventLoop {
         self.turn(slot);
     }
 
+    /// A turn for one connection, and for whoever has to give up what it holds because of it.
     fn turn(&mut self, slot: usize) {
+        let token = self.connections[slot].token;
+        self.turn_alone(slot);
+        let now = self.core.clock.tick();
+        while let Some(token) = self.core.holdings.who_pays(now, token) {
+            let slot = slot_of(token);
+            let Some(connection) = self.connections.get_mut(slot) else {
+                return;
+            };
+            if connection.give_up(&mut self.core) {
+                self.close(slot);
+            } else {
+                self.turn_alone(slot);
+            }
+        }
+    }
+
+    fn turn_alone(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
         match connection.turn(&mut self.core, &mut self.buffer) {
             Turn::Wait => {}
@@ -245,10 +265,11 @@ impl EventLoop {
                 connection.again = true;
                 self.again.push(slot);
             }
-            Turn::Starved if connection.starved => {}
+            Turn::Starved if connection.starved.is_some() => {}
             Turn::Starved => {
-                connection.starved = true;
-                self.starved.push_back(connection.token);
+                let now = self.core.clock.tick();
+                connection.starved = Some(now);
+                self.starved.push_back((connection.token, now));
             }
             Turn::Close => return self.close(slot),
         }
@@ -256,74 +277,36 @@ impl EventLoop {
     }
 
     fn close(&mut self, slot: usize) {
-        let connection = self.connections.remove(slot);
+        let mut connection = self.connections.remove(slot);
         self.wheel.remove(slot);
-        self.core.partial -= connection.held();
-        self.admission.leave(connection.peer);
+        connection.let_go(&mut self.core);
+        self.door.leave(connection.peer);
     }
 
     /// Takes the connections that wait, some in each round.
     fn accept(&mut self) {
-        if self
-            .accept_after
-            .is_some_and(|at| at <= self.core.clock.now)
-        {
-            self.accept_after = None;
-            self.acceptable = true;
-        }
-        let Some(listener) = &self.listener else {
-            return;
-        };
-        if !self.acceptable || self.accept_after.is_some() {
-            return;
-        }
-        let statistics = &self.core.statistics;
         for _ in 0..ACCEPTS_MAX {
-            let (socket, peer) = match listener.accept() {
-                Ok(accepted) => accepted,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.acceptable = false;
-                    return;
-                }
-                Err(error) if is_of_one_connection(&error) => continue,
-                Err(error) => {
-                    statistics.accept_errors.add(1);
-                    // Fewer and fewer lines while it lasts.
-                    if statistics.accept_errors.get().is_power_of_two() {
-                        tracing::warn!(%error, "no connection can be accepted for a moment; raise the limit of open files");
-                    }
-                    self.accept_after = Some(self.core.clock.now + ACCEPT_PAUSE);
-                    return;
-                }
+            let now = self.core.clock.now;
+            let (socket, peer) = match self.door.accept(now, &self.core.statistics) {
+                Caller::Admitted(socket, peer) => (socket, peer),
+                Caller::Refused => continue,
+                Caller::Nobody => return,
             };
-            statistics.accepted.add(1);
-            match self.admission.admit(peer.ip()) {
-                Ok(()) => {}
-                Err(admission::Refused::Total) => {
-                    statistics.refused_total.add(1);
-                    continue;
-                }
-                Err(admission::Refused::Address) => {
-                    statistics.refused_address.add(1);
-                    continue;
-                }
-            }
             let entry = self.connections.vacant_entry();
             let slot = entry.key();
             // Generations wrap after four thousand million connections on one slot: an event is not that old.
             self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
             let token = (self.generation as usize) << SLOT_BITS | slot;
-            let mut connection = Connection::new(socket, token, peer.ip(), &self.core);
+            let mut connection = Connection::new(socket, token, peer, &self.core);
             if let Err(error) = connection.register(&self.core) {
-                statistics.accept_errors.add(1);
+                self.core.statistics.accept_errors.add(1);
                 tracing::warn!(%error, "a connection cannot be watched and is closed");
-                self.admission.leave(peer.ip());
+                self.door.leave(peer);
                 continue;
             }
             self.wheel.schedule(slot, connection.deadline);
             entry.insert(connection);
         }
-        // There may be more, and no new edge will say so: `acceptable` stays.
     }
 
     /// Another turn for connections that have more to read.
@@ -338,20 +321,23 @@ impl EventLoop {
         self.spare = slots;
     }
 
-    /// Another turn for connections that waited for room in the outbox.
+    /// Another turn for connections that waited for room in the outbox, or too long for it.
     fn feed_starved(&mut self) {
-        while self.core.outbox.admits() {
-            let Some(token) = self.starved.pop_front() else {
+        while let Some(&(token, since)) = self.starved.front() {
+            self.core.late = self.core.late_at(since) <= self.core.clock.tick();
+            if !self.core.admits() {
                 break;
-            };
+            }
+            self.starved.pop_front();
             let slot = slot_of(token);
             if let Some(connection) = self.connections.get_mut(slot)
                 && connection.token == token
             {
-                connection.starved = false;
+                connection.resume(&self.core);
                 self.turn(slot);
             }
         }
+        self.core.late = false;
     }
 
     /// Gives out the answers whose bodies have become durable, or have waited too long.
@@ -386,8 +372,10 @@ impl EventLoop {
             }
         }
         while let Some(slot) = self.released.pop() {
-            self.connections[slot].released = false;
-            self.turn(slot);
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.released = false;
+                self.turn(slot);
+            }
         }
     }
 
@@ -401,9 +389,9 @@ impl EventLoop {
             };
             if connection.deadline <= now && connection.time_out(&mut self.core, &mut self.buffer) {
                 self.close(slot);
-                continue;
+            } else {
+                self.turn(slot);
             }
-            self.turn(slot);
         }
         self.due = due;
     }
@@ -412,7 +400,9 @@ impl EventLoop {
     fn publish(&self) {
         let statistics = &self.core.statistics;
         statistics.connections.set(self.connections.len() as u64);
-        statistics.partial_octets.set(self.core.partial as u64);
+        statistics
+            .partial_octets
+            .set(self.core.holdings.octets() as u64);
         statistics
             .unacknowledged_octets
             .set(self.core.outbox.unacknowledged() as u64);
@@ -424,20 +414,20 @@ impl EventLoop {
         if phase != self.core.phase {
             self.core.phase = phase;
             // Whoever waits in the backlog was promised service; nobody new is.
-            while self.acceptable && self.listener.is_some() && self.accept_after.is_none() {
+            while self.door.has_more() {
                 self.accept();
             }
-            if let Some(mut listener) = self.listener.take() {
-                let _ = self.poll.registry().deregister(&mut listener);
-                drop(listener);
+            if self.door.close(self.poll.registry()) {
                 self.control.listener_closed();
             }
             if phase == Phase::Draining {
                 // No event may say what has arrived already.
                 let slots: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
                 for slot in slots {
-                    self.connections[slot].readable = true;
-                    self.turn(slot);
+                    if let Some(connection) = self.connections.get_mut(slot) {
+                        connection.readable = true;
+                        self.turn(slot);
+                    }
                 }
             }
         }
@@ -465,22 +455,8 @@ fn slot_of(token: usize) -> usize {
     token & ((1 << SLOT_BITS) - 1)
 }
 
-/// Errors that belong to the connection that was about to be accepted (accept(2)).
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
-    )
-}
-
 /// Events taken from one poll.
 const EVENTS_MAX: usize = 256;
-
-/// Connections accepted in one round, so that a flood of them does not starve those that are there.
-const ACCEPTS_MAX: usize = 64;
-
-/// How long nothing is accepted after descriptors or memory ran out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a batch waits that found the commit thread's inbox full of the batches of others: what these become tells
 /// nothing to this loop.

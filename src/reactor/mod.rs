@@ -12,7 +12,8 @@
 //! - A batch leaves when it is full, before the loop would block, or after two rounds.
 //!
 //! Overload is a state: when [`Options::unacknowledged_max`] octets wait for the journal the loop stops reading and
-//! TCP holds the senders; what has waited for [`Options::ack_deadline`] gets 503.
+//! TCP holds the senders; what has waited for [`Options::ack_deadline`] gets 503, and so does what has waited for half
+//! of it before it was read, as the other half is the journal's.
 //!
 //! - [`EventLoop`]: a round of polling, serving, releasing, timing
 //! - `connection`: reads, serves, answers in order, lingers
@@ -20,14 +21,18 @@
 //! - `transport`: the socket, and what is on its way out of it
 //! - `core`: what connections share: routing, storing, counting
 //! - `outbox`: batches on the way to the disk, and the answers that wait for them
-//! - `wheel`, `clock`, [`Admission`]: deadlines, time, number of connections
+//! - `door`, [`Admission`]: who comes in, and how many may be there
+//! - `holdings`: what connections hold in memory, and who pays when it is too much
+//! - `wheel`, `clock`: deadlines, time
 
 mod admission;
 mod clock;
 mod connection;
 mod control;
 mod core;
+mod door;
 mod event_loop;
+mod holdings;
 mod outbox;
 mod stage;
 mod statistics;
@@ -51,7 +56,8 @@ pub struct Options {
     pub pipeline_max: usize,
     /// Octets of this loop that may wait for the journal before it stops reading.
     pub unacknowledged_max: usize,
-    /// Octets of incomplete requests that this loop holds; beyond, the connection that would add more gets 503.
+    /// Octets that the connections of this loop hold: of incomplete requests, put back, and unread by their clients.
+    /// Beyond, the one that has been slow for longest gets 503, or is closed when it reads nothing.
     pub partial_max: usize,
     /// Octets of the receive buffer, which all connections of the loop share.
     pub receive_buffer: usize,

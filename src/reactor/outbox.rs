@@ -5,7 +5,7 @@
 //! order: across connections and, because an answer that need not wait queues behind those that must,
 //! within each connection.
 
-use super::connection::Reply;
+use crate::http::head::Persistence;
 use crate::journal::DurablePosition;
 use crate::journal::batch::{Batch, Pool};
 use crate::metrics::Histogram;
@@ -66,6 +66,18 @@ pub(super) struct Waiting {
     /// The connection, generation included.
     pub(super) token: usize,
     pub(super) reply: Reply,
+}
+
+/// An answer that waits for the disk, or behind one that does.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// 200 to a body that was stored.
+    Ok {
+        endpoint: u16,
+        persistence: Persistence,
+    },
+    /// Rendered before.
+    Octets(Box<[u8]>),
 }
 
 impl Outbox {

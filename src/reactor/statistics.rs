@@ -30,7 +30,13 @@ pub struct Statistics {
     pub expired: Counter,
     /// Times that a connection's reading paused for the journal.
     pub pauses: Counter,
-    /// Octets of incomplete requests held now.
+    /// Connections that had to give up what they held, for others to have room.
+    pub given_up: Counter,
+    /// Connections whose senders went on after a refusal, or did not close, for too long.
+    pub linger_timeouts: Counter,
+    /// Times that requests of a connection were put back because too many were unanswered.
+    pub pipeline_pauses: Counter,
+    /// Octets of incomplete requests, put back, and unread, held now.
     pub partial_octets: Counter,
     /// Octets that wait for the journal now.
     pub unacknowledged_octets: Counter,

@@ -1,5 +1,6 @@
 //! Everything that is counted, in the text format that Prometheus reads (`OpenMetrics` 1.0).
 
+use crate::config::{Config, Setting};
 use crate::endpoint::Table;
 use crate::http::Status;
 use crate::journal;
@@ -29,16 +30,32 @@ pub(super) struct Sources {
     pub(super) loops: Vec<Arc<reactor::Statistics>>,
     pub(super) workers: Vec<Arc<worker::Statistics>>,
     pub(super) sinks: Vec<(String, Confirmation, Arc<sink::Statistics>)>,
+    /// Keys of the configuration and their values.
+    limits: Vec<(String, u64)>,
     table: Mutex<Arc<Table>>,
 }
 
 impl Sources {
-    pub(super) fn new(journal: Arc<journal::Status>, table: Arc<Table>) -> Sources {
+    pub(super) fn new(
+        config: &Config,
+        journal: Arc<journal::Status>,
+        table: Arc<Table>,
+    ) -> Sources {
+        let key = |setting: &Setting| format!("{}.{}", setting.section, setting.key);
+        let numbers = config.numbers.iter();
+        let in_force = |setting: &Setting, value: u64| match setting.key {
+            // The operating system may allow fewer.
+            "max_connections" => config.server.max_connections as u64,
+            _ => value,
+        };
         Sources {
             journal,
             loops: Vec::new(),
             workers: Vec::new(),
             sinks: Vec::new(),
+            limits: numbers
+                .map(|(setting, value)| (key(setting), in_force(setting, *value)))
+                .collect(),
             table: Mutex::new(table),
         }
     }
@@ -69,6 +86,7 @@ impl Collector for Collected {
         let mut out = Out(encoder);
         let sources = &*self.0;
         endpoints(&mut out, sources)?;
+        limits(&mut out, sources)?;
         loops(&mut out, sources)?;
         journal(&mut out, &sources.journal)?;
         workers(&mut out, &sources.workers)?;
@@ -139,6 +157,16 @@ fn endpoints(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     out.counters("hookline_body_bytes", "Octets of accepted bodies", octets)
 }
 
+/// So that a dashboard can put each level beside its limit.
+fn limits(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
+    let limits = sources.limits.iter();
+    out.gauges(
+        "hookline_limit",
+        "Configured limits: pieces, octets, or milliseconds, by the key of the configuration",
+        limits.map(|(key, value)| ([("key", key.as_str())], *value)),
+    )
+}
+
 fn loops(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     let all = &sources.loops;
     let total = |counter: fn(&reactor::Statistics) -> &Counter| sum(all, counter);
@@ -168,6 +196,7 @@ fn loops(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         ("body", total(|one| &one.body_timeouts)),
         ("idle", total(|one| &one.idle_timeouts)),
         ("write", total(|one| &one.write_timeouts)),
+        ("linger", total(|one| &one.linger_timeouts)),
     ];
     let labelled = timeouts.map(|(stage, count)| ([("stage", stage)], count));
     out.counters(
@@ -186,14 +215,24 @@ fn loops(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         total(|one| &one.pauses),
     )?;
     out.counter(
+        "hookline_pipeline_pauses",
+        "Times that requests waited because their connection had too many unanswered",
+        total(|one| &one.pipeline_pauses),
+    )?;
+    out.counter(
         "hookline_stored",
         "Bodies taken into a batch",
         total(|one| &one.stored),
     )?;
     out.gauge(
         "hookline_partial_bytes",
-        "Octets of incomplete requests",
+        "Octets of incomplete requests, of those put back by a limit, and of unread answers",
         total(|one| &one.partial_octets),
+    )?;
+    out.counter(
+        "hookline_partial_refused",
+        "Connections that had to let go of such octets for others to have room",
+        total(|one| &one.given_up),
     )?;
     out.gauge(
         "hookline_unacknowledged_bytes",

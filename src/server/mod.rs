@@ -128,7 +128,7 @@ impl Server {
             &endpoints,
             None,
         )?);
-        let mut sources = Sources::new(journal.status(), Arc::clone(&table));
+        let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
         let floor = Floor::new(floor);
         let (sinks, lives) = sinks::prepare(config, &disk, journal.id(), floor, &mut sources)?;

@@ -1,0 +1,128 @@
+//! Where connections come in: some in each round, counted, and none for a moment when descriptors have run out.
+
+use super::admission::Refused;
+use super::{Admission, Statistics};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Connections taken in one round, so that a flood of them does not starve those that are there.
+pub(super) const ACCEPTS_MAX: usize = 64;
+
+/// The listener of a loop.
+#[derive(Debug)]
+pub(super) struct Door {
+    listener: Option<TcpListener>,
+    admission: Arc<Admission>,
+    /// More connections may wait: no new edge will say so.
+    acceptable: bool,
+    /// Nothing is accepted until then: descriptors or memory ran out.
+    closed_until: Option<Instant>,
+}
+
+/// Who stood there.
+#[derive(Debug)]
+pub(super) enum Caller {
+    /// A connection that is admitted; whoever drops it says [`Door::leave`].
+    Admitted(TcpStream, IpAddr),
+    /// One that was turned away.
+    Refused,
+    /// Nobody, or nobody can be let in for a moment.
+    Nobody,
+}
+
+impl Door {
+    /// Watches the listener as `token`.
+    pub(super) fn new(
+        mut listener: TcpListener,
+        admission: Arc<Admission>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Door> {
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        Ok(Door {
+            listener: Some(listener),
+            admission,
+            acceptable: true,
+            closed_until: None,
+        })
+    }
+
+    /// Somebody has come.
+    pub(super) fn ring(&mut self) {
+        self.acceptable = true;
+    }
+
+    /// True when somebody may wait of whom no event will tell.
+    pub(super) fn has_more(&self) -> bool {
+        self.acceptable && self.listener.is_some() && self.closed_until.is_none()
+    }
+
+    /// When to look again after descriptors ran out.
+    pub(super) fn opens_at(&self) -> Option<Instant> {
+        self.closed_until
+    }
+
+    /// Takes one.
+    pub(super) fn accept(&mut self, now: Instant, statistics: &Statistics) -> Caller {
+        if self.closed_until.is_some_and(|until| until <= now) {
+            self.closed_until = None;
+            self.acceptable = true;
+        }
+        let Some(listener) = self.listener.as_ref().filter(|_| self.has_more()) else {
+            return Caller::Nobody;
+        };
+        let (socket, peer) = match listener.accept() {
+            Ok((socket, peer)) => (socket, peer.ip()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.acceptable = false;
+                return Caller::Nobody;
+            }
+            Err(error) if is_of_one_connection(&error) => return Caller::Refused,
+            Err(error) => {
+                statistics.accept_errors.add(1);
+                // Fewer and fewer lines while it lasts.
+                if statistics.accept_errors.get().is_power_of_two() {
+                    tracing::warn!(%error, "no connection can be accepted for a moment; raise the limit of open files");
+                }
+                self.closed_until = Some(now + PAUSE);
+                return Caller::Nobody;
+            }
+        };
+        statistics.accepted.add(1);
+        match self.admission.admit(peer) {
+            Ok(()) => return Caller::Admitted(socket, peer),
+            Err(Refused::Total) => statistics.refused_total.add(1),
+            Err(Refused::Address) => statistics.refused_address.add(1),
+        }
+        Caller::Refused
+    }
+
+    /// A connection that was admitted has gone.
+    pub(super) fn leave(&self, peer: IpAddr) {
+        self.admission.leave(peer);
+    }
+
+    /// Closes for good. True when it was open.
+    pub(super) fn close(&mut self, registry: &Registry) -> bool {
+        let Some(mut listener) = self.listener.take() else {
+            return false;
+        };
+        let _ = registry.deregister(&mut listener);
+        true
+    }
+}
+
+/// Errors that belong to the connection that was about to be accepted (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
+    )
+}
+
+/// How long nothing is accepted after descriptors or memory ran out.
+const PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,120 @@
+//! What the connections of a loop hold in memory, and who pays when it is too much.
+//!
+//! Held are incomplete requests, whole ones that a limit has put back, and answers that nobody reads. First come, first
+//! served would let a few slow senders keep everybody else out until their deadlines. So whoever has held something
+//! for longer than [`PATIENCE`] without a request being served goes first, the oldest before the others; only when
+//! nobody has is it the one that asks for more. A sender that is as quick as a network lets it be is done before
+//! that, and is not given up for newcomers however many these are.
+
+use std::collections::BTreeSet;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Holdings {
+    octets: usize,
+    octets_max: usize,
+    /// Whoever holds something: since which tick, and its token.
+    holders: BTreeSet<(u64, usize)>,
+}
+
+/// The part of one connection, as it was noted last.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    octets: usize,
+    since: u64,
+}
+
+impl Holdings {
+    pub(super) fn new(octets_max: usize) -> Holdings {
+        Holdings {
+            octets: 0,
+            octets_max,
+            holders: BTreeSet::new(),
+        }
+    }
+
+    /// Octets of all connections.
+    pub(super) fn octets(&self) -> usize {
+        self.octets
+    }
+
+    /// Notes that a connection holds so many `octets` now; `anew` when what it held before has been served.
+    pub(super) fn note(
+        &mut self,
+        share: &mut Share,
+        token: usize,
+        octets: usize,
+        (now, anew): (u64, bool),
+    ) {
+        // The usual case: nothing before, nothing now.
+        if octets == 0 && share.octets == 0 {
+            return;
+        }
+        self.octets = self.octets - share.octets + octets;
+        if share.octets > 0 && (octets == 0 || (anew && share.since != now)) {
+            self.holders.remove(&(share.since, token));
+            share.octets = 0;
+        }
+        if octets > 0 && share.octets == 0 {
+            share.since = now;
+            self.holders.insert((now, token));
+        }
+        share.octets = octets;
+    }
+
+    /// The token of the connection that has to give up what it holds, if anybody has to; `asking` is the one that has
+    /// grown last.
+    pub(super) fn who_pays(&self, now: u64, asking: usize) -> Option<usize> {
+        if self.octets <= self.octets_max {
+            return None;
+        }
+        let &(since, oldest) = self.holders.first()?;
+        let slow = now.saturating_sub(since) > PATIENCE;
+        Some(if slow { oldest } else { asking })
+    }
+}
+
+/// Ticks, two seconds of them: to fill a budget of 256 MiB with what is younger takes more than a gigabit a second.
+const PATIENCE: u64 = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::{Holdings, PATIENCE, Share};
+
+    #[test]
+    fn the_slow_pay_before_the_one_that_asks() {
+        let mut holdings = Holdings::new(100);
+        let [mut slow, mut quick, mut asking] =
+            [Share::default(), Share::default(), Share::default()];
+        holdings.note(&mut slow, 1, 50, (0, false));
+        holdings.note(&mut quick, 2, 50, (0, false));
+        assert_eq!(holdings.who_pays(9, 2), None);
+        holdings.note(&mut asking, 3, 10, (9, false));
+        assert_eq!(holdings.who_pays(9, 3), Some(3), "nobody is slow yet");
+        // More of the same does not make it younger, a request that was served does.
+        holdings.note(&mut slow, 1, 60, (10, false));
+        holdings.note(&mut quick, 2, 40, (10, true));
+        assert_eq!(holdings.who_pays(PATIENCE, 3), Some(3));
+        assert_eq!(holdings.who_pays(PATIENCE + 1, 3), Some(1));
+        holdings.note(&mut slow, 1, 0, (PATIENCE + 1, false));
+        assert_eq!((holdings.octets(), holdings.who_pays(99, 3)), (50, None));
+    }
+
+    #[test]
+    fn who_holds_nothing_is_on_no_list() {
+        let mut holdings = Holdings::new(0);
+        let mut share = Share::default();
+        for (octets, anew) in [
+            (0, true),
+            (5, true),
+            (7, true),
+            (7, false),
+            (0, true),
+            (0, false),
+        ] {
+            holdings.note(&mut share, 1, octets, (1, anew));
+            assert_eq!(holdings.holders.len(), usize::from(octets > 0));
+            assert_eq!(holdings.octets(), octets);
+        }
+    }
+}
