@@ -11,7 +11,7 @@ pub fn parse_time(text: &str) -> Result<u64, String> {
 
 /// Reads a size; the result is in octets, the error says what to write. A number without a unit is octets.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    text.parse().ok().or_else(|| parse(text, SIZES)).ok_or_else(|| {
+    parse(text, SIZES).or_else(|| parse(text, &[("", 1)])).ok_or_else(|| {
         format!(
             "{text:?} is not a size; write a whole number and one of B, KiB, MiB, GiB, TiB, as in \"4MiB\""
         )
@@ -34,8 +34,8 @@ pub fn format_size(octets: u64) -> String {
 }
 
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
+    let digits = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
     let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
@@ -104,6 +104,15 @@ mod tests {
         }
         let message = parse_size("4MB").expect_err("refused");
         assert!(message.contains("\"4MiB\""), "{message}");
+    }
+
+    /// `"+5"` passed as a size, since the number was left to `str::parse` where no unit stands behind it; `"+5B"`
+    /// and `"+5s"` were refused.
+    #[test]
+    fn a_sign_is_refused_without_a_unit_too() {
+        for text in ["+5", "+5B", "+"] {
+            assert!(parse_size(text).is_err(), "{text:?}");
+        }
     }
 
     proptest! {

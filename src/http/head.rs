@@ -102,6 +102,8 @@ impl<'h, 'b> Head<'h, 'b> {
             _ => 0,
         };
         let request = octets.get(empty_line..).unwrap_or_default();
+        // Nothing behind the limit is looked at, so that the verdict does not depend on how much has arrived.
+        let request = request.get(..limits.head).unwrap_or(request);
         if matches!(request.first(), Some(b'\r' | b'\n')) {
             return Err(Status::BadRequest);
         }
@@ -111,9 +113,11 @@ impl<'h, 'b> Head<'h, 'b> {
             .get_mut(..limits.headers.min(HEADERS_MAX))
             .unwrap_or_default();
         let len = match parsed.parse_with_uninit_headers(request, slots) {
-            Ok(httparse::Status::Complete(len)) if len <= limits.head => len,
+            Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) if request.len() < limits.head => return Ok(None),
-            Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Status::HeadTooLarge),
+            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                return Err(Status::HeadTooLarge);
+            }
             Err(httparse::Error::Version) => return other_version(request, limits),
             Err(_) => return Err(Status::BadRequest),
         };

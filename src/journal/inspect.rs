@@ -220,7 +220,9 @@ impl Look<'_> {
                 .segment
                 .frame_at(*offset, &mut buffer)
                 .map_err(|error| self.read_error(error))?;
-            if whole.is_ok() && header.first_sequence >= scan.next_sequence {
+            // One that stands right there, and not in sequence, belongs elsewhere: it is part of the damage.
+            let is_behind = *offset > scan.end && header.first_sequence >= scan.next_sequence;
+            if whole.is_ok() && is_behind {
                 end = *offset;
                 next_sequence = Some(header.first_sequence);
                 break;

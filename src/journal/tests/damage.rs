@@ -186,6 +186,34 @@ fn a_missing_or_foreign_segment_is_noticed() {
     assert!(matches!(error, JournalError::ManifestMissing { .. }));
 }
 
+/// A drive wrote a frame to the place of the one before it, too. The inspection met a whole frame right where the
+/// sequence broke, took the damage to have no octets, and so for none: `verify` called the journal whole, `repair` set
+/// nothing aside, and every reader stopped there.
+#[test]
+fn a_frame_in_the_place_of_another_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = filled(directory.path(), 20);
+    let path = directory.path().join(segment::name(2));
+    let mut octets = fs::read(&path).unwrap();
+    let third = FIRST + 2 * FRAME;
+    octets.copy_within(third + FRAME..third + 2 * FRAME, third);
+    fs::write(&path, octets).unwrap();
+
+    let report = inspect(&*storage, Depth::Full).unwrap();
+    let [damage] = &report.damage[..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!(damage.hole.offset, third as u64);
+    assert_eq!(damage.hole.length, FRAME as u64);
+    assert_eq!((damage.hole.first_sequence, damage.hole.count), (10, 1));
+
+    let aside = tempfile::tempdir().unwrap();
+    repair(&storage, &Disk::create(aside.path()).unwrap()).unwrap();
+    assert!(inspect(&*storage, Depth::Full).unwrap().is_whole());
+    let all_but_one = (1..=20).filter(|sequence| *sequence != 10);
+    assert_eq!(read_all(&storage, 0), expected(all_but_one));
+}
+
 #[test]
 fn the_last_commit_when_torn_is_cut_and_reported_once() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,0 +1,195 @@
+//! A directory in memory, for the journal: nothing fails in it and nothing is lost.
+//!
+//! Files share their content until one is written to, so a copy of a prepared journal costs next to nothing.
+
+use hookline::journal::{Access, Guard, LockError, Storage, StorageFile};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The directory. A clone is another name for the same one; see [`Memory::copy`].
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    files: Arc<Mutex<BTreeMap<String, File>>>,
+}
+
+/// One file, also when it has no name any more.
+#[derive(Clone, Debug, Default)]
+struct File(Arc<Mutex<Arc<Vec<u8>>>>);
+
+impl Memory {
+    /// A directory of its own with the same files.
+    #[must_use]
+    pub fn copy(&self) -> Memory {
+        let copy = Memory::default();
+        for (name, octets) in self.contents() {
+            copy.put_shared(&name, octets);
+        }
+        copy
+    }
+
+    /// Every file with what is in it.
+    #[must_use]
+    pub fn contents(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
+        let files = self.files();
+        let content = |file: &File| Arc::clone(&file.octets());
+        files
+            .iter()
+            .map(|(name, file)| (name.clone(), content(file)))
+            .collect()
+    }
+
+    /// What is in a file; nothing if there is none of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Arc<Vec<u8>> {
+        self.files()
+            .get(name)
+            .map(|file| Arc::clone(&file.octets()))
+            .unwrap_or_default()
+    }
+
+    /// Puts a file there, in place of the one that had the name.
+    pub fn put(&self, name: &str, octets: Vec<u8>) {
+        self.put_shared(name, Arc::new(octets));
+    }
+
+    /// Changes a file, if it is there.
+    pub fn edit(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(file) = self.files().get(name) {
+            change(Arc::make_mut(&mut file.octets()));
+        }
+    }
+
+    /// Removes a file, if it is there.
+    pub fn forget(&self, name: &str) {
+        self.files().remove(name);
+    }
+
+    fn put_shared(&self, name: &str, octets: Arc<Vec<u8>>) {
+        self.files()
+            .insert(name.to_owned(), File(Arc::new(Mutex::new(octets))));
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<String, File>> {
+        self.files.lock().expect("a panic ends the process")
+    }
+}
+
+impl File {
+    fn octets(&self) -> MutexGuard<'_, Arc<Vec<u8>>> {
+        self.0.lock().expect("a panic ends the process")
+    }
+}
+
+impl Storage for Memory {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.files().keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        let mut files = self.files();
+        if files.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let file = File::default();
+        files.insert(name.to_owned(), file.clone());
+        Ok(Box::new(file))
+    }
+
+    fn open(&self, name: &str, _access: Access) -> io::Result<Box<dyn StorageFile>> {
+        match self.files().get(name) {
+            Some(file) => Ok(Box::new(file.clone())),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = self.files();
+        let file = files.remove(from).ok_or(ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let removed = self.files().remove(name);
+        removed
+            .map(|_| ())
+            .ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn lock(&self, _name: &str, _holder: &str) -> Result<Guard, LockError> {
+        Ok(Box::new(()))
+    }
+
+    fn describe(&self, name: &str) -> String {
+        name.to_owned()
+    }
+}
+
+impl StorageFile for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.octets().len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let octets = self.octets();
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(octets.len());
+        let length = buffer.len().min(octets.len() - start);
+        buffer[..length].copy_from_slice(&octets[start..start + length]);
+        Ok(length)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut octets = self.octets();
+        let octets = Arc::make_mut(&mut octets);
+        let start = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        let end = start
+            .checked_add(length)
+            .filter(|end| *end <= FILE_MAX)
+            .ok_or(ErrorKind::FileTooLarge)?;
+        if octets.len() < end {
+            octets.resize(end, 0);
+        }
+        let mut at = start;
+        for part in parts {
+            octets[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        Ok(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        if length <= FILE_MAX as u64 {
+            Ok(())
+        } else {
+            Err(ErrorKind::FileTooLarge.into())
+        }
+    }
+
+    fn bypass_cache(&self, _bypass: bool) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn forget_cache(&self, _range: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// No file of a target is as large as that.
+const FILE_MAX: usize = 16 << 20;
