@@ -9,7 +9,11 @@
 )]
 
 pub(crate) mod client;
+pub(crate) mod delivered;
+pub(crate) mod disk;
+pub(crate) mod load;
 pub(crate) mod sign;
+pub(crate) mod strace;
 
 use hookline::journal::{Disk, Reader};
 use serde_json::Value;
@@ -285,6 +289,17 @@ impl Running {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The id of its thread of this name, of which Linux keeps 15 octets.
+    pub(crate) fn thread(&self, name: &str) -> Option<u32> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        let is_it = |path: &PathBuf| {
+            fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        let mut paths = tasks.map(|task| task.expect("readable").path());
+        let path = paths.find(is_it)?;
+        path.file_name()?.to_str()?.parse().ok()
     }
 
     /// Everything on stderr so far.
