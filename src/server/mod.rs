@@ -247,11 +247,17 @@ impl Server {
             let Ok(ended) = ended else { continue };
             let name = ended.0.clone();
             let by_itself = ended.1.is_ok() && name != ADMIN;
-            self.threads.judge(ended)?;
-            if by_itself {
+            let judged = self.threads.judge(ended);
+            if by_itself || matches!(judged, Err(ServerError::Journal(JournalError::Failed))) {
                 // It ended because another one did, which is about to say why.
-                self.threads
-                    .join(|name| name == "hl-commit", Instant::now() + LEAVE_TIME)?;
+                let journal = |name: &str| name == "hl-commit" || name == "hl-segment";
+                match self.threads.join(journal, Instant::now() + LEAVE_TIME) {
+                    Ok(()) | Err(ServerError::DrainTimeout(_)) => {}
+                    why => why?,
+                }
+            }
+            judged?;
+            if by_itself {
                 return Err(ServerError::Ended(name));
             }
         }

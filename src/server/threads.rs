@@ -1,6 +1,7 @@
 //! Named threads, each on its core where there are enough, none of which ends unnoticed.
 
 use super::{LEAVE_TIME, ServerError};
+use crate::journal::JournalError;
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use std::collections::BTreeSet;
@@ -85,7 +86,11 @@ impl Threads {
                     if judged.is_err() {
                         deadline = deadline.min(Instant::now() + LEAVE_TIME);
                     }
-                    result = result.and(judged);
+                    result = match result {
+                        // Another one says why.
+                        Err(ServerError::Journal(JournalError::Failed)) if judged.is_err() => judged,
+                        result => result.and(judged),
+                    };
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return result.and(Err(ServerError::DrainTimeout(name)));

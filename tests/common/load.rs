@@ -132,7 +132,7 @@ impl Shared {
 }
 
 /// A post as the platform sends it, for endpoints that check and for those that do not.
-fn signed(path: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn signed(path: &str, body: &[u8]) -> Vec<u8> {
     post(path, &sign::meta(SECRET, body), body)
 }
 

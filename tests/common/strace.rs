@@ -59,9 +59,12 @@ impl Strace {
         };
         let mut refused = false;
         eventually("strace is attached", || {
+            let ended = strace.child.try_wait().expect("can be asked").is_some();
             let text = fs::read_to_string(&said).expect("readable");
-            refused = strace.child.try_wait().expect("can be asked").is_some();
-            refused || text.contains("attached")
+            // What it injects may have ended the server, and with it strace, already.
+            let attached = text.contains("attached");
+            refused = ended && !attached;
+            refused || attached
         });
         if refused {
             let text = fs::read_to_string(&said).expect("readable");
