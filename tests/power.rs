@@ -99,13 +99,13 @@ fn survives_power_cuts(ack: &str) {
         }
         // What the sink has missed it gets.
         let server = site.start();
-        let last = site.records().last().map_or(0, |(sequence, _)| *sequence);
+        let end = site.records().last().map_or(0, |(sequence, _)| *sequence);
         eventually("the sink has caught up", || {
             server.metric("hookline_sink_lag_notifications{sink=\"file\"}") == 0
         });
         let (status, stderr) = server.terminate();
         assert_eq!(status.code(), Some(0), "{stderr}");
-        assert!(sink.cursor() == last);
+        assert_eq!(sink.cursor(), end);
         delivered = delivered.max(sink.check_whole(&site.records(), 1));
     }
     eprintln!(
@@ -173,12 +173,12 @@ fn forget_the_end(
 ) -> usize {
     let mut lost = 0;
     for (name, trace) in traces {
-        let last = stored.get(name).and_then(|numbers| numbers.last());
+        let end = stored.get(name).and_then(|numbers| numbers.last());
         let told = trace.acknowledged.len();
         if name.starts_with(&format!("{round}/")) {
             trace
                 .acknowledged
-                .retain(|number| last.is_some_and(|last| number <= last));
+                .retain(|number| end.is_some_and(|end| number <= end));
         }
         lost += told - trace.acknowledged.len();
     }

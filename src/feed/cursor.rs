@@ -10,7 +10,7 @@
 //! crc32c 1b2c3d4e
 //! ```
 
-use crate::journal::{Access, Storage, write_all_at};
+use crate::journal::{Access, Storage, is_shortage, write_all_at};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +46,14 @@ pub enum CursorError {
         /// The file.
         path: String,
     },
+}
+
+impl CursorError {
+    /// True for what passes by itself when there is space again.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, CursorError::Io { cause, .. } if is_shortage(cause))
+    }
 }
 
 impl Cursor {

@@ -79,8 +79,8 @@ pub use repair::{Repair, repair};
 pub use scan::Depth;
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
-pub(crate) use storage::write_all_at;
 pub use storage::{Access, Disk, Guard, LockError, Storage, StorageFile};
+pub(crate) use storage::{is_shortage, write_all_at};
 
 use crate::relay;
 use manifest::ManifestFile;

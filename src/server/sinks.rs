@@ -88,6 +88,7 @@ pub(super) fn prepare(
             status,
             statistics,
             stop: Arc::clone(&sinks.stop),
+            told: false,
         };
         sinks
             .ready

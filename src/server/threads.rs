@@ -88,7 +88,9 @@ impl Threads {
                     }
                     result = match result {
                         // Another one says why.
-                        Err(ServerError::Journal(JournalError::Failed)) if judged.is_err() => judged,
+                        Err(ServerError::Journal(JournalError::Failed)) if judged.is_err() => {
+                            judged
+                        }
                         result => result.and(judged),
                     };
                 }

@@ -81,6 +81,8 @@ pub struct Runner {
     pub statistics: Arc<Statistics>,
     /// Set when the sink is to end once it has delivered everything that is durable.
     pub stop: Arc<AtomicBool>,
+    /// A line has said that there is no room for the cursor.
+    pub told: bool,
 }
 
 impl Runner {
@@ -126,11 +128,22 @@ impl Runner {
         Ok(())
     }
 
-    /// Only what is confirmed is behind the cursor.
+    /// Only what is confirmed is behind the cursor. While there is no room for the cursor on a full disk it stays
+    /// behind, and delivery goes on: that is what makes room.
     fn confirm(&mut self, sink: &mut dyn Sink, delivered: u64) -> Result<(), SinkError> {
         self.retry(|| sink.confirm())?;
-        self.cursor.save(delivered)?;
-        self.statistics.confirmed.set(delivered);
+        match self.cursor.save(delivered) {
+            Ok(()) => {
+                self.statistics.confirmed.set(delivered);
+                self.told = false;
+            }
+            Err(error) if error.is_shortage() => {
+                if !std::mem::replace(&mut self.told, true) {
+                    tracing::warn!(%error, "delivery goes on; after a crash what comes now would come twice");
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 

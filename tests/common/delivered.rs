@@ -36,7 +36,10 @@ impl FileSink {
             };
             let field = |name: &str| event[name].as_str().expect("a string").to_owned();
             let sequence = field("sequence");
-            let sequence = sequence.split('.').next().and_then(|text| text.parse().ok());
+            let sequence = sequence
+                .split('.')
+                .next()
+                .and_then(|text| text.parse().ok());
             let sequence: u64 = sequence.expect("a number");
             let body = sign::from_base64(&field("data_base64"));
             let before = bodies.insert(sequence, body.clone());
@@ -55,10 +58,12 @@ impl FileSink {
     /// Nothing was delivered that is not in the journal under its sequence, and the cursor is not beyond what was
     /// delivered. `from` is the lowest sequence that this file can have.
     pub(crate) fn check(&self, records: &[(u64, Vec<u8>)], from: u64) -> usize {
-        let bodies = self.bodies();
+        // In this order: the sink may be at work.
         let cursor = self.cursor();
+        let bodies = self.bodies();
         let first = records.first().map_or(1, |(sequence, _)| *sequence);
-        let stored: BTreeMap<u64, &Vec<u8>> = records.iter().map(|(at, body)| (*at, body)).collect();
+        let stored: BTreeMap<u64, &Vec<u8>> =
+            records.iter().map(|(at, body)| (*at, body)).collect();
         for (sequence, body) in bodies.range(first..) {
             assert!(
                 stored.get(sequence).is_some_and(|stored| *stored == body),
@@ -66,7 +71,10 @@ impl FileSink {
             );
         }
         for sequence in from..=cursor {
-            assert!(bodies.contains_key(&sequence), "{sequence} <= cursor {cursor}");
+            assert!(
+                bodies.contains_key(&sequence),
+                "{sequence} <= cursor {cursor}"
+            );
         }
         bodies.len()
     }
@@ -76,7 +84,10 @@ impl FileSink {
         let count = self.check(records, from);
         let bodies = self.bodies();
         for (sequence, _) in records {
-            assert!(bodies.contains_key(sequence), "{sequence} was not delivered");
+            assert!(
+                bodies.contains_key(sequence),
+                "{sequence} was not delivered"
+            );
         }
         count
     }

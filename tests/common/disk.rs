@@ -17,10 +17,10 @@ pub(crate) struct Mounted {
     at: PathBuf,
     /// What `mount` is told to mount it again, without the directory.
     arguments: Vec<String>,
-    is_mounted: bool,
+    is_there: bool,
 }
 
-/// How EXT4_IOC_SHUTDOWN ends a file system (fs/ext4/ioctl.c).
+/// How `EXT4_IOC_SHUTDOWN` ends a file system (fs/ext4/ioctl.c).
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub(crate) enum Cut {
@@ -40,7 +40,10 @@ impl Mounted {
         }
         let file = File::create(image).expect("the image can be made");
         file.set_len(octets).expect("and has a length");
-        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image).output();
+        let made = Command::new("mkfs.ext4")
+            .args(["-q", "-F"])
+            .arg(image)
+            .output();
         match made {
             Ok(output) if output.status.success() => {}
             other => return skipped("mkfs.ext4", &format!("{other:?}")),
@@ -65,7 +68,7 @@ impl Mounted {
         let mut mounted = Mounted {
             at: at.to_owned(),
             arguments,
-            is_mounted: false,
+            is_there: false,
         };
         let output = mounted.mount_again();
         if output.status.success() {
@@ -79,7 +82,7 @@ impl Mounted {
         let mut command = Command::new("mount");
         let output = command.args(&self.arguments).arg(&self.at).output();
         let output = output.expect("mount is there");
-        self.is_mounted |= output.status.success();
+        self.is_there |= output.status.success();
         output
     }
 
@@ -101,7 +104,7 @@ impl Mounted {
     pub(crate) fn remount(&mut self) {
         let output = umount(&[], &self.at);
         assert!(output.status.success(), "{output:?}");
-        self.is_mounted = false;
+        self.is_there = false;
         let output = self.mount_again();
         assert!(output.status.success(), "{output:?}");
     }
@@ -111,7 +114,7 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         // The loop device goes with its mount. Something of a test that failed may still be there: then it goes as
         // soon as that does.
-        if self.is_mounted && !umount(&[], &self.at).status.success() {
+        if self.is_there && !umount(&[], &self.at).status.success() {
             umount(&["-l"], &self.at);
         }
     }
@@ -119,7 +122,11 @@ impl Drop for Mounted {
 
 fn umount(arguments: &[&str], at: &Path) -> Output {
     let mut command = Command::new("umount");
-    command.args(arguments).arg(at).output().expect("umount is there")
+    command
+        .args(arguments)
+        .arg(at)
+        .output()
+        .expect("umount is there")
 }
 
 fn may_mount() -> bool {
@@ -136,5 +143,4 @@ fn skipped(what: &str, why: &str) -> Option<Mounted> {
 }
 
 /// `_IOR('X', 125, __u32)`
-const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode =
-    rustix::ioctl::opcode::read::<u32>(b'X', 125);
+const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
