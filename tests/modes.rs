@@ -7,7 +7,7 @@
 //!
 //! Keep-alive has one race that no server can win (RFC 9112, 9.5): it may close an idle connection at the
 //! moment in which the client sends. The clients here send at once after each answer, so it does not arise
-//! unless the machine leaves a client without its turn for [`IDLE_MAX`]; such a request does not count. Nor
+//! unless the machine leaves a client without its turn for too long; such a request does not count. Nor
 //! does the first request of a connection: until the server accepts it, its kernel may still refuse it.
 //!
 //! `HOOKLINE_KILL_ROUNDS` and `HOOKLINE_TERM_ROUNDS` say how often each is tried.
@@ -16,166 +16,15 @@
 
 mod common;
 
-use common::client::{Client, post};
-use common::{PATIENCE, Running, Site, eventually, number_from_env};
+use common::client::post;
+use common::load::{Load, is_in_order, stored};
+use common::{PATIENCE, Site, eventually, number_from_env};
 use rustix::process::Signal;
-use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
-
-/// Half of the time for which a draining server waits for an idle connection's next request.
-const IDLE_MAX: Duration = Duration::from_millis(125);
-
-/// Clients at a time.
-const CLIENTS: usize = 8;
+use std::net::TcpStream;
+use std::time::Instant;
 
 /// Rounds on one journal; then a new one begins, so that its reading does not take longer and longer.
 const ROUNDS_EACH: usize = 5;
-
-/// What one client has done. Its requests are numbered through all its connections.
-#[derive(Debug, Default)]
-struct Trace {
-    /// Requests sent as a whole, or in part.
-    sent: usize,
-    /// Numbers that were answered with 200.
-    acknowledged: Vec<usize>,
-    /// Requests that went unanswered for a reason that does not count.
-    excused: usize,
-    /// What went wrong.
-    faults: Vec<String>,
-}
-
-/// The body of a client's request: who, which, and a length that varies.
-fn body(client: &str, number: usize) -> Vec<u8> {
-    let mut text = format!("{client} {number} ");
-    let len = number.wrapping_mul(7919) % 1500;
-    while text.len() < len {
-        let _ = write!(text, "{:x}", text.len() * number);
-    }
-    text.into_bytes()
-}
-
-/// Posts in batches of `depth`, each sent when the one before is answered, until nobody listens any more.
-fn client(
-    address: SocketAddr,
-    path: &str,
-    name: &str,
-    depth: usize,
-    answers: &AtomicUsize,
-) -> Trace {
-    let mut trace = Trace::default();
-    while let Ok(stream) = TcpStream::connect(address) {
-        let mut connection = Client::over(stream);
-        let mut answered_before = false;
-        let mut answered_at = Instant::now();
-        'connection: loop {
-            let batch = trace.sent..trace.sent + depth;
-            let octets: Vec<u8> = batch
-                .clone()
-                .flat_map(|number| post(path, "", &body(name, number)))
-                .collect();
-            trace.sent = batch.end;
-            let whole = connection.try_send(&octets);
-            let counts = whole && answered_before && answered_at.elapsed() < IDLE_MAX;
-            for number in batch.clone() {
-                let answer = match connection.next_or_cut() {
-                    Ok(Some(answer)) => answer,
-                    end => {
-                        let first = number == batch.start;
-                        if counts || !first {
-                            let fault =
-                                format!("{name} {number}: {end:?}, {batch:?}, whole {whole}");
-                            trace.faults.push(fault);
-                        }
-                        trace.excused += 1;
-                        break 'connection;
-                    }
-                };
-                answers.fetch_add(1, Ordering::Relaxed);
-                if answer.code == 200 {
-                    trace.acknowledged.push(number);
-                } else {
-                    trace
-                        .faults
-                        .push(format!("{name} {number}: {}", answer.code));
-                }
-                if answer.closes() {
-                    if number + 1 != batch.end {
-                        let fault = format!("{name} {number}: closed within {batch:?}");
-                        trace.faults.push(fault);
-                    }
-                    break 'connection;
-                }
-            }
-            answered_before = true;
-            answered_at = Instant::now();
-        }
-    }
-    trace
-}
-
-/// Clients that run until the server is gone.
-struct Load {
-    clients: Vec<(String, JoinHandle<Trace>)>,
-    answers: Arc<AtomicUsize>,
-}
-
-impl Load {
-    fn start(server: &Running, path: &'static str, round: usize) -> Load {
-        let answers = Arc::new(AtomicUsize::new(0));
-        let clients = (0..CLIENTS).map(|at| {
-            let name = format!("{round}/{at}");
-            let (address, answers) = (server.address, Arc::clone(&answers));
-            let (who, depth) = (name.clone(), [1, 1, 2, 5][at % 4]);
-            let run = move || client(address, path, &who, depth, &answers);
-            (name, thread::spawn(run))
-        });
-        Load {
-            clients: clients.collect(),
-            answers,
-        }
-    }
-
-    /// Waits for so many answers.
-    fn reach(&self, answers: usize) {
-        eventually("the clients are served", || {
-            self.answers.load(Ordering::Relaxed) >= answers
-        });
-    }
-
-    fn end(self) -> Vec<(String, Trace)> {
-        let end = |(name, client): (String, JoinHandle<Trace>)| {
-            (name, client.join().expect("the client ends by itself"))
-        };
-        self.clients.into_iter().map(end).collect()
-    }
-}
-
-/// The numbers of each client's bodies in the journal, in its order. Every body is exactly what was sent, and the
-/// sequences have no gap.
-fn stored(site: &Site) -> HashMap<String, Vec<usize>> {
-    let mut stored: HashMap<String, Vec<usize>> = HashMap::new();
-    for ((sequence, octets), expected) in site.records().into_iter().zip(1..) {
-        assert_eq!(sequence, expected, "sequences are contiguous");
-        let text = str::from_utf8(&octets).expect("ASCII");
-        let mut words = text.split(' ');
-        let name = words.next().expect("a name");
-        let number = words.next().and_then(|number| number.parse().ok());
-        let number = number.expect("a number");
-        assert!(octets == body(name, number), "{name} {number}");
-        stored.entry(name.to_owned()).or_default().push(number);
-    }
-    stored
-}
-
-/// Ever larger numbers, so each once and in order.
-fn is_in_order(numbers: &[usize]) -> bool {
-    numbers.is_sorted_by(|one, next| one < next)
-}
 
 fn site(ack: &str) -> Site {
     Site::new()
@@ -275,10 +124,10 @@ fn survives_sigterm(ack: &str) {
         current.verify();
         let stored = stored(&current);
         for (name, trace) in traces {
+            let unserved = (trace.refused, trace.faults);
             assert!(
-                trace.faults.is_empty(),
-                "round {round}: {:#?}\n{stderr}",
-                trace.faults
+                unserved.0.is_empty() && unserved.1.is_empty(),
+                "round {round}: {unserved:#?}\n{stderr}"
             );
             let numbers = stored.get(&name).map_or(&[][..], Vec::as_slice);
             assert!(is_in_order(numbers), "{name} {numbers:?}");

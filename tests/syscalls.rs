@@ -17,12 +17,9 @@
 mod common;
 
 use common::client::{Client, post};
-use common::{Running, Site, eventually, number_from_env, sign};
-use rustix::process::{Pid, Signal, kill_process};
+use common::strace::Strace;
+use common::{Site, number_from_env, sign};
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::process::{Child, Command, Stdio};
 
 const CONNECTIONS: usize = 64;
 
@@ -82,68 +79,6 @@ impl std::fmt::Display for Calls {
     }
 }
 
-/// strace on all threads of a server, killed if the test fails.
-struct Tracing {
-    child: Child,
-    table: std::path::PathBuf,
-}
-
-impl Tracing {
-    /// `None`, and a line that says why, where it cannot be.
-    fn attach(server: &Running, site: &Site) -> Option<Tracing> {
-        let said = site.path().join("strace.stderr");
-        let table = site.path().join("strace.table");
-        let child = Command::new("strace")
-            .args(["-f", "-c"])
-            .arg("-o")
-            .arg(&table)
-            .args(["-p", &server.pid().to_string()])
-            .stdin(Stdio::null())
-            .stderr(fs::File::create(&said).expect("created"))
-            .spawn();
-        let mut tracing = match child {
-            Ok(child) => Tracing { child, table },
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                eprintln!("skipped: strace is not installed");
-                return None;
-            }
-            Err(error) => panic!("strace cannot be run: {error}"),
-        };
-        let mut refused = false;
-        eventually("strace is attached", || {
-            let text = fs::read_to_string(&said).expect("readable");
-            refused = tracing.child.try_wait().expect("can be asked").is_some();
-            refused || text.contains("attached")
-        });
-        if refused {
-            let text = fs::read_to_string(&said).expect("readable");
-            eprintln!("skipped: strace may not trace here: {}", text.trim());
-            return None;
-        }
-        Some(tracing)
-    }
-
-    /// Lets the server go and gives the table.
-    fn detach(mut self, requests: u64) -> Calls {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        let pid = Pid::from_raw(pid).expect("a pid");
-        kill_process(pid, Signal::INT).expect("it runs");
-        let child = &mut self.child;
-        eventually("strace has detached", || {
-            child.try_wait().expect("can be asked").is_some()
-        });
-        let table = fs::read_to_string(&self.table).expect("it was written");
-        Calls::parse(&table, requests)
-    }
-}
-
-impl Drop for Tracing {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// One signed post on each connection, then every answer.
 fn round(connections: &mut [Client], number: &mut u64) {
     for connection in &mut *connections {
@@ -179,11 +114,11 @@ fn measure(ack: &str) -> Option<Calls> {
         round(&mut connections, &mut number);
     }
     let rolls = server.metric("hookline_journal_rolls_total");
-    let tracing = Tracing::attach(&server, &site)?;
+    let strace = Strace::attach(&server, &site, &["-c"])?;
     for _ in 0..rounds {
         round(&mut connections, &mut number);
     }
-    let calls = tracing.detach((rounds * CONNECTIONS) as u64);
+    let calls = Calls::parse(&strace.detach(), (rounds * CONNECTIONS) as u64);
     assert_eq!(server.metric("hookline_journal_rolls_total"), rolls);
     let (status, stderr) = server.terminate();
     assert!(status.success(), "{stderr}");

@@ -4,10 +4,12 @@ use super::{CliError, ServeArgs, logging};
 use crate::config::{Config, SinkKind};
 use crate::server::Server;
 use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
 /// Runs the verb.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
@@ -48,6 +50,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
 fn watch_signals() -> Result<Receiver<i32>, CliError> {
     let failed = |error| CliError::because("cannot watch signals", error);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+    // A write beyond a limit on file sizes is an error like others, not the end of the process.
+    flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
     let (tell, told) = bounded(1);
     let watch = move || {
         let mut stopping = false;

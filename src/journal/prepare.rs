@@ -50,8 +50,15 @@ impl Preparer {
             let pause = self.attempt()?;
             match self.rolled.recv(Some(pause)) {
                 Ok(rolled) => self.note_rolled(rolled),
-                Err(Closed) => break self.list_active()?,
+                Err(Closed) => break,
             }
+        }
+        match self.list_active() {
+            // The next start finds out by itself, only slower.
+            Err(error) if error.is_shortage() => {
+                tracing::debug!(%error, "the manifest stays as it is");
+            }
+            listed => listed?,
         }
         fail.disarm();
         Ok(())

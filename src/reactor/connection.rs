@@ -129,6 +129,7 @@ impl Connection {
                 persistence,
             } => {
                 core.count_answer(endpoint, Status::Ok);
+                let persistence = self.persistence(persistence, core);
                 self.answer_ok(persistence, core);
             }
             Reply::Octets(octets) => {
@@ -147,6 +148,7 @@ impl Connection {
                 self.waiting -= 1;
                 core.statistics.expired.add(1);
                 core.count_answer(endpoint, Status::ServiceUnavailable);
+                let persistence = self.persistence(persistence, core);
                 self.append(core, |out, core| {
                     core.responses
                         .empty(out, Status::ServiceUnavailable, persistence);
@@ -339,19 +341,21 @@ impl Connection {
     }
 
     /// Answers a whole request, behind the answers that wait.
-    fn answer(&mut self, outcome: Outcome, persistence: Persistence, core: &mut Core) {
-        self.closing |= persistence == Persistence::Close;
+    fn answer(&mut self, outcome: Outcome, asked: Persistence, core: &mut Core) {
+        if let Outcome::Stored { endpoint, ack } = outcome
+            && (ack == Ack::Stored || self.waiting > 0)
+        {
+            self.closing |= asked == Persistence::Close;
+            self.waiting += 1;
+            let persistence = asked;
+            let reply = Reply::Ok {
+                endpoint,
+                persistence,
+            };
+            return core.outbox.wait(self.token, reply);
+        }
+        let persistence = self.persistence(asked, core);
         match outcome {
-            Outcome::Stored { endpoint, ack } if ack == Ack::Stored || self.waiting > 0 => {
-                self.waiting += 1;
-                core.outbox.wait(
-                    self.token,
-                    Reply::Ok {
-                        endpoint,
-                        persistence,
-                    },
-                );
-            }
             Outcome::Stored { endpoint, .. } => {
                 core.count_answer(endpoint, Status::Ok);
                 self.answer_ok(persistence, core);
@@ -379,24 +383,25 @@ impl Connection {
     }
 
     fn answer_ok(&mut self, persistence: Persistence, core: &mut Core) {
-        // While draining, the last answer says that it is the last; what has arrived behind it is answered before.
-        let last = core.phase >= Phase::Draining
-            && self.waiting == 0
-            && self.assembler.is_between_requests()
-            && !(self.more || self.put_back || self.readable);
-        let persistence = if last {
-            Persistence::Close
-        } else {
-            persistence
-        };
         if persistence == Persistence::KeepAlive {
             self.transport.owe_ok();
         } else {
-            self.closing |= persistence == Persistence::Close;
             self.append(core, |out, core| {
                 core.responses.empty(out, Status::Ok, persistence);
             });
         }
+    }
+
+    /// While draining, the last answer says that it is the last, whatever it is; what has arrived behind it is answered
+    /// before.
+    fn persistence(&mut self, asked: Persistence, core: &Core) -> Persistence {
+        let last = core.phase >= Phase::Draining
+            && self.waiting == 0
+            && self.assembler.is_between_requests()
+            && !(self.more || self.put_back || self.readable);
+        let persistence = if last { Persistence::Close } else { asked };
+        self.closing |= persistence == Persistence::Close;
+        persistence
     }
 
     /// An answer in octets: at once, or behind those that wait.

@@ -11,6 +11,9 @@
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
 //! syncs what they left and ends, the workers end, the sinks deliver what is durable, the cursors are saved.
+//!
+//! When the journal has failed the same happens within some seconds, whatever `drain_timeout` says: the loops give 503
+//! to all that wait or come, each connection ends with such an answer, and the process leaves with what was the cause.
 
 mod admin;
 mod endpoints;
@@ -247,23 +250,35 @@ impl Server {
             let Ok(ended) = ended else { continue };
             let name = ended.0.clone();
             let by_itself = ended.1.is_ok() && name != ADMIN;
-            self.threads.judge(ended)?;
-            if by_itself {
+            let judged = self.threads.judge(ended);
+            if by_itself || matches!(judged, Err(ServerError::Journal(JournalError::Failed))) {
                 // It ended because another one did, which is about to say why.
-                self.threads
-                    .join(|name| name == "hl-commit", Instant::now() + LEAVE_TIME)?;
+                let journal = |name: &str| name == "hl-commit" || name == "hl-segment";
+                match self.threads.join(journal, Instant::now() + LEAVE_TIME) {
+                    Ok(()) | Err(ServerError::DrainTimeout(_)) => {}
+                    why => why?,
+                }
+            }
+            judged?;
+            if by_itself {
                 return Err(ServerError::Ended(name));
             }
         }
     }
 
     /// Stops in order: every request whose octets have arrived is answered, everything stored is delivered as far as
-    /// `drain_timeout` allows, cursors are saved.
+    /// `drain_timeout` allows, cursors are saved. A journal that has failed is no reason to stay: what has arrived is
+    /// answered with 503, and nothing else is waited for.
     pub fn stop(mut self) -> Result<(), ServerError> {
-        let deadline = Instant::now() + self.drain_timeout;
+        let time = if self.has_failed() {
+            self.drain_timeout.min(2 * LEAVE_TIME)
+        } else {
+            self.drain_timeout
+        };
+        let deadline = Instant::now() + time;
         // The rest of the time is for what must not be left undone: to sync what was taken, to save the cursors.
         let loops_until = deadline
-            .checked_sub(LEAVE_TIME.min(self.drain_timeout / 2))
+            .checked_sub(LEAVE_TIME.min(time / 2))
             .unwrap_or(deadline);
         self.control.advance(Phase::Closing);
         self.wake();
@@ -273,16 +288,17 @@ impl Server {
         }
         self.control.advance(Phase::Draining);
         self.wake();
-        let mut result = self
-            .threads
-            .join(|name| name.starts_with(LOOP), loops_until);
-        if let Err(ServerError::DrainTimeout(_)) = result {
-            tracing::warn!(
-                "drain_timeout is over: requests that had not arrived as a whole are cut"
-            );
+        let loops = |name: &str| name.starts_with(LOOP);
+        let mut result = self.threads.join(loops, loops_until);
+        if self.threads.run(loops) {
+            tracing::warn!("time is over: requests that had not arrived as a whole are cut");
             self.control.advance(Phase::Leaving);
             self.wake();
-            result = self.threads.join(|name| name.starts_with(LOOP), deadline);
+            let left = self.threads.join(loops, deadline);
+            result = match result {
+                Err(ServerError::DrainTimeout(_)) => left,
+                result => result.and(left),
+            };
         }
         let deadline = deadline.max(Instant::now() + LEAVE_TIME);
         let journal = |name: &str| name == "hl-commit" || name.starts_with("hl-worker");

@@ -1,6 +1,7 @@
 //! Named threads, each on its core where there are enough, none of which ends unnoticed.
 
-use super::ServerError;
+use super::{LEAVE_TIME, ServerError};
+use crate::journal::JournalError;
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use std::collections::BTreeSet;
@@ -70,22 +71,40 @@ impl Threads {
         }
     }
 
-    /// Waits for all threads that `concerned` names; gives the first error of any.
+    /// Waits for all threads that `concerned` names; gives the first error of any. Once there is one, the others have
+    /// no longer than [`LEAVE_TIME`].
     pub(super) fn join(
         &mut self,
         concerned: impl Fn(&str) -> bool,
-        deadline: Instant,
+        mut deadline: Instant,
     ) -> Result<(), ServerError> {
         let mut result = Ok(());
         while let Some(name) = self.running.iter().find(|name| concerned(name)).cloned() {
             match self.ended.recv_deadline(deadline) {
-                Ok(ended) => result = result.and(self.judge(ended)),
+                Ok(ended) => {
+                    let judged = self.judge(ended);
+                    if judged.is_err() {
+                        deadline = deadline.min(Instant::now() + LEAVE_TIME);
+                    }
+                    result = match result {
+                        // Another one says why.
+                        Err(ServerError::Journal(JournalError::Failed)) if judged.is_err() => {
+                            judged
+                        }
+                        result => result.and(judged),
+                    };
+                }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return result.and(Err(ServerError::DrainTimeout(name)));
                 }
             }
         }
         result
+    }
+
+    /// True while one of them runs.
+    pub(super) fn run(&self, concerned: impl Fn(&str) -> bool) -> bool {
+        self.running.iter().any(|name| concerned(name))
     }
 }
 

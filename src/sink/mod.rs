@@ -97,6 +97,7 @@ impl Runner {
         let mut delivered = self.feed.position() - 1;
         let mut confirmed = delivered;
         let mut pause = PAUSE_MIN;
+        let mut told = false;
         let mut saved_at = Instant::now();
         loop {
             // Before the look at the feed: what became durable before the stop is delivered.
@@ -127,11 +128,15 @@ impl Runner {
             (confirmed, pause) = (delivered, PAUSE_MIN);
             saved_at = Instant::now();
             match self.cursor.save(delivered) {
-                Ok(()) => self.statistics.confirmed.set(delivered),
-                // Delivery goes on: the cursor is saved when there is space, and until then a crash repeats more.
-                Err(error) if error.is_shortage() && !finished => {
-                    self.statistics.retries.add(1);
-                    tracing::debug!(%error, "the cursor is saved later");
+                Ok(()) => {
+                    self.statistics.confirmed.set(delivered);
+                    told = false;
+                }
+                // Delivery goes on, for that is what makes room; until then a crash repeats more.
+                Err(error) if error.is_shortage() => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, "the cursor is saved when there is space; a crash repeats what comes meanwhile");
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -9,14 +9,19 @@
 )]
 
 pub(crate) mod client;
+pub(crate) mod delivered;
+pub(crate) mod disk;
+pub(crate) mod load;
 pub(crate) mod sign;
+pub(crate) mod strace;
 
+use hookline::journal::batch::Batch;
 use hookline::journal::{Disk, Reader};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -157,14 +162,31 @@ impl Site {
 
     /// Every stored body with its sequence, read through the library.
     pub(crate) fn records(&self) -> Vec<(u64, Vec<u8>)> {
-        let disk = Disk::open(&self.journal_dir()).expect("there is a journal");
-        let mut reader = Reader::open(Arc::new(disk), 0).expect("it can be read");
         let mut records = Vec::new();
-        while let Some(batch) = reader.next(None).expect("it is whole") {
+        self.each_batch(|batch| {
             let numbered = (batch.first_sequence()..).zip(batch.records());
             records.extend(numbered.map(|(sequence, record)| (sequence, record.body.to_vec())));
-        }
+        });
         records
+    }
+
+    /// Highest sequence that was durable when the last frame was written. All frames that say the same were to be made
+    /// durable together.
+    pub(crate) fn durable_before_the_last_commit(&self) -> u64 {
+        let mut durable = 0;
+        self.each_batch(|batch| {
+            let field = batch.frame()[40..].first_chunk().expect("a whole header");
+            durable = u64::from_le_bytes(*field);
+        });
+        durable
+    }
+
+    fn each_batch(&self, mut look: impl FnMut(&Batch)) {
+        let disk = Disk::open(&self.journal_dir()).expect("there is a journal");
+        let mut reader = Reader::open(Arc::new(disk), 0).expect("it can be read");
+        while let Some(batch) = reader.next(None).expect("it is whole") {
+            look(&batch);
+        }
     }
 
     /// `hookline journal verify` finds nothing wrong.
@@ -292,6 +314,17 @@ impl Running {
         self.child.id()
     }
 
+    /// The id of its thread of this name, of which Linux keeps 15 octets.
+    pub(crate) fn thread(&self, name: &str) -> Option<u32> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        let is_it = |path: &PathBuf| {
+            fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        let mut paths = tasks.map(|task| task.expect("readable").path());
+        let path = paths.find(is_it)?;
+        path.file_name()?.to_str()?.parse().ok()
+    }
+
     /// Everything on stderr so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().expect("nobody panics with it").clone()
@@ -304,12 +337,20 @@ impl Running {
 
     /// The metrics page.
     pub(crate) fn metrics(&self) -> String {
+        let (code, text) = self.admin_page("/metrics").expect("it is served");
+        assert_eq!(code, 200);
+        text
+    }
+
+    /// Code and text of an admin page; `None` once the server is gone.
+    pub(crate) fn admin_page(&self, path: &str) -> Option<(u16, String)> {
         let admin = self.admin.expect("the admin pages are served");
-        let mut client = client::Client::connect(admin);
-        client.send(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-        let answer = client.answer();
-        assert_eq!(answer.code, 200);
-        String::from_utf8(answer.body).expect("text")
+        let mut client = client::Client::over(TcpStream::connect(admin).ok()?);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        client.try_send(request.as_bytes());
+        let answer = client.next_or_cut().ok()??;
+        let text = String::from_utf8(answer.body).expect("text");
+        Some((answer.code, text))
     }
 
     /// The value of one line of the metrics page, 0 when there is none.

@@ -1,0 +1,94 @@
+//! What a file sink has written, against the journal that it was written from.
+
+use super::{Site, sign};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file sink of a site, outside of its journal.
+#[derive(Debug)]
+pub(crate) struct FileSink {
+    path: PathBuf,
+    cursor: PathBuf,
+}
+
+impl FileSink {
+    /// Adds it to the site, in this directory.
+    pub(crate) fn add_to(site: Site, directory: &Path) -> (Site, FileSink) {
+        let sink = FileSink {
+            path: directory.join("events.ndjson"),
+            cursor: site.journal_dir().join("cursors/file.cursor"),
+        };
+        let path = sink.path.display();
+        let lines = format!("name = \"file\"\ntype = \"file\"\npath = \"{path}\"");
+        (site.sink(&lines), sink)
+    }
+
+    /// Bodies by sequence. An event that was delivered twice was the same both times; a line that a crash has cut
+    /// does not count.
+    pub(crate) fn bodies(&self) -> BTreeMap<u64, Vec<u8>> {
+        let text = fs::read(&self.path).unwrap_or_default();
+        let mut bodies = BTreeMap::new();
+        for line in text.split_inclusive(|&octet| octet == b'\n') {
+            let Ok(event) = serde_json::from_slice::<Value>(line) else {
+                continue;
+            };
+            let field = |name: &str| event[name].as_str().expect("a string").to_owned();
+            let sequence = field("sequence");
+            let sequence = sequence
+                .split('.')
+                .next()
+                .and_then(|text| text.parse().ok());
+            let sequence: u64 = sequence.expect("a number");
+            let body = sign::from_base64(&field("data_base64"));
+            let before = bodies.insert(sequence, body.clone());
+            assert!(before.is_none_or(|before| before == body), "{sequence}");
+        }
+        bodies
+    }
+
+    /// The cursor as it was saved, 0 when it never was.
+    pub(crate) fn cursor(&self) -> u64 {
+        let text = fs::read_to_string(&self.cursor).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("sequence "));
+        line.map_or(0, |sequence| sequence.parse().expect("a number"))
+    }
+
+    /// Nothing was delivered that is not in the journal under its sequence, and the cursor is not beyond what was
+    /// delivered. `from` is the lowest sequence that this file can have.
+    pub(crate) fn check(&self, records: &[(u64, Vec<u8>)], from: u64) -> usize {
+        // In this order: the sink may be at work.
+        let cursor = self.cursor();
+        let bodies = self.bodies();
+        let first = records.first().map_or(1, |(sequence, _)| *sequence);
+        let stored: BTreeMap<u64, &Vec<u8>> =
+            records.iter().map(|(at, body)| (*at, body)).collect();
+        for (sequence, body) in bodies.range(first..) {
+            assert!(
+                stored.get(sequence).is_some_and(|stored| *stored == body),
+                "{sequence} was delivered and is not in the journal"
+            );
+        }
+        for sequence in from..=cursor {
+            assert!(
+                bodies.contains_key(&sequence),
+                "{sequence} <= cursor {cursor}"
+            );
+        }
+        bodies.len()
+    }
+
+    /// And everything that is in the journal was delivered.
+    pub(crate) fn check_whole(&self, records: &[(u64, Vec<u8>)], from: u64) -> usize {
+        let count = self.check(records, from);
+        let bodies = self.bodies();
+        for (sequence, _) in records {
+            assert!(
+                bodies.contains_key(sequence),
+                "{sequence} was not delivered"
+            );
+        }
+        count
+    }
+}
