@@ -14,7 +14,6 @@ use super::position::DurablePosition;
 use super::segment::{HEADER_BLOCK, Segment};
 use super::status::{FailOnDrop, State, Status};
 use super::storage::{Guard, Storage, write_all_at};
-use super::unix_micros;
 use crate::relay::{Closed, Receiver, Sender};
 use std::collections::VecDeque;
 use std::fmt;
@@ -33,6 +32,8 @@ pub struct Committer {
     /// Where the next frame goes.
     pub(crate) offset: u64,
     pub(crate) next_sequence: u64,
+    /// Time of the latest commit, microseconds since 1970; the clock may have been set back since.
+    pub(crate) latest: u64,
     /// Octets that a frame can have in a segment of the configured size.
     pub(crate) frame_max: u64,
     pub(crate) sync_interval: Duration,
@@ -113,7 +114,7 @@ impl Committer {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let mut now = unix_micros();
+        let mut now = self.storage.now();
         while !self.waiting.is_empty() {
             let first = self.unsynced.len();
             let mut length = 0;
@@ -126,6 +127,7 @@ impl Committer {
                     durable: self.status.durable(),
                 });
                 length += octets(batch.frame().len());
+                self.latest = self.latest.max(now);
                 self.next_sequence += u64::from(batch.count());
                 self.sync_wanted |= batch.needs_sync();
                 self.unsynced.push(batch);
@@ -134,7 +136,8 @@ impl Committer {
                 self.write(first, length)?;
             } else {
                 self.roll(inbox)?;
-                now = unix_micros();
+                // Retention looks at the first commit of a segment for the age of the one before it.
+                now = self.storage.now().max(self.latest);
             }
         }
         Ok(())
@@ -239,7 +242,7 @@ impl Committer {
         let rolled = Rolled {
             epoch: self.active.epoch,
             first_sequence: self.next_sequence,
-            at: unix_micros(),
+            at: self.storage.now().max(self.latest),
         };
         // Never full: it has more places than segments can be prepared ahead.
         self.rolled

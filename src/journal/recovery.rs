@@ -19,8 +19,7 @@ use super::retention::Kept;
 use super::scan::{Depth, Scan, scan, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment, TEMPORARY};
 use super::storage::{Access, Storage, write_all_at};
-use super::unix_micros;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 /// What recovery found, for the log.
@@ -58,6 +57,8 @@ pub(crate) struct Recovered {
     pub(crate) active: Segment,
     /// Where the next frame goes.
     pub(crate) offset: u64,
+    /// Time of the last commit, microseconds since 1970; 0 if the active segment has none.
+    pub(crate) latest: u64,
     pub(crate) prepared: Vec<Segment>,
     pub(crate) spares: Vec<String>,
     pub(crate) report: Recovery,
@@ -90,7 +91,7 @@ pub(crate) fn recover(
     let active_index = find_end(&**storage, &tail, &scans)?;
 
     let torn_tail = cut(&**storage, &tail, &scans, active_index)?;
-    let now = unix_micros();
+    let now = storage.now();
     for (segment, scan) in tail.iter().zip(&scans).take(active_index + 1) {
         kept.push(Kept {
             epoch: segment.epoch,
@@ -99,8 +100,17 @@ pub(crate) fn recover(
             since: scan.first.map_or(now, |header| header.committed_at),
         });
     }
+    // A begin that was set aside has no time: no later than the next one.
+    let mut next = u64::MAX;
+    for kept in kept.iter_mut().rev() {
+        if kept.since == u64::MAX {
+            kept.since = next;
+        }
+        next = kept.since;
+    }
     let end = scans.get(active_index).expect("found among the scans");
     let (offset, next_sequence) = (end.end, end.next_sequence);
+    let latest = end.last.map_or(0, |header| header.committed_at);
     let mut tail = tail.into_iter().skip(active_index);
     let active = tail.next().expect("one segment for each scan");
     let (prepared, unfit): (Vec<_>, Vec<_>) =
@@ -131,6 +141,7 @@ pub(crate) fn recover(
         kept,
         active,
         offset,
+        latest,
         prepared,
         spares,
     })
@@ -171,10 +182,11 @@ fn begin(
             epoch: 1,
             size: active.size,
             first_sequence: 1,
-            since: unix_micros(),
+            since: storage.now(),
         }],
         active,
         offset: HEADER_BLOCK,
+        latest: 0,
         prepared: Vec::new(),
         spares: Vec::new(),
         report: Recovery {
@@ -238,7 +250,7 @@ fn check_sealed(
             epoch: segment.epoch,
             size: segment.size,
             first_sequence,
-            since: header.map_or(0, |header| header.committed_at),
+            since: header.map_or(u64::MAX, |header| header.committed_at),
         });
     }
     Ok(kept)
@@ -424,9 +436,7 @@ fn is_unused(storage: &dyn Storage, name: &str) -> Result<bool, JournalError> {
 }
 
 fn remove(storage: &dyn Storage, name: &str) -> Result<(), JournalError> {
-    match storage.remove(name) {
-        // The temporary manifest was in the list and has become the manifest since.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        result => result.map_err(JournalError::io(storage, "remove", name)),
-    }
+    storage
+        .remove(name)
+        .map_err(JournalError::io(storage, "remove", name))
 }

@@ -8,7 +8,7 @@
 //! promises, no more: data survives a power cut after [`StorageFile::sync_data`], a name after
 //! [`Storage::sync`].
 
-use rustix::fs::{Advice, FallocateFlags, OFlags};
+use rustix::fs::{Advice, CWD, FallocateFlags, OFlags, RenameFlags, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
 use std::any::Any;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -17,6 +17,7 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fmt, fs};
 
 /// One directory that holds a journal.
@@ -33,6 +34,10 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Gives a file another name, in place of the file that had it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Gives each of two files the name of the other, at once. An error, and no change, where the file
+    /// system cannot, or where one of them is not there.
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()>;
+
     /// Removes a file. Open handles stay good.
     fn remove(&self, name: &str) -> io::Result<()>;
 
@@ -45,6 +50,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Where the file is, for people.
     fn describe(&self, name: &str) -> String;
+
+    /// The wall clock of the machine that has the disk, in microseconds since 1970. It may jump.
+    fn now(&self) -> u64;
 }
 
 /// An open file. All offsets are in octets.
@@ -165,6 +173,11 @@ impl Storage for Disk {
         fs::rename(self.path.join(from), self.path.join(to))
     }
 
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
+        let (one, other) = (self.path.join(one), self.path.join(other));
+        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.path.join(name))
     }
@@ -200,6 +213,13 @@ impl Storage for Disk {
 
     fn describe(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
+    }
+
+    fn now(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| {
+            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        })
     }
 }
 

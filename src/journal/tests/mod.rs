@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod format;
 mod harness;
+mod lives;
 mod roll;
 
 use harness::{Harness, batch};
