@@ -32,7 +32,7 @@ pub struct Committer {
     /// Where the next frame goes.
     pub(crate) offset: u64,
     pub(crate) next_sequence: u64,
-    /// Time of the latest commit, microseconds since 1970; the clock may have been set back since.
+    /// Time of the latest commit, microseconds since 1970.
     pub(crate) latest: u64,
     /// Octets that a frame can have in a segment of the configured size.
     pub(crate) frame_max: u64,
@@ -114,7 +114,7 @@ impl Committer {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let mut now = self.storage.now();
+        let mut now = self.now();
         while !self.waiting.is_empty() {
             let first = self.unsynced.len();
             let mut length = 0;
@@ -127,7 +127,6 @@ impl Committer {
                     durable: self.status.durable(),
                 });
                 length += octets(batch.frame().len());
-                self.latest = self.latest.max(now);
                 self.next_sequence += u64::from(batch.count());
                 self.sync_wanted |= batch.needs_sync();
                 self.unsynced.push(batch);
@@ -136,8 +135,7 @@ impl Committer {
                 self.write(first, length)?;
             } else {
                 self.roll(inbox)?;
-                // Retention looks at the first commit of a segment for the age of the one before it.
-                now = self.storage.now().max(self.latest);
+                now = self.now();
             }
         }
         Ok(())
@@ -242,7 +240,7 @@ impl Committer {
         let rolled = Rolled {
             epoch: self.active.epoch,
             first_sequence: self.next_sequence,
-            at: self.storage.now().max(self.latest),
+            at: self.now(),
         };
         // Never full: it has more places than segments can be prepared ahead.
         self.rolled
@@ -276,6 +274,13 @@ impl Committer {
                 return Err(JournalError::NoSpace { batches });
             }
         }
+    }
+
+    /// The time for a commit, microseconds since 1970. It never goes back, whatever the clock does, or
+    /// retention would take what is young.
+    fn now(&mut self) -> u64 {
+        self.latest = self.latest.max(self.storage.now());
+        self.latest
     }
 
     fn error(&self, action: &'static str) -> impl FnOnce(io::Error) -> JournalError {

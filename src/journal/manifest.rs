@@ -198,13 +198,14 @@ impl Manifest {
 
     fn decode(octets: &[u8]) -> Result<Manifest, String> {
         let text = str::from_utf8(octets).map_err(|_| "it is not UTF-8".to_owned())?;
-        if !text.ends_with('\n') {
-            return Err("it ends early".to_owned());
-        }
-        let (body, checksum) = text
-            .trim_end_matches('\n')
-            .rsplit_once('\n')
+        let (text, padding) = text
+            .split_once("\n\n")
+            .or_else(|| Some((text.strip_suffix('\n')?, "")))
             .ok_or("it ends early")?;
+        if padding != "\n".repeat(padding.len()) {
+            return Err("something stands behind its checksum".to_owned());
+        }
+        let (body, checksum) = text.rsplit_once('\n').ok_or("it ends early")?;
         let checksum = checksum
             .strip_prefix("checksum ")
             .ok_or("it ends without a checksum")?;

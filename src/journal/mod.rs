@@ -49,6 +49,7 @@ mod options;
 mod position;
 mod prepare;
 mod reader;
+mod rebuild;
 pub mod record;
 mod recovery;
 mod repair;

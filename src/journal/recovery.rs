@@ -57,7 +57,7 @@ pub(crate) struct Recovered {
     pub(crate) active: Segment,
     /// Where the next frame goes.
     pub(crate) offset: u64,
-    /// Time of the last commit, microseconds since 1970; 0 if the active segment has none.
+    /// Time of the latest commit, microseconds since 1970.
     pub(crate) latest: u64,
     pub(crate) prepared: Vec<Segment>,
     pub(crate) spares: Vec<String>,
@@ -100,6 +100,10 @@ pub(crate) fn recover(
             since: scan.first.map_or(now, |header| header.committed_at),
         });
     }
+    let end = scans.get(active_index).expect("found among the scans");
+    let latest = end.last.map(|header| header.committed_at);
+    let latest = latest.into_iter().chain(kept.iter().map(|kept| kept.since));
+    let latest = latest.filter(|at| *at < u64::MAX).max().unwrap_or(0);
     // A begin that was set aside has no time: no later than the next one.
     let mut next = u64::MAX;
     for kept in kept.iter_mut().rev() {
@@ -108,9 +112,7 @@ pub(crate) fn recover(
         }
         next = kept.since;
     }
-    let end = scans.get(active_index).expect("found among the scans");
     let (offset, next_sequence) = (end.end, end.next_sequence);
-    let latest = end.last.map_or(0, |header| header.committed_at);
     let mut tail = tail.into_iter().skip(active_index);
     let active = tail.next().expect("one segment for each scan");
     let (prepared, unfit): (Vec<_>, Vec<_>) =
@@ -154,13 +156,17 @@ fn begin(
     names: &[String],
 ) -> Result<Recovered, JournalError> {
     let id = JournalId::random();
+    let missing = || JournalError::ManifestMissing {
+        path: storage.describe(manifest::NAME),
+    };
+    if Manifest::load_old(&**storage).is_some_and(|old| old.next_epoch > 2) {
+        return Err(missing());
+    }
     for name in names {
-        if segment::epoch_of(name).is_some() {
+        if let Some(epoch) = segment::epoch_of(name) {
             // A crash can come between the first segment and the first manifest; that segment is zeros.
-            if !is_unused(&**storage, name)? {
-                return Err(JournalError::ManifestMissing {
-                    path: storage.describe(manifest::NAME),
-                });
+            if epoch > 1 || !is_unused(&**storage, name)? {
+                return Err(missing());
             }
             remove(&**storage, name)?;
         } else if name.ends_with(TEMPORARY) {

@@ -10,7 +10,7 @@ pub(crate) struct Kept {
     pub(crate) size: u64,
     pub(crate) first_sequence: u64,
     /// Time of its first commit, microseconds since 1970. Its last one was no later than the first
-    /// of the next segment, unless the clock was set back.
+    /// of the next segment.
     pub(crate) since: u64,
 }
 
@@ -34,12 +34,9 @@ pub(crate) fn retired(
     let retention = u64::try_from(policy.retention.as_micros()).unwrap_or(u64::MAX);
     let mut octets = other_octets + kept.iter().map(|it| it.size).sum::<u64>();
     let mut count = 0;
-    // The clock may have been set back between two segments.
-    let mut latest = 0;
     for (segment, next) in kept.iter().zip(kept.iter().skip(1)) {
         let passed = next.first_sequence <= floor;
-        latest = latest.max(segment.since).max(next.since);
-        let expired = latest.saturating_add(retention) <= now;
+        let expired = next.since.saturating_add(retention) <= now;
         let over = policy.max_size.is_some_and(|max_size| octets > max_size);
         if !passed || !(expired || over) {
             break;

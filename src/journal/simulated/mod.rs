@@ -91,13 +91,16 @@ impl SimulatedDisk {
         self.0.lock().faults.capacity = capacity;
     }
 
+    /// There is no free octet from now on, and what gets free is taken by others.
+    pub(crate) fn crowd_to_the_last_octet(&self) {
+        let mut state = self.0.lock();
+        state.faults.capacity = Some(state.used_beside(0));
+        state.faults.crowded = true;
+    }
+
     /// Operations so far that changed something.
     pub(crate) fn operations(&self) -> u64 {
         self.0.lock().operations
-    }
-
-    pub(crate) fn is_off(&self) -> bool {
-        self.0.lock().off
     }
 
     /// The disk as the next process finds it when only the process ended. No faults are set.

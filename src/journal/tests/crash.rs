@@ -86,7 +86,7 @@ fn no_crash_and_no_fault_loses_what_was_promised() {
                 while points.lock().unwrap().total() < wanted {
                     let seed = seeds.fetch_add(1, Ordering::Relaxed);
                     let mut tried = crashes(seed);
-                    if seed % 4 == 0 {
+                    if seed.is_multiple_of(8) {
                         tried.add(&faults(seed));
                     }
                     let mut points = points.lock().unwrap();
@@ -114,20 +114,20 @@ fn crashes(seed: u64) -> Points {
     for number in 0..3 {
         let life = Life::of(&mut random);
         let context = format!("seed {seed}, life {number}");
-        let mut seen = 0;
+        let mut operation = 0;
         let mut explore = |stage, recorded: Vec<Recorded>, oracle: &Oracle| {
             for Recorded { disk, promised } in recorded {
-                seen += 1;
-                let context = format!("{context}, operation {seen}");
+                operation += 1;
+                let context = format!("{context}, operation {operation}");
                 let oracle = oracle.at(promised);
                 let exit = disk.after_exit();
                 recover(&exit, &life.options_at(0), &mut oracle.clone(), &context);
                 points.exit += 1;
                 for chance in 0..CHANCES {
                     let context = format!("{context}, chance {chance}");
-                    let disk = disk.after_power_cut_of(seed << 32 | seen << 8 | chance);
+                    let disk = disk.after_power_cut_of(seed << 32 | operation << 8 | chance);
                     let mut oracle = oracle.clone();
-                    if (seen + chance) % 16 == 0 {
+                    if (operation + chance).is_multiple_of(16) {
                         points.add(&again(&disk, &life, &mut oracle, &context));
                     } else {
                         recover(&disk, &life.options_at(0), &mut oracle, &context);

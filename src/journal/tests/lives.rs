@@ -182,16 +182,16 @@ impl Life {
                     return Ok(());
                 }
                 // A journal that is full takes nothing, and there is no other thread to make room.
-                let (mut room, mut prepared) = (status.room(), status.prepared());
+                let (mut room, mut ready) = (status.room(), status.prepared());
                 for _ in 0..=random.below(self.batches) {
                     let mut sent = oracle.clone();
                     let mut batch = sent.batch(random, self.times);
                     let octets = padded(batch.len()) as u64;
                     if octets > room {
-                        if prepared == 0 {
+                        if ready == 0 {
                             break;
                         }
-                        prepared -= 1;
+                        ready -= 1;
                         room = self.options.segment_size - HEADER_BLOCK;
                     }
                     room -= octets;

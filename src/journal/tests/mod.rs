@@ -8,9 +8,12 @@
     reason = "a test may fail in any way it likes"
 )]
 
+mod attacks;
 mod commit;
+mod copy;
 mod crash;
 mod damage;
+mod days;
 mod format;
 mod harness;
 mod lives;
