@@ -140,7 +140,8 @@ impl Manifest {
     /// Makes this manifest the durable one. It is written over the octets of the one before the last,
     /// so that on a full disk segments can still go.
     fn store(&self, storage: &dyn Storage) -> Result<(), JournalError> {
-        // Nothing is written over that a power cut could still make the manifest.
+        // The names of new segments, before they are listed; and nothing is written over that a power cut
+        // could still make the manifest.
         storage
             .sync()
             .map_err(JournalError::io(storage, "sync", NAME))?;

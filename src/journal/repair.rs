@@ -138,6 +138,9 @@ pub fn repair(
         let size = HEADER_BLOCK + octets(ALIGNMENT);
         Segment::create(&**storage, changed.id, lost.epoch, size)?;
     }
+    storage
+        .sync()
+        .map_err(JournalError::io(&**storage, "sync", ""))?;
     Ok(repair)
 }
 

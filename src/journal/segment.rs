@@ -68,7 +68,7 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Makes a new file, zeros to its end, durable with its name.
+    /// Makes a new file, zeros to its end, durable; its name is with the next change of the manifest.
     pub(crate) fn create(
         storage: &dyn Storage,
         id: JournalId,
@@ -285,9 +285,8 @@ impl Segment {
             }
             result => result?,
         };
-        if header.epoch != self.epoch {
-            Err(FrameError::Epoch(header.epoch))
-        } else if super::frame::octets(header.padded_len()) > self.size - offset {
+        // The salt is that of the epoch, so a header that passes under it is of this one.
+        if super::frame::octets(header.padded_len()) > self.size - offset {
             Err(FrameError::Header)
         } else {
             Ok(header)
@@ -353,11 +352,10 @@ fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
     }
 }
 
-/// Gives a segment that is whole its name, durably.
+/// Gives a segment that is whole its name; durable once the manifest lists it, which syncs the directory first.
 fn settle(storage: &dyn Storage, from: &str, epoch: u64) -> Result<(), JournalError> {
     storage
         .rename(from, &name(epoch))
-        .and_then(|()| storage.sync())
         .map_err(JournalError::io(storage, "rename", from))
 }
 

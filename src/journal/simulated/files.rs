@@ -101,6 +101,7 @@ impl StorageFile for SimulatedFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.meanwhile();
         let state = self.disk.0.lock();
         state.powered()?;
         let cached = &state.inodes[&self.inode].cached;
@@ -135,6 +136,7 @@ impl StorageFile for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.disk.wait_for_device();
         let mut state = self.disk.0.lock();
         let result = state.operation();
         if result.is_ok() {

@@ -24,7 +24,10 @@ use std::sync::Arc;
 
 /// The disk of one running system.
 #[derive(Clone)]
-pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
+pub(crate) struct SimulatedDisk(Arc<Mutex<State>>, Arc<Mutex<Option<Happens>>>);
+
+/// After how many reads, and what.
+type Happens = (u64, Box<dyn FnOnce() + Send>);
 
 /// The disk in the middle of an operation, and what was promised by then.
 #[derive(Clone, Debug)]
@@ -61,7 +64,7 @@ pub(crate) enum Fault {
 
 impl SimulatedDisk {
     pub(crate) fn new(seed: u64) -> SimulatedDisk {
-        SimulatedDisk(Arc::new(Mutex::new(State {
+        SimulatedDisk::of(State {
             random: Random::new(seed),
             faults: Faults::default(),
             operations: 0,
@@ -73,9 +76,14 @@ impl SimulatedDisk {
             durable_names: BTreeMap::new(),
             pending_names: Vec::new(),
             clock: EPOCH,
+            device: None,
             recorder: None,
             records: Vec::new(),
-        })))
+        })
+    }
+
+    fn of(state: State) -> SimulatedDisk {
+        SimulatedDisk(Arc::new(Mutex::new(state)), Arc::default())
     }
 
     pub(crate) fn storage(&self) -> Arc<dyn Storage> {
@@ -84,6 +92,48 @@ impl SimulatedDisk {
 
     pub(crate) fn set_faults(&self, faults: Faults) {
         self.0.lock().faults = faults;
+    }
+
+    /// Syncs of files wait from now on while what this gives is locked.
+    pub(crate) fn hang(&self) -> Arc<Mutex<()>> {
+        let device = Arc::default();
+        self.0.lock().device = Some(Arc::clone(&device));
+        device
+    }
+
+    /// Lets something happen between two reads: before the one that comes after `reads` of them.
+    pub(crate) fn before_read(&self, reads: u64, happens: impl FnOnce() + Send + 'static) {
+        *self.1.lock() = Some((reads, Box::new(happens)));
+    }
+
+    /// True until what was to happen between two reads has happened.
+    pub(crate) fn is_to_happen(&self) -> bool {
+        self.1.lock().is_some()
+    }
+
+    fn meanwhile(&self) {
+        let happens = {
+            let mut next = self.1.lock();
+            match &mut *next {
+                Some((0, _)) => next.take(),
+                Some((left, _)) => {
+                    *left -= 1;
+                    None
+                }
+                None => None,
+            }
+        };
+        if let Some((_, happens)) = happens {
+            happens();
+        }
+    }
+
+    /// Waits without the lock of the disk, so that all else goes on.
+    fn wait_for_device(&self) {
+        let device = self.0.lock().device.clone();
+        if let Some(device) = device {
+            drop(device.lock());
+        }
     }
 
     /// Octets that all files may have together from now on.
@@ -113,9 +163,10 @@ impl SimulatedDisk {
         state.operations = 0;
         state.faults = Faults::default();
         state.recorder = None;
+        state.device = None;
         state.records = Vec::new();
         state.forget_removed();
-        SimulatedDisk(Arc::new(Mutex::new(state)))
+        SimulatedDisk::of(state)
     }
 
     /// The disk as the next process finds it after a power cut. No faults are set.

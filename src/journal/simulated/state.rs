@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) pending_names: Vec<NameChange>,
     /// Microseconds since 1970.
     pub(super) clock: u64,
+    /// What a sync waits for.
+    pub(super) device: Option<Arc<Mutex<()>>>,
     pub(super) recorder: Option<Recorder>,
     pub(super) records: Vec<Recorded>,
 }
@@ -118,7 +120,7 @@ impl State {
             let mut state = self.clone();
             state.recorder = None;
             state.records = Vec::new();
-            let disk = SimulatedDisk(Arc::new(Mutex::new(state)));
+            let disk = SimulatedDisk::of(state);
             let promised = recorder();
             self.records.push(Recorded { disk, promised });
         }

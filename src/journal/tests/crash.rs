@@ -223,7 +223,25 @@ fn faults(seed: u64) -> Points {
                 options: life.options_at(0),
                 ..life.clone()
             };
-            let result = life.live(&disk, &mut oracle, &mut random, &mut |_, _, _| {});
+            let mut operation = 0;
+            let mut explore = |_, recorded: Vec<Recorded>, oracle: &Oracle| {
+                for Recorded { disk, promised } in recorded {
+                    operation += 1;
+                    // What was not done for lack of space must not be relied on after.
+                    if fault == Fault::NoSpace && (at..at + SOON).contains(&operation) {
+                        let context = format!("{context}, power cut at operation {operation}");
+                        let cut = disk.after_power_cut_of(seed << 32 | at << 8 | operation);
+                        recover(
+                            &cut,
+                            &life.options_at(0),
+                            &mut oracle.at(promised),
+                            &context,
+                        );
+                        points.no_space += 1;
+                    }
+                }
+            };
+            let result = life.live(&disk, &mut oracle, &mut random, &mut explore);
             let hit = disk.operations() >= at;
             // What a full disk leaves half made need not be removed at once.
             let passes = fault == Fault::NoSpace || !life.full.is_empty();
@@ -309,5 +327,7 @@ fn what_a_failed_recovery_could_not_cut_does_not_come_back() {
 
 /// Fewest points that a run of the tests tries.
 const POINTS_MIN: u64 = 10_000;
+/// How many operations after a lack of space the power goes.
+const SOON: u64 = 16;
 /// Power cuts in the middle of one operation, each with other writes kept, lost, torn and garbled.
 const CHANCES: u64 = 4;
