@@ -120,8 +120,11 @@ fn crashes(seed: u64) -> Points {
                 operation += 1;
                 let context = format!("{context}, operation {operation}");
                 let oracle = oracle.at(promised);
-                let exit = disk.after_exit();
-                recover(&exit, &life.options_at(0), &mut oracle.clone(), &context);
+                let (exit, options) = (disk.after_exit(), life.options_at(0));
+                let mut believed = oracle.clone();
+                recover(&exit, &options, &mut believed, &context);
+                // What the next process believes must survive a power cut of its own.
+                recover(&exit.after_power_cut(), &options, &mut believed, &context);
                 points.exit += 1;
                 for chance in 0..CHANCES {
                     let context = format!("{context}, chance {chance}");
@@ -248,14 +251,9 @@ fn faults(seed: u64) -> Points {
             assert!(result.is_err() || !hit || passes, "{context}");
             let exit = disk.after_exit();
             let options = life.options_at(0);
-            recover(&exit, &options, &mut oracle.clone(), &context);
-            // What the next process believes must survive a power cut of its own.
-            recover(
-                &exit.after_power_cut(),
-                &options,
-                &mut oracle.clone(),
-                &context,
-            );
+            let mut believed = oracle.clone();
+            recover(&exit, &options, &mut believed, &context);
+            recover(&exit.after_power_cut(), &options, &mut believed, &context);
             recover(&disk.after_power_cut(), &options, &mut oracle, &context);
             points.short_writes += u64::from(short_writes);
             if !hit {
@@ -330,4 +328,4 @@ const POINTS_MIN: u64 = 10_000;
 /// How many operations after a lack of space the power goes.
 const SOON: u64 = 16;
 /// Power cuts in the middle of one operation, each with other writes kept, lost, torn and garbled.
-const CHANCES: u64 = 4;
+const CHANCES: u64 = 3;
