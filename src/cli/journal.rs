@@ -57,32 +57,27 @@ fn repair(place: &JournalPlace) -> Result<(), CliError> {
             let result = json!({
                 "set_aside": repair.set_aside.iter().map(damage_json).collect::<Vec<_>>(),
                 "copies": repair.copies,
-                "unusable": repair.unusable,
+                "put_right": repair.put_right,
             });
             writeln!(io::stdout(), "{result}")?;
         }
         Output::Text => {
             let mut out = io::stdout().lock();
-            for (damage, copy) in repair.set_aside.iter().zip(&repair.copies) {
+            for done in &repair.put_right {
+                writeln!(out, "{done}")?;
+            }
+            for damage in &repair.set_aside {
                 writeln!(out, "{}", damage_text(damage))?;
-                writeln!(out, "  its octets are kept in {copy}")?;
             }
-            for unusable in &repair.unusable {
-                writeln!(
-                    out,
-                    "cannot be set aside, restore it from a backup: {unusable}"
-                )?;
+            for copy in &repair.copies {
+                writeln!(out, "what was there is kept in {copy}")?;
             }
-            if repair.set_aside.is_empty() && repair.unusable.is_empty() {
+            if repair.set_aside.is_empty() && repair.put_right.is_empty() {
                 writeln!(out, "nothing is damaged")?;
             }
         }
     }
-    if repair.unusable.is_empty() {
-        Ok(())
-    } else {
-        Err(CliError::Told(1))
-    }
+    Ok(())
 }
 
 /// The directory of a journal, to read.
@@ -158,8 +153,13 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth) -> io::Result
 /// Where the damage is, and what it took.
 pub(super) fn damage_text(damage: &Damage) -> String {
     let hole = &damage.hole;
+    let at_most = if damage.counted {
+        ""
+    } else {
+        "nothing tells how many, at most "
+    };
     format!(
-        "{}: {} octets at {} ({}): {} records from sequence {} on",
+        "{}: {} octets at {} ({}): {at_most}{} records from sequence {} on",
         damage.path, hole.length, hole.offset, damage.reason, hole.count, hole.first_sequence
     )
 }
@@ -200,11 +200,12 @@ fn segment_json(segment: &SegmentReport) -> Value {
 fn damage_json(damage: &Damage) -> Value {
     json!({
         "path": damage.path,
-        "reason": damage.reason.to_string(),
+        "reason": damage.reason,
         "offset": damage.hole.offset,
         "length": damage.hole.length,
         "first_sequence": damage.hole.first_sequence,
         "count": damage.hole.count,
+        "counted": damage.counted,
     })
 }
 

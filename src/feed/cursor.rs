@@ -217,25 +217,37 @@ pub fn read_all(storage: &dyn Storage) -> Result<Vec<Found>, CursorError> {
 }
 
 fn read(storage: &dyn Storage, name: &str) -> Result<Option<Saved>, CursorError> {
-    let failed = |cause| CursorError::io(storage, "read", name)(cause);
+    for _ in 0..READ_TRIES {
+        let text = read_text(storage, name).map_err(CursorError::io(storage, "read", name))?;
+        let Some(text) = text else { return Ok(None) };
+        let text = str::from_utf8(&text).unwrap_or_default();
+        let content = text.trim_end_matches('\n');
+        let saved = parse(content).filter(|saved| render(*saved).trim_end() == content);
+        if saved.is_some() {
+            return Ok(saved);
+        }
+        // In use, it may have been written over as the one before, see `Storage::replace`.
+    }
+    Err(CursorError::Damaged {
+        path: storage.describe(name),
+    })
+}
+
+/// What is in a file, up to the length of a cursor; `None` if there is no such file.
+fn read_text(storage: &dyn Storage, name: &str) -> io::Result<Option<Vec<u8>>> {
     let file = match storage.open(name, Access::Read) {
-        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
+        file => file?,
     };
-    let mut text = vec![0; LENGTH_MAX];
-    let mut len = 0;
+    let (mut text, mut len) = (vec![0; LENGTH_MAX], 0);
     loop {
-        match file.read_at(&mut text[len..], len as u64).map_err(failed)? {
+        match file.read_at(&mut text[len..], len as u64)? {
             0 => break,
             more => len += more,
         }
     }
-    let text = str::from_utf8(&text[..len]).unwrap_or_default();
-    let saved = parse(text).filter(|saved| render(*saved) == text);
-    saved.map(Some).ok_or_else(|| CursorError::Damaged {
-        path: storage.describe(name),
-    })
+    text.truncate(len);
+    Ok(Some(text))
 }
 
 fn store(storage: &dyn Storage, name: &str, saved: Saved) -> Result<(), CursorError> {
@@ -271,8 +283,11 @@ fn file_name(sink: &str) -> String {
 
 const SUFFIX: &str = ".cursor";
 
-/// Longer than any cursor.
-const LENGTH_MAX: usize = 256;
+/// Longer than any cursor, with what fills its block.
+const LENGTH_MAX: usize = 16 << 10;
+
+/// How often a cursor that is not whole is read.
+const READ_TRIES: usize = 4;
 
 #[cfg(test)]
 mod tests;

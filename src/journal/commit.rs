@@ -14,7 +14,6 @@ use super::position::DurablePosition;
 use super::segment::{HEADER_BLOCK, Segment};
 use super::status::{FailOnDrop, State, Status};
 use super::storage::{Guard, Storage, write_all_at};
-use super::unix_micros;
 use crate::relay::{Closed, Receiver, Sender};
 use std::collections::VecDeque;
 use std::fmt;
@@ -33,6 +32,8 @@ pub struct Committer {
     /// Where the next frame goes.
     pub(crate) offset: u64,
     pub(crate) next_sequence: u64,
+    /// Time of the latest commit, microseconds since 1970.
+    pub(crate) latest: u64,
     /// Octets that a frame can have in a segment of the configured size.
     pub(crate) frame_max: u64,
     pub(crate) sync_interval: Duration,
@@ -113,7 +114,7 @@ impl Committer {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let mut now = unix_micros();
+        let mut now = self.now();
         while !self.waiting.is_empty() {
             let first = self.unsynced.len();
             let mut length = 0;
@@ -134,7 +135,7 @@ impl Committer {
                 self.write(first, length)?;
             } else {
                 self.roll(inbox)?;
-                now = unix_micros();
+                now = self.now();
             }
         }
         Ok(())
@@ -239,7 +240,7 @@ impl Committer {
         let rolled = Rolled {
             epoch: self.active.epoch,
             first_sequence: self.next_sequence,
-            at: unix_micros(),
+            at: self.now(),
         };
         // Never full: it has more places than segments can be prepared ahead.
         self.rolled
@@ -273,6 +274,13 @@ impl Committer {
                 return Err(JournalError::NoSpace { batches });
             }
         }
+    }
+
+    /// The time for a commit, microseconds since 1970. It never goes back, whatever the clock does, or
+    /// retention would take what is young.
+    fn now(&mut self) -> u64 {
+        self.latest = self.latest.max(self.storage.now());
+        self.latest
     }
 
     fn error(&self, action: &'static str) -> impl FnOnce(io::Error) -> JournalError {

@@ -33,14 +33,17 @@ pub enum JournalError {
     Options(String),
     /// There are segments and no manifest.
     #[error(
-        "{path} is missing but there are segments with records: restore it from a backup, or move the directory away to begin a new journal"
+        "{path} is missing but there was a journal: restore it from a backup, let `hookline journal repair --quarantine` \
+         make it again, or move the directory away to begin a new journal"
     )]
     ManifestMissing {
         /// Where the manifest should be.
         path: String,
     },
     /// The manifest is not what was written.
-    #[error("{path} is damaged ({reason}): restore it from a backup")]
+    #[error(
+        "{path} is damaged ({reason}): let `hookline journal repair --quarantine` make it again from the segments"
+    )]
     Manifest {
         /// The manifest.
         path: String,
@@ -63,7 +66,9 @@ pub enum JournalError {
     },
     /// The manifest lists a segment that is not there.
     #[error(
-        "{path} is missing: restore it from a backup; it held the records from {first_sequence} on"
+        "{path} is missing: restore it from a backup, or go on without it with \
+         `hookline journal repair --quarantine`; \
+         it held the records from {first_sequence} on"
     )]
     SegmentMissing {
         /// Where the segment should be.

@@ -4,9 +4,9 @@
 //! show as a torn tail.
 
 use super::error::JournalError;
-use super::frame::FrameError;
+use super::frame::{ALIGNMENT, octets};
 use super::manifest::{self, Hole, Manifest};
-use super::scan::{Depth, Scan, scan_from};
+use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
 use super::storage::{Access, Storage};
 
@@ -62,9 +62,11 @@ pub struct Damage {
     /// The file.
     pub path: String,
     /// What does not hold at the begin of the damage.
-    pub reason: FrameError,
+    pub reason: String,
     /// Where it is, and which sequences it took.
     pub hole: Hole,
+    /// False if nothing tells how many sequences: then there are as many as there can have been.
+    pub counted: bool,
 }
 
 impl Report {
@@ -90,6 +92,53 @@ pub fn inspect_from(
     let manifest = Manifest::load(storage)?.ok_or_else(|| JournalError::ManifestMissing {
         path: storage.describe(manifest::NAME),
     })?;
+    let Survey {
+        mut report,
+        mut lost,
+        ..
+    } = survey(storage, &manifest, (depth, sequence), None)?;
+    if !lost.is_empty() || !report.damage.is_empty() {
+        // What was retired meanwhile is not damaged.
+        let listed = Manifest::load(storage)?.map_or(Vec::new(), |manifest| manifest.segments);
+        let is_listed = |epoch| listed.iter().any(|entry| entry.epoch == epoch);
+        report.damage.retain(|damage| is_listed(damage.hole.epoch));
+        lost.retain(|lost| is_listed(lost.epoch));
+    }
+    report.unusable = lost.into_iter().map(|lost| lost.reason).collect();
+    Ok(report)
+}
+
+/// A report, and what else [`super::repair`] wants to know.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) report: Report,
+    /// Nothing can be read of these.
+    pub(crate) lost: Vec<Lost>,
+    /// Their frames can be read, their header or their length is wrong: epochs, and what is wrong.
+    pub(crate) adopted: Vec<(u64, String)>,
+}
+
+/// A segment of which nothing can be read.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) epoch: u64,
+    /// Sequence of the first record that it should have.
+    pub(crate) first_sequence: u64,
+    /// And the one behind its last.
+    pub(crate) next_sequence: u64,
+    /// False if nothing tells `next_sequence`.
+    pub(crate) counted: bool,
+    pub(crate) reason: String,
+}
+
+/// Looks at the segments that the manifest lists and that hold sequence `from` or what follows. With `adopt`, also at those whose header or length is
+/// wrong; it is the number of records that a segment can have at most.
+pub(crate) fn survey(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    (depth, from): (Depth, u64),
+    adopt: Option<u64>,
+) -> Result<Survey, JournalError> {
     let names = storage
         .list()
         .map_err(JournalError::io(storage, "list", ""))?;
@@ -102,48 +151,102 @@ pub fn inspect_from(
         unusable: Vec::new(),
         spares: names.iter().filter(|name| name.ends_with(SPARE)).count(),
     };
-    let mut unusable = Vec::new();
+    let (mut lost, mut adopted) = (Vec::new(), Vec::new());
     let mut expected = 1;
     for (index, entry) in manifest.segments.iter().enumerate() {
-        let next_first = match manifest.segments.get(index + 1) {
-            None => None,
-            Some(next) => next
-                .first_sequence
-                .or_else(|| peek(storage, &manifest, next.epoch)),
-        };
-        let first_sequence = entry.first_sequence.unwrap_or(expected);
-        if let Some(next_first) = next_first.filter(|next_first| *next_first <= sequence) {
+        let later = manifest.segments.iter().skip(index + 1);
+        let next_first = later.clone().find_map(|next| {
+            let first_sequence = next.first_sequence;
+            first_sequence.or_else(|| peek(storage, manifest, next.epoch))
+        });
+        if let Some(next_first) = next_first.filter(|next_first| *next_first <= from) {
             expected = next_first;
             continue;
         }
-        match Segment::open(storage, Access::Read, manifest.id, entry.epoch) {
-            Ok(segment) => {
-                let look = Look {
-                    storage,
-                    manifest: &manifest,
-                    segment: &segment,
-                    next_first,
-                    depth,
-                };
-                let segment = look.inspect(first_sequence, &mut report.damage)?;
-                expected = next_first.unwrap_or(segment.next_sequence);
-                report.segments.push(segment);
-            }
+        let first_sequence = entry.first_sequence.unwrap_or(expected);
+        let opened = Segment::open(storage, Access::Read, manifest.id, entry.epoch);
+        let (opened, wrong) = match opened {
+            Ok(segment) => (Some(segment), None),
+            Err(error @ JournalError::Newer { .. }) if adopt.is_some() => return Err(error),
             Err(error) => {
-                expected = next_first.unwrap_or(first_sequence);
-                unusable.push((entry.epoch, error.to_string()));
+                let wrong = error.to_string();
+                let adopt = adopt.map(|_| with_frames(storage, manifest, entry.epoch));
+                (adopt.transpose()?.flatten(), Some(wrong))
             }
+        };
+        let Some(segment) = opened else {
+            let bound = first_sequence.saturating_add(adopt.unwrap_or(0));
+            expected = next_first.unwrap_or(bound);
+            lost.push(Lost {
+                epoch: entry.epoch,
+                first_sequence,
+                next_sequence: expected,
+                counted: next_first.is_some(),
+                reason: wrong.unwrap_or_default(),
+            });
+            continue;
+        };
+        let look = Look {
+            storage,
+            manifest,
+            segment: &segment,
+            next_first,
+            depth,
+        };
+        let mut found = look.inspect(first_sequence, &mut report.damage)?;
+        if let (Some(wrong), Some(bound)) = (wrong, adopt) {
+            if next_first.is_none() && is_cut_short(storage, &segment) {
+                let hole = Hole {
+                    epoch: segment.epoch,
+                    offset: found.used,
+                    length: segment.size - found.used,
+                    first_sequence: found.next_sequence,
+                    count: bound,
+                };
+                (found.used, found.next_sequence) = (segment.size, found.next_sequence + bound);
+                report.damage.push(Damage {
+                    path: look.path(),
+                    reason: wrong.clone(),
+                    hole,
+                    counted: false,
+                });
+            }
+            adopted.push((segment.epoch, wrong));
         }
+        expected = next_first.unwrap_or(found.next_sequence);
+        report.segments.push(found);
     }
-    if !unusable.is_empty() || !report.damage.is_empty() {
-        // What was retired meanwhile is not damaged.
-        let listed = Manifest::load(storage)?.map_or(Vec::new(), |manifest| manifest.segments);
-        let is_listed = |epoch| listed.iter().any(|entry| entry.epoch == epoch);
-        report.damage.retain(|damage| is_listed(damage.hole.epoch));
-        unusable.retain(|(epoch, _)| is_listed(*epoch));
+    Ok(Survey {
+        report,
+        lost,
+        adopted,
+    })
+}
+
+/// The segment, whatever its header says, if any frame of it is in the file.
+fn with_frames(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    epoch: u64,
+) -> Result<Option<Segment>, JournalError> {
+    let Some(segment) = Segment::adopt(storage, Access::Read, manifest.id, epoch)? else {
+        return Ok(None);
+    };
+    let found = headers(&segment, HEADER_BLOCK).map_err(JournalError::segment(
+        storage,
+        "read",
+        segment.epoch,
+    ))?;
+    Ok((!found.is_empty()).then_some(segment))
+}
+
+/// True if the file is shorter than its header says, or if that cannot be read: frames may be missing.
+fn is_cut_short(storage: &dyn Storage, segment: &Segment) -> bool {
+    let length = segment.file.length().unwrap_or(0);
+    match Segment::claim(storage, &segment::name(segment.epoch)) {
+        Some((_, _, size)) => length < size,
+        None => !length.is_multiple_of(octets(ALIGNMENT)),
     }
-    report.unusable = unusable.into_iter().map(|(_, reason)| reason).collect();
-    Ok(report)
 }
 
 /// One segment, and what is known about it.
@@ -238,7 +341,7 @@ impl Look<'_> {
             .map_or(0, |next| next.saturating_sub(scan.next_sequence));
         Ok(Some(Damage {
             path: self.path(),
-            reason: scan.stop,
+            reason: scan.stop.to_string(),
             hole: Hole {
                 epoch: self.segment.epoch,
                 offset: scan.end,
@@ -246,6 +349,7 @@ impl Look<'_> {
                 first_sequence: scan.next_sequence,
                 count,
             },
+            counted: true,
         })
         .filter(|damage| damage.hole.length > 0))
     }

@@ -17,7 +17,10 @@
 //! no longer listed before its file goes, so a file that is missing or does not belong is noticed. An
 //! `endpoint` line gives a number its path; numbers are never reused. A `hole` line (epoch, offset,
 //! length, first sequence, number of sequences) is damage that was set aside by
-//! `hookline journal repair --quarantine`. The checksum is the CRC32C of all octets before its line.
+//! `hookline journal repair --quarantine`. The checksum is the CRC32C of all octets before its line;
+//! line feeds behind it fill the last block.
+//!
+//! Two files exchange their names with each change, so none needs new space on the disk.
 
 use super::error::JournalError;
 use super::frame::in_memory;
@@ -88,19 +91,37 @@ impl Manifest {
 
     /// Reads the manifest; `None` if there is none.
     pub(crate) fn load(storage: &dyn Storage) -> Result<Option<Manifest>, JournalError> {
-        let file = match storage.open(NAME, Access::Read) {
+        let mut tries = LOAD_TRIES;
+        loop {
+            tries -= 1;
+            match Manifest::load_file(storage, NAME) {
+                // What was opened as the manifest may have been written over as the one before it.
+                Err(JournalError::Manifest { .. }) if tries > 0 => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Reads the manifest before the last one, if it is there and whole. It lacks the last change.
+    pub(crate) fn load_old(storage: &dyn Storage) -> Option<Manifest> {
+        Manifest::load_file(storage, OLD).ok().flatten()
+    }
+
+    fn load_file(storage: &dyn Storage, name: &str) -> Result<Option<Manifest>, JournalError> {
+        let file = match storage.open(name, Access::Read) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(JournalError::io(storage, "open", NAME)(error)),
+            Err(error) => return Err(JournalError::io(storage, "open", name)(error)),
         };
         let text = file.length().and_then(|length| {
             let mut text = vec![0; in_memory(length.min(SIZE_MAX))];
-            read_full_at(&*file, &mut text, 0)?;
+            let read = read_full_at(&*file, &mut text, 0)?;
+            text.truncate(read);
             Ok(text)
         });
-        let text = text.map_err(JournalError::io(storage, "read", NAME))?;
+        let text = text.map_err(JournalError::io(storage, "read", name))?;
         Manifest::decode(&text).map(Some).map_err(|reason| {
-            let path = storage.describe(NAME);
+            let path = storage.describe(name);
             if reason == NEWER {
                 JournalError::Newer { path }
             } else {
@@ -116,7 +137,7 @@ impl Manifest {
             .find(|hole| (hole.epoch, hole.offset) == (epoch, offset))
     }
 
-    /// Makes this manifest the durable one.
+    /// Makes this manifest the durable one, and the one before it `manifest.old`.
     fn store(&self, storage: &dyn Storage) -> Result<(), JournalError> {
         storage
             .replace(NAME, self.encode().as_bytes())
@@ -153,10 +174,14 @@ impl Manifest {
 
     fn decode(octets: &[u8]) -> Result<Manifest, String> {
         let text = str::from_utf8(octets).map_err(|_| "it is not UTF-8".to_owned())?;
-        let (body, checksum) = text
-            .strip_suffix('\n')
-            .and_then(|text| text.rsplit_once('\n'))
+        let (text, padding) = text
+            .split_once("\n\n")
+            .or_else(|| Some((text.strip_suffix('\n')?, "")))
             .ok_or("it ends early")?;
+        if padding != "\n".repeat(padding.len()) {
+            return Err("something stands behind its checksum".to_owned());
+        }
+        let (body, checksum) = text.rsplit_once('\n').ok_or("it ends early")?;
         let checksum = checksum
             .strip_prefix("checksum ")
             .ok_or("it ends without a checksum")?;
@@ -291,6 +316,11 @@ impl ManifestFile {
 /// File name of the manifest.
 pub(crate) const NAME: &str = "manifest";
 
+/// File name of the manifest before it.
+pub(crate) const OLD: &str = "manifest.old";
+
+/// How often two changes may come between the opening and the reading.
+const LOAD_TRIES: usize = 4;
 const TITLE: &str = "hookline journal ";
 const VERSION: &str = "1";
 const NEWER: &str = "newer";

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `LOCK` | held by the process that writes; its text names it |
 //! | `manifest` | the table of contents, see `manifest.rs` |
+//! | `manifest.old` | the one before it, whose octets the next one is written to |
 //! | `00000000000000000007.segment` | frames, see `segment.rs`, [`frame`] and [`record`] |
 //! | `….spare` | a retired segment that waits for a new life |
 //! | `….tmp` | being made; of no use after a crash |
@@ -48,6 +49,7 @@ mod options;
 mod position;
 mod prepare;
 mod reader;
+mod rebuild;
 pub mod record;
 mod recovery;
 mod repair;
@@ -90,7 +92,6 @@ use std::collections::VecDeque;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A journal that was opened for writing. [`Journal::split`] gives what its threads run.
 #[derive(Debug)]
@@ -109,6 +110,7 @@ struct Opened {
     kept: Vec<retention::Kept>,
     active: segment::Segment,
     offset: u64,
+    latest: u64,
     prepared: Vec<segment::Segment>,
     spares: Vec<String>,
     report: Recovery,
@@ -125,6 +127,7 @@ impl Journal {
             kept,
             active,
             offset,
+            latest,
             prepared,
             spares,
             report,
@@ -143,6 +146,7 @@ impl Journal {
                 kept,
                 active,
                 offset,
+                latest,
                 prepared,
                 spares,
                 report,
@@ -215,6 +219,7 @@ impl Journal {
             active: opened.active,
             offset: opened.offset,
             next_sequence: opened.report.next_sequence,
+            latest: opened.latest,
             frame_max: self.options.segment_size - segment::HEADER_BLOCK,
             sync_interval: self.options.sync_interval,
             unsynced_max: self.options.unsynced_max,
@@ -265,14 +270,6 @@ fn lock(storage: &dyn Storage) -> Result<Guard, JournalError> {
             holder,
         },
         LockError::Io(error) => JournalError::io(storage, "lock", LOCK)(error),
-    })
-}
-
-/// Microseconds since 1970.
-fn unix_micros() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     })
 }
 

@@ -12,7 +12,6 @@ use super::retention::{Kept, Policy, retired};
 use super::segment::{self, SPARE, Segment};
 use super::status::{FailOnDrop, Status};
 use super::storage::{Guard, Storage};
-use super::unix_micros;
 use crate::relay::{Closed, Receiver, Sender};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -128,7 +127,7 @@ impl Preparer {
         };
         let floor = self.options.floor.load(Ordering::Acquire);
         let other = self.other_segments() * self.options.segment_size;
-        let count = retired(&self.kept, &policy, floor, unix_micros(), other);
+        let count = retired(&self.kept, &policy, floor, self.storage.now(), other);
         if let Some(going) = self.kept.get(..count).filter(|going| !going.is_empty()) {
             self.manifest.lock().change(|manifest| {
                 let gone = |epoch| going.iter().any(|going| going.epoch == epoch);

@@ -19,8 +19,7 @@ use super::retention::Kept;
 use super::scan::{Depth, Scan, scan, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment, TEMPORARY};
 use super::storage::{Access, Storage, write_all_at};
-use super::unix_micros;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 /// What recovery found, for the log.
@@ -58,6 +57,8 @@ pub(crate) struct Recovered {
     pub(crate) active: Segment,
     /// Where the next frame goes.
     pub(crate) offset: u64,
+    /// Time of the latest commit, microseconds since 1970.
+    pub(crate) latest: u64,
     pub(crate) prepared: Vec<Segment>,
     pub(crate) spares: Vec<String>,
     pub(crate) report: Recovery,
@@ -90,7 +91,7 @@ pub(crate) fn recover(
     let active_index = find_end(&**storage, &tail, &scans)?;
 
     let torn_tail = cut(&**storage, &tail, &scans, active_index)?;
-    let now = unix_micros();
+    let now = storage.now();
     for (segment, scan) in tail.iter().zip(&scans).take(active_index + 1) {
         kept.push(Kept {
             epoch: segment.epoch,
@@ -100,6 +101,17 @@ pub(crate) fn recover(
         });
     }
     let end = scans.get(active_index).expect("found among the scans");
+    let latest = end.last.map(|header| header.committed_at);
+    let latest = latest.into_iter().chain(kept.iter().map(|kept| kept.since));
+    let latest = latest.filter(|at| *at < u64::MAX).max().unwrap_or(0);
+    // A begin that was set aside has no time: no later than the next one.
+    let mut next = u64::MAX;
+    for kept in kept.iter_mut().rev() {
+        if kept.since == u64::MAX {
+            kept.since = next;
+        }
+        next = kept.since;
+    }
     let (offset, next_sequence) = (end.end, end.next_sequence);
     let mut tail = tail.into_iter().skip(active_index);
     let active = tail.next().expect("one segment for each scan");
@@ -131,6 +143,7 @@ pub(crate) fn recover(
         kept,
         active,
         offset,
+        latest,
         prepared,
         spares,
     })
@@ -143,13 +156,17 @@ fn begin(
     names: &[String],
 ) -> Result<Recovered, JournalError> {
     let id = JournalId::random();
+    let missing = || JournalError::ManifestMissing {
+        path: storage.describe(manifest::NAME),
+    };
+    if Manifest::load_old(&**storage).is_some_and(|old| old.next_epoch > 2) {
+        return Err(missing());
+    }
     for name in names {
-        if segment::epoch_of(name).is_some() {
+        if let Some(epoch) = segment::epoch_of(name) {
             // A crash can come between the first segment and the first manifest; that segment is zeros.
-            if !is_unused(&**storage, name)? {
-                return Err(JournalError::ManifestMissing {
-                    path: storage.describe(manifest::NAME),
-                });
+            if epoch > 1 || !is_unused(&**storage, name)? {
+                return Err(missing());
             }
             remove(&**storage, name)?;
         } else if name.ends_with(TEMPORARY) {
@@ -171,10 +188,11 @@ fn begin(
             epoch: 1,
             size: active.size,
             first_sequence: 1,
-            since: unix_micros(),
+            since: storage.now(),
         }],
         active,
         offset: HEADER_BLOCK,
+        latest: 0,
         prepared: Vec::new(),
         spares: Vec::new(),
         report: Recovery {
@@ -238,7 +256,7 @@ fn check_sealed(
             epoch: segment.epoch,
             size: segment.size,
             first_sequence,
-            since: header.map_or(0, |header| header.committed_at),
+            since: header.map_or(u64::MAX, |header| header.committed_at),
         });
     }
     Ok(kept)
@@ -424,9 +442,7 @@ fn is_unused(storage: &dyn Storage, name: &str) -> Result<bool, JournalError> {
 }
 
 fn remove(storage: &dyn Storage, name: &str) -> Result<(), JournalError> {
-    match storage.remove(name) {
-        // The temporary manifest was in the list and has become the manifest since.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        result => result.map_err(JournalError::io(storage, "remove", name)),
-    }
+    storage
+        .remove(name)
+        .map_err(JournalError::io(storage, "remove", name))
 }

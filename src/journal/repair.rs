@@ -1,15 +1,24 @@
 //! Sets damage aside, so that the journal can be opened without it: `hookline journal repair --quarantine`.
 //!
-//! Nothing is deleted and no segment is written to. The octets are copied to a directory of their own,
-//! and the manifest gets a line that says that a reader goes on behind them.
+//! Nothing is deleted: whatever is written over is copied to a directory of its own first. First segments
+//! that have each other's names get their own back, and a manifest that is lost is made again, see
+//! `rebuild.rs`. Then all is looked at, and the manifest gets a line for each damage that says that a
+//! reader goes on behind it. Only after that the files are made good: a header that does not hold is
+//! written again over the frames that do, and for a segment of which nothing can be read a small empty
+//! one stands in. A repair that was interrupted is made whole by the next.
+//!
+//! No sequence that may have been given is given again: where nothing tells how many are lost, as many
+//! are left out as a segment can have.
 
 use super::error::JournalError;
-use super::frame::{in_memory, octets};
-use super::inspect::{Damage, inspect};
+use super::frame::{ALIGNMENT, in_memory, octets};
+use super::inspect::{Damage, Survey, survey};
 use super::lock;
-use super::manifest::{self, Manifest, ManifestFile};
+use super::manifest::{self, Hole, Manifest, ManifestFile};
+use super::rebuild;
+use super::record::FIXED_LEN;
 use super::scan::Depth;
-use super::segment::{Segment, name};
+use super::segment::{self, HEADER_BLOCK, Segment, name};
 use super::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
@@ -19,11 +28,10 @@ use std::sync::Arc;
 pub struct Repair {
     /// The damage that there was, with the sequences that are lost.
     pub set_aside: Vec<Damage>,
-    /// The files that its octets were copied to.
+    /// The files that its octets, and all that was written over, were copied to.
     pub copies: Vec<String>,
-    /// Missing or foreign segments, which cannot be set aside but have to be restored: which file, and
-    /// what is wrong.
-    pub unusable: Vec<String>,
+    /// What was put right without a loss, one line each.
+    pub put_right: Vec<String>,
 }
 
 /// Finds all damage, copies it to `quarantine`, and makes the journal in `storage` go on without it.
@@ -33,53 +41,164 @@ pub fn repair(
     quarantine: &dyn Storage,
 ) -> Result<Repair, JournalError> {
     let _lock = lock(&**storage)?;
-    let report = inspect(&**storage, Depth::Full)?;
-    let mut copies = Vec::with_capacity(report.damage.len());
+    let aside = Aside {
+        storage: &**storage,
+        quarantine,
+    };
+    let mut repair = Repair {
+        set_aside: Vec::new(),
+        copies: Vec::new(),
+        put_right: Vec::new(),
+    };
+    let current = rebuild::current(&**storage)?;
+    rebuild::put_back(&**storage, current.as_ref(), &mut repair.put_right)?;
+    // What is stored is changed at the end, once; a manifest that was made again is stored in any case.
+    let (current, stored) = if let Some(manifest) = current {
+        (manifest.clone(), manifest)
+    } else {
+        let manifest = rebuild::rebuild(&**storage, &mut repair.put_right)?;
+        for name in [manifest::NAME, manifest::OLD] {
+            repair.copies.extend(aside.copy_file(name)?);
+        }
+        let nothing = Manifest::new(manifest.id);
+        (manifest, nothing)
+    };
+    let bound = largest(&**storage)? / octets(FIXED_LEN);
+    let Survey {
+        report,
+        lost,
+        adopted,
+    } = survey(&**storage, &current, (Depth::Full, 0), Some(bound))?;
+    let mut firsts: Vec<(u64, u64)> = report
+        .segments
+        .iter()
+        .map(|it| (it.epoch, it.first_sequence))
+        .collect();
     for damage in &report.damage {
-        copies.push(copy(&**storage, quarantine, report.id, damage)?);
+        let whole = adopted.iter().any(|(epoch, _)| *epoch == damage.hole.epoch);
+        if !whole {
+            repair.copies.push(aside.copy(&current, damage)?);
+        }
+    }
+    repair.set_aside = report.damage;
+    for (epoch, wrong) in &adopted {
+        repair.copies.extend(aside.copy_file(&name(*epoch))?);
+        repair
+            .put_right
+            .push(format!("its header was written again: {wrong}"));
+    }
+    for lost in &lost {
+        repair.copies.extend(aside.copy_file(&name(lost.epoch))?);
+        firsts.push((lost.epoch, lost.first_sequence));
+        let hole = Hole {
+            epoch: lost.epoch,
+            offset: HEADER_BLOCK,
+            length: octets(ALIGNMENT),
+            first_sequence: lost.first_sequence,
+            count: lost.next_sequence - lost.first_sequence,
+        };
+        repair.set_aside.push(Damage {
+            path: storage.describe(&name(lost.epoch)),
+            reason: lost.reason.clone(),
+            hole,
+            counted: lost.counted,
+        });
     }
     quarantine
         .sync()
         .map_err(JournalError::io(quarantine, "sync", ""))?;
-    let manifest = Manifest::load(&**storage)?.ok_or_else(|| JournalError::ManifestMissing {
-        path: storage.describe(manifest::NAME),
-    })?;
-    ManifestFile::new(Arc::clone(storage), manifest).change(|manifest| {
-        let holes = report.damage.iter().map(|damage| damage.hole);
-        manifest.holes.extend(holes);
-    })?;
-    Ok(Repair {
-        set_aside: report.damage,
-        copies,
-        unusable: report.unusable,
-    })
+
+    // What stands before the end of the last hole is in use.
+    let used = repair
+        .set_aside
+        .iter()
+        .map(|damage| damage.hole.epoch)
+        .max();
+    let mut changed = current.clone();
+    for entry in &mut changed.segments {
+        let first = firsts.iter().find(|(epoch, _)| *epoch == entry.epoch);
+        if Some(entry.epoch) <= used && entry.first_sequence.is_none() {
+            entry.first_sequence = first.map(|(_, first)| *first);
+        }
+    }
+    for hole in repair.set_aside.iter().map(|damage| damage.hole) {
+        if hole.length > 0 && changed.hole_at(hole.epoch, hole.offset).is_none() {
+            changed.holes.push(hole);
+        }
+    }
+    ManifestFile::new(Arc::clone(storage), stored)
+        .change(|manifest| *manifest = changed.clone())?;
+    for (epoch, _) in &adopted {
+        if let Some(segment) = Segment::adopt(&**storage, Access::Write, changed.id, *epoch)? {
+            let mended = segment.mend();
+            mended.map_err(JournalError::segment(&**storage, "write", *epoch))?;
+        }
+    }
+    for lost in &lost {
+        let size = HEADER_BLOCK + octets(ALIGNMENT);
+        Segment::create(&**storage, changed.id, lost.epoch, size)?;
+    }
+    storage
+        .sync()
+        .map_err(JournalError::io(&**storage, "sync", ""))?;
+    Ok(repair)
 }
 
-/// Copies the damaged octets to a file that is named by their place; gives its path.
-fn copy(
-    storage: &dyn Storage,
-    quarantine: &dyn Storage,
-    id: super::JournalId,
-    damage: &Damage,
-) -> Result<String, JournalError> {
-    let (epoch, offset, length) = (damage.hole.epoch, damage.hole.offset, damage.hole.length);
-    let segment = Segment::open(storage, Access::Read, id, epoch)?;
-    let copy_name = format!("{}.at-{offset}", name(epoch));
-    // A copy of an attempt that did not reach the manifest.
-    match quarantine.remove(&copy_name) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(JournalError::io(quarantine, "remove", &copy_name)(error));
-        }
-        _ => {}
+/// From where and to where octets are copied.
+struct Aside<'a> {
+    storage: &'a dyn Storage,
+    quarantine: &'a dyn Storage,
+}
+
+impl Aside<'_> {
+    /// Copies damaged octets to a file that is named by their place; gives its path.
+    fn copy(&self, manifest: &Manifest, damage: &Damage) -> Result<String, JournalError> {
+        let (epoch, offset) = (damage.hole.epoch, damage.hole.offset);
+        let segment = Segment::open(self.storage, Access::Read, manifest.id, epoch)?;
+        let copy_name = format!("{}.at-{offset}", name(epoch));
+        self.copy_to(&copy_name, &*segment.file, offset, damage.hole.length)
     }
-    quarantine
-        .create(&copy_name)
-        .and_then(|copy| {
-            copy_range(&*segment.file, &*copy, offset, length)?;
-            copy.sync_all()
-        })
-        .map_err(JournalError::io(quarantine, "write", &copy_name))?;
-    Ok(quarantine.describe(&copy_name))
+
+    /// Copies a file, if it is there.
+    fn copy_file(&self, name: &str) -> Result<Option<String>, JournalError> {
+        let file = match self.storage.open(name, Access::Read) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(JournalError::io(self.storage, "open", name))?,
+        };
+        let length = file
+            .length()
+            .map_err(JournalError::io(self.storage, "read", name))?;
+        self.copy_to(name, &*file, 0, length).map(Some)
+    }
+
+    /// Copies to a name that begins like this and was not used yet.
+    fn copy_to(
+        &self,
+        copy_name: &str,
+        from: &dyn StorageFile,
+        offset: u64,
+        length: u64,
+    ) -> Result<String, JournalError> {
+        let names =
+            self.quarantine
+                .list()
+                .map_err(JournalError::io(self.quarantine, "list", ""))?;
+        let mut free = copy_name.to_owned();
+        for number in 2.. {
+            if !names.contains(&free) {
+                break;
+            }
+            free = format!("{copy_name}.{number}");
+        }
+        self.quarantine
+            .create(&free)
+            .and_then(|copy| {
+                copy_range(from, &*copy, offset, length)?;
+                copy.sync_all()
+            })
+            .map_err(JournalError::io(self.quarantine, "write", &free))?;
+        Ok(self.quarantine.describe(&free))
+    }
 }
 
 fn copy_range(
@@ -100,6 +219,23 @@ fn copy_range(
         done += octets(wanted);
     }
     Ok(())
+}
+
+/// Octets of the largest segment, by its length or by its header.
+fn largest(storage: &dyn Storage) -> Result<u64, JournalError> {
+    let names = storage
+        .list()
+        .map_err(JournalError::io(storage, "list", ""))?;
+    let mut largest = HEADER_BLOCK + octets(ALIGNMENT);
+    for name in names.iter().filter(|it| segment::epoch_of(it).is_some()) {
+        let length = storage
+            .open(name, Access::Read)
+            .and_then(|file| file.length())
+            .map_err(JournalError::io(storage, "read", name))?;
+        let claimed = Segment::claim(storage, name).map_or(0, |(_, _, size)| size);
+        largest = largest.max(length).max(claimed);
+    }
+    Ok(largest)
 }
 
 const CHUNK: usize = 1 << 20;

@@ -121,7 +121,7 @@ pub(crate) fn scan_from(
 }
 
 /// All frame headers of the segment's epoch from `offset` on, wherever a frame may begin.
-fn headers(segment: &Segment, offset: u64) -> io::Result<Vec<(u64, FrameHeader)>> {
+pub(crate) fn headers(segment: &Segment, offset: u64) -> io::Result<Vec<(u64, FrameHeader)>> {
     let mut found = Vec::new();
     let left = segment.size.saturating_sub(offset);
     let mut buffer = vec![0; in_memory(left.min(octets(CHUNK)))];

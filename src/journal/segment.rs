@@ -74,7 +74,7 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Makes a new file, zeros to its end, durable with its name.
+    /// Makes a new file, zeros to its end, durable; its name is with the next change of the manifest.
     pub(crate) fn create(
         storage: &dyn Storage,
         id: JournalId,
@@ -180,6 +180,61 @@ impl Segment {
         })
     }
 
+    /// Opens a segment whose header block or length is not what it should be, to look for its frames.
+    /// One block is added to its end, where what is missing can be noted. `None` if it is not there.
+    pub(crate) fn adopt(
+        storage: &dyn Storage,
+        access: Access,
+        id: JournalId,
+        epoch: u64,
+    ) -> Result<Option<Segment>, JournalError> {
+        let name = name(epoch);
+        let file = match storage.open(&name, access) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(JournalError::io(storage, "open", &name))?,
+        };
+        let length = file
+            .length()
+            .map_err(JournalError::io(storage, "read", &name))?;
+        let alignment = octets(ALIGNMENT);
+        let size = length.max(HEADER_BLOCK).next_multiple_of(alignment) + alignment;
+        Ok(Some(Segment {
+            file,
+            epoch,
+            id,
+            salt: id.salt(epoch),
+            size,
+        }))
+    }
+
+    /// Gives a segment that was adopted the header and the length that it should have.
+    pub(crate) fn mend(&self) -> io::Result<()> {
+        let length = self.file.length()?.max(HEADER_BLOCK);
+        write_zeros(
+            &*self.file,
+            length.next_multiple_of(octets(ALIGNMENT)),
+            self.size,
+        )?;
+        let unaligned = length % octets(ALIGNMENT);
+        if unaligned > 0 {
+            let zeros = vec![0; ALIGNMENT - in_memory(unaligned)];
+            write_all_at(&*self.file, &mut [IoSlice::new(&zeros)], length)?;
+        }
+        write_header(&*self.file, self.id, self.epoch, self.size)?;
+        self.file.sync_all()
+    }
+
+    /// Whose segment a file says that it is, and its size by that; `None` without a whole header.
+    pub(crate) fn claim(storage: &dyn Storage, name: &str) -> Option<(JournalId, u64, u64)> {
+        let file = storage.open(name, Access::Read).ok()?;
+        let mut header = [0; HEADER_LEN];
+        read_full_at(&*file, &mut header, 0).ok()?;
+        let id = JournalId(*header.get(24..)?.first_chunk()?);
+        let epoch = u64::from_le_bytes(*header.get(8..)?.first_chunk()?);
+        let size = decode_header(&header, id, epoch).ok()?;
+        Some((id, epoch, size))
+    }
+
     /// The frame header at `offset`, if one of this segment stands there whose frame ends within it.
     pub(crate) fn header_at(&self, offset: u64) -> io::Result<Result<FrameHeader, FrameError>> {
         let mut header = [0; HEADER_LEN];
@@ -236,9 +291,8 @@ impl Segment {
             }
             result => result?,
         };
-        if header.epoch != self.epoch {
-            Err(FrameError::Epoch(header.epoch))
-        } else if super::frame::octets(header.padded_len()) > self.size - offset {
+        // The salt is that of the epoch, so a header that passes under it is of this one.
+        if super::frame::octets(header.padded_len()) > self.size - offset {
             Err(FrameError::Header)
         } else {
             Ok(header)
@@ -251,6 +305,9 @@ pub(crate) const HEADER_BLOCK: u64 = 4096;
 
 /// Ending of a segment that is being made.
 pub(crate) const TEMPORARY: &str = ".tmp";
+
+/// Ending of a segment.
+pub(crate) const SEGMENT: &str = ".segment";
 
 /// Ending of a segment that was retired and waits for a new life.
 pub(crate) const SPARE: &str = ".spare";
@@ -301,11 +358,10 @@ fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
     }
 }
 
-/// Gives a segment that is whole its name, durably.
+/// Gives a segment that is whole its name; durable once the manifest lists it, which syncs the directory first.
 fn settle(storage: &dyn Storage, from: &str, epoch: u64) -> Result<(), JournalError> {
     storage
         .rename(from, &name(epoch))
-        .and_then(|()| storage.sync())
         .map_err(JournalError::io(storage, "rename", from))
 }
 
@@ -359,7 +415,6 @@ fn decode_header(
 
 const MAGIC: [u8; 4] = *b"HKLS";
 const VERSION: u16 = 1;
-const SEGMENT: &str = ".segment";
 const NEWER: &str = "it was written by a newer version";
 const UNSYNCED_ZEROS_MAX: u64 = 16 << 20;
 

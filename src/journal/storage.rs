@@ -8,8 +8,8 @@
 //! promises, no more: data survives a power cut after [`StorageFile::sync_data`], a name after
 //! [`Storage::sync`].
 
-use super::segment::TEMPORARY;
-use rustix::fs::{Advice, FallocateFlags, OFlags};
+use super::frame::{in_memory, padded};
+use rustix::fs::{Advice, CWD, FallocateFlags, OFlags, RenameFlags, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
 use std::any::Any;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -18,6 +18,7 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fmt, fs};
 
 /// One directory that holds a journal.
@@ -34,6 +35,10 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Gives a file another name, in place of the file that had it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Gives each of two files the name of the other, at once. An error, and no change, where the file
+    /// system cannot, or where one of them is not there.
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()>;
+
     /// Removes a file. Open handles stay good.
     fn remove(&self, name: &str) -> io::Result<()>;
 
@@ -47,19 +52,39 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Where the file is, for people.
     fn describe(&self, name: &str) -> String;
 
+    /// The wall clock of the machine that has the disk, in microseconds since 1970. It may jump.
+    fn now(&self) -> u64;
+
     /// Gives a small file new content, as a whole and durably: after a crash, or an error, it has the old content or
-    /// the new one. For one writer at a time.
+    /// the new one. Line feeds behind the content fill the last block. For one writer at a time.
+    ///
+    /// Two files exchange their names: the content is written over the octets of the one before the last, so no new
+    /// space is needed, and on a full disk what frees it can still be written down. The one before stays as
+    /// `NAME.old`. Who opens the file while that happens twice may read octets that are being written.
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let temporary = format!("{name}{TEMPORARY}");
-        // One that was left half written would be in the way of `create`.
-        match self.remove(&temporary) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = self.create(&temporary)?;
-        write_all_at(&*file, &mut [IoSlice::new(content)], 0)?;
+        // Nothing is written over that a power cut could still give the name to.
+        self.sync()?;
+        let old = format!("{name}{OLD}");
+        let file = match self.open(&old, Access::Write) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.create(&old)?,
+            file => file?,
+        };
+        let mut octets = content.to_vec();
+        octets.resize(padded(octets.len()).max(in_memory(file.length()?)), b'\n');
+        write_all_at(&*file, &mut [IoSlice::new(&octets)], 0)?;
         file.sync_all()?;
-        self.rename(&temporary, name)?;
+        match self.exchange(&old, name) {
+            // The first one, or a file system that cannot: then the next one needs a new file.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::Unsupported
+                ) =>
+            {
+                self.rename(&old, name)?;
+            }
+            exchanged => exchanged?,
+        }
         self.sync()
     }
 }
@@ -182,6 +207,11 @@ impl Storage for Disk {
         fs::rename(self.path.join(from), self.path.join(to))
     }
 
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
+        let (one, other) = (self.path.join(one), self.path.join(other));
+        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.path.join(name))
     }
@@ -217,6 +247,13 @@ impl Storage for Disk {
 
     fn describe(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
+    }
+
+    fn now(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| {
+            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        })
     }
 }
 
@@ -325,6 +362,9 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
         Some(Errno::MFILE | Errno::NFILE)
     )
 }
+
+/// Behind the name of a file that was replaced.
+const OLD: &str = ".old";
 
 /// What is stored here are other people's messages: for this user alone.
 const FILE_MODE: u32 = 0o600;

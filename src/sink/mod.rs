@@ -51,7 +51,7 @@ pub struct Statistics {
     pub delivered: Counter,
     /// Highest sequence confirmed and saved.
     pub confirmed: Counter,
-    /// Deliveries that failed and were tried again.
+    /// Deliveries, and saves of the cursor, that failed and were tried again.
     pub retries: Counter,
     /// Events that neither went out nor wait to: 0, or there is a bug. See [`Runner`].
     pub unaccounted: Counter,
@@ -134,6 +134,7 @@ impl Runner {
                 }
                 // Delivery goes on, for that is what makes room; until then a crash repeats more.
                 Err(error) if error.is_shortage() => {
+                    self.statistics.retries.add(1);
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!(%error, "the cursor is saved when there is space; a crash repeats what comes meanwhile");
                     }

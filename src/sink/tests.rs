@@ -57,10 +57,19 @@ impl Storage for Narrow {
         self.disk.list()
     }
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        self.disk.create(name)
+    }
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         if self.full.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.disk.create(name)
+        self.disk.replace(name, content)
+    }
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
+        self.disk.exchange(one, other)
+    }
+    fn now(&self) -> u64 {
+        self.disk.now()
     }
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
         self.disk.open(name, access)
@@ -170,7 +179,7 @@ fn what_a_failed_confirmation_leaves_open_is_delivered_again() {
     );
 }
 
-/// The disk of the journal was full; the cursor, a small new file, could not be saved, and the sink stopped for good,
+/// The disk of the journal was full; the cursor could not be saved, and the sink stopped for good,
 /// while the journal waited for it to release segments.
 #[test]
 fn a_full_disk_stops_no_sink() {

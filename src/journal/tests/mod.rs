@@ -8,11 +8,15 @@
     reason = "a test may fail in any way it likes"
 )]
 
+mod attacks;
 mod commit;
+mod copy;
 mod crash;
 mod damage;
+mod days;
 mod format;
 mod harness;
+mod lives;
 mod roll;
 
 use harness::{Harness, batch};

@@ -111,6 +111,21 @@ impl Storage for Memory {
         Ok(())
     }
 
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
+        let mut files = self.files();
+        let (Some(first), Some(second)) = (files.get(one).cloned(), files.get(other).cloned())
+        else {
+            return Err(ErrorKind::NotFound.into());
+        };
+        files.insert(one.to_owned(), second);
+        files.insert(other.to_owned(), first);
+        Ok(())
+    }
+
+    fn now(&self) -> u64 {
+        1_700_000_000_000_000
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         let removed = self.files().remove(name);
         removed

@@ -1,0 +1,270 @@
+//! What a manifest can be made from when it is lost: the headers of the segments and their frames, and
+//! the manifest before it. Part of `hookline journal repair --quarantine`.
+//!
+//! The paths of the endpoints stand in the manifest alone. A number that a record has and no manifest
+//! gives a path to is kept from being given to another: it stands for [`UNKNOWN`] and itself.
+
+use super::error::JournalError;
+use super::frame::octets;
+use super::manifest::{self, Entry, Manifest};
+use super::scan::{Depth, headers, scan_from};
+use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
+use super::storage::{Access, Storage};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The manifest, if it is there, whole and not older than the segments.
+pub(crate) fn current(storage: &dyn Storage) -> Result<Option<Manifest>, JournalError> {
+    let manifest = match Manifest::load(storage) {
+        Ok(Some(manifest)) => manifest,
+        Ok(None) | Err(JournalError::Manifest { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    for epoch in epochs(storage)? {
+        if epoch >= manifest.next_epoch && !frames(storage, manifest.id, epoch)?.is_empty() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(manifest))
+}
+
+/// Gives segments that are under another's name their own back: those that the manifest lists, or all
+/// without one.
+pub(crate) fn put_back(
+    storage: &dyn Storage,
+    manifest: Option<&Manifest>,
+    put_right: &mut Vec<String>,
+) -> Result<(), JournalError> {
+    let listed =
+        |epoch| manifest.is_none_or(|it| it.segments.iter().any(|entry| entry.epoch == epoch));
+    let id = match manifest {
+        Some(manifest) => manifest.id,
+        None => identity(storage)?,
+    };
+    let is_sound = |epoch| {
+        Segment::claim(storage, &segment::name(epoch)).is_some_and(|it| (it.0, it.1) == (id, epoch))
+    };
+    // Each turn puts one right that stays so.
+    for at in epochs(storage)? {
+        while let Some((its, epoch, _)) = Segment::claim(storage, &segment::name(at))
+            && its == id
+            && epoch != at
+            && listed(epoch)
+            && !is_sound(epoch)
+        {
+            let (from, to) = (segment::name(at), segment::name(epoch));
+            let there = storage.open(&to, Access::Read).is_ok();
+            let moved = if there {
+                storage.exchange(&from, &to)
+            } else {
+                storage.rename(&from, &to)
+            };
+            moved
+                .and_then(|()| storage.sync())
+                .map_err(JournalError::io(storage, "rename", &from))?;
+            put_right.push(format!("{} got its own name back", storage.describe(&to)));
+        }
+    }
+    Ok(())
+}
+
+/// A manifest for the segments that there are.
+pub(crate) fn rebuild(
+    storage: &dyn Storage,
+    put_right: &mut Vec<String>,
+) -> Result<Manifest, JournalError> {
+    let id = identity(storage)?;
+    let base = base(storage).filter(|base| base.id == id);
+    let mut manifest = base.unwrap_or_else(|| Manifest::new(id));
+    let known: BTreeMap<u64, Option<u64>> = manifest
+        .segments
+        .iter()
+        .map(|entry| (entry.epoch, entry.first_sequence))
+        .collect();
+    let (mut there, mut first_used) = (BTreeSet::new(), 0);
+    for epoch in epochs(storage)? {
+        let sound = Segment::open(storage, Access::Read, id, epoch).is_ok();
+        let used = !frames(storage, id, epoch)?.is_empty();
+        if sound || used {
+            there.insert(epoch);
+        }
+        if used && first_used == 0 {
+            first_used = epoch;
+        }
+    }
+    // Those that are listed before the first that has frames were retired since, or are lost.
+    let listed: BTreeSet<u64> = known.range(first_used..).map(|(epoch, _)| *epoch).collect();
+    let (mut entries, mut end) = (Vec::<Entry>::new(), None::<(u64, bool)>);
+    let mut endpoints = BTreeSet::new();
+    for epoch in there.union(&listed).copied() {
+        let mut entry = Entry {
+            epoch,
+            first_sequence: known.get(&epoch).copied().flatten(),
+        };
+        if there.contains(&epoch) {
+            let found = frames(storage, id, epoch)?;
+            let first = found
+                .first()
+                .map(|(offset, header)| (*offset, header.first_sequence));
+            entry.first_sequence = entry.first_sequence.or(match (first, end) {
+                (Some((HEADER_BLOCK, first)), _) | (Some((_, first)), None) => Some(first),
+                (Some((_, first)), Some((expected, _))) => Some(expected.min(first)),
+                (None, _) => None,
+            });
+            if let Some(first_sequence) = entry.first_sequence {
+                // Full to its end, and the next one does not follow: one between them is missing.
+                if let (Some((expected, true)), Some(before)) = (end, entries.last())
+                    && expected < first_sequence
+                    && before.epoch + 1 < epoch
+                {
+                    entries.push(Entry {
+                        epoch: before.epoch + 1,
+                        first_sequence: Some(expected),
+                    });
+                }
+                end = Some(look(
+                    storage,
+                    &manifest,
+                    epoch,
+                    first_sequence,
+                    &mut endpoints,
+                )?);
+            }
+        }
+        entries.push(entry);
+    }
+    // What is in use comes before what is ready.
+    let used = entries
+        .iter()
+        .rposition(|entry| entry.first_sequence.is_some());
+    let mut next = end.map_or(1, |(next, _)| next);
+    for entry in entries
+        .iter_mut()
+        .take(used.map_or(1, |used| used + 1))
+        .rev()
+    {
+        next = *entry.first_sequence.get_or_insert(next);
+    }
+    let spares = storage
+        .list()
+        .map_err(JournalError::io(storage, "list", ""))?;
+    let spares = spares
+        .iter()
+        .filter_map(|it| it.strip_suffix(SPARE)?.parse().ok());
+    let given = entries.iter().map(|entry| entry.epoch);
+    let given = given.chain(spares).chain(epochs(storage)?).max();
+    manifest.next_epoch = manifest.next_epoch.max(given.unwrap_or(0) + 1);
+    manifest.segments = entries;
+    let is_listed = |epoch| manifest.segments.iter().any(|entry| entry.epoch == epoch);
+    manifest.holes.retain(|hole| is_listed(hole.epoch));
+    for number in endpoints {
+        if manifest.endpoints.iter().all(|(known, _)| *known != number) {
+            let path = format!("{UNKNOWN}{number}");
+            put_right.push(format!(
+                "the path of endpoint {number} is lost with the manifest: its records stand under {path}, \
+                 and a path that is configured now gets a number of its own"
+            ));
+            manifest.endpoints.push((number, path));
+        }
+    }
+    put_right.push(format!(
+        "{} was made again from {} segments; what stands before the first of them was retired, or is lost",
+        storage.describe(manifest::NAME),
+        manifest.segments.len()
+    ));
+    Ok(manifest)
+}
+
+/// Gives the sequence behind the last record of a segment and whether the segment is full; adds the
+/// endpoints of its records.
+fn look(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    epoch: u64,
+    first_sequence: u64,
+    endpoints: &mut BTreeSet<u16>,
+) -> Result<(u64, bool), JournalError> {
+    let failed = |error| JournalError::segment(storage, "read", epoch)(error);
+    let segment = match Segment::open(storage, Access::Read, manifest.id, epoch) {
+        Ok(segment) => segment,
+        Err(_) => match Segment::adopt(storage, Access::Read, manifest.id, epoch)? {
+            Some(segment) => segment,
+            None => return Ok((first_sequence, false)),
+        },
+    };
+    let (mut next, mut buffer) = (first_sequence, Vec::new());
+    for (offset, header) in headers(&segment, HEADER_BLOCK).map_err(failed)? {
+        if segment
+            .frame_at(offset, &mut buffer)
+            .map_err(failed)?
+            .is_ok()
+            && let Ok(batch) = super::batch::Batch::from_frame(buffer.clone(), segment.salt)
+        {
+            endpoints.extend(batch.records().map(|record| record.endpoint));
+            next = next.max(header.last_sequence() + 1);
+        }
+    }
+    let scan = scan_from(
+        &segment,
+        HEADER_BLOCK,
+        first_sequence,
+        manifest,
+        Depth::Headers,
+    );
+    let end = scan.map_err(failed)?.end;
+    Ok((next, end + octets(super::frame::ALIGNMENT) > segment.size))
+}
+
+/// The frame headers of a segment, whatever its own header says.
+fn frames(
+    storage: &dyn Storage,
+    id: JournalId,
+    epoch: u64,
+) -> Result<Vec<(u64, super::frame::FrameHeader)>, JournalError> {
+    match Segment::adopt(storage, Access::Read, id, epoch)? {
+        Some(segment) => {
+            headers(&segment, HEADER_BLOCK).map_err(JournalError::segment(storage, "read", epoch))
+        }
+        None => Ok(Vec::new()),
+    }
+}
+
+/// A manifest that lacks something: one that is older than the segments, or the one before the last.
+fn base(storage: &dyn Storage) -> Option<Manifest> {
+    let old = Manifest::load(storage).ok().flatten();
+    old.or_else(|| Manifest::load_old(storage))
+}
+
+/// The name of the journal: of a manifest, or of most of the segments.
+fn identity(storage: &dyn Storage) -> Result<JournalId, JournalError> {
+    if let Some(base) = base(storage) {
+        return Ok(base.id);
+    }
+    let mut counts: Vec<(JournalId, usize)> = Vec::new();
+    for epoch in epochs(storage)? {
+        if let Some((id, _, _)) = Segment::claim(storage, &segment::name(epoch)) {
+            match counts.iter_mut().find(|(its, _)| *its == id) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((id, 1)),
+            }
+        }
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    most.map(|(id, _)| id)
+        .ok_or_else(|| JournalError::ManifestMissing {
+            path: storage.describe(manifest::NAME),
+        })
+}
+
+/// Epochs of the names of all segments, rising.
+fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
+    let names = storage
+        .list()
+        .map_err(JournalError::io(storage, "list", ""))?;
+    Ok(names
+        .iter()
+        .filter_map(|it| segment::epoch_of(it))
+        .collect())
+}
+
+/// What begins the place of a path that is not known any more. No configured path begins like this.
+const UNKNOWN: &str = "unknown-";

@@ -1,0 +1,164 @@
+//! Retention over days, by a clock that the test sets, and a disk that is filled to the last octet.
+
+use super::attacks::{commit, small_options};
+use super::harness::{batch, read_all};
+use crate::journal::simulated::{Random, SimulatedDisk};
+use crate::journal::storage::Storage;
+use crate::journal::{Journal, Options, State, segment};
+use crate::relay;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+const HOUR: u64 = 3_600_000_000;
+
+/// 30 days of traffic that changes, with restarts and consumers that lag behind. A clock that is
+/// `unsteady` is set to another day for some hours now and then.
+fn days(seed: u64, max_size: Option<u64>, unsteady: bool) -> u64 {
+    let mut random = Random::new(seed);
+    let mut disk = SimulatedDisk::new(seed);
+    let retention = Duration::from_hours(3 * 24);
+    let options = Options {
+        retention,
+        max_size,
+        ..small_options()
+    };
+    options.floor.store(0, Ordering::Relaxed);
+    let (mut now, mut next, mut first, mut wrong) = (1_700_000_000_000_000, 1, 1, 0_i64);
+    let mut latest = 0;
+    let mut stored_at = BTreeMap::new();
+    for day in 0..30 {
+        disk.set_clock(now);
+        let journal = Journal::open(disk.storage(), options.clone()).unwrap();
+        assert_eq!(journal.recovery().next_sequence, next);
+        let status = journal.status();
+        let (mut committer, mut preparer) = journal.split(vec![], Box::new(drop));
+        let (inbox, receiver) = relay::channel(1);
+        let rate = random.below(12);
+        for _ in 0..24 {
+            if unsteady && random.below(20) == 0 {
+                wrong = [0, -10, 2][random.below(3) as usize] * 24 * HOUR.cast_signed();
+            }
+            now += HOUR;
+            let clock = now.saturating_add_signed(wrong);
+            for _ in 0..random.below(rate + 1) {
+                disk.set_clock(clock);
+                preparer.note_rolled(preparer.rolled.try_recv().unwrap());
+                preparer.attempt().unwrap();
+                inbox.try_send(batch(&[format!("{next}")])).unwrap();
+                committer.turn(&receiver).unwrap();
+                latest = latest.max(clock);
+                stored_at.insert(next, latest);
+                next += 1;
+            }
+            if random.below(30) > 0 {
+                let floor = next - random.below(40).min(next);
+                options.floor.fetch_max(floor, Ordering::Relaxed);
+            }
+            disk.set_clock(clock);
+            preparer.note_rolled(preparer.rolled.try_recv().unwrap());
+            preparer.attempt().unwrap();
+
+            let floor = options.floor.load(Ordering::Relaxed);
+            let oldest = status.statistics.first_sequence.load(Ordering::Relaxed);
+            assert!(oldest >= first, "day {day}");
+            assert!(oldest <= floor.max(1), "day {day}: {oldest} beyond {floor}");
+            let segment = options.segment_size;
+            let needed = (next - floor).div_ceil(4) * segment;
+            let used = disk.used();
+            if let Some(max_size) = max_size {
+                assert!(used <= max_size + needed + 3 * segment, "day {day}: {used}");
+            }
+            // By the clock, wrong as it is; but it is not believed that time went back.
+            for gone in first..oldest {
+                let age = (clock + HOUR).saturating_sub(stored_at[&gone]);
+                let young = u128::from(age) < retention.as_micros();
+                assert!(!young || max_size.is_some(), "day {day}: {gone} is gone");
+            }
+            first = oldest;
+            let listed = preparer.manifest.lock().current().segments.clone();
+            let listed: BTreeSet<String> =
+                listed.iter().map(|it| segment::name(it.epoch)).collect();
+            let names = disk.list().unwrap().into_iter();
+            let files: BTreeSet<String> =
+                names.filter(|it| it.ends_with(segment::SEGMENT)).collect();
+            assert_eq!(files, listed, "day {day}");
+            let spares = disk
+                .list()
+                .unwrap()
+                .iter()
+                .filter(|it| it.ends_with(segment::SPARE))
+                .count();
+            assert!(spares <= 1, "day {day}");
+        }
+        drop((committer, preparer));
+        disk = match random.below(2) {
+            0 => disk.after_exit(),
+            _ => disk.after_power_cut(),
+        };
+    }
+    let found = read_all(&disk.storage(), 0);
+    assert!(found.iter().map(|(sequence, _)| *sequence).eq(first..next));
+    first
+}
+
+#[test]
+fn retention_keeps_its_promises_over_days() {
+    for seed in 0..4 {
+        for max_size in [None, Some(200 << 10)] {
+            assert!(days(seed, max_size, false) > 100, "nothing was retired");
+        }
+    }
+}
+
+/// While the clock stood days back a segment began; once it was right again, the one before that seemed to
+/// have ended days ago, and went hours after it was written.
+#[test]
+fn a_clock_that_jumps_takes_nothing_before_its_time() {
+    for seed in 0..8 {
+        days(seed, None, true);
+    }
+}
+
+/// Retention could not write the manifest, for which there was no block left: no space was ever given
+/// back, and the service did not return.
+#[test]
+fn retention_goes_on_when_others_have_filled_the_disk() {
+    let disk = SimulatedDisk::new(1);
+    let options = Options {
+        retention: Duration::from_hours(24),
+        reserve: 8192,
+        ..small_options()
+    };
+    commit(&disk, &options, 21);
+    let disk = disk.after_exit();
+    let journal = Journal::open(disk.storage(), options.clone()).unwrap();
+    let status = journal.status();
+    let (mut committer, mut preparer) = journal.split(vec![], Box::new(drop));
+    let (inbox, receiver) = relay::channel(1);
+    let mut next = 22;
+    let mut fill = |next: &mut u64, preparer: &mut crate::journal::Preparer| {
+        while status.room() > 0 || status.prepared() > 0 {
+            inbox.try_send(batch(&[format!("{next}")])).unwrap();
+            *next += 1;
+            committer.turn(&receiver).unwrap();
+        }
+        preparer.note_rolled(preparer.rolled.try_recv().unwrap());
+        preparer.attempt().unwrap();
+    };
+    // Whatever gets free is taken at once.
+    disk.crowd_to_the_last_octet();
+    fill(&mut next, &mut preparer);
+    assert_eq!(status.state(), State::Full);
+    for _ in 0..3 {
+        let day = 25 * HOUR;
+        disk.set_clock(disk.now() + day);
+        preparer.attempt().unwrap();
+        assert_eq!(status.state(), State::Open, "space was given back");
+        fill(&mut next, &mut preparer);
+    }
+    drop((committer, preparer));
+    let disk = disk.after_power_cut();
+    let journal = Journal::open(disk.storage(), options).unwrap();
+    assert_eq!(journal.recovery().next_sequence, next);
+}
