@@ -199,17 +199,8 @@ fn killed_in_a_sync_or_a_write() {
 /// Everything that the making of a segment, and the manifest that lists it, asks of the disk.
 #[test]
 fn a_segment_that_cannot_be_made_is_the_end() {
-    for call in [
-        "fallocate",
-        "openat",
-        "/^rename",
-        "fsync",
-        "pwritev",
-        "/^unlink",
-    ] {
+    for call in ["fallocate", "openat", "/^rename", "fsync", "pwritev"] {
         for n in rounds(&[2]).into_iter().take(SEGMENT_CALLS) {
-            // Manifest, segment, manifest: what is in the way of a new segment, if anything is, need not go.
-            let n = if call == "/^unlink" { n + n / 2 } else { n };
             let inject = format!("{call}:error=EIO:when={n}");
             if ends_of("hl-segment", &inject, End::Says("Input/output error")).is_none() {
                 return;

@@ -131,8 +131,9 @@ pub(crate) struct Lost {
     pub(crate) reason: String,
 }
 
-/// Looks at the segments that the manifest lists and that hold sequence `from` or what follows. With `adopt`, also at those whose header or length is
-/// wrong; it is the number of records that a segment can have at most.
+/// Looks at the segments that the manifest lists and that hold sequence `from` or what follows. With `adopt`,
+/// also at those whose header or length is wrong; it is the number of records that a segment can have at
+/// most.
 pub(crate) fn survey(
     storage: &dyn Storage,
     manifest: &Manifest,
