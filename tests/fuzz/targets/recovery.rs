@@ -16,7 +16,7 @@
 //! - What is appended after a start stands under the next sequence, and is there after another one.
 //! - What a reader gives up to its end or its error has no gap.
 //! - A reader meets damage if and only if the full inspection does.
-//! - After a repair that found nothing unusable, the journal is whole, opens, and has lost nothing that could be read.
+//! - After a repair the journal is whole, opens, and has lost nothing that could be read.
 
 #![no_main]
 
@@ -137,7 +137,7 @@ fn repaired(files: &Memory, before: &Read, honest: bool) {
     let Ok(repair) = repair(&storage, &quarantine) else {
         return;
     };
-    if !honest || !repair.unusable.is_empty() {
+    if !honest {
         let _ = open(files);
         return;
     }
