@@ -87,8 +87,8 @@ pub enum CursorError {
     },
     /// The file is damaged.
     #[error(
-        "{path} is not a cursor: restore it from a backup of this journal, or remove it, and everything in the journal \
-         is delivered again"
+        "{path} is not a cursor: copy {path}.old over it, which is the one before it, and some events come again; or \
+         remove it, and everything in the journal does"
     )]
     Damaged {
         /// The file.
