@@ -196,6 +196,14 @@ impl CursorError {
     }
 }
 
+/// The highest sequence that any sink has confirmed of the journal with this name. Only reads.
+pub fn highest(storage: &dyn Storage, journal: JournalId) -> Result<u64, CursorError> {
+    let all = read_all(storage)?;
+    let saved = all.iter().filter_map(|found| found.saved.as_ref().ok());
+    let ours = saved.filter(|saved| saved.journal.is_none_or(|id| id == journal));
+    Ok(ours.map(|saved| saved.sequence).max().unwrap_or(0))
+}
+
 /// The cursors of all sinks, by the sinks' names in order. Only reads.
 pub fn read_all(storage: &dyn Storage) -> Result<Vec<Found>, CursorError> {
     let mut names = storage

@@ -3,9 +3,10 @@
 use super::exposition::Sources;
 use super::{ServerError, directory};
 use crate::config::{Config, SinkKind};
-use crate::feed::{Corrected, Cursors, Feed, Floor, Live};
-use crate::journal::{JournalId, Storage};
+use crate::feed::{self, Corrected, Cursors, Feed, Floor, Live};
+use crate::journal::{self, Disk, JournalId, Storage};
 use crate::sink::{self, Runner, Sink, SinkError, Statistics};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,6 +25,19 @@ pub(super) struct Ready {
 impl Ready {
     pub(super) fn run(mut self) -> Result<(), SinkError> {
         self.runner.run(&mut *self.target)
+    }
+}
+
+/// The highest sequence that a sink has had of the journal that is there.
+pub(super) fn confirmed(config: &Config, disk: &dyn Storage) -> Result<u64, ServerError> {
+    let Some(id) = journal::stored_id(disk)? else {
+        return Ok(0);
+    };
+    let path = config.journal.dir.join("cursors");
+    match Disk::open(&path) {
+        Ok(cursors) => Ok(feed::highest(&cursors, id)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(ServerError::io(format!("open {}", path.display()))(error)),
     }
 }
 
