@@ -52,7 +52,7 @@ fn watch_signals() -> Result<Receiver<i32>, CliError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     // A write beyond a limit on file sizes is an error like others, not the end of the process.
     flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
-    let (tell, told) = bounded(1);
+    let (tell, told) = bounded(SIGNALS_MAX);
     let watch = move || {
         let mut stopping = false;
         for signal in signals.forever() {
@@ -60,7 +60,10 @@ fn watch_signals() -> Result<Receiver<i32>, CliError> {
                 signal_hook::low_level::exit(1);
             }
             stopping |= signal != SIGHUP;
-            if tell.send(signal).is_err() {
+            // Full only of reloads that are still to come; one more of them is none.
+            if signal == SIGHUP {
+                let _ = tell.try_send(signal);
+            } else if tell.send(signal).is_err() {
                 return;
             }
         }
@@ -71,6 +74,9 @@ fn watch_signals() -> Result<Receiver<i32>, CliError> {
         .map_err(failed)?;
     Ok(told)
 }
+
+/// Signals that wait for their turn.
+const SIGNALS_MAX: usize = 2;
 
 /// What runs and where, in a few lines for the person at the terminal.
 fn greeting(config: &Config, server: &Server) -> String {

@@ -6,7 +6,7 @@ use crate::config::{Config, SinkKind};
 use crate::feed::{self, Corrected, Cursors, Feed, Floor, Live};
 use crate::journal::{self, Disk, JournalId, Storage};
 use crate::sink::{self, Runner, Sink, SinkError, Statistics};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -75,12 +75,20 @@ pub(super) fn prepare(
         stop: Arc::new(AtomicBool::new(false)),
     };
     let mut lives = Vec::new();
+    let mut files = Vec::new();
     for sink in &config.sinks {
         let target: Box<dyn Sink> = match &sink.kind {
             SinkKind::Stdout => Box::new(sink::Stdout::default()),
             SinkKind::File { path } => {
-                let action = format!("open {} for the sink {}", path.display(), sink.name);
-                Box::new(sink::File::open(path).map_err(ServerError::io(action))?)
+                let action = || format!("open {} for the sink {}", path.display(), sink.name);
+                let file = sink::File::open(path).map_err(ServerError::io(action()))?;
+                let identity = file.identity().map_err(ServerError::io(action()))?;
+                if files.contains(&identity) {
+                    let cause = io::Error::other("another sink writes to the same file");
+                    return Err(ServerError::io(action())(cause));
+                }
+                files.push(identity);
+                Box::new(file)
             }
         };
         let cursor = cursors.of(&sink.name)?;

@@ -4,6 +4,7 @@
 //! journal meanwhile, and no other sink notices.
 
 mod file;
+mod lines;
 mod stdout;
 
 pub use file::File;
@@ -119,6 +120,11 @@ impl Runner {
             let wait = if stopping { Duration::ZERO } else { wait };
             let next = match self.feed.next(wait) {
                 Ok(next) => next,
+                // Descriptors or memory come back; and nothing is lost by waiting.
+                Err(error) if error.is_shortage() && !stopping => {
+                    self.failed(&io::Error::other(error), &mut pause)?;
+                    continue;
+                }
                 Err(error) => {
                     self.leave(sink, delivered);
                     return Err(error.into());
