@@ -48,6 +48,7 @@ pub(crate) fn put_back(
         while let Some((its, epoch, _)) = Segment::claim(storage, &segment::name(at))
             && its == id
             && epoch != at
+            && epoch < u64::MAX
             && listed(epoch)
             && !is_sound(epoch)
         {
@@ -155,15 +156,7 @@ pub(crate) fn rebuild(
             next = *entry.first_sequence.get_or_insert(begin);
         }
     }
-    let spares = storage
-        .list()
-        .map_err(JournalError::io(storage, "list", ""))?;
-    let spares = spares
-        .iter()
-        .filter_map(|it| it.strip_suffix(SPARE)?.parse().ok());
-    let given = entries.iter().map(|entry| entry.epoch);
-    let given = given.chain(spares).chain(epochs(storage)?).max();
-    manifest.next_epoch = manifest.next_epoch.max(given.unwrap_or(0) + 1);
+    manifest.next_epoch = manifest.next_epoch.max(next_epoch(storage, &entries)?);
     manifest.segments = entries;
     let is_listed = |epoch| manifest.segments.iter().any(|entry| entry.epoch == epoch);
     manifest.holes.retain(|hole| is_listed(hole.epoch));
@@ -183,6 +176,19 @@ pub(crate) fn rebuild(
         manifest.segments.len()
     ));
     Ok(manifest)
+}
+
+/// An epoch that no file and no entry has.
+fn next_epoch(storage: &dyn Storage, entries: &[Entry]) -> Result<u64, JournalError> {
+    let names = storage
+        .list()
+        .map_err(JournalError::io(storage, "list", ""))?;
+    let spares = names
+        .iter()
+        .filter_map(|it| it.strip_suffix(SPARE)?.parse().ok());
+    let given = entries.iter().map(|entry| entry.epoch);
+    let given = given.chain(spares).chain(epochs(storage)?).max();
+    Ok(given.unwrap_or(0).saturating_add(1))
 }
 
 /// Gives the sequence behind the last record of a segment and whether the segment is full: something whole, or
@@ -266,7 +272,7 @@ fn missing(storage: &dyn Storage) -> JournalError {
     }
 }
 
-/// Epochs of the names of all segments, rising.
+/// Epochs of the names of all segments, rising. The last of all numbers is none: no other could follow.
 fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
     let names = storage
         .list()
@@ -274,6 +280,7 @@ fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
     Ok(names
         .iter()
         .filter_map(|it| segment::epoch_of(it))
+        .filter(|epoch| *epoch < u64::MAX)
         .collect())
 }
 

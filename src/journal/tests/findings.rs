@@ -1,5 +1,5 @@
-//! Directories that the fuzz target `recovery` came to and that the start or the repair did not stand. Each ends as those
-//! of `attacks.rs` do: repaired, and what is missing was named.
+//! Directories that the fuzz target `recovery` came to and that the start or the repair did not stand. Each
+//! ends as those of `attacks.rs` do: repaired, and what is missing was named.
 
 use super::attacks::{End, STORED, attack, small_options};
 use super::harness::batch;
@@ -75,8 +75,8 @@ fn a_frame_stands_in_the_place_of_the_first_one() {
     }
 }
 
-/// Of all segments only the one that was ready is left, and its length is wrong. The new manifest listed nothing and was
-/// stored, and could not be read.
+/// Of all segments only the one that was ready is left, and its length is wrong. The new manifest listed nothing and
+/// was stored, and could not be read.
 #[test]
 fn a_manifest_is_not_made_from_nothing() {
     let empty = |disk: &SimulatedDisk| {
@@ -147,4 +147,19 @@ fn a_frame_of_a_ready_segment_goes_back() {
     let repaired = repair(&disk.storage(), &SimulatedDisk::new(2)).unwrap();
     let hole = repaired.set_aside[0].hole;
     assert_eq!((hole.epoch, hole.first_sequence, hole.count), (3, 9, 0));
+}
+
+/// Without a manifest, a segment whose header says the last of all epochs got that name, and none was left for the
+/// next.
+#[test]
+fn the_last_of_all_epochs_is_none() {
+    let (end, _) = attack("the last epoch", |disk| {
+        disk.damage(&segment::name(2), |octets| {
+            octets[8..16].fill(0xff);
+            let crc = crc32c::crc32c(&octets[..60]);
+            octets[60..64].copy_from_slice(&crc.to_le_bytes());
+        });
+        remove_manifest(disk);
+    });
+    assert_eq!(end, End::Repaired);
 }
