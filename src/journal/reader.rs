@@ -143,7 +143,7 @@ impl Reader {
         };
         if let Some(hole) = self.manifest.hole_at(place.segment.epoch, place.offset) {
             place.offset = place.offset.saturating_add(hole.length);
-            place.sequence = hole.first_sequence.saturating_add(hole.count);
+            place.sequence = hole.end_sequence();
             self.set_aside += place.sequence.saturating_sub(self.wanted);
             self.wanted = self.wanted.max(place.sequence);
             return Ok(Step::Skipped);
