@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 /// Runs the verb.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
+    if let Some(parent) = args.with_parent {
+        stay_with(parent)?;
+    }
     let (mut config, warnings) = args.config.load()?;
     logging::start(&config.log)?;
     for warning in &warnings {
@@ -43,6 +46,24 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
             }
         }
     }
+}
+
+/// SIGTERM comes when the parent ends; before signals are watched it ends this process at once.
+///
+/// The system ties this to the two threads concerned: here the main thread, which lives as long as the process, and the
+/// one that started it.
+fn stay_with(parent: i32) -> Result<(), CliError> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::TERM))
+        .map_err(|error| CliError::because("cannot watch the parent", error))?;
+    // One that ended before the call sends nothing.
+    let actual = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    if actual == parent {
+        return Ok(());
+    }
+    Err(CliError::failed(format!(
+        "process {parent} is not the parent, or has ended; --with-parent takes the one that starts this"
+    )))
 }
 
 /// A thread that passes signals on. The second one that asks to stop ends the process where it stands: what was
