@@ -51,6 +51,8 @@ pub(crate) fn put_back(
             && epoch < u64::MAX
             && listed(epoch)
             && !is_sound(epoch)
+            // A header that does not hold does not make its frames another's: those are adopted.
+            && frames(storage, id, epoch)?.is_empty()
         {
             let (from, to) = (segment::name(at), segment::name(epoch));
             let there = storage.open(&to, Access::Read).is_ok();

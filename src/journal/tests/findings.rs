@@ -8,7 +8,8 @@ use crate::journal::frame::ALIGNMENT;
 use crate::journal::manifest::{Hole, Manifest, ManifestFile};
 use crate::journal::segment::{self, HEADER_BLOCK};
 use crate::journal::simulated::SimulatedDisk;
-use crate::journal::{Journal, JournalError, manifest, repair};
+use crate::journal::{Access, Journal, JournalError, manifest, repair};
+use std::io::IoSlice;
 
 fn remove(disk: &SimulatedDisk, names: &[&str]) {
     for name in names {
@@ -162,4 +163,23 @@ fn the_last_of_all_epochs_is_none() {
         remove_manifest(disk);
     });
     assert_eq!(end, End::Repaired);
+}
+
+/// An older copy of the active segment lay beside it under a name of no segment, and the header of the segment itself
+/// was damaged. The copy got its name, the segment that of the copy, and the next start removed it as one that nobody
+/// lists: what had been stored since the copy was gone, and its sequences were given again.
+#[test]
+fn an_older_copy_does_not_take_the_place_of_frames() {
+    let (end, repair) = attack("older copy", |disk| {
+        let storage = disk.storage();
+        let mut octets = vec![0; 5 * ALIGNMENT];
+        let active = storage.open(&segment::name(3), Access::Read).unwrap();
+        active.read_at(&mut octets, 0).unwrap();
+        octets[2 * ALIGNMENT..].fill(0);
+        let copy = storage.create(&segment::name(9)).unwrap();
+        copy.write_at(&[IoSlice::new(&octets)], 0).unwrap();
+        disk.damage(&segment::name(3), |octets| octets[..ALIGNMENT].fill(0));
+    });
+    assert_eq!(end, End::Repaired);
+    assert_eq!(repair.unwrap().set_aside, []);
 }
