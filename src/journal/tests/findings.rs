@@ -175,7 +175,7 @@ fn an_older_copy_does_not_take_the_place_of_frames() {
         let mut octets = vec![0; 5 * ALIGNMENT];
         let active = storage.open(&segment::name(3), Access::Read).unwrap();
         active.read_at(&mut octets, 0).unwrap();
-        octets[2 * ALIGNMENT..].fill(0);
+        octets[ALIGNMENT..].fill(0);
         let copy = storage.create(&segment::name(9)).unwrap();
         copy.write_at(&[IoSlice::new(&octets)], 0).unwrap();
         disk.damage(&segment::name(3), |octets| octets[..ALIGNMENT].fill(0));
