@@ -88,7 +88,9 @@ pub fn repair(
             .push(format!("its header was written again: {wrong}"));
     }
     for lost in &lost {
-        repair.copies.extend(aside.copy_file(&name(lost.epoch))?);
+        let copy = aside.copy_file(&name(lost.epoch))?;
+        let there = copy.is_some();
+        repair.copies.extend(copy);
         firsts.push((lost.epoch, lost.first_sequence));
         let hole = Hole {
             epoch: lost.epoch,
@@ -99,7 +101,11 @@ pub fn repair(
         };
         repair.set_aside.push(Damage {
             path: storage.describe(&name(lost.epoch)),
-            reason: lost.reason.clone(),
+            reason: if there {
+                lost.reason.clone()
+            } else {
+                FILE_MISSING.to_owned()
+            },
             hole,
             counted: lost.counted,
         });
@@ -238,4 +244,6 @@ fn largest(storage: &dyn Storage) -> Result<u64, JournalError> {
     Ok(largest)
 }
 
+/// Why nothing of a segment is left when its file is not there.
+pub const FILE_MISSING: &str = "the file is missing";
 const CHUNK: usize = 1 << 20;
