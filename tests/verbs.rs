@@ -203,6 +203,65 @@ fn a_missing_segment_is_called_missing() {
     );
 }
 
+/// The segment in the middle is gone, and one before it is damaged at its end: what is left is counted.
+#[test]
+fn the_audit_goes_on_behind_a_segment_that_is_missing() {
+    let site = site()
+        .limits("body = \"64KiB\"")
+        .limits("unacknowledged = \"1MiB\"")
+        .journal("segment_size = \"1MiB\"");
+    let server = site.start();
+    let mut client = server.connect();
+    for at in 0..80 {
+        let body = format!("{{\"number\":{at},\"text\":\"{}\"}}", "x".repeat(40_000));
+        client.send(&post("/webhook", "", body.as_bytes()));
+        assert_eq!(client.answer().code, 200);
+    }
+    server.terminate();
+    let dir = site.journal_dir();
+    let (report, _) = printed("journal verify --output json", &dir);
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let of = |index: usize, key: &str| report["segments"][index][key].as_u64().expect("a number");
+    let (used, lost) = (of(0, "used"), of(1, "records"));
+    assert!(lost > 10 && of(2, "records") > 0, "{report:#}");
+    let paths = segments(&dir);
+    let mut octets = fs::read(&paths[0]).expect("readable");
+    octets[usize::try_from(used).expect("it fits") - 5_000] ^= 1;
+    fs::write(&paths[0], octets).expect("writable");
+    fs::remove_file(&paths[1]).expect("removed");
+
+    let (books, code) = printed("audit --output json", &dir);
+    let books: Value = serde_json::from_str(&books).expect("JSON");
+    assert_eq!(
+        (code, &books["missing"]),
+        (1, &json!(lost + 1)),
+        "{books:#}"
+    );
+    assert_eq!(books["notifications"], 80 - lost - 1);
+    assert_eq!(
+        books["damage"].as_array().map(Vec::len),
+        Some(2),
+        "{books:#}"
+    );
+    assert_eq!(
+        (&books["stopped"], &books["sinks"][0]["unaccounted"]),
+        (&Value::Null, &json!(lost + 1))
+    );
+}
+
+/// Whoever did what the greeting said got 401.
+#[test]
+fn the_greeting_names_the_secret_that_it_takes_to_try() {
+    let site = Site::new()
+        .variable("SECRET", "hunter2")
+        .endpoint("path = \"/in\"\nprovider = \"meta\"\napp_secret = { env = \"SECRET\" }");
+    let (_, said) = site.start().terminate();
+    assert!(
+        said.contains("/in --secret-file FILE, which holds the app secret\n"),
+        "{said}"
+    );
+}
+
 #[test]
 fn tail_says_when_it_is_asked_for_what_is_beyond_the_end() {
     let site = site();
