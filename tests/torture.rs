@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{PROGRAM, number_from_env};
+use common::{PROGRAM, eventually, number_from_env};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -70,7 +70,7 @@ fn nothing_is_lost_and_nothing_is_left_behind() {
 #[test]
 fn an_interrupted_run_reports_what_it_has() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut child = torture(dir.path(), &["--for", "1h"])
+    let mut child = torture(dir.path(), &["--for", "1h", "--seed", SEED])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -78,12 +78,100 @@ fn an_interrupted_run_reports_what_it_has() {
     let mut progress = BufReader::new(child.stderr.take().expect("piped"));
     let mut line = String::new();
     progress.read_line(&mut line).expect("readable");
-    assert!(line.contains(": 1 rounds, "), "{line}");
+    assert!(line.contains(": 1 round, "), "{line}");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
     let (code, report) = judged(&child.wait_with_output().expect("it ends"));
     assert_eq!((code, &report["ok"]), (0, &Value::Bool(true)), "{report}");
+    assert_eq!(report["cut_short"], "by a signal");
     assert!(names(dir.path()).is_empty());
+}
+
+/// A run that ended before its first answer once said that nothing was lost, and exited with 0.
+#[test]
+fn a_run_that_tests_nothing_proves_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (arguments, cut_short) in [
+        (&["--for", "1ms"][..], Value::Null),
+        (
+            &["--for", "1ms", "--rounds", "2"],
+            Value::from("by the time of --for, before all of --rounds"),
+        ),
+    ] {
+        let output = torture(dir.path(), arguments).output();
+        let (code, report) = judged(&output.expect("the program runs"));
+        assert_eq!((code, &report["ok"]), (1, &Value::Bool(false)), "{report}");
+        assert_eq!(report["verdict"], "nothing tested");
+        assert_eq!(
+            (&report["answered"], &report["cut_short"]),
+            (&Value::from(0), &cut_short)
+        );
+        assert!(names(dir.path()).is_empty(), "no evidence of anything");
+    }
+    for arguments in [["--for", "0s"], ["--rounds", "0"]] {
+        let output = torture(dir.path(), &arguments)
+            .output()
+            .expect("the program runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// The servers that work in this directory.
+fn servers(dir: &Path) -> usize {
+    let processes = fs::read_dir("/proc").expect("Linux").flatten();
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let dir = dir.to_str().expect("UTF-8");
+    let is_server = |line: &Vec<u8>| {
+        let mut words = line.split(|&octet| octet == 0);
+        words.nth(1) == Some(b"serve") && String::from_utf8_lossy(line).contains(dir)
+    };
+    lines.filter(is_server).count()
+}
+
+/// The server of a run that was killed once ran for ever, and nobody was told of its directory.
+#[test]
+fn a_run_that_is_killed_takes_its_server_along() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = torture(dir.path(), &["--for", "1h", "--seed", SEED])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    eventually("a server runs", || servers(dir.path()) > 0);
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    eventually("no server runs", || servers(dir.path()) == 0);
+    let left = names(dir.path());
+    let output = torture(dir.path(), &["--for", "1ms"]).output();
+    let text = String::from_utf8(output.expect("the program runs").stderr).expect("UTF-8");
+    let named = format!("/{}\n", left[0]);
+    assert!(
+        text.starts_with("hookline: left behind by an earlier run, remove it: ")
+            && text.contains(&named),
+        "{text}"
+    );
+    assert_eq!(names(dir.path()), left, "named, and left alone");
+}
+
+#[test]
+fn a_server_wants_its_own_parent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(PROGRAM);
+    command.args([
+        "serve",
+        "--with-parent",
+        "1",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+    ]);
+    let output = command.arg(dir.path()).output().expect("the program runs");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.starts_with("hookline: process 1 is not the parent"),
+        "{text}"
+    );
 }
 
 /// A stand-in for the server, that does something to the journal in `$dir` and then is the server.

@@ -89,6 +89,9 @@ pub struct ServeArgs {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Stop, as on SIGTERM, when the process that started this one ends; PID is its number
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub with_parent: Option<i32>,
 }
 
 /// `hookline check`
@@ -269,10 +272,10 @@ pub struct JournalPlace {
 /// `hookline torture`
 #[derive(Clone, Debug, Args)]
 pub struct TortureArgs {
-    /// Directory on the disk to test. All that is made is one new sub-directory of it, of 1.3 GiB at most
+    /// Directory on the disk to test, with 1400 MiB free. All that is made is one new sub-directory of it
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub data_dir: PathBuf,
-    /// How long [default: 60s, or as long as --rounds takes]
+    /// How long; with --rounds, what comes first ends the run [default: 60s, or as long as --rounds takes]
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub time: Option<Duration>,
     /// How often to kill the server under load
@@ -296,7 +299,10 @@ pub struct TortureArgs {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_time(text).map(Duration::from_millis)
+    match parse_time(text)? {
+        0 => Err("in no time nothing is tested; write a minute or so, as in \"60s\"".to_owned()),
+        milliseconds => Ok(Duration::from_millis(milliseconds)),
+    }
 }
 
 /// The form of a result.

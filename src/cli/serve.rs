@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 /// Runs the verb.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
+    if let Some(parent) = args.with_parent {
+        stay_with(parent)?;
+    }
     let (mut config, warnings) = args.config.load()?;
     logging::start(&config.log)?;
     for warning in &warnings {
@@ -45,6 +48,24 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     }
 }
 
+/// SIGTERM comes when the parent ends; before signals are watched it ends this process at once.
+///
+/// The system ties this to the two threads concerned: here the main thread, which lives as long as the process, and the
+/// one that started it.
+fn stay_with(parent: i32) -> Result<(), CliError> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::TERM))
+        .map_err(|error| CliError::because("cannot watch the parent", error))?;
+    // One that ended before the call sends nothing.
+    let actual = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    if actual == parent {
+        return Ok(());
+    }
+    Err(CliError::failed(format!(
+        "process {parent} is not the parent, or has ended; --with-parent takes the one that starts this"
+    )))
+}
+
 /// A thread that passes signals on. The second one that asks to stop ends the process where it stands: what was
 /// answered as stored is on disk already.
 fn watch_signals() -> Result<Receiver<i32>, CliError> {
@@ -52,7 +73,7 @@ fn watch_signals() -> Result<Receiver<i32>, CliError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     // A write beyond a limit on file sizes is an error like others, not the end of the process.
     flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
-    let (tell, told) = bounded(1);
+    let (tell, told) = bounded(SIGNALS_MAX);
     let watch = move || {
         let mut stopping = false;
         for signal in signals.forever() {
@@ -60,7 +81,10 @@ fn watch_signals() -> Result<Receiver<i32>, CliError> {
                 signal_hook::low_level::exit(1);
             }
             stopping |= signal != SIGHUP;
-            if tell.send(signal).is_err() {
+            // Full only of reloads that are still to come; one more of them is none.
+            if signal == SIGHUP {
+                let _ = tell.try_send(signal);
+            } else if tell.send(signal).is_err() {
                 return;
             }
         }
@@ -71,6 +95,9 @@ fn watch_signals() -> Result<Receiver<i32>, CliError> {
         .map_err(failed)?;
     Ok(told)
 }
+
+/// Signals that wait for their turn.
+const SIGNALS_MAX: usize = 2;
 
 /// What runs and where, in a few lines for the person at the terminal.
 fn greeting(config: &Config, server: &Server) -> String {

@@ -7,11 +7,15 @@
 //! A kill takes the process and leaves the page cache, so this proves what the program does: the order of writes, syncs
 //! and answers, recovery, segments and their recycling. What a power cut does to the cache of the drive it cannot show.
 //!
+//! The journal is bounded, so retention takes old rounds on the way. Nothing tells what it took from what was lost at
+//! the very front: a round is judged at the look behind it and at the next one, and after that only while it is there.
+//!
 //! The order of a round is: load, kill, recovery, look. Recovery comes before the look since it is what a user
 //! gets; nothing is sent meanwhile, so the journal beside the server that has just recovered stands still.
 
 mod body;
 mod child;
+mod file_system;
 mod load;
 mod oracle;
 mod report;
@@ -23,13 +27,14 @@ use aws_lc_rs::hmac;
 use body::{Bodies, Random};
 use child::{Launcher, Ready, Server};
 use crossbeam_channel::{Receiver, bounded, select};
+use file_system::FileSystem;
 use load::{Ended, Load, Plan};
 use oracle::{Look, Oracle};
-use report::{Progress, Report};
+use report::{Progress, Report, Verdict};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use site::Site;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -39,6 +44,8 @@ use std::time::{Duration, Instant};
 pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
     let dir = args.data_dir.display();
     let cannot = |error| CliError::because(format!("cannot use {dir}; see --data-dir"), error);
+    let file_system = Site::file_system(&args.data_dir).map_err(cannot)?;
+    warn(&args.data_dir, &file_system).map_err(cannot)?;
     let free = Site::free(&args.data_dir).map_err(cannot)?;
     if free < SPACE {
         return Err(CliError::failed(format!(
@@ -72,6 +79,7 @@ pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
         report: Report {
             seed,
             connections: args.connections,
+            file_system,
             ..Report::default()
         },
         launcher,
@@ -139,7 +147,13 @@ impl Trial<'_> {
             .args
             .rounds
             .is_some_and(|rounds| self.report.rounds >= rounds);
-        self.is_interrupted || rounds_done || self.left().is_some_and(|left| left.is_zero())
+        let time_is_up = self.left().is_some_and(|left| left.is_zero());
+        if self.is_interrupted {
+            self.report.cut_short = Some("by a signal");
+        } else if time_is_up && !rounds_done && self.args.rounds.is_some() {
+            self.report.cut_short = Some("by the time of --for, before all of --rounds");
+        }
+        self.is_interrupted || rounds_done || time_is_up
     }
 
     /// The time that is left, where it is bounded.
@@ -257,8 +271,8 @@ impl Trial<'_> {
         self.report.elapsed = self.begin.elapsed();
         self.report.findings = self.oracle.findings().clone();
         self.report.syncs = self.site.syncs().to_vec();
-        let clean = self.report.is_clean();
-        if self.args.keep || !clean {
+        let verdict = self.report.verdict();
+        if self.args.keep || verdict == Verdict::Broken {
             self.report.kept = Some(self.site.path().to_owned());
         }
         self.report.print(self.args.output)?;
@@ -267,12 +281,32 @@ impl Trial<'_> {
             let cannot = |error| CliError::because(format!("cannot remove {path}"), error);
             self.site.remove().map_err(cannot)?;
         }
-        if clean {
-            Ok(())
-        } else {
-            Err(CliError::Told(1))
+        match verdict {
+            Verdict::Kept => Ok(()),
+            Verdict::Broken | Verdict::NothingTested => Err(CliError::Told(1)),
         }
     }
+}
+
+/// Says on stderr what is to be known before the report, that of an earlier run included.
+fn warn(parent: &Path, file_system: &FileSystem) -> io::Result<()> {
+    // Without a stderr there is nobody to tell.
+    for left in Site::left_behind(parent)? {
+        let _ = writeln!(
+            io::stderr(),
+            "hookline: left behind by an earlier run, remove it: {}",
+            left.display()
+        );
+    }
+    if file_system.is_memory {
+        let _ = writeln!(
+            io::stderr(),
+            "hookline: {} is {}; choose a disk with --data-dir",
+            parent.display(),
+            report::memory(file_system),
+        );
+    }
+    Ok(())
 }
 
 fn read(journal: &Path, look: &mut Look<'_>) -> Result<(), JournalError> {
@@ -338,10 +372,30 @@ const PROBE_TIME: Duration = Duration::from_secs(2);
 pub(super) const EXAMPLES: &str = "\
 Examples:
   hookline torture                                       60 seconds on the disk of this directory
-  hookline torture --data-dir /var/lib/hookline --for 10m
+  hookline torture --data-dir /mnt/spare --for 10m
   hookline torture --rounds 500 --output json > report.json
 
-The server listens on a free port of 127.0.0.1. Ctrl-C ends the run early, with the report so far.
-The exit code is 0 only when nothing was lost, altered, invented, duplicated, out of order or moved, and
-nothing else went wrong; the journal and the log of the servers are then removed, and kept otherwise.
-A kill leaves the page cache: only pulling the plug shows what the drive makes of fdatasync.";
+It writes some 100,000 notifications a second: keep it away from a production disk at peak time.
+The server listens on a free port of 127.0.0.1 and ends with this process, even on kill -9.
+--for and --rounds: what comes first ends the run, and so does Ctrl-C, with the report so far.
+The exit code is 0 only when something was tested (a whole round with something answered), nothing was lost,
+altered, invented, duplicated, out of order or moved, and nothing else went wrong; the journal and the log of
+the servers are kept when something did, and removed otherwise.
+A kill leaves the page cache: only pulling the plug shows what the drive makes of fdatasync.
+
+Keys of --output json, one object:
+  ok                   true when the exit code is 0
+  verdict              kept, broken (or not to be checked), nothing tested
+  cut_short            what ended the run before its time, or null
+  file_system, is_memory, seed, connections, seconds
+  rounds, kills_in_recovery    kills under load, and between start and readiness
+  answered, refused    notifications: with 200; with 503 or cut off behind one, which may be stored or not
+  answered_per_second_of_load
+  compared             notifications, each time one was read: every look reads the round before again, every 50th
+                       and the last one all that retention has left, so there are more of them than answered
+  lost, altered, invented, duplicated, out_of_order    notifications; 0 is the promise
+  moved                places where a later look at the journal found something else than an earlier one, or a
+                       sequence was left out; 0 is the promise
+  recovery_milliseconds, fdatasync_milliseconds        of the starts; of 16 KiB in the same directory
+  found                what went wrong, a line each: all failures and the first 20 findings
+  kept                 the directory that was kept, or null";

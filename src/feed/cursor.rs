@@ -87,8 +87,8 @@ pub enum CursorError {
     },
     /// The file is damaged.
     #[error(
-        "{path} is not a cursor: restore it from a backup of this journal, or remove it, and everything in the journal \
-         is delivered again"
+        "{path} is not a cursor: copy {path}.old over it, which is the one before it, and some events come again; or \
+         remove it, and everything in the journal does"
     )]
     Damaged {
         /// The file.
@@ -194,6 +194,14 @@ impl CursorError {
             cause,
         }
     }
+}
+
+/// The highest sequence that any sink has confirmed of the journal with this name. Only reads.
+pub fn highest(storage: &dyn Storage, journal: JournalId) -> Result<u64, CursorError> {
+    let all = read_all(storage)?;
+    let saved = all.iter().filter_map(|found| found.saved.as_ref().ok());
+    let ours = saved.filter(|saved| saved.journal.is_none_or(|id| id == journal));
+    Ok(ours.map(|saved| saved.sequence).max().unwrap_or(0))
 }
 
 /// The cursors of all sinks, by the sinks' names in order. Only reads.

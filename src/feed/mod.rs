@@ -9,7 +9,7 @@ mod cursor;
 mod delivery;
 mod floor;
 
-pub use cursor::{Corrected, Cursor, CursorError, Cursors, Found, Saved, read_all};
+pub use cursor::{Corrected, Cursor, CursorError, Cursors, Found, Saved, highest, read_all};
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::Floor;
 

@@ -2,6 +2,8 @@ use super::{Delivery, Feed, Live, Maker};
 use crate::journal::batch::Batch;
 use crate::journal::{Disk, DurablePosition, Journal, Options, Status, Storage};
 use crate::relay;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -64,6 +66,13 @@ impl Bench {
         }
         self.commit.as_ref().unwrap().try_send(batch).unwrap();
         self.durable.recv().unwrap()
+    }
+
+    /// Overwrites some octets of the first segment.
+    pub(crate) fn damage(&self, offset: u64) {
+        let path = self.dir.path().join("00000000000000000001.segment");
+        let file = File::options().write(true).open(path).unwrap();
+        file.write_all_at(b"damage", offset).unwrap();
     }
 
     pub(crate) fn feed(&self, next: u64) -> (Live, Feed) {

@@ -214,8 +214,9 @@ impl Batch {
     /// The records of a sealed batch from `sequence` on, each with its own sequence. A frame that is
     /// read back may begin before the sequence that was asked for.
     pub fn records_from(&self, sequence: u64) -> impl Iterator<Item = (u64, Record<'_>)> {
-        (self.first_sequence..)
-            .zip(self.records())
+        self.records()
+            .zip(self.first_sequence..)
+            .map(|(record, at)| (at, record))
             .skip_while(move |(at, _)| *at < sequence)
     }
 }

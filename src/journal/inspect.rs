@@ -175,7 +175,8 @@ pub(crate) fn survey(
         };
         let Some(segment) = opened else {
             let bound = first_sequence.saturating_add(adopt.unwrap_or(0));
-            expected = next_first.unwrap_or(bound);
+            // A frame of a segment that is ready may say anything.
+            expected = next_first.unwrap_or(bound).max(first_sequence);
             lost.push(Lost {
                 epoch: entry.epoch,
                 first_sequence,
@@ -202,7 +203,7 @@ pub(crate) fn survey(
                     first_sequence: found.next_sequence,
                     count: bound,
                 };
-                (found.used, found.next_sequence) = (segment.size, found.next_sequence + bound);
+                (found.used, found.next_sequence) = (segment.size, hole.end_sequence());
                 report.damage.push(Damage {
                     path: look.path(),
                     reason: wrong.clone(),
@@ -301,7 +302,7 @@ impl Look<'_> {
                 return Ok(report);
             };
             report.used = found.hole.offset + found.hole.length;
-            report.next_sequence = found.hole.first_sequence + found.hole.count;
+            report.next_sequence = found.hole.end_sequence();
             damage.push(found);
         }
     }

@@ -78,6 +78,13 @@ pub struct Hole {
     pub count: u64,
 }
 
+impl Hole {
+    /// The sequence behind those that are lost.
+    pub(crate) fn end_sequence(&self) -> u64 {
+        self.first_sequence.saturating_add(self.count)
+    }
+}
+
 impl Manifest {
     pub(crate) fn new(id: JournalId) -> Manifest {
         Manifest {

@@ -76,7 +76,7 @@ pub use options::Options;
 pub use position::DurablePosition;
 pub use prepare::Preparer;
 pub use reader::Reader;
-pub use recovery::{Recovery, TornTail};
+pub use recovery::{LeftOut, Recovery, TornTail};
 pub use repair::{FILE_MISSING, Repair, repair};
 pub use scan::Depth;
 pub use segment::JournalId;
@@ -238,6 +238,11 @@ impl Journal {
         };
         (committer, preparer)
     }
+}
+
+/// The name of the journal in a directory; `None` if there is none.
+pub fn stored_id(storage: &dyn Storage) -> Result<Option<JournalId>, JournalError> {
+    Ok(Manifest::load(storage)?.map(|manifest| manifest.id))
 }
 
 /// Which number stands for which endpoint in the records. Cheap to clone.

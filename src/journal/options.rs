@@ -32,6 +32,8 @@ pub struct Options {
     /// Lowest sequence that a consumer still needs; no segment from there on goes. Default
     /// `u64::MAX`: nobody needs any.
     pub floor: Arc<AtomicU64>,
+    /// Highest sequence that a consumer says it has had: so it was durable once. Default 0.
+    pub confirmed: u64,
 }
 
 impl Default for Options {
@@ -45,6 +47,7 @@ impl Default for Options {
             unsynced_max: 8 << 20,
             reserve: 32 << 20,
             floor: Arc::new(AtomicU64::new(u64::MAX)),
+            confirmed: 0,
         }
     }
 }

@@ -156,7 +156,7 @@ impl Reader {
         let passed_over = || passed_over.find(|hole| (hole.epoch, hole.offset) == at);
         if let Some(hole) = set_aside.or_else(passed_over) {
             place.offset = place.offset.saturating_add(hole.length);
-            place.sequence = hole.first_sequence.saturating_add(hole.count);
+            place.sequence = hole.end_sequence();
             if set_aside.is_some() {
                 self.set_aside += place.sequence.saturating_sub(self.wanted);
             }

@@ -7,7 +7,7 @@
 use super::error::JournalError;
 use super::frame::octets;
 use super::manifest::{self, Entry, Manifest};
-use super::scan::{Depth, headers, scan_from};
+use super::scan::headers;
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
 use super::storage::{Access, Storage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +48,7 @@ pub(crate) fn put_back(
         while let Some((its, epoch, _)) = Segment::claim(storage, &segment::name(at))
             && its == id
             && epoch != at
+            && epoch < u64::MAX
             && listed(epoch)
             && !is_sound(epoch)
         {
@@ -82,7 +83,9 @@ pub(crate) fn rebuild(
         .collect();
     let (mut there, mut first_used) = (BTreeSet::new(), 0);
     for epoch in epochs(storage)? {
-        let sound = Segment::open(storage, Access::Read, id, epoch).is_ok();
+        // Whatever its length is.
+        let claim = Segment::claim(storage, &segment::name(epoch));
+        let sound = claim.is_some_and(|it| (it.0, it.1) == (id, epoch));
         let used = !frames(storage, id, epoch)?.is_empty();
         if sound || used {
             there.insert(epoch);
@@ -93,66 +96,67 @@ pub(crate) fn rebuild(
     }
     // Those that are listed before the first that has frames were retired since, or are lost.
     let listed: BTreeSet<u64> = known.range(first_used..).map(|(epoch, _)| *epoch).collect();
-    let (mut entries, mut end) = (Vec::<Entry>::new(), None::<(u64, bool)>);
+    let (mut entries, mut end) = (Vec::<Entry>::new(), None::<u64>);
+    // For each entry the sequence behind its last, if the segment is full.
+    let mut full_ends: Vec<Option<u64>> = Vec::new();
     let mut endpoints = BTreeSet::new();
     for epoch in there.union(&listed).copied() {
         let mut entry = Entry {
             epoch,
             first_sequence: known.get(&epoch).copied().flatten(),
         };
+        let mut full_end = None;
         if there.contains(&epoch) {
             let found = frames(storage, id, epoch)?;
-            let first = found
-                .first()
-                .map(|(offset, header)| (*offset, header.first_sequence));
+            // Not always the first: a drive may have written one to the place of another.
+            let first = found.iter().min_by_key(|(_, header)| header.first_sequence);
+            let follows = entries.last().is_some_and(|it| it.epoch + 1 == epoch)
+                && full_ends.last().is_some_and(Option::is_some);
             entry.first_sequence = entry.first_sequence.or(match (first, end) {
-                (Some((HEADER_BLOCK, first)), _) | (Some((_, first)), None) => Some(first),
-                (Some((_, first)), Some((expected, _))) => Some(expected.min(first)),
+                (Some((offset, header)), Some(end)) if *offset > HEADER_BLOCK || follows => {
+                    Some(header.first_sequence.min(end))
+                }
+                (Some((_, header)), _) => Some(header.first_sequence),
                 (None, _) => None,
             });
             if let Some(first_sequence) = entry.first_sequence {
                 // Full to its end, and the next one does not follow: one between them is missing.
-                if let (Some((expected, true)), Some(before)) = (end, entries.last())
-                    && expected < first_sequence
+                if let (Some(before), Some(Some(expected))) = (entries.last(), full_ends.last())
+                    && *expected < first_sequence
                     && before.epoch + 1 < epoch
                 {
                     entries.push(Entry {
                         epoch: before.epoch + 1,
-                        first_sequence: Some(expected),
+                        first_sequence: None,
                     });
+                    full_ends.push(None);
                 }
-                end = Some(look(
-                    storage,
-                    &manifest,
-                    epoch,
-                    first_sequence,
-                    &mut endpoints,
-                )?);
+                let (next, full) = look(storage, &manifest, epoch, first_sequence, &mut endpoints)?;
+                end = Some(next);
+                full_end = full.then_some(next);
             }
         }
         entries.push(entry);
+        full_ends.push(full_end);
     }
-    // What is in use comes before what is ready.
+    if entries.is_empty() {
+        return Err(missing(storage));
+    }
+    // What is in use comes before what is ready. One of which nothing tells where it begins follows one that is full:
+    // there is no other place for the sequences that are missing.
     let used = entries
         .iter()
-        .rposition(|entry| entry.first_sequence.is_some());
-    let mut next = end.map_or(1, |(next, _)| next);
-    for entry in entries
-        .iter_mut()
-        .take(used.map_or(1, |used| used + 1))
-        .rev()
-    {
-        next = *entry.first_sequence.get_or_insert(next);
+        .rposition(|entry| entry.first_sequence.is_some())
+        .unwrap_or(0);
+    let mut next = end.unwrap_or(1);
+    for at in (0..=used).rev() {
+        let before = at.checked_sub(1).and_then(|before| full_ends.get(before));
+        if let Some(entry) = entries.get_mut(at) {
+            let begin = before.copied().flatten().map_or(next, |end| end.min(next));
+            next = *entry.first_sequence.get_or_insert(begin);
+        }
     }
-    let spares = storage
-        .list()
-        .map_err(JournalError::io(storage, "list", ""))?;
-    let spares = spares
-        .iter()
-        .filter_map(|it| it.strip_suffix(SPARE)?.parse().ok());
-    let given = entries.iter().map(|entry| entry.epoch);
-    let given = given.chain(spares).chain(epochs(storage)?).max();
-    manifest.next_epoch = manifest.next_epoch.max(given.unwrap_or(0) + 1);
+    manifest.next_epoch = manifest.next_epoch.max(next_epoch(storage, &entries)?);
     manifest.segments = entries;
     let is_listed = |epoch| manifest.segments.iter().any(|entry| entry.epoch == epoch);
     manifest.holes.retain(|hole| is_listed(hole.epoch));
@@ -174,8 +178,21 @@ pub(crate) fn rebuild(
     Ok(manifest)
 }
 
-/// Gives the sequence behind the last record of a segment and whether the segment is full; adds the
-/// endpoints of its records.
+/// An epoch that no file and no entry has.
+fn next_epoch(storage: &dyn Storage, entries: &[Entry]) -> Result<u64, JournalError> {
+    let names = storage
+        .list()
+        .map_err(JournalError::io(storage, "list", ""))?;
+    let spares = names
+        .iter()
+        .filter_map(|it| it.strip_suffix(SPARE)?.parse().ok());
+    let given = entries.iter().map(|entry| entry.epoch);
+    let given = given.chain(spares).chain(epochs(storage)?).max();
+    Ok(given.unwrap_or(0).saturating_add(1))
+}
+
+/// Gives the sequence behind the last record of a segment and whether the segment is full: something whole, or
+/// set aside, reaches to its end. Adds the endpoints of its records.
 fn look(
     storage: &dyn Storage,
     manifest: &Manifest,
@@ -191,7 +208,7 @@ fn look(
             None => return Ok((first_sequence, false)),
         },
     };
-    let (mut next, mut buffer) = (first_sequence, Vec::new());
+    let (mut next, mut end, mut buffer) = (first_sequence, HEADER_BLOCK, Vec::new());
     for (offset, header) in headers(&segment, HEADER_BLOCK).map_err(failed)? {
         if segment
             .frame_at(offset, &mut buffer)
@@ -201,17 +218,14 @@ fn look(
         {
             endpoints.extend(batch.records().map(|record| record.endpoint));
             next = next.max(header.last_sequence() + 1);
+            end = end.max(offset + octets(header.padded_len()));
         }
     }
-    let scan = scan_from(
-        &segment,
-        HEADER_BLOCK,
-        first_sequence,
-        manifest,
-        Depth::Headers,
-    );
-    let end = scan.map_err(failed)?.end;
-    Ok((next, end + octets(super::frame::ALIGNMENT) > segment.size))
+    for hole in manifest.holes.iter().filter(|hole| hole.epoch == epoch) {
+        next = next.max(hole.end_sequence());
+        end = end.max(hole.offset.saturating_add(hole.length));
+    }
+    Ok((next, end >= segment.size))
 }
 
 /// The frame headers of a segment, whatever its own header says.
@@ -249,13 +263,16 @@ fn identity(storage: &dyn Storage) -> Result<JournalId, JournalError> {
         }
     }
     let most = counts.into_iter().max_by_key(|(_, count)| *count);
-    most.map(|(id, _)| id)
-        .ok_or_else(|| JournalError::ManifestMissing {
-            path: storage.describe(manifest::NAME),
-        })
+    most.map(|(id, _)| id).ok_or_else(|| missing(storage))
 }
 
-/// Epochs of the names of all segments, rising.
+fn missing(storage: &dyn Storage) -> JournalError {
+    JournalError::ManifestMissing {
+        path: storage.describe(manifest::NAME),
+    }
+}
+
+/// Epochs of the names of all segments, rising. The last of all numbers is none: no other could follow.
 fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
     let names = storage
         .list()
@@ -263,6 +280,7 @@ fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
     Ok(names
         .iter()
         .filter_map(|it| segment::epoch_of(it))
+        .filter(|epoch| *epoch < u64::MAX)
         .collect())
 }
 

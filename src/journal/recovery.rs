@@ -8,12 +8,17 @@
 //! - **damage**: a frame further on says that what is missing was durable. Recovery stops and says so,
 //!   since only a person can decide to go on without it.
 //!
+//! And it may end **too early**: a consumer has had records that are not there, because this is an older
+//! copy, or the last frame was damaged. Whatever is there in their place is left as it is, and a hole in the
+//! manifest says so: their sequences are not given again, or that consumer would take what gets them for
+//! what it has had.
+//!
 //! Recovery changes nothing but the torn tail and files that hold no record, so doing it twice, or
 //! again after a crash in the middle, gives the same.
 
 use super::error::JournalError;
 use super::frame::{ALIGNMENT, FrameError, octets};
-use super::manifest::{self, Entry, Manifest, ManifestFile};
+use super::manifest::{self, Entry, Hole, Manifest, ManifestFile};
 use super::options::Options;
 use super::retention::Kept;
 use super::scan::{Depth, Scan, scan, scan_from};
@@ -33,6 +38,21 @@ pub struct Recovery {
     pub segments: usize,
     /// What was cut.
     pub torn_tail: Option<TornTail>,
+    /// What a consumer has had and is not there.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Records that a consumer has confirmed and that the journal does not have any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The segment in which they should be.
+    pub path: String,
+    /// Where in it.
+    pub offset: u64,
+    /// The first of their sequences.
+    pub first_sequence: u64,
+    /// The last.
+    pub last_sequence: u64,
 }
 
 /// What a crash left of commits that were never answered as stored.
@@ -90,7 +110,8 @@ pub(crate) fn recover(
     let scans = scan_tail(&**storage, &manifest, &tail)?;
     let active_index = find_end(&**storage, &tail, &scans)?;
 
-    let torn_tail = cut(&**storage, &tail, &scans, active_index)?;
+    let hole = left_out(&tail, &scans, active_index, options.confirmed);
+    let torn_tail = cut(&**storage, &tail, &scans, active_index, hole.as_ref())?;
     let now = storage.now();
     for (segment, scan) in tail.iter().zip(&scans).take(active_index + 1) {
         kept.push(Kept {
@@ -112,7 +133,10 @@ pub(crate) fn recover(
         }
         next = kept.since;
     }
-    let (offset, next_sequence) = (end.end, end.next_sequence);
+    let (offset, next_sequence) = match &hole {
+        Some(hole) => (hole.offset + hole.length, options.confirmed + 1),
+        None => (end.end, end.next_sequence),
+    };
     let mut tail = tail.into_iter().skip(active_index);
     let active = tail.next().expect("one segment for each scan");
     let (prepared, unfit): (Vec<_>, Vec<_>) =
@@ -127,6 +151,7 @@ pub(crate) fn recover(
         manifest
             .segments
             .retain(|entry| unfit.iter().all(|segment| segment.epoch != entry.epoch));
+        manifest.holes.extend(hole);
     })?;
     drop(unfit);
     let spares = tidy(&**storage, &names, &manifest)?;
@@ -138,6 +163,12 @@ pub(crate) fn recover(
             next_sequence,
             segments: kept.len(),
             torn_tail,
+            left_out: hole.map(|hole| LeftOut {
+                path: storage.describe(&segment::name(hole.epoch)),
+                offset: hole.offset,
+                first_sequence: hole.first_sequence,
+                last_sequence: options.confirmed,
+            }),
         },
         manifest,
         kept,
@@ -200,6 +231,7 @@ fn begin(
             next_sequence: 1,
             segments: 1,
             torn_tail: None,
+            left_out: None,
         },
     })
 }
@@ -346,6 +378,21 @@ fn find_end(
     }
 }
 
+/// The hole for what a consumer has had and is not there; see the module. In a segment that is full to its
+/// last block there is no place for one, and then it is for the consumers to go back.
+fn left_out(tail: &[Segment], scans: &[Scan], active: usize, confirmed: u64) -> Option<Hole> {
+    let (segment, end) = (tail.get(active)?, scans.get(active)?);
+    let room = segment.size - end.end;
+    let length = end.behind_octets().max(octets(ALIGNMENT)).min(room);
+    (confirmed >= end.next_sequence && length > 0).then(|| Hole {
+        epoch: segment.epoch,
+        offset: end.end,
+        length,
+        first_sequence: end.next_sequence,
+        count: confirmed - end.next_sequence + 1,
+    })
+}
+
 /// Overwrites every header behind the end, so that none is taken for a frame once the octets before it
 /// have been written again.
 fn cut(
@@ -353,9 +400,12 @@ fn cut(
     tail: &[Segment],
     scans: &[Scan],
     active: usize,
+    hole: Option<&Hole>,
 ) -> Result<Option<TornTail>, JournalError> {
     let mut torn_tail = None;
-    for (segment, scan) in tail.iter().zip(scans).skip(active) {
+    // What lies in the hole stays for whoever wants to look at it.
+    let first = active + usize::from(hole.is_some());
+    for (segment, scan) in tail.iter().zip(scans).skip(first) {
         let torn_header = match scan.stop {
             FrameError::Magic => false,
             FrameError::Epoch(epoch) => epoch > segment.epoch,

@@ -89,9 +89,12 @@ pub(crate) fn scan_from(
     };
     let mut buffer = Vec::new();
     scan.stop = loop {
-        if let Some(hole) = manifest.hole_at(segment.epoch, scan.end) {
+        // One that begins at the end of the segment would keep the scan there.
+        if let Some(hole) = manifest.hole_at(segment.epoch, scan.end)
+            && scan.end < segment.size
+        {
             scan.end = scan.end.saturating_add(hole.length).min(segment.size);
-            scan.next_sequence = hole.first_sequence.saturating_add(hole.count);
+            scan.next_sequence = hole.end_sequence();
             continue;
         }
         let found = match depth {

@@ -181,7 +181,8 @@ impl Connection {
                 // A last look here as well: the octets that were missing may lie there since the loop was held up.
                 self.readable = true;
                 let turn = self.turn(core, buffer);
-                if turn == Turn::Close || self.deadline > core.clock.tick() {
+                // More lies there than one turn reads: that is not the sender's slowness either.
+                if turn == Turn::Close || turn == Turn::Again || self.deadline > core.clock.tick() {
                     return turn == Turn::Close;
                 }
                 match stage {

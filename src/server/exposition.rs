@@ -388,6 +388,11 @@ fn sinks(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         "Highest confirmed sequence",
         each(|one| one.confirmed.get()),
     )?;
+    out.gauges(
+        "hookline_sink_stopped",
+        "1 once the sink has stopped for good; the log says why",
+        each(|one| one.stopped.get()),
+    )?;
     out.counters(
         "hookline_sink_retries",
         "Deliveries that failed and were tried again",

@@ -119,11 +119,22 @@ impl Server {
 
         let disk = directory(&config.journal.dir)?;
         let floor = Arc::new(AtomicU64::new(u64::MAX));
+        let confirmed = sinks::confirmed(config, &*disk)?;
         let journal = Journal::open(
             Arc::clone(&disk),
-            options::journal(config, Arc::clone(&floor)),
+            options::journal(config, Arc::clone(&floor), confirmed),
         )?;
         let recovery = journal.recovery().clone();
+        if let Some(left_out) = &recovery.left_out {
+            tracing::error!(
+                segment = left_out.path,
+                offset = left_out.offset,
+                from = left_out.first_sequence,
+                to = left_out.last_sequence,
+                "a sink has had notifications that are not in the journal: it is an older copy, or its end is damaged; \
+                 their sequences are left out"
+            );
+        }
         let endpoints = journal.endpoints();
         let table = Arc::new(endpoints::table(
             config,

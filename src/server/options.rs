@@ -28,7 +28,7 @@ pub(super) fn reactor(config: &Config) -> reactor::Options {
     }
 }
 
-pub(super) fn journal(config: &Config, floor: Arc<AtomicU64>) -> journal::Options {
+pub(super) fn journal(config: &Config, floor: Arc<AtomicU64>, confirmed: u64) -> journal::Options {
     let limits = &config.limits;
     journal::Options {
         segment_size: config.journal.segment_size,
@@ -39,6 +39,7 @@ pub(super) fn journal(config: &Config, floor: Arc<AtomicU64>) -> journal::Option
         sync_interval: config.journal.sync_interval,
         reserve: limits.unacknowledged as u64,
         floor,
+        confirmed,
         ..journal::Options::default()
     }
 }

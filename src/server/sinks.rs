@@ -3,9 +3,10 @@
 use super::exposition::Sources;
 use super::{ServerError, directory};
 use crate::config::{Config, SinkKind};
-use crate::feed::{Corrected, Cursors, Feed, Floor, Live};
-use crate::journal::{JournalId, Storage};
+use crate::feed::{self, Corrected, Cursors, Feed, Floor, Live};
+use crate::journal::{self, Disk, JournalId, Storage};
 use crate::sink::{self, Runner, Sink, SinkError, Statistics};
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,6 +25,19 @@ pub(super) struct Ready {
 impl Ready {
     pub(super) fn run(mut self) -> Result<(), SinkError> {
         self.runner.run(&mut *self.target)
+    }
+}
+
+/// The highest sequence that a sink has had of the journal that is there.
+pub(super) fn confirmed(config: &Config, disk: &dyn Storage) -> Result<u64, ServerError> {
+    let Some(id) = journal::stored_id(disk)? else {
+        return Ok(0);
+    };
+    let path = config.journal.dir.join("cursors");
+    match Disk::open(&path) {
+        Ok(cursors) => Ok(feed::highest(&cursors, id)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(ServerError::io(format!("open {}", path.display()))(error)),
     }
 }
 
@@ -61,12 +75,20 @@ pub(super) fn prepare(
         stop: Arc::new(AtomicBool::new(false)),
     };
     let mut lives = Vec::new();
+    let mut files = Vec::new();
     for sink in &config.sinks {
         let target: Box<dyn Sink> = match &sink.kind {
             SinkKind::Stdout => Box::new(sink::Stdout::default()),
             SinkKind::File { path } => {
-                let action = format!("open {} for the sink {}", path.display(), sink.name);
-                Box::new(sink::File::open(path).map_err(ServerError::io(action))?)
+                let action = || format!("open {} for the sink {}", path.display(), sink.name);
+                let file = sink::File::open(path).map_err(ServerError::io(action()))?;
+                let identity = file.identity().map_err(ServerError::io(action()))?;
+                if files.contains(&identity) {
+                    let cause = io::Error::other("another sink writes to the same file");
+                    return Err(ServerError::io(action())(cause));
+                }
+                files.push(identity);
+                Box::new(file)
             }
         };
         let cursor = cursors.of(&sink.name)?;

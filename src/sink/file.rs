@@ -3,21 +3,21 @@
 //! After a crash the lines since the last saved cursor may stand in the file twice, with the same `id` and
 //! `sequence`. A line that a crash has cut is ended before the next one begins.
 
-use super::{Confirmation, Sink, stdout};
+use super::lines::Lines;
+use super::{Confirmation, Sink};
 use crate::feed::Delivery;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 /// The sink.
 #[derive(Debug)]
 pub struct File {
     output: fs::File,
-    /// Length up to which whole batches were written.
-    len: u64,
-    /// Length up to which they were synced.
-    synced: u64,
-    lines: Vec<u8>,
+    lines: Lines,
+    /// Length of the file when a write failed.
+    cut_at: u64,
 }
 
 impl File {
@@ -32,51 +32,52 @@ impl File {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
-        let len = file.seek(SeekFrom::End(0))?;
-        let mut last = [b'\n'];
-        if len > 0 {
-            file.seek(SeekFrom::End(-1))?;
-            file.read_exact(&mut last)?;
-        }
-        if last != [b'\n'] {
+        if ends_in_a_line(&file)? {
             file.write_all(b"\n")?;
         }
-        let len = file.seek(SeekFrom::End(0))?;
         Ok(File {
             output: file,
-            len,
-            synced: len,
-            lines: Vec::new(),
+            lines: Lines::default(),
+            cut_at: 0,
         })
     }
+
+    /// Which file it is, whatever its path: device and inode.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let metadata = self.output.metadata()?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+}
+
+/// True if the last octet ends no line.
+fn ends_in_a_line(file: &fs::File) -> io::Result<bool> {
+    let Some(last) = file.metadata()?.len().checked_sub(1) else {
+        return Ok(false);
+    };
+    let mut octet = [b'\n'];
+    file.read_exact_at(&mut octet, last)?;
+    Ok(octet != [b'\n'])
 }
 
 impl Sink for File {
     fn deliver(&mut self, delivery: &Delivery, from: u64) -> io::Result<u64> {
-        let events = stdout::render(delivery, from, &mut self.lines);
-        if let Err(error) = self.output.write_all(&self.lines) {
-            // Part of it may be there; the next attempt writes all of it. A file that somebody has cut meanwhile
-            // stays cut.
-            self.len = self.len.min(self.output.metadata()?.len());
-            self.output.set_len(self.len)?;
-            return Err(error);
+        let resumes = self.lines.prepare(delivery, from);
+        // Somebody may have cut the file meanwhile, and the begin of a line with it.
+        if resumes && self.output.metadata()?.len() != self.cut_at {
+            self.lines.start_over(ends_in_a_line(&self.output)?);
         }
-        self.len += self.lines.len() as u64;
-        Ok(events)
+        let mut output = &self.output;
+        let written = self.lines.write_to(|rest| output.write(rest));
+        if written.is_err() {
+            self.cut_at = self.output.metadata()?.len();
+        }
+        written
     }
 
+    /// After an error everything since the last success is appended once more: the system may have dropped what it
+    /// could not write, and would call the next sync a success.
     fn confirm(&mut self) -> io::Result<()> {
-        let synced = self.output.sync_data();
-        if synced.is_err() {
-            // The system may have dropped what it could not write, and would call the next sync a success. All of it
-            // is delivered again; if it cannot be cut off now, some lines come twice.
-            let synced = self.synced.min(self.output.metadata()?.len());
-            self.output.set_len(synced)?;
-            self.len = synced;
-        }
-        synced?;
-        self.synced = self.len;
-        Ok(())
+        self.output.sync_data()
     }
 
     fn confirmation(&self) -> Confirmation {
@@ -86,17 +87,13 @@ impl Sink for File {
 
 #[cfg(test)]
 mod tests {
-    use super::{File, Sink};
-    use crate::feed::Maker;
+    use super::{File, Lines, Sink};
+    use crate::feed::{Delivery, Maker};
     use crate::journal::batch::{Batch, Place};
 
-    #[test]
-    fn lines_are_appended_and_a_cut_one_is_ended() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("events.ndjson");
-        std::fs::write(&path, "{\"whole\":1}\n{\"cut").unwrap();
+    fn delivery(bodies: &[&[u8]]) -> Delivery {
         let mut batch = Batch::unpooled();
-        for body in [&b"{\"object\":\"x\",\"entry\":[]}"[..], b"not json", b"{}"] {
+        for body in bodies {
             batch.append(1, 0, 1_750_000_000_000_000, std::iter::empty(), body);
         }
         let place = Place {
@@ -107,7 +104,57 @@ mod tests {
             durable: 0,
         };
         batch.seal(&place);
-        let delivery = Maker::new().make(batch);
+        Maker::new().make(batch)
+    }
+
+    /// A disk took the begin of a batch and was full; the next attempt wrote all of it behind that, so that its first
+    /// event stood on one line with a part of itself, and the cursor passed it. Cut by its owner meanwhile, the file
+    /// had the rest of a line at its begin.
+    #[test]
+    fn what_was_taken_in_part_is_gone_on_with() {
+        let delivery = delivery(&[b"{}", b"{\"x\":1}"]);
+        let mut lines = Lines::default();
+        assert!(!lines.prepare(&delivery, 7));
+        let mut out = Vec::new();
+        let full = |room: usize| {
+            move |out: &mut Vec<u8>, rest: &[u8]| {
+                let taken = rest.len().min(room.saturating_sub(out.len()));
+                out.extend_from_slice(&rest[..taken]);
+                match taken {
+                    0 => Err(std::io::ErrorKind::StorageFull.into()),
+                    taken => Ok(taken),
+                }
+            }
+        };
+        lines.write_to(|rest| full(40)(&mut out, rest)).unwrap_err();
+        assert!(lines.prepare(&delivery, 7));
+        assert_eq!(
+            lines.write_to(|rest| full(9999)(&mut out, rest)).unwrap(),
+            2
+        );
+        let mut whole = Vec::new();
+        let mut again = Lines::default();
+        assert!(!again.prepare(&delivery, 7));
+        again.write_to(|rest| full(9999)(&mut whole, rest)).unwrap();
+        assert!(out == whole);
+
+        let mut cut = Lines::default();
+        cut.prepare(&delivery, 7);
+        let mut out = Vec::new();
+        cut.write_to(|rest| full(40)(&mut out, rest)).unwrap_err();
+        assert!(cut.prepare(&delivery, 7));
+        cut.start_over(true);
+        cut.write_to(|rest| full(9999)(&mut out, rest)).unwrap();
+        assert_eq!(out[40], b'\n');
+        assert!(out[41..] == whole);
+    }
+
+    #[test]
+    fn lines_are_appended_and_a_cut_one_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.ndjson");
+        std::fs::write(&path, "{\"whole\":1}\n{\"cut").unwrap();
+        let delivery = delivery(&[b"{\"object\":\"x\",\"entry\":[]}", b"not json", b"{}"]);
         let mut sink = File::open(&path).unwrap();
         assert_eq!(
             sink.deliver(&delivery, 8).unwrap(),

@@ -4,6 +4,7 @@
 //! journal meanwhile, and no other sink notices.
 
 mod file;
+mod lines;
 mod stdout;
 
 pub use file::File;
@@ -55,6 +56,8 @@ pub struct Statistics {
     pub retries: Counter,
     /// Events that neither went out nor wait to: 0, or there is a bug. See [`Runner`].
     pub unaccounted: Counter,
+    /// 1 once the sink has stopped for good: its events stay in the journal until somebody looks.
+    pub stopped: Counter,
 }
 
 /// Why a sink has stopped for good. Its events stay in the journal.
@@ -93,7 +96,14 @@ pub struct Runner {
 
 impl Runner {
     /// Delivers until told to stop, and then what is durable already.
-    pub fn run(mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    pub fn run(self, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let statistics = Arc::clone(&self.statistics);
+        let ended = self.work(sink);
+        statistics.stopped.set(u64::from(ended.is_err()));
+        ended
+    }
+
+    fn work(mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
         let mut delivered = self.feed.position() - 1;
         let mut confirmed = delivered;
         let mut pause = PAUSE_MIN;
@@ -108,7 +118,18 @@ impl Runner {
                 IDLE_WAIT
             };
             let wait = if stopping { Duration::ZERO } else { wait };
-            let next = self.feed.next(wait)?;
+            let next = match self.feed.next(wait) {
+                Ok(next) => next,
+                // Descriptors or memory come back; and nothing is lost by waiting.
+                Err(error) if error.is_shortage() && !stopping => {
+                    self.failed(&io::Error::other(error), &mut pause)?;
+                    continue;
+                }
+                Err(error) => {
+                    self.leave(sink, delivered);
+                    return Err(error.into());
+                }
+            };
             if let Some(delivery) = &next {
                 self.deliver(sink, delivery, delivered + 1)?;
                 delivered = delivery.last_sequence();
@@ -144,6 +165,13 @@ impl Runner {
             if finished {
                 return Ok(());
             }
+        }
+    }
+
+    /// The journal cannot be read any further: what was delivered is not to come again with each start.
+    fn leave(&mut self, sink: &mut dyn Sink, delivered: u64) {
+        if sink.confirm().is_ok() && self.cursor.save(delivered).is_ok() {
+            self.statistics.confirmed.set(delivered);
         }
     }
 

@@ -1,23 +1,31 @@
-//! NDJSON on standard output: one event a line, flushed with each batch.
+//! NDJSON on standard output: one event a line, written at once with each batch.
 
+use super::lines::Lines;
 use super::{Confirmation, Sink};
-use crate::event;
 use crate::feed::Delivery;
-use std::io::{self, Write as _};
+use std::io;
+use std::thread;
+use std::time::Duration;
 
 /// The sink. Two of them in one process would mix their lines.
 #[derive(Debug, Default)]
 pub struct Stdout {
-    lines: Vec<u8>,
+    lines: Lines,
 }
 
 impl Sink for Stdout {
     fn deliver(&mut self, delivery: &Delivery, from: u64) -> io::Result<u64> {
-        let events = render(delivery, from, &mut self.lines);
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(&self.lines)?;
-        stdout.flush()?;
-        Ok(events)
+        self.lines.prepare(delivery, from);
+        // Past the buffer of `io::stdout`, which would keep what could not be written.
+        self.lines
+            .write_to(|rest| match rustix::io::write(io::stdout(), rest) {
+                // Whoever shares the pipe may have made it one that does not wait.
+                Err(rustix::io::Errno::AGAIN) => {
+                    thread::sleep(FULL_PAUSE);
+                    Err(io::ErrorKind::Interrupted.into())
+                }
+                written => Ok(written?),
+            })
     }
 
     fn confirm(&mut self) -> io::Result<()> {
@@ -29,16 +37,5 @@ impl Sink for Stdout {
     }
 }
 
-/// Replaces `lines` by the events as NDJSON and says how many there are.
-pub(super) fn render(delivery: &Delivery, from: u64, lines: &mut Vec<u8>) -> u64 {
-    lines.clear();
-    let mut events = 0;
-    for notification in delivery.notifications(from) {
-        for event in notification.events() {
-            event::render(event, notification.record.body, lines);
-            lines.push(b'\n');
-            events += 1;
-        }
-    }
-    events
-}
+/// How long a pipe is left alone that is full and does not wait.
+const FULL_PAUSE: Duration = Duration::from_millis(5);

@@ -1,4 +1,4 @@
-use super::{Confirmation, PAUSE_MIN, Runner, Sink, Statistics};
+use super::{Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics};
 use crate::feed::tests::Bench;
 use crate::feed::{Cursor, Cursors, Delivery, Feed, Floor, Live, Maker};
 use crate::journal::{Access, Disk, Guard, JournalId, LockError, Storage, StorageFile};
@@ -177,6 +177,21 @@ fn what_a_failed_confirmation_leaves_open_is_delivered_again() {
         [6, 7],
         "and nothing twice"
     );
+}
+
+/// Behind what it had delivered the journal was damaged. The sink stopped without saving its cursor, so each start
+/// delivered the same events once more; and but for a line in the log, nobody saw that it had stopped.
+#[test]
+fn a_sink_that_comes_to_damage_keeps_what_it_has_done() {
+    let setting = Setting::new();
+    setting.bench.store(3);
+    setting.bench.store(2);
+    setting.bench.damage(8192);
+    let (_live, feed) = setting.bench.feed(1);
+    let error = setting.runner(feed).run(&mut Memory::default());
+    assert!(matches!(error, Err(SinkError::Journal(_))), "{error:?}");
+    assert_eq!(setting.cursor().saved(), 3);
+    assert_eq!(setting.statistics.stopped.get(), 1);
 }
 
 /// The disk of the journal was full; the cursor could not be saved, and the sink stopped for good,

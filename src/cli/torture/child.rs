@@ -48,7 +48,11 @@ impl Launcher {
     /// Starts a server.
     pub(super) fn start(&self) -> io::Result<Server> {
         let mut command = Command::new(&self.program);
-        command.args(["serve", "--config", "/dev/stdin", "--data-dir"]);
+        // A `kill -9` of this process must not leave one behind that runs for ever. This is the main thread, as it
+        // has to be: the server goes when the thread ends that started it.
+        let parent = std::process::id().to_string();
+        command.args(["serve", "--with-parent", &parent]);
+        command.args(["--config", "/dev/stdin", "--data-dir"]);
         command.arg(&self.journal);
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
             command.env_remove(name);

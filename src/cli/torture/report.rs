@@ -1,5 +1,6 @@
 //! What is told: a line of progress while it runs, and the report at the end.
 
+use super::file_system::FileSystem;
 use super::oracle::Findings;
 use crate::cli::{CliError, Output};
 use serde_json::json;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Report {
     pub(super) seed: u64,
     pub(super) connections: u32,
+    pub(super) file_system: FileSystem,
     /// Kills under load.
     pub(super) rounds: u32,
     /// Kills between the start and readiness.
@@ -32,16 +34,34 @@ pub(super) struct Report {
     /// Of this disk, in the order of time.
     pub(super) syncs: Vec<Duration>,
     pub(super) findings: Findings,
+    /// What ended it before its time.
+    pub(super) cut_short: Option<&'static str>,
     /// What else went wrong, each in a line.
     pub(super) failures: Vec<String>,
     /// Where everything is kept.
     pub(super) kept: Option<PathBuf>,
 }
 
+/// What a run shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The promise was kept, in one whole round at least.
+    Kept,
+    /// It was broken, or could not be checked.
+    Broken,
+    /// Nothing went wrong and nothing was shown: no kill came after an answer.
+    NothingTested,
+}
+
 impl Report {
-    /// True when the promise was kept.
-    pub(super) fn is_clean(&self) -> bool {
-        self.findings.is_clean() && self.failures.is_empty()
+    pub(super) fn verdict(&self) -> Verdict {
+        if !self.findings.is_clean() || !self.failures.is_empty() {
+            Verdict::Broken
+        } else if self.rounds == 0 || self.answered == 0 || self.compared == 0 {
+            Verdict::NothingTested
+        } else {
+            Verdict::Kept
+        }
     }
 
     /// Prints it on stdout.
@@ -68,16 +88,22 @@ impl Report {
         line(
             "rounds",
             format!(
-                "{} times kill -9 under load, {} more during recovery, in {:.1} s",
-                grouped(u64::from(self.rounds)),
+                "{} kill -9 under load, {} more during recovery, in {:.1} s",
+                counted(u64::from(self.rounds), "time"),
                 grouped(self.kills_in_recovery),
                 self.elapsed.as_secs_f64()
             ),
         );
-        let answered = format!("{} notifications", grouped(self.answered));
+        if let Some(why) = self.cut_short {
+            line("cut short", why.to_owned());
+        }
         line(
             "answered",
-            format!("{answered}, {}/s under load", grouped(self.rate())),
+            format!(
+                "{}, {}/s under load",
+                counted(self.answered, "notification"),
+                grouped(self.rate())
+            ),
         );
         if self.refused > 0 {
             line(
@@ -108,6 +134,14 @@ impl Report {
                 milliseconds(percentile(&recoveries, 1000)),
             ),
         );
+        line(
+            "file system",
+            if self.file_system.is_memory {
+                memory(&self.file_system)
+            } else {
+                self.file_system.name.clone()
+            },
+        );
         let syncs = sorted(&self.syncs);
         let at = |permille| milliseconds(percentile(&syncs, permille));
         line(
@@ -128,10 +162,14 @@ impl Report {
         if let Some(kept) = &self.kept {
             line("kept", format!("{} (journal, server.log)", kept.display()));
         }
-        text.push_str(if self.is_clean() {
-            "\nNothing that was answered was lost, altered or invented.\n"
-        } else {
-            "\nThe promise was broken, or could not be checked; see what was FOUND.\n"
+        text.push_str(match self.verdict() {
+            Verdict::Kept => "\nNothing that was answered was lost, altered or invented.\n",
+            Verdict::Broken => {
+                "\nThe promise was broken, or could not be checked; see what was FOUND.\n"
+            }
+            Verdict::NothingTested => {
+                "\nNothing was tested: no round was whole with something answered; give it more time.\n"
+            }
         });
         text
     }
@@ -141,7 +179,15 @@ impl Report {
         let ms = |times: &[Duration], permille| as_milliseconds(percentile(times, permille));
         let found = &self.findings;
         json!({
-            "ok": self.is_clean(),
+            "ok": self.verdict() == Verdict::Kept,
+            "verdict": match self.verdict() {
+                Verdict::Kept => "kept",
+                Verdict::Broken => "broken",
+                Verdict::NothingTested => "nothing tested",
+            },
+            "cut_short": self.cut_short,
+            "file_system": self.file_system.name,
+            "is_memory": self.file_system.is_memory,
             "seed": self.seed,
             "connections": self.connections,
             "rounds": self.rounds,
@@ -171,6 +217,14 @@ impl Report {
     }
 }
 
+/// What is said of a file system that is none of a disk.
+pub(super) fn memory(file_system: &FileSystem) -> String {
+    format!(
+        "{}: memory, which proves nothing about a disk",
+        file_system.name
+    )
+}
+
 /// Tells on stderr how far it is: on a terminal in one line that is drawn again, else in a line every ten seconds.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -186,17 +240,20 @@ impl Progress {
         }
     }
 
-    /// After each round.
+    /// After each round, once there is something to tell.
     pub(super) fn show(&mut self, report: &Report) {
+        if report.answered == 0 {
+            return;
+        }
         let pause = if self.is_terminal { REDRAW } else { LINE };
         if self.last.is_some_and(|last| last.elapsed() < pause) {
             return;
         }
         self.last = Some(Instant::now());
         let line = format!(
-            "{:>4} s: {} rounds, {} answered, {}/s under load, nothing lost",
+            "{:>4} s: {}, {} answered, {}/s under load, nothing lost",
             report.elapsed.as_secs(),
-            grouped(u64::from(report.rounds)),
+            counted(u64::from(report.rounds), "round"),
             grouped(report.answered),
             grouped(report.rate()),
         );
@@ -242,6 +299,12 @@ fn as_milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
+/// `1 round`, `2 rounds`
+fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(number))
+}
+
 /// `12345678` as `12,345,678`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -272,6 +335,10 @@ mod tests {
         ] {
             assert_eq!(grouped(number), text);
         }
+        assert_eq!(
+            (counted(1, "round"), counted(0, "round")),
+            ("1 round".to_owned(), "0 rounds".to_owned())
+        );
     }
 
     #[test]
@@ -284,12 +351,27 @@ mod tests {
         assert_eq!(percentile(&[], 500), Duration::ZERO);
     }
 
+    /// A run that was too short once had the same verdict as one that has shown something.
+    #[test]
+    fn no_answer_and_no_round_is_no_success() {
+        let tested = tested();
+        for (rounds, answered) in [(0, 0), (3, 0), (0, 3)] {
+            let mut report = tested.clone();
+            (report.rounds, report.answered) = (rounds, answered);
+            assert_eq!(report.verdict(), Verdict::NothingTested);
+            assert!(report.text().contains("\nNothing was tested: "));
+            assert!(report.json().contains("\"ok\":false"));
+        }
+    }
+
     #[test]
     fn a_finding_is_no_success() {
-        let mut report = Report::default();
-        assert!(report.is_clean() && report.text().contains("Nothing that was answered was lost"));
+        let mut report = tested();
+        assert_eq!(report.verdict(), Verdict::Kept);
+        assert!(report.text().contains("Nothing that was answered was lost"));
         report.findings.lost = 1;
-        assert!(!report.is_clean() && report.text().contains("The promise was broken"));
+        assert_eq!(report.verdict(), Verdict::Broken);
+        assert!(report.text().contains("The promise was broken"));
         report.findings.lost = 0;
         report.failures.push("it does not start again".to_owned());
         assert!(
@@ -299,5 +381,25 @@ mod tests {
         );
         let parsed: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
         assert_eq!(parsed["ok"], false);
+    }
+
+    #[test]
+    fn memory_is_no_disk() {
+        let mut report = tested();
+        report.file_system = FileSystem {
+            name: "tmpfs".to_owned(),
+            is_memory: true,
+        };
+        let line = "\nfile system   tmpfs: memory, which proves nothing about a disk\n";
+        assert!(report.text().contains(line), "{}", report.text());
+    }
+
+    fn tested() -> Report {
+        Report {
+            rounds: 1,
+            answered: 1,
+            compared: 1,
+            ..Report::default()
+        }
     }
 }

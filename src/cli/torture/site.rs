@@ -2,9 +2,12 @@
 //! evidence. Nothing else is ever written or removed.
 //!
 //! Beside the journal it holds `server.log`, what every server has said, and `probe`, a file that was written to its
-//! full size and is then overwritten and synced as the journal is, to tell what a sync takes on this disk.
+//! full size and is then overwritten and synced as the journal is, to tell what a sync takes on this disk. It is locked
+//! while the run lasts, which tells this directory from one that an earlier run has left.
 
+use super::file_system::FileSystem;
 use crate::cli::samples::random;
+use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
@@ -24,10 +27,11 @@ pub(super) struct Site {
 impl Site {
     /// Makes one in `parent`, which has to be there.
     pub(super) fn make(parent: &Path) -> io::Result<Site> {
-        let path = fs::canonicalize(parent)?.join(format!("hookline-torture-{:016x}", random()));
+        let path = fs::canonicalize(parent)?.join(format!("{NAME}{:016x}", random()));
         // Not recursive: an error if there is anything of this name.
         DirBuilder::new().mode(DIRECTORY_MODE).create(&path)?;
-        let probe = new_file(&path.join("probe")).and_then(|probe| {
+        let probe = new_file(&path.join(PROBE)).and_then(|probe| {
+            flock(&probe, FlockOperation::NonBlockingLockExclusive)?;
             for block in 0..PROBE_BLOCKS {
                 probe.write_all_at(&[1; BLOCK], block * BLOCK as u64)?;
             }
@@ -44,6 +48,28 @@ impl Site {
             let _ = fs::remove_dir_all(&path);
         }
         made
+    }
+
+    /// Directories in `parent` that no run works in any more: evidence, kept on demand, or of a run that was killed.
+    pub(super) fn left_behind(parent: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut left = Vec::new();
+        for entry in fs::read_dir(fs::canonicalize(parent)?)? {
+            let entry = entry?;
+            let is_ours = entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(NAME.as_bytes());
+            if is_ours && entry.file_type()?.is_dir() && !is_in_use(&entry.path()) {
+                left.push(entry.path());
+            }
+        }
+        left.sort_unstable();
+        Ok(left)
+    }
+
+    /// What `parent` stands on.
+    pub(super) fn file_system(parent: &Path) -> io::Result<FileSystem> {
+        Ok(FileSystem::numbered(rustix::fs::statfs(parent)?.f_type))
     }
 
     /// Octets that are free on the disk of `parent`.
@@ -94,6 +120,12 @@ impl Site {
     }
 }
 
+fn is_in_use(path: &Path) -> bool {
+    // Shared, so that two that look at the same time do not see each other.
+    File::open(path.join(PROBE))
+        .is_ok_and(|probe| flock(&probe, FlockOperation::NonBlockingLockShared).is_err())
+}
+
 fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
@@ -101,6 +133,11 @@ fn new_file(path: &Path) -> io::Result<File> {
         .mode(FILE_MODE)
         .open(path)
 }
+
+/// What the name of each begins with.
+const NAME: &str = "hookline-torture-";
+
+const PROBE: &str = "probe";
 
 /// What a small commit writes.
 const BLOCK: usize = 16 << 10;
@@ -110,3 +147,25 @@ const PROBE_BLOCKS: u64 = 256;
 
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_uses_was_left_behind() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let parent = fs::canonicalize(dir.path()).expect("it is there");
+        let left = || Site::left_behind(&parent).expect("readable");
+        let (one, other) = (Site::make(&parent), Site::make(&parent));
+        let (one, other) = (one.expect("made"), other.expect("made"));
+        let path = one.path().to_owned();
+        fs::create_dir(parent.join("mine")).expect("made");
+        assert_eq!(left(), [] as [PathBuf; 0]);
+        drop(one);
+        assert_eq!(left(), [path]);
+        other.remove().expect("ours");
+        let proc = Site::file_system(Path::new("/proc")).expect("it is there");
+        assert_eq!(proc.name, "0x9fa0", "one that no server writes to");
+    }
+}

@@ -49,9 +49,9 @@ pub(super) fn commit(disk: &SimulatedDisk, options: &Options, count: u64) {
 }
 
 /// Segments 1 and 2 are full, 3 has two frames, 4 is ready.
-const STORED: u64 = 10;
+pub(super) const STORED: u64 = 10;
 
-fn stored() -> SimulatedDisk {
+pub(super) fn stored() -> SimulatedDisk {
     let disk = SimulatedDisk::new(1);
     commit(&disk, &small_options(), STORED);
     disk.after_exit()
@@ -79,7 +79,7 @@ fn read(storage: &Arc<dyn Storage>, context: &str) -> Records {
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Whole,
     /// The last commit looks as if it had been torn by a power cut.
     Torn,
@@ -139,7 +139,7 @@ fn go_on(disk: &SimulatedDisk, stored: u64, context: &str) -> (End, Option<Repai
     (end, repaired)
 }
 
-fn attack(context: &str, change: impl FnOnce(&SimulatedDisk)) -> (End, Option<Repair>) {
+pub(super) fn attack(context: &str, change: impl FnOnce(&SimulatedDisk)) -> (End, Option<Repair>) {
     let disk = stored();
     change(&disk);
     go_on(&disk, STORED, context)

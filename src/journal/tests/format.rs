@@ -11,6 +11,7 @@ use crate::journal::{Journal, JournalError, Reader};
 use crate::relay;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::iter;
 use std::sync::Arc;
 
 const PLACE: Place = Place {
@@ -96,6 +97,24 @@ fn a_frame_that_was_cut_anywhere_is_refused() {
         let frame = batch.frame()[..length].to_vec();
         assert!(Batch::from_frame(frame, PLACE.salt).is_err(), "{length}");
     }
+}
+
+/// Counting went one further than the records, and panicked behind the last of all sequences.
+#[test]
+fn the_last_of_all_sequences_is_read() {
+    let mut batch = Batch::unpooled();
+    for _ in 0..2 {
+        batch.append(1, 0, 2, iter::empty(), b"body");
+    }
+    batch.seal(&Place {
+        first_sequence: u64::MAX - 2,
+        ..PLACE
+    });
+    let sequences: Vec<u64> = batch
+        .records_from(0)
+        .map(|(sequence, _)| sequence)
+        .collect();
+    assert_eq!(sequences, [u64::MAX - 2, u64::MAX - 1]);
 }
 
 #[test]

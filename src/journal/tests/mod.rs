@@ -14,6 +14,7 @@ mod copy;
 mod crash;
 mod damage;
 mod days;
+mod findings;
 mod format;
 mod harness;
 mod lives;

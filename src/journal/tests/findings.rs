@@ -1,0 +1,165 @@
+//! Directories that the fuzz target `recovery` came to and that the start or the repair did not stand. Each
+//! ends as those of `attacks.rs` do: repaired, and what is missing was named.
+
+use super::attacks::{End, STORED, attack, small_options};
+use super::harness::batch;
+use crate::journal::batch::Place;
+use crate::journal::frame::ALIGNMENT;
+use crate::journal::manifest::{Hole, Manifest, ManifestFile};
+use crate::journal::segment::{self, HEADER_BLOCK};
+use crate::journal::simulated::SimulatedDisk;
+use crate::journal::{Journal, JournalError, manifest, repair};
+
+fn remove(disk: &SimulatedDisk, names: &[&str]) {
+    for name in names {
+        disk.storage().remove(name).unwrap();
+    }
+}
+
+fn remove_manifest(disk: &SimulatedDisk) {
+    remove(disk, &[manifest::NAME, manifest::OLD]);
+}
+
+/// Changes the octets of one frame; 0 is the first.
+fn damage(disk: &SimulatedDisk, epoch: u64, frame: usize) {
+    disk.damage(&segment::name(epoch), |octets| {
+        octets[(frame + 1) * ALIGNMENT + 16] ^= 1;
+    });
+}
+
+/// Writes a frame to the place of another one, too.
+fn copy(disk: &SimulatedDisk, epoch: u64, from: usize, to: usize) {
+    disk.damage(&segment::name(epoch), |octets| {
+        let from = (from + 1) * ALIGNMENT;
+        octets.copy_within(from..from + ALIGNMENT, (to + 1) * ALIGNMENT);
+    });
+}
+
+/// Without a manifest, what is missing between two segments was only noticed behind one whose frames were all in
+/// sequence. Behind another the journal had a gap that no hole spanned: no reader came over it, also after a repair.
+#[test]
+fn a_segment_is_missing_behind_one_that_is_damaged() {
+    for frame in 0..3 {
+        let (end, _) = attack(&format!("frame {frame}"), |disk| {
+            damage(disk, 1, frame);
+            remove(disk, &[&segment::name(2)]);
+            remove_manifest(disk);
+        });
+        assert_eq!(end, End::Repaired);
+    }
+}
+
+/// A new manifest had a segment of which no frame is left begin where the next one does. If the one before it was full,
+/// no hole had a place between them.
+#[test]
+fn no_frame_is_left_of_a_segment_behind_a_full_one() {
+    let (end, _) = attack("all four", |disk| {
+        for frame in 0..4 {
+            damage(disk, 2, frame);
+        }
+        remove_manifest(disk);
+    });
+    assert_eq!(end, End::Repaired);
+}
+
+/// A new manifest had every segment begin with what stands at its begin, also if that belongs further on: the same gap
+/// behind a full segment, and in the first one the frames between were given up.
+#[test]
+fn a_frame_stands_in_the_place_of_the_first_one() {
+    for (epoch, from) in [(1, 2), (2, 1), (2, 2), (2, 3), (3, 1)] {
+        let (end, _) = attack(&format!("frame {from} of {epoch}"), |disk| {
+            copy(disk, epoch, from, 0);
+            remove_manifest(disk);
+        });
+        assert_eq!(end, End::Repaired);
+    }
+}
+
+/// Of all segments only the one that was ready is left, and its length is wrong. The new manifest listed nothing and
+/// was stored, and could not be read.
+#[test]
+fn a_manifest_is_not_made_from_nothing() {
+    let empty = |disk: &SimulatedDisk| {
+        remove(
+            disk,
+            &[1, 2, 3].map(segment::name).each_ref().map(|it| &**it),
+        );
+        remove_manifest(disk);
+        disk.truncate(&segment::name(4), 2 * ALIGNMENT);
+    };
+    let disk = SimulatedDisk::new(1);
+    drop(Journal::open(disk.storage(), small_options()).unwrap());
+    remove(&disk, &[manifest::NAME, &segment::name(1)]);
+    let storage = disk.storage();
+    let error = repair(&storage, &SimulatedDisk::new(2)).unwrap_err();
+    assert!(
+        matches!(error, JournalError::ManifestMissing { .. }),
+        "{error}"
+    );
+
+    let (end, _) = attack("a ready one", empty);
+    assert_eq!(end, End::Repaired);
+}
+
+/// A manifest whose checksum holds says that a hole begins at the end of a segment. The start skipped it for ever.
+#[test]
+fn a_hole_at_the_end_of_a_segment_is_not_skipped_for_ever() {
+    let disk = super::attacks::stored();
+    let storage = disk.storage();
+    let current = Manifest::load(&*storage).unwrap().unwrap();
+    let block = ALIGNMENT as u64;
+    let hole = |offset, length, first_sequence, count| Hole {
+        epoch: 3,
+        offset,
+        length,
+        first_sequence,
+        count,
+    };
+    let begin = HEADER_BLOCK + 2 * block;
+    ManifestFile::new(storage, current)
+        .change(|manifest| {
+            manifest.holes.push(hole(begin, 2 * block, STORED + 1, 1));
+            manifest.holes.push(hole(begin + 2 * block, 85, 85, 85));
+        })
+        .unwrap();
+    let journal = Journal::open(disk.storage(), small_options()).unwrap();
+    assert_eq!(journal.recovery().next_sequence, STORED + 2);
+}
+
+/// A frame whose checksums hold, in a segment that was ready, has a sequence before that of a segment that is lost. The
+/// number of sequences that are lost was computed as what is below zero.
+#[test]
+fn a_frame_of_a_ready_segment_goes_back() {
+    let disk = super::attacks::stored();
+    let id = Manifest::load(&*disk.storage()).unwrap().unwrap().id;
+    let mut forged = batch(&[b"forged"]);
+    forged.seal(&Place {
+        epoch: 4,
+        salt: id.salt(4),
+        first_sequence: 2,
+        committed_at: 1,
+        durable: 1,
+    });
+    disk.damage(&segment::name(4), |octets| {
+        octets[ALIGNMENT..2 * ALIGNMENT].copy_from_slice(forged.frame());
+    });
+    remove(&disk, &[&segment::name(3)]);
+    let repaired = repair(&disk.storage(), &SimulatedDisk::new(2)).unwrap();
+    let hole = repaired.set_aside[0].hole;
+    assert_eq!((hole.epoch, hole.first_sequence, hole.count), (3, 9, 0));
+}
+
+/// Without a manifest, a segment whose header says the last of all epochs got that name, and none was left for the
+/// next.
+#[test]
+fn the_last_of_all_epochs_is_none() {
+    let (end, _) = attack("the last epoch", |disk| {
+        disk.damage(&segment::name(2), |octets| {
+            octets[8..16].fill(0xff);
+            let crc = crc32c::crc32c(&octets[..60]);
+            octets[60..64].copy_from_slice(&crc.to_le_bytes());
+        });
+        remove_manifest(disk);
+    });
+    assert_eq!(end, End::Repaired);
+}
