@@ -1,8 +1,10 @@
 //! `hookline journal`: look into a journal, verify it, set damage aside.
 
-use super::{CliError, JournalAction, JournalArgs, JournalPlace, Output};
+use super::{CliError, JournalAction, JournalArgs, JournalPlace, Output, counted, sequences};
 use crate::config::format_size;
-use crate::journal::{self, Damage, Depth, Disk, Report, SegmentReport, Storage};
+use crate::journal::{
+    self, Damage, Depth, Disk, FILE_MISSING, Hole, JournalError, Report, SegmentReport, Storage,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -24,7 +26,9 @@ pub(super) fn run(args: &JournalArgs) -> Result<(), CliError> {
 }
 
 fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
+    let failed = |error| refused("cannot look into the journal", error);
     let disk = open(&place.data_dir)?;
+    journal::exists(&disk).map_err(failed)?;
     if depth == Depth::Full && place.output == Output::Text {
         writeln!(
             io::stderr(),
@@ -32,8 +36,7 @@ fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
             place.data_dir.display()
         )?;
     }
-    let report = journal::inspect(&disk, depth)
-        .map_err(|error| CliError::because("cannot look into the journal", error))?;
+    let report = journal::inspect(&disk, depth).map_err(failed)?;
     match place.output {
         Output::Json => writeln!(io::stdout(), "{}", as_json(&report))?,
         Output::Text => write_text(&mut io::stdout().lock(), &report, depth)?,
@@ -47,11 +50,17 @@ fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
 
 fn repair(place: &JournalPlace) -> Result<(), CliError> {
     let disk: Arc<dyn Storage> = Arc::new(open(&place.data_dir)?);
+    if let Err(error @ JournalError::NoJournal { .. }) = journal::exists(&*disk) {
+        return Err(CliError::failed(error.to_string()));
+    }
     let aside = place.data_dir.join("quarantine");
     let quarantine = Disk::create(&aside)
         .map_err(|error| CliError::because(format!("cannot use {}", aside.display()), error))?;
-    let repair = journal::repair(&disk, &quarantine)
-        .map_err(|error| CliError::because("cannot repair the journal", error))?;
+    let repair = journal::repair(&disk, &quarantine);
+    drop(quarantine);
+    // It stays only if something was copied there; that it does is no reason to fail.
+    let _ = Disk::remove_empty(&aside);
+    let repair = repair.map_err(|error| CliError::because("cannot repair the journal", error))?;
     match place.output {
         Output::Json => {
             let result = json!({
@@ -90,6 +99,14 @@ pub(super) fn open(dir: &Path) -> Result<Disk, CliError> {
     })
 }
 
+/// Says that there is no journal, or what could not be done with the one that there is.
+pub(super) fn refused(what: impl Into<String>, error: JournalError) -> CliError {
+    match error {
+        JournalError::NoJournal { .. } => CliError::failed(error.to_string()),
+        error => CliError::because(what, error),
+    }
+}
+
 fn write_text(out: &mut impl Write, report: &Report, depth: Depth) -> io::Result<()> {
     writeln!(out, "journal {}\n", report.id)?;
     out.write_all(b"epoch  first sequence   records    frames      used      size  first commit          last commit\n")?;
@@ -121,16 +138,12 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth) -> io::Result
     if report.spares > 0 {
         writeln!(
             out,
-            "{} retired segments wait for a new life",
-            report.spares
+            "waiting for a new life: {}",
+            counted(report.spares as u64, "retired segment")
         )?;
     }
     for hole in &report.holes {
-        writeln!(
-            out,
-            "set aside before: {} records from sequence {} on",
-            hole.count, hole.first_sequence
-        )?;
+        writeln!(out, "set aside before: {}", taken(hole))?;
     }
     for damage in &report.damage {
         writeln!(out, "{}", damage_text(damage))?;
@@ -158,10 +171,26 @@ pub(super) fn damage_text(damage: &Damage) -> String {
     } else {
         "nothing tells how many, at most "
     };
+    let taken = taken(hole);
+    if damage.reason == FILE_MISSING {
+        return format!("{}: {FILE_MISSING}: {at_most}{taken}", damage.path);
+    }
     format!(
-        "{}: {} octets at {} ({}): {at_most}{} records from sequence {} on",
-        damage.path, hole.length, hole.offset, damage.reason, hole.count, hole.first_sequence
+        "{}: {} octets at {} ({}): {at_most}{taken}",
+        damage.path, hole.length, hole.offset, damage.reason
     )
+}
+
+/// The records that a hole took.
+fn taken(hole: &Hole) -> String {
+    let count = counted(hole.count, "record");
+    match hole.count.checked_sub(1) {
+        None => count,
+        Some(more) => {
+            let last = hole.first_sequence.saturating_add(more);
+            format!("{count}, {}", sequences(hole.first_sequence, last))
+        }
+    }
 }
 
 fn as_json(report: &Report) -> Value {
@@ -215,13 +244,15 @@ pub(super) fn time(at: Option<u64>) -> String {
     at.map_or_else(|| "-".to_owned(), |at| at.to_string())
 }
 
-/// A size in whole mebibytes where it is large.
+/// A size in whole mebibytes where it is large, and in whole kibibytes where it is not small.
 pub(super) fn format_rounded(octets: u64) -> String {
     let mebibyte = 1 << 20;
     format_size(if octets > 8 * mebibyte {
         octets / mebibyte * mebibyte
-    } else {
+    } else if octets >= 1024 {
         octets / 1024 * 1024
+    } else {
+        octets
     })
 }
 

@@ -214,9 +214,9 @@ pub struct AuditArgs {
     /// Directory of the journal
     #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
     pub data_dir: PathBuf,
-    /// Only what follows this sequence
-    #[arg(long, value_name = "SEQ", default_value_t = 0)]
-    pub after: u64,
+    /// Only what follows this `sequence`; with 4711.3, notification 4711 counts as a whole
+    #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
+    pub after: Position,
     /// Find repeats that are at most this many different keys apart; each takes up to 30 octets of memory
     #[arg(long, value_name = "KEYS", default_value_t = 7_000_000, value_parser = window)]
     pub window: usize,
@@ -245,12 +245,14 @@ pub enum JournalAction {
     Inspect(JournalPlace),
     /// Read everything and check every checksum
     Verify(JournalPlace),
-    /// Make a damaged journal usable again; the server must be stopped
+    /// Make a damaged journal usable again, with --quarantine; the server must be stopped. Without that flag
+    /// nothing is touched: it says what the flag does, and the exit code is 2
     Repair {
         /// Which journal.
         #[command(flatten)]
         place: JournalPlace,
-        /// Set damaged segments aside, and go on without what they hold
+        /// Go on without what is damaged, after copying it to `quarantine` beside the journal. Only with this
+        /// flag anything is changed; `hookline journal verify` tells beforehand what would be lost
         #[arg(long)]
         quarantine: bool,
     },
@@ -418,6 +420,21 @@ pub fn main() -> ExitCode {
         let _ = writeln!(io::stderr(), "{report}");
     }
     ExitCode::from(error.code())
+}
+
+/// A number of things, whose name takes an s when there are several.
+fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
+/// Sequences from `first` to `last`.
+fn sequences(first: u64, last: u64) -> String {
+    if first == last {
+        format!("sequence {first}")
+    } else {
+        format!("sequences {first} to {last}")
+    }
 }
 
 /// `EX_CONFIG` of sysexits.h

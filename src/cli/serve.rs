@@ -1,7 +1,7 @@
 //! `hookline serve`: the main job.
 
-use super::{CliError, ServeArgs, logging};
-use crate::config::{Config, SinkKind};
+use super::{CliError, ServeArgs, logging, sequences};
+use crate::config::{Config, Credential, Endpoint, Provider, SinkKind};
 use crate::server::Server;
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -118,10 +118,14 @@ fn greeting(config: &Config, server: &Server) -> String {
         );
     }
     let recovery = server.recovery();
-    let held = recovery.next_sequence - recovery.first_sequence;
+    let held = if recovery.next_sequence > recovery.first_sequence {
+        sequences(recovery.first_sequence, recovery.next_sequence - 1)
+    } else {
+        "empty".to_owned()
+    };
     line(
         "journal",
-        format!("{}, {held} notifications", config.journal.dir.display()),
+        format!("{}, {held}", config.journal.dir.display()),
     );
     if let Some(torn) = &recovery.torn_tail {
         line(
@@ -153,15 +157,50 @@ fn greeting(config: &Config, server: &Server) -> String {
             format!("http://{admin}/metrics, /livez, /readyz"),
         );
     }
-    line(
-        "try",
-        format!(
-            "hookline send text --to http://{}{}",
-            server.address(),
-            config.endpoints[0].path
-        ),
-    );
+    let mut endpoints = config.endpoints.iter();
+    let options = |it: &Endpoint| Some((it.path.clone(), proof(it)?));
+    if let Some((path, proof)) = endpoints.find_map(options) {
+        line(
+            "try",
+            format!(
+                "hookline send text --to http://{}{path}{proof}",
+                server.address()
+            ),
+        );
+    }
     text
+}
+
+/// What `hookline send` takes so that this endpoint takes what it sends; none if it cannot sign like that.
+fn proof(endpoint: &Endpoint) -> Option<String> {
+    if endpoint.accept_unsigned {
+        return Some(String::new());
+    }
+    let secret = " --secret-file FILE";
+    match &endpoint.provider {
+        Provider::Meta { .. } => Some(format!("{secret}, which holds the app secret")),
+        Provider::StandardWebhooks { .. } => Some(format!(
+            " --provider standard-webhooks{secret}, which holds the secret"
+        )),
+        Provider::Dialog360 {
+            credential,
+            signature_secrets,
+        } => {
+            let field = match credential {
+                None => "",
+                Some(Credential::Basic { .. }) => " -H 'Authorization: Basic …'",
+                Some(Credential::Bearer(_)) => " -H 'Authorization: Bearer …'",
+                Some(Credential::Header { name, .. }) => &format!(" -H '{name}: …'"),
+            };
+            let signed = if signature_secrets.is_empty() {
+                ""
+            } else {
+                " --provider 360dialog --secret-file FILE"
+            };
+            Some(format!("{field}{signed}"))
+        }
+        Provider::GenericHmac { .. } => None,
+    }
 }
 
 /// Takes over the endpoints of the configuration as it is now; with mistakes in it, everything stays.

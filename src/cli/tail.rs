@@ -1,9 +1,10 @@
 //! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
 
+use super::journal::{open, refused};
 use super::{CliError, Position, TailArgs};
 use crate::event::{self, EventRef};
 use crate::feed::Maker;
-use crate::journal::{Disk, Reader};
+use crate::journal::{Depth, JournalError, Reader, Storage, inspect_from};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use std::io::{self, BufWriter, Write};
@@ -13,13 +14,8 @@ use std::time::Duration;
 /// Runs the verb.
 pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     let dir = args.data_dir.display();
-    let failed = |error| CliError::because(format!("cannot read the journal in {dir}"), error);
-    let disk = Disk::open(&args.data_dir).map_err(|error| {
-        CliError::because(
-            format!("there is no journal in {dir}; see --data-dir"),
-            error,
-        )
-    })?;
+    let failed = |error| refused(format!("cannot read the journal in {dir}"), error);
+    let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
     let Position {
         sequence: after,
         index,
@@ -31,11 +27,17 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
         after.saturating_add(1)
     };
     let first = if after == 0 { 0 } else { from };
-    let mut reader = Reader::open(Arc::new(disk), first).map_err(failed)?;
+    let mut reader = Reader::open(Arc::clone(&disk), first).map_err(failed)?;
     let is_behind = |event: &EventRef<'_>| event.sequence() > after || Some(event.index()) > index;
     let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
     let mut maker = Maker::new();
     let mut line = Vec::new();
+    if let Some(last) = end_before(&*disk, after).map_err(failed)? {
+        writeln!(
+            io::stderr(),
+            "the journal ends at sequence {last}: there is nothing behind {after} yet"
+        )?;
+    }
     loop {
         match reader.next(None).map_err(failed)? {
             Some(batch) if args.bodies => {
@@ -64,6 +66,17 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
             None => return Ok(out.flush()?),
         }
     }
+}
+
+/// The last sequence of the journal, if that comes before `after`.
+fn end_before(storage: &dyn Storage, after: u64) -> Result<Option<u64>, JournalError> {
+    if after == 0 {
+        return Ok(None);
+    }
+    let report = inspect_from(storage, Depth::Headers, after)?;
+    let last = report.segments.last();
+    let last = last.map_or(0, |segment| segment.next_sequence - 1);
+    Ok(Some(last).filter(|last| report.is_whole() && *last < after))
 }
 
 /// No pattern means every type.

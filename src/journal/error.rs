@@ -31,6 +31,12 @@ pub enum JournalError {
     /// The options contradict each other or the format.
     #[error("journal options: {0}")]
     Options(String),
+    /// Neither a segment nor a manifest is there.
+    #[error("there is no journal in {path}; see --data-dir")]
+    NoJournal {
+        /// The directory.
+        path: String,
+    },
     /// There are segments and no manifest.
     #[error(
         "{path} is missing but there was a journal: restore it from a backup, let `hookline journal repair --quarantine` \
@@ -67,13 +73,13 @@ pub enum JournalError {
     /// The manifest lists a segment that is not there.
     #[error(
         "{path} is missing: restore it from a backup, or go on without it with \
-         `hookline journal repair --quarantine`; \
-         it held the records from {first_sequence} on"
+         `hookline journal repair --quarantine`{}",
+        held(*.first_sequence)
     )]
     SegmentMissing {
         /// Where the segment should be.
         path: String,
-        /// Sequence of its first record, 0 if it was not in use yet.
+        /// Sequence of its first record, 0 if that is not known, or it was not in use yet.
         first_sequence: u64,
     },
     /// A segment's header does not belong to this journal and place.
@@ -160,6 +166,13 @@ impl JournalError {
     pub fn is_shortage(&self) -> bool {
         matches!(self, JournalError::Io { cause, .. } if is_shortage(cause))
     }
+}
+
+fn held(first_sequence: u64) -> String {
+    if first_sequence == 0 {
+        return String::new();
+    }
+    format!("; it held the records from {first_sequence} on")
 }
 
 fn until(last_sequence: Option<u64>) -> String {

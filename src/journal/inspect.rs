@@ -5,7 +5,7 @@
 
 use super::error::JournalError;
 use super::frame::{ALIGNMENT, octets};
-use super::manifest::{self, Hole, Manifest};
+use super::manifest::{Hole, Manifest};
 use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
 use super::storage::{Access, Storage};
@@ -89,9 +89,7 @@ pub fn inspect_from(
     depth: Depth,
     sequence: u64,
 ) -> Result<Report, JournalError> {
-    let manifest = Manifest::load(storage)?.ok_or_else(|| JournalError::ManifestMissing {
-        path: storage.describe(manifest::NAME),
-    })?;
+    let manifest = Manifest::load_existing(storage)?;
     let Survey {
         mut report,
         mut lost,

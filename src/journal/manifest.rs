@@ -24,7 +24,7 @@
 
 use super::error::JournalError;
 use super::frame::in_memory;
-use super::segment::JournalId;
+use super::segment::{self, JournalId};
 use super::storage::{Access, Storage, read_full_at};
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -107,6 +107,23 @@ impl Manifest {
                 result => return result,
             }
         }
+    }
+
+    /// Reads the manifest of a journal that must be there.
+    pub(crate) fn load_existing(storage: &dyn Storage) -> Result<Manifest, JournalError> {
+        if let Some(manifest) = Manifest::load(storage)? {
+            return Ok(manifest);
+        }
+        let names = storage
+            .list()
+            .map_err(JournalError::io(storage, "list", ""))?;
+        let is_trace = |name: &String| name == OLD || segment::epoch_of(name).is_some();
+        if names.iter().any(is_trace) {
+            let path = storage.describe(NAME);
+            return Err(JournalError::ManifestMissing { path });
+        }
+        let path = storage.describe("").trim_end_matches('/').to_owned();
+        Err(JournalError::NoJournal { path })
     }
 
     /// Reads the manifest before the last one, if it is there and whole. It lacks the last change.

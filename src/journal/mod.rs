@@ -77,7 +77,7 @@ pub use position::DurablePosition;
 pub use prepare::Preparer;
 pub use reader::Reader;
 pub use recovery::{LeftOut, Recovery, TornTail};
-pub use repair::{Repair, repair};
+pub use repair::{FILE_MISSING, Repair, repair};
 pub use scan::Depth;
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
@@ -264,6 +264,11 @@ impl Endpoints {
     pub fn all(&self) -> Vec<(u16, String)> {
         self.manifest.lock().current().endpoints.clone()
     }
+}
+
+/// Says why nothing can be read from `storage`: there is no journal, or its manifest cannot be read.
+pub fn exists(storage: &dyn Storage) -> Result<(), JournalError> {
+    Manifest::load_existing(storage).map(drop)
 }
 
 /// Takes the directory for this process.

@@ -6,7 +6,7 @@
 use super::batch::Batch;
 use super::error::JournalError;
 use super::frame::{FrameError, octets};
-use super::manifest::{self, Entry, Manifest};
+use super::manifest::{Entry, Hole, Manifest};
 use super::segment::{self, HEADER_BLOCK, Segment};
 use super::storage::{Access, Storage};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Reader {
     /// The place was read again after the manifest, and still nothing stands there.
     looked_again: bool,
     set_aside: u64,
+    /// Damage that nobody has set aside, and that is not to stop this reader.
+    passed_over: Vec<Hole>,
 }
 
 #[derive(Debug)]
@@ -41,12 +43,13 @@ impl Reader {
     /// A reader that begins with `sequence`; 0 stands for the first one that there is.
     pub fn open(storage: Arc<dyn Storage>, sequence: u64) -> Result<Reader, JournalError> {
         Ok(Reader {
-            manifest: load(&*storage)?,
+            manifest: Manifest::load_existing(&*storage)?,
             storage,
             wanted: sequence,
             place: None,
             looked_again: false,
             set_aside: 0,
+            passed_over: Vec::new(),
         })
     }
 
@@ -60,6 +63,12 @@ impl Reader {
     #[must_use]
     pub fn set_aside(&self) -> u64 {
         self.set_aside
+    }
+
+    /// Goes on behind this damage as if it was set aside, without counting its sequences as such: for a look
+    /// at what is left, see [`super::inspect`].
+    pub fn pass_over(&mut self, hole: Hole) {
+        self.passed_over.push(hole);
     }
 
     /// The next frame. `None` when there is none yet: call again later.
@@ -128,7 +137,7 @@ impl Reader {
                 });
                 return Ok(());
             }
-            self.manifest = load(&*self.storage)?;
+            self.manifest = Manifest::load_existing(&*self.storage)?;
         }
         Err(JournalError::Gone {
             wanted: self.wanted,
@@ -141,10 +150,16 @@ impl Reader {
         let Some(place) = &mut self.place else {
             return Ok(Step::Nothing(FrameError::Magic));
         };
-        if let Some(hole) = self.manifest.hole_at(place.segment.epoch, place.offset) {
+        let at = (place.segment.epoch, place.offset);
+        let set_aside = self.manifest.hole_at(at.0, at.1);
+        let mut passed_over = self.passed_over.iter();
+        let passed_over = || passed_over.find(|hole| (hole.epoch, hole.offset) == at);
+        if let Some(hole) = set_aside.or_else(passed_over) {
             place.offset = place.offset.saturating_add(hole.length);
             place.sequence = hole.end_sequence();
-            self.set_aside += place.sequence.saturating_sub(self.wanted);
+            if set_aside.is_some() {
+                self.set_aside += place.sequence.saturating_sub(self.wanted);
+            }
             self.wanted = self.wanted.max(place.sequence);
             return Ok(Step::Skipped);
         }
@@ -177,7 +192,7 @@ impl Reader {
     /// Nothing stands at the place: goes on in the next segment if the journal did. False when there is
     /// nothing more yet.
     fn move_on(&mut self, durable: Option<u64>, reason: FrameError) -> Result<bool, JournalError> {
-        self.manifest = load(&*self.storage)?;
+        self.manifest = Manifest::load_existing(&*self.storage)?;
         let Some(place) = &self.place else {
             return Ok(false);
         };
@@ -243,21 +258,21 @@ impl Reader {
     fn open_segment(&mut self, epoch: u64) -> Result<Option<Segment>, JournalError> {
         let opened = Segment::open(&*self.storage, Access::Read, self.manifest.id, epoch);
         opened.map(Some).or_else(|error| {
-            self.manifest = load(&*self.storage)?;
+            self.manifest = Manifest::load_existing(&*self.storage)?;
             let mut entries = self.manifest.segments.iter();
-            if entries.any(|entry| entry.epoch == epoch) {
-                Err(error)
-            } else {
-                Ok(None)
+            match (entries.find(|entry| entry.epoch == epoch), error) {
+                (None, _) => Ok(None),
+                (Some(entry), JournalError::SegmentMissing { path, .. }) => {
+                    let first_sequence = entry.first_sequence.unwrap_or(0);
+                    Err(JournalError::SegmentMissing {
+                        path,
+                        first_sequence,
+                    })
+                }
+                (Some(_), error) => Err(error),
             }
         })
     }
-}
-
-fn load(storage: &dyn Storage) -> Result<Manifest, JournalError> {
-    Manifest::load(storage)?.ok_or_else(|| JournalError::ManifestMissing {
-        path: storage.describe(manifest::NAME),
-    })
 }
 
 /// How often a segment may be retired between the look at the manifest and the opening.

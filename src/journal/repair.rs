@@ -12,7 +12,7 @@
 
 use super::error::JournalError;
 use super::frame::{ALIGNMENT, in_memory, octets};
-use super::inspect::{Damage, Survey, survey};
+use super::inspect::{Damage, Lost, Survey, survey};
 use super::lock;
 use super::manifest::{self, Hole, Manifest, ManifestFile};
 use super::rebuild;
@@ -88,7 +88,7 @@ pub fn repair(
             .push(format!("its header was written again: {wrong}"));
     }
     for lost in &lost {
-        repair.copies.extend(aside.copy_file(&name(lost.epoch))?);
+        let reason = aside.copy_lost(lost, &mut repair.copies)?;
         firsts.push((lost.epoch, lost.first_sequence));
         let hole = Hole {
             epoch: lost.epoch,
@@ -99,7 +99,7 @@ pub fn repair(
         };
         repair.set_aside.push(Damage {
             path: storage.describe(&name(lost.epoch)),
-            reason: lost.reason.clone(),
+            reason,
             hole,
             counted: lost.counted,
         });
@@ -157,6 +157,15 @@ impl Aside<'_> {
         let segment = Segment::open(self.storage, Access::Read, manifest.id, epoch)?;
         let copy_name = format!("{}.at-{offset}", name(epoch));
         self.copy_to(&copy_name, &*segment.file, offset, damage.hole.length)
+    }
+
+    /// Copies a file of which nothing can be read, if it is there; gives what is wrong with it.
+    fn copy_lost(&self, lost: &Lost, copies: &mut Vec<String>) -> Result<String, JournalError> {
+        let copy = self.copy_file(&name(lost.epoch))?;
+        let reason = copy.as_ref().map_or(FILE_MISSING, |_| &lost.reason);
+        let reason = reason.to_owned();
+        copies.extend(copy);
+        Ok(reason)
     }
 
     /// Copies a file, if it is there.
@@ -238,4 +247,6 @@ fn largest(storage: &dyn Storage) -> Result<u64, JournalError> {
     Ok(largest)
 }
 
+/// Why nothing of a segment is left when its file is not there.
+pub const FILE_MISSING: &str = "the file is missing";
 const CHUNK: usize = 1 << 20;

@@ -151,7 +151,13 @@ impl Segment {
         let name = name(epoch);
         let file = storage
             .open(&name, access)
-            .map_err(JournalError::io(storage, "open", &name))?;
+            .map_err(|error| match error.kind() {
+                ErrorKind::NotFound => JournalError::SegmentMissing {
+                    path: storage.describe(&name),
+                    first_sequence: 0,
+                },
+                _ => JournalError::io(storage, "open", &name)(error),
+            })?;
         let mut header = [0; HEADER_LEN];
         let length = read_full_at(&*file, &mut header, 0)
             .and_then(|_| file.length())

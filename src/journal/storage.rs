@@ -164,6 +164,21 @@ impl Disk {
         Disk::open(path)
     }
 
+    /// Removes the directory at `path` if it is there and nothing is in it.
+    pub fn remove_empty(path: &Path) -> io::Result<()> {
+        match fs::remove_dir(path) {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The directory at `path`, which must be there.
     pub fn open(path: &Path) -> io::Result<Disk> {
         Ok(Disk {

@@ -13,6 +13,9 @@
 //! - **unaccounted**: received less all of these, and sequences that are neither there nor set aside by a repair, and
 //!   those beyond the journal that a cursor claims. It is 0, or something is wrong.
 //!
+//! Damage that nobody has set aside is passed over as a repair would: what it took is missing, what lies behind is
+//! read. Where that is not possible, nobody knows what a sink has had.
+//!
 //! The cursors are read first: what they say is confirmed is in the journal by then. A running server may be about to
 //! sync the last frames that are read; they are behind every cursor. The journal is read by one thread, taken apart by
 //! as many as there are cores, and put in order again for what depends on order: gaps and repeats. The batches
@@ -23,7 +26,8 @@ mod repeats;
 mod report;
 mod tally;
 
-use super::{AuditArgs, CliError, Output, journal::open};
+use super::journal::{open, refused};
+use super::{AuditArgs, CliError, Output};
 use crate::feed::{self, Found};
 use crate::journal::{Disk, JournalError, JournalId, Manifest, Storage};
 use reading::{Outcome, Progress};
@@ -34,21 +38,20 @@ use std::sync::Arc;
 
 /// Runs the verb.
 pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
-    let failed = |error: JournalError| CliError::because("cannot audit the journal", error);
+    let failed = |error: JournalError| refused("cannot audit the journal", error);
     let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
     let cursors = cursors(&args.data_dir)?;
-    let manifest = Manifest::load(&*disk).map_err(failed)?;
-    let manifest = manifest.ok_or_else(|| {
-        let dir = args.data_dir.display();
-        CliError::failed(format!("there is no journal in {dir}; see --data-dir"))
-    })?;
+    let manifest = Manifest::load_existing(&*disk).map_err(failed)?;
     let sinks: Vec<_> = cursors
         .into_iter()
         .map(|found| Standing::of(found, manifest.id))
         .collect();
     let oldest = manifest.segments.first();
     let oldest = oldest.and_then(|segment| segment.first_sequence);
-    let first = args.after.saturating_add(1).max(oldest.unwrap_or(1));
+    // With an index, events of the notification itself follow.
+    let after = args.after.sequence;
+    let after = after.saturating_add(u64::from(args.after.index.is_none()));
+    let first = after.max(oldest.unwrap_or(1));
     let job = reading::Job {
         storage: Arc::clone(&disk),
         first,
@@ -134,7 +137,7 @@ fn balance(manifest: &Manifest, first: u64, sinks: Vec<Standing>, outcome: Outco
         .max(gaps.abs_diff(explained));
     let sinks = sinks.into_iter().zip(&tally.sinks);
     let sinks = sinks.map(|(standing, sink)| {
-        let beyond = sink.cursor.saturating_sub(end.next - 1);
+        let beyond = (sink.cursor + 1).saturating_sub(end.next);
         let mut report = SinkReport {
             name: standing.name,
             problem: standing.problem,

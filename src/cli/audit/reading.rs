@@ -5,10 +5,13 @@ use super::repeats::{Key, Repeats};
 use super::tally::Tally;
 use crate::feed::Maker;
 use crate::journal::batch::Batch;
-use crate::journal::{Access, Depth, JournalError, Reader, Storage, inspect_from};
+use crate::journal::{
+    Access, Damage, Depth, Hole, JournalError, Manifest, Reader, Storage, inspect_from,
+};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::mem;
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -58,8 +61,10 @@ pub(super) struct End {
     pub(super) set_aside: u64,
     /// Sequences that retention has taken when it was about to read them.
     pub(super) retired: u64,
-    /// Where the journal is damaged. Nothing behind was read.
+    /// Where the journal is damaged.
     pub(super) damage: Vec<String>,
+    /// Why nothing was read behind `next`, though something may be there.
+    pub(super) stopped: Option<String>,
 }
 
 impl Job {
@@ -118,6 +123,8 @@ impl Job {
             reader: Reader::open(Arc::clone(&self.storage), self.first)?,
             storage: &self.storage,
             end: End::default(),
+            looked: false,
+            passed_over: Vec::new(),
         };
         for number in 0.. {
             let Ok(keys) = spares.recv() else { break };
@@ -162,11 +169,14 @@ impl Job {
     }
 }
 
-/// The journal, to its end or to where it is damaged.
+/// The journal, to its end.
 struct Source<'a> {
     storage: &'a Arc<dyn Storage>,
     reader: Reader,
     end: End,
+    /// All damage that is still to come is known, and passed over.
+    looked: bool,
+    passed_over: Vec<Hole>,
 }
 
 impl Source<'_> {
@@ -177,23 +187,72 @@ impl Source<'_> {
                 Ok(None) => {
                     // Of the last segment a reader cannot tell damage from an end that is still being written.
                     let end = self.reader.position();
-                    let rest = inspect_from(&**self.storage, Depth::Full, end)?;
-                    let damage = rest.damage.iter().map(damage_text);
-                    self.end.damage.extend(damage.chain(rest.unusable));
+                    if self.look_ahead(end)? {
+                        continue;
+                    }
+                    let rest = inspect_from(&**self.storage, Depth::Headers, end)?;
+                    self.end.damage.extend(rest.unusable);
                     return Ok(None);
                 }
                 Err(JournalError::Gone { wanted, first }) if first > wanted => {
                     self.end.retired += first - wanted;
-                    self.end.set_aside += self.reader.set_aside();
-                    self.reader = Reader::open(Arc::clone(self.storage), first)?;
+                    self.go_on_at(first)?;
                 }
                 Err(error @ JournalError::Io { .. }) => return Err(error),
+                Err(error @ JournalError::Damaged { .. }) => {
+                    let at = self.reader.position();
+                    if !self.look_ahead(at)? {
+                        self.end.stopped = Some(error.to_string());
+                        return Ok(None);
+                    }
+                }
                 Err(error) => {
+                    // Nothing of this segment can be read.
+                    let at = self.reader.position();
+                    let manifest = Manifest::load_existing(&**self.storage)?;
+                    let mut firsts = manifest.segments.iter().filter_map(|it| it.first_sequence);
+                    let Some(behind) = firsts.find(|first| *first > at) else {
+                        self.end.stopped = Some(error.to_string());
+                        return Ok(None);
+                    };
                     self.end.damage.push(error.to_string());
-                    return Ok(None);
+                    self.go_on_at(behind)?;
                 }
             }
         }
+    }
+
+    /// Finds the damage that is still to come, once, and passes it over. False if there is none.
+    fn look_ahead(&mut self, at: u64) -> Result<bool, JournalError> {
+        if mem::replace(&mut self.looked, true) {
+            return Ok(false);
+        }
+        let rest = inspect_from(&**self.storage, Depth::Full, at)?;
+        for Damage { hole, .. } in &rest.damage {
+            self.passed_over.push(*hole);
+            self.reader.pass_over(*hole);
+        }
+        // What stands before, in the same segment, is not asked for.
+        let behind = |damage: &&Damage| {
+            let Hole {
+                first_sequence,
+                count,
+                ..
+            } = damage.hole;
+            first_sequence.saturating_add(count.max(1)) > at
+        };
+        let damage = rest.damage.iter().filter(behind).map(damage_text);
+        self.end.damage.extend(damage);
+        Ok(!rest.damage.is_empty())
+    }
+
+    fn go_on_at(&mut self, sequence: u64) -> Result<(), JournalError> {
+        self.end.set_aside += self.reader.set_aside();
+        self.reader = Reader::open(Arc::clone(self.storage), sequence)?;
+        for hole in &self.passed_over {
+            self.reader.pass_over(*hole);
+        }
+        Ok(())
     }
 
     fn end(mut self) -> End {

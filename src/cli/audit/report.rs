@@ -1,6 +1,7 @@
 //! The books, for people and for scripts.
 
 use super::super::journal::{format_rounded, time};
+use super::super::{counted, sequences};
 use super::reading::End;
 use super::repeats::Repeats;
 use super::tally::Tally;
@@ -55,23 +56,34 @@ impl Report {
     /// True if nothing is missing, and everything could be looked at.
     pub(super) fn balances(&self) -> bool {
         let sink = |sink: &SinkReport| sink.unaccounted == 0 && sink.problem.is_none();
-        self.end.damage.is_empty() && self.missing == 0 && self.sinks.iter().all(sink)
+        let looked_at = self.end.damage.is_empty() && self.end.stopped.is_none();
+        looked_at && self.missing == 0 && self.sinks.iter().all(sink)
     }
 
-    /// For people.
+    /// For people: the balance, what is missing, what it is made of.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let verdict = if self.balances() {
+            "the books balance"
+        } else {
+            "the books do not balance"
+        };
+        writeln!(out, "journal {}: {verdict}", self.id)?;
+        self.write_balance(out)?;
+        self.write_gaps(out)?;
+        self.write_contents(out)
+    }
+
+    fn write_contents(&self, out: &mut impl Write) -> io::Result<()> {
         let tally = &self.tally;
-        writeln!(out, "journal {}\n", self.id)?;
         if tally.notifications == 0 {
-            writeln!(out, "no notification from sequence {} on", self.first)?;
+            writeln!(out, "\nno notification from sequence {} on", self.first)?;
         } else {
             let (begin, end) = tally.arrivals.unzip();
             writeln!(
                 out,
-                "{} notifications, sequence {} to {}, received {} to {}, bodies of {}",
-                tally.notifications,
-                self.first,
-                self.end.next - 1,
+                "\n{}, {}, received {} to {}, bodies of {}",
+                counted(tally.notifications, "notification"),
+                sequences(self.first, self.end.next - 1),
                 time(begin),
                 time(end),
                 format_rounded(tally.octets),
@@ -81,19 +93,16 @@ impl Report {
             let ack = ack(*early);
             writeln!(out, "{count:>12}  {} ({ack})", self.path(*number))?;
         }
-        writeln!(out, "\n{} events", tally.received)?;
+        writeln!(out, "\n{}", counted(tally.received, "event"))?;
         for (lane, count) in Lane::ALL.iter().zip(tally.lanes) {
             writeln!(out, "{count:>12}  lane {}", lane.name())?;
         }
-        for (kind, count) in self.kinds() {
-            writeln!(out, "{count:>12}  {kind}")?;
-        }
         writeln!(
             out,
-            "of these: {} unparsed, {} of bodies without an update, {} repeats of an earlier one{}",
+            "of these: {} unparsed, {} of bodies without an update, {} of an earlier one{}",
             tally.unparsed,
             tally.empty,
-            self.repeats.certain,
+            counted(self.repeats.certain, "repeat"),
             if self.repeats.forgot {
                 " (that are not farther apart than --window)"
             } else {
@@ -107,8 +116,10 @@ impl Report {
                 self.repeats.weak
             )?;
         }
-        self.write_gaps(out)?;
-        self.write_balance(out)
+        for (kind, count) in self.kinds() {
+            writeln!(out, "{count:>12}  {kind}")?;
+        }
+        Ok(())
     }
 
     fn write_gaps(&self, out: &mut impl Write) -> io::Result<()> {
@@ -116,24 +127,23 @@ impl Report {
             let (count, last) = (behind - begin, behind - 1);
             writeln!(
                 out,
-                "\n{count} sequences lost, {begin} to {last}: damage that a repair has set aside"
+                "\n{} lost, {}: damage that a repair has set aside",
+                counted(count, "notification"),
+                sequences(*begin, last)
             )?;
         }
         if self.end.retired > 0 {
-            let count = self.end.retired;
-            writeln!(
-                out,
-                "\n{count} sequences retired while they were to be read"
-            )?;
+            let count = counted(self.end.retired, "notification");
+            writeln!(out, "\n{count} retired before it could be read here")?;
         }
         if self.missing > 0 {
-            let count = self.missing;
-            writeln!(
-                out,
-                "\n{count} sequences are missing, and no repair has set them aside"
-            )?;
+            let count = counted(self.missing, "sequence");
+            writeln!(out, "\n{count} missing, and no repair has set that aside")?;
         }
         for damage in &self.end.damage {
+            writeln!(out, "\ndamaged: {damage}")?;
+        }
+        if let Some(damage) = &self.end.stopped {
             writeln!(out, "\ndamaged, and nothing behind was read: {damage}")?;
         }
         Ok(())
@@ -150,6 +160,14 @@ impl Report {
             )?;
         }
         for sink in &self.sinks {
+            if self.end.stopped.is_some() {
+                writeln!(
+                    out,
+                    "{:<20} not known: not all of the journal can be read",
+                    sink.name
+                )?;
+                continue;
+            }
             writeln!(
                 out,
                 "{:<20} {:>12}   {:>12}   {:>9}   {:>9}   {:>12}   {:>11}",
@@ -170,20 +188,15 @@ impl Report {
                 )?,
                 None if sink.waiting > 0 => writeln!(
                     out,
-                    "  {} notifications behind sequence {}, the first received {}",
-                    sink.waiting,
+                    "  {} behind sequence {}, the first received {}",
+                    counted(sink.waiting, "notification"),
                     sink.cursor,
                     time(sink.waiting_since)
                 )?,
                 None => {}
             }
         }
-        let verdict = if self.balances() {
-            "the books balance"
-        } else {
-            "the books do not balance"
-        };
-        writeln!(out, "\n{verdict}")
+        Ok(())
     }
 
     /// For scripts.
@@ -229,7 +242,8 @@ impl Report {
             "retired_meanwhile": self.end.retired,
             "missing": self.missing,
             "damage": self.end.damage,
-            "sinks": self.sinks.iter().map(SinkReport::as_json).collect::<Vec<_>>(),
+            "stopped": self.end.stopped,
+            "sinks": self.sinks.iter().map(|sink| sink.as_json(self.end.stopped.is_none())).collect::<Vec<_>>(),
         })
     }
 
@@ -248,18 +262,20 @@ impl Report {
 }
 
 impl SinkReport {
-    fn as_json(&self) -> Value {
+    /// Figures are null if they are not `known`.
+    fn as_json(&self, known: bool) -> Value {
+        let known = |figure: u64| known.then_some(figure);
         json!({
             "name": self.name,
             "problem": self.problem,
             "cursor": self.cursor,
-            "received": self.received,
-            "delivered": self.delivered,
-            "duplicate": self.duplicate,
-            "dead": self.dead,
-            "in_flight": self.in_flight,
-            "unaccounted": self.unaccounted,
-            "waiting_notifications": self.waiting,
+            "received": known(self.received),
+            "delivered": known(self.delivered),
+            "duplicate": known(self.duplicate),
+            "dead": known(self.dead),
+            "in_flight": known(self.in_flight),
+            "unaccounted": known(self.unaccounted),
+            "waiting_notifications": known(self.waiting),
             "waiting_since": self.waiting_since,
         })
     }

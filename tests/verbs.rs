@@ -1,0 +1,287 @@
+//! What the verbs that look into a journal say to somebody who has only their words to go by: no journal, one whose
+//! manifest or segment is gone, one that is damaged, one that ends before it is asked for.
+
+mod common;
+
+use common::client::post;
+use common::{PROGRAM, Site};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Runs verbs on the journal in `dir`.
+fn run(verb: &str, dir: &Path) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(verb.split(' ')).arg("--data-dir").arg(dir);
+    command.output().expect("it runs")
+}
+
+/// What a verb that fails says.
+fn refusal(verb: &str, dir: &Path) -> String {
+    let output = run(verb, dir);
+    assert_eq!(output.status.code(), Some(1), "{verb}: {output:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+/// What a verb prints on stdout, and its exit code.
+fn printed(verb: &str, dir: &Path) -> (String, i32) {
+    let output = run(verb, dir);
+    let text = String::from_utf8(output.stdout).expect("text");
+    (text, output.status.code().expect("it ends by itself"))
+}
+
+fn site() -> Site {
+    Site::unsigned().sink("name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"")
+}
+
+/// Notifications one by one, so that each has a frame of its own, delivered. Gives what the server has greeted with.
+fn receive(site: &Site, count: usize) -> String {
+    let server = site.start();
+    let mut client = server.connect();
+    for at in 0..count {
+        client.send(&post(
+            "/webhook",
+            "",
+            format!("{{\"number\":{at}}}").as_bytes(),
+        ));
+        assert_eq!(client.answer().code, 200);
+    }
+    let (status, said) = server.terminate();
+    assert!(status.success(), "{said}");
+    said
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).expect("readable");
+    let paths = entries.map(|entry| entry.expect("readable").path());
+    let mut paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|it| it == "segment"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+const VERBS: [&str; 5] = [
+    "audit",
+    "tail",
+    "journal inspect",
+    "journal verify",
+    "journal repair --quarantine",
+];
+
+/// `verify` asked for a repair of an empty directory, and `repair` left files there when it could not.
+#[test]
+fn an_empty_directory_has_no_journal_and_stays_empty() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for verb in VERBS {
+        let said = refusal(verb, dir.path());
+        let expected = format!(
+            "there is no journal in {}; see --data-dir",
+            dir.path().display()
+        );
+        assert!(said.contains(&expected), "{verb}: {said}");
+        assert_eq!(
+            fs::read_dir(dir.path()).expect("readable").count(),
+            0,
+            "{verb}"
+        );
+    }
+}
+
+/// `audit` saw no journal where only the manifest was gone.
+#[test]
+fn segments_without_a_manifest_are_a_journal_to_repair() {
+    let site = site();
+    receive(&site, 3);
+    let dir = site.journal_dir();
+    let (said, code) = printed("journal repair --quarantine", &dir);
+    assert_eq!((said.as_str(), code), ("nothing is damaged\n", 0));
+    assert!(!dir.join("quarantine").exists(), "nothing was copied");
+    fs::remove_file(dir.join("manifest")).expect("removed");
+    for verb in &VERBS[..4] {
+        let said = refusal(verb, &dir);
+        assert!(
+            said.contains("manifest is missing but there was a journal"),
+            "{verb}: {said}"
+        );
+    }
+    assert_eq!(printed("journal repair --quarantine", &dir).1, 0);
+    let (text, code) = printed("audit", &dir);
+    assert!(
+        code == 0 && text.contains("\n3 notifications, sequences 1 to 3, "),
+        "{text}"
+    );
+}
+
+/// Behind a damage nothing was counted, and cursors there stood "beyond the journal".
+#[test]
+fn the_audit_goes_on_behind_damage_and_agrees_with_verify() {
+    let site = site();
+    receive(&site, 9);
+    let dir = site.journal_dir();
+    let segment = &segments(&dir)[0];
+    let mut octets = fs::read(segment).expect("readable");
+    for number in [3, 6] {
+        let mark = format!("\"number\":{number}");
+        let place = octets
+            .windows(mark.len())
+            .position(|it| it == mark.as_bytes());
+        octets[place.expect("it is there")] ^= 1;
+    }
+    fs::write(segment, octets).expect("writable");
+
+    let (text, code) = printed("audit", &dir);
+    assert_eq!(code, 1);
+    for part in [
+        ": the books do not balance\n",
+        ": 1 record, sequence 4\n",
+        ": 1 record, sequence 7\n",
+        "\n2 sequences missing, ",
+        "\n7 notifications, sequences 1 to 9, ",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!text.contains("beyond the journal"), "{text}");
+    let of = |verb: &str| {
+        let (text, _) = printed(verb, &dir);
+        serde_json::from_str::<Value>(&text).expect("JSON")
+    };
+    let counts = |list: &Value| -> u64 {
+        let list = list.as_array().expect("a list");
+        list.iter()
+            .map(|it| it["count"].as_u64().expect("a number"))
+            .sum()
+    };
+    let books = of("audit --output json");
+    assert_eq!(
+        books["missing"],
+        counts(&of("journal verify --output json")["damage"])
+    );
+    assert_eq!(books["sinks"][0]["unaccounted"], 2);
+    // From the middle of a notification that is damaged, and from behind it.
+    assert_eq!(of("audit --output json --after 4.1")["missing"], 2);
+    assert_eq!(of("audit --output json --after 4")["missing"], 1);
+    assert_eq!(of("audit --output json --after 7")["balances"], true);
+    assert_eq!(of("audit --output json --after 8.0")["notifications"], 2);
+    assert_eq!(
+        counts(&of("journal repair --quarantine --output json")["set_aside"]),
+        2
+    );
+    let books = of("audit --output json");
+    assert_eq!(
+        (&books["balances"], &books["missing"]),
+        (&json!(true), &json!(0))
+    );
+}
+
+/// The audit said "cannot open", and not what to do.
+#[test]
+fn a_missing_segment_is_called_missing() {
+    let site = site();
+    receive(&site, 2);
+    let dir = site.journal_dir();
+    fs::remove_file(&segments(&dir)[0]).expect("removed");
+    let (text, code) = printed("audit", &dir);
+    assert_eq!(code, 1);
+    for part in [
+        "segment is missing: restore it from a backup, or go on without it with",
+        "events               not known: not all of the journal can be read",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let (text, _) = printed("journal verify", &dir);
+    assert!(text.contains("segment is missing: restore it"), "{text}");
+    let (text, code) = printed("journal repair --quarantine", &dir);
+    assert!(
+        code == 0 && text.contains("segment: the file is missing: ") && !text.contains("octets at"),
+        "{text}"
+    );
+    assert!(
+        !dir.join("quarantine").exists(),
+        "there was nothing to copy"
+    );
+}
+
+/// The segment in the middle is gone, and one before it is damaged at its end: what is left is counted.
+#[test]
+fn the_audit_goes_on_behind_a_segment_that_is_missing() {
+    let site = site()
+        .limits("body = \"64KiB\"")
+        .limits("unacknowledged = \"1MiB\"")
+        .journal("segment_size = \"1MiB\"");
+    let server = site.start();
+    let mut client = server.connect();
+    for at in 0..80 {
+        let body = format!("{{\"number\":{at},\"text\":\"{}\"}}", "x".repeat(40_000));
+        client.send(&post("/webhook", "", body.as_bytes()));
+        assert_eq!(client.answer().code, 200);
+    }
+    server.terminate();
+    let dir = site.journal_dir();
+    let (report, _) = printed("journal verify --output json", &dir);
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let of = |index: usize, key: &str| report["segments"][index][key].as_u64().expect("a number");
+    let (used, lost) = (of(0, "used"), of(1, "records"));
+    assert!(lost > 10 && of(2, "records") > 0, "{report:#}");
+    let paths = segments(&dir);
+    let mut octets = fs::read(&paths[0]).expect("readable");
+    octets[usize::try_from(used).expect("it fits") - 5_000] ^= 1;
+    fs::write(&paths[0], octets).expect("writable");
+    fs::remove_file(&paths[1]).expect("removed");
+
+    let (books, code) = printed("audit --output json", &dir);
+    let books: Value = serde_json::from_str(&books).expect("JSON");
+    assert_eq!(
+        (code, &books["missing"]),
+        (1, &json!(lost + 1)),
+        "{books:#}"
+    );
+    assert_eq!(books["notifications"], 80 - lost - 1);
+    assert_eq!(
+        books["damage"].as_array().map(Vec::len),
+        Some(2),
+        "{books:#}"
+    );
+    assert_eq!(
+        (&books["stopped"], &books["sinks"][0]["unaccounted"]),
+        (&Value::Null, &json!(lost + 1))
+    );
+}
+
+/// Whoever did what the greeting said got 401.
+#[test]
+fn the_greeting_names_the_secret_that_it_takes_to_try() {
+    let site = Site::new()
+        .variable("SECRET", "hunter2")
+        .endpoint("path = \"/in\"\nprovider = \"meta\"\napp_secret = { env = \"SECRET\" }");
+    let (_, said) = site.start().terminate();
+    assert!(
+        said.contains("/in --secret-file FILE, which holds the app secret\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn tail_says_when_it_is_asked_for_what_is_beyond_the_end() {
+    let site = site();
+    let said = receive(&site, 2);
+    assert!(said.contains(", empty\n"), "{said}");
+    let said = receive(&site, 0);
+    assert!(said.contains(", sequences 1 to 2\n"), "{said}");
+    let tail = |after: &str| {
+        let output = run(&format!("tail --after {after}"), &site.journal_dir());
+        assert!(
+            output.status.success() && output.stdout.is_empty(),
+            "{output:?}"
+        );
+        String::from_utf8(output.stderr).expect("text")
+    };
+    assert_eq!(tail("2"), "");
+    for after in ["3", "4711.3"] {
+        assert!(
+            tail(after).starts_with("the journal ends at sequence 2: "),
+            "{after}"
+        );
+    }
+}
