@@ -131,7 +131,7 @@ fn greeting(config: &Config, server: &Server) -> String {
         line(
             "recovery",
             format!(
-                "{}: {} octets cut at {}, a write that was never answered as stored",
+                "{}: {} octets cut at {}, the last write, which a crash has torn; it was not answered as stored",
                 torn.path, torn.octets, torn.offset
             ),
         );

@@ -127,7 +127,7 @@ impl Report {
             let (count, last) = (behind - begin, behind - 1);
             writeln!(
                 out,
-                "\n{} lost, {}: damage that a repair has set aside",
+                "\n{} lost, {}: set aside by a repair, or left out at a start",
                 counted(count, "notification"),
                 sequences(*begin, last)
             )?;
