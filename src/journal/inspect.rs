@@ -106,7 +106,7 @@ pub fn inspect_from(
     Ok(report)
 }
 
-/// A report, and what else [`super::repair`] wants to know.
+/// A report, and what else [`super::repair()`] wants to know.
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) report: Report,
@@ -196,20 +196,28 @@ pub(crate) fn survey(
         let mut found = look.inspect(first_sequence, &mut report.damage)?;
         if let (Some(wrong), Some(bound)) = (wrong, adopt) {
             if next_first.is_none() && is_cut_short(storage, &segment) {
-                let hole = Hole {
-                    epoch: segment.epoch,
-                    offset: found.used,
-                    length: segment.size - found.used,
-                    first_sequence: found.next_sequence,
-                    count: bound,
-                };
-                (found.used, found.next_sequence) = (segment.size, hole.end_sequence());
-                report.damage.push(Damage {
-                    path: look.path(),
-                    reason: wrong.clone(),
-                    hole,
-                    counted: false,
-                });
+                // As many as there can have been: behind the damage at its end, or, without any, behind its frames.
+                let first_sequence = found.next_sequence;
+                found.next_sequence = first_sequence.saturating_add(bound);
+                let before = report.damage.last_mut();
+                if let Some(before) = before.filter(|it| is_at_end(&it.hole, &segment)) {
+                    before.hole.count = before.hole.count.saturating_add(bound);
+                    before.counted = false;
+                } else {
+                    report.damage.push(Damage {
+                        path: look.path(),
+                        reason: wrong.clone(),
+                        hole: Hole {
+                            epoch: segment.epoch,
+                            offset: found.used,
+                            length: segment.size - found.used,
+                            first_sequence,
+                            count: bound,
+                        },
+                        counted: false,
+                    });
+                }
+                found.used = segment.size;
             }
             adopted.push((segment.epoch, wrong));
         }
@@ -247,6 +255,10 @@ fn is_cut_short(storage: &dyn Storage, segment: &Segment) -> bool {
         Some((_, _, size)) => length < size,
         None => !length.is_multiple_of(octets(ALIGNMENT)),
     }
+}
+
+fn is_at_end(hole: &Hole, segment: &Segment) -> bool {
+    hole.epoch == segment.epoch && hole.offset.saturating_add(hole.length) >= segment.size
 }
 
 /// One segment, and what is known about it.

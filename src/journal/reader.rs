@@ -66,7 +66,7 @@ impl Reader {
     }
 
     /// Goes on behind this damage as if it was set aside, without counting its sequences as such: for a look
-    /// at what is left, see [`super::inspect`].
+    /// at what is left, see [`super::inspect()`].
     pub fn pass_over(&mut self, hole: Hole) {
         self.passed_over.push(hole);
     }

@@ -183,3 +183,17 @@ fn an_older_copy_does_not_take_the_place_of_frames() {
     assert_eq!(end, End::Repaired);
     assert_eq!(repair.unwrap().set_aside, []);
 }
+
+/// A segment was cut short and damaged up to its end. What may have stood behind it was left out by a hole of no length,
+/// which was not stored: the segment after it began where no reader came to.
+#[test]
+fn a_segment_is_cut_short_behind_damage() {
+    for length in [2 * ALIGNMENT + 64, 2 * ALIGNMENT + 70, 3 * ALIGNMENT] {
+        let (end, _) = attack(&format!("{length} octets"), |disk| {
+            damage(disk, 3, 0);
+            disk.truncate(&segment::name(3), length);
+            remove(disk, &[&segment::name(4)]);
+        });
+        assert_eq!(end, End::Repaired);
+    }
+}
