@@ -184,8 +184,8 @@ fn an_older_copy_does_not_take_the_place_of_frames() {
     assert_eq!(repair.unwrap().set_aside, []);
 }
 
-/// A segment was cut short and damaged up to its end. What may have stood behind it was left out by a hole of no length,
-/// which was not stored: the segment after it began where no reader came to.
+/// A segment was cut short and damaged up to its end. What may have stood behind it was left out by a hole of no
+/// length, which was not stored: the segment after it began where no reader came to.
 #[test]
 fn a_segment_is_cut_short_behind_damage() {
     for length in [2 * ALIGNMENT + 64, 2 * ALIGNMENT + 70, 3 * ALIGNMENT] {
