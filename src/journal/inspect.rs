@@ -96,11 +96,18 @@ pub fn inspect_from(
         ..
     } = survey(storage, &manifest, (depth, sequence), None)?;
     if !lost.is_empty() || !report.damage.is_empty() {
-        // What was retired meanwhile is not damaged.
-        let listed = Manifest::load(storage)?.map_or(Vec::new(), |manifest| manifest.segments);
-        let is_listed = |epoch| listed.iter().any(|entry| entry.epoch == epoch);
-        report.damage.retain(|damage| is_listed(damage.hole.epoch));
+        // In a journal that is in use, a segment may have been retired meanwhile, or have grown behind the place where
+        // it seemed to end. What is damaged is so at the second look too.
+        let manifest = Manifest::load(storage)?.unwrap_or(manifest);
+        let is_listed = |epoch| manifest.segments.iter().any(|entry| entry.epoch == epoch);
         lost.retain(|lost| is_listed(lost.epoch));
+        let first = report.damage.iter().map(|it| it.hole.first_sequence).min();
+        let from = first.unwrap_or(u64::MAX).max(sequence);
+        let again = survey(storage, &manifest, (depth, from), None)?.report;
+        let place = |damage: &Damage| (damage.hole.epoch, damage.hole.offset);
+        report
+            .damage
+            .retain(|damage| again.damage.iter().any(|it| place(it) == place(damage)));
     }
     report.unusable = lost.into_iter().map(|lost| lost.reason).collect();
     Ok(report)

@@ -384,7 +384,9 @@ fn left_out(tail: &[Segment], scans: &[Scan], active: usize, confirmed: u64) -> 
     let (segment, end) = (tail.get(active)?, scans.get(active)?);
     let room = segment.size - end.end;
     let length = end.behind_octets().max(octets(ALIGNMENT)).min(room);
-    (confirmed >= end.next_sequence && length > 0).then(|| Hole {
+    // No sequence is 0: then nobody has had anything.
+    let missing = confirmed > 0 && confirmed >= end.next_sequence;
+    (missing && length > 0).then(|| Hole {
         epoch: segment.epoch,
         offset: end.end,
         length,
