@@ -245,7 +245,8 @@ impl Manifest {
                 let (epoch, first) = value.split_once(' ')?;
                 let first_sequence = match first {
                     "-" => None,
-                    first => Some(first.parse().ok()?),
+                    // No sequence is 0.
+                    first => Some(first.parse().ok().filter(|first| *first > 0)?),
                 };
                 self.segments.push(Entry {
                     epoch: epoch.parse().ok()?,
@@ -395,6 +396,14 @@ mod tests {
             assert!(Manifest::decode(&changed).is_err(), "octet {at}");
             assert!(Manifest::decode(&text[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    /// One whose checksum held let a segment begin with sequence 0, and the start panicked before it.
+    #[test]
+    fn no_segment_begins_with_sequence_0() {
+        let mut manifest = manifest();
+        manifest.segments[0].first_sequence = Some(0);
+        assert!(Manifest::decode(manifest.encode().as_bytes()).is_err());
     }
 
     #[test]
