@@ -13,8 +13,9 @@
 //! A cursor says something about one journal only, and only as long as that journal keeps its end. So each start
 //! looks at all of them, before the first new record gets a sequence:
 //!
-//! - one **beyond the end**, as after a restore from an older backup, goes back to the end. Otherwise the records that
-//!   get those sequences now would never be delivered. It concerns sinks too that are not configured at the moment;
+//! - one **beyond the end**, as after a restore from an older backup, goes back to the end, where the journal could not
+//!   leave out what it claims. Otherwise the records that get those sequences now would never be delivered. It concerns
+//!   sinks too that are not configured at the moment;
 //! - one of **another journal** begins anew, and so does a sink without a cursor;
 //! - a **damaged** one is refused, never guessed at: it is for a person to decide that everything comes again.
 //!
@@ -247,13 +248,8 @@ fn read_text(storage: &dyn Storage, name: &str) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    let (mut text, mut len) = (vec![0; LENGTH_MAX], 0);
-    loop {
-        match file.read_at(&mut text[len..], len as u64)? {
-            0 => break,
-            more => len += more,
-        }
-    }
+    let mut text = vec![0; LENGTH_MAX];
+    let len = journal::read_full_at(&*file, &mut text, 0)?;
     text.truncate(len);
     Ok(Some(text))
 }

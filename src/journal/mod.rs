@@ -81,8 +81,8 @@ pub use repair::{FILE_MISSING, Repair, repair};
 pub use scan::Depth;
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
-pub(crate) use storage::is_shortage;
 pub use storage::{Access, Disk, Guard, LockError, Storage, StorageFile};
+pub(crate) use storage::{is_shortage, read_full_at};
 
 use crate::relay;
 use manifest::ManifestFile;
