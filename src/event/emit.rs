@@ -370,6 +370,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             number: scope.number_text,
             lane: draft.lane,
             weak_key: draft.weak_key,
+            duplicate: false,
             unparsed: None,
         };
         self.events.list.push(event);
@@ -403,6 +404,7 @@ pub(super) fn unparsed(events: &mut Events, body: &[u8], origin: Origin, reason:
         number: Text::default(),
         lane: Lane::Rest,
         weak_key: true,
+        duplicate: false,
         unparsed: Some(reason),
     };
     events.list.push(event);

@@ -2,6 +2,7 @@
 
 use super::context::WithContacts;
 use super::lane::Lane;
+use super::position::Position;
 use super::shape::Part;
 use super::span::Span;
 use std::ops::Range;
@@ -58,6 +59,7 @@ pub(super) struct Event {
     pub(super) number: Text,
     pub(super) lane: Lane,
     pub(super) weak_key: bool,
+    pub(super) duplicate: bool,
     pub(super) unparsed: Option<Unparsed>,
 }
 
@@ -116,6 +118,13 @@ impl Events {
         })
     }
 
+    /// Notes that the event at a position, counted from 0, says what an earlier one has said.
+    pub fn mark_duplicate(&mut self, position: usize) {
+        if let Some(event) = self.list.get_mut(position) {
+            event.duplicate = true;
+        }
+    }
+
     /// Takes the last event out, as only a bug would.
     #[cfg(test)]
     pub(crate) fn lose_the_last(&mut self) {
@@ -153,6 +162,15 @@ impl<'e> EventRef<'e> {
     #[must_use]
     pub fn index(&self) -> u32 {
         self.event.index
+    }
+
+    /// Where it stands in the journal.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position {
+            sequence: self.sequence(),
+            index: self.index(),
+        }
     }
 
     /// Position of the notification in its batch, from 0.
@@ -193,6 +211,12 @@ impl<'e> EventRef<'e> {
     #[must_use]
     pub fn has_weak_key(&self) -> bool {
         self.event.weak_key
+    }
+
+    /// True if it was found to say what an earlier one has said, see [`Events::mark_duplicate`].
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.event.duplicate
     }
 
     /// `/whatsapp/<waba>/<phone_number_id>`, as far as the body says.

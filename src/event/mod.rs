@@ -29,6 +29,7 @@
 //! | `update` | the facts of one update |
 //! | `context` | what the updates of a change share in their `data` |
 //! | `contacts`, `conversation` | whose update it is |
+//! | `position` | where it stands in the journal |
 //! | `kind`, `lane`, `key`, `time` | the event's attributes |
 //! | `events`, `envelope` | where events are kept, and how they are written |
 
@@ -43,6 +44,7 @@ mod extract;
 mod key;
 mod kind;
 mod lane;
+mod position;
 mod scope;
 mod shape;
 mod span;
@@ -59,3 +61,4 @@ pub use events::{EventRef, Events, Unparsed};
 pub use extract::{Extractor, NESTING_MAX, Origin};
 pub use key::{COMPONENT_MAX, fingerprint};
 pub use lane::Lane;
+pub use position::{NoPosition, Position};

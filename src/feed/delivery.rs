@@ -107,6 +107,11 @@ impl Delivery {
         &self.made.events
     }
 
+    /// Notes that the event at a position of [`Delivery::events`] says what an earlier one has said.
+    pub fn mark_duplicate(&mut self, position: usize) {
+        self.made.events.mark_duplicate(position);
+    }
+
     /// How many events the extraction made of the notifications from sequence `from` on. Counted there, so that it
     /// stays true whatever happens to the events on their way.
     #[must_use]

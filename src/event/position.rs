@@ -1,0 +1,60 @@
+//! Where an event stands in the journal: `SEQ.INDEX`, as the envelope's `sequence` says it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The place of an event: that of its notification, and its own in the body. Ordered as the journal is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Sequence of the notification in the journal.
+    pub sequence: u64,
+    /// Place among the events of the notification, from 0.
+    pub index: u32,
+}
+
+/// A text that is no position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a position: SEQ.INDEX, two numbers, as in the `sequence` of an event")]
+pub struct NoPosition;
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.sequence, self.index)
+    }
+}
+
+impl FromStr for Position {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Position, NoPosition> {
+        let (sequence, index) = text.split_once('.').ok_or(NoPosition)?;
+        Ok(Position {
+            sequence: number(sequence)?,
+            index: number(index)?,
+        })
+    }
+}
+
+/// Digits alone: `parse` would take a sign as well.
+fn number<N: FromStr>(text: &str) -> Result<N, NoPosition> {
+    let digits = text.bytes().all(|octet| octet.is_ascii_digit());
+    let number = digits.then(|| text.parse().ok()).flatten();
+    number.ok_or(NoPosition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NoPosition, Position};
+
+    #[test]
+    fn what_is_written_is_read() {
+        let position = Position {
+            sequence: u64::MAX,
+            index: 7,
+        };
+        assert_eq!(position.to_string().parse(), Ok(position));
+        for text in ["", "1", "1.", ".1", "+1.0", "1.0.0", "1.-1", "1.4294967296"] {
+            assert_eq!(text.parse::<Position>(), Err(NoPosition), "{text}");
+        }
+    }
+}
