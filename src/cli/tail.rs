@@ -1,9 +1,9 @@
 //! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
 
 use super::journal::{open, refused};
-use super::{CliError, Position, TailArgs};
-use crate::event::{self, EventRef};
-use crate::feed::Maker;
+use super::{CliError, TailArgs};
+use crate::event::{self, EventRef, Pattern};
+use crate::feed::{Item, Maker};
 use crate::journal::{Depth, JournalError, Reader, Storage, inspect_from};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -16,7 +16,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     let dir = args.data_dir.display();
     let failed = |error| refused(format!("cannot read the journal in {dir}"), error);
     let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
-    let Position {
+    let Item {
         sequence: after,
         index,
     } = args.after;
@@ -80,22 +80,8 @@ fn end_before(storage: &dyn Storage, after: u64) -> Result<Option<u64>, JournalE
 }
 
 /// No pattern means every type.
-fn matches_any(patterns: &[String], kind: &str) -> bool {
-    patterns.is_empty()
-        || patterns
-            .iter()
-            .any(|pattern| matches(pattern.as_bytes(), kind.as_bytes()))
-}
-
-/// `*` stands for any octets, everything else for itself.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        [b'*', rest @ ..] => (0..=text.len()).any(|skipped| matches(rest, &text[skipped..])),
-        [octet, rest @ ..] => text
-            .split_first()
-            .is_some_and(|(first, text)| first == octet && matches(rest, text)),
-    }
+fn matches_any(patterns: &[Pattern], kind: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(kind))
 }
 
 const OUTPUT_BUFFER: usize = 256 << 10;
@@ -109,38 +95,3 @@ Examples:
   hookline tail --follow --type 'whatsapp.message.*'
   hookline tail --after 4711.3 --data-dir /var/lib/hookline
   hookline tail --bodies                          each raw body as a line of base64";
-
-#[cfg(test)]
-mod tests {
-    use super::{Position, matches};
-
-    #[test]
-    fn positions() {
-        let position = |text: &str| text.parse().ok();
-        let at = |sequence, index| Some(Position { sequence, index });
-        assert_eq!(position("4711"), at(4711, None));
-        assert_eq!(position("4711.0"), at(4711, Some(0)));
-        for wrong in ["", ".", "1.", ".1", "-1", "1.x", "1.2.3"] {
-            assert_eq!(position(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn globs() {
-        for (pattern, text, expected) in [
-            ("whatsapp.message.*", "whatsapp.message.text", true),
-            ("whatsapp.message.*", "whatsapp.status.sent", false),
-            ("*.text", "whatsapp.message.text", true),
-            ("*", "", true),
-            ("a*b*c", "aXbXbc", true),
-            ("a*b*c", "aXcXb", false),
-            ("whatsapp", "whatsapp.empty", false),
-        ] {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            );
-        }
-    }
-}

@@ -30,6 +30,7 @@
 //! | `context` | what the updates of a change share in their `data` |
 //! | `contacts`, `conversation` | whose update it is |
 //! | `position` | where it stands in the journal |
+//! | `pattern` | the types that somebody asks for |
 //! | `kind`, `lane`, `key`, `time` | the event's attributes |
 //! | `events`, `envelope` | where events are kept, and how they are written |
 
@@ -44,6 +45,7 @@ mod extract;
 mod key;
 mod kind;
 mod lane;
+mod pattern;
 mod position;
 mod scope;
 mod shape;
@@ -61,4 +63,5 @@ pub use events::{EventRef, Events, Unparsed};
 pub use extract::{Extractor, NESTING_MAX, Origin};
 pub use key::{COMPONENT_MAX, fingerprint};
 pub use lane::Lane;
+pub use pattern::Pattern;
 pub use position::{NoPosition, Position};
