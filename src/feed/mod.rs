@@ -24,7 +24,7 @@ pub use progress::{Item, Lanes, Open, Progress, confirmed, place, reached};
 pub use selection::{Fate, Selection, Tally};
 
 use crate::journal::{JournalError, Reader, Storage};
-use crate::relay::{Closed, Receiver, Sender, channel};
+use crate::relay::{Closed, Receiver, Sender, Sleeper, channel_of};
 use std::borrow::Borrow as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,7 +94,18 @@ impl<O: Origin> Feed<O> {
     /// A feed of everything from sequence `next` on, and the end at which batches are offered.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, origin: O, next: u64) -> (Live<O::Given>, Feed<O>) {
-        let (sender, live) = channel(LIVE_MAX);
+        Feed::waking(&Arc::default(), storage, origin, next)
+    }
+
+    /// The same, for a thread that waits for several: what is offered wakes `sleeper`.
+    #[must_use]
+    pub fn waking(
+        sleeper: &Arc<Sleeper>,
+        storage: Arc<dyn Storage>,
+        origin: O,
+        next: u64,
+    ) -> (Live<O::Given>, Feed<O>) {
+        let (sender, live) = channel_of(sleeper, LIVE_MAX);
         let feed = Feed {
             live,
             early: BTreeMap::new(),
@@ -158,6 +169,12 @@ impl<O: Origin> Feed<O> {
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.origin.available() < self.next
+    }
+
+    /// True when a live batch waits.
+    #[must_use]
+    pub fn has_live(&self) -> bool {
+        !self.live.is_empty()
     }
 
     /// The next batch is to bring `next`, which it has brought before.
