@@ -6,6 +6,7 @@
 //! and never the answer. Restart, overflow, lag and a new sink are one and the same case.
 
 mod cursor;
+mod dedupe;
 mod delivery;
 mod floor;
 mod judge;
@@ -16,6 +17,7 @@ mod selection;
 pub use cursor::{
     Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
 };
+pub use dedupe::{Conversation, Parties};
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::Floor;
 pub use judge::{Judge, JudgeStatistics};
