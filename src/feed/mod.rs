@@ -6,12 +6,21 @@
 //! and never the answer. Restart, overflow, lag and a new sink are one and the same case.
 
 mod cursor;
+mod dead_letters;
 mod delivery;
 mod floor;
+mod letter;
+mod poison;
+mod replay;
+mod rfc3339;
 
 pub use cursor::{Corrected, Cursor, CursorError, Cursors, Found, Saved, highest, read_all};
+pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed};
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::Floor;
+pub use letter::{Answer, Failures, Letter, LetterId, NoLetter};
+pub use poison::{Poison, WORKER, letters};
+pub use replay::{Replay, ReplayError, ReplayState, Replays};
 
 use crate::journal::{JournalError, Reader, Status, Storage};
 use crate::relay::{Closed, Receiver, Sender, channel};
