@@ -15,13 +15,14 @@ mod tail;
 mod torture;
 
 use crate::config::{Config, ConfigErrors, DATA_DIR, Finding, Flags, parse_time};
+use crate::event::Pattern;
+use crate::feed::Item;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// Takes webhooks, stores them, answers, and delivers them: 200 means that it is on the disk.
@@ -113,46 +114,16 @@ pub struct TailArgs {
     pub data_dir: PathBuf,
     /// Start behind this `sequence`: 4711 stands for the whole notification, 4711.3 for its event 3
     #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
-    pub after: Position,
+    pub after: Item,
     /// Wait for more when the end is reached
     #[arg(long, short)]
     pub follow: bool,
     /// Only events of this type, as in 'whatsapp.message.*'; may be repeated
     #[arg(long = "type", value_name = "GLOB")]
-    pub types: Vec<String>,
+    pub types: Vec<Pattern>,
     /// Print each stored raw body as one base64 line, instead of its events
     #[arg(long, conflicts_with = "types")]
     pub bodies: bool,
-}
-
-/// Where to go on: the `sequence` of an event, or of a whole notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Sequence of the notification; 0 is before the first.
-    pub sequence: u64,
-    /// Position of the event in it, from 0; none for all of its events.
-    pub index: Option<u32>,
-}
-
-impl FromStr for Position {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Position, Self::Err> {
-        let (sequence, index) = match text.split_once('.') {
-            Some((sequence, index)) => (sequence, Some(index)),
-            None => (text, None),
-        };
-        let parsed = || {
-            let index = index.map(str::parse).transpose().ok()?;
-            Some(Position {
-                sequence: sequence.parse().ok()?,
-                index,
-            })
-        };
-        parsed().ok_or(
-            "write the `sequence` of an event, as in 4711.3, or 4711 for all of a notification",
-        )
-    }
 }
 
 /// `hookline send`
@@ -216,7 +187,7 @@ pub struct AuditArgs {
     pub data_dir: PathBuf,
     /// Only what follows this `sequence`; with 4711.3, notification 4711 counts as a whole
     #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
-    pub after: Position,
+    pub after: Item,
     /// Find repeats that are at most this many different keys apart; each takes up to 30 octets of memory
     #[arg(long, value_name = "KEYS", default_value_t = 7_000_000, value_parser = window)]
     pub window: usize,

@@ -1,9 +1,9 @@
 //! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
 
 use super::journal::{open, refused};
-use super::{CliError, Position, TailArgs};
-use crate::event::{self, EventRef};
-use crate::feed::Maker;
+use super::{CliError, TailArgs};
+use crate::event::{self, EventRef, Pattern};
+use crate::feed::{Item, Maker};
 use crate::journal::{Depth, JournalError, Reader, Storage, inspect_from};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -16,7 +16,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     let dir = args.data_dir.display();
     let failed = |error| refused(format!("cannot read the journal in {dir}"), error);
     let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
-    let Position {
+    let Item {
         sequence: after,
         index,
     } = args.after;
@@ -48,9 +48,10 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
             Some(batch) => {
                 let delivery = maker.make(batch);
                 for notification in delivery.notifications(from) {
-                    for event in notification.events().filter(|event| {
-                        is_behind(event) && event::matches_any(&args.types, event.kind())
-                    }) {
+                    for event in notification
+                        .events()
+                        .filter(|event| is_behind(event) && matches_any(&args.types, event.kind()))
+                    {
                         line.clear();
                         event::render(event, notification.record.body, &mut line);
                         line.push(b'\n');
@@ -78,6 +79,11 @@ fn end_before(storage: &dyn Storage, after: u64) -> Result<Option<u64>, JournalE
     Ok(Some(last).filter(|last| report.is_whole() && *last < after))
 }
 
+/// No pattern means every type.
+fn matches_any(patterns: &[Pattern], kind: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(kind))
+}
+
 const OUTPUT_BUFFER: usize = 256 << 10;
 
 /// How soon new events are seen.
@@ -89,19 +95,3 @@ Examples:
   hookline tail --follow --type 'whatsapp.message.*'
   hookline tail --after 4711.3 --data-dir /var/lib/hookline
   hookline tail --bodies                          each raw body as a line of base64";
-
-#[cfg(test)]
-mod tests {
-    use super::Position;
-
-    #[test]
-    fn positions() {
-        let position = |text: &str| text.parse().ok();
-        let at = |sequence, index| Some(Position { sequence, index });
-        assert_eq!(position("4711"), at(4711, None));
-        assert_eq!(position("4711.0"), at(4711, Some(0)));
-        for wrong in ["", ".", "1.", ".1", "-1", "1.x", "1.2.3"] {
-            assert_eq!(position(wrong), None, "{wrong}");
-        }
-    }
-}

@@ -234,6 +234,13 @@ impl<'e> EventRef<'e> {
         self.name(self.event.source)
     }
 
+    /// The WhatsApp business account, as the source names it.
+    #[must_use]
+    pub fn waba(&self) -> Option<&'e str> {
+        let account = self.source().split('/').nth(2);
+        account.filter(|account| *account != "-")
+    }
+
     /// The conversation `<phone_number_id>:<party>`; order holds within it. `None` if the update has no
     /// other side.
     #[must_use]

@@ -30,8 +30,8 @@
 //! | `context` | what the updates of a change share in their `data` |
 //! | `contacts`, `conversation` | whose update it is |
 //! | `position` | where it stands in the journal |
+//! | `pattern` | the types that somebody asks for |
 //! | `kind`, `lane`, `key`, `time` | the event's attributes |
-//! | `glob` | patterns of types |
 //! | `events`, `envelope` | where events are kept, and how they are written |
 
 mod contacts;
@@ -42,10 +42,10 @@ mod emit;
 mod envelope;
 mod events;
 mod extract;
-mod glob;
 mod key;
 mod kind;
 mod lane;
+mod pattern;
 mod position;
 mod scope;
 mod shape;
@@ -61,7 +61,7 @@ pub use emit::UPDATES_MAX;
 pub use envelope::render;
 pub use events::{EventRef, Events, Unparsed};
 pub use extract::{Extractor, NESTING_MAX, Origin};
-pub use glob::{matches, matches_any};
 pub use key::{COMPONENT_MAX, fingerprint};
 pub use lane::Lane;
+pub use pattern::Pattern;
 pub use position::{NoPosition, Position};

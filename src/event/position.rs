@@ -14,7 +14,7 @@ pub struct Position {
 
 /// A text that is no position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a position: SEQ.INDEX, two numbers, as in the `sequence` of an event")]
+#[error("write the `sequence` of an event, as in 4711.3, or 4711 for all of a notification")]
 pub struct NoPosition;
 
 impl fmt::Display for Position {

@@ -4,11 +4,18 @@
 //! lazily; after a crash some events come twice, none is lost.
 //!
 //! ```text
-//! hookline-cursor 2
+//! hookline-cursor 3
 //! journal 0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4
-//! sequence 4711
+//! messages 4711 4711
+//! statuses 3989 4702
+//! open 3990.2 3
+//! open 4001.0 1
+//! rest 4711 4711
 //! crc32c 1b2c3d4e
 //! ```
+//!
+//! Each lane has its own [`Progress`]: confirmed up to the first number, and up to the second but for what is open,
+//! each with the number of attempts.
 //!
 //! A cursor says something about one journal only, and only as long as that journal keeps its end. So each start
 //! looks at all of them, before the first new record gets a sequence:
@@ -19,11 +26,13 @@
 //! - one of **another journal** begins anew, and so does a sink without a cursor;
 //! - a **damaged** one is refused, never guessed at: it is for a person to decide that everything comes again.
 //!
-//! Whatever is wrong, events may come twice, and none is skipped. Version 1 had no `journal` line; such a cursor is
-//! taken for one of this journal.
+//! Whatever is wrong, events may come twice, and none is skipped.
 
 use super::floor::{Floor, Place};
+use super::progress::{self, Item, Lanes, Open, Progress};
+use crate::event::Lane;
 use crate::journal::{self, Access, JournalId, Storage};
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
@@ -45,12 +54,12 @@ pub struct Cursor {
 }
 
 /// What the file of a cursor says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
     /// Which journal it is about.
-    pub journal: Option<JournalId>,
-    /// Highest sequence of which, and below which, everything is confirmed.
-    pub sequence: u64,
+    pub journal: JournalId,
+    /// How far it has come in each lane.
+    pub lanes: Lanes,
 }
 
 /// What was found where the cursor of a sink is.
@@ -69,8 +78,8 @@ pub struct Corrected {
     pub sink: String,
     /// What it said.
     pub was: Saved,
-    /// The sequence from which, exclusively, it goes on.
-    pub now: u64,
+    /// What it says now.
+    pub now: Saved,
 }
 
 /// Why a cursor could not be read or saved.
@@ -110,14 +119,14 @@ impl Cursors {
         for Found { sink, saved } in read_all(&*storage)? {
             // What cannot be read is the matter of its own sink, when that is configured.
             let Ok(was) = saved else { continue };
-            let foreign = was.journal.is_some_and(|id| id != journal);
-            let now = if foreign { 0 } else { was.sequence.min(last) };
-            if foreign || now != was.sequence {
-                let saved = Saved {
-                    journal: Some(journal),
-                    sequence: now,
-                };
-                store(&*storage, &file_name(&sink), saved)?;
+            let lanes = if was.journal == journal {
+                was.lanes.each_ref().map(|lane| lane.within(last))
+            } else {
+                Lanes::default()
+            };
+            let now = Saved { journal, lanes };
+            if now != was {
+                store(&*storage, &file_name(&sink), &now)?;
                 corrected.push(Corrected { sink, was, now });
             }
         }
@@ -134,12 +143,13 @@ impl Cursors {
     pub fn of(&self, sink: &str) -> Result<Cursor, CursorError> {
         let name = file_name(sink);
         let found = read(&*self.storage, &name)?;
-        let saved = Saved {
-            journal: Some(self.journal),
-            sequence: found.map_or(0, |found| found.sequence),
-        };
-        if found != Some(saved) {
-            match store(&*self.storage, &name, saved) {
+        let is_new = found.is_none();
+        let saved = found.unwrap_or_else(|| Saved {
+            journal: self.journal,
+            lanes: Lanes::default(),
+        });
+        if is_new {
+            match store(&*self.storage, &name, &saved) {
                 // Nothing is lost without it: it comes with the first save.
                 Err(error) if error.is_shortage() => {}
                 result => result?,
@@ -148,31 +158,37 @@ impl Cursors {
         Ok(Cursor {
             storage: Arc::clone(&self.storage),
             name,
+            place: self.floor.place(progress::confirmed(&saved.lanes)),
             saved,
-            place: self.floor.place(saved.sequence),
         })
     }
 }
 
 impl Cursor {
-    /// The sequence that was saved last.
+    /// How far it had come in each lane when it was saved last.
     #[must_use]
-    pub fn saved(&self) -> u64 {
-        self.saved.sequence
+    pub fn saved(&self) -> &Lanes {
+        &self.saved.lanes
     }
 
-    /// Saves `sequence` durably, then lets the journal know that nothing below is needed for this sink.
-    pub fn save(&mut self, sequence: u64) -> Result<(), CursorError> {
-        if sequence == self.saved.sequence {
+    /// Everything up to this sequence is confirmed in all lanes, and saved.
+    #[must_use]
+    pub fn confirmed(&self) -> u64 {
+        progress::confirmed(&self.saved.lanes)
+    }
+
+    /// Saves `lanes` durably, then lets the journal know what is not needed for this sink any more.
+    pub fn save(&mut self, lanes: Lanes) -> Result<(), CursorError> {
+        if lanes == self.saved.lanes {
             return Ok(());
         }
         let saved = Saved {
-            sequence,
-            ..self.saved
+            lanes,
+            journal: self.saved.journal,
         };
-        store(&*self.storage, &self.name, saved)?;
+        store(&*self.storage, &self.name, &saved)?;
         self.saved = saved;
-        self.place.set(sequence);
+        self.place.set(self.confirmed());
         Ok(())
     }
 }
@@ -201,8 +217,11 @@ impl CursorError {
 pub fn highest(storage: &dyn Storage, journal: JournalId) -> Result<u64, CursorError> {
     let all = read_all(storage)?;
     let saved = all.iter().filter_map(|found| found.saved.as_ref().ok());
-    let ours = saved.filter(|saved| saved.journal.is_none_or(|id| id == journal));
-    Ok(ours.map(|saved| saved.sequence).max().unwrap_or(0))
+    let ours = saved.filter(|saved| saved.journal == journal);
+    Ok(ours
+        .map(|saved| progress::reached(&saved.lanes))
+        .max()
+        .unwrap_or(0))
 }
 
 /// The cursors of all sinks, by the sinks' names in order. Only reads.
@@ -231,7 +250,7 @@ fn read(storage: &dyn Storage, name: &str) -> Result<Option<Saved>, CursorError>
         let Some(text) = text else { return Ok(None) };
         let text = str::from_utf8(&text).unwrap_or_default();
         let content = text.trim_end_matches('\n');
-        let saved = parse(content).filter(|saved| render(*saved).trim_end() == content);
+        let saved = parse(content).filter(|saved| render(saved).trim_end() == content);
         if saved.is_some() {
             return Ok(saved);
         }
@@ -254,7 +273,7 @@ fn read_text(storage: &dyn Storage, name: &str) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(text))
 }
 
-fn store(storage: &dyn Storage, name: &str, saved: Saved) -> Result<(), CursorError> {
+fn store(storage: &dyn Storage, name: &str, saved: &Saved) -> Result<(), CursorError> {
     storage
         .replace(name, render(saved).as_bytes())
         .map_err(CursorError::io(storage, "replace", name))
@@ -262,23 +281,44 @@ fn store(storage: &dyn Storage, name: &str, saved: Saved) -> Result<(), CursorEr
 
 /// Takes from a text what [`render`] would write again.
 fn parse(text: &str) -> Option<Saved> {
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| value.strip_prefix(' '))
-    };
-    Some(Saved {
-        journal: field("journal").and_then(JournalId::parse),
-        sequence: field("sequence")?.parse().ok()?,
-    })
+    let mut lines = text.lines().skip(1);
+    let journal = JournalId::parse(lines.next()?.strip_prefix("journal ")?)?;
+    let mut lanes = Lanes::default();
+    let mut lines = lines.peekable();
+    for (lane, progress) in Lane::ALL.into_iter().zip(&mut lanes) {
+        let numbers = lines.next()?.strip_prefix(lane.name())?.trim_start();
+        let (confirmed, reached) = numbers.split_once(' ')?;
+        progress.confirmed = confirmed.parse().ok()?;
+        progress.reached = reached.parse().ok()?;
+        while let Some(line) = lines.peek().and_then(|line| line.strip_prefix("open ")) {
+            let (item, attempts) = line.split_once(' ')?;
+            progress.open.push(Open {
+                item: item.parse::<Item>().ok()?,
+                attempts: attempts.parse().ok()?,
+            });
+            lines.next();
+        }
+    }
+    let sound = lanes.iter().all(Progress::is_sound);
+    sound.then_some(Saved { journal, lanes })
 }
 
-fn render(saved: Saved) -> String {
-    let sequence = saved.sequence;
-    let text = match saved.journal {
-        Some(journal) => format!("hookline-cursor 2\njournal {journal}\nsequence {sequence}\n"),
-        None => format!("hookline-cursor 1\nsequence {sequence}\n"),
+fn render(saved: &Saved) -> String {
+    let mut text = format!("hookline-cursor 3\njournal {}\n", saved.journal);
+    let mut line = |arguments: std::fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{arguments}"); // a String takes everything
     };
-    format!("{text}crc32c {:08x}\n", crc32c::crc32c(text.as_bytes()))
+    for (lane, progress) in Lane::ALL.into_iter().zip(&saved.lanes) {
+        let Progress {
+            confirmed, reached, ..
+        } = progress;
+        line(format_args!("{} {confirmed} {reached}", lane.name()));
+        for Open { item, attempts } in &progress.open {
+            line(format_args!("open {item} {attempts}"));
+        }
+    }
+    let sum = crc32c::crc32c(text.as_bytes());
+    format!("{text}crc32c {sum:08x}\n")
 }
 
 fn file_name(sink: &str) -> String {
@@ -287,8 +327,11 @@ fn file_name(sink: &str) -> String {
 
 const SUFFIX: &str = ".cursor";
 
-/// Longer than any cursor, with what fills its block.
-const LENGTH_MAX: usize = 16 << 10;
+/// Longer than any cursor with [`OPEN_MAX`] in each lane, and what fills its block.
+const LENGTH_MAX: usize = 256 << 10;
+
+/// Most that may be open in a lane of a cursor, so that it stays a file that is quickly written.
+pub const OPEN_MAX: usize = 1000;
 
 /// How often a cursor that is not whole is read.
 const READ_TRIES: usize = 4;

@@ -15,7 +15,8 @@
 //! another name, the server sees that within a second. Both may do so at any time: a letter has one of its names
 //! always, and what goes twice through the same door is delivered twice at worst.
 
-use super::letter::{Letter, LetterId};
+use super::Item;
+use super::letter::Letter;
 use crate::journal::{self, Access, Storage, write_all_at};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
@@ -38,7 +39,7 @@ pub struct DeadLetters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// What it is.
-    pub id: LetterId,
+    pub item: Item,
     /// True if it is to be delivered after all.
     pub retry: bool,
 }
@@ -118,8 +119,8 @@ impl DeadLetters {
         if self.count + letters.len() > self.letters_max {
             let there = self.list()?;
             self.count = there.len();
-            let is_there = |id: LetterId| there.binary_search_by_key(&id, |it| it.id).is_ok();
-            let new = letters.iter().filter(|letter| !is_there(letter.id));
+            let is_there = |item: Item| there.binary_search_by_key(&item, |it| it.item).is_ok();
+            let new = letters.iter().filter(|letter| !is_there(letter.item));
             if there.len() + new.count() > self.letters_max {
                 let path = self.storage.describe("");
                 return Err(LetterError::Full { path });
@@ -139,32 +140,32 @@ impl DeadLetters {
             let letter = name.strip_suffix(LETTER).map(|id| (id, false));
             let letter = letter.or_else(|| Some((name.strip_suffix(RETRY)?, true)));
             if let Some((id, retry)) = letter
-                && let Ok(id) = id.parse::<LetterId>()
+                && let Ok(item) = id.parse::<Item>()
             {
-                *found.entry(id).or_default() |= retry;
+                *found.entry(item).or_default() |= retry;
             }
         }
         let found = found.into_iter();
-        Ok(found.map(|(id, retry)| Listed { id, retry }).collect())
+        Ok(found.map(|(item, retry)| Listed { item, retry }).collect())
     }
 
     /// The letters that are to be delivered after all, in order. For the server, about once a second.
-    pub fn retries(&self) -> Result<Vec<LetterId>, LetterError> {
+    pub fn retries(&self) -> Result<Vec<Item>, LetterError> {
         let all = self.list()?.into_iter();
-        Ok(all.filter(|it| it.retry).map(|it| it.id).collect())
+        Ok(all.filter(|it| it.retry).map(|it| it.item).collect())
     }
 
     /// Reads a letter.
-    pub fn read(&self, id: LetterId) -> Result<Letter, LetterError> {
+    pub fn read(&self, item: Item) -> Result<Letter, LetterError> {
         // It may get its other name between the two looks, but only in this order.
-        for name in [letter_name(id), retry_name(id)] {
+        for name in [letter_name(item), retry_name(item)] {
             let octets = match self.octets(&name) {
                 Err(LetterError::Missing { .. }) => continue,
                 octets => octets?,
             };
             let letter = Letter::decode(&octets).and_then(|letter| {
-                let is_named = letter.id == id;
-                let wrong = || format!("it is the letter {}", letter.id);
+                let is_named = letter.item == item;
+                let wrong = || format!("it is the letter {}", letter.item);
                 is_named.then_some(()).ok_or_else(wrong)?;
                 Ok(letter)
             });
@@ -173,39 +174,39 @@ impl DeadLetters {
                 reason,
             });
         }
-        Err(self.missing(id))
+        Err(self.missing(item))
     }
 
     /// Asks the server to deliver a letter after all. [`DeadLetters::sync`] makes it durable.
-    pub fn request_retry(&self, id: LetterId) -> Result<(), LetterError> {
-        let (letter, retry) = (letter_name(id), retry_name(id));
+    pub fn request_retry(&self, item: Item) -> Result<(), LetterError> {
+        let (letter, retry) = (letter_name(item), retry_name(item));
         match self.storage.rename(&letter, &retry) {
             Ok(()) => Ok(()),
             // Asked for before, perhaps.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let there = self.storage.open(&retry, Access::Read);
-                there.map(drop).map_err(|_| self.missing(id))
+                there.map(drop).map_err(|_| self.missing(item))
             }
             Err(error) => Err(LetterError::io(&*self.storage, "rename", &letter)(error)),
         }
     }
 
     /// Takes a letter away that nobody wants to be delivered. [`DeadLetters::sync`] makes it durable.
-    pub fn drop_letter(&self, id: LetterId) -> Result<(), LetterError> {
+    pub fn drop_letter(&self, item: Item) -> Result<(), LetterError> {
         // One after the other, as in `read`.
-        let letter = self.remove(&letter_name(id))?;
-        let retry = self.remove(&retry_name(id))?;
+        let letter = self.remove(&letter_name(item))?;
+        let retry = self.remove(&retry_name(item))?;
         if letter || retry {
             Ok(())
         } else {
-            Err(self.missing(id))
+            Err(self.missing(item))
         }
     }
 
     /// A letter was delivered after all. When this fails, or the power does, it is delivered again.
-    pub fn done(&mut self, id: LetterId) -> Result<(), LetterError> {
-        self.remove(&letter_name(id))?;
-        self.remove(&retry_name(id))?;
+    pub fn done(&mut self, item: Item) -> Result<(), LetterError> {
+        self.remove(&letter_name(item))?;
+        self.remove(&retry_name(item))?;
         self.count = self.count.saturating_sub(1);
         self.sync()
     }
@@ -213,12 +214,12 @@ impl DeadLetters {
     /// A letter could not be delivered again: it waits for the next request, with what it says now. One that was
     /// dropped meanwhile stays away.
     pub fn failed_again(&mut self, letter: &Letter) -> Result<(), LetterError> {
-        if let Err(LetterError::Missing { .. }) = self.read(letter.id) {
+        if let Err(LetterError::Missing { .. }) = self.read(letter.item) {
             return Ok(());
         }
         self.write(std::slice::from_ref(letter))?;
         self.sync()?;
-        self.remove(&retry_name(letter.id))?;
+        self.remove(&retry_name(letter.item))?;
         self.sync()
     }
 
@@ -238,7 +239,7 @@ impl DeadLetters {
     fn write(&self, letters: &[Letter]) -> Result<(), LetterError> {
         let mut files = Vec::with_capacity(letters.len());
         for letter in letters {
-            let name = format!("{}{TEMPORARY}", letter.id);
+            let name = format!("{}{TEMPORARY}", letter.item);
             let failed = LetterError::io(&*self.storage, "write", &name);
             let written = (|| {
                 let file = match self.storage.create(&name) {
@@ -252,13 +253,13 @@ impl DeadLetters {
                 write_all_at(&*file, &mut [IoSlice::new(&letter.encode())], 0)?;
                 Ok(file)
             })();
-            files.push((letter.id, written.map_err(failed)?));
+            files.push((letter.item, written.map_err(failed)?));
         }
         // All are on their way to the disk before the first one is waited for.
-        for (id, file) in files {
-            let name = format!("{id}{TEMPORARY}");
+        for (item, file) in files {
+            let name = format!("{item}{TEMPORARY}");
             file.sync_all()
-                .and_then(|()| self.storage.rename(&name, &letter_name(id)))
+                .and_then(|()| self.storage.rename(&name, &letter_name(item)))
                 .map_err(LetterError::io(&*self.storage, "store", &name))?;
         }
         Ok(())
@@ -290,9 +291,9 @@ impl DeadLetters {
         }
     }
 
-    fn missing(&self, id: LetterId) -> LetterError {
+    fn missing(&self, item: Item) -> LetterError {
         LetterError::Missing {
-            path: self.storage.describe(&letter_name(id)),
+            path: self.storage.describe(&letter_name(item)),
         }
     }
 }
@@ -321,12 +322,18 @@ fn list(storage: &dyn Storage) -> Result<Vec<String>, LetterError> {
     storage.list().map_err(LetterError::io(storage, "list", ""))
 }
 
-fn letter_name(id: LetterId) -> String {
-    format!("{id}{LETTER}")
+/// An item as it is written, and in no other way: it is the name of a file.
+fn parse(name: &str) -> Option<Item> {
+    let item: Item = name.parse().ok()?;
+    (item.sequence > 0 && item.to_string() == name).then_some(item)
 }
 
-fn retry_name(id: LetterId) -> String {
-    format!("{id}{RETRY}")
+fn letter_name(item: Item) -> String {
+    format!("{item}{LETTER}")
+}
+
+fn retry_name(item: Item) -> String {
+    format!("{item}{RETRY}")
 }
 
 const LETTER: &str = ".json";

@@ -28,23 +28,21 @@
 //! numbers, so that each value has one way to be written and most can be read.
 
 use super::rfc3339;
-use super::{Delivery, Maker, Notification};
+use super::{Delivery, Item, Maker, Notification};
 use crate::event::Lane;
 use crate::journal::batch::{Batch, Place};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt;
-use std::str::FromStr;
 
 /// What a sink could not deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
     /// Name of the sink.
     pub sink: String,
-    /// What it is.
-    pub id: LetterId,
+    /// What it is: an event, or a notification as a whole.
+    pub item: Item,
     /// Key of the event; `None` for a whole notification.
     pub event_id: Option<String>,
     /// Type of the event, or of the first one.
@@ -63,15 +61,6 @@ pub struct Letter {
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The body of the notification, exactly as it came.
     pub body: Vec<u8>,
-}
-
-/// What a letter is: an event, or a notification as a whole. Written `SEQ.INDEX` or `SEQ`, ordered as the journal is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LetterId {
-    /// Sequence of the notification in the journal, from 1 on.
-    pub sequence: u64,
-    /// Place of the event in it, from 0; `None` for all of them.
-    pub index: Option<u32>,
 }
 
 /// How the delivery of something failed.
@@ -101,11 +90,6 @@ pub struct Answer {
     pub excerpt: String,
 }
 
-/// A text that names no letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not the name of a letter: SEQ.INDEX for an event, or SEQ for a whole notification")]
-pub struct NoLetter;
-
 impl Letter {
     /// The letter of an event of a notification, or of all of it, that `sink` could not deliver. `endpoint` is the path
     /// that the notification came to. A whole notification goes in the first lane of any of its events.
@@ -125,7 +109,7 @@ impl Letter {
         let headers = record.headers();
         Letter {
             sink: sink.to_owned(),
-            id: LetterId {
+            item: Item {
                 sequence: notification.sequence,
                 index,
             },
@@ -154,7 +138,7 @@ impl Letter {
         batch.seal(&Place {
             epoch: 0,
             salt: 0,
-            first_sequence: self.id.sequence,
+            first_sequence: self.item.sequence,
             committed_at: self.received_at,
             durable: 0,
         });
@@ -173,33 +157,6 @@ impl Letter {
     pub(super) fn decode(octets: &[u8]) -> Result<Letter, String> {
         let stored: Stored = serde_json::from_slice(octets).map_err(|error| error.to_string())?;
         stored.letter()
-    }
-}
-
-impl fmt::Display for LetterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.index {
-            Some(index) => write!(f, "{}.{index}", self.sequence),
-            None => write!(f, "{}", self.sequence),
-        }
-    }
-}
-
-impl FromStr for LetterId {
-    type Err = NoLetter;
-
-    fn from_str(text: &str) -> Result<LetterId, NoLetter> {
-        let parsed = || {
-            let (sequence, index) = match text.split_once('.') {
-                Some((sequence, index)) => (sequence, Some(index.parse().ok()?)),
-                None => (text, None),
-            };
-            let sequence = sequence.parse().ok().filter(|sequence| *sequence > 0)?;
-            Some(LetterId { sequence, index })
-        };
-        // As it is written, and in no other way: it is the name of a file.
-        let parsed = parsed().filter(|id| id.to_string() == text);
-        parsed.ok_or(NoLetter)
     }
 }
 
@@ -236,8 +193,8 @@ impl Stored {
         Stored {
             version: VERSION,
             sink: letter.sink.clone(),
-            sequence: letter.id.sequence,
-            index: letter.id.index,
+            sequence: letter.item.sequence,
+            index: letter.item.index,
             id: letter.event_id.clone(),
             kind: letter.kind.clone(),
             subject: letter.subject.clone(),
@@ -264,7 +221,7 @@ impl Stored {
         let headers = self.headers.into_iter();
         Ok(Letter {
             sink: self.sink,
-            id: LetterId {
+            item: Item {
                 sequence: self.sequence,
                 index: self.index,
             },

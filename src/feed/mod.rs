@@ -9,21 +9,32 @@ mod cursor;
 mod dead_letters;
 mod delivery;
 mod floor;
+mod judge;
 mod letter;
+mod origin;
 mod poison;
+mod progress;
 mod replay;
 mod rfc3339;
+mod selection;
 
-pub use cursor::{Corrected, Cursor, CursorError, Cursors, Found, Saved, highest, read_all};
+pub use cursor::{
+    Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
+};
 pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed};
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::Floor;
-pub use letter::{Answer, Failures, Letter, LetterId, NoLetter};
+pub use judge::{Judge, JudgeStatistics};
+pub use letter::{Answer, Failures, Letter};
+pub use origin::{Durable, Judged, JudgedPosition, Origin};
 pub use poison::{Poison, WORKER, letters};
+pub use progress::{Item, Lanes, Open, Progress, confirmed, place, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
+pub use selection::{Fate, Selection, Tally};
 
-use crate::journal::{JournalError, Reader, Status, Storage};
+use crate::journal::{JournalError, Reader, Storage};
 use crate::relay::{Closed, Receiver, Sender, channel};
+use std::borrow::Borrow as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,28 +46,51 @@ const LIVE_MAX: usize = 64;
 const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(5);
 
 /// Hands live batches to one feed. A full feed is no error: it will read the journal.
-#[derive(Clone, Debug)]
-pub struct Live(Sender<Arc<Delivery>>);
+#[derive(Debug)]
+pub struct Live<T>(Sender<T>);
 
-impl Live {
-    /// Offers a batch; false when the feed had no room for it.
-    #[must_use]
-    pub fn offer(&self, delivery: &Arc<Delivery>) -> bool {
-        self.0.try_send(Arc::clone(delivery)).is_ok()
+impl<T> Clone for Live<T> {
+    fn clone(&self) -> Live<T> {
+        Live(self.0.clone())
     }
 }
 
-/// The reading end for one sink.
+impl<T> Live<T> {
+    /// Offers a batch; false when the feed had no room for it.
+    #[must_use]
+    pub fn offer(&self, delivery: T) -> bool {
+        self.0.try_send(delivery).is_ok()
+    }
+}
+
+/// Why a feed cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl FeedError {
+    /// True for what passes by itself: space on the disk, descriptors, memory.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        match self {
+            FeedError::Journal(error) => error.is_shortage(),
+        }
+    }
+}
+
+/// The reading end.
 #[derive(Debug)]
-pub struct Feed {
-    live: Receiver<Arc<Delivery>>,
+pub struct Feed<O: Origin> {
+    live: Receiver<O::Given>,
     /// Live batches that came before it was their turn, by first sequence.
-    early: BTreeMap<u64, Arc<Delivery>>,
+    early: BTreeMap<u64, O::Given>,
     storage: Arc<dyn Storage>,
-    status: Arc<Status>,
     /// Open while the feed reads from the journal.
     reader: Option<Reader>,
-    maker: Maker,
+    origin: O,
     /// The sequence that comes next.
     next: u64,
     /// Since when it is there but not here.
@@ -65,18 +99,17 @@ pub struct Feed {
     set_aside: u64,
 }
 
-impl Feed {
-    /// A feed of everything from sequence `next` on, and the end that the workers hold.
+impl<O: Origin> Feed<O> {
+    /// A feed of everything from sequence `next` on, and the end at which batches are offered.
     #[must_use]
-    pub fn new(storage: Arc<dyn Storage>, status: Arc<Status>, next: u64) -> (Live, Feed) {
+    pub fn new(storage: Arc<dyn Storage>, origin: O, next: u64) -> (Live<O::Given>, Feed<O>) {
         let (sender, live) = channel(LIVE_MAX);
         let feed = Feed {
             live,
             early: BTreeMap::new(),
             storage,
-            status,
             reader: None,
-            maker: Maker::new(),
+            origin,
             next,
             missing_since: None,
             set_aside: 0,
@@ -86,7 +119,7 @@ impl Feed {
 
     /// The next batch, from the sequence that follows the last one given. Waits up to `timeout` for one. What it
     /// gives may begin before that sequence; see [`Delivery::notifications`].
-    pub fn next(&mut self, timeout: Duration) -> Result<Option<Arc<Delivery>>, JournalError> {
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<O::Given>, FeedError> {
         let deadline = Instant::now() + timeout;
         loop {
             while let Ok(Some(delivery)) = self.live.try_recv() {
@@ -95,7 +128,7 @@ impl Feed {
             if let Some(delivery) = self.take_contiguous() {
                 return Ok(Some(delivery));
             }
-            let patience = if self.status.durable() < self.next {
+            let patience = if self.is_at_end() {
                 self.missing_since = None;
                 deadline.saturating_duration_since(Instant::now())
             } else {
@@ -115,8 +148,8 @@ impl Feed {
             match self.live.recv(Some(patience)) {
                 Ok(Some(delivery)) => self.keep(delivery),
                 Ok(None) => {}
-                // The workers have gone; what they left is in the journal.
-                Err(Closed) if self.status.durable() < self.next => return Ok(None),
+                // Who offered batches has gone; what is left is in the journal.
+                Err(Closed) if self.is_at_end() => return Ok(None),
                 Err(Closed) => {
                     self.missing_since = Some(deadline.checked_sub(timeout).unwrap_or(deadline));
                 }
@@ -128,6 +161,12 @@ impl Feed {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.next
+    }
+
+    /// True when there is nothing that it has not given.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.origin.available() < self.next
     }
 
     /// The next batch is to bring `next`, which it has brought before.
@@ -144,31 +183,34 @@ impl Feed {
     }
 
     /// Keeps a live batch until it is its turn. The ones furthest ahead are let go when there are too many.
-    fn keep(&mut self, delivery: Arc<Delivery>) {
-        if delivery.last_sequence() >= self.next {
-            self.early.insert(delivery.first_sequence(), delivery);
+    fn keep(&mut self, given: O::Given) {
+        let delivery: &Delivery = given.borrow();
+        let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
+        if last >= self.next {
+            self.early.insert(first, given);
         }
         if self.early.len() > LIVE_MAX {
             self.early.pop_last();
         }
     }
 
-    fn take_contiguous(&mut self) -> Option<Arc<Delivery>> {
+    fn take_contiguous(&mut self) -> Option<O::Given> {
         while let Some(entry) = self.early.first_entry() {
             if *entry.key() > self.next {
                 return None;
             }
-            let delivery = entry.remove();
+            let given = entry.remove();
+            let delivery: &Delivery = given.borrow();
             if delivery.last_sequence() >= self.next {
                 self.reader = None;
-                return Some(self.given(delivery));
+                return Some(self.given(given));
             }
         }
         None
     }
 
-    /// The next batch from the journal, as far as it is durable.
-    fn read(&mut self) -> Result<Option<Arc<Delivery>>, JournalError> {
+    /// The next batch from the journal, as far as it is available.
+    fn read(&mut self) -> Result<Option<O::Given>, FeedError> {
         if self
             .reader
             .as_ref()
@@ -180,7 +222,7 @@ impl Feed {
             return Ok(None);
         };
         let before = reader.set_aside();
-        let batch = reader.next(Some(self.status.durable()))?;
+        let batch = reader.next(Some(self.origin.available()))?;
         self.set_aside += reader.set_aside() - before;
         let Some(batch) = batch else {
             // Behind damage that was set aside, perhaps, where nothing stands yet: nothing before it is to be
@@ -188,14 +230,15 @@ impl Feed {
             self.next = self.next.max(reader.position());
             return Ok(None);
         };
-        let delivery = Arc::new(self.maker.make(batch));
-        Ok(Some(self.given(delivery)))
+        let given = self.origin.make(batch)?;
+        Ok(Some(self.given(given)))
     }
 
-    fn given(&mut self, delivery: Arc<Delivery>) -> Arc<Delivery> {
+    fn given(&mut self, given: O::Given) -> O::Given {
+        let delivery: &Delivery = given.borrow();
         self.next = delivery.last_sequence() + 1;
         self.missing_since = None;
-        delivery
+        given
     }
 }
 

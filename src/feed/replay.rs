@@ -18,8 +18,7 @@
 //! }
 //! ```
 
-use super::rfc3339;
-use crate::event::{EventRef, matches_any};
+use super::{Selection, rfc3339};
 use crate::journal::{self, Access, Storage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -152,14 +151,15 @@ impl Replay {
         }
     }
 
-    /// True if the event is one of those that are to be delivered.
+    /// Which events are to be delivered.
     #[must_use]
-    pub fn wants(&self, event: &EventRef<'_>) -> bool {
-        let numbers = &self.phone_number_ids;
-        let number = event.phone_number_id();
-        let is_wanted = |wanted: &String| Some(wanted.as_str()) == number;
-        (numbers.is_empty() || numbers.iter().any(is_wanted))
-            && matches_any(&self.types, event.kind())
+    pub fn selection(&self) -> Selection {
+        let types = self.types.iter().map(|pattern| pattern.as_str().into());
+        Selection {
+            types: types.collect(),
+            phone_number_ids: self.phone_number_ids.clone(),
+            ..Selection::default()
+        }
     }
 }
 

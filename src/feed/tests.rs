@@ -1,4 +1,4 @@
-use super::{Delivery, Feed, Live, Maker};
+use super::{Delivery, Feed, Judged, JudgedPosition, Live, Maker};
 use crate::journal::batch::Batch;
 use crate::journal::{Disk, DurablePosition, Journal, Options, Status, Storage};
 use crate::relay;
@@ -13,6 +13,7 @@ pub(crate) struct Bench {
     dir: tempfile::TempDir,
     storage: Arc<dyn Storage>,
     pub(crate) status: Arc<Status>,
+    judged: Arc<JudgedPosition>,
     commit: Option<relay::Sender<Batch>>,
     durable: crossbeam_channel::Receiver<Batch>,
     threads: Vec<JoinHandle<()>>,
@@ -46,6 +47,7 @@ impl Bench {
             dir,
             storage,
             status,
+            judged: Arc::default(),
             commit: Some(commit),
             durable,
             threads,
@@ -65,7 +67,9 @@ impl Bench {
             );
         }
         self.commit.as_ref().unwrap().try_send(batch).unwrap();
-        self.durable.recv().unwrap()
+        let batch = self.durable.recv().unwrap();
+        self.judged.set(batch.last_sequence());
+        batch
     }
 
     /// Overwrites some octets of the first segment.
@@ -75,8 +79,11 @@ impl Bench {
         file.write_all_at(b"damage", offset).unwrap();
     }
 
-    pub(crate) fn feed(&self, next: u64) -> (Live, Feed) {
-        Feed::new(Arc::clone(&self.storage), Arc::clone(&self.status), next)
+    /// As a sink's, of what is stored by the time that it looks.
+    pub(crate) fn feed(&self, next: u64) -> (Live<Arc<Delivery>>, Feed<Judged>) {
+        self.judged.set(self.status.durable());
+        let origin = Judged::new(Arc::clone(&self.judged));
+        Feed::new(Arc::clone(&self.storage), origin, next)
     }
 }
 
@@ -90,7 +97,7 @@ impl Drop for Bench {
 }
 
 /// The sequences that the feed gives until it has no more.
-fn drain(feed: &mut Feed) -> Vec<u64> {
+fn drain(feed: &mut Feed<Judged>) -> Vec<u64> {
     let mut sequences = Vec::new();
     let mut from = feed.position();
     while let Some(delivery) = feed.next(Duration::from_millis(50)).unwrap() {
@@ -116,7 +123,7 @@ fn live_batches_come_without_a_look_at_the_journal() {
     let bench = Bench::new();
     let (live, mut feed) = bench.feed(1);
     for _ in 0..5 {
-        assert!(live.offer(&deliver(bench.store(3))));
+        assert!(live.offer(deliver(bench.store(3))));
     }
     assert_eq!(drain(&mut feed), (1..=15).collect::<Vec<_>>());
     assert!(feed.reader.is_none());
@@ -128,12 +135,12 @@ fn what_found_no_room_comes_from_the_journal() {
     let (live, mut feed) = bench.feed(1);
     let mut offered = 0;
     for _ in 0..200 {
-        offered += usize::from(live.offer(&deliver(bench.store(2))));
+        offered += usize::from(live.offer(deliver(bench.store(2))));
     }
     assert_eq!(offered, super::LIVE_MAX, "memory is bounded");
     assert_eq!(drain(&mut feed), (1..=400).collect::<Vec<_>>());
     // And live again, once it has caught up.
-    assert!(live.offer(&deliver(bench.store(1))));
+    assert!(live.offer(deliver(bench.store(1))));
     assert_eq!(drain(&mut feed), [401]);
 }
 
@@ -145,7 +152,7 @@ fn batches_of_several_workers_are_put_in_order() {
     deliveries.swap(0, 3);
     deliveries.swap(5, 9);
     for delivery in &deliveries {
-        assert!(live.offer(delivery));
+        assert!(live.offer(Arc::clone(delivery)));
     }
     assert_eq!(drain(&mut feed), (1..=20).collect::<Vec<_>>());
 }

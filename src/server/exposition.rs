@@ -8,7 +8,7 @@ use crate::http::Status;
 use crate::journal;
 use crate::metrics::{Counter, Histogram};
 use crate::sink::Confirmation;
-use crate::{reactor, sink, worker};
+use crate::{feed, reactor, sink, worker};
 use out::{Out, merge};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
@@ -27,6 +27,7 @@ pub(super) struct Sources {
     pub(super) journal: Arc<journal::Status>,
     pub(super) loops: Vec<Arc<reactor::Statistics>>,
     pub(super) workers: Vec<Arc<worker::Statistics>>,
+    pub(super) judge: Arc<feed::JudgeStatistics>,
     pub(super) sinks: Vec<(String, Confirmation, Arc<sink::Statistics>)>,
     /// Keys of the configuration and their values.
     limits: Vec<(String, u64)>,
@@ -50,6 +51,7 @@ impl Sources {
             journal,
             loops: Vec::new(),
             workers: Vec::new(),
+            judge: Arc::default(),
             sinks: Vec::new(),
             limits: numbers
                 .map(|(setting, value)| (key(setting), in_force(setting, *value)))
@@ -353,13 +355,23 @@ fn workers(out: &mut Out<'_>, all: &[Arc<worker::Statistics>]) -> fmt::Result {
         total(|one| &one.unknown),
     )?;
     out.counter(
-        "hookline_feed_overflows",
-        "Batches that a sink reads from the journal instead",
+        "hookline_dedupe_overflows",
+        "Batches that are judged from the journal instead",
         total(|one| &one.overflows),
     )
 }
 
 fn sinks(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
+    out.counter(
+        "hookline_feed_overflows",
+        "Batches that a sink reads from the journal instead",
+        sources.judge.overflows.get(),
+    )?;
+    out.gauge(
+        "hookline_dedupe_stopped",
+        "1 once nothing is passed on to any sink any more; the log says why",
+        sources.judge.stopped.get(),
+    )?;
     let durable = sources.journal.durable();
     let each = |number: fn(&sink::Statistics) -> u64| {
         let numbers = sources.sinks.iter();
@@ -372,6 +384,16 @@ fn sinks(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         "hookline_sink_events",
         "Events delivered",
         each(|one| one.events.get()),
+    )?;
+    out.counters(
+        "hookline_sink_duplicates",
+        "Events not delivered because an earlier one says the same",
+        each(|one| one.duplicates.get()),
+    )?;
+    out.counters(
+        "hookline_sink_unwanted",
+        "Events that the sink's filters leave out",
+        each(|one| one.unwanted.get()),
     )?;
     out.gauges(
         "hookline_sink_lag_notifications",

@@ -6,11 +6,12 @@
 //! | `hl-commit` | the journal's committer |
 //! | `hl-segment` | the journal's preparer: segments ahead of use, retention |
 //! | `hl-worker-N` | one worker, pinned |
+//! | `hl-dedupe` | the judge of what is a duplicate |
 //! | `hl-sink-NAME` | one sink |
 //! | `hl-admin` | metrics and health |
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
-//! syncs what they left and ends, the workers end, the sinks deliver what is durable, the cursors are saved.
+//! syncs what they left and ends, the workers end, the judge ends, the sinks deliver what is durable, the cursors are saved.
 //!
 //! When the journal has failed the same happens within some seconds, whatever `drain_timeout` says: the loops give 503
 //! to all that wait or come, each connection ends with such an answer, and the process leaves with what was the cause.
@@ -25,7 +26,7 @@ mod sinks;
 mod threads;
 
 use crate::config::Config;
-use crate::feed::{CursorError, Floor};
+use crate::feed::{CursorError, Durable, Feed, FeedError, Floor, Judge, JudgedPosition};
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, Phase, ReactorError};
@@ -52,6 +53,7 @@ pub struct Server {
     recovery: journal::Recovery,
     control: Arc<Control>,
     wakers: Vec<Arc<Waker>>,
+    stop_judge: Arc<AtomicBool>,
     stop_sinks: Arc<AtomicBool>,
     sources: Arc<Sources>,
     threads: Threads,
@@ -69,6 +71,9 @@ pub enum ServerError {
     /// A sink's cursor.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// What is stored cannot be passed on to the sinks.
+    #[error("nothing is delivered any more: {0}")]
+    Feed(#[from] FeedError),
     /// A sink.
     #[error("sink {name}: {cause}")]
     Sink {
@@ -145,7 +150,23 @@ impl Server {
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
         let floor = Floor::new(floor);
-        let (sinks, lives) = sinks::prepare(config, &disk, journal.id(), floor, &mut sources)?;
+        let judged = Arc::new(JudgedPosition::default());
+        judged.set(sources.journal.durable());
+        let (sinks, lives) =
+            sinks::prepare(config, &disk, journal.id(), floor, &judged, &mut sources)?;
+        let (live, feed) = Feed::new(
+            Arc::clone(&disk),
+            Durable::new(Arc::clone(&sources.journal)),
+            judged.get() + 1,
+        );
+        let stop_judge = Arc::new(AtomicBool::new(false));
+        let judge = Judge {
+            feed,
+            position: judged,
+            sinks: lives,
+            statistics: Arc::clone(&sources.judge),
+            stop: Arc::clone(&stop_judge),
+        };
         let control = Arc::new(Control::new(table, config.server.loops));
         let (commit, inbox) = relay::channel(COMMIT_INBOX);
         let loops = loops::prepare(config, listeners, &control, &commit, &mut sources)?;
@@ -163,17 +184,18 @@ impl Server {
             let statistics = Arc::new(worker::Statistics::default());
             sources.workers.push(Arc::clone(&statistics));
             workers.push(sender);
-            let lives = lives.clone();
+            let live = live.clone();
             threads.start(
                 &format!("hl-worker-{index}"),
                 cores.take_from_end(),
                 move || {
-                    worker::run(&inbox, &lives, &statistics);
+                    worker::run(&inbox, &live, &statistics);
                     Ok(())
                 },
             )?;
         }
-        drop(lives);
+        drop(live);
+        threads.start(JUDGE, None, move || Ok(judge.run()?))?;
         let (committer, preparer) = journal.split(loops.positions, hand_on(workers));
         threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
@@ -205,6 +227,7 @@ impl Server {
             recovery,
             control,
             wakers: loops.wakers,
+            stop_judge,
             stop_sinks,
             sources,
             threads,
@@ -314,6 +337,8 @@ impl Server {
         let deadline = deadline.max(Instant::now() + LEAVE_TIME);
         let journal = |name: &str| name == "hl-commit" || name.starts_with("hl-worker");
         result = result.and(self.threads.join(journal, deadline));
+        self.stop_judge.store(true, Ordering::Release);
+        result = result.and(self.threads.join(|name| name == JUDGE, deadline));
         self.stop_sinks.store(true, Ordering::Release);
         match self
             .threads
@@ -361,6 +386,7 @@ fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
 
 const LOOP: &str = "hl-loop-";
 const ADMIN: &str = "hl-admin";
+const JUDGE: &str = "hl-dedupe";
 
 /// Batches that may wait for the commit thread. What they hold is bounded by `limits.unacknowledged`.
 const COMMIT_INBOX: usize = 1024;

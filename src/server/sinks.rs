@@ -3,7 +3,9 @@
 use super::exposition::Sources;
 use super::{ServerError, directory};
 use crate::config::{Config, SinkKind};
-use crate::feed::{self, Corrected, Cursors, Feed, Floor, Live};
+use crate::feed::{
+    self, Corrected, Cursors, Delivery, Feed, Floor, Judged, JudgedPosition, Live, Selection,
+};
 use crate::journal::{self, Disk, JournalId, Storage};
 use crate::sink::{self, Runner, Sink, SinkError, Statistics};
 use std::io::{self, ErrorKind};
@@ -47,14 +49,15 @@ pub(super) fn prepare(
     disk: &Arc<dyn Storage>,
     id: JournalId,
     floor: Floor,
+    judged: &Arc<JudgedPosition>,
     sources: &mut Sources,
-) -> Result<(Sinks, Vec<Live>), ServerError> {
+) -> Result<(Sinks, Vec<Live<Arc<Delivery>>>), ServerError> {
     let cursors = directory(&config.journal.dir.join("cursors"))?;
     let last = sources.journal.durable();
     let (cursors, corrected) = Cursors::open(cursors, id, last, floor)?;
     for Corrected { sink, was, now } in corrected {
-        let foreign = was.journal.is_some_and(|journal| journal != id);
-        let was = was.sequence;
+        let foreign = was.journal != id;
+        let (was, now) = (feed::reached(&was.lanes), feed::reached(&now.lanes));
         if foreign {
             tracing::warn!(
                 sink,
@@ -92,12 +95,15 @@ pub(super) fn prepare(
             }
         };
         let cursor = cursors.of(&sink.name)?;
-        let status = Arc::clone(&sources.journal);
         // A new sink begins with the oldest record that there is.
-        let first = status.statistics.first_sequence.load(Ordering::Relaxed);
-        let next = (cursor.saved() + 1).max(first);
-        if cursor.saved() > 0 && next > cursor.saved() + 1 {
-            let (sink, sequence) = (&sink.name, cursor.saved());
+        let first = sources
+            .journal
+            .statistics
+            .first_sequence
+            .load(Ordering::Relaxed);
+        let next = (cursor.confirmed() + 1).max(first);
+        if cursor.confirmed() > 0 && next > cursor.confirmed() + 1 {
+            let (sink, sequence) = (&sink.name, cursor.confirmed());
             tracing::warn!(
                 sink,
                 sequence,
@@ -105,10 +111,10 @@ pub(super) fn prepare(
                 "the sink was away for longer than the retention: what stood between was never delivered to it"
             );
         }
-        let (live, feed) = Feed::new(Arc::clone(disk), Arc::clone(&status), next);
+        let (live, feed) = Feed::new(Arc::clone(disk), Judged::new(Arc::clone(judged)), next);
         let statistics = Arc::new(Statistics::default());
         statistics.delivered.set(next - 1);
-        statistics.confirmed.set(cursor.saved());
+        statistics.confirmed.set(cursor.confirmed());
         sources.sinks.push((
             sink.name.clone(),
             target.confirmation(),
@@ -117,8 +123,8 @@ pub(super) fn prepare(
         lives.push(live);
         let runner = Runner {
             feed,
+            wanted: Selection::default(),
             cursor,
-            status,
             statistics,
             stop: Arc::clone(&sinks.stop),
         };

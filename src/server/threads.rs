@@ -62,9 +62,9 @@ impl Threads {
     pub(super) fn judge(&mut self, (name, outcome): Ended) -> Result<(), ServerError> {
         self.running.remove(&name);
         match outcome {
-            // The receiver goes on without this sink until it is restarted.
-            Err(error @ ServerError::Sink { .. }) => {
-                tracing::error!(%error, "a sink has stopped; its events stay in the journal");
+            // The receiver goes on without this until it is restarted.
+            Err(error @ (ServerError::Sink { .. } | ServerError::Feed(_))) => {
+                tracing::error!(%error, "delivery has stopped; the events stay in the journal");
                 Ok(())
             }
             outcome => outcome,

@@ -5,7 +5,7 @@
 
 use super::lines::Lines;
 use super::{Confirmation, Sink};
-use crate::feed::Delivery;
+use crate::feed::{Delivery, Selection, Tally};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -60,8 +60,8 @@ fn ends_in_a_line(file: &fs::File) -> io::Result<bool> {
 }
 
 impl Sink for File {
-    fn deliver(&mut self, delivery: &Delivery, from: u64) -> io::Result<u64> {
-        let resumes = self.lines.prepare(delivery, from);
+    fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
+        let resumes = self.lines.prepare(delivery, from, wanted);
         // Somebody may have cut the file meanwhile, and the begin of a line with it.
         if resumes && self.output.metadata()?.len() != self.cut_at {
             self.lines.start_over(ends_in_a_line(&self.output)?);
@@ -88,7 +88,7 @@ impl Sink for File {
 #[cfg(test)]
 mod tests {
     use super::{File, Lines, Sink};
-    use crate::feed::{Delivery, Maker};
+    use crate::feed::{Delivery, Maker, Selection};
     use crate::journal::batch::{Batch, Place};
 
     fn delivery(bodies: &[&[u8]]) -> Delivery {
@@ -114,7 +114,7 @@ mod tests {
     fn what_was_taken_in_part_is_gone_on_with() {
         let delivery = delivery(&[b"{}", b"{\"x\":1}"]);
         let mut lines = Lines::default();
-        assert!(!lines.prepare(&delivery, 7));
+        assert!(!lines.prepare(&delivery, 7, &Selection::default()));
         let mut out = Vec::new();
         let full = |room: usize| {
             move |out: &mut Vec<u8>, rest: &[u8]| {
@@ -127,22 +127,25 @@ mod tests {
             }
         };
         lines.write_to(|rest| full(40)(&mut out, rest)).unwrap_err();
-        assert!(lines.prepare(&delivery, 7));
+        assert!(lines.prepare(&delivery, 7, &Selection::default()));
         assert_eq!(
-            lines.write_to(|rest| full(9999)(&mut out, rest)).unwrap(),
+            lines
+                .write_to(|rest| full(9999)(&mut out, rest))
+                .unwrap()
+                .wanted,
             2
         );
         let mut whole = Vec::new();
         let mut again = Lines::default();
-        assert!(!again.prepare(&delivery, 7));
+        assert!(!again.prepare(&delivery, 7, &Selection::default()));
         again.write_to(|rest| full(9999)(&mut whole, rest)).unwrap();
         assert!(out == whole);
 
         let mut cut = Lines::default();
-        cut.prepare(&delivery, 7);
+        cut.prepare(&delivery, 7, &Selection::default());
         let mut out = Vec::new();
         cut.write_to(|rest| full(40)(&mut out, rest)).unwrap_err();
-        assert!(cut.prepare(&delivery, 7));
+        assert!(cut.prepare(&delivery, 7, &Selection::default()));
         cut.start_over(true);
         cut.write_to(|rest| full(9999)(&mut out, rest)).unwrap();
         assert_eq!(out[40], b'\n');
@@ -157,7 +160,9 @@ mod tests {
         let delivery = delivery(&[b"{\"object\":\"x\",\"entry\":[]}", b"not json", b"{}"]);
         let mut sink = File::open(&path).unwrap();
         assert_eq!(
-            sink.deliver(&delivery, 8).unwrap(),
+            sink.deliver(&delivery, 8, &Selection::default())
+                .unwrap()
+                .wanted,
             2,
             "from the second one on"
         );

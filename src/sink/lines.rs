@@ -4,7 +4,7 @@
 //! anew, its first event would stand on the same line as the part that had been taken, and neither could be read.
 
 use crate::event;
-use crate::feed::Delivery;
+use crate::feed::{Delivery, Selection, Tally};
 use std::io::{self, ErrorKind};
 
 /// One event a line.
@@ -12,14 +12,15 @@ use std::io::{self, ErrorKind};
 pub(super) struct Lines {
     octets: Vec<u8>,
     written: usize,
-    events: u64,
+    tally: Tally,
     /// Last sequence and `from` of the delivery that this is.
     of: Option<(u64, u64)>,
 }
 
 impl Lines {
-    /// Renders the delivery from sequence `from` on, unless a part of just that is out already: then says true.
-    pub(super) fn prepare(&mut self, delivery: &Delivery, from: u64) -> bool {
+    /// Renders what is wanted of the delivery from sequence `from` on, unless a part of just that is out already: then
+    /// says true.
+    pub(super) fn prepare(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> bool {
         let of = Some((delivery.last_sequence(), from));
         let begun = self.written > 0 && self.written < self.octets.len();
         if begun && self.of == of {
@@ -28,12 +29,11 @@ impl Lines {
         let cut = begun && self.octets[self.written - 1] != b'\n';
         self.octets.clear();
         self.octets.extend(cut.then_some(b'\n'));
-        (self.written, self.events, self.of) = (0, 0, of);
+        (self.written, self.tally, self.of) = (0, Tally::default(), of);
         for notification in delivery.notifications(from) {
-            for event in notification.events() {
+            for event in wanted.of(&notification, &mut self.tally) {
                 event::render(event, notification.record.body, &mut self.octets);
                 self.octets.push(b'\n');
-                self.events += 1;
             }
         }
         false
@@ -47,11 +47,11 @@ impl Lines {
         }
     }
 
-    /// Writes what is left, and says how many events all of it has.
+    /// Writes what is left, and says what became of the events of all of it.
     pub(super) fn write_to(
         &mut self,
         mut write: impl FnMut(&[u8]) -> io::Result<usize>,
-    ) -> io::Result<u64> {
+    ) -> io::Result<Tally> {
         while let Some(rest) = self.octets.get(self.written..).filter(|it| !it.is_empty()) {
             match write(rest) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -60,6 +60,6 @@ impl Lines {
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.events)
+        Ok(self.tally)
     }
 }

@@ -10,8 +10,9 @@ mod stdout;
 pub use file::File;
 pub use stdout::Stdout;
 
-use crate::feed::{Cursor, CursorError, Delivery, Feed};
-use crate::journal::{JournalError, Status};
+use crate::feed::{
+    Cursor, CursorError, Delivery, Feed, FeedError, Judged, Progress, Selection, Tally,
+};
 use crate::metrics::Counter;
 use std::io;
 use std::sync::Arc;
@@ -20,9 +21,9 @@ use std::time::{Duration, Instant};
 
 /// Where events go.
 pub trait Sink: Send {
-    /// Delivers the events of all notifications from sequence `from` on, and says how many these were. On an error
-    /// everything from `from` on is delivered again.
-    fn deliver(&mut self, delivery: &Delivery, from: u64) -> io::Result<u64>;
+    /// Delivers the events that are wanted of all notifications from sequence `from` on, and says what became of how
+    /// many. On an error everything from `from` on is delivered again.
+    fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally>;
 
     /// Makes everything delivered as safe as [`Sink::confirmation`] says. On an error everything since the last
     /// time that it worked is delivered again, since nobody knows what of it is there.
@@ -48,6 +49,10 @@ pub enum Confirmation {
 pub struct Statistics {
     /// Events delivered.
     pub events: Counter,
+    /// Events that were not delivered because an earlier one says the same.
+    pub duplicates: Counter,
+    /// Events that the sink did not ask for.
+    pub unwanted: Counter,
     /// Highest sequence delivered.
     pub delivered: Counter,
     /// Highest sequence confirmed and saved.
@@ -63,9 +68,9 @@ pub struct Statistics {
 /// Why a sink has stopped for good. Its events stay in the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// The journal cannot be read.
+    /// There is nothing to be had any more.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Feed(#[from] FeedError),
     /// The cursor cannot be saved.
     #[error(transparent)]
     Cursor(#[from] CursorError),
@@ -83,11 +88,11 @@ pub enum SinkError {
 #[derive(Debug)]
 pub struct Runner {
     /// What to deliver.
-    pub feed: Feed,
+    pub feed: Feed<Judged>,
+    /// Which events of it.
+    pub wanted: Selection,
     /// How far it has come.
     pub cursor: Cursor,
-    /// The journal's, to know when everything has been delivered.
-    pub status: Arc<Status>,
     /// What it counts.
     pub statistics: Arc<Statistics>,
     /// Set when the sink is to end once it has delivered everything that is durable.
@@ -112,7 +117,7 @@ impl Runner {
         loop {
             // Before the look at the feed: what became durable before the stop is delivered.
             let stopping = self.stop.load(Ordering::Acquire);
-            let wait = if delivered > self.cursor.saved() {
+            let wait = if delivered > self.cursor.confirmed() {
                 SAVE_INTERVAL.saturating_sub(saved_at.elapsed())
             } else {
                 IDLE_WAIT
@@ -135,8 +140,8 @@ impl Runner {
                 delivered = delivery.last_sequence();
                 self.statistics.delivered.set(delivered);
             }
-            let finished = stopping && self.feed.position() > self.status.durable();
-            let due = delivered > self.cursor.saved() && saved_at.elapsed() >= SAVE_INTERVAL;
+            let finished = stopping && self.feed.is_at_end();
+            let due = delivered > self.cursor.confirmed() && saved_at.elapsed() >= SAVE_INTERVAL;
             if !finished && !due {
                 continue;
             }
@@ -148,7 +153,7 @@ impl Runner {
             }
             (confirmed, pause) = (delivered, PAUSE_MIN);
             saved_at = Instant::now();
-            match self.cursor.save(delivered) {
+            match self.cursor.save(all_up_to(delivered)) {
                 Ok(()) => {
                     self.statistics.confirmed.set(delivered);
                     told = false;
@@ -170,7 +175,7 @@ impl Runner {
 
     /// The journal cannot be read any further: what was delivered is not to come again with each start.
     fn leave(&mut self, sink: &mut dyn Sink, delivered: u64) {
-        if sink.confirm().is_ok() && self.cursor.save(delivered).is_ok() {
+        if sink.confirm().is_ok() && self.cursor.save(all_up_to(delivered)).is_ok() {
             self.statistics.confirmed.set(delivered);
         }
     }
@@ -182,11 +187,13 @@ impl Runner {
         delivery: &Delivery,
         from: u64,
     ) -> Result<(), SinkError> {
-        let events = self.retry(|| sink.deliver(delivery, from))?;
-        self.statistics.events.add(events);
+        let tally = self.retry(|| sink.deliver(delivery, from, &self.wanted))?;
+        self.statistics.events.add(tally.wanted);
+        self.statistics.duplicates.add(tally.duplicates);
+        self.statistics.unwanted.add(tally.unwanted);
         let passed_over = delivery.first_sequence().saturating_sub(from);
         let unexplained = passed_over.abs_diff(self.feed.take_set_aside());
-        let lost = delivery.made_from(from).abs_diff(events);
+        let lost = delivery.made_from(from).abs_diff(tally.all());
         if unexplained + lost > 0 {
             self.statistics.unaccounted.add(unexplained + lost);
             tracing::error!(
@@ -224,6 +231,11 @@ impl Runner {
         *pause = (2 * *pause).min(PAUSE_MAX);
         Ok(())
     }
+}
+
+/// A stream has all lanes in one: they move together.
+fn all_up_to(sequence: u64) -> [Progress; 3] {
+    std::array::from_fn(|_| Progress::up_to(sequence))
 }
 
 /// How often a cursor is saved: what a crash may deliver twice.

@@ -2,7 +2,7 @@
 
 use super::lines::Lines;
 use super::{Confirmation, Sink};
-use crate::feed::Delivery;
+use crate::feed::{Delivery, Selection, Tally};
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -14,8 +14,8 @@ pub struct Stdout {
 }
 
 impl Sink for Stdout {
-    fn deliver(&mut self, delivery: &Delivery, from: u64) -> io::Result<u64> {
-        self.lines.prepare(delivery, from);
+    fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
+        self.lines.prepare(delivery, from, wanted);
         // Past the buffer of `io::stdout`, which would keep what could not be written.
         self.lines
             .write_to(|rest| match rustix::io::write(io::stdout(), rest) {

@@ -1,6 +1,6 @@
 use super::{Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics};
 use crate::feed::tests::Bench;
-use crate::feed::{Cursor, Cursors, Delivery, Feed, Floor, Live, Maker};
+use crate::feed::{Cursor, Cursors, Delivery, Feed, Floor, Judged, Live, Maker, Selection, Tally};
 use crate::journal::{Access, Disk, Guard, JournalId, LockError, Storage, StorageFile};
 use parking_lot::Mutex;
 use std::io;
@@ -21,13 +21,15 @@ struct Memory {
 }
 
 impl Sink for Memory {
-    fn deliver(&mut self, delivery: &Delivery, from: u64) -> io::Result<u64> {
-        let mut events = 0;
+    fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
+        let mut tally = Tally::default();
         for notification in delivery.notifications(from) {
-            events += notification.events().count() as u64;
-            self.unconfirmed.push(notification.sequence);
+            if wanted.of(&notification, &mut tally).count() > 0 {
+                self.unconfirmed.push(notification.sequence);
+            }
         }
-        Ok(events - u64::from(self.skips))
+        tally.wanted -= u64::from(self.skips);
+        Ok(tally)
     }
 
     fn confirm(&mut self) -> io::Result<()> {
@@ -122,11 +124,11 @@ impl Setting {
         cursors.unwrap().0.of("memory").unwrap()
     }
 
-    fn runner(&self, feed: Feed) -> Runner {
+    fn runner(&self, feed: Feed<Judged>) -> Runner {
         Runner {
             feed,
+            wanted: Selection::default(),
             cursor: self.cursor(),
-            status: Arc::clone(&self.bench.status),
             statistics: Arc::clone(&self.statistics),
             stop: Arc::clone(&self.stop),
         }
@@ -134,12 +136,12 @@ impl Setting {
 
     /// Delivers everything that is durable, and gives what the sink has kept.
     fn drain(&self, mut sink: Memory) -> Vec<u64> {
-        let (_live, feed) = self.bench.feed(self.cursor().saved() + 1);
+        let (_live, feed) = self.bench.feed(self.cursor().confirmed() + 1);
         self.drain_from(feed, &mut sink);
         std::mem::take(&mut *sink.kept.lock())
     }
 
-    fn drain_from(&self, feed: Feed, sink: &mut Memory) {
+    fn drain_from(&self, feed: Feed<Judged>, sink: &mut Memory) {
         self.stop.store(true, Ordering::Relaxed);
         self.runner(feed).run(sink).unwrap();
     }
@@ -150,9 +152,9 @@ impl Setting {
 }
 
 /// Offers `deliveries` and lets the runner go to the end.
-fn offer(live: &Live, deliveries: impl IntoIterator<Item = Delivery>) {
+fn offer(live: &Live<Arc<Delivery>>, deliveries: impl IntoIterator<Item = Delivery>) {
     for delivery in deliveries {
-        assert!(live.offer(&Arc::new(delivery)));
+        assert!(live.offer(Arc::new(delivery)));
     }
 }
 
@@ -168,7 +170,7 @@ fn what_a_failed_confirmation_leaves_open_is_delivered_again() {
         ..Memory::default()
     };
     assert_eq!(setting.drain(sink), [1, 2, 3, 4, 5]);
-    assert_eq!(setting.cursor().saved(), 5);
+    assert_eq!(setting.cursor().confirmed(), 5);
     assert_eq!(setting.statistics.retries.get(), 2);
     assert_eq!(setting.unaccounted(), 0, "what comes again is no mistake");
     setting.bench.store(2);
@@ -189,8 +191,8 @@ fn a_sink_that_comes_to_damage_keeps_what_it_has_done() {
     setting.bench.damage(8192);
     let (_live, feed) = setting.bench.feed(1);
     let error = setting.runner(feed).run(&mut Memory::default());
-    assert!(matches!(error, Err(SinkError::Journal(_))), "{error:?}");
-    assert_eq!(setting.cursor().saved(), 3);
+    assert!(matches!(error, Err(SinkError::Feed(_))), "{error:?}");
+    assert_eq!(setting.cursor().confirmed(), 3);
     assert_eq!(setting.statistics.stopped.get(), 1);
 }
 
@@ -222,7 +224,41 @@ fn a_full_disk_stops_no_sink() {
     setting.full.store(false, Ordering::Relaxed);
     setting.stop.store(true, Ordering::Relaxed);
     running.join().unwrap().unwrap();
-    assert_eq!(setting.cursor().saved(), 2);
+    assert_eq!(setting.cursor().confirmed(), 2);
+}
+
+/// What a sink did not ask for, and what has come before, moves the cursor without a delivery, and the books balance.
+#[test]
+fn what_is_not_wanted_is_passed_over() {
+    let setting = Setting::new();
+    let (live, feed) = setting.bench.feed(1);
+    let make = || Maker::new().make(setting.bench.store(1));
+    let (mut second, third) = (make(), make());
+    second.mark_duplicate(0);
+    offer(&live, [second, third]);
+    let mut runner = setting.runner(feed);
+    setting.stop.store(true, Ordering::Relaxed);
+    let mut sink = Memory::default();
+    let kept = Arc::clone(&sink.kept);
+    runner.wanted.types = vec!["whatsapp.empty".into()];
+    runner.run(&mut sink).unwrap();
+    assert_eq!(*kept.lock(), [2]);
+
+    setting.bench.store(1);
+    let (_live, feed) = setting.bench.feed(3);
+    let mut runner = setting.runner(feed);
+    runner.wanted.types = vec!["whatsapp.message.*".into()];
+    runner.run(&mut sink).unwrap();
+    assert_eq!(*kept.lock(), [2]);
+    assert_eq!(setting.cursor().confirmed(), 3);
+    let statistics = &setting.statistics;
+    let books = [
+        &statistics.events,
+        &statistics.duplicates,
+        &statistics.unwanted,
+    ];
+    assert_eq!(books.map(|counter| counter.get()), [1, 1, 1]);
+    assert_eq!(setting.unaccounted(), 0);
 }
 
 #[test]

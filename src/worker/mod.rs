@@ -1,14 +1,14 @@
 //! Pinned threads that make events of what is durable. They never wait for a sink.
 //!
-//! A batch comes from the commit thread, each of its bodies is taken apart once, and every feed is offered the result.
-//! Whatever is not passed on here, because a channel was full, is read from the journal later.
+//! A batch comes from the commit thread, each of its bodies is taken apart once, and the feed of the one who judges
+//! what is a duplicate is offered the result. Whatever is not passed on here, because a channel was full, is read
+//! from the journal later.
 
 use crate::event::Lane;
 use crate::feed::{Delivery, Live, Maker};
 use crate::journal::batch::Batch;
 use crate::metrics::Counter;
 use crate::relay::Receiver;
-use std::sync::Arc;
 
 /// What one worker counts.
 #[derive(Debug, Default)]
@@ -21,22 +21,20 @@ pub struct Statistics {
     pub unparsed: Counter,
     /// Events of a type that is not documented.
     pub unknown: Counter,
-    /// Batches that a feed had no room for.
+    /// Batches that the feed had no room for.
     pub overflows: Counter,
 }
 
 /// Works until the commit thread is gone and everything it left has been passed on.
-pub fn run(inbox: &Receiver<Batch>, feeds: &[Live], statistics: &Statistics) {
+pub fn run(inbox: &Receiver<Batch>, feed: &Live<Delivery>, statistics: &Statistics) {
     let mut maker = Maker::new();
     while let Ok(next) = inbox.recv(None) {
         let Some(batch) = next else { continue };
         let notifications = batch.count();
-        let delivery = Arc::new(maker.make(batch));
+        let delivery = maker.make(batch);
         count(&delivery, u64::from(notifications), statistics);
-        for feed in feeds {
-            if !feed.offer(&delivery) {
-                statistics.overflows.add(1);
-            }
+        if !feed.offer(delivery) {
+            statistics.overflows.add(1);
         }
     }
 }

@@ -28,7 +28,7 @@ mod tally;
 
 use super::journal::{open, refused};
 use super::{AuditArgs, CliError, Output};
-use crate::feed::{self, Found};
+use crate::feed::{self, Found, Saved};
 use crate::journal::{Disk, JournalError, JournalId, Manifest, Storage};
 use reading::{Outcome, Progress};
 use report::{Report, SinkReport};
@@ -98,16 +98,13 @@ struct Standing {
 impl Standing {
     fn of(found: Found, id: JournalId) -> Standing {
         let (cursor, problem) = match found.saved {
-            Ok(saved) => match saved.journal.filter(|journal| *journal != id) {
-                None => (saved.sequence, None),
-                Some(journal) => (
-                    0,
-                    Some(format!(
-                        "its cursor belongs to the journal {journal}: with the next start, everything is delivered \
-                         to it"
-                    )),
-                ),
-            },
+            Ok(saved) if saved.journal == id => (feed::confirmed(&saved.lanes), None),
+            Ok(Saved { journal, .. }) => (
+                0,
+                Some(format!(
+                    "its cursor belongs to the journal {journal}: with the next start, everything is delivered to it"
+                )),
+            ),
             Err(error) => (0, Some(error.to_string())),
         };
         Standing {

@@ -1,5 +1,5 @@
-use super::{CursorError, Cursors, read_all};
-use crate::feed::Floor;
+use super::{CursorError, Cursors, OPEN_MAX, read_all};
+use crate::feed::{Floor, Item, Lanes, Open, Progress};
 use crate::journal::{Disk, JournalId, Storage};
 use std::fs;
 use std::path::PathBuf;
@@ -29,7 +29,13 @@ impl Site {
         let floor = Floor::new(Arc::clone(&self.lowest));
         let (cursors, corrected) = Cursors::open(self.storage(), journal, last, floor).unwrap();
         let corrected = corrected.into_iter();
-        let told = corrected.map(|it| (it.sink, it.was.sequence, it.now));
+        let told = corrected.map(|it| {
+            (
+                it.sink,
+                it.was.lanes[0].confirmed,
+                it.now.lanes[0].confirmed,
+            )
+        });
         (cursors, told.collect())
     }
 
@@ -40,7 +46,7 @@ impl Site {
     fn saved(&self, sink: &str) -> u64 {
         let all = read_all(&*self.storage()).unwrap();
         let mine = all.into_iter().find(|found| found.sink == sink);
-        mine.unwrap().saved.unwrap().sequence
+        crate::feed::confirmed(&mine.unwrap().saved.unwrap().lanes)
     }
 }
 
@@ -56,13 +62,13 @@ fn a_cursor_is_durable_and_moves_the_floor() {
     assert_eq!(lowest(), u64::MAX, "without a sink nothing is needed");
     let mut first = cursors.of("first").unwrap();
     let mut second = cursors.of("second").unwrap();
-    assert_eq!((first.saved(), lowest()), (0, 1));
-    first.save(100).unwrap();
+    assert_eq!((first.confirmed(), lowest()), (0, 1));
+    first.save(up_to(100)).unwrap();
     assert_eq!(lowest(), 1);
-    second.save(50).unwrap();
+    second.save(up_to(50)).unwrap();
     assert_eq!(lowest(), 51);
     let (again, corrected) = site.open(journal(1), 1000);
-    assert_eq!(again.of("first").unwrap().saved(), 100);
+    assert_eq!(again.of("first").unwrap().confirmed(), 100);
     assert!(corrected.is_empty());
 }
 
@@ -78,7 +84,7 @@ fn a_new_sink_has_a_cursor_at_once() {
 fn a_cursor_is_refused_rather_than_guessed() {
     let site = Site::new();
     let (cursors, _) = site.open(journal(1), 4711);
-    cursors.of("sink").unwrap().save(4711).unwrap();
+    cursors.of("sink").unwrap().save(up_to(4711)).unwrap();
     let text = fs::read(site.file("sink")).unwrap();
     let flipped = (0..text.len())
         .filter(|at| at % 8 == 0 || *at < 200)
@@ -114,13 +120,13 @@ fn a_cursor_beyond_the_journal_goes_back_for_good() {
         .0
         .of("crm")
         .unwrap()
-        .save(6)
+        .save(up_to(6))
         .unwrap();
     let (cursors, corrected) = site.open(journal(1), 4);
     assert_eq!(corrected, [("crm".to_owned(), 6, 4)]);
     let cursor = cursors.of("crm").unwrap();
     assert_eq!(
-        (cursor.saved(), site.lowest.load(Ordering::Relaxed)),
+        (cursor.confirmed(), site.lowest.load(Ordering::Relaxed)),
         (4, 5)
     );
     assert_eq!(site.saved("crm"), 4);
@@ -136,13 +142,13 @@ fn a_sink_that_is_away_while_the_journal_goes_back_misses_nothing() {
         .0
         .of("crm")
         .unwrap()
-        .save(6)
+        .save(up_to(6))
         .unwrap();
     let (others, _) = site.open(journal(1), 4);
     others.of("another").unwrap();
     let (cursors, corrected) = site.open(journal(1), 9);
     assert!(corrected.is_empty());
-    assert_eq!(cursors.of("crm").unwrap().saved(), 4);
+    assert_eq!(cursors.of("crm").unwrap().confirmed(), 4);
 }
 
 /// The segments of a directory were replaced, and the cursors stayed. The new journal was longer than the old one, and
@@ -154,26 +160,63 @@ fn a_cursor_of_another_journal_says_nothing_about_this_one() {
         .0
         .of("crm")
         .unwrap()
-        .save(6)
+        .save(up_to(6))
         .unwrap();
     let (cursors, corrected) = site.open(journal(2), 9);
     assert_eq!(corrected, [("crm".to_owned(), 6, 0)]);
-    assert_eq!(cursors.of("crm").unwrap().saved(), 0);
+    assert_eq!(cursors.of("crm").unwrap().confirmed(), 0);
     let (_, corrected) = site.open(journal(2), 9);
     assert!(corrected.is_empty(), "it belongs to this one now");
 }
 
+/// Which conversations a sink still waits for survives a restart: otherwise everything behind the first of them would
+/// come again.
 #[test]
-fn a_cursor_of_version_1_belongs_to_the_journal_that_it_lies_beside() {
+fn each_lane_has_a_progress_of_its_own() {
     let site = Site::new();
-    fs::write(
-        site.file("crm"),
-        "hookline-cursor 1\nsequence 4711\ncrc32c 43b5218a\n",
-    )
-    .unwrap();
-    let (cursors, corrected) = site.open(journal(1), 5000);
-    assert!(corrected.is_empty());
-    assert_eq!(cursors.of("crm").unwrap().saved(), 4711);
-    let (_, corrected) = site.open(journal(2), 5000);
-    assert_eq!(corrected, [("crm".to_owned(), 4711, 0)]);
+    let (cursors, _) = site.open(journal(1), 10_000);
+    let open = |sequence, index, attempts| Open {
+        item: Item { sequence, index },
+        attempts,
+    };
+    let mut lanes = up_to(4711);
+    lanes[1] = Progress {
+        confirmed: 3989,
+        reached: 4702,
+        open: vec![open(3990, Some(2), 3), open(4001, None, 1)],
+    };
+    let mut cursor = cursors.of("crm").unwrap();
+    cursor.save(lanes.clone()).unwrap();
+    assert_eq!(site.lowest.load(Ordering::Relaxed), 3990);
+    assert_eq!(cursors.of("crm").unwrap().saved(), &lanes);
+    let (cursors, corrected) = site.open(journal(1), 4000);
+    assert_eq!(corrected, [("crm".to_owned(), 4711, 4000)]);
+    let saved = cursors.of("crm").unwrap().saved()[1].clone();
+    assert_eq!((saved.confirmed, saved.reached), (3989, 4000));
+    assert_eq!(saved.open, [open(3990, Some(2), 3)]);
+}
+
+#[test]
+fn a_cursor_with_as_much_open_as_can_be_is_read() {
+    let site = Site::new();
+    let (cursors, _) = site.open(journal(1), u64::MAX);
+    let mut lanes = Lanes::default();
+    for lane in &mut lanes {
+        lane.reached = u64::MAX - 1;
+        lane.open = (0..OPEN_MAX as u64)
+            .map(|place| Open {
+                item: Item {
+                    sequence: u64::MAX - 1 - OPEN_MAX as u64 + place,
+                    index: Some(u32::MAX),
+                },
+                attempts: u32::MAX,
+            })
+            .collect();
+    }
+    cursors.of("crm").unwrap().save(lanes.clone()).unwrap();
+    assert_eq!(cursors.of("crm").unwrap().saved(), &lanes);
+}
+
+fn up_to(sequence: u64) -> Lanes {
+    std::array::from_fn(|_| Progress::up_to(sequence))
 }

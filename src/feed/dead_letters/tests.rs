@@ -1,6 +1,6 @@
 use super::{DeadLetters, LetterError, Listed};
 use crate::event::Lane;
-use crate::feed::{Answer, Failures, Letter, LetterId, Maker};
+use crate::feed::{Answer, Failures, Item, Letter, Maker};
 use crate::journal::batch::{Batch, Place};
 use crate::journal::simulated::{Fault, Faults, SimulatedDisk};
 use crate::journal::{Access, Disk, Storage, write_all_at};
@@ -39,13 +39,13 @@ fn letter(sequence: u64, index: Option<u32>) -> Letter {
     Letter::new("crm", &notification, index, "/webhook", failures)
 }
 
-fn id(text: &str) -> LetterId {
+fn item(text: &str) -> Item {
     text.parse().unwrap()
 }
 
 fn listed(letters: &DeadLetters) -> Vec<(String, bool)> {
     let all = letters.list().unwrap().into_iter();
-    all.map(|Listed { id, retry }| (id.to_string(), retry))
+    all.map(|Listed { item, retry }| (item.to_string(), retry))
         .collect()
 }
 
@@ -56,8 +56,8 @@ fn a_letter_gives_back_what_was_to_be_delivered() {
     let mut letters = DeadLetters::open(storage).unwrap();
     let (whole, event) = (letter(4711, None), letter(4711, Some(1)));
     letters.add_all(&[whole.clone(), event.clone()]).unwrap();
-    assert_eq!(letters.read(id("4711")).unwrap(), whole);
-    let read = letters.read(id("4711.1")).unwrap();
+    assert_eq!(letters.read(item("4711")).unwrap(), whole);
+    let read = letters.read(item("4711.1")).unwrap();
     assert_eq!(read, event);
     assert_eq!(
         (event.lane, event.kind.as_str(), event.subject.as_deref()),
@@ -102,27 +102,30 @@ fn letters_go_their_ways() {
     assert_eq!(listed(&verb), names(&all));
     assert!(server.retries().unwrap().is_empty());
 
-    verb.request_retry(id("10.0")).unwrap();
-    verb.request_retry(id("10.0")).unwrap();
-    verb.request_retry(id("9")).unwrap();
-    assert_eq!(server.retries().unwrap(), [id("9"), id("10.0")]);
-    assert_eq!(server.read(id("9")).unwrap(), letter(9, None));
-    server.done(id("9")).unwrap();
+    verb.request_retry(item("10.0")).unwrap();
+    verb.request_retry(item("10.0")).unwrap();
+    verb.request_retry(item("9")).unwrap();
+    assert_eq!(server.retries().unwrap(), [item("9"), item("10.0")]);
+    assert_eq!(server.read(item("9")).unwrap(), letter(9, None));
+    server.done(item("9")).unwrap();
     let mut again = letter(10, Some(0));
     again.failures.attempts = 51;
     server.failed_again(&again).unwrap();
     assert!(server.retries().unwrap().is_empty());
-    assert_eq!(server.read(id("10.0")).unwrap().failures.attempts, 51);
+    assert_eq!(server.read(item("10.0")).unwrap().failures.attempts, 51);
 
-    verb.request_retry(id("10.0")).unwrap();
-    verb.drop_letter(id("10.0")).unwrap();
+    verb.request_retry(item("10.0")).unwrap();
+    verb.drop_letter(item("10.0")).unwrap();
     server.failed_again(&again).unwrap();
     assert_eq!(
         listed(&verb),
         names(&[("9.0", false), ("11.0", false)]),
         "dropped meanwhile"
     );
-    for gone in [verb.drop_letter(id("10.0")), verb.request_retry(id("9"))] {
+    for gone in [
+        verb.drop_letter(item("10.0")),
+        verb.request_retry(item("9")),
+    ] {
         assert!(matches!(gone, Err(LetterError::Missing { .. })), "{gone:?}");
     }
 }
@@ -139,7 +142,7 @@ fn there_is_an_end_to_their_number() {
     assert!(matches!(full, Err(LetterError::Full { .. })), "{full:?}");
     assert_eq!(listed(&letters).len(), 3);
     DeadLetters::read_only(disk.storage())
-        .drop_letter(id("2"))
+        .drop_letter(item("2"))
         .unwrap();
     letters.add(&letter(4, None)).unwrap();
 }
@@ -170,7 +173,7 @@ fn damage_is_told_of() {
         ),
     ] {
         std::fs::write(&path, wrong).unwrap();
-        let error = letters.read(id("5")).unwrap_err().to_string();
+        let error = letters.read(item("5")).unwrap_err().to_string();
         assert!(error.contains(reason), "{reason}: {error}");
     }
     std::fs::write(dir.path().join("5.3.tmp"), "half").unwrap();
@@ -203,20 +206,20 @@ fn letters_outlive_the_power() {
         });
         let first = letters.add(&all[0]).is_ok();
         let rest = letters.add_all(&all[1..]).is_ok();
-        let retry = rest && letters.request_retry(all[0].id).is_ok() && letters.sync().is_ok();
-        let done = retry && letters.done(all[0].id).is_ok();
+        let retry = rest && letters.request_retry(all[0].item).is_ok() && letters.sync().is_ok();
+        let done = retry && letters.done(all[0].item).is_ok();
         let after = DeadLetters::open(disk.after_power_cut().storage()).unwrap();
         let there = after.list().unwrap();
         for (promised, letter) in [(first && !retry, &all[0]), (rest, &all[1]), (rest, &all[2])] {
-            let found = there.iter().any(|it| it.id == letter.id);
+            let found = there.iter().any(|it| it.item == letter.item);
             assert!(found || !promised, "{power_off_at}");
             if found {
-                assert_eq!(&after.read(letter.id).unwrap(), letter, "{power_off_at}");
+                assert_eq!(&after.read(letter.item).unwrap(), letter, "{power_off_at}");
             }
         }
         if retry && !done {
-            let asked = after.retries().unwrap() == [all[0].id];
-            let gone = after.read(all[0].id).is_err();
+            let asked = after.retries().unwrap() == [all[0].item];
+            let gone = after.read(all[0].item).is_err();
             assert!(asked || gone, "{power_off_at}: {there:?}");
         }
         if done {
@@ -244,7 +247,7 @@ fn a_full_disk_is_no_end() {
     }
     disk.set_faults(Faults::default());
     letters.add(&letter(1, None)).unwrap();
-    assert_eq!(letters.read(id("1")).unwrap(), letter(1, None));
+    assert_eq!(letters.read(item("1")).unwrap(), letter(1, None));
 }
 
 /// The file of a letter, as it is on the disk, is given by the module's documentation; old ones are read for ever.
@@ -260,7 +263,9 @@ fn the_form_stays_as_it_is() {
     let file = storage.create("4711.3.json").unwrap();
     write_all_at(&*file, &mut [IoSlice::new(text)], 0).unwrap();
     drop(storage.open("4711.3.json", Access::Read).unwrap());
-    let letter = DeadLetters::read_only(storage).read(id("4711.3")).unwrap();
+    let letter = DeadLetters::read_only(storage)
+        .read(item("4711.3"))
+        .unwrap();
     assert_eq!(letter.body, b"{}");
     assert_eq!(letter.headers, [(b"a".to_vec(), vec![0xff])]);
     assert_eq!(letter.received_at, 1_795_398_300_123_456);

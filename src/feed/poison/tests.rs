@@ -62,7 +62,7 @@ fn a_body_that_panics_passes_whole() {
     let letters = letters(&delivery, |number| format!("/{number}"), 5);
     assert_eq!(letters.len(), 1);
     assert_eq!(
-        (letters[0].id.to_string(), letters[0].endpoint.as_str()),
+        (letters[0].item.to_string(), letters[0].endpoint.as_str()),
         ("8".to_owned(), "/1")
     );
     assert_eq!(letters[0].body, PANICS);

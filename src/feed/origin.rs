@@ -1,0 +1,99 @@
+//! Where a feed's batches come from when they do not come live.
+
+use super::FeedError;
+use super::delivery::{Delivery, Maker};
+use crate::journal::Status;
+use crate::journal::batch::Batch;
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a feed gives, how far there is any, and how it is made of what stands in the journal.
+pub trait Origin: fmt::Debug + Send {
+    /// A batch, taken apart.
+    type Given: Borrow<Delivery> + fmt::Debug + Send;
+
+    /// The highest sequence that may be given.
+    fn available(&self) -> u64;
+
+    /// Makes of a batch from the journal what would have come live.
+    fn make(&mut self, batch: Batch) -> Result<Self::Given, FeedError>;
+}
+
+/// Everything that is durable, for the one who judges what is a duplicate.
+#[derive(Debug)]
+pub struct Durable {
+    status: Arc<Status>,
+    maker: Maker,
+}
+
+impl Durable {
+    /// What the journal with this status holds.
+    #[must_use]
+    pub fn new(status: Arc<Status>) -> Durable {
+        Durable {
+            status,
+            maker: Maker::new(),
+        }
+    }
+}
+
+impl Origin for Durable {
+    type Given = Delivery;
+
+    fn available(&self) -> u64 {
+        self.status.durable()
+    }
+
+    fn make(&mut self, batch: Batch) -> Result<Delivery, FeedError> {
+        Ok(self.maker.make(batch))
+    }
+}
+
+/// Everything of which it is known whether it is a duplicate, for the sinks.
+#[derive(Debug)]
+pub struct Judged {
+    position: Arc<JudgedPosition>,
+    maker: Maker,
+}
+
+/// The highest sequence of which, and below which, everything was judged.
+#[derive(Debug, Default)]
+pub struct JudgedPosition(AtomicU64);
+
+impl JudgedPosition {
+    /// Nothing up to `sequence` is unjudged any more.
+    pub fn set(&self, sequence: u64) {
+        self.0.store(sequence, Ordering::Release);
+    }
+
+    /// Reads it.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Judged {
+    /// What was judged up to this position, as it moves on.
+    #[must_use]
+    pub fn new(position: Arc<JudgedPosition>) -> Judged {
+        Judged {
+            position,
+            maker: Maker::new(),
+        }
+    }
+}
+
+impl Origin for Judged {
+    type Given = Arc<Delivery>;
+
+    fn available(&self) -> u64 {
+        self.position.get()
+    }
+
+    fn make(&mut self, batch: Batch) -> Result<Arc<Delivery>, FeedError> {
+        Ok(Arc::new(self.maker.make(batch)))
+    }
+}

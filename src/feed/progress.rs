@@ -1,0 +1,175 @@
+//! How far a sink has come in one lane.
+
+use crate::event::{Lane, Position};
+use std::fmt;
+use std::str::FromStr;
+
+/// What is confirmed in a lane: everything up to `confirmed`, and up to `reached` all but what is `open`.
+///
+/// A sink that waits for one conversation goes on with the others; so that a crash does not repeat all of those,
+/// the few that are open are named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Highest sequence of which, and below which, everything is confirmed.
+    pub confirmed: u64,
+    /// Highest sequence of which, and below which, everything is confirmed or open.
+    pub reached: u64,
+    /// What is not confirmed between the two, in order.
+    pub open: Vec<Open>,
+}
+
+/// Something that a sink has not had, although it has had what stands behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Which one.
+    pub item: Item,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// A notification as a whole, or one event of it. Ordered as the journal is, a whole one before its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Item {
+    /// Sequence of the notification.
+    pub sequence: u64,
+    /// Place of the event in it, from 0; `None` for all of it.
+    pub index: Option<u32>,
+}
+
+/// The progress in each lane, in the order of [`Lane::ALL`].
+pub type Lanes = [Progress; 3];
+
+impl Progress {
+    /// Everything up to `sequence` is confirmed.
+    #[must_use]
+    pub fn up_to(sequence: u64) -> Progress {
+        Progress {
+            confirmed: sequence,
+            reached: sequence,
+            open: Vec::new(),
+        }
+    }
+
+    /// The same in a journal that ends with `last`.
+    pub(super) fn within(&self, last: u64) -> Progress {
+        let open = self.open.iter().copied();
+        Progress {
+            confirmed: self.confirmed.min(last),
+            reached: self.reached.min(last),
+            open: open.filter(|open| open.item.sequence <= last).collect(),
+        }
+    }
+
+    /// False for what no sink says: an end before the begin, or open ones that are out of place.
+    pub(super) fn is_sound(&self) -> bool {
+        let places =
+            |open: &Open| (self.confirmed + 1..=self.reached).contains(&open.item.sequence);
+        self.confirmed <= self.reached
+            && self.reached < u64::MAX
+            && self.open.iter().all(places)
+            && self.open.is_sorted_by(|one, next| one.item < next.item)
+    }
+}
+
+/// The lowest of all lanes: everything up to it is confirmed.
+#[must_use]
+pub fn confirmed(lanes: &Lanes) -> u64 {
+    let all = lanes.iter().map(|lane| lane.confirmed);
+    all.min().unwrap_or(0)
+}
+
+/// The highest of all lanes: nothing behind it was ever delivered and saved.
+#[must_use]
+pub fn reached(lanes: &Lanes) -> u64 {
+    let all = lanes.iter().map(|lane| lane.reached);
+    all.max().unwrap_or(0)
+}
+
+/// Place of a lane in [`Lanes`].
+#[must_use]
+pub fn place(lane: Lane) -> usize {
+    match lane {
+        Lane::Messages => 0,
+        Lane::Statuses => 1,
+        Lane::Rest => 2,
+    }
+}
+
+impl From<Position> for Item {
+    fn from(position: Position) -> Item {
+        Item {
+            sequence: position.sequence,
+            index: Some(position.index),
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "{}.{index}", self.sequence),
+            None => write!(f, "{}", self.sequence),
+        }
+    }
+}
+
+/// `SEQ` or `SEQ.INDEX`.
+impl FromStr for Item {
+    type Err = crate::event::NoPosition;
+
+    fn from_str(text: &str) -> Result<Item, Self::Err> {
+        if text.contains('.') {
+            return Ok(text.parse::<Position>()?.into());
+        }
+        let whole: Position = format!("{text}.0").parse()?;
+        Ok(Item {
+            sequence: whole.sequence,
+            index: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Item, Open, Progress};
+
+    fn open(item: &str) -> Open {
+        Open {
+            item: item.parse().unwrap(),
+            attempts: 1,
+        }
+    }
+
+    #[test]
+    fn items_are_read_as_they_are_written_and_ordered_as_they_stand() {
+        let mut items: Vec<Item> = ["7.1", "7", "8", "7.0", "6.9"]
+            .map(|text| {
+                let item: Item = text.parse().unwrap();
+                assert_eq!(item.to_string(), text);
+                item
+            })
+            .to_vec();
+        items.sort();
+        let sorted: Vec<String> = items.iter().map(Item::to_string).collect();
+        assert_eq!(sorted, ["6.9", "7", "7.0", "7.1", "8"]);
+    }
+
+    #[test]
+    fn what_no_sink_says_is_not_sound() {
+        let progress = |confirmed, reached, open: &[Open]| Progress {
+            confirmed,
+            reached,
+            open: open.to_vec(),
+        };
+        assert!(progress(3, 9, &[open("4.0"), open("4.1"), open("9")]).is_sound());
+        assert!(!progress(9, 3, &[]).is_sound());
+        assert!(!progress(3, 9, &[open("3.0")]).is_sound());
+        assert!(!progress(3, 9, &[open("10")]).is_sound());
+        assert!(!progress(3, 9, &[open("5"), open("4")]).is_sound());
+        assert!(!progress(3, u64::MAX, &[]).is_sound());
+        assert_eq!(
+            progress(3, 9, &[open("4.0"), open("9")]).within(5),
+            progress(3, 5, &[open("4.0")])
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! Which events a sink wants, and what becomes of each: the sink's books.
+
+use super::delivery::Notification;
+use crate::event::{EventRef, Pattern};
+use std::ops::AddAssign;
+
+/// What a sink asked for. Each list narrows it; an empty one does not.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Types.
+    pub types: Vec<Pattern>,
+    /// Business numbers, as the platform identifies them.
+    pub phone_number_ids: Vec<String>,
+    /// WhatsApp business accounts.
+    pub wabas: Vec<String>,
+    /// Endpoints, by their numbers in the journal.
+    pub endpoints: Option<Vec<u16>>,
+}
+
+/// What becomes of an event at a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is delivered.
+    Wanted,
+    /// An earlier one said the same.
+    Duplicate,
+    /// The sink did not ask for it.
+    Unwanted,
+}
+
+/// How many events had which fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that the sink is to have, or has had.
+    pub wanted: u64,
+    /// Those that say what an earlier one has said.
+    pub duplicates: u64,
+    /// Those that the sink did not ask for.
+    pub unwanted: u64,
+}
+
+impl Selection {
+    /// What becomes of an event that came to `endpoint`.
+    #[must_use]
+    pub fn fate(&self, event: EventRef<'_>, endpoint: u16) -> Fate {
+        if event.is_duplicate() {
+            Fate::Duplicate
+        } else if self.takes(event, endpoint) {
+            Fate::Wanted
+        } else {
+            Fate::Unwanted
+        }
+    }
+
+    fn takes(&self, event: EventRef<'_>, endpoint: u16) -> bool {
+        let named = |names: &[String], name: Option<&str>| {
+            names.is_empty() || name.is_some_and(|name| names.iter().any(|it| it == name))
+        };
+        let asked = self.endpoints.as_ref();
+        asked.is_none_or(|endpoints| endpoints.contains(&endpoint))
+            && (self.types.is_empty() || self.types.iter().any(|it| it.matches(event.kind())))
+            && named(&self.phone_number_ids, event.phone_number_id())
+            && named(&self.wabas, event.waba())
+    }
+
+    /// The events of a notification that the sink is to have; all of them are counted.
+    pub fn of<'n>(
+        &'n self,
+        notification: &'n Notification<'_>,
+        tally: &'n mut Tally,
+    ) -> impl Iterator<Item = EventRef<'n>> {
+        let endpoint = notification.record.endpoint;
+        notification.events().filter(move |event| {
+            let fate = self.fate(*event, endpoint);
+            tally.count(fate);
+            fate == Fate::Wanted
+        })
+    }
+}
+
+impl Tally {
+    /// Adds an event.
+    pub fn count(&mut self, fate: Fate) {
+        *match fate {
+            Fate::Wanted => &mut self.wanted,
+            Fate::Duplicate => &mut self.duplicates,
+            Fate::Unwanted => &mut self.unwanted,
+        } += 1;
+    }
+
+    /// All events.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.wanted + self.duplicates + self.unwanted
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.wanted += other.wanted;
+        self.duplicates += other.duplicates;
+        self.unwanted += other.unwanted;
+    }
+}
