@@ -25,7 +25,8 @@
 //! so digits, escapes, unknown and repeated keys stay; line ends between tokens become spaces. A member that
 //! is large beside many updates goes with the first of them, and with as many more as its copies stay
 //! below 2 MiB. The data of `whatsapp.empty`, and of a partner envelope without updates, is the body itself.
-//! An unparsed body that is not JSON, or nests too deep for common parsers, is `data_base64`.
+//! An unparsed body that is not JSON, or nests too deep for common parsers, or that nobody looks at any more, is
+//! `data_base64`.
 
 use super::context::{WithContacts, push_key, push_raw};
 use super::events::{EventRef, Unparsed};
@@ -41,7 +42,7 @@ use std::io::Write;
 pub fn render(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
     let is_json = !matches!(
         event.unparsed(),
-        Some(Unparsed::NotJson | Unparsed::TooDeep)
+        Some(Unparsed::NotJson | Unparsed::TooDeep | Unparsed::Crashed)
     );
     // Nothing here needs an escape: see `key` and `kind` for what they are written in.
     text(out, b"{\"specversion\":\"1.0\",\"id\":\"", event.id());

@@ -1,6 +1,8 @@
 //! Where events are kept: compact entries, and one text that they point into.
 
 use super::context::WithContacts;
+use super::emit;
+use super::extract::Origin;
 use super::lane::Lane;
 use super::position::Position;
 use super::shape::Part;
@@ -33,6 +35,8 @@ pub enum Unparsed {
     TooDeep,
     /// It holds more than [`UPDATES_MAX`](super::UPDATES_MAX) updates.
     TooMany,
+    /// Taking it apart has ended whoever did so, twice. It is not looked at any more.
+    Crashed,
 }
 
 /// An entry of the list. Offsets of 32 bits do: the texts of a batch of bodies stay far below 4 GiB.
@@ -125,6 +129,11 @@ impl Events {
         }
     }
 
+    /// Appends the event of a body that passes whole, unlooked at.
+    pub fn pass_whole(&mut self, body: &[u8], origin: Origin, reason: Unparsed) {
+        emit::unparsed(self, body, origin, reason);
+    }
+
     /// Takes the last event out, as only a bug would.
     #[cfg(test)]
     pub(crate) fn lose_the_last(&mut self) {
@@ -132,12 +141,12 @@ impl Events {
     }
 
     /// The present end of the list, for [`Events::truncate`].
-    pub(super) fn mark(&self) -> (usize, usize, usize) {
+    pub(crate) fn mark(&self) -> (usize, usize, usize) {
         (self.list.len(), self.names.len(), self.shared.len())
     }
 
     /// Takes out what was added since the mark.
-    pub(super) fn truncate(&mut self, mark: (usize, usize, usize)) {
+    pub(crate) fn truncate(&mut self, mark: (usize, usize, usize)) {
         self.list.truncate(mark.0);
         self.names.truncate(mark.1);
         self.shared.truncate(mark.2);

@@ -1,9 +1,11 @@
 //! One batch with its events: what workers make, feeds pass on and sinks deliver.
 
-use crate::event::{EventRef, Events, Extractor, Origin};
+use super::poison::{Guarded, Poison};
+use crate::event::{EventRef, Events, Origin, Unparsed};
 use crate::journal::batch::{Batch, Place};
 use crate::journal::record::Record;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
 
 /// A durable batch and the events in it. Its buffer goes back to the loop when the last sink has let go of it.
 #[derive(Debug)]
@@ -20,12 +22,14 @@ struct Made {
     events: Events,
     /// How many events each record gave. Kept beside the events, so that what is done with them can be checked.
     counts: Vec<usize>,
+    /// How many bodies nobody looks at any more, see [`Poison`].
+    crashed: usize,
 }
 
 /// Makes deliveries, with memory that comes back from the ones before.
 #[derive(Debug)]
 pub struct Maker {
-    extractor: Extractor,
+    extractor: Guarded,
     give: Sender<Made>,
     take: Receiver<Made>,
 }
@@ -34,9 +38,20 @@ impl Maker {
     /// A maker without any memory yet.
     #[must_use]
     pub fn new() -> Maker {
+        Maker::guarded(Guarded::default())
+    }
+
+    /// A maker that spares the bodies that are known to end whoever takes them apart, and in a server leaves word of
+    /// what it is at.
+    #[must_use]
+    pub fn sparing(poison: &Arc<Poison>) -> Maker {
+        Maker::guarded(Guarded::new(poison))
+    }
+
+    fn guarded(extractor: Guarded) -> Maker {
         let (give, take) = bounded(SPARE_MAX);
         Maker {
-            extractor: Extractor::new(),
+            extractor,
             give,
             take,
         }
@@ -46,9 +61,16 @@ impl Maker {
     #[must_use]
     pub fn make(&mut self, batch: Batch) -> Delivery {
         let mut made = self.take.try_recv().unwrap_or_default();
-        let Made { events, counts } = &mut made;
+        let Made {
+            events,
+            counts,
+            crashed,
+        } = &mut made;
         events.clear();
         counts.clear();
+        *crashed = 0;
+        let first = batch.first_sequence();
+        self.extractor.begin(first, batch.last_sequence());
         for ((sequence, record), position) in batch.records_from(0).zip(0..) {
             let origin = Origin {
                 sequence,
@@ -56,9 +78,10 @@ impl Maker {
                 received_at: record.received_at,
             };
             let before = events.len();
-            self.extractor.extract(record.body, origin, events);
+            *crashed += usize::from(!self.extractor.extract(record.body, origin, events));
             counts.push(events.len() - before);
         }
+        self.extractor.end();
         Delivery {
             batch,
             made,
@@ -120,6 +143,16 @@ impl Delivery {
         let passed = usize::try_from(passed).unwrap_or(usize::MAX);
         let counts = self.made.counts.iter().skip(passed);
         counts.map(|&count| count as u64).sum()
+    }
+
+    /// The notifications whose body nobody looks at any more, see [`Poison`].
+    pub fn crashed(&self) -> impl Iterator<Item = Notification<'_>> {
+        let some = (self.made.crashed > 0).then(|| self.notifications(0));
+        let is_crashed = |it: &Notification<'_>| {
+            let mut events = it.events();
+            events.any(|event| event.unparsed() == Some(Unparsed::Crashed))
+        };
+        some.into_iter().flatten().filter(is_crashed)
     }
 
     /// The notifications from sequence `from` on, in order.

@@ -7,22 +7,31 @@
 
 mod cursor;
 mod dedupe;
+mod dead_letters;
 mod delivery;
 mod floor;
 mod judge;
+mod letter;
 mod origin;
+mod poison;
 mod progress;
+mod replay;
+mod rfc3339;
 mod selection;
 
 pub use cursor::{
     Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
 };
+pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed};
 pub use dedupe::{Conversation, Parties};
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::Floor;
 pub use judge::{Judge, JudgeStatistics};
+pub use letter::{Answer, Failures, Letter};
 pub use origin::{Durable, Judged, JudgedPosition, Origin};
+pub use poison::{Poison, WORKER, letters};
 pub use progress::{Item, Lanes, Open, Progress, confirmed, place, reached};
+pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use selection::{Fate, Selection, Tally};
 
 use crate::journal::{JournalError, Reader, Storage};

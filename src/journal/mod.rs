@@ -55,6 +55,7 @@ mod recovery;
 mod repair;
 mod retention;
 mod scan;
+mod seek;
 mod segment;
 #[cfg(test)]
 #[allow(
@@ -62,7 +63,7 @@ mod segment;
     clippy::indexing_slicing,
     reason = "a test may fail in any way it likes"
 )]
-mod simulated;
+pub(crate) mod simulated;
 mod status;
 mod storage;
 #[cfg(test)]
@@ -79,10 +80,11 @@ pub use reader::Reader;
 pub use recovery::{LeftOut, Recovery, TornTail};
 pub use repair::{FILE_MISSING, Repair, repair};
 pub use scan::Depth;
+pub use seek::{extent, sequence_at};
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
 pub use storage::{Access, Disk, Guard, LockError, Storage, StorageFile};
-pub(crate) use storage::{is_shortage, read_full_at};
+pub(crate) use storage::{is_shortage, read_full_at, write_all_at};
 
 use crate::relay;
 use manifest::ManifestFile;

@@ -1,0 +1,350 @@
+//! The dead letters of one sink: a directory with one file for each.
+//!
+//! | file | |
+//! |---|---|
+//! | `4711.3.json` | a letter: event 3 of notification 4711, see `letter.rs` |
+//! | `4711.json` | one that is a notification as a whole |
+//! | `4711.3.retry` | a letter that somebody wants to be delivered after all |
+//! | `4711.3.tmp` | being written; of no use after a crash |
+//!
+//! A letter is durable when [`DeadLetters::add`] returns, so a cursor may pass what is in it, and it holds all that a
+//! delivery needs, so it outlives the journal's retention. Nobody but people takes one away: each change of a name is
+//! durable before anybody is told.
+//!
+//! The directory is all that the running server and `hookline dead-letters` say to each other. The verb gives a file
+//! another name, the server sees that within a second. Both may do so at any time: a letter has one of its names
+//! always, and what goes twice through the same door is delivered twice at worst.
+
+use super::Item;
+use super::letter::Letter;
+use crate::journal::{self, Access, Storage, write_all_at};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
+
+/// Most letters that one sink may have: what a directory still lists in some tens of milliseconds. That many are no
+/// accident of single events: the sink is to stop then, and its events stay in the journal.
+pub const LETTERS_MAX: usize = 100_000;
+
+/// The letters of one sink.
+#[derive(Debug)]
+pub struct DeadLetters {
+    storage: Arc<dyn Storage>,
+    /// At most so many are there: others may have been taken away meanwhile.
+    count: usize,
+    letters_max: usize,
+}
+
+/// A letter that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// What it is.
+    pub item: Item,
+    /// True if it is to be delivered after all.
+    pub retry: bool,
+}
+
+/// Why something could not be done with a letter.
+#[derive(Debug, thiserror::Error)]
+pub enum LetterError {
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {cause}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// There is no such letter, or none any more.
+    #[error("there is no letter {path}")]
+    Missing {
+        /// Where it would be.
+        path: String,
+    },
+    /// What is in the file is no letter.
+    #[error("{path} is not a letter ({reason}); its notification may still be in the journal")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There are too many.
+    #[error(
+        "{path} has {LETTERS_MAX} dead letters and takes no more: look at them with `hookline dead-letters list`, then \
+         retry or drop them"
+    )]
+    Full {
+        /// The directory.
+        path: String,
+    },
+}
+
+impl DeadLetters {
+    /// The letters in `storage`. What a crash has left of unfinished ones is taken away, so for the server alone.
+    pub fn open(storage: Arc<dyn Storage>) -> Result<DeadLetters, LetterError> {
+        let names = list(&*storage)?;
+        for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
+            match storage.remove(name) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(LetterError::io(&*storage, "remove", name)(error));
+                }
+                _ => {}
+            }
+        }
+        let mut letters = DeadLetters::read_only(storage);
+        letters.count = letters.list()?.len();
+        Ok(letters)
+    }
+
+    /// The letters in `storage`, beside the server that may be writing there.
+    #[must_use]
+    pub fn read_only(storage: Arc<dyn Storage>) -> DeadLetters {
+        DeadLetters {
+            storage,
+            count: 0,
+            letters_max: LETTERS_MAX,
+        }
+    }
+
+    /// Takes a letter, durably. One that is there already is replaced.
+    pub fn add(&mut self, letter: &Letter) -> Result<(), LetterError> {
+        self.add_all(std::slice::from_ref(letter))
+    }
+
+    /// Takes letters, durably; when this fails, some of them may be there. Costs less than one by one.
+    pub fn add_all(&mut self, letters: &[Letter]) -> Result<(), LetterError> {
+        if self.count + letters.len() > self.letters_max {
+            let there = self.list()?;
+            self.count = there.len();
+            let is_there = |item: Item| there.binary_search_by_key(&item, |it| it.item).is_ok();
+            let new = letters.iter().filter(|letter| !is_there(letter.item));
+            if there.len() + new.count() > self.letters_max {
+                let path = self.storage.describe("");
+                return Err(LetterError::Full { path });
+            }
+        }
+        for some in letters.chunks(OPEN_MAX) {
+            self.write(some)?;
+            self.count += some.len();
+        }
+        self.sync()
+    }
+
+    /// All letters, in order, each once. Reads names only.
+    pub fn list(&self) -> Result<Vec<Listed>, LetterError> {
+        let mut found = BTreeMap::new();
+        for name in list(&*self.storage)? {
+            let letter = name.strip_suffix(LETTER).map(|id| (id, false));
+            let letter = letter.or_else(|| Some((name.strip_suffix(RETRY)?, true)));
+            if let Some((id, retry)) = letter
+                && let Ok(item) = id.parse::<Item>()
+            {
+                *found.entry(item).or_default() |= retry;
+            }
+        }
+        let found = found.into_iter();
+        Ok(found.map(|(item, retry)| Listed { item, retry }).collect())
+    }
+
+    /// The letters that are to be delivered after all, in order. For the server, about once a second.
+    pub fn retries(&self) -> Result<Vec<Item>, LetterError> {
+        let all = self.list()?.into_iter();
+        Ok(all.filter(|it| it.retry).map(|it| it.item).collect())
+    }
+
+    /// Reads a letter.
+    pub fn read(&self, item: Item) -> Result<Letter, LetterError> {
+        // It may get its other name between the two looks, but only in this order.
+        for name in [letter_name(item), retry_name(item)] {
+            let octets = match self.octets(&name) {
+                Err(LetterError::Missing { .. }) => continue,
+                octets => octets?,
+            };
+            let letter = Letter::decode(&octets).and_then(|letter| {
+                let is_named = letter.item == item;
+                let wrong = || format!("it is the letter {}", letter.item);
+                is_named.then_some(()).ok_or_else(wrong)?;
+                Ok(letter)
+            });
+            return letter.map_err(|reason| LetterError::Damaged {
+                path: self.storage.describe(&name),
+                reason,
+            });
+        }
+        Err(self.missing(item))
+    }
+
+    /// Asks the server to deliver a letter after all. [`DeadLetters::sync`] makes it durable.
+    pub fn request_retry(&self, item: Item) -> Result<(), LetterError> {
+        let (letter, retry) = (letter_name(item), retry_name(item));
+        match self.storage.rename(&letter, &retry) {
+            Ok(()) => Ok(()),
+            // Asked for before, perhaps.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let there = self.storage.open(&retry, Access::Read);
+                there.map(drop).map_err(|_| self.missing(item))
+            }
+            Err(error) => Err(LetterError::io(&*self.storage, "rename", &letter)(error)),
+        }
+    }
+
+    /// Takes a letter away that nobody wants to be delivered. [`DeadLetters::sync`] makes it durable.
+    pub fn drop_letter(&self, item: Item) -> Result<(), LetterError> {
+        // One after the other, as in `read`.
+        let letter = self.remove(&letter_name(item))?;
+        let retry = self.remove(&retry_name(item))?;
+        if letter || retry {
+            Ok(())
+        } else {
+            Err(self.missing(item))
+        }
+    }
+
+    /// A letter was delivered after all. When this fails, or the power does, it is delivered again.
+    pub fn done(&mut self, item: Item) -> Result<(), LetterError> {
+        self.remove(&letter_name(item))?;
+        self.remove(&retry_name(item))?;
+        self.count = self.count.saturating_sub(1);
+        self.sync()
+    }
+
+    /// A letter could not be delivered again: it waits for the next request, with what it says now. One that was
+    /// dropped meanwhile stays away.
+    pub fn failed_again(&mut self, letter: &Letter) -> Result<(), LetterError> {
+        if let Err(LetterError::Missing { .. }) = self.read(letter.item) {
+            return Ok(());
+        }
+        self.write(std::slice::from_ref(letter))?;
+        self.sync()?;
+        self.remove(&retry_name(letter.item))?;
+        self.sync()
+    }
+
+    /// Makes durable which letters there are, and which are to be delivered after all.
+    pub fn sync(&self) -> Result<(), LetterError> {
+        let synced = self.storage.sync();
+        synced.map_err(LetterError::io(&*self.storage, "sync", ""))
+    }
+
+    /// How many there are at most.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Writes the files and gives them their names, which are durable with the next sync.
+    fn write(&self, letters: &[Letter]) -> Result<(), LetterError> {
+        let mut files = Vec::with_capacity(letters.len());
+        for letter in letters {
+            let name = format!("{}{TEMPORARY}", letter.item);
+            let failed = LetterError::io(&*self.storage, "write", &name);
+            let written = (|| {
+                let file = match self.storage.create(&name) {
+                    // Of an attempt before this one, which failed.
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                        self.storage.remove(&name)?;
+                        self.storage.create(&name)?
+                    }
+                    file => file?,
+                };
+                write_all_at(&*file, &mut [IoSlice::new(&letter.encode())], 0)?;
+                Ok(file)
+            })();
+            files.push((letter.item, written.map_err(failed)?));
+        }
+        // All are on their way to the disk before the first one is waited for.
+        for (item, file) in files {
+            let name = format!("{item}{TEMPORARY}");
+            file.sync_all()
+                .and_then(|()| self.storage.rename(&name, &letter_name(item)))
+                .map_err(LetterError::io(&*self.storage, "store", &name))?;
+        }
+        Ok(())
+    }
+
+    fn octets(&self, name: &str) -> Result<Vec<u8>, LetterError> {
+        let read = (|| {
+            let file = self.storage.open(name, Access::Read)?;
+            let length = file.length()?.min(LENGTH_MAX);
+            let mut octets = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+            let read = journal::read_full_at(&*file, &mut octets, 0)?;
+            octets.truncate(read);
+            Ok(octets)
+        })();
+        read.map_err(|error: io::Error| match error.kind() {
+            ErrorKind::NotFound => LetterError::Missing {
+                path: self.storage.describe(name),
+            },
+            _ => LetterError::io(&*self.storage, "read", name)(error),
+        })
+    }
+
+    /// False if there is no such file.
+    fn remove(&self, name: &str) -> Result<bool, LetterError> {
+        match self.storage.remove(name) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(LetterError::io(&*self.storage, "remove", name)(error)),
+        }
+    }
+
+    fn missing(&self, item: Item) -> LetterError {
+        LetterError::Missing {
+            path: self.storage.describe(&letter_name(item)),
+        }
+    }
+}
+
+impl LetterError {
+    /// True for what passes by itself when there is space on the disk again.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, LetterError::Io { cause, .. } if journal::is_shortage(cause))
+    }
+
+    fn io(
+        storage: &dyn Storage,
+        action: &'static str,
+        name: &str,
+    ) -> impl FnOnce(io::Error) -> LetterError {
+        move |cause| LetterError::Io {
+            action,
+            path: storage.describe(name),
+            cause,
+        }
+    }
+}
+
+fn list(storage: &dyn Storage) -> Result<Vec<String>, LetterError> {
+    storage.list().map_err(LetterError::io(storage, "list", ""))
+}
+
+/// An item as it is written, and in no other way: it is the name of a file.
+fn parse(name: &str) -> Option<Item> {
+    let item: Item = name.parse().ok()?;
+    (item.sequence > 0 && item.to_string() == name).then_some(item)
+}
+
+fn letter_name(item: Item) -> String {
+    format!("{item}{LETTER}")
+}
+
+fn retry_name(item: Item) -> String {
+    format!("{item}{RETRY}")
+}
+
+const LETTER: &str = ".json";
+const RETRY: &str = ".retry";
+const TEMPORARY: &str = ".tmp";
+
+/// Files that are open at the same time.
+const OPEN_MAX: usize = 64;
+
+/// More octets than any letter has: a body has at most a few hundred MiB.
+const LENGTH_MAX: u64 = 1 << 31;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,399 @@
+//! Replays: a part of the journal that somebody wants to be delivered to a sink again.
+//!
+//! Each is one file, `ID.json` in the directory `replays`. `hookline replay` writes it, the server takes it up within a
+//! second, and from then on the server alone writes it: how far it is, about once a second, so that a restart goes on
+//! from there, and how it ended. Who wants it to end before that makes the file `ID.cancel`. There is no other way to
+//! talk about it, and none is needed: both may read at any time, and nothing is lost when one of them is not there.
+//!
+//! ```json
+//! {
+//!   "hookline_replay": 1,
+//!   "id": "20261123-014500-crm",
+//!   "sink": "crm",
+//!   "from": 4711, "to": 9000,
+//!   "types": ["whatsapp.message.*"], "phone_number_ids": [], "rate": 100,
+//!   "state": "running",
+//!   "next": 5000, "delivered": 280, "skipped": 9, "failed": 0,
+//!   "created": "2026-11-23T01:45:00Z", "updated": "2026-11-23T01:45:03Z"
+//! }
+//! ```
+
+use super::{Selection, rfc3339};
+use crate::journal::{self, Access, Storage};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+/// What is to be delivered again, and how far that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    #[serde(rename = "hookline_replay")]
+    version: u32,
+    /// Names it: when it was asked for, and the sink.
+    pub id: String,
+    /// Name of the sink.
+    pub sink: String,
+    /// The first sequence.
+    pub from: u64,
+    /// The last sequence.
+    pub to: u64,
+    /// Patterns of types, one of which an event has to have; none for every type.
+    pub types: Vec<String>,
+    /// Numbers, one of which an event has to belong to; none for every event.
+    pub phone_number_ids: Vec<String>,
+    /// Deliveries a second at most; 0 for as many as there can be.
+    pub rate: u32,
+    /// Where it stands.
+    pub state: ReplayState,
+    /// Why it has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Everything before this sequence is done.
+    pub next: u64,
+    /// Deliveries that were confirmed.
+    pub delivered: u64,
+    /// What the patterns and numbers left out.
+    pub skipped: u64,
+    /// Deliveries that became dead letters.
+    pub failed: u64,
+    /// When it was asked for, in microseconds since 1970.
+    #[serde(with = "rfc3339")]
+    pub created: u64,
+    /// When it was last saved.
+    #[serde(with = "rfc3339")]
+    pub updated: u64,
+}
+
+/// Where a replay stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplayState {
+    /// Nobody has taken it up yet.
+    Requested,
+    /// It is being delivered, or will be again when the server runs.
+    Running,
+    /// Everything is delivered, or a dead letter.
+    Done,
+    /// It cannot go on; [`Replay::reason`] says why.
+    Failed,
+    /// Somebody did not want it any more.
+    Cancelled,
+}
+
+/// The replays of all sinks.
+#[derive(Debug)]
+pub struct Replays {
+    storage: Arc<dyn Storage>,
+    /// Files that were looked at and need no other look.
+    seen: BTreeSet<String>,
+}
+
+/// Why something could not be done with a replay.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {cause}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// What is in the file is no replay.
+    #[error("{path} is not a replay ({reason}); remove it, and ask for the replay again")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such replay.
+    #[error("there is no replay {0}; `hookline replay list` shows those that there are")]
+    Missing(String),
+    /// It has ended already.
+    #[error("the replay {id} is {state} already")]
+    Ended {
+        /// Its name.
+        id: String,
+        /// How.
+        state: &'static str,
+    },
+}
+
+impl Replay {
+    /// A replay of everything from sequence `from` to `to` to `sink`, asked for at `now`, in microseconds since 1970.
+    #[must_use]
+    pub fn new(sink: &str, from: u64, to: u64, now: u64) -> Replay {
+        let at = i64::try_from(now).ok();
+        let at = at.and_then(|at| Timestamp::from_microsecond(at).ok());
+        let at = at.unwrap_or_default().strftime("%Y%m%d-%H%M%S");
+        Replay {
+            version: VERSION,
+            id: format!("{at}-{sink}"),
+            sink: sink.to_owned(),
+            from,
+            to,
+            types: Vec::new(),
+            phone_number_ids: Vec::new(),
+            rate: 0,
+            state: ReplayState::Requested,
+            reason: None,
+            next: from,
+            delivered: 0,
+            skipped: 0,
+            failed: 0,
+            created: now,
+            updated: now,
+        }
+    }
+
+    /// Which events are to be delivered.
+    #[must_use]
+    pub fn selection(&self) -> Selection {
+        let types = self.types.iter().map(|pattern| pattern.as_str().into());
+        Selection {
+            types: types.collect(),
+            phone_number_ids: self.phone_number_ids.clone(),
+            ..Selection::default()
+        }
+    }
+}
+
+impl ReplayState {
+    /// True if nothing follows.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        !matches!(self, ReplayState::Requested | ReplayState::Running)
+    }
+
+    /// The word in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ReplayState::Requested => "requested",
+            ReplayState::Running => "running",
+            ReplayState::Done => "done",
+            ReplayState::Failed => "failed",
+            ReplayState::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Replays {
+    /// The replays in `storage`.
+    #[must_use]
+    pub fn open(storage: Arc<dyn Storage>) -> Replays {
+        Replays {
+            storage,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// Asks for a replay, durably. Where its name is taken already, it gets another one.
+    pub fn request(&self, replay: &mut Replay) -> Result<(), ReplayError> {
+        let id = replay.id.clone();
+        let mut number = 1;
+        while self.is_there(&file_name(&replay.id)) {
+            number += 1;
+            replay.id = format!("{id}-{number}");
+        }
+        self.store(replay)
+    }
+
+    /// The oldest replay to this sink that has not ended: one that a restart has left, or a new one. For the server,
+    /// once a second while none is under way. Files that are no replays are told of once, and left alone.
+    pub fn waiting_for(&mut self, sink: &str) -> Result<Option<Replay>, ReplayError> {
+        for id in self.ids()? {
+            if self.seen.contains(&id) {
+                continue;
+            }
+            let mut replay = match self.read(&id) {
+                Ok(replay) => replay,
+                Err(ReplayError::Missing(_)) => continue,
+                Err(error @ ReplayError::Damaged { .. }) => {
+                    tracing::warn!(%error, "a replay is left out");
+                    self.seen.insert(id);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if replay.sink != sink || replay.state.is_final() {
+                self.seen.insert(id);
+            } else if self.is_there(&cancel_name(&id)) {
+                self.save(&mut replay)?;
+            } else {
+                return Ok(Some(replay));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Saves how far a replay is, durably. If somebody does not want it any more, it is [`ReplayState::Cancelled`]
+    /// from here on. When it has ended, the oldest ones that have ended are removed if there are too many.
+    pub fn save(&mut self, replay: &mut Replay) -> Result<(), ReplayError> {
+        let cancel = cancel_name(&replay.id);
+        if !replay.state.is_final() && self.is_there(&cancel) {
+            replay.state = ReplayState::Cancelled;
+        }
+        replay.updated = self.storage.now();
+        self.store(replay)?;
+        if replay.state.is_final() {
+            self.seen.insert(replay.id.clone());
+            self.remove(&cancel)?;
+            self.clear_out()?;
+        }
+        Ok(())
+    }
+
+    /// Tells the server that a replay is not wanted any more.
+    pub fn cancel(&self, id: &str) -> Result<(), ReplayError> {
+        let state = self.read(id)?.state;
+        if state.is_final() {
+            let id = id.to_owned();
+            let state = state.name();
+            return Err(ReplayError::Ended { id, state });
+        }
+        let name = cancel_name(id);
+        match self.storage.create(&name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            created => created.and_then(|_| self.storage.sync()),
+        }
+        .map_err(self.failed("create", &name))
+    }
+
+    /// True if somebody wants this replay to end, which the server has not seen yet.
+    #[must_use]
+    pub fn is_being_cancelled(&self, id: &str) -> bool {
+        self.is_there(&cancel_name(id))
+    }
+
+    /// The names of all replays, the oldest first.
+    pub fn ids(&self) -> Result<Vec<String>, ReplayError> {
+        let names = self.storage.list().map_err(self.failed("list", ""))?;
+        let ids = names.iter().filter_map(|name| name.strip_suffix(SUFFIX));
+        let mut ids: Vec<_> = ids.map(str::to_owned).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Reads a replay.
+    pub fn read(&self, id: &str) -> Result<Replay, ReplayError> {
+        let name = file_name(id);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let mut reason = String::new();
+        for _ in 0..READ_TRIES {
+            let file = match self.storage.open(&name, Access::Read) {
+                Ok(file) if id.chars().all(plain) => file,
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(self.failed("open", &name)(error));
+                }
+                _ => return Err(ReplayError::Missing(id.to_owned())),
+            };
+            let mut octets = vec![0; LENGTH_MAX];
+            let length = journal::read_full_at(&*file, &mut octets, 0);
+            octets.truncate(length.map_err(self.failed("read", &name))?);
+            match serde_json::from_slice::<Replay>(&octets) {
+                Ok(replay) if replay.version > VERSION => {
+                    "a newer version of Hookline has written it".clone_into(&mut reason);
+                    break;
+                }
+                Ok(replay) if replay.id == id => return Ok(replay),
+                Ok(replay) => reason = format!("it is the replay {}", replay.id),
+                // In use, it may have been written over as the one before, see `Storage::replace`.
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        Err(ReplayError::Damaged {
+            path: self.storage.describe(&name),
+            reason,
+        })
+    }
+
+    fn store(&self, replay: &Replay) -> Result<(), ReplayError> {
+        let name = file_name(&replay.id);
+        let octets = serde_json::to_vec_pretty(replay).expect("texts and numbers are JSON");
+        let stored = self.storage.replace(&name, &octets);
+        stored.map_err(self.failed("replace", &name))
+    }
+
+    /// Removes the oldest of those that have ended.
+    fn clear_out(&mut self) -> Result<(), ReplayError> {
+        let mut ended = Vec::new();
+        for id in self.ids()? {
+            if self.read(&id).is_ok_and(|replay| replay.state.is_final()) {
+                ended.push(id);
+            }
+        }
+        let beyond = ended.len().saturating_sub(ENDED_MAX);
+        for id in ended.drain(..beyond) {
+            for name in [file_name(&id), file_name(&id) + ".old", cancel_name(&id)] {
+                self.remove(&name)?;
+            }
+            self.seen.remove(&id);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), ReplayError> {
+        match self.storage.remove(name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(self.failed("remove", name)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_there(&self, name: &str) -> bool {
+        self.storage.open(name, Access::Read).is_ok()
+    }
+
+    fn failed(
+        &self,
+        action: &'static str,
+        name: &str,
+    ) -> impl FnOnce(io::Error) -> ReplayError + use<> {
+        let path = self.storage.describe(name);
+        move |cause| ReplayError::Io {
+            action,
+            path,
+            cause,
+        }
+    }
+}
+
+impl ReplayError {
+    /// True for what passes by itself when there is space on the disk again.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, ReplayError::Io { cause, .. } if journal::is_shortage(cause))
+    }
+}
+
+fn file_name(id: &str) -> String {
+    format!("{id}{SUFFIX}")
+}
+
+fn cancel_name(id: &str) -> String {
+    format!("{id}.cancel")
+}
+
+const SUFFIX: &str = ".json";
+
+/// Version of the form.
+const VERSION: u32 = 1;
+
+/// Replays that have ended and are kept, for whoever asks what happened.
+const ENDED_MAX: usize = 100;
+
+/// More octets than any replay has.
+const LENGTH_MAX: usize = 1 << 20;
+
+/// How often a file that is not whole is read.
+const READ_TRIES: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Which sequences a journal has, and from a time to a sequence. Only reads, and needs no lock.
+
+use super::error::JournalError;
+use super::frame::octets;
+use super::inspect::inspect_from;
+use super::manifest::Manifest;
+use super::scan::Depth;
+use super::segment::{HEADER_BLOCK, Segment};
+use super::storage::{Access, Storage};
+use std::ops::Range;
+
+/// The first sequence that is in the journal, and the one behind the last.
+pub fn extent(storage: &dyn Storage) -> Result<Range<u64>, JournalError> {
+    let report = inspect_from(storage, Depth::Headers, u64::MAX)?;
+    let end = report.segments.iter().map(|it| it.next_sequence).max();
+    let manifest = Manifest::load_existing(storage)?;
+    let first = manifest.segments.first();
+    let first = first.and_then(|entry| entry.first_sequence).unwrap_or(1);
+    Ok(first..end.unwrap_or(first).max(first))
+}
+
+/// The first sequence that was committed at this time or later, in microseconds since 1970; behind the last one if
+/// there is none. A record is committed some milliseconds after it has arrived.
+///
+/// Where the clock of the machine was put back, the earliest of the places that would do. What lies behind damage in a
+/// segment counts as committed when that segment ends.
+pub fn sequence_at(storage: &dyn Storage, time: u64) -> Result<u64, JournalError> {
+    let manifest = Manifest::load_existing(storage)?;
+    let mut before = None;
+    for entry in &manifest.segments {
+        // One that was retired meanwhile, or cannot be read, is passed over.
+        let Ok(segment) = Segment::open(storage, Access::Read, manifest.id, entry.epoch) else {
+            continue;
+        };
+        let first = segment.header_at(HEADER_BLOCK);
+        let first = first.map_err(JournalError::segment(storage, "read", entry.epoch))?;
+        let Ok(first) = first else { continue };
+        if first.committed_at >= time {
+            if before.is_none() {
+                return Ok(first.first_sequence);
+            }
+            break;
+        }
+        before = Some(segment);
+    }
+    let Some(segment) = before else {
+        return Ok(extent(storage)?.end);
+    };
+    let (mut offset, mut next) = (HEADER_BLOCK, 1);
+    while offset < segment.size {
+        if let Some(hole) = manifest.hole_at(segment.epoch, offset) {
+            offset = offset.saturating_add(hole.length);
+            next = hole.end_sequence();
+            continue;
+        }
+        let header = segment.header_at(offset);
+        match header.map_err(JournalError::segment(storage, "read", segment.epoch))? {
+            Ok(header) if header.committed_at < time => {
+                offset += octets(header.padded_len());
+                next = header.last_sequence() + 1;
+            }
+            _ => break,
+        }
+    }
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::Batch;
+    use super::super::simulated::SimulatedDisk;
+    use super::super::{DurablePosition, Journal, Options};
+    use super::{extent, sequence_at};
+    use crate::relay;
+    use std::sync::Arc;
+
+    /// A hundred commits, a second apart, over several segments.
+    #[test]
+    fn times_lead_to_sequences() {
+        const BEGIN: u64 = 1_750_000_000_000_000;
+        const SECOND: u64 = 1_000_000;
+        let disk = SimulatedDisk::new(1);
+        let storage = disk.storage();
+        assert!(sequence_at(&*storage, 0).is_err());
+        let options = Options {
+            segment_size: 256 << 10,
+            largest_frame: 64 << 10,
+            reserve: 64 << 10,
+            ..Options::default()
+        };
+        let journal = Journal::open(Arc::clone(&storage), options).unwrap();
+        assert_eq!(sequence_at(&*storage, 0).unwrap(), 1);
+        assert_eq!(extent(&*storage).unwrap(), 1..1);
+        let position = Arc::new(DurablePosition::new(Box::new(|| {})));
+        let (told, durable) = crossbeam_channel::unbounded();
+        let hand_on = Box::new(move |_| told.send(()).unwrap());
+        let (committer, preparer) = journal.split(vec![position], hand_on);
+        let (commit, inbox) = relay::channel(4);
+        let threads = [
+            std::thread::spawn(move || committer.run(&inbox).unwrap()),
+            std::thread::spawn(move || preparer.run().unwrap()),
+        ];
+        for at in 0..100 {
+            disk.set_clock(BEGIN + at * SECOND);
+            let mut batch = Batch::unpooled();
+            for _ in 0..2 {
+                batch.append(1, 0, BEGIN, std::iter::empty(), &[b'x'; 8000]);
+            }
+            commit.try_send(batch).unwrap();
+            durable.recv().unwrap();
+        }
+        for (time, sequence) in [
+            (0, 1),
+            (BEGIN, 1),
+            (BEGIN + 1, 3),
+            (BEGIN + 50 * SECOND, 101),
+            (BEGIN + 50 * SECOND + 1, 103),
+            (BEGIN + 99 * SECOND, 199),
+            (BEGIN + 99 * SECOND + 1, 201),
+            (u64::MAX, 201),
+        ] {
+            assert_eq!(sequence_at(&*storage, time).unwrap(), sequence, "{time}");
+        }
+        for at in 0..100 {
+            let found = sequence_at(&*storage, BEGIN + at * SECOND).unwrap();
+            assert_eq!(found, 1 + 2 * at);
+        }
+        assert_eq!(extent(&*storage).unwrap(), 1..201);
+        drop(commit);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+}
