@@ -213,7 +213,11 @@ mod tests {
         assert_eq!(retired(20, 1..21), 0);
         assert_eq!(retired(35, 1..21), 0);
         assert_eq!(retired(10, 15..21), 6, "with --after");
-        assert_eq!(retired(10, 30..21), 0, "of what is asked for");
+        assert_eq!(
+            retired(10, Range { start: 30, end: 21 }),
+            0,
+            "of what is asked for"
+        );
         assert_eq!(retired(0, 1..21), 0, "it begins with what there is");
     }
 }
