@@ -6,21 +6,15 @@
 
 mod common;
 
-use common::load::{Load, SECRET, Trace, check, stored};
+use common::load::{self, Load, Trace, check, stored};
 use common::{Running, Site, eventually};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+/// Its next segment is not needed soon.
 fn site() -> Site {
-    Site::new()
-        .server("loops = 2")
-        .server("drain_timeout = \"10m\"")
-        .limits("body = \"64KiB\"")
-        .limits("unacknowledged = \"1MiB\"")
-        .journal("segment_size = \"16MiB\"")
-        .variable("SECRET", SECRET)
-        .endpoint("path = \"/in\"\nprovider = \"meta\"\napp_secret = { env = \"SECRET\" }")
+    load::site("stored").journal("segment_size = \"16MiB\"")
 }
 
 /// Lets something happen to the journal under load, and gives what was answered until the server has ended.
