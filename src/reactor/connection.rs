@@ -17,7 +17,7 @@ use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
 /// Requests served in one turn; what has arrived beyond that is put back for the next.
-const SERVED_MAX: usize = 32;
+const SERVED_MAX: usize = 16;
 
 /// Octets of an incomplete request beyond which a connection queues for its turns.
 const LIGHT_MAX: usize = 16 << 10;
@@ -47,6 +47,8 @@ pub(super) struct Connection {
     ended: bool,
     /// Whole requests were put back because of a limit.
     put_back: bool,
+    /// Had more requests here than one turn serves, and has not come with a single one since.
+    deep: bool,
     /// Behind the request that is being answered there is more to serve.
     more: bool,
     /// No further request is served; closed once every answer is written.
@@ -93,6 +95,7 @@ impl Connection {
             read_closed: false,
             ended: false,
             put_back: false,
+            deep: false,
             more: false,
             closing: false,
             released: false,
@@ -114,6 +117,7 @@ impl Connection {
     pub(super) fn turn(&mut self, core: &mut Core, buffer: &mut [u8]) -> Turn {
         let mut served = 0;
         let turn = self.advance(core, buffer, &mut served);
+        self.deep = served >= SERVED_MAX && self.put_back || self.deep && served != 1;
         self.end_turn(turn, served > 0, core)
     }
 
@@ -127,10 +131,10 @@ impl Connection {
         self.end_turn(turn, false, core)
     }
 
-    /// True when it queues with others of its kind for its turns: it does already, has more requests here than one turn
-    /// serves, or is sending a large body. What these cost in a round is bounded, however many they are.
+    /// True when it queues with others of its kind for its turns: it does already, comes with more requests than one
+    /// turn serves, or is sending a large body. What these cost in a round is bounded, however many they are.
     pub(super) fn queues(&self) -> bool {
-        self.again || self.put_back || self.assembler.held() > LIGHT_MAX
+        self.again || self.put_back || self.deep || self.assembler.held() > LIGHT_MAX
     }
 
     /// The stage has taken too long. True when the connection is to be closed without another word.
