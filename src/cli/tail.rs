@@ -81,21 +81,7 @@ fn end_before(storage: &dyn Storage, after: u64) -> Result<Option<u64>, JournalE
 
 /// No pattern means every type.
 fn matches_any(patterns: &[String], kind: &str) -> bool {
-    patterns.is_empty()
-        || patterns
-            .iter()
-            .any(|pattern| matches(pattern.as_bytes(), kind.as_bytes()))
-}
-
-/// `*` stands for any octets, everything else for itself.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        [b'*', rest @ ..] => (0..=text.len()).any(|skipped| matches(rest, &text[skipped..])),
-        [octet, rest @ ..] => text
-            .split_first()
-            .is_some_and(|(first, text)| first == octet && matches(rest, text)),
-    }
+    patterns.is_empty() || patterns.iter().any(|pattern| event::fits(pattern, kind))
 }
 
 const OUTPUT_BUFFER: usize = 256 << 10;
@@ -112,7 +98,7 @@ Examples:
 
 #[cfg(test)]
 mod tests {
-    use super::{Position, matches};
+    use super::Position;
 
     #[test]
     fn positions() {
@@ -122,25 +108,6 @@ mod tests {
         assert_eq!(position("4711.0"), at(4711, Some(0)));
         for wrong in ["", ".", "1.", ".1", "-1", "1.x", "1.2.3"] {
             assert_eq!(position(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn globs() {
-        for (pattern, text, expected) in [
-            ("whatsapp.message.*", "whatsapp.message.text", true),
-            ("whatsapp.message.*", "whatsapp.status.sent", false),
-            ("*.text", "whatsapp.message.text", true),
-            ("*", "", true),
-            ("a*b*c", "aXbXbc", true),
-            ("a*b*c", "aXcXb", false),
-            ("whatsapp", "whatsapp.empty", false),
-        ] {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            );
         }
     }
 }

@@ -31,6 +31,7 @@
 //! | `contacts`, `conversation` | whose update it is |
 //! | `position` | where it stands in the journal |
 //! | `kind`, `lane`, `key`, `time` | the event's attributes |
+//! | `glob` | patterns of types |
 //! | `events`, `envelope` | where events are kept, and how they are written |
 
 mod contacts;
@@ -41,6 +42,7 @@ mod emit;
 mod envelope;
 mod events;
 mod extract;
+mod glob;
 mod key;
 mod kind;
 mod lane;
@@ -59,6 +61,7 @@ pub use emit::UPDATES_MAX;
 pub use envelope::render;
 pub use events::{EventRef, Events, Unparsed};
 pub use extract::{Extractor, NESTING_MAX, Origin};
+pub use glob::fits;
 pub use key::{COMPONENT_MAX, fingerprint};
 pub use lane::Lane;
 pub use position::{NoPosition, Position};
