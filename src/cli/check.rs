@@ -1,8 +1,10 @@
 //! `hookline check`: every mistake of the configuration, or what it would run.
 
+mod sinks;
+
 use super::{CheckArgs, CliError, Output};
 use crate::config::{
-    Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret, SinkKind,
+    Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret,
     format_size, format_time,
 };
 use serde_json::{Value, json};
@@ -49,11 +51,7 @@ fn plan(config: &Config) -> String {
         line("endpoint", &describe(endpoint));
     }
     for sink in &config.sinks {
-        let kind = match &sink.kind {
-            SinkKind::Stdout => "stdout".to_owned(),
-            SinkKind::File { path } => format!("file {}", path.display()),
-        };
-        line("sink", &format!("{}: NDJSON to {kind}", sink.name));
+        line("sink", &sinks::describe(sink, config));
     }
     if config.sinks.is_empty() {
         line(
@@ -223,10 +221,7 @@ fn plan_json(config: &Config) -> Value {
             "keep_headers": endpoint.keep_headers,
         })
     });
-    let sinks = config.sinks.iter().map(|sink| match &sink.kind {
-        SinkKind::Stdout => json!({ "name": sink.name, "type": "stdout" }),
-        SinkKind::File { path } => json!({ "name": sink.name, "type": "file", "path": path }),
-    });
+    let sinks = config.sinks.iter().map(sinks::to_json);
     let limits = config.numbers.iter().map(|(setting, value)| {
         let limit = json!({
             "value": setting.format(*value),

@@ -141,7 +141,10 @@ fn greeting(config: &Config, server: &Server) -> String {
             "events",
             match &sink.kind {
                 SinkKind::Stdout => "stdout, one JSON object a line".to_owned(),
-                SinkKind::File { path } => path.display().to_string(),
+                SinkKind::File(file) => file.path.display().to_string(),
+                SinkKind::Http(http) => http.address().to_owned(),
+                SinkKind::Exec(exec) => exec.command.first().cloned().unwrap_or_default(),
+                SinkKind::Pull(_) => format!("http://{}", config.pull.listen),
             },
         );
     }

@@ -3,7 +3,7 @@
 use super::finding::Place;
 use super::reader::Reading;
 use super::units::{format_size, format_time};
-use super::{Config, Endpoint};
+use super::{Config, Endpoint, SinkKind};
 use std::net::SocketAddr;
 
 /// Where the addresses were set.
@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 pub(super) struct Places {
     pub(super) listen: Place,
     pub(super) admin: Place,
+    /// `None` when it was not set.
+    pub(super) pull: Option<Place>,
 }
 
 pub(super) fn check(
@@ -21,6 +23,7 @@ pub(super) fn check(
 ) {
     sizes(reading);
     addresses(reading, config, places);
+    pull(reading, config, places);
     let unsigned: Vec<&Endpoint> = config
         .endpoints
         .iter()
@@ -131,6 +134,52 @@ fn addresses(reading: &mut Reading<'_>, config: &mut Config, places: &Places) {
         let message =
             format!("the admin pages ask for no password, and {admin} shows them to others");
         reading.warning(&places.admin, message);
+    }
+}
+
+/// The listener that consumers read from, which is there only with a sink that they can read.
+fn pull(reading: &mut Reading<'_>, config: &Config, places: &Places) {
+    let pulls = config.sinks.iter().filter_map(|sink| match &sink.kind {
+        SinkKind::Pull(pull) => Some((sink, pull)),
+        _ => None,
+    });
+    let pulls: Vec<_> = pulls.collect();
+    let listen = config.pull.listen;
+    let place = places.pull.clone();
+    if pulls.is_empty() {
+        if let Some(place) = place {
+            let message = "listen in [pull] does nothing without a sink of type \"pull\"";
+            reading.warning(&place, message);
+        }
+        return;
+    }
+    let ours = [(
+        places.listen.clone(),
+        Some(config.server.listen),
+        "the endpoints",
+    )];
+    let ours =
+        ours.into_iter()
+            .chain([(places.admin.clone(), config.admin.listen, "the admin pages")]);
+    for (other_place, other, whose) in ours {
+        if other.is_some_and(|other| collide(other, listen)) {
+            let port = listen.port();
+            let message = format!(
+                "{whose} and the consumers of pull sinks would both use port {port}; set listen in [pull]"
+            );
+            reading.mistake(&place.clone().unwrap_or(other_place), message);
+        }
+    }
+    let place = place.unwrap_or(Place::File(0));
+    if listen.ip().is_loopback() {
+        return;
+    }
+    for (sink, _) in pulls.iter().filter(|(_, pull)| pull.tokens.is_empty()) {
+        let message = format!(
+            "anyone on other machines could read sink {:?} at {listen}; give it a token, or listen on 127.0.0.1",
+            sink.name
+        );
+        reading.mistake(&place, message);
     }
 }
 

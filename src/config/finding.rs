@@ -127,7 +127,8 @@ fn excerpt(line: &str) -> Option<String> {
         return None;
     }
     let last = key.trim().rsplit('.').next()?;
-    let shown = SHOWN.contains(&last) || SETTINGS.iter().any(|setting| setting.key == last);
+    let is_number = SETTINGS.iter().any(|setting| setting.key == last);
+    let shown = SHOWN.contains(&last) || is_number && last != HEADERS;
     Some(if shown {
         line.to_owned()
     } else {
@@ -137,21 +138,32 @@ fn excerpt(line: &str) -> Option<String> {
 
 /// Keys, beside those of [`SETTINGS`], whose values are no secrets.
 const SHOWN: &[&str] = &[
+    "accept_unauthenticated",
     "accept_unsigned",
     "ack",
     "algorithm",
+    "ca_file",
     "dir",
     "encoding",
+    "endpoints",
     "format",
     "keep_headers",
     "level",
     "listen",
+    "mode",
     "name",
     "path",
+    "phone_number_ids",
     "pin",
     "provider",
     "type",
+    "types",
+    "unit",
+    "wabas",
 ];
+
+/// A number in `[limits]`, and in `[[sink]]` a table that holds credentials.
+const HEADERS: &str = "headers";
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -187,6 +199,10 @@ mod tests {
             ("app_secret = \"hunter2\"", Some("app_secret = …")),
             ("app_secrt = \"hunter2\"", Some("app_secrt = …")),
             ("  secret=[\"hunter2\"]", Some("  secret = …")),
+            (
+                "headers = { Authorization = \"hunter2\" }",
+                Some("headers = …"),
+            ),
             ("  \"hunter2==\",", None),
             ("  [\"hunter2\"],", None),
             ("  hunter2", None),

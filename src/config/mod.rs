@@ -37,7 +37,9 @@ pub use endpoint::{Ack, Algorithm, Credential, Encoding, Endpoint, Provider};
 pub use finding::{ConfigErrors, Finding};
 pub use secret::Secret;
 pub use settings::{SETTINGS, Setting, Unit};
-pub use sink::{Sink, SinkKind};
+pub use sink::{
+    Dispatch, ExecMode, ExecSink, FileSink, Filter, Form, HttpSink, PullSink, Sink, SinkKind,
+};
 pub use suggest::nearest;
 pub use units::{format_size, format_time, parse_size, parse_time};
 
@@ -75,8 +77,12 @@ pub struct Config {
     pub limits: Limits,
     /// `[journal]`
     pub journal: Journal,
+    /// `[dedupe]`
+    pub dedupe: Dedupe,
     /// `[admin]`
     pub admin: Admin,
+    /// `[pull]`
+    pub pull: Pull,
     /// `[log]`
     pub log: Log,
     /// `[[endpoint]]`, at least one, each with its own path and name.
@@ -148,6 +154,22 @@ pub struct Journal {
     pub max_size: u64,
     /// How often the journal is synced for endpoints with [`Ack::Received`].
     pub sync_interval: Duration,
+}
+
+/// How long and how many events are remembered, to know a repeat as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dedupe {
+    /// The time between an event and the last repeat that is known as one.
+    pub window: Duration,
+    /// Events remembered at most.
+    pub keys: usize,
+}
+
+/// Where sinks of type `pull` are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// The listener, which is there only with such a sink; port 0 lets the system choose.
+    pub listen: SocketAddr,
 }
 
 /// Metrics and health.
@@ -239,7 +261,9 @@ impl Config {
 }
 
 /// The plain tables of the file.
-const SECTIONS: &[&str] = &["server", "limits", "journal", "admin", "log"];
+const SECTIONS: &[&str] = &[
+    "server", "limits", "journal", "dedupe", "admin", "pull", "log",
+];
 
 /// Reads the whole tree. With mistakes noted the result is incomplete, and nobody gets it.
 fn config(reading: &mut Reading<'_>, root: &[Entry], from_file: bool, flags: &Flags) -> Config {
@@ -252,7 +276,9 @@ fn config(reading: &mut Reading<'_>, root: &[Entry], from_file: bool, flags: &Fl
     let mut server = section(reading, "server");
     let mut journal = section(reading, "journal");
     let mut admin = section(reading, "admin");
+    let mut pull = section(reading, "pull");
     let limits = section(reading, "limits");
+    let dedupe = section(reading, "dedupe");
     let log = section(reading, "log");
     let places = consistency::Places {
         listen: match flags.listen {
@@ -260,12 +286,15 @@ fn config(reading: &mut Reading<'_>, root: &[Entry], from_file: bool, flags: &Fl
             None => server.place_of("listen"),
         },
         admin: admin.place_of("listen"),
+        pull: pull.has("listen").then(|| pull.place_of("listen")),
     };
     let mut config = Config {
         server: sections::server(reading, &mut server),
         limits: sections::limits(reading, limits),
         journal: sections::journal(reading, &mut journal),
+        dedupe: sections::dedupe(reading, dedupe),
         admin: sections::admin(reading, &mut admin),
+        pull: sections::pull(reading, &mut pull),
         log: sections::log(reading, log),
         endpoints: Vec::new(),
         sinks: Vec::new(),
@@ -274,6 +303,7 @@ fn config(reading: &mut Reading<'_>, root: &[Entry], from_file: bool, flags: &Fl
     server.finish(reading, |_| None);
     journal.finish(reading, |_| None);
     admin.finish(reading, |_| None);
+    pull.finish(reading, |_| None);
     if let Some(listen) = flags.listen {
         config.server.listen = listen;
     }
@@ -284,12 +314,15 @@ fn config(reading: &mut Reading<'_>, root: &[Entry], from_file: bool, flags: &Fl
     let sinks = tables(reading, &mut top, "sink");
     top.finish(reading, |_| None);
     if from_file {
+        let count = endpoints.len();
         config.endpoints = endpoint::read_all(reading, endpoints);
-        config.sinks = sink::read_all(reading, sinks);
+        let known = (config.endpoints.len() == count).then_some(&*config.endpoints);
+        config.sinks = sink::read_all(reading, sinks, known);
     } else {
         config.endpoints = vec![endpoint::default(reading)];
         config.sinks = vec![Sink {
             name: "stdout".to_owned(),
+            filter: Filter::default(),
             kind: SinkKind::Stdout,
         }];
     }

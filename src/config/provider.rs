@@ -202,9 +202,23 @@ fn credential(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Option<Cr
 }
 
 fn standard_webhooks(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Provider {
-    let place = section.place_of("secret");
+    let secrets = standard_keys(reading, section, "secret");
+    let tolerance = section.measured(reading, "tolerance").unwrap_or_default();
+    Provider::StandardWebhooks {
+        secrets,
+        tolerance: Duration::from_millis(tolerance),
+    }
+}
+
+/// The keys in secrets of the form that Standard Webhooks gives them, `whsec_` and base64.
+pub(super) fn standard_keys(
+    reading: &mut Reading<'_>,
+    section: &mut Section<'_>,
+    key: &'static str,
+) -> Vec<Secret> {
+    let place = section.place_of(key);
     let mut secrets = Vec::new();
-    for secret in section.secrets(reading, "secret").unwrap_or_default() {
+    for secret in section.secrets(reading, key).unwrap_or_default() {
         let text = secret
             .expose()
             .strip_prefix(b"whsec_")
@@ -224,11 +238,7 @@ fn standard_webhooks(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Pr
             }
         }
     }
-    let tolerance = section.measured(reading, "tolerance").unwrap_or_default();
-    Provider::StandardWebhooks {
-        secrets,
-        tolerance: Duration::from_millis(tolerance),
-    }
+    secrets
 }
 
 fn generic_hmac(
@@ -320,7 +330,7 @@ pub(super) fn keep_headers(
 }
 
 /// A header field name (RFC 9110, section 5.6.2), in lower case.
-fn field_name(reading: &mut Reading<'_>, place: &Place, name: &str) -> Option<String> {
+pub(super) fn field_name(reading: &mut Reading<'_>, place: &Place, name: &str) -> Option<String> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if !name.is_empty() && name.len() <= FIELD_NAME_MAX && name.chars().all(token) {
         return Some(name.to_ascii_lowercase());
@@ -337,7 +347,7 @@ fn field_name(reading: &mut Reading<'_>, place: &Place, name: &str) -> Option<St
 }
 
 /// Fields that give access to something, rather than prove the body.
-const CREDENTIALS: [&str; 5] = [
+pub(super) const CREDENTIALS: [&str; 5] = [
     "authorization",
     "proxy-authorization",
     "cookie",

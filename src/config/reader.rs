@@ -157,7 +157,17 @@ impl<'t> Section<'t> {
 
     /// A number of the table of settings, within its range; its default when it is not there.
     pub(super) fn measured(&mut self, reading: &mut Reading<'_>, key: &'static str) -> Option<u64> {
-        let setting = setting(self.name, key);
+        self.measured_of(reading, self.name, key)
+    }
+
+    /// The same with the rows of `group`, for a table whose limits depend on its type.
+    pub(super) fn measured_of(
+        &mut self,
+        reading: &mut Reading<'_>,
+        group: &str,
+        key: &'static str,
+    ) -> Option<u64> {
+        let setting = setting(group, key);
         let Some(node) = self.node(key) else {
             return setting.default;
         };
@@ -347,7 +357,8 @@ fn range(setting: &Setting) -> String {
     )
 }
 
-fn secret(reading: &mut Reading<'_>, key: &str, node: &Node) -> Option<Secret> {
+/// The secret that a value names.
+pub(super) fn secret(reading: &mut Reading<'_>, key: &str, node: &Node) -> Option<Secret> {
     let forms = "{ env = \"NAME\" }, { file = \"PATH\" } or { credential = \"NAME\" }";
     let reference = match &node.value {
         Value::Table(table) => match table.as_slice() {

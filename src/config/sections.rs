@@ -1,8 +1,8 @@
-//! Reads `[server]`, `[limits]`, `[journal]`, `[admin]` and `[log]`.
+//! Reads `[server]`, `[limits]`, `[journal]`, `[dedupe]`, `[admin]`, `[pull]` and `[log]`.
 
 use super::reader::{Reading, Section};
 use super::suggest::did_you_mean;
-use super::{Admin, Journal, Limits, Log, LogFormat, Server};
+use super::{Admin, Dedupe, Journal, Limits, Log, LogFormat, Pull, Server};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::thread;
@@ -57,6 +57,21 @@ pub(super) fn journal(reading: &mut Reading<'_>, section: &mut Section<'_>) -> J
         retention: section.time(reading, "retention"),
         max_size: section.number(reading, "max_size", 0),
         sync_interval: section.time(reading, "sync_interval"),
+    }
+}
+
+pub(super) fn dedupe(reading: &mut Reading<'_>, mut section: Section<'_>) -> Dedupe {
+    let dedupe = Dedupe {
+        window: section.time(reading, "window"),
+        keys: section.size(reading, "keys"),
+    };
+    section.finish(reading, |_| None);
+    dedupe
+}
+
+pub(super) fn pull(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Pull {
+    Pull {
+        listen: section.address(reading, "listen").unwrap_or(local(8082)),
     }
 }
 

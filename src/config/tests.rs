@@ -1,6 +1,8 @@
-//! Whole configurations: what is said about their mistakes, and in [`accepted`] what the others become.
+//! Whole configurations: what is said about their mistakes, and in [`accepted`] what the others become. Both for
+//! `[[sink]]` in [`sinks`].
 
 mod accepted;
+mod sinks;
 
 use super::*;
 use proptest::prelude::*;

@@ -2,7 +2,7 @@
 
 use super::exposition::Sources;
 use super::{ServerError, directory};
-use crate::config::{Config, SinkKind};
+use crate::config::{self, Config, SinkKind};
 use crate::feed::{
     self, Corrected, Cursors, Delivery, Feed, Floor, Judged, JudgedPosition, Live, Selection,
 };
@@ -82,7 +82,7 @@ pub(super) fn prepare(
     for sink in &config.sinks {
         let target: Box<dyn Sink> = match &sink.kind {
             SinkKind::Stdout => Box::new(sink::Stdout::default()),
-            SinkKind::File { path } => {
+            SinkKind::File(config::FileSink { path, .. }) => {
                 let action = || format!("open {} for the sink {}", path.display(), sink.name);
                 let file = sink::File::open(path).map_err(ServerError::io(action()))?;
                 let identity = file.identity().map_err(ServerError::io(action()))?;
@@ -92,6 +92,12 @@ pub(super) fn prepare(
                 }
                 files.push(identity);
                 Box::new(file)
+            }
+            SinkKind::Http(_) | SinkKind::Exec(_) | SinkKind::Pull(_) => {
+                let kind = sink.kind.name();
+                let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
+                let action = format!("start the sink {}", sink.name);
+                return Err(ServerError::io(action)(cause));
             }
         };
         let cursor = cursors.of(&sink.name)?;

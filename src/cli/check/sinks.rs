@@ -1,0 +1,133 @@
+//! What each sink would do, in words and as JSON. No secret, no header value and no query of an address stands in it.
+
+use super::{counted, milliseconds};
+use crate::config::{
+    Config, Dispatch, ExecMode, FileSink, Filter, Form, HttpSink, PullSink, Sink, SinkKind,
+    format_size,
+};
+use serde_json::{Value, json};
+
+pub(super) fn describe(sink: &Sink, config: &Config) -> String {
+    let what = match &sink.kind {
+        SinkKind::Stdout => "NDJSON to stdout".to_owned(),
+        SinkKind::File(file) => format!("NDJSON to file {}{}", file.path.display(), rotation(file)),
+        SinkKind::Http(http) => requests(http),
+        SinkKind::Exec(exec) => {
+            let program = exec.command.first().map_or("", String::as_str);
+            match exec.mode {
+                ExecMode::Each => {
+                    format!("runs {program} for each event, {}", pace(&exec.dispatch))
+                }
+                ExecMode::Stream => format!("runs {program} once, with NDJSON to its stdin"),
+            }
+        }
+        SinkKind::Pull(pull) => format!("read at http://{}, {}", config.pull.listen, proof(pull)),
+    };
+    format!("{}: {what}{}", sink.name, filtered(&sink.filter))
+}
+
+pub(super) fn to_json(sink: &Sink) -> Value {
+    let mut value = json!({ "name": sink.name, "type": sink.kind.name() });
+    let mut set = |key: &str, member: Value| value[key] = member;
+    match &sink.kind {
+        SinkKind::Stdout => {}
+        SinkKind::File(file) => set("path", json!(file.path)),
+        SinkKind::Http(http) => {
+            set("url", json!(http.address()));
+            set("form", json!(form(http.form)));
+            let names = http.headers.iter().map(|(name, _)| name);
+            set("headers", json!(names.collect::<Vec<_>>()));
+            set("signed", json!(!http.signing_secrets.is_empty()));
+            set("dispatch", json!(pace(&http.dispatch)));
+        }
+        SinkKind::Exec(exec) => {
+            set("program", json!(exec.command.first()));
+            let stream = exec.mode == ExecMode::Stream;
+            set("mode", json!(if stream { "stream" } else { "each" }));
+            set("dispatch", json!(pace(&exec.dispatch)));
+        }
+        SinkKind::Pull(pull) => set("proof", json!(proof(pull))),
+    }
+    let filter = &sink.filter;
+    for (key, list) in [
+        ("types", &filter.types),
+        ("phone_number_ids", &filter.phone_number_ids),
+        ("wabas", &filter.wabas),
+        ("endpoints", &filter.endpoints),
+    ] {
+        if !list.is_empty() {
+            set(key, json!(list));
+        }
+    }
+    value
+}
+
+fn rotation(file: &FileSink) -> String {
+    let size = file
+        .rotate_size
+        .map(|size| format!(", rotated at {}", format_size(size)));
+    let every = file
+        .rotate_every
+        .map(|every| format!(", rotated every {}", milliseconds(every)));
+    let keep = file.keep.map(|keep| format!(", {keep} kept"));
+    [size, every, keep].into_iter().flatten().collect()
+}
+
+fn requests(http: &HttpSink) -> String {
+    let names: Vec<&str> = http.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let fields = (!names.is_empty()).then(|| format!(" with {}", names.join(", ")));
+    let secrets = http.signing_secrets.len();
+    let signed = (secrets > 0).then(|| format!(", signed with {}", counted(secrets, "secret")));
+    format!(
+        "{} to {}{}{}, {}",
+        form(http.form),
+        http.address(),
+        fields.unwrap_or_default(),
+        signed.unwrap_or_default(),
+        pace(&http.dispatch)
+    )
+}
+
+fn form(form: Form) -> String {
+    match form {
+        Form::Notification => "POST each notification".to_owned(),
+        Form::Binary => "POST each event as a binary CloudEvent".to_owned(),
+        Form::Structured => "POST each event as a structured CloudEvent".to_owned(),
+        Form::Batch(events) => format!("POST CloudEvents in batches of up to {events}"),
+    }
+}
+
+fn pace(dispatch: &Dispatch) -> String {
+    let rate = match dispatch.rate {
+        Some(rate) => format!(", {rate} a second"),
+        None => String::new(),
+    };
+    format!(
+        "up to {} at a time{rate}, {} for each of up to {}, pauses from {} to {}",
+        dispatch.concurrency,
+        milliseconds(dispatch.timeout),
+        counted(dispatch.max_attempts as usize, "attempt"),
+        milliseconds(dispatch.retry_min),
+        milliseconds(dispatch.retry_max),
+    )
+}
+
+fn proof(pull: &PullSink) -> String {
+    if pull.tokens.is_empty() {
+        "by anyone who reaches it".to_owned()
+    } else {
+        format!("with {}", counted(pull.tokens.len(), "token"))
+    }
+}
+
+fn filtered(filter: &Filter) -> String {
+    let lists = [
+        ("types", &filter.types),
+        ("numbers", &filter.phone_number_ids),
+        ("accounts", &filter.wabas),
+        ("endpoints", &filter.endpoints),
+    ];
+    let given = lists.into_iter().filter(|(_, list)| !list.is_empty());
+    let texts = given.map(|(what, list)| format!("; {what} {}", list.join(", ")));
+    texts.collect()
+}

@@ -1,0 +1,242 @@
+//! Reads `[[sink]]`: what is delivered, and where to.
+//!
+//! | type | delivers | keys of its own |
+//! |---|---|---|
+//! | `stdout` | NDJSON to the standard output | |
+//! | `file` | NDJSON, appended to a file | `path`, `rotate_size`, `rotate_every`, `keep` |
+//! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
+//! | `exec` | to the standard input of a program | `command`, `mode`, and those below |
+//! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
+//!
+//! `http` and `exec` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`, `max_attempts`.
+//! All types take `name` and the keys of the [filter](Filter).
+
+mod dispatch;
+mod exec;
+mod file;
+mod filter;
+mod http;
+mod pull;
+
+pub use dispatch::Dispatch;
+pub use exec::{ExecMode, ExecSink};
+pub use file::FileSink;
+pub use filter::Filter;
+pub use http::{Form, HttpSink};
+pub use pull::PullSink;
+
+use super::Endpoint;
+use super::finding::Place;
+use super::reader::{Reading, Section};
+use super::suggest::did_you_mean;
+
+/// Where events are delivered, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// Names it in metrics, cursors, dead letters and commands.
+    pub name: String,
+    /// What is delivered.
+    pub filter: Filter,
+    /// What it is.
+    pub kind: SinkKind,
+}
+
+/// The kinds of sink of this build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkKind {
+    /// NDJSON to the standard output.
+    Stdout,
+    /// NDJSON appended to a file.
+    File(FileSink),
+    /// HTTP requests.
+    Http(Box<HttpSink>),
+    /// A program.
+    Exec(ExecSink),
+    /// Whoever asks for it.
+    Pull(PullSink),
+}
+
+impl SinkKind {
+    /// What `type` says.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            SinkKind::Stdout => "stdout",
+            SinkKind::File(_) => "file",
+            SinkKind::Http(_) => "http",
+            SinkKind::Exec(_) => "exec",
+            SinkKind::Pull(_) => "pull",
+        }
+    }
+
+    /// True if both would write to the same place, and each into the lines of the other.
+    fn collides(&self, other: &SinkKind) -> bool {
+        match (self, other) {
+            (SinkKind::Stdout, SinkKind::Stdout) => true,
+            (SinkKind::File(one), SinkKind::File(other)) => one.path == other.path,
+            _ => false,
+        }
+    }
+}
+
+/// Reads all of them. `endpoints` are those that filters may name; `None` when not all of them could be read.
+pub(super) fn read_all(
+    reading: &mut Reading<'_>,
+    sections: Vec<Section<'_>>,
+    endpoints: Option<&[Endpoint]>,
+) -> Vec<Sink> {
+    let mut sinks: Vec<Sink> = Vec::new();
+    for section in sections {
+        let place = section.place_of("name");
+        let Some(sink) = read(reading, section, endpoints) else {
+            continue;
+        };
+        if sinks.iter().any(|other| other.name == sink.name) {
+            let message = format!(
+                "a second sink has the name {:?}; give it another name",
+                sink.name
+            );
+            reading.mistake(&place, message);
+        } else if sinks.iter().any(|other| other.kind.collides(&sink.kind)) {
+            let message = format!("sink {:?} writes where another one does already", sink.name);
+            reading.mistake(&place, message);
+        }
+        sinks.push(sink);
+    }
+    sinks
+}
+
+fn read(
+    reading: &mut Reading<'_>,
+    mut section: Section<'_>,
+    endpoints: Option<&[Endpoint]>,
+) -> Option<Sink> {
+    let (name, word) = (section.text(reading, "name"), section.text(reading, "type"));
+    if let Some(name) = name {
+        let place = section.place_of("name");
+        check_name(reading, &place, name);
+        if name.starts_with('.') {
+            let message =
+                "the name of a sink is that of a directory, and must not start with a dot";
+            reading.mistake(&place, message);
+        }
+    }
+    let Some(word) = word else {
+        if !section.has("type") {
+            let names = KINDS.map(|(name, _)| format!("{name:?}")).join(", ");
+            reading.mistake(
+                &section.place.clone(),
+                format!("[[sink]] needs type: one of {names}"),
+            );
+        }
+        return None;
+    };
+    let Some((word, _)) = KINDS.iter().find(|(name, _)| *name == word) else {
+        let message = if UNBUILT.contains(&word) {
+            let names = KINDS.map(|(name, _)| name).join(", ");
+            format!("sink type {word:?} is not in this build yet; it has {names}")
+        } else {
+            let names = KINDS.iter().map(|(name, _)| *name);
+            let meant = did_you_mean(word, names.chain(UNBUILT));
+            format!("unknown sink type {word:?}{meant}")
+        };
+        reading.mistake(&section.place_of("type"), message);
+        return None;
+    };
+    let filter = filter::read(reading, &mut section, endpoints);
+    let kind = match *word {
+        "file" => file::read(reading, &mut section).map(SinkKind::File),
+        "http" => http::read(reading, &mut section).map(|http| SinkKind::Http(Box::new(http))),
+        "exec" => exec::read(reading, &mut section).map(SinkKind::Exec),
+        "pull" => Some(SinkKind::Pull(pull::read(reading, &mut section))),
+        _ => Some(SinkKind::Stdout),
+    };
+    section.finish(reading, |key| belongs_to(key, word));
+    Some(Sink {
+        name: name.unwrap_or(word).to_owned(),
+        filter,
+        kind: kind?,
+    })
+}
+
+/// Why a key is not taken by a sink of type `word`, if another type takes it.
+fn belongs_to(key: &str, word: &str) -> Option<String> {
+    let owners = KINDS.iter().filter(|(_, keys)| keys.contains(&key));
+    let owners: Vec<String> = owners.map(|(name, _)| format!("{name:?}")).collect();
+    if owners.is_empty() {
+        return None;
+    }
+    let (_, keys) = KINDS.iter().find(|(name, _)| *name == word)?;
+    let takes = if keys.is_empty() {
+        "no keys of its own".to_owned()
+    } else {
+        keys.join(", ")
+    };
+    let owners = owners.join(" or ");
+    Some(format!(
+        "{key} belongs to a sink of type {owners}; {word:?} takes {takes}"
+    ))
+}
+
+/// Names stand in metrics, file names and commands.
+pub(super) fn check_name(reading: &mut Reading<'_>, place: &Place, name: &str) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
+        let message = format!(
+            "name {name:?} must be 1 to {NAME_MAX} letters, digits, dots, dashes and underscores"
+        );
+        reading.mistake(place, message);
+    }
+}
+
+/// Longest name, in characters.
+const NAME_MAX: usize = 64;
+
+/// What `type` may say, and the keys that only these types take.
+const KINDS: [(&str, &[&str]); 5] = [
+    ("stdout", &[]),
+    ("file", &["path", "rotate_size", "rotate_every", "keep"]),
+    (
+        "http",
+        &[
+            "url",
+            "unit",
+            "mode",
+            "batch",
+            "headers",
+            "signing_secret",
+            "ca_file",
+            "concurrency",
+            "rate",
+            "timeout",
+            "connect_timeout",
+            "retry_min",
+            "retry_max",
+            "max_attempts",
+        ],
+    ),
+    (
+        "exec",
+        &[
+            "command",
+            "mode",
+            "concurrency",
+            "rate",
+            "timeout",
+            "retry_min",
+            "retry_max",
+            "max_attempts",
+        ],
+    ),
+    ("pull", &["token", "accept_unauthenticated"]),
+];
+
+/// Kinds that Hookline knows of and this build does not have.
+const UNBUILT: [&str; 6] = [
+    "jetstream",
+    "nats",
+    "kafka",
+    "redis",
+    "postgres",
+    "postgresql",
+];
