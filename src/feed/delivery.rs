@@ -155,6 +155,13 @@ impl Delivery {
         some.into_iter().flatten().filter(is_crashed)
     }
 
+    /// The notification with this sequence, if it is here.
+    #[must_use]
+    pub fn notification(&self, sequence: u64) -> Option<Notification<'_>> {
+        let mut behind = self.notifications(sequence);
+        behind.next().filter(|it| it.sequence == sequence)
+    }
+
     /// The notifications from sequence `from` on, in order.
     pub fn notifications(&self, from: u64) -> impl Iterator<Item = Notification<'_>> {
         let mut first = 0;
@@ -181,7 +188,7 @@ impl Delivery {
     /// A delivery of this one notification, in memory of its own. `None` if it is not here.
     #[must_use]
     pub fn alone(&self, sequence: u64, maker: &mut Maker) -> Option<Delivery> {
-        let notification = self.notifications(sequence).next()?;
+        let notification = self.notification(sequence)?;
         let record = notification.record;
         let mut batch = Batch::unpooled();
         batch.append(

@@ -28,7 +28,7 @@ pub use delivery::{Delivery, Maker, Notification};
 pub use floor::Floor;
 pub use judge::{Judge, JudgeStatistics};
 pub use letter::{Answer, Failures, Letter};
-pub use origin::{Durable, Judged, JudgedPosition, Origin};
+pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin};
 pub use poison::{Poison, WORKER, letters};
 pub use progress::{Item, Lanes, Open, Progress, confirmed, place, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};

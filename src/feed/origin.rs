@@ -1,9 +1,11 @@
 //! Where a feed's batches come from when they do not come live.
 
-use super::FeedError;
 use super::delivery::{Delivery, Maker};
-use crate::journal::Status;
+use super::poison::Poison;
+use super::{Feed, FeedError, Live};
 use crate::journal::batch::Batch;
+use crate::journal::{Status, Storage};
+use crate::relay::Sleeper;
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
@@ -31,11 +33,8 @@ pub struct Durable {
 impl Durable {
     /// What the journal with this status holds.
     #[must_use]
-    pub fn new(status: Arc<Status>) -> Durable {
-        Durable {
-            status,
-            maker: Maker::new(),
-        }
+    pub fn new(status: Arc<Status>, maker: Maker) -> Durable {
+        Durable { status, maker }
     }
 }
 
@@ -78,11 +77,30 @@ impl JudgedPosition {
 impl Judged {
     /// What was judged up to this position, as it moves on.
     #[must_use]
-    pub fn new(position: Arc<JudgedPosition>) -> Judged {
-        Judged {
-            position,
-            maker: Maker::new(),
-        }
+    pub fn new(position: Arc<JudgedPosition>, maker: Maker) -> Judged {
+        Judged { position, maker }
+    }
+}
+
+/// What it takes to open a feed for a sink.
+#[derive(Clone, Debug)]
+pub struct Feeds {
+    /// The journal.
+    pub journal: Arc<dyn Storage>,
+    /// How far everything is judged.
+    pub judged: Arc<JudgedPosition>,
+    /// Bodies that nobody is to take apart.
+    pub poison: Arc<Poison>,
+}
+
+impl Feeds {
+    /// A feed of everything from sequence `next` on, and the end at which batches are offered to it, which wakes
+    /// `sleeper`. Without that end, the feed reads the journal alone.
+    #[must_use]
+    pub fn open(&self, sleeper: &Arc<Sleeper>, next: u64) -> (Live<Arc<Delivery>>, Feed<Judged>) {
+        let maker = Maker::sparing(&self.poison);
+        let origin = Judged::new(Arc::clone(&self.judged), maker);
+        Feed::waking(sleeper, Arc::clone(&self.journal), origin, next)
     }
 }
 

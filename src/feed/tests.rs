@@ -1,4 +1,4 @@
-use super::{Delivery, Feed, Judged, JudgedPosition, Live, Maker};
+use super::{Delivery, Feed, Feeds, Judged, JudgedPosition, Live, Maker};
 use crate::journal::batch::Batch;
 use crate::journal::{Disk, DurablePosition, Journal, Options, Status, Storage};
 use crate::relay;
@@ -83,6 +83,15 @@ impl Bench {
         self.feed_waking(&Arc::default(), next)
     }
 
+    /// What a sink opens more feeds with.
+    pub(crate) fn feeds(&self) -> Feeds {
+        Feeds {
+            journal: Arc::clone(&self.storage),
+            judged: Arc::clone(&self.judged),
+            poison: Arc::default(),
+        }
+    }
+
     /// The same for a thread that sleeps for several.
     pub(crate) fn feed_waking(
         &self,
@@ -90,7 +99,7 @@ impl Bench {
         next: u64,
     ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
         self.judged.set(self.status.durable());
-        let origin = Judged::new(Arc::clone(&self.judged));
+        let origin = Judged::new(Arc::clone(&self.judged), Maker::new());
         Feed::waking(sleeper, Arc::clone(&self.storage), origin, next)
     }
 }

@@ -12,10 +12,11 @@ mod transport;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use file::File;
 pub use stdout::Stdout;
-pub use transport::{Answer, Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Transport};
+pub use transport::{Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Transport};
 
 use crate::feed::{
-    Cursor, CursorError, Delivery, Feed, FeedError, Judged, Progress, Selection, Tally,
+    Cursor, CursorError, Delivery, Feed, FeedError, Judged, LetterError, Progress, ReplayError,
+    Selection, Tally,
 };
 use crate::metrics::Counter;
 use std::io;
@@ -57,6 +58,8 @@ pub struct Statistics {
     pub duplicates: Counter,
     /// Events that the sink did not ask for.
     pub unwanted: Counter,
+    /// Events that were tried too often and are dead letters.
+    pub dead: Counter,
     /// Highest sequence delivered.
     pub delivered: Counter,
     /// Highest sequence confirmed and saved.
@@ -78,6 +81,12 @@ pub enum SinkError {
     /// The cursor cannot be saved.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// The dead letters cannot be read.
+    #[error(transparent)]
+    Letters(#[from] LetterError),
+    /// The replays cannot be read or saved.
+    #[error(transparent)]
+    Replays(#[from] ReplayError),
     /// The receiver wants nothing any more.
     #[error(
         "{0}: the receiver says for good that it takes nothing; put that right, or take the sink out, and restart"

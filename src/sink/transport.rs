@@ -1,6 +1,6 @@
 //! What carries single deliveries to a receiver, and what comes back.
 
-use crate::feed::{Delivery, Item, Notification};
+use crate::feed::{Answer, Delivery, Item, Notification};
 use crate::relay;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,20 +69,10 @@ pub enum FailureKind {
     Gone,
 }
 
-/// What a receiver answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// Its status code.
-    pub status: u16,
-    /// The begin of its body: at most 1 KiB, printable.
-    pub excerpt: String,
-}
-
 impl Parcel {
     /// The notification that it is, or is a part of.
     #[must_use]
     pub fn notification(&self) -> Option<Notification<'_>> {
-        let mut behind = self.delivery.notifications(self.item.sequence);
-        behind.next().filter(|it| it.sequence == self.item.sequence)
+        self.delivery.notification(self.item.sequence)
     }
 }

@@ -1,7 +1,10 @@
 use super::{Backoff, Dispatcher, Limits, Unit};
 use crate::event::Lane;
 use crate::feed::tests::Bench;
-use crate::feed::{Cursors, Floor, Parties, Progress, Selection, place};
+use crate::feed::{
+    Cursors, DeadLetters, Floor, Item, Parties, Progress, Replay, ReplayState, Replays, Selection,
+    place,
+};
 use crate::journal::{Disk, JournalId};
 use crate::relay::{self, Sleeper};
 use crate::sink::transport::{Failure, FailureKind, Job, Outcome, Outcomes, Transport};
@@ -138,7 +141,17 @@ impl Setting {
             let next = cursor.saved()[place(lane)].confirmed + 1;
             self.bench.feed_waking(&sleeper, next).1
         });
+        let directory = |name: &str| {
+            let path = self.dir.path().join(name);
+            Arc::new(Disk::create(&path).unwrap())
+        };
         let dispatcher = Dispatcher {
+            name: "crm".to_owned(),
+            letters: DeadLetters::open(directory("letters")).unwrap(),
+            replays: Replays::open(directory("replays")),
+            feeds: self.bench.feeds(),
+            paths: Box::new(|_| "/webhook".to_owned()),
+            number: Box::new(|_| 1),
             wanted: Selection::default(),
             parties: Parties::default(),
             cursor,
