@@ -316,7 +316,7 @@ impl Look<'_> {
             let Some(found) = found else {
                 // What lies behind a segment that is in sequence with the next one was cut once.
                 if self.next_first.is_none() {
-                    report.torn_tail = scan.behind_octets();
+                    report.torn_tail = scan.remains_octets();
                 }
                 return Ok(report);
             };

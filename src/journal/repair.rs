@@ -216,7 +216,7 @@ fn copy_range(
     offset: u64,
     length: u64,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; in_memory(length.min(octets(CHUNK)))];
     let mut done = 0;
     while done < length {
         let wanted = in_memory((length - done).min(octets(CHUNK)));

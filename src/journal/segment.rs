@@ -334,9 +334,10 @@ pub(crate) fn epoch_of(name: &str) -> Option<u64> {
 /// flood of dirty pages stands before a commit. Past the cache where the file system can: that costs a
 /// fifth of the time, and the cache keeps what is read again.
 fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
-    let buffer = vec![0; ZEROS + ALIGNMENT];
+    let length = in_memory(to.saturating_sub(from).min(octets(ZEROS)));
+    let buffer = vec![0; length + ALIGNMENT];
     let aligned = buffer.as_ptr().align_offset(ALIGNMENT);
-    let zeros = buffer.get(aligned..aligned + ZEROS).unwrap_or_default();
+    let zeros = buffer.get(aligned..aligned + length).unwrap_or_default();
     let direct = file.bypass_cache(true).is_ok();
     let (mut at, mut unsynced) = (from, 0);
     while at < to {

@@ -1,14 +1,14 @@
 //! Directories that the fuzz target `recovery` came to and that the start or the repair did not stand. Each
 //! ends as those of `attacks.rs` do: repaired, and what is missing was named.
 
-use super::attacks::{End, STORED, attack, small_options};
-use super::harness::batch;
+use super::attacks::{End, STORED, attack, commit, small_options, stored};
+use super::harness::{batch, read_all};
 use crate::journal::batch::Place;
 use crate::journal::frame::ALIGNMENT;
 use crate::journal::manifest::{Hole, Manifest, ManifestFile};
 use crate::journal::segment::{self, HEADER_BLOCK};
 use crate::journal::simulated::SimulatedDisk;
-use crate::journal::{Access, Journal, JournalError, manifest, repair};
+use crate::journal::{Access, Depth, Journal, JournalError, Options, inspect, manifest, repair};
 use std::io::IoSlice;
 
 fn remove(disk: &SimulatedDisk, names: &[&str]) {
@@ -105,7 +105,7 @@ fn a_manifest_is_not_made_from_nothing() {
 /// A manifest whose checksum holds says that a hole begins at the end of a segment. The start skipped it for ever.
 #[test]
 fn a_hole_at_the_end_of_a_segment_is_not_skipped_for_ever() {
-    let disk = super::attacks::stored();
+    let disk = stored();
     let storage = disk.storage();
     let current = Manifest::load(&*storage).unwrap().unwrap();
     let block = ALIGNMENT as u64;
@@ -131,7 +131,7 @@ fn a_hole_at_the_end_of_a_segment_is_not_skipped_for_ever() {
 /// number of sequences that are lost was computed as what is below zero.
 #[test]
 fn a_frame_of_a_ready_segment_goes_back() {
-    let disk = super::attacks::stored();
+    let disk = stored();
     let id = Manifest::load(&*disk.storage()).unwrap().unwrap().id;
     let mut forged = batch(&[b"forged"]);
     forged.seal(&Place {
@@ -195,5 +195,57 @@ fn a_segment_is_cut_short_behind_damage() {
             remove(disk, &[&segment::name(4)]);
         });
         assert_eq!(end, End::Repaired);
+    }
+}
+
+/// Of a commit that a power cut had torn, a header further on was broken. The start cut what it could read; the frames
+/// after it came up to that header, which showed as another torn tail where nothing had been torn.
+#[test]
+fn a_torn_tail_is_cut_once() {
+    let disk = stored();
+    disk.damage(&segment::name(3), |octets| {
+        octets[2 * ALIGNMENT + 100] ^= 1;
+        octets.copy_within(ALIGNMENT..2 * ALIGNMENT, 4 * ALIGNMENT);
+        octets[4 * ALIGNMENT + 60] ^= 1;
+    });
+    let journal = Journal::open(disk.storage(), small_options()).unwrap();
+    let torn = journal.recovery().torn_tail.clone().unwrap();
+    assert_eq!((torn.sequence, torn.octets), (STORED, 3 * ALIGNMENT as u64));
+    drop(journal);
+    commit(&disk, &small_options(), 2);
+    let journal = Journal::open(disk.storage(), small_options()).unwrap();
+    assert_eq!(journal.recovery().torn_tail, None);
+}
+
+/// The journal ended with the last octet of a segment, and a consumer had had more: there was no place for the hole, and
+/// its sequences were given again.
+#[test]
+fn what_is_left_out_behind_a_full_segment_stands_in_the_next_one() {
+    for is_ready in [true, false] {
+        let disk = stored();
+        commit(&disk, &small_options(), 2);
+        if !is_ready {
+            let current = Manifest::load(&*disk.storage()).unwrap().unwrap();
+            ManifestFile::new(disk.storage(), current)
+                .change(|manifest| manifest.segments.retain(|entry| entry.epoch < 4))
+                .unwrap();
+        }
+        let options = Options {
+            confirmed: STORED + 4,
+            ..small_options()
+        };
+        for first in [true, false] {
+            let journal = Journal::open(disk.storage(), options.clone()).unwrap();
+            let recovery = journal.recovery();
+            let left_out = recovery.left_out.as_ref();
+            let left_out = left_out.map(|it| (it.first_sequence, it.last_sequence));
+            assert_eq!(left_out, first.then_some((STORED + 3, STORED + 4)));
+            assert_eq!(recovery.next_sequence, STORED + 5);
+        }
+        commit(&disk, &options, 5);
+        let sequences = (1..=STORED + 2).chain(STORED + 5..STORED + 10);
+        let found = read_all(&disk.storage(), 0).into_iter().map(|it| it.0);
+        assert!(found.eq(sequences), "ready: {is_ready}");
+        assert!(inspect(&*disk.storage(), Depth::Full).unwrap().is_whole());
     }
 }
