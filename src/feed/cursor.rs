@@ -23,6 +23,7 @@
 //! taken for one of this journal.
 
 use super::floor::{Floor, Place};
+use crate::journal::frame::NUMBER_END;
 use crate::journal::{self, Access, JournalId, Storage};
 use std::io;
 use std::sync::Arc;
@@ -268,7 +269,10 @@ fn parse(text: &str) -> Option<Saved> {
     };
     Some(Saved {
         journal: field("journal").and_then(JournalId::parse),
-        sequence: field("sequence")?.parse().ok()?,
+        sequence: field("sequence")?
+            .parse()
+            .ok()
+            .filter(|sequence| *sequence < NUMBER_END)?,
     })
 }
 

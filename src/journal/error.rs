@@ -133,6 +133,12 @@ pub enum JournalError {
         /// Batches that were not stored. None of them was answered as stored.
         batches: usize,
     },
+    /// All sequences, or all epochs, were given; see [`super::frame::NUMBER_END`].
+    #[error(
+        "the journal has no number left: what claims to be that high was not written by Hookline; move the \
+         directory away to begin a new journal"
+    )]
+    UsedUp,
     /// Another of the journal's threads has failed, and says why.
     #[error("the journal has failed: restart")]
     Failed,

@@ -4,7 +4,7 @@
 //! show as a torn tail.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, octets};
+use super::frame::{ALIGNMENT, NUMBER_END, octets};
 use super::manifest::{Hole, Manifest};
 use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
@@ -181,7 +181,9 @@ pub(crate) fn survey(
             }
         };
         let Some(segment) = opened else {
-            let bound = first_sequence.saturating_add(adopt.unwrap_or(0));
+            let bound = first_sequence
+                .saturating_add(adopt.unwrap_or(0))
+                .min(NUMBER_END);
             // A frame of a segment that is ready may say anything.
             expected = next_first.unwrap_or(bound).max(first_sequence);
             lost.push(Lost {
@@ -205,10 +207,10 @@ pub(crate) fn survey(
             if next_first.is_none() && is_cut_short(storage, &segment) {
                 // As many as there can have been: behind the damage at its end, or, without any, behind its frames.
                 let first_sequence = found.next_sequence;
-                found.next_sequence = first_sequence.saturating_add(bound);
+                found.next_sequence = first_sequence.saturating_add(bound).min(NUMBER_END);
                 let before = report.damage.last_mut();
                 if let Some(before) = before.filter(|it| is_at_end(&it.hole, &segment)) {
-                    before.hole.count = before.hole.count.saturating_add(bound);
+                    before.hole.count = found.next_sequence - before.hole.first_sequence;
                     before.counted = false;
                 } else {
                     report.damage.push(Damage {
@@ -219,7 +221,7 @@ pub(crate) fn survey(
                             offset: found.used,
                             length: segment.size - found.used,
                             first_sequence,
-                            count: bound,
+                            count: found.next_sequence - first_sequence,
                         },
                         counted: false,
                     });

@@ -5,7 +5,7 @@
 //! gives a path to is kept from being given to another: it stands for [`UNKNOWN`] and itself.
 
 use super::error::JournalError;
-use super::frame::octets;
+use super::frame::{NUMBER_END, octets};
 use super::manifest::{self, Entry, Manifest};
 use super::scan::headers;
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
@@ -48,7 +48,7 @@ pub(crate) fn put_back(
         while let Some((its, epoch, _)) = Segment::claim(storage, &segment::name(at))
             && its == id
             && epoch != at
-            && epoch < u64::MAX
+            && epoch < NUMBER_END - 1
             && listed(epoch)
             && !is_sound(epoch)
             // A header that does not hold does not make its frames another's: those are adopted.
@@ -187,7 +187,8 @@ fn next_epoch(storage: &dyn Storage, entries: &[Entry]) -> Result<u64, JournalEr
         .map_err(JournalError::io(storage, "list", ""))?;
     let spares = names
         .iter()
-        .filter_map(|it| it.strip_suffix(SPARE)?.parse().ok());
+        .filter_map(|it| it.strip_suffix(SPARE)?.parse().ok())
+        .filter(|epoch| *epoch < NUMBER_END - 1);
     let given = entries.iter().map(|entry| entry.epoch);
     let given = given.chain(spares).chain(epochs(storage)?).max();
     Ok(given.unwrap_or(0).saturating_add(1))
@@ -274,7 +275,7 @@ fn missing(storage: &dyn Storage) -> JournalError {
     }
 }
 
-/// Epochs of the names of all segments, rising. The last of all numbers is none: no other could follow.
+/// Epochs of the names of all segments, rising. The last of all numbers is none: another is to follow.
 fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
     let names = storage
         .list()
@@ -282,7 +283,7 @@ fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
     Ok(names
         .iter()
         .filter_map(|it| segment::epoch_of(it))
-        .filter(|epoch| *epoch < u64::MAX)
+        .filter(|epoch| *epoch < NUMBER_END - 1)
         .collect())
 }
 

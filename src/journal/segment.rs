@@ -20,7 +20,7 @@
 
 use super::batch::check_frame;
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, in_memory, octets};
+use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, NUMBER_END, in_memory, octets};
 use super::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -81,6 +81,7 @@ impl Segment {
         epoch: u64,
         size: u64,
     ) -> Result<Segment, JournalError> {
+        check_epoch(epoch)?;
         let temporary = format!("{epoch:020}{TEMPORARY}");
         // One that an attempt before this could not remove would be in the way.
         let _ = storage.remove(&temporary);
@@ -116,6 +117,7 @@ impl Segment {
         epoch: u64,
         size: u64,
     ) -> Result<Option<Segment>, JournalError> {
+        check_epoch(epoch)?;
         let file = storage
             .open(spare, Access::Write)
             .map_err(JournalError::io(storage, "open", spare))?;
@@ -328,6 +330,14 @@ pub(crate) fn epoch_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SEGMENT)?;
     let all_digits = digits.len() == 20 && digits.bytes().all(|octet| octet.is_ascii_digit());
     digits.parse().ok().filter(|_| all_digits)
+}
+
+fn check_epoch(epoch: u64) -> Result<(), JournalError> {
+    if epoch < NUMBER_END {
+        Ok(())
+    } else {
+        Err(JournalError::UsedUp)
+    }
 }
 
 /// Writes zeros from one offset to another, both multiples of [`ALIGNMENT`], synced as it goes, so that no

@@ -4,11 +4,12 @@
 use super::attacks::{End, STORED, attack, commit, small_options, stored};
 use super::harness::{batch, read_all};
 use crate::journal::batch::Place;
-use crate::journal::frame::ALIGNMENT;
+use crate::journal::frame::{ALIGNMENT, NUMBER_END};
 use crate::journal::manifest::{Hole, Manifest, ManifestFile};
 use crate::journal::segment::{self, HEADER_BLOCK};
 use crate::journal::simulated::SimulatedDisk;
 use crate::journal::{Access, Depth, Journal, JournalError, Options, inspect, manifest, repair};
+use crate::relay;
 use std::io::IoSlice;
 
 fn remove(disk: &SimulatedDisk, names: &[&str]) {
@@ -248,4 +249,45 @@ fn what_is_left_out_behind_a_full_segment_stands_in_the_next_one() {
         assert!(found.eq(sequences), "ready: {is_ready}");
         assert!(inspect(&*disk.storage(), Depth::Full).unwrap().is_whole());
     }
+}
+
+/// A hole whose line held had the journal go on close to the last of all numbers, and the commit behind that counted
+/// beyond it.
+#[test]
+fn the_last_of_all_sequences_is_given_and_none_behind_it() {
+    let disk = stored();
+    let current = Manifest::load(&*disk.storage()).unwrap().unwrap();
+    ManifestFile::new(disk.storage(), current)
+        .change(|manifest| {
+            manifest.holes.push(Hole {
+                epoch: 3,
+                offset: HEADER_BLOCK + 2 * ALIGNMENT as u64,
+                length: ALIGNMENT as u64,
+                first_sequence: STORED + 1,
+                count: NUMBER_END - 1 - (STORED + 1),
+            });
+        })
+        .unwrap();
+    let open = |confirmed| {
+        let options = Options {
+            confirmed,
+            ..small_options()
+        };
+        Journal::open(disk.storage(), options)
+    };
+    open(u64::MAX).unwrap_err();
+    let journal = open(0).unwrap();
+    assert_eq!(journal.recovery().next_sequence, NUMBER_END - 1);
+    let status = journal.status();
+    let (mut committer, preparer) = journal.split(vec![], Box::new(drop));
+    let (inbox, receiver) = relay::channel(2);
+    inbox.try_send(batch(&[b"last"])).unwrap();
+    committer.turn(&receiver).unwrap();
+    inbox.try_send(batch(&[b"none"])).unwrap();
+    let error = committer.turn(&receiver).unwrap_err();
+    assert!(matches!(error, JournalError::UsedUp), "{error}");
+    assert_eq!(status.durable(), NUMBER_END - 1);
+    drop(committer);
+    drop(preparer);
+    assert_eq!(open(0).unwrap().recovery().next_sequence, NUMBER_END);
 }
