@@ -271,8 +271,9 @@ impl Manifest {
                     first_sequence: field()?,
                     count: field()?,
                 };
-                // A hole of no length would keep a reader in its place for ever.
-                if hole.length == 0 || hole.end_sequence() > NUMBER_END {
+                // A hole of no length would keep a reader in its place for ever, and no sequence is 0.
+                if hole.length == 0 || hole.first_sequence == 0 || hole.end_sequence() > NUMBER_END
+                {
                     return None;
                 }
                 self.holes.push(hole);
@@ -406,11 +407,12 @@ mod tests {
     /// last of all numbers, the first commit did.
     #[test]
     fn numbers_that_are_never_given_are_refused() {
-        let changes: [fn(&mut Manifest); 4] = [
+        let changes: [fn(&mut Manifest); 5] = [
             |it| it.segments[0].first_sequence = Some(0),
             |it| it.segments[1].first_sequence = Some(NUMBER_END + 1),
             |it| it.next_epoch = u64::MAX,
             |it| it.holes[0].count = NUMBER_END,
+            |it| it.holes[0].first_sequence = 0,
         ];
         for change in changes {
             let mut manifest = manifest();

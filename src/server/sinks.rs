@@ -96,13 +96,14 @@ pub(super) fn prepare(
         // A new sink begins with the oldest record that there is.
         let first = status.statistics.first_sequence.load(Ordering::Relaxed);
         let next = (cursor.saved() + 1).max(first);
-        if cursor.saved() > 0 && next > cursor.saved() + 1 {
+        if !cursor.is_new() && next > cursor.saved() + 1 {
             let (sink, sequence) = (&sink.name, cursor.saved());
             tracing::warn!(
                 sink,
                 sequence,
                 first,
-                "the sink was away for longer than the retention: what stood between was never delivered to it"
+                "the sink was away for longer than the retention, or segments are lost: what stood between was never \
+                 delivered to it"
             );
         }
         let (live, feed) = Feed::new(Arc::clone(disk), Arc::clone(&status), next);

@@ -291,3 +291,34 @@ fn the_last_of_all_sequences_is_given_and_none_behind_it() {
     drop(preparer);
     assert_eq!(open(0).unwrap().recovery().next_sequence, NUMBER_END);
 }
+
+/// The active segment had lost its header, and what was behind its first frame. Its length was a multiple of a block,
+/// so it was taken for whole, and the sequence of the second frame was given again.
+#[test]
+fn a_segment_without_header_is_as_long_as_another_one() {
+    let (end, repair) = attack("no header, cut short", |disk| {
+        disk.truncate(&segment::name(3), 2 * ALIGNMENT);
+        disk.damage(&segment::name(3), |octets| octets[..ALIGNMENT].fill(0));
+    });
+    assert_eq!(end, End::Repaired);
+    let hole = repair.unwrap().set_aside[0].hole;
+    assert_eq!(hole.first_sequence, STORED);
+    assert!(hole.count > 1, "{hole:?}");
+}
+
+/// A manifest from before an endpoint was configured came back, and the next new path got the number that the records
+/// have.
+#[test]
+fn an_older_manifest_gives_no_number_to_another_path() {
+    let disk = stored();
+    let current = Manifest::load(&*disk.storage()).unwrap().unwrap();
+    ManifestFile::new(disk.storage(), current)
+        .change(|manifest| manifest.endpoints.clear())
+        .unwrap();
+    for said in [1, 0] {
+        let repaired = repair(&disk.storage(), &SimulatedDisk::new(2)).unwrap();
+        assert_eq!(repaired.put_right.len(), said, "{repaired:?}");
+    }
+    let journal = Journal::open(disk.storage(), small_options()).unwrap();
+    assert_eq!(journal.endpoints().number("/other").unwrap(), 2);
+}
