@@ -13,9 +13,9 @@
 //! A cursor says something about one journal only, and only as long as that journal keeps its end. So each start
 //! looks at all of them, before the first new record gets a sequence:
 //!
-//! - one **beyond the end**, as of a new journal to which an old cursor without a name was left, goes back to the end. A
-//!   journal that lost its end leaves out what its cursors claim. Otherwise the records that get those sequences now would never be delivered. It concerns
-//!   sinks too that are not configured at the moment;
+//! - one **beyond the end**, as of a new journal to which an old cursor without a name was left, goes back to the end.
+//!   A journal that lost its end leaves out what its cursors claim. Otherwise the records that get those sequences now
+//!   would never be delivered. It concerns sinks too that are not configured at the moment;
 //! - one of **another journal** begins anew, and so does a sink without a cursor;
 //! - a **damaged** one is refused, never guessed at: it is for a person to decide that everything comes again.
 //!

@@ -99,7 +99,8 @@ pub(super) fn find_end(
 }
 
 /// The hole for what a consumer has had and is not there, and the index of its segment; see `recovery.rs`. Where the
-/// journal ends with the last octet of a segment it stands at the begin of the next one, which is made if there is none.
+/// journal ends with the last octet of a segment it stands at the begin of the next one, which is made if there is
+/// none.
 pub(super) fn left_out(
     storage: &dyn Storage,
     options: &Options,

@@ -205,8 +205,8 @@ fn add_missing(entries: &mut Vec<Entry>, bound: u64) {
     entries.sort_unstable_by_key(|it| it.epoch);
 }
 
-/// Gives those in use a first sequence that have none. `full_ends` has for each, from the first on, the sequence behind its
-/// last if it is full; `end` is the one behind the last of all.
+/// Gives those in use a first sequence that have none. `full_ends` has for each, from the first on, the sequence behind
+/// its last if it is full; `end` is the one behind the last of all.
 fn add_firsts(entries: &mut [Entry], full_ends: &[Option<u64>], end: u64) {
     // What is in use comes before what is ready. One of which nothing tells where it begins follows one that is full:
     // there is no other place for the sequences that are missing.

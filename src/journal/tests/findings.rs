@@ -218,8 +218,8 @@ fn a_torn_tail_is_cut_once() {
     assert_eq!(journal.recovery().torn_tail, None);
 }
 
-/// The journal ended with the last octet of a segment, and a consumer had had more: there was no place for the hole, and
-/// its sequences were given again.
+/// The journal ended with the last octet of a segment, and a consumer had had more: there was no place for the hole,
+/// and its sequences were given again.
 #[test]
 fn what_is_left_out_behind_a_full_segment_stands_in_the_next_one() {
     for is_ready in [true, false] {
