@@ -42,6 +42,7 @@
 
 pub mod batch;
 mod commit;
+mod ending;
 mod error;
 pub mod frame;
 mod inspect;

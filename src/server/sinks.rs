@@ -108,13 +108,14 @@ pub(super) fn prepare(
             .first_sequence
             .load(Ordering::Relaxed);
         let next = (cursor.confirmed() + 1).max(first);
-        if cursor.confirmed() > 0 && next > cursor.confirmed() + 1 {
+        if !cursor.is_new() && next > cursor.confirmed() + 1 {
             let (sink, sequence) = (&sink.name, cursor.confirmed());
             tracing::warn!(
                 sink,
                 sequence,
                 first,
-                "the sink was away for longer than the retention: what stood between was never delivered to it"
+                "the sink was away for longer than the retention, or segments are lost: what stood between was never \
+                 delivered to it"
             );
         }
         let (live, feed) = Feed::new(Arc::clone(disk), Judged::new(Arc::clone(judged)), next);

@@ -1,5 +1,6 @@
 use super::{CursorError, Cursors, OPEN_MAX, read_all};
 use crate::feed::{Floor, Item, Lanes, Open, Progress};
+use crate::journal::frame::NUMBER_END;
 use crate::journal::{Disk, JournalId, Storage};
 use std::fs;
 use std::path::PathBuf;
@@ -59,7 +60,7 @@ fn a_cursor_is_durable_and_moves_the_floor() {
     let site = Site::new();
     let (cursors, _) = site.open(journal(1), 1000);
     let lowest = || site.lowest.load(Ordering::Relaxed);
-    assert_eq!(lowest(), u64::MAX, "without a sink nothing is needed");
+    assert_eq!(lowest(), NUMBER_END, "without a sink nothing is needed");
     let mut first = cursors.of("first").unwrap();
     let mut second = cursors.of("second").unwrap();
     assert_eq!((first.confirmed(), lowest()), (0, 1));
@@ -199,14 +200,14 @@ fn each_lane_has_a_progress_of_its_own() {
 #[test]
 fn a_cursor_with_as_much_open_as_can_be_is_read() {
     let site = Site::new();
-    let (cursors, _) = site.open(journal(1), u64::MAX);
+    let (cursors, _) = site.open(journal(1), NUMBER_END);
     let mut lanes = Lanes::default();
     for lane in &mut lanes {
-        lane.reached = u64::MAX - 1;
+        lane.reached = NUMBER_END - 1;
         lane.open = (0..OPEN_MAX as u64)
             .map(|place| Open {
                 item: Item {
-                    sequence: u64::MAX - 1 - OPEN_MAX as u64 + place,
+                    sequence: NUMBER_END - 1 - OPEN_MAX as u64 + place,
                     index: Some(u32::MAX),
                 },
                 attempts: u32::MAX,
