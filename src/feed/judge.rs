@@ -3,14 +3,14 @@
 //! What is a duplicate depends on what came before, so it is judged here, once, and whoever reads an event later, live
 //! or from the journal, finds the same verdict.
 
-use super::{Delivery, Durable, Feed, FeedError, JudgedPosition, Live};
+use super::poison;
+use super::{DeadLetters, Delivery, Durable, Feed, FeedError, JudgedPosition, Live};
 use crate::metrics::Counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the thread `hl-dedupe` runs.
-#[derive(Debug)]
 pub struct Judge {
     /// What the workers give.
     pub feed: Feed<Durable>,
@@ -18,6 +18,10 @@ pub struct Judge {
     pub position: Arc<JudgedPosition>,
     /// The feeds of the sinks.
     pub sinks: Vec<Live<Arc<Delivery>>>,
+    /// Where bodies go that nobody can take apart.
+    pub letters: DeadLetters,
+    /// The path of an endpoint's number in the journal.
+    pub paths: Box<dyn Fn(u16) -> String + Send>,
     /// What it counts.
     pub statistics: Arc<JudgeStatistics>,
     /// Set when it is to end once it has judged everything that is durable.
@@ -63,6 +67,7 @@ impl Judge {
 
     fn pass_on(&mut self, delivery: Delivery) {
         let last = delivery.last_sequence();
+        self.keep_crashed(&delivery);
         let delivery = Arc::new(delivery);
         for sink in &self.sinks {
             if !sink.offer(Arc::clone(&delivery)) {
@@ -72,6 +77,27 @@ impl Judge {
         // Behind the offers: who finds nothing up to here has missed it.
         self.position.set(last);
     }
+}
+
+impl Judge {
+    /// Bodies that nobody can take apart are delivered as they came; a person is to look at them.
+    fn keep_crashed(&mut self, delivery: &Delivery) {
+        let letters = poison::letters(delivery, &self.paths, now());
+        if letters.is_empty() {
+            return;
+        }
+        if let Err(error) = self.letters.add_all(&letters) {
+            // It is in the journal, and is found by its type.
+            tracing::error!(%error, "a body that cannot be taken apart is not in the dead letters");
+        }
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
 }
 
 /// How long it waits for something before it looks whether it is to stop.

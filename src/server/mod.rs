@@ -23,11 +23,15 @@ mod exposition;
 mod listen;
 mod loops;
 mod options;
+mod poison;
 mod sinks;
 mod threads;
 
 use crate::config::Config;
-use crate::feed::{CursorError, Durable, Feed, FeedError, Floor, Judge, JudgedPosition};
+use crate::feed::{
+    CursorError, Durable, Feed, FeedError, Feeds, Floor, Judge, JudgedPosition, LetterError, Maker,
+    Parties,
+};
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, Phase, ReactorError};
@@ -36,6 +40,7 @@ use crate::{relay, worker};
 use crossbeam_channel::{Receiver, select};
 use exposition::Sources;
 use mio::Waker;
+use sinks::Common;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -72,6 +77,9 @@ pub enum ServerError {
     /// A sink's cursor.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// The dead letters of a sink.
+    #[error(transparent)]
+    Letters(#[from] LetterError),
     /// What is stored cannot be passed on to the sinks.
     #[error("nothing is delivered any more: {0}")]
     Feed(#[from] FeedError),
@@ -150,21 +158,38 @@ impl Server {
         )?);
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
-        let floor = Floor::new(floor);
         let judged = Arc::new(JudgedPosition::default());
         judged.set(sources.journal.durable());
-        let (sinks, lives) =
-            sinks::prepare(config, &disk, journal.id(), floor, &judged, &mut sources)?;
+        let poison = poison::open(config, journal.id())?;
+        let common = Common {
+            config,
+            cursors: sinks::cursors(
+                config,
+                journal.id(),
+                sources.journal.durable(),
+                Floor::new(floor),
+            )?,
+            feeds: Feeds {
+                journal: Arc::clone(&disk),
+                judged: Arc::clone(&judged),
+                poison: Arc::clone(&poison),
+            },
+            parties: Parties::default(),
+            endpoints: endpoints.clone(),
+        };
+        let sinks = sinks::prepare(&common, &mut sources)?;
         let (live, feed) = Feed::new(
             Arc::clone(&disk),
-            Durable::new(Arc::clone(&sources.journal)),
+            Durable::new(Arc::clone(&sources.journal), Maker::sparing(&poison)),
             judged.get() + 1,
         );
         let stop_judge = Arc::new(AtomicBool::new(false));
         let judge = Judge {
             feed,
             position: judged,
-            sinks: lives,
+            sinks: sinks.lives,
+            letters: poison::letters(config)?,
+            paths: sinks::paths(&endpoints),
             statistics: Arc::clone(&sources.judge),
             stop: Arc::clone(&stop_judge),
         };
@@ -186,11 +211,12 @@ impl Server {
             sources.workers.push(Arc::clone(&statistics));
             workers.push(sender);
             let live = live.clone();
+            let maker = Maker::sparing(&poison);
             threads.start(
                 &format!("hl-worker-{index}"),
                 cores.take_from_end(),
                 move || {
-                    worker::run(&inbox, &live, &statistics);
+                    worker::run(&inbox, maker, &live, &statistics);
                     Ok(())
                 },
             )?;

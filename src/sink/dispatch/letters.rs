@@ -95,8 +95,7 @@ impl Running {
                 received_at: letter.received_at,
             };
             self.retried.items.insert(item);
-            self.undone
-                .enter(Source::Letter, found, Arc::new(delivery));
+            self.undone.enter(Source::Letter, found, Arc::new(delivery));
         }
         Ok(())
     }
@@ -113,7 +112,9 @@ impl Running {
 /// In microseconds since 1970.
 pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
 }
 
 /// Letters that are tried again at a time.

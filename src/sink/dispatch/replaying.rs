@@ -36,7 +36,10 @@ impl Running {
             return Ok(());
         };
         replay.state = ReplayState::Running;
-        let (_, feed) = self.parts.feeds.open(&self.parts.sleeper, replay.next.max(1));
+        let (_, feed) = self
+            .parts
+            .feeds
+            .open(&self.parts.sleeper, replay.next.max(1));
         let replaying = Replaying {
             id: replay.id.as_str().into(),
             intake: Intake::replay(feed, replay.to),
@@ -79,7 +82,11 @@ impl Running {
             parties: &self.parts.parties,
         };
         let intake = &mut replaying.intake;
-        while has_room(intake, self.undone.ready(Source::Replay), &self.parts.limits) {
+        while has_room(
+            intake,
+            self.undone.ready(Source::Replay),
+            &self.parts.limits,
+        ) {
             match intake.next(choice) {
                 Ok(Some((found, delivery))) => {
                     self.undone.enter(Source::Replay, found, delivery);
