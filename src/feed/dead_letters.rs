@@ -140,7 +140,7 @@ impl DeadLetters {
             let letter = name.strip_suffix(LETTER).map(|id| (id, false));
             let letter = letter.or_else(|| Some((name.strip_suffix(RETRY)?, true)));
             if let Some((id, retry)) = letter
-                && let Ok(item) = id.parse::<Item>()
+                && let Some(item) = parse(id)
             {
                 *found.entry(item).or_default() |= retry;
             }
