@@ -14,11 +14,14 @@ use std::time::Duration;
 /// A channel for up to `capacity` messages.
 #[must_use]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    channel_of(&Arc::default(), capacity)
+}
+
+/// A channel whose messages wake `sleeper`, for a thread that waits for several.
+#[must_use]
+pub fn channel_of<T>(sleeper: &Arc<Sleeper>, capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = bounded(capacity);
-    let sleeper = Arc::new(Sleeper {
-        asleep: AtomicBool::new(false),
-        thread: Mutex::new(None),
-    });
+    let sleeper = Arc::clone(sleeper);
     let sender = Sender {
         sender: Some(sender),
         sleeper: Arc::clone(&sleeper),
@@ -95,20 +98,15 @@ impl<T> Receiver<T> {
         if let Some(message) = self.try_recv()? {
             return Ok(Some(message));
         }
-        *self.sleeper.thread.lock() = Some(thread::current());
-        self.sleeper.asleep.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `wake`: either this look sees the message, or the sender sees the sleeper.
-        fence(Ordering::SeqCst);
-        let found = self.try_recv();
-        let nothing = matches!(found, Ok(None));
-        if nothing {
-            match timeout {
-                Some(timeout) => thread::park_timeout(timeout),
-                None => thread::park(),
-            }
+        let mut found = Ok(None);
+        self.sleeper.sleep(timeout, || {
+            found = self.try_recv();
+            !matches!(found, Ok(None))
+        });
+        match found {
+            Ok(None) => self.try_recv(),
+            found => found,
         }
-        self.sleeper.asleep.store(false, Ordering::Relaxed);
-        if nothing { self.try_recv() } else { found }
     }
 
     /// Messages that wait.
@@ -124,13 +122,30 @@ impl<T> Receiver<T> {
     }
 }
 
-#[derive(Debug)]
-struct Sleeper {
+/// A thread that may be asleep, and what wakes it.
+#[derive(Debug, Default)]
+pub struct Sleeper {
     asleep: AtomicBool,
     thread: Mutex<Option<Thread>>,
 }
 
 impl Sleeper {
+    /// Puts this thread to sleep until somebody sends or `timeout` has passed, unless `is_ready` finds on a last look
+    /// that there is something to do. It belongs to one thread at a time.
+    pub fn sleep(&self, timeout: Option<Duration>, is_ready: impl FnOnce() -> bool) {
+        *self.thread.lock() = Some(thread::current());
+        self.asleep.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `wake`: either this look sees the message, or the sender sees the sleeper.
+        fence(Ordering::SeqCst);
+        if !is_ready() {
+            match timeout {
+                Some(timeout) => thread::park_timeout(timeout),
+                None => thread::park(),
+            }
+        }
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
     fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {

@@ -18,7 +18,7 @@ mod common;
 
 use common::client::post;
 use common::delivered::FileSink;
-use common::load::{Load, SECRET, Tally, author, body, check, signed, stored};
+use common::load::{self, Load, Tally, author, body, check, signed, stored};
 use common::strace::Strace;
 use common::{Running, Site, eventually, number_from_env};
 use std::collections::HashMap;
@@ -44,16 +44,9 @@ fn some<'a>(calls: &'a [&'a str], few: usize) -> impl Iterator<Item = &'a str> {
         .take(if all { calls.len() } else { few })
 }
 
-/// A server with small segments, a file sink, and a drain that nobody would wait for.
+/// With a file sink.
 fn site() -> (Site, FileSink) {
-    let site = Site::new()
-        .server("loops = 2")
-        .server("drain_timeout = \"10m\"")
-        .limits("body = \"64KiB\"")
-        .limits("unacknowledged = \"1MiB\"")
-        .journal("segment_size = \"1MiB\"")
-        .variable("SECRET", SECRET)
-        .endpoint("path = \"/in\"\nprovider = \"meta\"\napp_secret = { env = \"SECRET\" }");
+    let site = load::site("stored");
     let directory = site.path().to_owned();
     FileSink::add_to(site, &directory)
 }

@@ -12,7 +12,7 @@ mod common;
 
 use common::delivered::FileSink;
 use common::disk::Mounted;
-use common::load::{Load, SECRET, Trace, author, check, stored};
+use common::load::{self, Load, Trace, author, check, stored};
 use common::{Site, ended, eventually};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::collections::HashMap;
@@ -24,14 +24,7 @@ use std::process::Command;
 const MIB: u64 = 1 << 20;
 
 fn site() -> Site {
-    Site::new()
-        .server("loops = 2")
-        .server("drain_timeout = \"10m\"")
-        .limits("body = \"64KiB\"")
-        .limits("unacknowledged = \"1MiB\"")
-        .journal("segment_size = \"1MiB\"")
-        .variable("SECRET", SECRET)
-        .endpoint("path = \"/in\"\nprovider = \"meta\"\napp_secret = { env = \"SECRET\" }")
+    load::site("stored")
 }
 
 /// A file that takes every block there is.
@@ -198,7 +191,7 @@ fn a_limit_on_file_sizes_that_no_segment_fits_is_told_at_the_start() {
         .arg("serve")
         .arg("--config")
         .arg(config)
-        .env("SECRET", SECRET);
+        .env("SECRET", load::SECRET);
     let output = ended(command);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");

@@ -17,7 +17,7 @@ mod common;
 
 use common::delivered::FileSink;
 use common::disk::{Cut, Mounted};
-use common::load::{Load, Tally, Trace, check, stored};
+use common::load::{self, Load, Tally, Trace, check, stored};
 use common::{Site, eventually, number_from_env};
 use rustix::fs::OFlags;
 use std::collections::HashMap;
@@ -36,16 +36,7 @@ const PAGE: usize = 4096;
 
 /// A server whose journal is to be on a disk of its own, and the sink beside it.
 fn site(ack: &str) -> (Site, FileSink) {
-    let site = Site::new()
-        .server("loops = 2")
-        .server("drain_timeout = \"10m\"")
-        .limits("body = \"64KiB\"")
-        .limits("unacknowledged = \"1MiB\"")
-        .journal("segment_size = \"1MiB\"")
-        .variable("SECRET", common::load::SECRET)
-        .endpoint(&format!(
-            "path = \"/in\"\nprovider = \"meta\"\napp_secret = {{ env = \"SECRET\" }}\nack = \"{ack}\""
-        ));
+    let site = load::site(ack);
     let directory = site.path().to_owned();
     FileSink::add_to(site, &directory)
 }

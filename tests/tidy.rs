@@ -32,18 +32,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 const LEAVES: &[&str] = &["metrics", "relay"];
 
 /// Arrows beside those, and why.
-const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
-    (
-        "sink",
-        "event",
-        "NDJSON is the envelope, which `event` renders",
-    ),
-    (
-        "sink",
-        "journal",
-        "the status says how far it is durable, and the errors pass through",
-    ),
-];
+const ARROWS_BESIDE: &[(&str, &str, &str)] = &[(
+    "sink",
+    "event",
+    "NDJSON is the envelope, which `event` renders",
+)];
 
 /// Files of more than [`LINES_MAX`] lines, and why.
 const LONG_FILES: &[(&str, &str)] = &[];

@@ -7,8 +7,9 @@
 //! A kill takes the process and leaves the page cache, so this proves what the program does: the order of writes, syncs
 //! and answers, recovery, segments and their recycling. What a power cut does to the cache of the drive it cannot show.
 //!
-//! The journal is bounded, so retention takes old rounds on the way. Nothing tells what it took from what was lost at
-//! the very front: a round is judged at the look behind it and at the next one, and after that only while it is there.
+//! The journal is bounded, so retention takes old rounds on the way. A round is judged at the look behind it and at the
+//! next one; after that it has to be there until so much stands behind it that retention can have come to it, and from
+//! then on it is judged while it is there.
 //!
 //! The order of a round is: load, kill, recovery, look. Recovery comes before the look since it is what a user
 //! gets; nothing is sent meanwhile, so the journal beside the server that has just recovered stands still.
@@ -22,7 +23,8 @@ mod report;
 mod site;
 
 use super::{CliError, TortureArgs, samples};
-use crate::journal::{Disk, JournalError, Reader};
+use crate::journal::frame::ALIGNMENT;
+use crate::journal::{Disk, JournalError, Manifest, Reader};
 use aws_lc_rs::hmac;
 use body::{Bodies, Random};
 use child::{Launcher, Ready, Server};
@@ -71,7 +73,7 @@ pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
         key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
         bodies: Bodies { seed },
         random: Random(seed),
-        oracle: Oracle::new(Bodies { seed }),
+        oracle: Oracle::new(Bodies { seed }, child::RETAINED),
         begin: Instant::now(),
         interrupts,
         is_interrupted: false,
@@ -132,7 +134,8 @@ impl Trial<'_> {
             self.probe(PROBES_EACH)?;
             server = self.start()?;
             self.look(Oracle::look_at_new)?;
-            if self.report.rounds.is_multiple_of(LOOK_AT_ALL_EACH) {
+            let is_due = self.report.rounds.is_multiple_of(LOOK_AT_ALL_EACH);
+            if is_due || self.first_sequence()? > self.oracle.retained_from() {
                 self.look(Oracle::look_at_all)?;
             }
             self.report.elapsed = self.begin.elapsed();
@@ -253,6 +256,17 @@ impl Trial<'_> {
         read.map_err(Wrong::because("the journal cannot be read"))
     }
 
+    /// The first sequence that retention has left.
+    fn first_sequence(&self) -> Result<u64, Wrong> {
+        let first = open(&self.site.journal()).and_then(|disk| {
+            let manifest = Manifest::load_existing(&disk)?;
+            let oldest = manifest.segments.first();
+            Ok(oldest.and_then(|segment| segment.first_sequence))
+        });
+        let first = first.map_err(Wrong::because("the journal cannot be read"))?;
+        Ok(first.unwrap_or(1))
+    }
+
     /// Measures syncs while no server runs.
     fn probe(&mut self, times: u32) -> Result<(), Wrong> {
         let measured = self.site.probe(times, PROBE_TIME);
@@ -309,15 +323,19 @@ fn warn(parent: &Path, file_system: &FileSystem) -> io::Result<()> {
     Ok(())
 }
 
-fn read(journal: &Path, look: &mut Look<'_>) -> Result<(), JournalError> {
-    let disk = Disk::open(journal).map_err(|cause| JournalError::Io {
+fn open(journal: &Path) -> Result<Disk, JournalError> {
+    Disk::open(journal).map_err(|cause| JournalError::Io {
         action: "open",
         path: journal.display().to_string(),
         cause,
-    })?;
+    })
+}
+
+fn read(journal: &Path, look: &mut Look<'_>) -> Result<(), JournalError> {
     let start = look.start();
-    let mut reader = Reader::open(Arc::new(disk), start)?;
+    let mut reader = Reader::open(Arc::new(open(journal)?), start)?;
     while let Some(batch) = reader.next(None)? {
+        look.begin_frame((batch.len() as u64).next_multiple_of(ALIGNMENT as u64));
         for (sequence, record) in batch.records_from(start) {
             look.meet(sequence, record.body);
         }
@@ -393,7 +411,8 @@ Keys of --output json, one object:
   answered_per_second_of_load
   compared             notifications, each time one was read: every look reads the round before again, every 50th
                        and the last one all that retention has left, so there are more of them than answered
-  lost, altered, invented, duplicated, out_of_order    notifications; 0 is the promise
+  lost, altered, invented, duplicated, out_of_order    notifications; 0 is the promise. What retention takes though
+                       max_size is not reached is lost
   moved                places where a later look at the journal found something else than an earlier one, or a
                        sequence was left out; 0 is the promise
   recovery_milliseconds, fdatasync_milliseconds        of the starts; of 16 KiB in the same directory

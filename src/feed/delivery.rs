@@ -2,7 +2,7 @@
 
 use super::poison::{Guarded, Poison};
 use crate::event::{EventRef, Events, Origin, Unparsed};
-use crate::journal::batch::Batch;
+use crate::journal::batch::{Batch, Place};
 use crate::journal::record::Record;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
@@ -176,6 +176,29 @@ impl Delivery {
                 notification
             })
             .filter(move |notification| notification.sequence >= from)
+    }
+
+    /// A delivery of this one notification, in memory of its own. `None` if it is not here.
+    #[must_use]
+    pub fn alone(&self, sequence: u64, maker: &mut Maker) -> Option<Delivery> {
+        let notification = self.notifications(sequence).next()?;
+        let record = notification.record;
+        let mut batch = Batch::unpooled();
+        batch.append(
+            record.endpoint,
+            record.flags,
+            record.received_at,
+            record.headers(),
+            record.body,
+        );
+        batch.seal(&Place {
+            epoch: 0,
+            salt: 0,
+            first_sequence: notification.sequence,
+            committed_at: 0,
+            durable: 0,
+        });
+        Some(maker.make(batch))
     }
 
     /// Loses the last event, as a bug would.

@@ -6,6 +6,7 @@
 //! and never the answer. Restart, overflow, lag and a new sink are one and the same case.
 
 mod cursor;
+mod dedupe;
 mod dead_letters;
 mod delivery;
 mod floor;
@@ -22,6 +23,7 @@ pub use cursor::{
     Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
 };
 pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed};
+pub use dedupe::{Conversation, Parties};
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::Floor;
 pub use judge::{Judge, JudgeStatistics};
@@ -33,7 +35,7 @@ pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use selection::{Fate, Selection, Tally};
 
 use crate::journal::{JournalError, Reader, Storage};
-use crate::relay::{Closed, Receiver, Sender, channel};
+use crate::relay::{Closed, Receiver, Sender, Sleeper, channel_of};
 use std::borrow::Borrow as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,7 +105,18 @@ impl<O: Origin> Feed<O> {
     /// A feed of everything from sequence `next` on, and the end at which batches are offered.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, origin: O, next: u64) -> (Live<O::Given>, Feed<O>) {
-        let (sender, live) = channel(LIVE_MAX);
+        Feed::waking(&Arc::default(), storage, origin, next)
+    }
+
+    /// The same, for a thread that waits for several: what is offered wakes `sleeper`.
+    #[must_use]
+    pub fn waking(
+        sleeper: &Arc<Sleeper>,
+        storage: Arc<dyn Storage>,
+        origin: O,
+        next: u64,
+    ) -> (Live<O::Given>, Feed<O>) {
+        let (sender, live) = channel_of(sleeper, LIVE_MAX);
         let feed = Feed {
             live,
             early: BTreeMap::new(),
@@ -167,6 +180,12 @@ impl<O: Origin> Feed<O> {
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.origin.available() < self.next
+    }
+
+    /// True when a live batch waits.
+    #[must_use]
+    pub fn has_live(&self) -> bool {
+        !self.live.is_empty()
     }
 
     /// The next batch is to bring `next`, which it has brought before.

@@ -37,6 +37,8 @@ pub struct Tally {
     pub duplicates: u64,
     /// Those that the sink did not ask for.
     pub unwanted: u64,
+    /// Those that it has had before a restart, behind others that it had not.
+    pub before: u64,
 }
 
 impl Selection {
@@ -91,7 +93,7 @@ impl Tally {
     /// All events.
     #[must_use]
     pub fn all(&self) -> u64 {
-        self.wanted + self.duplicates + self.unwanted
+        self.wanted + self.duplicates + self.unwanted + self.before
     }
 }
 
@@ -100,5 +102,6 @@ impl AddAssign for Tally {
         self.wanted += other.wanted;
         self.duplicates += other.duplicates;
         self.unwanted += other.unwanted;
+        self.before += other.before;
     }
 }

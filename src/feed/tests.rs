@@ -56,15 +56,14 @@ impl Bench {
 
     /// Stores a batch of `count` bodies and waits until it is durable.
     pub(crate) fn store(&self, count: usize) -> Batch {
+        self.store_all(&vec![b"{\"object\":\"x\",\"entry\":[]}".to_vec(); count])
+    }
+
+    /// The same with these bodies.
+    pub(crate) fn store_all(&self, bodies: &[Vec<u8>]) -> Batch {
         let mut batch = Batch::unpooled();
-        for _ in 0..count {
-            batch.append(
-                1,
-                0,
-                1_750_000_000_000_000,
-                std::iter::empty(),
-                b"{\"object\":\"x\",\"entry\":[]}",
-            );
+        for body in bodies {
+            batch.append(1, 0, 1_750_000_000_000_000, std::iter::empty(), body);
         }
         self.commit.as_ref().unwrap().try_send(batch).unwrap();
         let batch = self.durable.recv().unwrap();
@@ -81,9 +80,18 @@ impl Bench {
 
     /// As a sink's, of what is stored by the time that it looks.
     pub(crate) fn feed(&self, next: u64) -> (Live<Arc<Delivery>>, Feed<Judged>) {
+        self.feed_waking(&Arc::default(), next)
+    }
+
+    /// The same for a thread that sleeps for several.
+    pub(crate) fn feed_waking(
+        &self,
+        sleeper: &Arc<relay::Sleeper>,
+        next: u64,
+    ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
         self.judged.set(self.status.durable());
         let origin = Judged::new(Arc::clone(&self.judged));
-        Feed::new(Arc::clone(&self.storage), origin, next)
+        Feed::waking(sleeper, Arc::clone(&self.storage), origin, next)
     }
 }
 

@@ -11,9 +11,11 @@ use super::batch::{Batch, Place};
 use super::error::JournalError;
 use super::frame::{octets, padded};
 use super::position::DurablePosition;
+use super::segment;
 use super::segment::{HEADER_BLOCK, Segment};
 use super::status::{FailOnDrop, State, Status};
 use super::storage::{Guard, Storage, write_all_at};
+use super::whereabouts::{self, Watch};
 use crate::relay::{Closed, Receiver, Sender};
 use std::collections::VecDeque;
 use std::fmt;
@@ -54,6 +56,7 @@ pub struct Committer {
     pub(crate) unsynced_since: Option<Instant>,
     /// An answer waits for one of `unsynced`.
     pub(crate) sync_wanted: bool,
+    pub(crate) watch: Watch,
     pub(crate) _lock: Arc<Guard>,
 }
 
@@ -83,6 +86,9 @@ impl Committer {
         if self.status.state() == State::Failed {
             return Err(JournalError::Failed);
         }
+        if self.watch.is_due() {
+            self.look_for_active()?;
+        }
         self.write_waiting(inbox)?;
         if !open || self.sync_is_due() {
             self.sync()?;
@@ -90,13 +96,15 @@ impl Committer {
         Ok(open)
     }
 
-    /// Waits for a batch or for the time of the next sync, then takes what else waits. `Err` when the
+    /// Waits for a batch or for the time of the next sync or look, then takes what else waits. `Err` when the
     /// channel is closed and empty.
     fn gather(&mut self, inbox: &Receiver<Batch>) -> Result<(), Closed> {
-        let timeout = self
+        let until_sync = self
             .unsynced_since
             .map(|since| self.sync_interval.saturating_sub(since.elapsed()));
-        let mut next = inbox.recv(timeout)?;
+        let until_look = self.watch.left();
+        let timeout = until_sync.map_or(until_look, |until_sync| until_sync.min(until_look));
+        let mut next = inbox.recv(Some(timeout))?;
         let mut gathered = 0;
         while let Some(batch) = next {
             gathered += batch.len();
@@ -274,6 +282,12 @@ impl Committer {
                 return Err(JournalError::NoSpace { batches });
             }
         }
+    }
+
+    /// Finds out whether what is written now will be found again.
+    fn look_for_active(&self) -> Result<(), JournalError> {
+        let active = self.active.file.identity().map_err(self.error("look at"))?;
+        whereabouts::check(&*self.storage, &segment::name(self.active.epoch), active)
     }
 
     /// The time for a commit, microseconds since 1970. It never goes back, whatever the clock does, or

@@ -133,6 +133,17 @@ pub enum JournalError {
         /// Batches that were not stored. None of them was answered as stored.
         batches: usize,
     },
+    /// The directory, or a file in use, is not any more what its name leads to.
+    #[error(
+        "{path} {how}: somebody has moved, removed or replaced it under a running server, so what was stored last may \
+         not be found there again; put back what was in use before the next start"
+    )]
+    Displaced {
+        /// The directory or the file.
+        path: String,
+        /// What a look has found there.
+        how: &'static str,
+    },
     /// Another of the journal's threads has failed, and says why.
     #[error("the journal has failed: restart")]
     Failed,

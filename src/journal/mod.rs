@@ -8,6 +8,7 @@
 //!   those that `hookline journal repair --quarantine` has made by setting damage aside, on request.
 //! - A write or a sync that fails is the end: [`State::Failed`], nothing more is told, and the process
 //!   is to be restarted. The same pages are never synced again and believed.
+//! - A directory that is moved, removed or replaced while it is in use is the end as well, within a second.
 //! - A full disk is no error: the next segment is made ahead of its use, and while there is no space for
 //!   one, the journal says [`State::Full`] before the one in use is.
 //! - Recovery cuts what a power cut has torn, and never what was durable: if that is damaged, the
@@ -68,6 +69,7 @@ mod status;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod whereabouts;
 
 pub use commit::{Committer, HandOn};
 pub use error::JournalError;
@@ -83,7 +85,7 @@ pub use scan::Depth;
 pub use seek::{extent, sequence_at};
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
-pub use storage::{Access, Disk, Guard, LockError, Storage, StorageFile};
+pub use storage::{Access, Disk, Guard, Identity, LockError, Storage, StorageFile};
 pub(crate) use storage::{is_shortage, read_full_at, write_all_at};
 
 use crate::relay;
@@ -91,9 +93,11 @@ use manifest::ManifestFile;
 use parking_lot::Mutex;
 use recovery::Recovered;
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use whereabouts::Watch;
 
 /// A journal that was opened for writing. [`Journal::split`] gives what its threads run.
 #[derive(Debug)]
@@ -103,6 +107,7 @@ pub struct Journal {
     lock: Arc<Guard>,
     manifest: Arc<Mutex<ManifestFile>>,
     status: Arc<Status>,
+    directory: Identity,
     recovered: Opened,
 }
 
@@ -124,6 +129,10 @@ impl Journal {
     pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Journal, JournalError> {
         options.check()?;
         let lock = lock(&*storage)?;
+        let directory = storage
+            .identity("")
+            .and_then(|found| found.ok_or_else(|| ErrorKind::NotFound.into()))
+            .map_err(JournalError::io(&*storage, "find", ""))?;
         let Recovered {
             manifest,
             kept,
@@ -144,6 +153,7 @@ impl Journal {
             lock: Arc::new(lock),
             manifest: Arc::new(Mutex::new(manifest)),
             status: Arc::new(status),
+            directory,
             recovered: Opened {
                 kept,
                 active,
@@ -214,6 +224,7 @@ impl Journal {
             kept: opened.kept,
             unlinked: Vec::new(),
             spares: opened.spares,
+            directory: self.directory,
             _lock: Arc::clone(&self.lock),
         };
         let committer = Committer {
@@ -236,6 +247,7 @@ impl Journal {
             unsynced_octets: 0,
             unsynced_since: None,
             sync_wanted: false,
+            watch: Watch::new(),
             _lock: self.lock,
         };
         (committer, preparer)

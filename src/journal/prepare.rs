@@ -11,7 +11,8 @@ use super::options::Options;
 use super::retention::{Kept, Policy, retired};
 use super::segment::{self, SPARE, Segment};
 use super::status::{FailOnDrop, Status};
-use super::storage::{Guard, Storage};
+use super::storage::{Guard, Identity, Storage};
+use super::whereabouts;
 use crate::relay::{Closed, Receiver, Sender};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct Preparer {
     /// Not listed any more; their files are still to go.
     pub(crate) unlinked: Vec<Kept>,
     pub(crate) spares: Vec<String>,
+    /// The one that the journal was opened in.
+    pub(crate) directory: Identity,
     pub(crate) _lock: Arc<Guard>,
 }
 
@@ -65,6 +68,8 @@ impl Preparer {
 
     /// Does what there is to do; gives the time to wait until the next attempt.
     pub(super) fn attempt(&mut self) -> Result<Duration, JournalError> {
+        // Nothing is changed in a directory that is not ours.
+        self.check_directory()?;
         let turn = self.turn();
         self.measure();
         match turn {
@@ -80,8 +85,16 @@ impl Preparer {
                 }
                 Ok(RETRY)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                // That would say more.
+                self.check_directory()?;
+                Err(error)
+            }
         }
+    }
+
+    fn check_directory(&self) -> Result<(), JournalError> {
+        whereabouts::check(&*self.storage, "", self.directory)
     }
 
     /// Takes note of this segment and of those that came into use since.

@@ -12,11 +12,11 @@ use super::frame::{in_memory, padded};
 use rustix::fs::{Advice, CWD, FallocateFlags, OFlags, RenameFlags, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
 use std::any::Any;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fmt, fs};
@@ -41,6 +41,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Removes a file. Open handles stay good.
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Which file has this name now; the directory for an empty one. `None` if there is none.
+    fn identity(&self, name: &str) -> io::Result<Option<Identity>>;
 
     /// Makes all names durable: created, renamed and removed ones.
     fn sync(&self) -> io::Result<()>;
@@ -91,6 +94,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
 /// An open file. All offsets are in octets.
 pub trait StorageFile: fmt::Debug + Send + Sync {
+    /// Which file this is, whatever its name.
+    fn identity(&self) -> io::Result<Identity>;
+
     /// Length of the file.
     fn length(&self) -> io::Result<u64>;
 
@@ -116,6 +122,15 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     /// Lets the next read of this range come from the device where possible. After a sync that failed,
     /// the cache may hold what the device does not.
     fn forget_cache(&self, range: Range<u64>) -> io::Result<()>;
+}
+
+/// What tells a file or a directory from all others, as long as it is there or open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The device that it is on.
+    pub device: u64,
+    /// Its number on the device.
+    pub inode: u64,
 }
 
 /// What a file is opened for.
@@ -231,6 +246,18 @@ impl Storage for Disk {
         fs::remove_file(self.path.join(name))
     }
 
+    fn identity(&self, name: &str) -> io::Result<Option<Identity>> {
+        match fs::metadata(self.path.join(name)) {
+            Ok(found) => Ok(Some(Identity::of(&found))),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.directory.sync_all()
     }
@@ -272,7 +299,20 @@ impl Storage for Disk {
     }
 }
 
+impl Identity {
+    fn of(found: &Metadata) -> Identity {
+        Identity {
+            device: found.dev(),
+            inode: found.ino(),
+        }
+    }
+}
+
 impl StorageFile for File {
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(Identity::of(&self.metadata()?))
+    }
+
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }

@@ -1,23 +1,26 @@
 //! One socket: reads what has arrived, serves the requests in it, writes the answers in their order, and lingers
 //! after a refusal.
 
+mod answers;
+
 use super::Phase;
-use super::core::{Core, Outcome};
+use super::core::Core;
 use super::holdings::Share;
-use super::outbox::Reply;
 use super::stage::Stage;
 use super::transport::Transport;
-use crate::endpoint::Ack;
 use crate::http::Status;
 use crate::http::assembler::{Assembler, Next};
-use crate::http::head::{Persistence, Slots};
+use crate::http::head::Slots;
 use crate::http::response::CONTINUE;
 use mio::net::TcpStream;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
-/// Reads in one turn, so that a client that sends without pause does not keep the others waiting.
-const READS_MAX: usize = 4;
+/// Requests served in one turn; what has arrived beyond that is put back for the next.
+const SERVED_MAX: usize = 16;
+
+/// Octets of an incomplete request beyond which a connection queues for its turns.
+const LIGHT_MAX: usize = 16 << 10;
 
 /// Octets that may be drained after a refusal: a few of the largest bodies, so that their sender reads our answer.
 const LINGER_OCTETS_MAX: usize = 16 << 20;
@@ -44,6 +47,8 @@ pub(super) struct Connection {
     ended: bool,
     /// Whole requests were put back because of a limit.
     put_back: bool,
+    /// Had more requests here than one turn serves, and has not come with a single one since.
+    deep: bool,
     /// Behind the request that is being answered there is more to serve.
     more: bool,
     /// No further request is served; closed once every answer is written.
@@ -70,7 +75,7 @@ pub(super) struct Connection {
 pub(super) enum Turn {
     /// Waits for an event.
     Wait,
-    /// Has more to read: another turn in the next round.
+    /// Has more to read or to serve: another turn in a next round.
     Again,
     /// Waits until the journal has caught up.
     Starved,
@@ -90,6 +95,7 @@ impl Connection {
             read_closed: false,
             ended: false,
             put_back: false,
+            deep: false,
             more: false,
             closing: false,
             released: false,
@@ -107,55 +113,28 @@ impl Connection {
         self.transport.register(&core.registry)
     }
 
-    /// Reads, serves and writes as far as the socket and the limits allow.
+    /// Reads once, serves and writes as far as the socket and the limits allow.
     pub(super) fn turn(&mut self, core: &mut Core, buffer: &mut [u8]) -> Turn {
-        let mut served = false;
-        let turn = self
-            .advance(core, buffer, &mut served)
-            .unwrap_or(Turn::Close);
-        let held = self.assembler.held() + self.transport.unwritten();
-        let at = (core.clock.tick(), served);
-        core.holdings.note(&mut self.share, self.token, held, at);
-        self.set_deadline(core, served);
-        turn
+        let mut served = 0;
+        let turn = self.advance(core, buffer, &mut served);
+        self.deep = served >= SERVED_MAX && self.put_back || self.deep && served != 1;
+        self.end_turn(turn, served > 0, core)
     }
 
-    /// Takes an answer that has become free. The answers of a connection leave together, in [`Connection::turn`].
-    pub(super) fn release(&mut self, reply: Reply, core: &mut Core) {
-        self.waiting -= 1;
-        match reply {
-            Reply::Ok {
-                endpoint,
-                persistence,
-            } => {
-                core.count_answer(endpoint, Status::Ok);
-                let persistence = self.persistence(persistence, core);
-                self.answer_ok(persistence, core);
-            }
-            Reply::Octets(octets) => {
-                self.append(core, |out, _| out.extend_from_slice(&octets));
-            }
+    /// Writes what is due and leaves the rest for when those before it have had their turns.
+    pub(super) fn turn_to_write(&mut self, core: &mut Core, buffer: &mut [u8]) -> Turn {
+        if self.lingering.is_some() {
+            return Turn::Again;
         }
+        let written = self.write(core);
+        let turn = written.and_then(|()| self.finish(core, buffer));
+        self.end_turn(turn, false, core)
     }
 
-    /// Takes an answer that was given up: stored perhaps, but not in time.
-    pub(super) fn expire(&mut self, reply: Reply, core: &mut Core) {
-        match reply {
-            Reply::Ok {
-                endpoint,
-                persistence,
-            } => {
-                self.waiting -= 1;
-                core.statistics.expired.add(1);
-                core.count_answer(endpoint, Status::ServiceUnavailable);
-                let persistence = self.persistence(persistence, core);
-                self.append(core, |out, core| {
-                    core.responses
-                        .empty(out, Status::ServiceUnavailable, persistence);
-                });
-            }
-            octets @ Reply::Octets(_) => self.release(octets, core),
-        }
+    /// True when it queues with others of its kind for its turns: it does already, comes with more requests than one
+    /// turn serves, or is sending a large body. What these cost in a round is bounded, however many they are.
+    pub(super) fn queues(&self) -> bool {
+        self.again || self.put_back || self.deep || self.assembler.held() > LIGHT_MAX
     }
 
     /// The stage has taken too long. True when the connection is to be closed without another word.
@@ -208,56 +187,73 @@ impl Connection {
         &mut self,
         core: &mut Core,
         buffer: &mut [u8],
-        served: &mut bool,
+        served: &mut usize,
     ) -> io::Result<Turn> {
-        for _ in 0..READS_MAX {
-            self.write(core)?;
-            if self.lingering.is_some() {
-                return self.drain(buffer);
-            }
-            if self.closing || self.transport.is_blocked() {
-                break;
-            }
-            if self.is_paused(core) {
-                return Ok(Turn::Wait);
-            }
-            if !core.admits() && (self.put_back || self.readable) {
-                core.statistics.pauses.add(1);
-                return Ok(Turn::Starved);
-            }
+        self.write(core)?;
+        if self.lingering.is_some() {
+            return self.drain(buffer);
+        }
+        if let Some(turn) = self.held_up(core) {
+            return Ok(turn);
+        }
+        if self.is_taking() {
             if self.put_back {
                 self.put_back = false;
                 let octets = self.assembler.take_back();
                 self.serve(&octets, core, served);
-                continue;
+            } else if self.readable {
+                self.read(core, buffer, served)?;
             }
-            if !self.readable {
-                break;
-            }
-            match self.transport.read(buffer) {
-                Ok(0) => {
-                    self.ended = true;
-                    self.readable = false;
-                }
-                Ok(len) => {
-                    // Less than there was room for: the queue is empty, and the next octet is a new edge.
-                    self.readable = len == buffer.len() || self.read_closed;
-                    self.serve(&buffer[..len], core, served);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            self.write(core)?;
+            if let Some(turn) = self.held_up(core) {
+                return Ok(turn);
             }
         }
-        self.write(core)?;
         self.finish(core, buffer)
+    }
+
+    /// True while requests of it are served.
+    fn is_taking(&self) -> bool {
+        !self.closing && !self.transport.is_blocked()
+    }
+
+    /// What it has to wait for before any more is read, though it could be written to.
+    fn held_up(&self, core: &Core) -> Option<Turn> {
+        if !self.is_taking() {
+            return None;
+        }
+        if self.is_paused(core) {
+            return Some(Turn::Wait);
+        }
+        if !core.admits() && (self.put_back || self.readable) {
+            core.statistics.pauses.add(1);
+            return Some(Turn::Starved);
+        }
+        None
+    }
+
+    fn read(&mut self, core: &mut Core, buffer: &mut [u8], served: &mut usize) -> io::Result<()> {
+        match self.transport.read(buffer) {
+            Ok(0) => {
+                self.ended = true;
+                self.readable = false;
+            }
+            Ok(len) => {
+                // Less than there was room for: the queue is empty, and the next octet is a new edge.
+                self.readable = len == buffer.len() || self.read_closed;
+                self.serve(&buffer[..len], core, served);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Decides what follows once all that could be done was done.
     fn finish(&mut self, core: &Core, buffer: &mut [u8]) -> io::Result<Turn> {
         if self.waiting > 0 || !self.transport.is_written() {
-            let more =
-                (self.readable || self.put_back) && !self.closing && !self.transport.is_blocked();
+            let more = (self.readable || self.put_back) && self.is_taking();
             return Ok(if more && !self.is_paused(core) {
                 Turn::Again
             } else {
@@ -289,12 +285,12 @@ impl Connection {
     }
 
     /// Serves the requests in `octets`; what a limit does not let through is put back.
-    fn serve(&mut self, octets: &[u8], core: &mut Core, served: &mut bool) {
+    fn serve(&mut self, octets: &[u8], core: &mut Core, served: &mut usize) {
         let mut rest = octets;
         while !rest.is_empty() && !self.closing {
             let full = self.waiting + self.transport.owed() >= core.options.pipeline_max;
             if self.assembler.is_between_requests()
-                && (full || self.is_paused(core) || !core.admits())
+                && (full || *served >= SERVED_MAX || self.is_paused(core) || !core.admits())
             {
                 self.assembler.put_back(rest);
                 self.put_back = true;
@@ -309,7 +305,7 @@ impl Connection {
                     let persistence = head.persistence;
                     let outcome = core.handle(&head, body);
                     rest = &rest[consumed..];
-                    *served = true;
+                    *served += 1;
                     self.more = !rest.is_empty();
                     self.answer(outcome, persistence, core);
                     self.more = false;
@@ -341,106 +337,35 @@ impl Connection {
         self.assembler.release();
     }
 
-    /// Answers a whole request, behind the answers that wait.
-    fn answer(&mut self, outcome: Outcome, asked: Persistence, core: &mut Core) {
-        if let Outcome::Stored { endpoint, ack } = outcome
-            && (ack == Ack::Stored || self.waiting > 0)
-        {
-            self.closing |= asked == Persistence::Close;
-            self.waiting += 1;
-            let persistence = asked;
-            let reply = Reply::Ok {
-                endpoint,
-                persistence,
-            };
-            return core.outbox.wait(self.token, reply);
-        }
-        let persistence = self.persistence(asked, core);
-        match outcome {
-            Outcome::Stored { endpoint, .. } => {
-                core.count_answer(endpoint, Status::Ok);
-                self.answer_ok(persistence, core);
-            }
-            Outcome::Challenge(challenge) => self.reply_octets(core, |out, core| {
-                core.responses.challenge(out, &challenge, persistence);
-            }),
-            // Without a length nobody can say where the next request begins.
-            Outcome::Refused(status @ Status::LengthRequired) => self.refuse(status, core),
-            Outcome::Refused(status) => self.reply_octets(core, |out, core| {
-                core.responses.empty(out, status, persistence);
-            }),
-        }
-    }
-
-    /// A refusal after which nothing more of this connection is read as a request.
-    fn refuse(&mut self, status: Status, core: &mut Core) {
-        self.closing = true;
-        self.refused = true;
-        self.put_back = false;
-        self.assembler = Assembler::default();
-        self.reply_octets(core, |out, core| {
-            core.responses.empty(out, status, Persistence::Close);
-        });
-    }
-
-    fn answer_ok(&mut self, persistence: Persistence, core: &mut Core) {
-        if persistence == Persistence::KeepAlive {
-            self.transport.owe_ok();
-        } else {
-            self.append(core, |out, core| {
-                core.responses.empty(out, Status::Ok, persistence);
-            });
-        }
-    }
-
-    /// While draining, the last answer says that it is the last, whatever it is; what has arrived behind it is answered
-    /// before.
-    fn persistence(&mut self, asked: Persistence, core: &Core) -> Persistence {
-        let last = core.phase >= Phase::Draining
-            && self.waiting == 0
-            && self.assembler.is_between_requests()
-            && !(self.more || self.put_back || self.readable);
-        let persistence = if last { Persistence::Close } else { asked };
-        self.closing |= persistence == Persistence::Close;
-        persistence
-    }
-
-    /// An answer in octets: at once, or behind those that wait.
-    fn reply_octets(&mut self, core: &mut Core, render: impl FnOnce(&mut Vec<u8>, &Core)) {
-        if self.waiting == 0 {
-            return self.append(core, render);
-        }
-        let mut octets = Vec::new();
-        render(&mut octets, core);
-        self.waiting += 1;
-        core.outbox
-            .wait(self.token, Reply::Octets(octets.into_boxed_slice()));
-    }
-
-    fn append(&mut self, core: &Core, render: impl FnOnce(&mut Vec<u8>, &Core)) {
-        self.transport
-            .append(&core.responses, |out| render(out, core));
-    }
-
     fn write(&mut self, core: &Core) -> io::Result<()> {
         self.transport.write(&core.registry, &core.responses)
     }
 
     /// Throws away what arrives until the peer has read our answer and closes, or the deadline comes.
     fn drain(&mut self, buffer: &mut [u8]) -> io::Result<Turn> {
-        for _ in 0..READS_MAX {
-            match self.transport.read(buffer) {
-                Ok(0) => return Ok(Turn::Close),
-                Ok(len) => match self.lingering.and_then(|left| left.checked_sub(len)) {
-                    Some(left) => self.lingering = Some(left),
-                    None => return Ok(Turn::Close),
-                },
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Turn::Wait),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        match self.transport.read(buffer) {
+            Ok(0) => Ok(Turn::Close),
+            Ok(len) => {
+                self.lingering = self.lingering.and_then(|left| left.checked_sub(len));
+                Ok(if self.lingering.is_some() {
+                    Turn::Again
+                } else {
+                    Turn::Close
+                })
             }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Turn::Wait),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Turn::Again),
+            Err(error) => Err(error),
         }
-        Ok(Turn::Again)
+    }
+
+    /// Notes what it holds and how long it may take from here.
+    fn end_turn(&mut self, turn: io::Result<Turn>, served: bool, core: &mut Core) -> Turn {
+        let held = self.assembler.held() + self.transport.unwritten();
+        let at = (core.clock.tick(), served);
+        core.holdings.note(&mut self.share, self.token, held, at);
+        self.set_deadline(core, served);
+        turn.unwrap_or(Turn::Close)
     }
 
     fn set_deadline(&mut self, core: &Core, served: bool) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Connections taken in one round, so that a flood of them does not starve those that are there.
-pub(super) const ACCEPTS_MAX: usize = 64;
+pub(super) const ACCEPTS_MAX: usize = 16;
 
 /// The listener of a loop.
 #[derive(Debug)]

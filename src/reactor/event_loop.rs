@@ -70,10 +70,8 @@ pub struct EventLoop {
     buffer: Box<[u8]>,
     generation: u32,
     table_version: u64,
-    /// Slots that have more to read.
-    again: Vec<usize>,
-    /// An empty list whose memory is used again.
-    spare: Vec<usize>,
+    /// Tokens of connections that have more to read or to serve: first come, first served, some in each round.
+    again: VecDeque<usize>,
     /// Tokens of connections that wait for room in the outbox, and since when: first come, first served.
     starved: VecDeque<(usize, u64)>,
     /// Slots whose answers were released in this round.
@@ -125,8 +123,7 @@ impl EventLoop {
             buffer: vec![0; options.receive_buffer].into_boxed_slice(),
             generation: 0,
             table_version: 0,
-            again: Vec::new(),
-            spare: Vec::new(),
+            again: VecDeque::new(),
             starved: VecDeque::new(),
             released: Vec::new(),
             due: Vec::new(),
@@ -187,7 +184,7 @@ impl EventLoop {
 
     /// True when there is something to do of which no event will tell.
     fn has_more(&self) -> bool {
-        self.door.has_more() || !self.again.is_empty()
+        self.door.has_more() || !self.again.is_empty() || !self.due.is_empty()
     }
 
     /// Says that the loop is going to sleep, and how long it may.
@@ -234,7 +231,18 @@ impl EventLoop {
         }
         connection.readable = true;
         connection.read_closed |= read_closed;
-        self.turn(slot);
+        self.attend(slot);
+    }
+
+    /// A turn at once; for those that queue, one in which what is due is written, until theirs comes.
+    fn attend(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if connection.queues() {
+            let turn = connection.turn_to_write(&mut self.core, &mut self.buffer);
+            self.follow(slot, turn);
+        } else {
+            self.turn(slot);
+        }
     }
 
     /// A turn for one connection, and for whoever has to give up what it holds because of it.
@@ -256,14 +264,20 @@ impl EventLoop {
     }
 
     fn turn_alone(&mut self, slot: usize) {
+        let turn = self.connections[slot].turn(&mut self.core, &mut self.buffer);
+        self.follow(slot, turn);
+    }
+
+    /// Does what has become of a turn.
+    fn follow(&mut self, slot: usize, turn: Turn) {
         let connection = &mut self.connections[slot];
-        match connection.turn(&mut self.core, &mut self.buffer) {
+        match turn {
             Turn::Wait => {}
             // Once: with a place for each of its turns, one that never ends would get more of them in every round.
             Turn::Again if connection.again => {}
             Turn::Again => {
                 connection.again = true;
-                self.again.push(slot);
+                self.again.push_back(connection.token);
             }
             Turn::Starved if connection.starved.is_some() => {}
             Turn::Starved => {
@@ -309,16 +323,21 @@ impl EventLoop {
         }
     }
 
-    /// Another turn for connections that have more to read.
+    /// Another turn for connections that have more: few in each round, so that however many there are, and whatever
+    /// they send, those that sent one request do not wait for them.
     fn go_on(&mut self) {
-        let mut slots = std::mem::replace(&mut self.again, std::mem::take(&mut self.spare));
-        for slot in slots.drain(..) {
-            if let Some(connection) = self.connections.get_mut(slot) {
+        for _ in 0..GO_ON_MAX.min(self.again.len()) {
+            let Some(token) = self.again.pop_front() else {
+                return;
+            };
+            let slot = slot_of(token);
+            if let Some(connection) = self.connections.get_mut(slot)
+                && connection.token == token
+            {
                 connection.again = false;
                 self.turn(slot);
             }
         }
-        self.spare = slots;
     }
 
     /// Another turn for connections that waited for room in the outbox, or too long for it.
@@ -374,16 +393,19 @@ impl EventLoop {
         while let Some(slot) = self.released.pop() {
             if let Some(connection) = self.connections.get_mut(slot) {
                 connection.released = false;
-                self.turn(slot);
+                self.attend(slot);
             }
         }
     }
 
+    /// Some in each round: thousands that connected together come due together.
     fn look_at_deadlines(&mut self) {
         let now = self.core.clock.tick();
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(now, &mut due);
-        for slot in due.drain(..) {
+        self.wheel.advance(now, &mut self.due);
+        for _ in 0..DUE_MAX.min(self.due.len()) {
+            let Some(slot) = self.due.pop() else {
+                return;
+            };
             let Some(connection) = self.connections.get_mut(slot) else {
                 continue;
             };
@@ -393,7 +415,6 @@ impl EventLoop {
                 self.turn(slot);
             }
         }
-        self.due = due;
     }
 
     /// Gauges, once a round.
@@ -457,6 +478,13 @@ fn slot_of(token: usize) -> usize {
 
 /// Events taken from one poll.
 const EVENTS_MAX: usize = 256;
+
+/// Turns in a round for those that have had one and have more: each reads one buffer or serves some requests, which
+/// takes some ten microseconds.
+const GO_ON_MAX: usize = 4;
+
+/// Deadlines looked at in a round. One that has passed costs as much as a request or two.
+const DUE_MAX: usize = 16;
 
 /// How long a batch waits that found the commit thread's inbox full of the batches of others: what these become tells
 /// nothing to this loop.

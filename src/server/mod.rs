@@ -11,7 +11,8 @@
 //! | `hl-admin` | metrics and health |
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
-//! syncs what they left and ends, the workers end, the judge ends, the sinks deliver what is durable, the cursors are saved.
+//! syncs what they left and ends, the workers end, the judge ends, the sinks deliver what is durable, the cursors are
+//! saved.
 //!
 //! When the journal has failed the same happens within some seconds, whatever `drain_timeout` says: the loops give 503
 //! to all that wait or come, each connection ends with such an answer, and the process leaves with what was the cause.

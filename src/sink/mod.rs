@@ -3,12 +3,16 @@
 //! Each sink has a thread, a [`Feed`] and a [`Cursor`]. An error is retried with growing pauses: the events stay in the
 //! journal meanwhile, and no other sink notices.
 
+mod dispatch;
 mod file;
 mod lines;
 mod stdout;
+mod transport;
 
+pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use file::File;
 pub use stdout::Stdout;
+pub use transport::{Answer, Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Transport};
 
 use crate::feed::{
     Cursor, CursorError, Delivery, Feed, FeedError, Judged, Progress, Selection, Tally,
@@ -74,6 +78,11 @@ pub enum SinkError {
     /// The cursor cannot be saved.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// The receiver wants nothing any more.
+    #[error(
+        "{0}: the receiver says for good that it takes nothing; put that right, or take the sink out, and restart"
+    )]
+    Refused(String),
     /// The reader of a pipe has gone.
     #[error("the reader of its output has gone")]
     Gone,

@@ -1,7 +1,7 @@
 use super::{Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics};
 use crate::feed::tests::Bench;
 use crate::feed::{Cursor, Cursors, Delivery, Feed, Floor, Judged, Live, Maker, Selection, Tally};
-use crate::journal::{Access, Disk, Guard, JournalId, LockError, Storage, StorageFile};
+use crate::journal::{Access, Disk, Guard, Identity, JournalId, LockError, Storage, StorageFile};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -69,6 +69,9 @@ impl Storage for Narrow {
     }
     fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
         self.disk.exchange(one, other)
+    }
+    fn identity(&self, name: &str) -> io::Result<Option<Identity>> {
+        self.disk.identity(name)
     }
     fn now(&self) -> u64 {
         self.disk.now()

@@ -19,6 +19,20 @@ const CLIENTS: usize = 8;
 /// What a client does after a refusal. Retry-After says seconds, which no test has.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 
+/// A server for a load on `/in`, with small segments, and a drain that nobody would wait for.
+pub(crate) fn site(ack: &str) -> Site {
+    Site::new()
+        .server("loops = 2")
+        .server("drain_timeout = \"10m\"")
+        .limits("body = \"64KiB\"")
+        .limits("unacknowledged = \"1MiB\"")
+        .journal("segment_size = \"1MiB\"")
+        .variable("SECRET", SECRET)
+        .endpoint(&format!(
+            "path = \"/in\"\nprovider = \"meta\"\napp_secret = {{ env = \"SECRET\" }}\nack = \"{ack}\""
+        ))
+}
+
 /// What one client has done. Its requests are numbered through all its connections.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {

@@ -13,6 +13,9 @@
 //! - **unaccounted**: received less all of these, and sequences that are neither there nor set aside by a repair, and
 //!   those beyond the journal that a cursor claims. It is 0, or something is wrong.
 //!
+//! What retention took from a sink that was not in the configuration at the time is not in the journal any more, so it
+//! is in no sum; as long as the sink's cursor stands before it, its number is told beside the balance.
+//!
 //! Damage that nobody has set aside is passed over as a repair would: what it took is missing, what lies behind is
 //! read. Where that is not possible, nobody knows what a sink has had.
 //!
@@ -33,6 +36,7 @@ use crate::journal::{Disk, JournalError, JournalId, Manifest, Storage};
 use reading::{Outcome, Progress};
 use report::{Report, SinkReport};
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,16 +46,17 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
     let cursors = cursors(&args.data_dir)?;
     let manifest = Manifest::load_existing(&*disk).map_err(failed)?;
-    let sinks: Vec<_> = cursors
-        .into_iter()
-        .map(|found| Standing::of(found, manifest.id))
-        .collect();
     let oldest = manifest.segments.first();
     let oldest = oldest.and_then(|segment| segment.first_sequence);
     // With an index, events of the notification itself follow.
     let after = args.after.sequence;
     let after = after.saturating_add(u64::from(args.after.index.is_none()));
-    let first = after.max(oldest.unwrap_or(1));
+    let oldest = oldest.unwrap_or(1);
+    let first = after.max(oldest);
+    let sinks: Vec<_> = cursors
+        .into_iter()
+        .map(|found| Standing::of(found, manifest.id, after..oldest))
+        .collect();
     let job = reading::Job {
         storage: Arc::clone(&disk),
         first,
@@ -92,12 +97,15 @@ fn cursors(dir: &Path) -> Result<Vec<Found>, CliError> {
 struct Standing {
     name: String,
     cursor: u64,
+    /// Sequences that were retired before it had them.
+    retired: u64,
     /// Why its cursor counts as 0.
     problem: Option<String>,
 }
 
 impl Standing {
-    fn of(found: Found, id: JournalId) -> Standing {
+    /// `retired` are the sequences that are asked for and not in the journal any more.
+    fn of(found: Found, id: JournalId, retired: Range<u64>) -> Standing {
         let (cursor, problem) = match found.saved {
             Ok(saved) if saved.journal == id => (feed::confirmed(&saved.lanes), None),
             Ok(Saved { journal, .. }) => (
@@ -108,9 +116,16 @@ impl Standing {
             ),
             Err(error) => (0, Some(error.to_string())),
         };
+        // A sink that never had anything begins with the oldest record that there is.
+        let begin = if cursor > 0 {
+            retired.start.max(cursor.saturating_add(1))
+        } else {
+            retired.end
+        };
         Standing {
             name: found.sink,
             cursor,
+            retired: retired.end.saturating_sub(begin),
             problem,
         }
     }
@@ -140,6 +155,7 @@ fn balance(manifest: &Manifest, first: u64, sinks: Vec<Standing>, outcome: Outco
             name: standing.name,
             problem: standing.problem,
             cursor: sink.cursor,
+            retired: standing.retired,
             received: tally.received,
             delivered: sink.delivered,
             duplicate: 0,
@@ -169,3 +185,37 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   hookline audit --data-dir /var/lib/hookline      also beside a running server
   hookline audit --after 4711 --output json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::Saved;
+
+    /// What retention took from a sink that was out of the configuration was told by one line of a log, at its return.
+    #[test]
+    fn what_was_retired_before_a_sink_had_it_is_named() {
+        let id = JournalId::random();
+        let retired = |sequence, retired| {
+            let found = Found {
+                sink: "events".to_owned(),
+                saved: Ok(Saved {
+                    journal: id,
+                    lanes: std::array::from_fn(|_| feed::Progress::up_to(sequence)),
+                }),
+            };
+            Standing::of(found, id, retired).retired
+        };
+        // The journal begins with 21.
+        assert_eq!(retired(10, 1..21), 10);
+        assert_eq!(retired(19, 1..21), 1);
+        assert_eq!(retired(20, 1..21), 0);
+        assert_eq!(retired(35, 1..21), 0);
+        assert_eq!(retired(10, 15..21), 6, "with --after");
+        assert_eq!(
+            retired(10, Range { start: 30, end: 21 }),
+            0,
+            "of what is asked for"
+        );
+        assert_eq!(retired(0, 1..21), 0, "it begins with what there is");
+    }
+}

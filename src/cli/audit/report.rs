@@ -33,6 +33,8 @@ pub(super) struct SinkReport {
     /// Why its cursor could not be used.
     pub(super) problem: Option<String>,
     pub(super) cursor: u64,
+    /// Notifications that retention took before the sink had them.
+    pub(super) retired: u64,
     pub(super) received: u64,
     pub(super) delivered: u64,
     pub(super) duplicate: u64,
@@ -179,6 +181,15 @@ impl Report {
                 sink.in_flight,
                 sink.unaccounted
             )?;
+            if sink.retired > 0 {
+                writeln!(
+                    out,
+                    "  {} behind sequence {} retired and never delivered to it: it was away for longer than the \
+                     retention",
+                    counted(sink.retired, "notification"),
+                    sink.cursor
+                )?;
+            }
             match &sink.problem {
                 Some(problem) => writeln!(out, "  {problem}")?,
                 None if sink.cursor >= self.end.next => writeln!(
@@ -269,6 +280,7 @@ impl SinkReport {
             "name": self.name,
             "problem": self.problem,
             "cursor": self.cursor,
+            "retired_notifications": self.retired,
             "received": known(self.received),
             "delivered": known(self.delivered),
             "duplicate": known(self.duplicate),

@@ -210,8 +210,14 @@ pub(super) const PATH: &str = "/webhook";
 const SECRET: &str = "HOOKLINE_TORTURE_SECRET";
 const TOKEN: &str = "HOOKLINE_TORTURE_TOKEN";
 
+/// Octets of frames that retention leaves with [`CONFIG`]: of the 16 segments of `max_size`, what is in those that are
+/// neither in use, nor ready (two behind some kills), nor spare (two as well), less what no frame has filled at their
+/// ends, up to 8 MiB in each. A round has less.
+pub(super) const RETAINED: u64 = (16 - 5) * (56 << 20);
+
 /// Any free port; threads that do not insist on a core, since the senders need some as well. Two rounds of
-/// [`super::ROUND_OCTETS`] have to fit, with the segment in use, the one that is ready and a spare.
+/// [`super::ROUND_OCTETS`] have to fit, with the segment in use, the one that is ready and a spare. Nothing goes
+/// because of its age, also where the clock is set or a run lasts for weeks.
 const CONFIG: &str = r#"
 [server]
 listen = "127.0.0.1:0"
@@ -220,6 +226,7 @@ pin = false
 [journal]
 segment_size = "64MiB"
 max_size = "1GiB"
+retention = "3650d"
 
 [admin]
 listen = "off"

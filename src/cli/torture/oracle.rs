@@ -8,11 +8,15 @@
 //! - a round stands behind the one before, sequences have no gap, and what one look has seen the next one
 //!   sees at the same place: else it was **moved**.
 //!
+//! At the front of the journal, retention may take what is there. It is believed only as far as its settings let it
+//! come: the latest rounds, as many as it has to leave, are there whole, or the rest of them is lost as well.
+//!
 //! What was sent and not answered may be there or not. So two counters for each connection say all that there is to
 //! know, and a round of a million notifications costs no more memory than one of ten.
 
 use super::body::{Bodies, Name, name_of};
 use std::collections::BTreeMap;
+use std::mem;
 use std::ops::Range;
 
 /// What happened on one connection in one round.
@@ -102,6 +106,8 @@ enum Kind {
 #[derive(Debug)]
 pub(super) struct Oracle {
     bodies: Bodies,
+    /// Octets of frames at the end of the journal that retention has to leave.
+    retained: u64,
     rounds: BTreeMap<u32, Round>,
     findings: Findings,
     /// Notifications that were compared, each time they were.
@@ -123,12 +129,16 @@ struct Extent {
     next: u64,
     /// Of the names, in the order in which they stand.
     digest: u32,
+    /// Of its frames.
+    octets: u64,
 }
 
 impl Oracle {
-    pub(super) fn new(bodies: Bodies) -> Oracle {
+    /// Retention leaves at least `retained` octets of frames.
+    pub(super) fn new(bodies: Bodies, retained: u64) -> Oracle {
         Oracle {
             bodies,
+            retained,
             rounds: BTreeMap::new(),
             findings: Findings::default(),
             compared: 0,
@@ -149,6 +159,18 @@ impl Oracle {
         self.compared
     }
 
+    /// From here on, nothing can have been retired: the first of the latest rounds that have no more octets than are
+    /// left. Only of rounds that were seen; `u64::MAX` without one.
+    pub(super) fn retained_from(&self) -> u64 {
+        let seen = self.rounds.values().rev().filter_map(|it| it.extent);
+        let mut octets = 0;
+        let latest = seen.take_while(|extent| {
+            octets += extent.octets;
+            octets <= self.retained
+        });
+        latest.last().map_or(u64::MAX, |extent| extent.first)
+    }
+
     /// A look at everything from the last round on that was seen already: the new ones for the first time, and that
     /// one again, as another recovery has left it.
     pub(super) fn look_at_new(&mut self) -> Look<'_> {
@@ -164,12 +186,14 @@ impl Oracle {
 
     fn look(&mut self, start: u64) -> Look<'_> {
         Look {
+            retained_from: self.retained_from(),
             oracle: self,
             start,
             first_round: None,
             last_round: 0,
             next_sequence: (start > 0).then_some(start),
             passes: BTreeMap::new(),
+            frame: 0,
             made: Vec::new(),
         }
     }
@@ -180,12 +204,16 @@ impl Oracle {
 pub(super) struct Look<'o> {
     oracle: &'o mut Oracle,
     start: u64,
+    /// See [`Oracle::retained_from`].
+    retained_from: u64,
     /// The round of the first record; retention may have taken what stood before.
     first_round: Option<u32>,
     /// The latest round that was met.
     last_round: u32,
     next_sequence: Option<u64>,
     passes: BTreeMap<u32, Pass>,
+    /// Octets of the frame whose first record comes next.
+    frame: u64,
     made: Vec<u8>,
 }
 
@@ -211,6 +239,11 @@ impl Look<'_> {
     /// The sequence to begin with; 0 for the first that there is.
     pub(super) fn start(&self) -> u64 {
         self.start
+    }
+
+    /// The next frame of the journal, whose records follow.
+    pub(super) fn begin_frame(&mut self, octets: u64) {
+        self.frame = octets;
     }
 
     /// The next record of the journal.
@@ -247,7 +280,8 @@ impl Look<'_> {
         }
         // Only a look at everything can begin in the middle of a round, where retention has cut.
         let may_be_cut = self.start == 0 && self.passes.is_empty();
-        let whole = !may_be_cut || round.extent.is_none_or(|extent| extent.first >= sequence);
+        let is_whole = |extent: Extent| extent.first >= sequence.min(self.retained_from);
+        let whole = !may_be_cut || round.extent.is_none_or(is_whole);
         self.first_round.get_or_insert(name.round);
         let pass = self
             .passes
@@ -255,6 +289,8 @@ impl Look<'_> {
             .or_insert_with(|| Pass::new(sequence, whole, round.streams.len()));
         let late = name.round < self.last_round;
         self.last_round = self.last_round.max(name.round);
+        // A frame has records of one round alone: between two rounds a server has ended.
+        pass.extent.octets += mem::take(&mut self.frame);
         if let Some(kind) = pass.meet(sequence, name, late) {
             findings.note(kind, 1, || {
                 format!("sequence {sequence}: {}", describe(name))
@@ -273,9 +309,12 @@ impl Look<'_> {
             // Every look is wide enough to hold the round before; an empty journal holds none.
             _ => 0,
         };
-        let start = self.start;
+        let (start, retained_from) = (self.start, self.retained_from);
         let retired = |round: u32, extent: Option<Extent>| {
-            round < first || extent.is_some_and(|extent| extent.next <= start)
+            // One that was never seen is still owed.
+            extent.is_some_and(|extent| {
+                extent.next <= start || (round < first && extent.first < retained_from)
+            })
         };
         for (&number, round) in rounds.iter_mut() {
             if retired(number, round.extent) {
@@ -322,6 +361,7 @@ impl Pass {
                 first,
                 next: first,
                 digest: 0,
+                octets: 0,
             },
             whole,
             streams: vec![Seen { next, gaps }; streams],

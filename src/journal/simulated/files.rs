@@ -2,7 +2,7 @@
 
 use super::{NameChange, SimulatedDisk};
 use crate::journal::frame::{in_memory, octets};
-use crate::journal::storage::{Access, Guard, LockError, Storage, StorageFile};
+use crate::journal::storage::{Access, Guard, Identity, LockError, Storage, StorageFile};
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
@@ -63,6 +63,15 @@ impl Storage for SimulatedDisk {
         state.change_names(NameChange::Remove(name.to_owned()))
     }
 
+    fn identity(&self, name: &str) -> io::Result<Option<Identity>> {
+        let state = self.0.lock();
+        state.powered()?;
+        Ok(match name {
+            "" => (!state.moved).then_some(identity(0)),
+            name => state.inode_of(name).ok().map(identity),
+        })
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.0.lock();
         let off = state.operation()?;
@@ -94,6 +103,10 @@ impl Storage for SimulatedDisk {
 }
 
 impl StorageFile for SimulatedFile {
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(identity(self.inode))
+    }
+
     fn length(&self) -> io::Result<u64> {
         let state = self.disk.0.lock();
         state.powered()?;
@@ -182,6 +195,11 @@ impl StorageFile for SimulatedFile {
         inode.forget(in_memory(range.start)..in_memory(range.end));
         Ok(())
     }
+}
+
+/// All is on one device, and the directory is number 0.
+fn identity(inode: u64) -> Identity {
+    Identity { device: 0, inode }
 }
 
 impl Drop for Unlock {

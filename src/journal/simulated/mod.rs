@@ -70,6 +70,7 @@ impl SimulatedDisk {
             operations: 0,
             off: false,
             locked: false,
+            moved: false,
             next_inode: 0,
             inodes: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -141,6 +142,11 @@ impl SimulatedDisk {
         self.0.lock().faults.capacity = capacity;
     }
 
+    /// Gives the directory another name behind everybody's back; the next process is told of it.
+    pub(crate) fn move_away(&self) {
+        self.0.lock().moved = true;
+    }
+
     /// There is no free octet from now on, and what gets free is taken by others.
     pub(crate) fn crowd_to_the_last_octet(&self) {
         let mut state = self.0.lock();
@@ -160,6 +166,7 @@ impl SimulatedDisk {
         let mut state = old.clone();
         state.off = false;
         state.locked = false;
+        state.moved = false;
         state.operations = 0;
         state.faults = Faults::default();
         state.recorder = None;

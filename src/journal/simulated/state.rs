@@ -14,6 +14,8 @@ pub(super) struct State {
     pub(super) operations: u64,
     pub(super) off: bool,
     pub(super) locked: bool,
+    /// The directory has another name now; what is open stays good.
+    pub(super) moved: bool,
     pub(super) next_inode: u64,
     pub(super) inodes: BTreeMap<u64, Arc<Inode>>,
     pub(super) names: BTreeMap<String, u64>,
@@ -64,11 +66,14 @@ impl State {
     }
 
     pub(super) fn inode_of(&self, name: &str) -> io::Result<u64> {
-        let inode = self.names.get(name).copied();
+        let inode = self.names.get(name).copied().filter(|_| !self.moved);
         inode.ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     pub(super) fn change_names(&mut self, change: NameChange) -> io::Result<()> {
+        if self.moved {
+            return Err(ErrorKind::NotFound.into());
+        }
         let off = self.operation()?;
         change.apply(&mut self.names);
         self.pending_names.push(change);

@@ -90,7 +90,11 @@ impl Harness {
         let committer = self.committer.join().unwrap();
         let preparer = self.preparer.join().unwrap();
         Ended {
-            result: committer.and(preparer),
+            result: match committer {
+                // The other one says why.
+                Err(JournalError::Failed) => preparer.and(Err(JournalError::Failed)),
+                committer => committer.and(preparer),
+            },
             handed_on: self.handed_on.try_iter().collect(),
         }
     }

@@ -14,6 +14,7 @@ mod copy;
 mod crash;
 mod damage;
 mod days;
+mod displaced;
 mod findings;
 mod format;
 mod harness;

@@ -236,12 +236,82 @@ fn a_connection_that_goes_on_stands_once_on_the_list() {
         bench.event_loop.ready(token, false);
         bench.event_loop.go_on();
         let again = &bench.event_loop.again;
-        longest = longest.max(again.iter().filter(|&&it| it == slot).count());
+        longest = longest.max(again.iter().filter(|&&it| it == token).count());
     }
     assert_eq!(longest, 1);
     drop(bench);
     drop(client);
     let _ = reading.join();
+}
+
+/// A client that sent thousands of requests at once had all of them answered in one turn, and two hundred such clients
+/// a whole round in which the others waited.
+#[test]
+fn one_round_serves_few_of_what_floods_it() {
+    let mut bench = Bench::new();
+    let flood = b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let crowd: Vec<_> = (0..10).map(|_| bench.connect()).collect();
+    let mut reading = Vec::new();
+    for (client, _) in &crowd {
+        let (mut reader, mut writer) = (client.try_clone().unwrap(), client.try_clone().unwrap());
+        writer.write_all(&flood).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        reading.push(std::thread::spawn(move || {
+            let mut answers = String::new();
+            reader.read_to_string(&mut answers).unwrap();
+            answers.matches("HTTP/1.1 404 ").count()
+        }));
+    }
+    let statistics = Arc::clone(&bench.event_loop.core.statistics);
+    let served = || statistics.refusals[http::Status::NotFound.index()].get();
+    let (turn, mut before) = (16, 0);
+    for (_, slot) in &crowd {
+        let token = bench.event_loop.connections[*slot].token;
+        // Once it has more it is no use to come again: it queues.
+        for _ in 0..10 {
+            bench.event_loop.ready(token, true);
+        }
+        assert!(served() - before <= turn, "{}", served() - before);
+        before = served();
+    }
+    while !bench.event_loop.again.is_empty() {
+        bench.event_loop.go_on();
+        assert!(served() - before <= 4 * turn, "{}", served() - before);
+        before = served();
+    }
+    assert_eq!(served(), 10 * 1000);
+    for reader in reading {
+        assert_eq!(reader.join().unwrap(), 1000);
+    }
+}
+
+/// A hundred senders of large bodies had half a megabyte each read in every round.
+#[test]
+fn one_round_reads_few_pieces_of_large_bodies() {
+    let mut bench = Bench::new();
+    let head = b"POST /webhook HTTP/1.1\r\nhost: x\r\ncontent-length: 70000\r\n\r\n";
+    let post = [&head[..], &b"x".repeat(70_000)].concat();
+    let mut crowd: Vec<_> = (0..10).map(|_| bench.connect()).collect();
+    for (client, slot) in &mut crowd {
+        client.write_all(&post).unwrap();
+        let token = bench.event_loop.connections[*slot].token;
+        let before = bench.event_loop.core.holdings.octets();
+        for _ in 0..10 {
+            bench.event_loop.ready(token, false);
+        }
+        assert!(bench.event_loop.core.holdings.octets() <= before + 4096);
+    }
+    let stored = Arc::clone(&bench.event_loop.core.statistics);
+    while stored.stored.get() < 10 {
+        let before = bench.event_loop.core.holdings.octets();
+        // Loopback may still be on its way.
+        for (_, slot) in &crowd {
+            let token = bench.event_loop.connections[*slot].token;
+            bench.event_loop.ready(token, false);
+        }
+        bench.event_loop.go_on();
+        assert!(bench.event_loop.core.holdings.octets() <= before + 14 * 4096);
+    }
 }
 
 /// While there was no room in the journal the loop read nothing, and then blamed the sender with a 408.

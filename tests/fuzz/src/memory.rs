@@ -2,7 +2,7 @@
 //!
 //! Files share their content until one is written to, so a copy of a prepared journal costs next to nothing.
 
-use hookline::journal::{Access, Guard, LockError, Storage, StorageFile};
+use hookline::journal::{Access, Guard, Identity, LockError, Storage, StorageFile};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
@@ -133,6 +133,19 @@ impl Storage for Memory {
             .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
+    fn identity(&self, name: &str) -> io::Result<Option<Identity>> {
+        if name.is_empty() {
+            return Ok(Some(Identity {
+                device: 0,
+                inode: 0,
+            }));
+        }
+        self.files()
+            .get(name)
+            .map(StorageFile::identity)
+            .transpose()
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }
@@ -147,6 +160,13 @@ impl Storage for Memory {
 }
 
 impl StorageFile for File {
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(Identity {
+            device: 0,
+            inode: Arc::as_ptr(&self.0).addr() as u64,
+        })
+    }
+
     fn length(&self) -> io::Result<u64> {
         Ok(self.octets().len() as u64)
     }

@@ -25,7 +25,7 @@ fn stream(sent: u64, answered: u64) -> Stream {
 
 /// Two connections; of the first 8 were sent and 6 answered, of the second 5 and 5.
 fn oracle() -> Oracle {
-    let mut oracle = Oracle::new(Bodies { seed: SEED });
+    let mut oracle = Oracle::new(Bodies { seed: SEED }, 0);
     oracle.note(0, vec![stream(8, 6), stream(5, 5)]);
     oracle
 }
@@ -129,7 +129,7 @@ fn swapped_is_out_of_order() {
 #[test]
 fn a_sequence_that_is_left_out_or_comes_again() {
     for sequences in [[1, 2, 4], [1, 2, 2]] {
-        let mut oracle = Oracle::new(Bodies { seed: SEED });
+        let mut oracle = Oracle::new(Bodies { seed: SEED }, 0);
         oracle.note(0, vec![stream(3, 3)]);
         let mut look = oracle.look_at_all();
         for (sequence, number) in sequences.into_iter().zip(0..) {
@@ -156,7 +156,7 @@ fn a_refusal_may_be_there_or_not() {
         (&[0, 4], 1),
         (&[], 3),
     ] {
-        let mut oracle = Oracle::new(Bodies { seed: SEED });
+        let mut oracle = Oracle::new(Bodies { seed: SEED }, 0);
         oracle.note(0, vec![refused.clone()]);
         let records: Vec<_> = present.iter().map(|&number| body(0, 0, number)).collect();
         let expected = [lost, 0, 0, 0, 0, 0];
@@ -184,9 +184,51 @@ fn rounds_stand_one_behind_the_other() {
     assert_eq!(counts(&read(&mut two(), &again)), [0, 0, 0, 1, 0, 0]);
     assert_eq!(
         counts(&read(&mut two(), &faithful(1))),
-        [0; 6],
-        "retention has taken the first"
+        [11, 0, 0, 0, 0, 0],
+        "nobody has seen the first, so nobody knows that retention could take it"
     );
+}
+
+/// Three rounds of one frame each, which were seen, and then a look at everything that finds what is there from this
+/// sequence on.
+fn look_at_rest(retained: u64, from: u64) -> ([u64; 6], u64) {
+    let mut oracle = Oracle::new(Bodies { seed: SEED }, retained);
+    let records = [faithful(0), faithful(1), faithful(2)].concat();
+    let read = |oracle: &mut Oracle, from: u64| {
+        let mut look = oracle.look_at_all();
+        for (sequence, body) in (1..).zip(&records).filter(|(at, _)| *at >= from) {
+            if (sequence - 1) % 12 == 0 || sequence == from {
+                look.begin_frame(4096);
+            }
+            look.meet(sequence, body);
+        }
+        look.finish();
+        counts(oracle.findings())
+    };
+    for round in 0..3 {
+        oracle.note(round, vec![stream(8, 6), stream(5, 5)]);
+    }
+    assert_eq!(oracle.retained_from(), u64::MAX);
+    assert_eq!(read(&mut oracle, 1), [0; 6]);
+    let retained_from = oracle.retained_from();
+    (read(&mut oracle, from), retained_from)
+}
+
+/// Whatever was missing at the front once counted as retired, so a server that retires at once kept the promise.
+#[test]
+fn retention_is_believed_as_far_as_it_can_come() {
+    let all = [0; 6];
+    assert_eq!(look_at_rest(4096, 13), (all, 25), "the first round");
+    assert_eq!(look_at_rest(4096, 17), (all, 25), "a part of the second");
+    assert_eq!(look_at_rest(4096, 25), (all, 25), "the second");
+    let gone = |lost, moved| [lost, 0, 0, 0, 0, moved];
+    assert_eq!(look_at_rest(4096, 26), (gone(1, 1), 25), "one of the last");
+    assert_eq!(look_at_rest(8192, 13), (all, 13));
+    assert_eq!(look_at_rest(8192, 25), (gone(11, 0), 13));
+    assert_eq!(look_at_rest(3 * 4096 - 1, 25), (gone(11, 0), 13));
+    assert_eq!(look_at_rest(3 * 4096, 13), (gone(11, 0), 1));
+    assert_eq!(look_at_rest(u64::MAX, 17), (gone(11 + 4, 1), 1));
+    assert_eq!(look_at_rest(0, 36), (all, u64::MAX));
 }
 
 /// Two rounds and a look after each, the second with these records from the first sequence on.
@@ -217,18 +259,16 @@ fn what_was_seen_once_has_to_stay() {
 
 #[test]
 fn retention_may_cut_a_round_but_not_its_end() {
-    let seen = || {
-        let mut oracle = oracle();
-        assert_eq!(counts(&read(&mut oracle, &faithful(0))), [0; 6]);
-        oracle
-    };
     let read_from = |first: usize, end: usize| {
-        let mut oracle = seen();
-        let mut look = oracle.look_at_all();
-        for (sequence, body) in (1..).zip(&faithful(0)).take(end).skip(first) {
-            look.meet(sequence, body);
+        let mut oracle = oracle();
+        for (first, end) in [(0, 12), (first, end)] {
+            let mut look = oracle.look_at_all();
+            look.begin_frame(4096);
+            for (sequence, body) in (1..).zip(&faithful(0)).take(end).skip(first) {
+                look.meet(sequence, body);
+            }
+            look.finish();
         }
-        look.finish();
         counts(oracle.findings())
     };
     assert_eq!(read_from(5, 12), [0; 6]);

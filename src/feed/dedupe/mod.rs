@@ -1,0 +1,3 @@
+//! Temporary.
+mod parties;
+pub use parties::{Conversation, Parties};

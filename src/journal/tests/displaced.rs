@@ -1,0 +1,61 @@
+//! The journal is moved, removed or replaced while it is in use. Writes and syncs into what is open go on without an
+//! error, so it once went on telling of records that no start found again.
+
+use super::harness::{Harness, batch, options};
+use crate::journal::simulated::SimulatedDisk;
+use crate::journal::{Access, Journal, JournalError, segment};
+
+/// What the journal says in the end, though nobody sends anything any more.
+fn fail_after(happens: impl FnOnce(&SimulatedDisk)) -> String {
+    let disk = SimulatedDisk::new(1);
+    let mut harness = Harness::start(disk.storage(), options());
+    let first = harness.send(batch(&[b"before"]));
+    assert!(harness.wait_durable(first));
+    happens(&disk);
+    assert!(!harness.wait_durable(u64::MAX));
+    let error = harness.stop().result.unwrap_err();
+    assert!(matches!(error, JournalError::Displaced { .. }), "{error}");
+    error.to_string()
+}
+
+#[test]
+fn a_directory_that_is_moved_is_missed() {
+    let error = fail_after(SimulatedDisk::move_away);
+    assert!(error.contains("is gone"), "{error}");
+}
+
+#[test]
+fn a_segment_that_is_removed_is_missed() {
+    let error = fail_after(|disk| disk.storage().remove(&segment::name(1)).unwrap());
+    let name = segment::name(1);
+    assert!(error.starts_with(&format!("{name} is gone")), "{error}");
+}
+
+#[test]
+fn a_segment_that_is_replaced_is_missed() {
+    let error = fail_after(|disk| {
+        let (storage, name) = (disk.storage(), segment::name(1));
+        storage.create("copy").unwrap();
+        storage.rename("copy", &name).unwrap();
+    });
+    let name = segment::name(1);
+    assert!(
+        error.starts_with(&format!("{name} was replaced")),
+        "{error}"
+    );
+}
+
+/// What has become of the names is not what the segment thread is to find out by changing them.
+#[test]
+fn nothing_is_changed_where_the_directory_was() {
+    let disk = SimulatedDisk::new(1);
+    let journal = Journal::open(disk.storage(), options()).unwrap();
+    let (_committer, mut preparer) = journal.split(Vec::new(), Box::new(|_| {}));
+    disk.move_away();
+    let operations = disk.operations();
+    let error = preparer.attempt().unwrap_err();
+    assert!(matches!(error, JournalError::Displaced { .. }), "{error}");
+    assert_eq!(disk.operations(), operations);
+    let next = disk.after_exit().storage();
+    assert!(next.open(&segment::name(1), Access::Read).is_ok());
+}

@@ -1,0 +1,61 @@
+//! Whether the journal is still where the next start looks for it.
+//!
+//! A directory that is moved, removed or replaced, or a segment that is, leaves open files good: writes and syncs go on
+//! without an error, into what nobody finds again. So what is open is compared with what has its name, once a second
+//! beside the commits and before each change of names. What was told of within that second is where the files went.
+
+use super::error::JournalError;
+use super::storage::{Identity, Storage};
+use std::time::{Duration, Instant};
+
+/// When the next look is due.
+#[derive(Debug)]
+pub(crate) struct Watch(Instant);
+
+impl Watch {
+    /// One whose first look is due.
+    pub(crate) fn new() -> Watch {
+        Watch(Instant::now())
+    }
+
+    /// The time until then.
+    pub(crate) fn left(&self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// True once for each time that one is due.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let due = self.left().is_zero();
+        if due {
+            self.0 = Instant::now() + INTERVAL;
+        }
+        due
+    }
+}
+
+/// Refuses when another file than `expected`, or none, has this name. No name is the directory itself.
+pub(crate) fn check(
+    storage: &dyn Storage,
+    name: &str,
+    expected: Identity,
+) -> Result<(), JournalError> {
+    let path = || storage.describe(name).trim_end_matches('/').to_owned();
+    match storage.identity(name) {
+        Ok(Some(found)) if found == expected => Ok(()),
+        Ok(Some(_)) => Err(JournalError::Displaced {
+            path: path(),
+            how: "was replaced",
+        }),
+        Ok(None) => Err(JournalError::Displaced {
+            path: path(),
+            how: "is gone",
+        }),
+        Err(cause) => Err(JournalError::Io {
+            action: "find",
+            path: path(),
+            cause,
+        }),
+    }
+}
+
+const INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,135 @@
+//! What a connection answers, and in which order: each answer behind those that wait for the disk.
+
+use super::super::Phase;
+use super::super::core::{Core, Outcome};
+use super::super::outbox::Reply;
+use super::Connection;
+use crate::endpoint::Ack;
+use crate::http::Status;
+use crate::http::assembler::Assembler;
+use crate::http::head::Persistence;
+
+impl Connection {
+    /// Takes an answer that has become free. The answers of a connection leave together, in [`Connection::turn`].
+    pub(in crate::reactor) fn release(&mut self, reply: Reply, core: &mut Core) {
+        self.waiting -= 1;
+        match reply {
+            Reply::Ok {
+                endpoint,
+                persistence,
+            } => {
+                core.count_answer(endpoint, Status::Ok);
+                let persistence = self.persistence(persistence, core);
+                self.answer_ok(persistence, core);
+            }
+            Reply::Octets(octets) => {
+                self.append(core, |out, _| out.extend_from_slice(&octets));
+            }
+        }
+    }
+
+    /// Takes an answer that was given up: stored perhaps, but not in time.
+    pub(in crate::reactor) fn expire(&mut self, reply: Reply, core: &mut Core) {
+        match reply {
+            Reply::Ok {
+                endpoint,
+                persistence,
+            } => {
+                self.waiting -= 1;
+                core.statistics.expired.add(1);
+                core.count_answer(endpoint, Status::ServiceUnavailable);
+                let persistence = self.persistence(persistence, core);
+                self.append(core, |out, core| {
+                    core.responses
+                        .empty(out, Status::ServiceUnavailable, persistence);
+                });
+            }
+            octets @ Reply::Octets(_) => self.release(octets, core),
+        }
+    }
+
+    /// Answers a whole request, behind the answers that wait.
+    pub(super) fn answer(&mut self, outcome: Outcome, asked: Persistence, core: &mut Core) {
+        if let Outcome::Stored { endpoint, ack } = outcome
+            && (ack == Ack::Stored || self.waiting > 0)
+        {
+            self.closing |= asked == Persistence::Close;
+            self.waiting += 1;
+            let persistence = asked;
+            let reply = Reply::Ok {
+                endpoint,
+                persistence,
+            };
+            return core.outbox.wait(self.token, reply);
+        }
+        let persistence = self.persistence(asked, core);
+        match outcome {
+            Outcome::Stored { endpoint, .. } => {
+                core.count_answer(endpoint, Status::Ok);
+                self.answer_ok(persistence, core);
+            }
+            Outcome::Challenge(challenge) => self.reply_octets(core, |out, core| {
+                core.responses.challenge(out, &challenge, persistence);
+            }),
+            // Without a length nobody can say where the next request begins.
+            Outcome::Refused(status @ Status::LengthRequired) => self.refuse(status, core),
+            Outcome::Refused(status) => self.reply_octets(core, |out, core| {
+                core.responses.empty(out, status, persistence);
+            }),
+        }
+    }
+
+    /// A refusal after which nothing more of this connection is read as a request.
+    pub(super) fn refuse(&mut self, status: Status, core: &mut Core) {
+        self.closing = true;
+        self.refused = true;
+        self.put_back = false;
+        self.assembler = Assembler::default();
+        self.reply_octets(core, |out, core| {
+            core.responses.empty(out, status, Persistence::Close);
+        });
+    }
+
+    fn answer_ok(&mut self, persistence: Persistence, core: &mut Core) {
+        if persistence == Persistence::KeepAlive {
+            self.transport.owe_ok();
+        } else {
+            self.append(core, |out, core| {
+                core.responses.empty(out, Status::Ok, persistence);
+            });
+        }
+    }
+
+    /// While draining, the last answer says that it is the last, whatever it is; what has arrived behind it is answered
+    /// before.
+    fn persistence(&mut self, asked: Persistence, core: &Core) -> Persistence {
+        let last = core.phase >= Phase::Draining
+            && self.waiting == 0
+            && self.assembler.is_between_requests()
+            && !(self.more || self.put_back || self.readable);
+        let persistence = if last { Persistence::Close } else { asked };
+        self.closing |= persistence == Persistence::Close;
+        persistence
+    }
+
+    /// An answer in octets: at once, or behind those that wait.
+    pub(super) fn reply_octets(
+        &mut self,
+        core: &mut Core,
+        render: impl FnOnce(&mut Vec<u8>, &Core),
+    ) {
+        if self.waiting == 0 {
+            return self.append(core, render);
+        }
+        let mut octets = Vec::new();
+        render(&mut octets, core);
+        self.waiting += 1;
+        core.outbox
+            .wait(self.token, Reply::Octets(octets.into_boxed_slice()));
+    }
+
+    fn append(&mut self, core: &Core, render: impl FnOnce(&mut Vec<u8>, &Core)) {
+        self.transport
+            .append(&core.responses, |out| render(out, core));
+    }
+}

@@ -1,0 +1,136 @@
+//! A circuit breaker: a receiver that fails with everything is left alone but for a probe now and then.
+//!
+//! It opens when so many different items in a row have failed that it is not about any of them. While it is open
+//! nothing is read for the sink, so a receiver that is away for an hour costs disk only, and no attempts are counted,
+//! so nothing goes to the dead letters because of it. One delivery that works closes it.
+
+use super::backoff::Backoff;
+use crate::feed::Item;
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub(super) struct Breaker {
+    backoff: Backoff,
+    /// The last different items that failed, without a success between.
+    failed: Vec<Item>,
+    /// Once it is open: when the next probe may go, and how many have failed.
+    open: Option<(Instant, u32)>,
+    /// A probe is under way.
+    probing: bool,
+}
+
+impl Breaker {
+    pub(super) fn new(backoff: Backoff) -> Breaker {
+        Breaker {
+            backoff,
+            failed: Vec::new(),
+            open: None,
+            probing: false,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether a delivery may begin at `now`; the one that is let through while it is open is the probe.
+    pub(super) fn permits(&mut self, now: Instant) -> bool {
+        match self.open {
+            None => true,
+            Some((at, _)) => {
+                let probe = !self.probing && now >= at;
+                self.probing |= probe;
+                probe
+            }
+        }
+    }
+
+    /// When the next probe may go.
+    pub(super) fn next_probe(&self) -> Option<Instant> {
+        let (at, _) = self.open?;
+        (!self.probing).then_some(at)
+    }
+
+    /// The receiver has taken something; true if it was thought to be away.
+    pub(super) fn succeeded(&mut self) -> bool {
+        self.failed.clear();
+        self.probing = false;
+        self.open.take().is_some()
+    }
+
+    /// A delivery of `item` has failed; true if the receiver is now thought to be away.
+    pub(super) fn failed(&mut self, item: Item, asked: Option<Duration>, now: Instant) -> bool {
+        if let Some((at, probes)) = &mut self.open {
+            // Others that were under way when it opened say nothing new.
+            if std::mem::take(&mut self.probing) {
+                *probes += 1;
+                let pause = self.backoff.pause(item, *probes, asked);
+                *at = now + pause.min(PROBE_MAX.max(asked.unwrap_or_default()));
+            }
+            return false;
+        }
+        if !self.failed.contains(&item) {
+            self.failed.push(item);
+        }
+        if self.failed.len() < FAILURES {
+            return false;
+        }
+        let pause = self.backoff.pause(item, 1, asked);
+        self.open = Some((now + pause, 1));
+        true
+    }
+}
+
+/// Different items that fail in a row before the receiver is thought to be away.
+const FAILURES: usize = 8;
+
+/// Longest time between two probes, unless the receiver asks for more: how late its return may be noticed.
+const PROBE_MAX: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::{Backoff, Breaker, FAILURES};
+    use crate::feed::Item;
+    use std::time::{Duration, Instant};
+
+    fn item(sequence: u64) -> Item {
+        Item {
+            sequence,
+            index: None,
+        }
+    }
+
+    fn breaker() -> Breaker {
+        Breaker::new(Backoff {
+            min: Duration::from_millis(100),
+            max: Duration::from_secs(60),
+        })
+    }
+
+    #[test]
+    fn one_item_that_fails_for_ever_opens_nothing() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        for _ in 0..100 {
+            assert!(!breaker.failed(item(1), None, now));
+        }
+        assert!(breaker.permits(now));
+    }
+
+    #[test]
+    fn when_everything_fails_one_probe_goes_at_a_time() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        for sequence in 0..FAILURES as u64 {
+            let opened = breaker.failed(item(sequence), None, now);
+            assert_eq!(opened, sequence + 1 == FAILURES as u64);
+        }
+        assert!(!breaker.permits(now), "not at once");
+        let later = now + Duration::from_millis(100);
+        assert!(breaker.permits(later));
+        assert!(!breaker.permits(later), "one at a time");
+        assert!(!breaker.failed(item(77), None, later));
+        assert!(!breaker.permits(later + Duration::from_millis(90)));
+        assert!(breaker.permits(later + Duration::from_millis(200)));
+        assert!(breaker.succeeded());
+        assert!(breaker.permits(later) && !breaker.is_open());
+    }
+}

@@ -1,0 +1,292 @@
+//! What one lane of a sink, or a replay, has still to deliver, and how far that is.
+//!
+//! An intake reads its own feed and gives one item after the other, each with what it belongs to. Those that were
+//! delivered before the last restart, behind one that was not, are passed over.
+
+use super::Unit;
+use crate::event::{EventRef, Lane};
+use crate::feed::{
+    Delivery, Fate, Feed, FeedError, Item, Judged, Notification, Open, Parties, Progress,
+    Selection, Tally,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Reads one feed.
+#[derive(Debug)]
+pub(super) struct Intake {
+    feed: Feed<Judged>,
+    /// `None` takes all lanes.
+    lane: Option<Lane>,
+    /// What had been reached, and what of that was open, when it was saved last.
+    saved: Progress,
+    /// What the batch that was read last holds and was not given yet, in order.
+    waiting: VecDeque<Found>,
+    /// The last batch that was read.
+    delivery: Option<Arc<Delivery>>,
+    /// Everything up to this sequence was given, or is not for this intake.
+    reached: u64,
+    /// What was given and is not done, with the number of attempts.
+    undone: BTreeMap<Item, u32>,
+    /// What became of the events that belong to it.
+    pub(super) tally: Tally,
+    /// Events that were neither here nor in another lane: 0, or there is a bug.
+    pub(super) unaccounted: u64,
+}
+
+/// Something to deliver.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) item: Item,
+    /// How many events it holds that are wanted.
+    pub(super) events: u32,
+    /// Attempts so far.
+    pub(super) attempts: u32,
+    /// The conversations that it must keep its order in, each once.
+    pub(super) conversations: Vec<u64>,
+    /// When it arrived, in microseconds since 1970.
+    pub(super) received_at: u64,
+}
+
+/// What an intake needs to know to choose.
+#[derive(Clone, Copy)]
+pub(super) struct Choice<'c> {
+    pub(super) unit: Unit,
+    pub(super) wanted: &'c Selection,
+    /// What else is asked for, as by a replay.
+    pub(super) narrowed: Option<&'c Selection>,
+    pub(super) parties: &'c Parties,
+}
+
+impl Intake {
+    /// An intake that goes on from `saved`; its feed begins behind what is confirmed there.
+    pub(super) fn new(feed: Feed<Judged>, lane: Option<Lane>, saved: Progress) -> Intake {
+        let reached = feed.position() - 1;
+        Intake {
+            feed,
+            lane,
+            saved,
+            waiting: VecDeque::new(),
+            delivery: None,
+            reached,
+            undone: BTreeMap::new(),
+            tally: Tally::default(),
+            unaccounted: 0,
+        }
+    }
+
+    /// The next one to deliver, if there is any now.
+    pub(super) fn next(
+        &mut self,
+        choice: Choice<'_>,
+    ) -> Result<Option<(Found, Arc<Delivery>)>, FeedError> {
+        loop {
+            if let (Some(found), Some(delivery)) = (self.waiting.pop_front(), &self.delivery) {
+                self.reached = match self.waiting.front() {
+                    // Not before all of a notification was given.
+                    Some(next) => next.item.sequence.saturating_sub(1).max(self.reached),
+                    None => delivery.last_sequence(),
+                };
+                self.undone.insert(found.item, found.attempts);
+                return Ok(Some((found, Arc::clone(delivery))));
+            }
+            let from = self.feed.position();
+            let Some(delivery) = self.feed.next(Duration::ZERO)? else {
+                // Behind damage that was set aside there may be nothing yet.
+                self.reached = self.reached.max(self.feed.position() - 1);
+                self.delivery = None;
+                return Ok(None);
+            };
+            self.read(&delivery, from, choice);
+            if self.waiting.is_empty() {
+                self.reached = delivery.last_sequence();
+            }
+            self.delivery = Some(delivery);
+        }
+    }
+
+    /// True when there may be something to give: not before the feed has it.
+    pub(super) fn has_more(&self) -> bool {
+        !self.waiting.is_empty() || self.feed.has_live()
+    }
+
+    /// True when everything that there is was given.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.waiting.is_empty() && self.feed.is_at_end()
+    }
+
+    /// The item is delivered, or is somebody else's matter now.
+    pub(super) fn done(&mut self, item: Item) {
+        self.undone.remove(&item);
+    }
+
+    /// The item was tried so often.
+    pub(super) fn tried(&mut self, item: Item, attempts: u32) {
+        if let Some(known) = self.undone.get_mut(&item) {
+            *known = attempts;
+        }
+    }
+
+    /// Items that were given and are not done.
+    pub(super) fn undone(&self) -> usize {
+        self.undone.len()
+    }
+
+    /// Everything up to this sequence was given, or is not for this intake.
+    pub(super) fn reached(&self) -> u64 {
+        self.reached
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Progress {
+        // Until the feed has come to what was reached before, that still holds.
+        let reached = self.reached.max(self.saved.reached);
+        let mut open: Vec<Open> = Vec::new();
+        for (item, attempts) in self.undone.range(..=last_of(reached)) {
+            open.push(Open {
+                item: *item,
+                attempts: *attempts,
+            });
+        }
+        let ahead = self.saved.open.iter();
+        open.extend(ahead.filter(|open| open.item.sequence > self.reached));
+        let first = open.first().map(|open| open.item.sequence);
+        Progress {
+            confirmed: first.map_or(reached, |first| first - 1),
+            reached,
+            open,
+        }
+    }
+
+    /// Finds what is to be delivered of a batch from sequence `from` on.
+    fn read(&mut self, delivery: &Arc<Delivery>, from: u64, choice: Choice<'_>) {
+        let passed_over = delivery.first_sequence().saturating_sub(from);
+        self.unaccounted += passed_over.abs_diff(self.feed.take_set_aside());
+        let (mut all, before) = (0, self.tally.all());
+        let mut elsewhere = 0;
+        for notification in delivery.notifications(from) {
+            let events = notification.events().count() as u64;
+            all += events;
+            let tally = self.tally;
+            match choice.unit {
+                Unit::Notification => self.whole(&notification, choice),
+                Unit::Event => self.each(&notification, choice),
+            }
+            elsewhere += events - (self.tally.all() - tally.all());
+        }
+        let here = self.tally.all() - before;
+        self.unaccounted += delivery.made_from(from).abs_diff(all);
+        self.unaccounted += all.abs_diff(here + elsewhere);
+    }
+
+    fn whole(&mut self, notification: &Notification<'_>, choice: Choice<'_>) {
+        let endpoint = notification.record.endpoint;
+        let wanted = |event: &EventRef<'_>| choice.fate(*event, endpoint) == Fate::Wanted;
+        let all = || notification.events();
+        let most_urgent = all().filter(wanted).map(|event| event.lane()).min();
+        let lane = most_urgent.or_else(|| all().map(|event| event.lane()).min());
+        if !self.is_mine(lane.unwrap_or(Lane::Rest)) {
+            return;
+        }
+        let item = Item {
+            sequence: notification.sequence,
+            index: None,
+        };
+        // Whatever the unit was when it was saved.
+        let open = self.saved.open.iter();
+        let attempts = open
+            .filter(|open| open.item.sequence == item.sequence)
+            .map(|open| open.attempts)
+            .max();
+        let mut conversations = Vec::new();
+        let mut events = 0;
+        for event in all() {
+            let fate = choice.fate(event, endpoint);
+            self.tally.count(fate);
+            if fate == Fate::Wanted {
+                events += 1;
+                choice.conversations(event, &mut conversations);
+            }
+        }
+        self.found(item, events, attempts, conversations, notification);
+    }
+
+    fn each(&mut self, notification: &Notification<'_>, choice: Choice<'_>) {
+        for event in notification.events() {
+            if !self.is_mine(event.lane()) {
+                continue;
+            }
+            let fate = choice.fate(event, notification.record.endpoint);
+            self.tally.count(fate);
+            if fate != Fate::Wanted {
+                continue;
+            }
+            let item = Item::from(event.position());
+            let same = |open: &&Open| {
+                let whole = open.item.index.is_none();
+                open.item == item || whole && open.item.sequence == item.sequence
+            };
+            let attempts = self.saved.open.iter().find(same).map(|open| open.attempts);
+            let mut conversations = Vec::new();
+            choice.conversations(event, &mut conversations);
+            self.found(item, 1, attempts, conversations, notification);
+        }
+    }
+
+    fn found(
+        &mut self,
+        item: Item,
+        events: u32,
+        attempts: Option<u32>,
+        mut conversations: Vec<u64>,
+        notification: &Notification<'_>,
+    ) {
+        let is_behind = item.sequence > self.saved.reached;
+        if events == 0 || !is_behind && attempts.is_none() {
+            // Delivered before the restart: it is nobody's any more.
+            self.tally.wanted -= u64::from(events);
+            self.tally.before += u64::from(events);
+            return;
+        }
+        conversations.sort_unstable();
+        conversations.dedup();
+        self.waiting.push_back(Found {
+            item,
+            events,
+            attempts: attempts.unwrap_or(0),
+            conversations,
+            received_at: notification.record.received_at,
+        });
+    }
+
+    fn is_mine(&self, lane: Lane) -> bool {
+        self.lane.is_none_or(|mine| mine == lane)
+    }
+}
+
+impl Choice<'_> {
+    fn fate(self, event: EventRef<'_>, endpoint: u16) -> Fate {
+        let fate = self.wanted.fate(event, endpoint);
+        match self.narrowed {
+            Some(narrowed) if fate == Fate::Wanted => narrowed.fate(event, endpoint),
+            _ => fate,
+        }
+    }
+
+    fn conversations(self, event: EventRef<'_>, all: &mut Vec<u64>) {
+        let Some(conversation) = self.parties.conversation(event) else {
+            return;
+        };
+        all.push(conversation.main);
+        all.extend(conversation.also);
+    }
+}
+
+/// Behind every item of the notifications up to `sequence`.
+fn last_of(sequence: u64) -> Item {
+    Item {
+        sequence,
+        index: Some(u32::MAX),
+    }
+}

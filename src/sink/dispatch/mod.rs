@@ -1,0 +1,368 @@
+//! Delivers one by one to a receiver that may be slow, fail, or come and go.
+//!
+//! One thread, which never waits for a delivery: it reads the feeds of the three lanes, starts what may go, and takes
+//! what comes back from the [`Transport`].
+//!
+//! - **Lanes**: messages go before statuses before the rest, and a part of the slots is theirs alone.
+//! - **Order**: within a conversation, one after the other; conversations go beside each other ([`order`]).
+//! - **Failures** are tried again with growing pauses ([`backoff`]). Meanwhile their conversation waits and the others
+//!   do not; the cursor names what is open. After `max_attempts` it becomes a dead letter, durable before the cursor
+//!   passes it.
+//! - **A receiver that is away** is probed now and then ([`breaker`]), and nothing is read for it meanwhile.
+//! - **Replays and retried letters** come last.
+//!
+//! Memory is bounded: at most [`OPEN_MAX`] items of each lane are under way, and what has failed keeps a copy of its
+//! own notification instead of the whole batch that it came in.
+
+mod backoff;
+mod breaker;
+mod intake;
+mod order;
+mod rate;
+mod undone;
+
+pub use backoff::Backoff;
+
+use super::transport::{Failure, FailureKind, Job, Outcome, Transport};
+use super::{SinkError, Statistics};
+use crate::event::Lane;
+use crate::feed::{Cursor, Feed, Judged, Lanes, OPEN_MAX, Parties, Selection};
+use crate::relay::{Receiver, Sleeper};
+use breaker::Breaker;
+use intake::{Choice, Intake};
+use rate::Rate;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use undone::{Source, Undone};
+
+/// What is delivered at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// The notification as it came.
+    Notification,
+    /// Each event by itself.
+    Event,
+}
+
+/// How a sink delivers.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// What is delivered at once.
+    pub unit: Unit,
+    /// Events that go together in one delivery, at most.
+    pub batch: usize,
+    /// Deliveries under way at a time.
+    pub concurrency: usize,
+    /// Deliveries a second; 0 for no limit.
+    pub rate: u64,
+    /// Pauses between attempts.
+    pub backoff: Backoff,
+    /// After so many failures it becomes a dead letter.
+    pub max_attempts: u32,
+}
+
+/// What the thread of such a sink runs.
+pub struct Dispatcher {
+    /// Which events.
+    pub wanted: Selection,
+    /// Which names belong to one party.
+    pub parties: Parties,
+    /// How far it has come.
+    pub cursor: Cursor,
+    /// How it delivers.
+    pub limits: Limits,
+    /// What takes the deliveries.
+    pub transport: Box<dyn Transport>,
+    /// What comes back; it wakes `sleeper`.
+    pub outcomes: Receiver<Outcome>,
+    /// What the thread sleeps on.
+    pub sleeper: Arc<Sleeper>,
+    /// What it counts.
+    pub statistics: Arc<Statistics>,
+    /// Set when it is to end once it has delivered what is durable and can be delivered.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Its state while it runs.
+struct Running {
+    parts: Dispatcher,
+    lanes: [Intake; 3],
+    undone: Undone,
+    breaker: Breaker,
+    rate: Rate,
+    saved_at: Instant,
+    told_of_shortage: bool,
+}
+
+impl Dispatcher {
+    /// Delivers until told to stop, and then what is durable already and can be delivered at once. The feed of each
+    /// lane, in the order of [`Lane::ALL`], begins behind what is confirmed in it; what is offered wakes the sleeper.
+    pub fn run(self, feeds: [Feed<Judged>; 3]) -> Result<(), SinkError> {
+        let statistics = Arc::clone(&self.statistics);
+        let mut lanes = feeds.into_iter().zip(self.cursor.saved());
+        let mut lanes = lanes.by_ref().zip(Lane::ALL);
+        let lanes = std::array::from_fn(|_| {
+            let ((feed, saved), lane) = lanes.next().expect("three of each");
+            Intake::new(feed, Some(lane), saved.clone())
+        });
+        let running = Running {
+            lanes,
+            undone: Undone::default(),
+            breaker: Breaker::new(self.limits.backoff),
+            rate: Rate::new(self.limits.rate),
+            saved_at: Instant::now(),
+            told_of_shortage: false,
+            parts: self,
+        };
+        let ended = running.work();
+        statistics.stopped.set(u64::from(ended.is_err()));
+        ended
+    }
+}
+
+impl Running {
+    fn work(mut self) -> Result<(), SinkError> {
+        loop {
+            let stopping = self.parts.stop.load(Ordering::Acquire);
+            while let Ok(Some(outcome)) = self.parts.outcomes.try_recv() {
+                if let Err(gone) = self.ended(outcome) {
+                    self.save()?;
+                    return Err(gone);
+                }
+            }
+            let now = Instant::now();
+            self.undone.wake(now);
+            if let Err(error) = self.take_in() {
+                self.save()?;
+                return Err(error);
+            }
+            self.start(now);
+            self.publish();
+            let idle = self.undone.under_way() == 0
+                && Source::ALL.iter().all(|it| self.undone.ready(*it) == 0);
+            let finished = stopping
+                && (self.breaker.is_open() || idle && self.lanes.iter().all(Intake::is_at_end));
+            if finished || self.saved_at.elapsed() >= SAVE_INTERVAL {
+                self.save()?;
+            }
+            if finished && self.undone.under_way() == 0 {
+                return Ok(());
+            }
+            self.sleep(stopping);
+        }
+    }
+
+    /// Takes what the feeds have, as far as there is use for it.
+    fn take_in(&mut self) -> Result<(), SinkError> {
+        if self.breaker.is_open() {
+            return Ok(());
+        }
+        let choice = Choice {
+            unit: self.parts.limits.unit,
+            wanted: &self.parts.wanted,
+            narrowed: None,
+            parties: &self.parts.parties,
+        };
+        for (place, lane) in self.lanes.iter_mut().enumerate() {
+            let source = Source::Lane(place);
+            while has_room(lane, self.undone.ready(source), &self.parts.limits) {
+                match lane.next(choice) {
+                    Ok(Some((found, delivery))) => self.undone.enter(source, found, delivery),
+                    Ok(None) => break,
+                    // Descriptors or memory come back; and nothing is lost by waiting.
+                    Err(error) if error.is_shortage() => {
+                        tracing::warn!(%error, "the journal cannot be read; it is tried again");
+                        std::thread::sleep(SHORTAGE_PAUSE);
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what may go, the most urgent first.
+    fn start(&mut self, now: Instant) {
+        let limits = &self.parts.limits;
+        // Some slots are for messages alone: a message is never to wait for a status to come back.
+        let shared = limits.concurrency - limits.concurrency / 8;
+        while self.undone.under_way() < limits.concurrency && self.rate.wait(now).is_none() {
+            let sources = if self.undone.under_way() < shared {
+                &Source::ALL[..]
+            } else {
+                &Source::ALL[..1]
+            };
+            let Some(source) = self.undone.first_ready(sources) else {
+                return;
+            };
+            if !self.breaker.permits(now) {
+                return;
+            }
+            let Some((ticket, attempt, parcels)) = self.undone.take(source, limits.batch) else {
+                continue;
+            };
+            self.rate.take(now);
+            self.parts.transport.start(Job {
+                ticket,
+                parcels,
+                attempt,
+                replay: None,
+            });
+        }
+    }
+
+    /// A delivery has ended. An error when the receiver wants no more.
+    fn ended(&mut self, outcome: Outcome) -> Result<(), SinkError> {
+        let tickets = self.undone.ended(outcome.ticket);
+        let Err(failure) = outcome.result else {
+            if self.breaker.succeeded() {
+                tracing::info!("the receiver is back");
+            }
+            for ticket in tickets {
+                self.delivered(ticket);
+            }
+            return Ok(());
+        };
+        let asked = match failure.kind {
+            FailureKind::Retry { after } => after,
+            FailureKind::Gone => return Err(SinkError::Refused(failure.reason)),
+        };
+        let now = Instant::now();
+        // Of a receiver that is away no item is to blame.
+        let counts = u32::from(!self.breaker.is_open());
+        self.parts.statistics.retries.add(1);
+        for ticket in tickets {
+            let Some(entry) = self.undone.get_mut(ticket) else {
+                continue;
+            };
+            entry.attempts += counts;
+            let (item, attempts) = (entry.item, entry.attempts);
+            if let Source::Lane(place) = entry.source {
+                self.lanes[place].tried(item, attempts);
+            }
+            if self.breaker.failed(item, asked, now) {
+                let reason = &failure.reason;
+                tracing::warn!(
+                    reason,
+                    "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
+                );
+            }
+            if attempts < self.parts.limits.max_attempts || !self.bury(ticket, &failure) {
+                let pause = self.parts.limits.backoff.pause(item, attempts, asked);
+                self.undone.postpone(ticket, now + pause);
+            }
+        }
+        Ok(())
+    }
+
+    fn delivered(&mut self, ticket: u64) {
+        let Some(entry) = self.undone.done(ticket) else {
+            return;
+        };
+        self.parts.statistics.events.add(u64::from(entry.events));
+        if let Source::Lane(place) = entry.source {
+            self.lanes[place].done(entry.item);
+        }
+    }
+
+    /// Makes a dead letter of what was tried too often; false if that is not possible now.
+    fn bury(&mut self, _ticket: u64, _failure: &Failure) -> bool {
+        false
+    }
+
+    fn save(&mut self) -> Result<(), SinkError> {
+        self.saved_at = Instant::now();
+        let lanes: Lanes = self.lanes.each_ref().map(Intake::progress);
+        match self.parts.cursor.save(lanes) {
+            Ok(()) => {
+                self.told_of_shortage = false;
+                self.parts
+                    .statistics
+                    .confirmed
+                    .set(self.parts.cursor.confirmed());
+                Ok(())
+            }
+            // Delivery goes on, for that is what makes room; until then a crash repeats more.
+            Err(error) if error.is_shortage() => {
+                if !std::mem::replace(&mut self.told_of_shortage, true) {
+                    tracing::warn!(%error, "the cursor is saved when there is space; a crash repeats what comes meanwhile");
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Brings the books up to date.
+    fn publish(&mut self) {
+        let statistics = &self.parts.statistics;
+        let mut tally = crate::feed::Tally::default();
+        let mut unaccounted = 0;
+        for lane in &self.lanes {
+            tally += lane.tally;
+            unaccounted += lane.unaccounted;
+        }
+        statistics.duplicates.set(tally.duplicates);
+        statistics.unwanted.set(tally.unwanted);
+        statistics.unaccounted.set(unaccounted);
+        let reached = self.lanes.each_ref().map(Intake::reached);
+        statistics
+            .delivered
+            .set(reached.into_iter().min().unwrap_or(0));
+    }
+
+    /// Until something comes, or comes due.
+    fn sleep(&self, stopping: bool) {
+        let now = Instant::now();
+        let limits = &self.parts.limits;
+        let room = |(place, lane): (usize, &Intake)| {
+            !self.breaker.is_open()
+                && has_room(lane, self.undone.ready(Source::Lane(place)), limits)
+        };
+        let reads = |one: (usize, &Intake)| room(one) && !one.1.is_at_end();
+        let idle = if self.lanes.iter().enumerate().any(reads) {
+            GAP_WAIT
+        } else if stopping {
+            STOP_WAIT
+        } else {
+            IDLE_WAIT
+        };
+        let due = [
+            self.undone.next_wake(),
+            self.rate.wait(now),
+            self.breaker.next_probe(),
+        ];
+        let due = due.into_iter().flatten().filter(|at| *at > now).min();
+        let wait = due.map_or(idle, |at| (at - now).min(idle));
+        self.parts.sleeper.sleep(Some(wait), || {
+            let has_more = |one: (usize, &Intake)| room(one) && one.1.has_more();
+            !self.parts.outcomes.is_empty() || self.lanes.iter().enumerate().any(has_more)
+        });
+    }
+}
+
+/// Whether there is use for more from this lane: not while enough waits for a slot, nor while as much is open as a
+/// cursor names.
+fn has_room(lane: &Intake, ready: usize, limits: &Limits) -> bool {
+    lane.undone() < OPEN_MAX && ready < 2 * limits.concurrency * limits.batch
+}
+
+/// How often a cursor is saved: what a crash may deliver twice.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long it sleeps when there is nothing to do, before it looks whether it is to stop, or asked to replay.
+const IDLE_WAIT: Duration = Duration::from_millis(200);
+
+/// The same on the way out.
+const STOP_WAIT: Duration = Duration::from_millis(10);
+
+/// How soon a gap in what came live is looked at again.
+const GAP_WAIT: Duration = Duration::from_millis(2);
+
+/// How long it waits for descriptors or memory.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

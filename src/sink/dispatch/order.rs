@@ -1,0 +1,85 @@
+//! Order within conversations: who may go, and who has to wait for whom.
+//!
+//! Each undone delivery stands in the queue of each of its conversations, in the order in which it came, and may go
+//! when it is the first in all of them. One that is to be tried again keeps its place, so its conversation waits and
+//! no other does.
+
+use std::collections::{HashMap, VecDeque};
+
+/// Queues of tickets by conversation.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    queues: HashMap<u64, VecDeque<u64>>,
+}
+
+impl Order {
+    /// Puts a ticket, which is higher than all before, behind the others of its conversations, which are all
+    /// different. True if it may go.
+    pub(super) fn enter(&mut self, ticket: u64, conversations: &[u64]) -> bool {
+        let mut first = true;
+        for conversation in conversations {
+            let queue = self.queues.entry(*conversation).or_default();
+            first &= queue.is_empty();
+            queue.push_back(ticket);
+        }
+        first
+    }
+
+    /// The first of a conversation.
+    pub(super) fn first(&self, conversation: u64) -> Option<u64> {
+        self.queues.get(&conversation)?.front().copied()
+    }
+
+    /// All of a conversation, in their order.
+    pub(super) fn members(&self, conversation: u64) -> impl Iterator<Item = u64> {
+        let queue = self.queues.get(&conversation);
+        queue.into_iter().flatten().copied()
+    }
+
+    /// True if the ticket is the first in all of its conversations.
+    pub(super) fn is_first(&self, ticket: u64, conversations: &[u64]) -> bool {
+        let mut conversations = conversations.iter();
+        conversations.all(|conversation| self.first(*conversation) == Some(ticket))
+    }
+
+    /// Takes a ticket that is the first out, and gives to `next` each that has become the first of a conversation: it
+    /// may go if it is so in all of its own.
+    pub(super) fn leave(&mut self, ticket: u64, conversations: &[u64], mut next: impl FnMut(u64)) {
+        for conversation in conversations {
+            let Some(queue) = self.queues.get_mut(conversation) else {
+                continue;
+            };
+            debug_assert_eq!(queue.front(), Some(&ticket));
+            queue.pop_front();
+            match queue.front() {
+                Some(first) => next(*first),
+                None => {
+                    self.queues.remove(conversation);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Order;
+
+    #[test]
+    fn conversations_wait_for_themselves_alone() {
+        let mut order = Order::default();
+        assert!(order.enter(1, &[10]));
+        assert!(!order.enter(2, &[10, 11]));
+        assert!(order.enter(3, &[12]));
+        assert!(!order.enter(4, &[11]));
+        assert!(order.enter(5, &[]));
+        let mut freed = Vec::new();
+        order.leave(3, &[12], |ticket| freed.push(ticket));
+        assert!(freed.is_empty() && order.first(12).is_none());
+        order.leave(1, &[10], |ticket| freed.push(ticket));
+        assert_eq!(freed, [2]);
+        assert!(order.is_first(2, &[10, 11]) && !order.is_first(4, &[11]));
+        order.leave(2, &[10, 11], |ticket| freed.push(ticket));
+        assert_eq!(freed, [2, 4]);
+    }
+}

@@ -1,0 +1,304 @@
+use super::{Backoff, Dispatcher, Limits, Unit};
+use crate::event::Lane;
+use crate::feed::tests::Bench;
+use crate::feed::{Cursors, Floor, Parties, Progress, Selection, place};
+use crate::journal::{Disk, JournalId};
+use crate::relay::{self, Sleeper};
+use crate::sink::transport::{Failure, FailureKind, Job, Outcome, Outcomes, Transport};
+use crate::sink::{SinkError, Statistics};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a receiver saw: the subject and lane of each event that it took, with its `id`.
+type Taken = Arc<Mutex<Vec<(String, Lane, String)>>>;
+
+/// Answers in an order of its own, as `verdict` says for the subject and the number of the attempt.
+struct Receiver {
+    outcomes: Outcomes,
+    taken: Taken,
+    verdict: fn(&str, u32) -> Verdict,
+    /// Jobs that are answered later, so that others overtake them.
+    held: Vec<Outcome>,
+    seed: u64,
+    /// Most jobs that were open at a time.
+    open: Arc<Mutex<(usize, usize)>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Take,
+    Fail,
+    Gone,
+}
+
+impl Transport for Receiver {
+    fn start(&mut self, job: Job) {
+        let mut verdict = Verdict::Take;
+        let mut events = Vec::new();
+        for parcel in &job.parcels {
+            let notification = parcel.notification().unwrap();
+            let wanted = |index: u32| parcel.item.index.is_none_or(|it| it == index);
+            for event in notification.events().filter(|it| wanted(it.index())) {
+                let subject = event.subject().unwrap_or("-").to_owned();
+                let judged = (self.verdict)(&subject, job.attempt);
+                if judged != Verdict::Take {
+                    verdict = judged;
+                }
+                events.push((subject, event.lane(), event.id().to_owned()));
+            }
+        }
+        let failed = |kind| Failure {
+            kind,
+            reason: "a test".to_owned(),
+            answer: None,
+        };
+        let result = match verdict {
+            Verdict::Take => {
+                self.taken.lock().extend(events);
+                Ok(())
+            }
+            Verdict::Fail => Err(failed(FailureKind::Retry { after: None })),
+            Verdict::Gone => Err(failed(FailureKind::Gone)),
+        };
+        self.held.push(Outcome {
+            ticket: job.ticket,
+            result,
+        });
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let most = &mut self.open.lock().1;
+        *most = (*most).max(self.held.len());
+        if self.held.len() > 3 {
+            let at = usize::try_from(self.seed >> 33).unwrap() % self.held.len();
+            let outcome = self.held.swap_remove(at);
+            self.outcomes.try_send(outcome).unwrap();
+        }
+        // What is left is answered by a thread of its own, so that nothing waits for the next job.
+        let (outcomes, held) = (self.outcomes.clone(), std::mem::take(&mut self.held));
+        thread::spawn(move || {
+            thread::sleep(Duration::from_micros(200));
+            for outcome in held.into_iter().rev() {
+                let _ = outcomes.try_send(outcome);
+            }
+        });
+    }
+}
+
+/// A journal, a cursor beside it, and what a receiver took.
+struct Setting {
+    bench: Bench,
+    dir: tempfile::TempDir,
+    taken: Taken,
+    statistics: Arc<Statistics>,
+}
+
+impl Setting {
+    fn new() -> Setting {
+        Setting {
+            bench: Bench::new(),
+            dir: tempfile::tempdir().unwrap(),
+            taken: Taken::default(),
+            statistics: Arc::default(),
+        }
+    }
+
+    fn saved(&self) -> [Progress; 3] {
+        let storage = Arc::new(Disk::create(self.dir.path()).unwrap());
+        let journal = JournalId::parse("1").unwrap();
+        let last = self.bench.status.durable();
+        let floor = Floor::new(Arc::default());
+        let (cursors, corrected) = Cursors::open(storage, journal, last, floor).unwrap();
+        assert!(corrected.is_empty());
+        cursors.of("crm").unwrap().saved().clone()
+    }
+
+    /// Delivers until `until` holds, or everything is delivered.
+    fn run(
+        &self,
+        unit: Unit,
+        verdict: fn(&str, u32) -> Verdict,
+        until: impl Fn(&Statistics) -> bool,
+    ) -> Result<(), SinkError> {
+        let storage = Arc::new(Disk::create(self.dir.path()).unwrap());
+        let journal = JournalId::parse("1").unwrap();
+        let last = self.bench.status.durable();
+        let (cursors, _) =
+            Cursors::open(storage, journal, last, Floor::new(Arc::default())).unwrap();
+        let cursor = cursors.of("crm").unwrap();
+        let sleeper: Arc<Sleeper> = Arc::default();
+        let (give, outcomes) = relay::channel_of(&sleeper, 4096);
+        let stop = Arc::new(AtomicBool::new(false));
+        let feeds = Lane::ALL.map(|lane| {
+            let next = cursor.saved()[place(lane)].confirmed + 1;
+            self.bench.feed_waking(&sleeper, next).1
+        });
+        let dispatcher = Dispatcher {
+            wanted: Selection::default(),
+            parties: Parties::default(),
+            cursor,
+            limits: Limits {
+                unit,
+                batch: 1,
+                concurrency: 16,
+                rate: 0,
+                backoff: Backoff {
+                    min: Duration::from_millis(2),
+                    max: Duration::from_millis(8),
+                },
+                max_attempts: u32::MAX,
+            },
+            transport: Box::new(Receiver {
+                outcomes: give,
+                taken: Arc::clone(&self.taken),
+                verdict,
+                held: Vec::new(),
+                seed: 7,
+                open: Arc::default(),
+            }),
+            outcomes,
+            sleeper,
+            statistics: Arc::clone(&self.statistics),
+            stop: Arc::clone(&stop),
+        };
+        let running = thread::spawn(move || dispatcher.run(feeds));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !running.is_finished() && !until(&self.statistics) {
+            assert!(Instant::now() < deadline, "it delivers");
+            thread::sleep(Duration::from_millis(1));
+        }
+        stop.store(true, Ordering::Release);
+        running.join().unwrap()
+    }
+}
+
+/// A message of a conversation, and a status of the same one.
+fn body(conversation: usize, number: usize) -> Vec<u8> {
+    format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"messages","value":{{"metadata":{{"phone_number_id":"5"}},"messages":[{{"id":"wamid.{number:05}","from":"49{conversation}","type":"text","timestamp":"1"}}],"statuses":[{{"id":"wamid.{number:05}","status":"sent","recipient_id":"49{conversation}","timestamp":"1"}}]}}}}]}}]}}"#
+    )
+    .into_bytes()
+}
+
+fn fill(bench: &Bench, conversations: usize, notifications: usize) {
+    for begin in (0..notifications).step_by(20) {
+        let bodies: Vec<Vec<u8>> = (begin..begin + 20)
+            .map(|number| body(number * 7 % conversations, number))
+            .collect();
+        bench.store_all(&bodies);
+    }
+}
+
+/// Each conversation in order in each lane; gives how many events each had.
+fn in_order(taken: &Taken) -> BTreeMap<(String, Lane), usize> {
+    let mut last: BTreeMap<(String, Lane), (usize, String)> = BTreeMap::new();
+    for (subject, lane, id) in taken.lock().iter() {
+        let one = last.entry((subject.clone(), *lane)).or_default();
+        assert!(one.1 < *id, "{subject} {lane:?}: {id} after {}", one.1);
+        *one = (one.0 + 1, id.clone());
+    }
+    last.into_iter()
+        .map(|(key, (count, _))| (key, count))
+        .collect()
+}
+
+#[test]
+fn conversations_keep_their_order_whatever_fails() {
+    let setting = Setting::new();
+    fill(&setting.bench, 13, 400);
+    let verdict = |subject: &str, attempt: u32| {
+        if subject.ends_with('3') && attempt < 4 {
+            Verdict::Fail
+        } else {
+            Verdict::Take
+        }
+    };
+    let done = |statistics: &Statistics| statistics.events.get() == 800;
+    setting.run(Unit::Event, verdict, done).unwrap();
+    assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 800);
+    assert!(setting.statistics.retries.get() >= 90);
+    assert_eq!(setting.statistics.unaccounted.get(), 0);
+    assert_eq!(
+        setting.saved(),
+        std::array::from_fn(|_| Progress::up_to(400))
+    );
+}
+
+#[test]
+fn notifications_go_whole_and_once() {
+    let setting = Setting::new();
+    fill(&setting.bench, 13, 200);
+    let done = |statistics: &Statistics| statistics.events.get() == 400;
+    setting
+        .run(Unit::Notification, |_, _| Verdict::Take, done)
+        .unwrap();
+    assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 400);
+    assert_eq!(setting.statistics.unaccounted.get(), 0);
+}
+
+/// One conversation is refused for ever: all others are delivered, and after a restart only what it lacks comes.
+#[test]
+fn a_conversation_that_fails_holds_up_no_other_and_is_gone_on_with() {
+    let setting = Setting::new();
+    fill(&setting.bench, 20, 400);
+    let stuck = |subject: &str, _: u32| {
+        if subject == "5:497" {
+            Verdict::Fail
+        } else {
+            Verdict::Take
+        }
+    };
+    let others = |statistics: &Statistics| statistics.events.get() == 760;
+    setting.run(Unit::Event, stuck, others).unwrap();
+    let saved = setting.saved();
+    assert_eq!(
+        (saved[0].reached, saved[0].open.len()),
+        (400, 20),
+        "{saved:?}"
+    );
+    assert!(saved[0].confirmed < 20 && saved[0].open[0].attempts > 0);
+    let before = setting.taken.lock().len();
+    let done = |statistics: &Statistics| statistics.events.get() == 800;
+    setting
+        .run(Unit::Event, |_, _| Verdict::Take, done)
+        .unwrap();
+    let after = setting.taken.lock().split_off(before);
+    assert_eq!(after.len(), 40);
+    assert!(after.iter().all(|(subject, _, _)| subject == "5:497"));
+    assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 760);
+}
+
+#[test]
+fn a_receiver_that_is_gone_ends_the_sink() {
+    let setting = Setting::new();
+    fill(&setting.bench, 3, 20);
+    let error = setting.run(Unit::Event, |_, _| Verdict::Gone, |_| false);
+    assert!(matches!(error, Err(SinkError::Refused(_))));
+    assert_eq!(setting.statistics.stopped.get(), 1);
+    assert_eq!(setting.saved()[0].confirmed, 0);
+}
+
+/// A receiver that was away for a while cost a dead letter for everything that was tried meanwhile, and the whole
+/// backlog was read into memory.
+#[test]
+fn a_receiver_that_is_away_is_not_tried_with_everything() {
+    let setting = Setting::new();
+    fill(&setting.bench, 400, 400);
+    let failures = |statistics: &Statistics| statistics.retries.get() > 20;
+    setting
+        .run(Unit::Event, |_, _| Verdict::Fail, failures)
+        .unwrap();
+    let saved = setting.saved();
+    assert!(saved[0].open.len() + saved[1].open.len() < 100, "{saved:?}");
+    assert!(saved[0].open.iter().all(|open| open.attempts <= 2));
+    let done = |statistics: &Statistics| statistics.events.get() == 800;
+    setting
+        .run(Unit::Event, |_, _| Verdict::Take, done)
+        .unwrap();
+    assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 800);
+}

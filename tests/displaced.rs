@@ -1,0 +1,82 @@
+//! What a 200 means when the data directory is moved, removed or replaced under a running server.
+//!
+//! Writes and syncs into open files go on without an error, so a server once answered 200 for hours for what no start
+//! found again. It notices within a second or so: one line that says what happened, 503 for whoever waits or comes, and
+//! exit code 1, as with every journal that has failed. What was moved is whole, and goes on where it is put back.
+
+mod common;
+
+use common::load::{self, Load, Trace, check, stored};
+use common::{Running, Site, eventually};
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+/// Its next segment is not needed soon.
+fn site() -> Site {
+    load::site("stored").journal("segment_size = \"16MiB\"")
+}
+
+/// Lets something happen to the journal under load, and gives what was answered until the server has ended.
+fn ends_of(site: &Site, happens: impl FnOnce(&Path), says: &str) -> HashMap<String, Trace> {
+    let mut server: Running = site.start();
+    let load = Load::start(&server, "/in", 0);
+    load.reach_accepted(100);
+    // From here on, no name in the directory changes for a while.
+    let manifest = site.journal_dir().join("manifest");
+    eventually("the next segment is ready", || {
+        fs::read_to_string(&manifest).is_ok_and(|text| text.contains("segment 2 -"))
+    });
+    happens(&site.journal_dir());
+    let (status, stderr) = server.wait();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    let errors = stderr.lines().filter(|line| line.contains("\"ERROR\""));
+    assert_eq!(errors.count(), 1, "{stderr}");
+    let last = stderr.lines().last().unwrap_or_default();
+    let begin = "hookline: the receiver has stopped: ";
+    assert!(last.starts_with(begin) && last.contains(says), "{stderr}");
+    let traces: HashMap<_, _> = load.end().into_iter().collect();
+    for (name, trace) in &traces {
+        assert!(trace.faults.is_empty(), "{name}: {:#?}", trace.faults);
+    }
+    traces
+}
+
+#[test]
+fn what_is_moved_goes_on_where_it_is_put_back() {
+    let site = site();
+    let away = site.path().join("away");
+    let traces = ends_of(
+        &site,
+        |dir| fs::rename(dir, &away).expect("ours"),
+        "is gone",
+    );
+    assert!(!site.journal_dir().exists(), "nothing is made in its place");
+    fs::rename(&away, site.journal_dir()).expect("ours");
+    site.verify();
+    check(&stored(&site), &traces);
+}
+
+#[test]
+fn what_is_replaced_is_left_alone() {
+    let site = site();
+    let away = site.path().join("away");
+    let replace = |dir: &Path| {
+        fs::rename(dir, &away).expect("ours");
+        fs::create_dir(dir).expect("ours");
+    };
+    let traces = ends_of(&site, replace, "moved, removed or replaced");
+    let dir = site.journal_dir();
+    let made = fs::read_dir(&dir).expect("there").count();
+    assert_eq!(made, 0, "in a directory that is not its own");
+    fs::remove_dir(&dir).expect("ours");
+    fs::rename(&away, &dir).expect("ours");
+    site.verify();
+    check(&stored(&site), &traces);
+}
+
+#[test]
+fn what_is_removed_is_missed() {
+    let remove = |dir: &Path| fs::remove_dir_all(dir).expect("ours");
+    ends_of(&site(), remove, "moved, removed or replaced");
+}
