@@ -60,6 +60,12 @@ pub struct Statistics {
     pub unwanted: Counter,
     /// Events that were tried too often and are dead letters.
     pub dead: Counter,
+    /// Dead letters that were delivered after all.
+    pub letters: Counter,
+    /// Deliveries of replays.
+    pub replayed: Counter,
+    /// How far each lane is, in the order of [`Lane::ALL`](crate::event::Lane::ALL).
+    pub lanes: [LaneStatistics; 3],
     /// Highest sequence delivered.
     pub delivered: Counter,
     /// Highest sequence confirmed and saved.
@@ -70,6 +76,19 @@ pub struct Statistics {
     pub unaccounted: Counter,
     /// 1 once the sink has stopped for good: its events stay in the journal until somebody looks.
     pub stopped: Counter,
+}
+
+/// How far a sink is in one lane; brought up to date about once a second.
+#[derive(Debug, Default)]
+pub struct LaneStatistics {
+    /// Everything up to this sequence is confirmed.
+    pub confirmed: Counter,
+    /// Everything up to this sequence is confirmed or under way.
+    pub reached: Counter,
+    /// Deliveries under way, or waiting for an attempt.
+    pub open: Counter,
+    /// When the oldest of these arrived, in microseconds since 1970; 0 if there is none.
+    pub oldest: Counter,
 }
 
 /// Why a sink has stopped for good. Its events stay in the journal.
@@ -174,6 +193,10 @@ impl Runner {
             match self.cursor.save(all_up_to(delivered)) {
                 Ok(()) => {
                     self.statistics.confirmed.set(delivered);
+                    for lane in &self.statistics.lanes {
+                        lane.confirmed.set(delivered);
+                        lane.reached.set(delivered);
+                    }
                     told = false;
                 }
                 // Delivery goes on, for that is what makes room; until then a crash repeats more.

@@ -149,6 +149,17 @@ impl Intake {
         self.undone.len()
     }
 
+    /// Events that were read and not given yet.
+    pub(super) fn waiting_events(&self) -> u64 {
+        let all = self.waiting.iter().map(|found| u64::from(found.events));
+        all.sum()
+    }
+
+    /// When the first that was read and not given arrived, in microseconds since 1970.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        Some(self.waiting.front()?.received_at)
+    }
+
     /// Everything up to this sequence was given, or is not for this intake.
     pub(super) fn reached(&self) -> u64 {
         self.reached

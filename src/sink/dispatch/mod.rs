@@ -29,7 +29,7 @@ use super::transport::{Failure, FailureKind, Job, Outcome, Transport};
 use super::{SinkError, Statistics};
 use crate::event::Lane;
 use crate::feed::{
-    Cursor, DeadLetters, Feed, Feeds, Judged, Lanes, OPEN_MAX, Parties, Replays, Selection,
+    Cursor, DeadLetters, Feed, Feeds, Judged, Lanes, OPEN_MAX, Parties, Replays, Selection, Tally,
 };
 use crate::relay::{Receiver, Sleeper};
 use breaker::Breaker;
@@ -114,6 +114,9 @@ struct Running {
     saved_at: Instant,
     told_of_shortage: bool,
     told_of_letters: bool,
+    /// What the counters said when it began.
+    gone_before: u64,
+    before: Tally,
 }
 
 impl Dispatcher {
@@ -137,6 +140,12 @@ impl Dispatcher {
             saved_at: Instant::now(),
             told_of_shortage: false,
             told_of_letters: false,
+            gone_before: statistics.events.get() + statistics.dead.get(),
+            before: Tally {
+                duplicates: statistics.duplicates.get(),
+                unwanted: statistics.unwanted.get(),
+                ..Tally::default()
+            },
             parts: self,
         };
         let ended = running.work();
@@ -165,7 +174,6 @@ impl Running {
                 self.take_in_replay();
             }
             self.start(now);
-            self.publish();
             let idle = self.undone.under_way() == 0
                 && Source::ALL.iter().all(|it| self.undone.ready(*it) == 0);
             let finished = stopping
@@ -300,16 +308,26 @@ impl Running {
         let Some(entry) = self.undone.done(ticket) else {
             return;
         };
-        self.parts.statistics.events.add(u64::from(entry.events));
+        let statistics = &self.parts.statistics;
         match entry.source {
-            Source::Lane(place) => self.lanes[place].done(entry.item),
-            Source::Letter => self.letter_delivered(entry.item),
-            Source::Replay => self.replay_item_done(entry.item, true),
+            Source::Lane(place) => {
+                statistics.events.add(u64::from(entry.events));
+                self.lanes[place].done(entry.item);
+            }
+            Source::Letter => {
+                statistics.letters.add(1);
+                self.letter_delivered(entry.item);
+            }
+            Source::Replay => {
+                statistics.replayed.add(1);
+                self.replay_item_done(entry.item, true);
+            }
         }
     }
 
     fn save(&mut self) -> Result<(), SinkError> {
         self.saved_at = Instant::now();
+        self.publish();
         let lanes: Lanes = self.lanes.each_ref().map(Intake::progress);
         match self.parts.cursor.save(lanes) {
             Ok(()) => {
@@ -331,17 +349,33 @@ impl Running {
         }
     }
 
-    /// Brings the books up to date.
+    /// Draws the balance, and says how far each lane is.
     fn publish(&mut self) {
         let statistics = &self.parts.statistics;
-        let mut tally = crate::feed::Tally::default();
+        let mut tally = Tally::default();
         let mut unaccounted = 0;
-        for lane in &self.lanes {
+        for (place, lane) in self.lanes.iter().enumerate() {
             tally += lane.tally;
             unaccounted += lane.unaccounted;
+            let out = &statistics.lanes[place];
+            let progress = lane.progress();
+            out.confirmed.set(progress.confirmed);
+            out.reached.set(progress.reached);
+            out.open.set(lane.undone() as u64);
+            let oldest = [self.undone.oldest(Source::Lane(place)), lane.oldest()];
+            out.oldest
+                .set(oldest.into_iter().flatten().min().unwrap_or(0));
         }
-        statistics.duplicates.set(tally.duplicates);
-        statistics.unwanted.set(tally.unwanted);
+        // What was taken in is delivered, given up, or still here.
+        let here: u64 = self.lanes.iter().map(Intake::waiting_events).sum();
+        let gone = statistics.events.get() + statistics.dead.get() - self.gone_before;
+        unaccounted += tally.wanted.abs_diff(gone + here + self.undone.events());
+        statistics
+            .duplicates
+            .set(self.before.duplicates + tally.duplicates);
+        statistics
+            .unwanted
+            .set(self.before.unwanted + tally.unwanted);
         statistics.unaccounted.set(unaccounted);
         let reached = self.lanes.each_ref().map(Intake::reached);
         statistics
