@@ -6,10 +6,14 @@
 //! and never the answer. Restart, overflow, lag and a new sink are one and the same case.
 
 mod cursor;
+mod dedupe;
 mod delivery;
 mod floor;
 
 pub use cursor::{Corrected, Cursor, CursorError, Cursors, Found, Saved, highest, read_all};
+pub use dedupe::{
+    Conversation, Dedupe, DedupeError, Duplicates, Options as DedupeOptions, Parties, Verdicts,
+};
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::Floor;
 

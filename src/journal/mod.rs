@@ -62,7 +62,7 @@ mod segment;
     clippy::indexing_slicing,
     reason = "a test may fail in any way it likes"
 )]
-mod simulated;
+pub(crate) mod simulated;
 mod status;
 mod storage;
 #[cfg(test)]
@@ -82,7 +82,7 @@ pub use scan::Depth;
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
 pub use storage::{Access, Disk, Guard, LockError, Storage, StorageFile};
-pub(crate) use storage::{is_shortage, read_full_at};
+pub(crate) use storage::{is_shortage, read_full_at, write_all_at};
 
 use crate::relay;
 use manifest::ManifestFile;

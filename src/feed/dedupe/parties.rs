@@ -1,0 +1,110 @@
+//! Which names belong to one party, so that what one person says stays in order whatever name it came under.
+//!
+//! A person has a phone number, a business-scoped user id, or both. Once an event carried both, an event with the
+//! user id alone belongs to the conversation of the phone number. What is learned is kept in the log of keys and
+//! goes with its generation, unless it was seen again. Names are kept as 64-bit hashes: two that collide only wait
+//! for each other. A name that needs an escape in [`EventRef::subject`] is a party of its own, as is a group.
+
+use crate::event::{EventRef, fingerprint};
+use foldhash::fast::FixedState;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What is known of the names of parties. Cheap to clone; the clones share it. Written by the thread that judges,
+/// read by sinks. At most 900,000 pairs, in 26 MiB; while so many are there, no more are learned.
+#[derive(Clone, Debug, Default)]
+pub struct Parties(Arc<RwLock<HashMap<u64, Known, FixedState>>>);
+
+/// What stands beside the hash of a user id.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    phone: u64,
+    /// The newest generation in which the pair stands.
+    generation: u64,
+}
+
+/// What an event has to keep its order in: all earlier ones that share any of the two hashes come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conversation {
+    /// The number with the group, the phone number if that is known, or the user id.
+    pub main: u64,
+    /// The number with the user id, if that is known and not `main` already: the `main` of events that came before it
+    /// was known who that is.
+    pub also: Option<u64>,
+}
+
+impl Parties {
+    /// The conversation of an event by what is known now; `None` if it has no other side.
+    #[must_use]
+    pub fn conversation(&self, event: EventRef<'_>) -> Option<Conversation> {
+        let (_, party) = event.subject()?.rsplit_once(':')?; // a component has no colon
+        let main = hash(event, party);
+        let user_id = event.party_user_id().map(|user_id| hash(event, user_id));
+        if event.party_phone() == Some(party) {
+            return Some(Conversation {
+                main,
+                also: user_id.filter(|user_id| *user_id != main),
+            });
+        }
+        let phone = (user_id == Some(main)).then(|| self.phone_of(main));
+        Some(match phone.flatten() {
+            Some(phone) => Conversation {
+                main: phone,
+                also: Some(main),
+            },
+            None => Conversation { main, also: None },
+        })
+    }
+
+    /// Pairs that are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.read().len()
+    }
+
+    /// True if none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The hash of the phone number that belongs to that of a user id, both with the business's number.
+    fn phone_of(&self, user_id: u64) -> Option<u64> {
+        self.0.read().get(&user_id).map(|known| known.phone)
+    }
+
+    /// The two names of an event's party as hashes, if it has both and they are still to be written to this
+    /// generation.
+    pub(super) fn news(&self, event: EventRef<'_>, generation: u64) -> Option<(u64, u64)> {
+        let (user_id, phone) = (event.party_user_id()?, event.party_phone()?);
+        let (user_id, phone) = (hash(event, user_id), hash(event, phone));
+        let pairs = self.0.read();
+        let is_news = match pairs.get(&user_id) {
+            Some(known) => known.phone != phone || known.generation != generation,
+            None => pairs.len() < PAIRS_MAX,
+        };
+        is_news.then_some((user_id, phone))
+    }
+
+    /// Learns a pair that was written to a generation.
+    pub(super) fn learn(&self, user_id: u64, phone: u64, generation: u64) {
+        self.0.write().insert(user_id, Known { phone, generation });
+    }
+
+    /// Forgets the pairs that stand in no generation after this one.
+    pub(super) fn forget(&self, generation: u64) {
+        self.0
+            .write()
+            .retain(|_, known| known.generation > generation);
+    }
+}
+
+/// The same in every version and on every machine: it is kept in files.
+fn hash(event: EventRef<'_>, name: &str) -> u64 {
+    let number = event.phone_number_id().unwrap_or("-");
+    fingerprint(number.as_bytes()).rotate_left(1) ^ fingerprint(name.as_bytes())
+}
+
+/// Most pairs. With a few more the table would double.
+const PAIRS_MAX: usize = 900_000;
