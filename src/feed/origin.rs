@@ -1,5 +1,6 @@
 //! Where a feed's batches come from when they do not come live.
 
+use super::dedupe::Duplicates;
 use super::delivery::{Delivery, Maker};
 use super::poison::Poison;
 use super::{Feed, FeedError, Live};
@@ -55,6 +56,7 @@ impl Origin for Durable {
 pub struct Judged {
     position: Arc<JudgedPosition>,
     maker: Maker,
+    duplicates: Duplicates,
 }
 
 /// The highest sequence of which, and below which, everything was judged.
@@ -77,8 +79,12 @@ impl JudgedPosition {
 impl Judged {
     /// What was judged up to this position, as it moves on.
     #[must_use]
-    pub fn new(position: Arc<JudgedPosition>, maker: Maker) -> Judged {
-        Judged { position, maker }
+    pub fn new(position: Arc<JudgedPosition>, maker: Maker, duplicates: Duplicates) -> Judged {
+        Judged {
+            position,
+            maker,
+            duplicates,
+        }
     }
 }
 
@@ -89,6 +95,8 @@ pub struct Feeds {
     pub journal: Arc<dyn Storage>,
     /// How far everything is judged.
     pub judged: Arc<JudgedPosition>,
+    /// Where the duplicates are written down.
+    pub dedupe: Arc<dyn Storage>,
     /// Bodies that nobody is to take apart.
     pub poison: Arc<Poison>,
 }
@@ -99,7 +107,8 @@ impl Feeds {
     #[must_use]
     pub fn open(&self, sleeper: &Arc<Sleeper>, next: u64) -> (Live<Arc<Delivery>>, Feed<Judged>) {
         let maker = Maker::sparing(&self.poison);
-        let origin = Judged::new(Arc::clone(&self.judged), maker);
+        let duplicates = Duplicates::open(Arc::clone(&self.dedupe));
+        let origin = Judged::new(Arc::clone(&self.judged), maker, duplicates);
         Feed::waking(sleeper, Arc::clone(&self.journal), origin, next)
     }
 }
@@ -112,6 +121,8 @@ impl Origin for Judged {
     }
 
     fn make(&mut self, batch: Batch) -> Result<Arc<Delivery>, FeedError> {
-        Ok(Arc::new(self.maker.make(batch)))
+        let mut delivery = self.maker.make(batch);
+        self.duplicates.mark(&mut delivery)?;
+        Ok(Arc::new(delivery))
     }
 }

@@ -1,4 +1,4 @@
-use super::{Delivery, Feed, Feeds, Judged, JudgedPosition, Live, Maker};
+use super::{Delivery, Duplicates, Feed, Feeds, Judged, JudgedPosition, Live, Maker};
 use crate::journal::batch::Batch;
 use crate::journal::{Disk, DurablePosition, Journal, Options, Status, Storage};
 use crate::relay;
@@ -83,11 +83,17 @@ impl Bench {
         self.feed_waking(&Arc::default(), next)
     }
 
+    /// Where no duplicate is written down.
+    fn dedupe(&self) -> Arc<dyn Storage> {
+        Arc::new(Disk::create(&self.dir.path().join("dedupe")).unwrap())
+    }
+
     /// What a sink opens more feeds with.
     pub(crate) fn feeds(&self) -> Feeds {
         Feeds {
             journal: Arc::clone(&self.storage),
             judged: Arc::clone(&self.judged),
+            dedupe: self.dedupe(),
             poison: Arc::default(),
         }
     }
@@ -99,7 +105,8 @@ impl Bench {
         next: u64,
     ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
         self.judged.set(self.status.durable());
-        let origin = Judged::new(Arc::clone(&self.judged), Maker::new());
+        let duplicates = Duplicates::open(self.dedupe());
+        let origin = Judged::new(Arc::clone(&self.judged), Maker::new(), duplicates);
         Feed::waking(sleeper, Arc::clone(&self.storage), origin, next)
     }
 }

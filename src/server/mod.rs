@@ -29,8 +29,8 @@ mod threads;
 
 use crate::config::Config;
 use crate::feed::{
-    CursorError, Durable, Feed, FeedError, Feeds, Floor, Judge, JudgedPosition, LetterError, Maker,
-    Parties,
+    CursorError, Dedupe, DedupeError, Durable, Feed, FeedError, Feeds, Floor, Judge,
+    JudgedPosition, LetterError, Maker,
 };
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
@@ -77,6 +77,9 @@ pub enum ServerError {
     /// A sink's cursor.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// The memory of what was received.
+    #[error(transparent)]
+    Dedupe(#[from] DedupeError),
     /// The dead letters of a sink.
     #[error(transparent)]
     Letters(#[from] LetterError),
@@ -158,34 +161,49 @@ impl Server {
         )?);
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
+        let floor = Floor::new(floor);
+        let statistics = &sources.journal.statistics;
+        let first = statistics.first_sequence.load(Ordering::Relaxed);
+        let dedupe_files = directory(&config.journal.dir.join("dedupe"))?;
+        let (dedupe, from) = Dedupe::open(
+            Arc::clone(&dedupe_files),
+            options::dedupe(config),
+            journal.id(),
+            first,
+            sources.journal.durable(),
+        )?;
         let judged = Arc::new(JudgedPosition::default());
-        judged.set(sources.journal.durable());
+        judged.set(from - 1);
+        let place = floor.place(dedupe.checkpointed());
         let poison = poison::open(config, journal.id())?;
         let common = Common {
             config,
-            cursors: sinks::cursors(
-                config,
-                journal.id(),
-                sources.journal.durable(),
-                Floor::new(floor),
-            )?,
+            cursors: sinks::cursors(config, journal.id(), sources.journal.durable(), floor)?,
             feeds: Feeds {
                 journal: Arc::clone(&disk),
                 judged: Arc::clone(&judged),
+                dedupe: dedupe_files,
                 poison: Arc::clone(&poison),
             },
-            parties: Parties::default(),
+            parties: dedupe.parties(),
             endpoints: endpoints.clone(),
         };
         let sinks = sinks::prepare(&common, &mut sources)?;
         let (live, feed) = Feed::new(
             Arc::clone(&disk),
             Durable::new(Arc::clone(&sources.journal), Maker::sparing(&poison)),
-            judged.get() + 1,
+            from,
         );
         let stop_judge = Arc::new(AtomicBool::new(false));
+        let journal_status = Arc::clone(&sources.journal);
         let judge = Judge {
             feed,
+            dedupe,
+            place,
+            first: Box::new(move || {
+                let statistics = &journal_status.statistics;
+                statistics.first_sequence.load(Ordering::Relaxed)
+            }),
             position: judged,
             sinks: sinks.lives,
             letters: poison::letters(config)?,
