@@ -40,6 +40,11 @@ const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
     ),
     (
         "sink",
+        "endpoint",
+        "what verifies Standard Webhooks signs by them too",
+    ),
+    (
+        "sink",
         "journal",
         "the status says how far it is durable, and the errors pass through",
     ),

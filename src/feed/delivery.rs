@@ -145,6 +145,21 @@ impl Delivery {
             .filter(move |notification| notification.sequence >= from)
     }
 
+    /// The notification with this sequence, if it is one of these.
+    #[must_use]
+    pub fn notification(&self, sequence: u64) -> Option<Notification<'_>> {
+        let before = sequence.checked_sub(self.first_sequence())?;
+        let before = usize::try_from(before).ok()?;
+        let (_, record) = self.batch.records_from(sequence).next()?;
+        Some(Notification {
+            sequence,
+            record,
+            events: self.events(),
+            first: self.made.counts.iter().take(before).sum(),
+            len: *self.made.counts.get(before)?,
+        })
+    }
+
     /// Loses the last event, as a bug would.
     #[cfg(test)]
     pub(crate) fn lose_an_event(&mut self) {

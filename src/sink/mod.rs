@@ -4,8 +4,11 @@
 //! journal meanwhile, and no other sink notices.
 
 mod file;
+#[cfg(feature = "http")]
+pub mod http;
 mod lines;
 mod stdout;
+pub mod transport;
 
 pub use file::File;
 pub use stdout::Stdout;

@@ -1,0 +1,115 @@
+//! Between who decides what is delivered when, and who delivers it.
+//!
+//! A job goes in, an [`Outcome`] comes out, in any order. Pauses, attempts, order and dead letters are none of a
+//! transport's business: it tries once, and says what came of it.
+
+use crate::feed::Delivery;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is to be delivered: a notification as a whole, or one event of it.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    /// The batch that holds it.
+    pub delivery: Arc<Delivery>,
+    /// Sequence of the notification in the journal.
+    pub sequence: u64,
+    /// Place of the event in the notification, from 0; `None` for the whole notification.
+    pub index: Option<u32>,
+}
+
+/// One attempt.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Comes back with the outcome.
+    pub ticket: u64,
+    /// At least one; more than one only for a transport that delivers in batches.
+    pub parcels: Vec<Parcel>,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// The name of the replay that this is part of: printable ASCII without quotes and backslashes.
+    pub replay: Option<Arc<str>>,
+}
+
+/// What came of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// That of the job.
+    pub ticket: u64,
+    /// Delivered, or why not.
+    pub result: Result<(), Failure>,
+}
+
+/// Why a job was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What follows from it.
+    pub kind: FailureKind,
+    /// What happened, for people; it names no secret.
+    pub reason: String,
+    /// What the other side said, if it said anything.
+    pub answer: Option<Answer>,
+}
+
+/// What follows from a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It may work later.
+    Retry {
+        /// Not before this time has passed, says the other side.
+        after: Option<Duration>,
+    },
+    /// The other side is gone for good and says so (HTTP 410): the sink stops.
+    Gone,
+}
+
+/// What the other side said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code of HTTP, or the exit code of a program.
+    pub status: u16,
+    /// The beginning of its words: at most 1 KiB, printable.
+    pub excerpt: String,
+}
+
+/// Takes jobs. Each ends in one [`Outcome`], over the sender that the transport was given when it was made, whose
+/// channel has room for one outcome of every job that is under way. Never blocks.
+pub trait Transport: Send {
+    /// Begins a job.
+    fn start(&mut self, job: Job);
+}
+
+/// The path of an endpoint by its number in the journal, also of one that came with a reload.
+#[derive(Clone)]
+pub struct Paths(Arc<dyn Fn(u16) -> Option<Arc<str>> + Send + Sync>);
+
+impl Paths {
+    /// Asks `path_of` each time.
+    pub fn new(path_of: impl Fn(u16) -> Option<Arc<str>> + Send + Sync + 'static) -> Paths {
+        Paths(Arc::new(path_of))
+    }
+
+    /// The path, if the number has one.
+    #[must_use]
+    pub fn of(&self, endpoint: u16) -> Option<Arc<str>> {
+        (self.0)(endpoint)
+    }
+}
+
+impl fmt::Debug for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Paths")
+    }
+}
+
+impl Failure {
+    /// One that may work later, without an answer.
+    pub fn retry(reason: impl Into<String>) -> Failure {
+        Failure {
+            kind: FailureKind::Retry { after: None },
+            reason: reason.into(),
+            answer: None,
+        }
+    }
+}
