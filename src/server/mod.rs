@@ -207,7 +207,10 @@ impl Server {
             position: judged,
             sinks: sinks.lives,
             letters: poison::letters(config)?,
-            paths: sinks::paths(&endpoints),
+            paths: {
+                let endpoints = endpoints.clone();
+                Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default())
+            },
             statistics: Arc::clone(&sources.judge),
             stop: Arc::clone(&stop_judge),
         };

@@ -1,5 +1,8 @@
 //! One thread for each configured sink, with its feeds and its cursor.
 
+#[cfg(feature = "http")]
+mod http;
+
 use super::exposition::Sources;
 use super::{ServerError, directory};
 use crate::config::{self, Config, SinkKind};
@@ -10,7 +13,8 @@ use crate::feed::{
 };
 use crate::journal::{self, Disk, JournalId, Storage};
 use crate::relay::{self, Sleeper};
-use crate::sink::{self, Confirmation, Dispatcher, Runner, Sink, SinkError, Statistics};
+use crate::sink::{self, Confirmation, Dispatcher, Paths, Runner, Sink, SinkError, Statistics};
+use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
@@ -126,18 +130,26 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 let target = open_file(&file.path, &sink.name, &mut files)?;
                 part.stream(common, Box::new(target), &mut sinks.lives)?
             }
-            SinkKind::Http(_) | SinkKind::Exec(_) | SinkKind::Pull(_) => {
-                let kind = sink.kind.name();
-                let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
-                let action = format!("start the sink {}", sink.name);
-                return Err(ServerError::io(action)(cause));
+            #[cfg(feature = "http")]
+            SinkKind::Http(http) => {
+                let (limits, make) = http::transport(&sink.name, http, paths(&common.endpoints));
+                part.dispatched(common, limits, make, &mut sinks.lives)?
             }
+            SinkKind::Exec(_) | SinkKind::Pull(_) => return Err(unbuilt(sink)),
+            #[cfg(not(feature = "http"))]
+            SinkKind::Http(_) => return Err(unbuilt(sink)),
         };
         let name = sink.name.clone();
         sources.sinks.push((name.clone(), confirmation, statistics));
         sinks.ready.push((name, ready));
     }
     Ok(sinks)
+}
+
+fn unbuilt(sink: &config::Sink) -> ServerError {
+    let kind = sink.kind.name();
+    let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
+    ServerError::io(format!("start the sink {}", sink.name))(cause)
 }
 
 /// What one sink begins with.
@@ -230,12 +242,24 @@ pub(super) fn selection(
 }
 
 /// The path of an endpoint's number, whether it is configured or not.
-pub(super) fn paths(endpoints: &journal::Endpoints) -> Box<dyn Fn(u16) -> String + Send> {
+pub(super) fn path_of(endpoints: &journal::Endpoints, wanted: u16) -> Option<String> {
+    let all = endpoints.all().into_iter();
+    let mut found = all.filter(|(number, _)| *number == wanted);
+    found.next().map(|(_, path)| path)
+}
+
+/// The same for sinks, which ask for each delivery: what was found once is known.
+fn paths(endpoints: &journal::Endpoints) -> Paths {
     let endpoints = endpoints.clone();
-    Box::new(move |wanted| {
-        let all = endpoints.all();
-        let found = all.into_iter().find(|(number, _)| *number == wanted);
-        found.map_or_else(String::new, |(_, path)| path)
+    let known: Mutex<Vec<(u16, Arc<str>)>> = Mutex::default();
+    Paths::new(move |wanted| {
+        let mut known = known.lock();
+        if let Some((_, path)) = known.iter().find(|(number, _)| *number == wanted) {
+            return Some(Arc::clone(path));
+        }
+        let path: Arc<str> = path_of(&endpoints, wanted)?.into();
+        known.push((wanted, Arc::clone(&path)));
+        Some(path)
     })
 }
 
