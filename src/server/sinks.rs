@@ -6,7 +6,6 @@ mod http;
 use super::exposition::Sources;
 use super::{ServerError, directory};
 use crate::config::{self, Config, SinkKind};
-use crate::event::Lane;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, DeadLetters, Delivery, Feed, Feeds, Floor, Judged, Live,
     Parties, Replays, Selection,
@@ -192,8 +191,8 @@ impl Part<'_> {
     ) -> Result<(Confirmation, Ready), ServerError> {
         let sleeper: Arc<Sleeper> = Arc::default();
         let saved = self.cursor.saved();
-        let feeds = Lane::ALL.map(|lane| {
-            let next = saved[feed::place(lane)].confirmed + 1;
+        let feeds = saved.each_ref().map(|lane| {
+            let next = lane.confirmed + 1;
             let (live, feed) = common.feeds.open(&sleeper, next.max(self.first));
             lives.push(live);
             feed
