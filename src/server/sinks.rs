@@ -31,16 +31,16 @@ pub(super) struct Sinks {
 /// What the thread of a sink runs.
 pub(super) enum Ready {
     /// Everything in the order of the journal.
-    Stream(Runner, Box<dyn Sink>),
+    Stream(Box<Runner>, Box<dyn Sink>),
     /// One by one.
-    Dispatched(Box<Dispatcher>, [Feed<Judged>; 3]),
+    Dispatched(Box<Dispatcher>, Box<[Feed<Judged>; 3]>),
 }
 
 impl Ready {
     pub(super) fn run(self) -> Result<(), SinkError> {
         match self {
             Ready::Stream(runner, mut target) => runner.run(&mut *target),
-            Ready::Dispatched(dispatcher, feeds) => dispatcher.run(feeds),
+            Ready::Dispatched(dispatcher, feeds) => dispatcher.run(*feeds),
         }
     }
 }
@@ -178,7 +178,10 @@ impl Part<'_> {
             statistics: self.statistics,
             stop: self.stop,
         };
-        Ok((target.confirmation(), Ready::Stream(runner, target)))
+        Ok((
+            target.confirmation(),
+            Ready::Stream(Box::new(runner), target),
+        ))
     }
 
     /// A sink that delivers one by one, through what `transport` makes.
@@ -219,7 +222,7 @@ impl Part<'_> {
             statistics: self.statistics,
             stop: self.stop,
         };
-        let ready = Ready::Dispatched(Box::new(dispatcher), feeds);
+        let ready = Ready::Dispatched(Box::new(dispatcher), Box::new(feeds));
         Ok((Confirmation::Memory, ready))
     }
 }
