@@ -82,9 +82,15 @@ pub(super) fn prepare(
     for sink in &config.sinks {
         let target: Box<dyn Sink> = match &sink.kind {
             SinkKind::Stdout => Box::new(sink::Stdout::default()),
-            SinkKind::File(config::FileSink { path, .. }) => {
+            SinkKind::File(settings) => {
+                let config::FileSink { path, .. } = settings;
                 let action = || format!("open {} for the sink {}", path.display(), sink.name);
-                let file = sink::File::open(path).map_err(ServerError::io(action()))?;
+                let rotation = sink::Rotation {
+                    size: settings.rotate_size,
+                    every: settings.rotate_every,
+                    keep: settings.keep,
+                };
+                let file = sink::File::open(path, rotation).map_err(ServerError::io(action()))?;
                 let identity = file.identity().map_err(ServerError::io(action()))?;
                 if files.contains(&identity) {
                     let cause = io::Error::other("another sink writes to the same file");

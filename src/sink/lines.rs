@@ -39,6 +39,16 @@ impl Lines {
         false
     }
 
+    /// What is not out yet.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.octets[self.written..]
+    }
+
+    /// So much of the rest is out already.
+    pub(super) fn pass(&mut self, len: usize) {
+        self.written += len;
+    }
+
     /// Begins anew; what is there may end in the middle of a line.
     pub(super) fn start_over(&mut self, cut: bool) {
         self.written = 0;
@@ -63,3 +73,20 @@ impl Lines {
         Ok(self.tally)
     }
 }
+
+/// True for a line that is, or begins as, an event of the live stream.
+pub(super) fn begins_event(line: &[u8]) -> bool {
+    line.starts_with(b"{\"specversion\":\"1.0\",\"id\":\"")
+}
+
+/// Marks the event that stands in `octets` from `begin` on as one of this replay, whose name needs no escape.
+pub(super) fn mark_replayed(octets: &mut Vec<u8>, begin: usize, replay: &str) {
+    let place = begin + REPLAYED.len() - MARK.len();
+    let mark = [MARK, replay.as_bytes(), b"\","].concat();
+    octets.splice(place..place, mark);
+}
+
+/// With what a line begins that belongs to a replay.
+pub(super) const REPLAYED: &[u8] = b"{\"specversion\":\"1.0\",\"replay\":\"";
+
+const MARK: &[u8] = b"\"replay\":\"";
