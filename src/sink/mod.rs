@@ -4,12 +4,14 @@
 //! journal meanwhile, and no other sink notices.
 
 mod dispatch;
+mod exec;
 mod file;
 mod lines;
 mod stdout;
 mod transport;
 
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
+pub use exec::{Each, INHERITED, Program, STOP_PATIENCE, Stream};
 pub use file::{File, Rotation};
 pub use stdout::Stdout;
 pub use transport::{Answer, Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Transport};

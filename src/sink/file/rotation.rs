@@ -1,7 +1,7 @@
 //! When a file is set aside for a new one, under which name, and which of those stay.
 //!
-//! `events.ndjson` becomes `events.ndjson.20261123T014500Z`, or `….1` behind that where there is one already. In the order
-//! of their names they were written, also when the clock goes backwards.
+//! `events.ndjson` becomes `events.ndjson.20261123T014500Z`, or `….1` behind that where there is one already. In the
+//! order of their names they were written, also when the clock goes backwards.
 
 use super::directory;
 use std::ffi::OsString;

@@ -1,13 +1,13 @@
 //! What stands in a file behind the cursor: written by a process that was killed before it could save its cursor.
 //!
-//! The cursor names the highest sequence that was synced. From the end of the file on, the last line of the live stream
-//! with that sequence or a lower one is looked for; what follows it is compared, line by line, with what the sink would
-//! write there now. What is the same octet for octet is passed over. So no state beside the file is needed that could be
-//! lost or be about another file, and nothing is passed over because of a number alone: what somebody has moved, cut,
-//! copied or edited, what belongs to another journal, or what a power cut has torn is not the same.
+//! The cursor names the highest sequence that was synced. From the end of the file on, the last line of the live
+//! stream with that sequence or a lower one is looked for; what follows it is compared, line by line, with what the
+//! sink would write there now. What is the same octet for octet is passed over. So no state beside the file is needed
+//! that could be lost or be about another file, and nothing is passed over because of a number alone: what somebody
+//! has moved, cut, copied or edited, what belongs to another journal, or what a power cut has torn is not the same.
 //!
-//! What is the same is written over with itself. It may be in memory only, and when a sync of it has failed for that other
-//! process, the system takes it for written and would sync nothing.
+//! What is the same is written over with itself. It may be in memory only, and when a sync of it has failed for that
+//! other process, the system takes it for written and would sync nothing.
 //!
 //! Lines of a replay stand in between and are passed over without a look.
 

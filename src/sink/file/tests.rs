@@ -1,6 +1,9 @@
 use super::{File, Lines, Rotation, Sink};
 use crate::feed::{Delivery, Maker, Selection};
 use crate::journal::batch::{Batch, Place};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 fn delivery(bodies: &[&[u8]]) -> Delivery {
     let mut batch = Batch::unpooled();
@@ -67,7 +70,7 @@ fn what_was_taken_in_part_is_gone_on_with() {
 fn lines_are_appended_and_a_cut_one_is_ended() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.ndjson");
-    std::fs::write(&path, "{\"whole\":1}\n{\"cut").unwrap();
+    fs::write(&path, "{\"whole\":1}\n{\"cut").unwrap();
     let delivery = delivery(&[b"{\"object\":\"x\",\"entry\":[]}", b"not json", b"{}"]);
     let mut sink = File::open(&path, Rotation::default()).unwrap();
     sink.resume(7).unwrap();
@@ -79,7 +82,7 @@ fn lines_are_appended_and_a_cut_one_is_ended() {
         "from the second one on"
     );
     sink.confirm().unwrap();
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!((lines.len(), lines[1]), (4, "{\"cut"));
     assert!(
@@ -87,4 +90,90 @@ fn lines_are_appended_and_a_cut_one_is_ended() {
             && lines[2].contains("\"sequence\":\"8.0\"")
     );
     assert!(lines[3].contains("\"sequence\":\"9.0\""));
+}
+
+/// Delivers everything from `from` on, as a process that begins behind that does, and ends without a word.
+fn live(path: &Path, rotation: Rotation, delivery: &Delivery, from: u64) {
+    let mut sink = File::open(path, rotation).unwrap();
+    sink.resume(from - 1).unwrap();
+    sink.deliver(delivery, from, &Selection::default()).unwrap();
+}
+
+/// A kill left the file at any length; what follows is as if nothing had been.
+#[test]
+fn after_a_kill_the_file_is_as_it_would_have_been() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    let delivery = delivery(&[b"{}", b"{\"x\":1}", b"not json"]);
+    live(&path, Rotation::default(), &delivery, 7);
+    let whole = fs::read(&path).unwrap();
+    let first = 1 + whole.iter().position(|octet| *octet == b'\n').unwrap();
+    for cut in 0..whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        live(&path, Rotation::default(), &delivery, 7);
+        assert!(fs::read(&path).unwrap() == whole, "{cut}");
+        // Up to the cursor everything was synced.
+        if cut >= first {
+            fs::write(&path, &whole[..cut]).unwrap();
+            live(&path, Rotation::default(), &delivery, 8);
+            assert!(fs::read(&path).unwrap() == whole, "{cut}");
+        }
+    }
+}
+
+/// A power cut left the length of the file and not all of its content.
+#[test]
+fn after_a_power_cut_what_is_torn_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    let delivery = delivery(&[b"{}", b"{\"x\":1}", b"not json"]);
+    live(&path, Rotation::default(), &delivery, 7);
+    let whole = fs::read(&path).unwrap();
+    let first = 1 + whole.iter().position(|octet| *octet == b'\n').unwrap();
+    for hole in (first..whole.len()).step_by(7) {
+        for len in [1, 60, whole.len()] {
+            let mut torn = whole.clone();
+            let end = whole.len().min(hole + len);
+            torn[hole..end].fill(0);
+            fs::write(&path, &torn).unwrap();
+            live(&path, Rotation::default(), &delivery, 8);
+            assert!(fs::read(&path).unwrap() == whole, "{hole} {len}");
+        }
+    }
+}
+
+/// Only a file whose lines are confirmed and saved is set aside, and a new one begins with the next event.
+#[test]
+fn an_old_file_is_set_aside_once_it_is_at_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    let one = delivery(&[b"{}"]);
+    let rotation = Rotation {
+        every: Some(Duration::from_nanos(1)),
+        ..Rotation::default()
+    };
+    let count = || fs::read_dir(dir.path()).unwrap().count();
+    let mut sink = File::open(&path, rotation).unwrap();
+    sink.resume(6).unwrap();
+    let mut deliver = |saved: bool| {
+        sink.deliver(&one, 7, &Selection::default()).unwrap();
+        sink.confirm().unwrap();
+        if saved {
+            sink.saved();
+        }
+    };
+    deliver(false);
+    deliver(true);
+    assert_eq!(
+        count(),
+        1,
+        "an empty file is not old, and one without a cursor stays"
+    );
+    deliver(true);
+    assert_eq!(count(), 2);
+    fs::remove_file(&path).unwrap();
+    deliver(true);
+    assert_eq!(count(), 2, "what others remove is made anew");
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 1);
 }
