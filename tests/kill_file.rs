@@ -30,8 +30,8 @@ const OVERSHOOT: usize = 2 * 1024 * 1024;
 fn nothing_is_lost_or_doubled_by_kills() {
     let kills = number_from_env("HOOKLINE_FILE_KILLS", KILLS);
     // A long run has more to write.
-    let size = ROTATED_FROM * (1 + kills / 5);
-    let (site, path) = site(&format!("rotate_size = \"{}KiB\"", size / 1024));
+    let limit = ROTATED_FROM * (1 + kills / 5);
+    let (site, path) = site(&format!("rotate_size = \"{}KiB\"", limit / 1024));
     let mut random = u64::from(std::process::id());
     for round in 0..kills {
         let server = site.start();
@@ -50,9 +50,9 @@ fn nothing_is_lost_or_doubled_by_kills() {
     assert!(files.len() > 2, "{files:?}");
     for file in &files {
         let len = fs::metadata(file).expect("there").len();
-        assert!(len < (size + OVERSHOOT) as u64, "{file:?}: {len}");
+        assert!(len < (limit + OVERSHOOT) as u64, "{file:?}: {len}");
     }
-    println!("{kills} kills, {expected} events, {} files", files.len());
+    assert!(expected >= kills);
 }
 
 /// The same at each step of a rotation, and of what follows it: the first, second, … call of each kind.

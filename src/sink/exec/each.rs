@@ -1,7 +1,7 @@
 //! A program that is started for each event, and ends with exit status 0 when it is done.
 
 use super::process::{Process, read_some, unblock, wait};
-use super::{LastWords, Program, STOP_LOOK, code, render, retry};
+use super::{LastWords, Program, STOP_LOOK, code, deadline, render, retry};
 use crate::sink::{Answer, Failure, Job, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags};
@@ -10,7 +10,7 @@ use std::process::{ChildStderr, ChildStdin, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The transport. Each program that runs has a thread that waits for it; there are no more threads than were needed
 /// at a time. Dropped, it waits for the programs that run.
@@ -163,8 +163,8 @@ impl Run {
             if program.is_stopping() {
                 stopping.get_or_insert_with(Instant::now);
             }
-            let deadline = program.deadline(program.timeout, began, stopping);
-            let left = deadline.saturating_duration_since(Instant::now());
+            let until = deadline(program.timeout, began, stopping);
+            let left = until.saturating_duration_since(Instant::now());
             let has_ended = self.wait(left.min(STOP_LOOK))?;
             self.write();
             read_some(&mut self.stderr, |octets| self.said.add(octets));
@@ -181,7 +181,7 @@ impl Run {
     }
 
     /// True once it has ended.
-    fn wait(&self, time: std::time::Duration) -> io::Result<bool> {
+    fn wait(&self, time: Duration) -> io::Result<bool> {
         let end = self.process.end();
         let mut fds = vec![PollFd::from_borrowed_fd(end, PollFlags::IN)];
         fds.extend(

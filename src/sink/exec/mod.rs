@@ -58,12 +58,6 @@ impl Program {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// When something that began, or went on, at `since` has taken too long; `stopping` is when that was first seen.
-    fn deadline(&self, allowed: Duration, since: Instant, stopping: Option<Instant>) -> Instant {
-        let regular = since + allowed;
-        stopping.map_or(regular, |seen| regular.min(seen.max(since) + STOP_PATIENCE))
-    }
-
     fn too_late(&self) -> String {
         if self.is_stopping() {
             "the program was ended because the server stops".to_owned()
@@ -74,6 +68,12 @@ impl Program {
             )
         }
     }
+}
+
+/// When something that began, or went on, at `since` has taken too long; `stopping` is since when the server is to stop.
+fn deadline(allowed: Duration, since: Instant, stopping: Option<Instant>) -> Instant {
+    let regular = since + allowed;
+    stopping.map_or(regular, |seen| regular.min(seen.max(since) + STOP_PATIENCE))
 }
 
 /// The events of a job, one a line.

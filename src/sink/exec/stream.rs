@@ -13,7 +13,7 @@
 //! - otherwise it does not work, and all of them have failed.
 
 use super::process::{Process, read_some, unblock, wait};
-use super::{LastWords, Program, STOP_LOOK, STOP_PATIENCE, code, render, retry};
+use super::{LastWords, Program, STOP_LOOK, STOP_PATIENCE, code, deadline, render, retry};
 use crate::feed::Item;
 use crate::sink::{Answer, Failure, Job, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
@@ -213,13 +213,13 @@ impl Feeder {
             } else {
                 talk.process.terminate()?
             };
-            self.over(status, format!("the program ended with {status}"));
+            self.over(status, &format!("the program ended with {status}"));
         } else if self.deadline().is_some_and(|at| Instant::now() >= at) {
             let reason = self.program.too_late();
             if let Some(talk) = &mut self.talk {
                 drop(talk.stdin.take());
                 let status = talk.process.terminate()?;
-                self.over(status, reason);
+                self.over(status, &reason);
             }
         }
         Ok(())
@@ -279,7 +279,7 @@ impl Feeder {
             .stopping
             .map(|seen| answered.map_or(seen, |at| at.max(seen)));
         let sent = self.open.iter().filter_map(|open| open.sent);
-        sent.map(|(at, allowed)| self.program.deadline(allowed, at, stopping))
+        sent.map(|(at, allowed)| deadline(allowed, at, stopping))
             .min()
     }
 
@@ -308,7 +308,7 @@ impl Feeder {
     }
 
     /// The program that ran has ended with that.
-    fn over(&mut self, status: ExitStatus, reason: String) {
+    fn over(&mut self, status: ExitStatus, reason: &str) {
         let Some(mut talk) = self.talk.take() else {
             return;
         };
@@ -319,11 +319,11 @@ impl Feeder {
             status: code(status),
             excerpt: talk.said.excerpt(),
         };
-        self.has_ended(&reason, Some(answer), talk.answered.is_some());
+        self.has_ended(reason, Some(&answer), talk.answered.is_some());
     }
 
     /// No program runs any more. `worked` if it has answered anything.
-    fn has_ended(&mut self, reason: &str, answer: Option<Answer>, worked: bool) {
+    fn has_ended(&mut self, reason: &str, answer: Option<&Answer>, worked: bool) {
         let sink = &self.program.sink;
         tracing::warn!(
             sink,
@@ -345,7 +345,7 @@ impl Feeder {
             open.sent = None;
         }
         for open in failed {
-            let failure = retry(reason.to_owned(), answer.clone());
+            let failure = retry(reason.to_owned(), answer.cloned());
             self.end(open.job.ticket, Err(failure));
         }
     }

@@ -162,7 +162,7 @@ impl Sink for File {
     }
 
     fn is_due(&self) -> bool {
-        self.rotation.is_full(&self.output)
+        !self.told && self.rotation.is_full(&self.output)
     }
 
     /// After an error everything since the last success is appended once more: the system may have dropped what it
