@@ -52,7 +52,9 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// trial of a disk, which makes a directory of its own and removes it.
 const WRITERS: &[&str] = &[
     "src/journal/storage.rs",
-    "src/sink/file.rs",
+    "src/sink/file/mod.rs",
+    "src/sink/file/rotation.rs",
+    "src/sink/file/tail.rs",
     "src/cli/torture/site.rs",
 ];
 

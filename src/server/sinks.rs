@@ -1,7 +1,6 @@
 //! One thread for each configured sink, with its feeds and its cursor.
 
-#[cfg(feature = "http")]
-mod http;
+mod transports;
 
 use super::exposition::Sources;
 use super::{ServerError, directory};
@@ -15,7 +14,6 @@ use crate::relay::{self, Sleeper};
 use crate::sink::{self, Confirmation, Dispatcher, Paths, Runner, Sink, SinkError, Statistics};
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -126,15 +124,19 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 part.stream(common, Box::new(sink::Stdout::default()), &mut sinks.lives)?
             }
             SinkKind::File(file) => {
-                let target = open_file(&file.path, &sink.name, &mut files)?;
+                let target = open_file(file, &sink.name, &mut files)?;
                 part.stream(common, Box::new(target), &mut sinks.lives)?
             }
             #[cfg(feature = "http")]
             SinkKind::Http(http) => {
-                let (limits, make) = http::transport(&sink.name, http, paths(&common.endpoints));
+                let (limits, make) = transports::http(&sink.name, http, paths(&common.endpoints));
                 part.dispatched(common, limits, make, &mut sinks.lives)?
             }
-            SinkKind::Exec(_) | SinkKind::Pull(_) => return Err(unbuilt(sink)),
+            SinkKind::Exec(exec) => {
+                let (limits, make) = transports::exec(&sink.name, exec, &sinks.stop);
+                part.dispatched(common, limits, make, &mut sinks.lives)?
+            }
+            SinkKind::Pull(_) => return Err(unbuilt(sink)),
             #[cfg(not(feature = "http"))]
             SinkKind::Http(_) => return Err(unbuilt(sink)),
         };
@@ -184,12 +186,12 @@ impl Part<'_> {
         ))
     }
 
-    /// A sink that delivers one by one, through what `transport` makes.
+    /// A sink that delivers one by one, through what `make` makes.
     fn dispatched(
         self,
         common: &Common<'_>,
         limits: sink::Limits,
-        transport: impl FnOnce(sink::Outcomes) -> Result<Box<dyn sink::Transport>, ServerError>,
+        make: transports::Make,
         lives: &mut Vec<Live<Arc<Delivery>>>,
     ) -> Result<(Confirmation, Ready), ServerError> {
         let sleeper: Arc<Sleeper> = Arc::default();
@@ -216,7 +218,7 @@ impl Part<'_> {
             paths: paths(&common.endpoints),
             number: number(&common.endpoints),
             limits,
-            transport: transport(give)?,
+            transport: make(give)?,
             outcomes,
             sleeper,
             statistics: self.statistics,
@@ -290,12 +292,18 @@ fn warn_of_what_is_missing(sink: &str, cursor: &Cursor, first: u64) {
 
 /// Opens the file of a sink, which no other may write to under another name.
 fn open_file(
-    path: &Path,
+    file: &config::FileSink,
     sink: &str,
     files: &mut Vec<(u64, u64)>,
 ) -> Result<sink::File, ServerError> {
+    let path = &file.path;
     let failed = || ServerError::io(format!("open {} for the sink {sink}", path.display()));
-    let file = sink::File::open(path).map_err(failed())?;
+    let rotation = sink::Rotation {
+        size: file.rotate_size,
+        every: file.rotate_every,
+        keep: file.keep,
+    };
+    let file = sink::File::open(path, rotation).map_err(failed())?;
     let identity = file.identity().map_err(failed())?;
     if files.contains(&identity) {
         let cause = io::Error::other("another sink writes to the same file");
