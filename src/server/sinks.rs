@@ -1,13 +1,14 @@
 //! One runner for each configured sink, with its feed and its cursor.
 
 use super::exposition::Sources;
+use super::pull::{self, Pulls};
 use super::{ServerError, directory};
 use crate::config::{self, Config, SinkKind};
 use crate::feed::{
     self, Corrected, Cursors, Delivery, Feed, Floor, Judged, JudgedPosition, Live, Selection,
 };
 use crate::journal::{self, Disk, JournalId, Storage};
-use crate::sink::{self, Runner, Sink, SinkError, Statistics};
+use crate::sink::{self, Confirmation, Pull, Runner, Sink, SinkError, Statistics};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Sinks that are ready to run, by name.
 pub(super) struct Sinks {
     pub(super) ready: Vec<(String, Ready)>,
+    pub(super) pulls: Pulls,
     /// Tells all of them to end once they have delivered what is durable.
     pub(super) stop: Arc<AtomicBool>,
 }
@@ -47,7 +49,7 @@ pub(super) fn confirmed(config: &Config, disk: &dyn Storage) -> Result<u64, Serv
 pub(super) fn prepare(
     config: &Config,
     disk: &Arc<dyn Storage>,
-    id: JournalId,
+    (id, endpoints): (JournalId, &journal::Endpoints),
     floor: Floor,
     judged: &Arc<JudgedPosition>,
     sources: &mut Sources,
@@ -75,6 +77,7 @@ pub(super) fn prepare(
     }
     let mut sinks = Sinks {
         ready: Vec::new(),
+        pulls: Pulls::default(),
         stop: Arc::new(AtomicBool::new(false)),
     };
     let mut lives = Vec::new();
@@ -93,7 +96,23 @@ pub(super) fn prepare(
                 files.push(identity);
                 Box::new(file)
             }
-            SinkKind::Http(_) | SinkKind::Exec(_) | SinkKind::Pull(_) => {
+            SinkKind::Pull(configured) => {
+                let statistics = Arc::new(Statistics::default());
+                let pull = Pull::new(
+                    stored(disk, judged),
+                    Arc::clone(judged),
+                    pull::selection(&sink.filter, endpoints)?,
+                    cursors.of(&sink.name)?,
+                    Arc::clone(&statistics),
+                );
+                sinks.pulls.add(&sink.name, configured, pull);
+                let confirmation = Confirmation::Fsynced;
+                sources
+                    .sinks
+                    .push((sink.name.clone(), confirmation, statistics));
+                continue;
+            }
+            SinkKind::Http(_) | SinkKind::Exec(_) => {
                 let kind = sink.kind.name();
                 let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
                 let action = format!("start the sink {}", sink.name);
@@ -139,4 +158,10 @@ pub(super) fn prepare(
             .push((sink.name.clone(), Ready { runner, target }));
     }
     Ok((sinks, lives))
+}
+
+/// Opens feeds of what is stored, for who asks at times of its own.
+fn stored(disk: &Arc<dyn Storage>, judged: &Arc<JudgedPosition>) -> sink::OpenStored {
+    let (disk, judged) = (Arc::clone(disk), Arc::clone(judged));
+    Box::new(move |next| Feed::new(Arc::clone(&disk), Judged::new(Arc::clone(&judged)), next).1)
 }
