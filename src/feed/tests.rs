@@ -83,6 +83,15 @@ impl Bench {
         self.feed_waking(&Arc::default(), next)
     }
 
+    /// Opens feeds that nobody offers anything.
+    pub(crate) fn opener(&self) -> impl Fn(u64) -> Feed<Judged> + Send + Sync + 'static {
+        let (storage, judged) = (Arc::clone(&self.storage), Arc::clone(&self.judged));
+        move |next| {
+            let origin = Judged::new(Arc::clone(&judged));
+            Feed::new(Arc::clone(&storage), origin, next).1
+        }
+    }
+
     /// The same for a thread that sleeps for several.
     pub(crate) fn feed_waking(
         &self,

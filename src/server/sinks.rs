@@ -1,14 +1,14 @@
 //! One runner for each configured sink, with its feed and its cursor.
 
 use super::exposition::Sources;
-use super::pull::{self, Pulls};
+use super::pull::{Configured, Pulls};
 use super::{ServerError, directory};
 use crate::config::{self, Config, SinkKind};
 use crate::feed::{
     self, Corrected, Cursors, Delivery, Feed, Floor, Judged, JudgedPosition, Live, Selection,
 };
 use crate::journal::{self, Disk, JournalId, Storage};
-use crate::sink::{self, Confirmation, Pull, Runner, Sink, SinkError, Statistics};
+use crate::sink::{self, Runner, Sink, SinkError, Statistics};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,20 +96,13 @@ pub(super) fn prepare(
                 files.push(identity);
                 Box::new(file)
             }
-            SinkKind::Pull(configured) => {
-                let statistics = Arc::new(Statistics::default());
-                let pull = Pull::new(
-                    stored(disk, judged),
-                    Arc::clone(judged),
-                    pull::selection(&sink.filter, endpoints)?,
-                    cursors.of(&sink.name)?,
-                    Arc::clone(&statistics),
-                );
-                sinks.pulls.add(&sink.name, configured, pull);
-                let confirmation = Confirmation::Fsynced;
-                sources
-                    .sinks
-                    .push((sink.name.clone(), confirmation, statistics));
+            SinkKind::Pull(tokens) => {
+                let sink = Configured {
+                    sink,
+                    tokens,
+                    cursor: cursors.of(&sink.name)?,
+                };
+                sinks.pulls.add(sink, disk, judged, endpoints, sources)?;
                 continue;
             }
             SinkKind::Http(_) | SinkKind::Exec(_) => {
@@ -158,10 +151,4 @@ pub(super) fn prepare(
             .push((sink.name.clone(), Ready { runner, target }));
     }
     Ok((sinks, lives))
-}
-
-/// Opens feeds of what is stored, for who asks at times of its own.
-fn stored(disk: &Arc<dyn Storage>, judged: &Arc<JudgedPosition>) -> sink::OpenStored {
-    let (disk, judged) = (Arc::clone(disk), Arc::clone(judged));
-    Box::new(move |next| Feed::new(Arc::clone(&disk), Judged::new(Arc::clone(&judged)), next).1)
 }

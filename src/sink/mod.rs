@@ -12,7 +12,7 @@ mod transport;
 
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use file::File;
-pub use pull::{Ask, OpenStored, PAGE_OCTETS_MAX, Page, Pull, PullError};
+pub use pull::{Ask, OpenStored, PAGE_KIB_MAX, Page, Pull, PullError};
 pub use stdout::Stdout;
 pub use transport::{Answer, Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Transport};
 

@@ -134,7 +134,7 @@ const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 10_000;
 
 /// Longest wait; proxies give up sooner or later too.
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
+pub(super) const WAIT_MAX: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {

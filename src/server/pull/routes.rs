@@ -5,11 +5,13 @@ use super::access::Denied;
 use super::ask::{Commit, Poll, parameter};
 use super::connections::unless;
 use crate::event::Lane;
-use crate::sink::{PAGE_OCTETS_MAX, Page, Pull, PullError};
+use crate::sink::{PAGE_KIB_MAX, Page, Pull, PullError};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, IntoHeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -61,17 +63,17 @@ async fn events(
     State(shared): State<Arc<Shared>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let query = query.unwrap_or_default();
     let name = parameter(&query, "sink").unwrap_or_default();
     let (pull, _request) = shared.admit(name, &headers)?;
-    let poll = Poll::parse(&query).map_err(|message| refuse(StatusCode::BAD_REQUEST, &message))?;
-    let deadline = Instant::now() + poll.wait;
-    let mut ask = poll.ask;
+    let asked = Poll::parse(&query).map_err(|message| refuse(StatusCode::BAD_REQUEST, &message))?;
+    let deadline = Instant::now() + asked.wait;
+    let mut ask = asked.ask;
     loop {
         let moved = pull.judged().moved();
         // One page as large as any, until it is known how large it is.
-        let room = Arc::clone(&shared.answers).acquire_many_owned(PAGE_KIB);
+        let room = Arc::clone(&shared.answers).acquire_many_owned(PAGE_KIB_MAX);
         let until = deadline.max(Instant::now() + ROOM_TIME);
         let Ok(Ok(room)) = timeout_at(until, room).await else {
             return Err(busy("consumers take their answers too slowly"));
@@ -94,7 +96,7 @@ async fn cursor(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let (pull, _request) = shared.admit(&name, &headers)?;
     blocking(move || Ok(position(&name, &pull))).await
 }
@@ -104,7 +106,7 @@ async fn commit(
     Path(name): Path<String>,
     headers: HeaderMap,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let (pull, _request) = shared.admit(&name, &headers)?;
     let body = timeout(BODY_TIME, to_bytes(request.into_body(), BODY_MAX)).await;
     let body =
@@ -130,7 +132,7 @@ impl Shared {
         &self,
         name: &str,
         headers: &HeaderMap,
-    ) -> Result<(Arc<Pull>, OwnedSemaphorePermit), Response> {
+    ) -> Result<(Arc<Pull>, OwnedSemaphorePermit), Refusal> {
         let unknown = || {
             refuse(
                 StatusCode::NOT_FOUND,
@@ -146,7 +148,7 @@ impl Shared {
                         StatusCode::UNAUTHORIZED,
                         "send Authorization: Bearer TOKEN, a token of the sink",
                     );
-                    with(response, WWW_AUTHENTICATE, "Bearer")
+                    Refusal::from(with(*response.0, WWW_AUTHENTICATE, "Bearer"))
                 }
                 Denied::Unknown if name.is_empty() => {
                     refuse(StatusCode::BAD_REQUEST, "name a sink, as in ?sink=NAME")
@@ -168,7 +170,7 @@ impl Shared {
 /// What takes its time, away from the thread that serves.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PullError> + Send + 'static,
-) -> Result<T, Response> {
+) -> Result<T, Refusal> {
     match spawn_blocking(work).await {
         Ok(result) => result.map_err(|error| failure(&error)),
         // It has panicked, and said so on stderr.
@@ -179,7 +181,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn failure(error: &PullError) -> Response {
+fn failure(error: &PullError) -> Refusal {
     let message = error.to_string();
     match error {
         PullError::Beyond { .. } | PullError::Back { .. } => refuse(StatusCode::CONFLICT, &message),
@@ -190,6 +192,7 @@ fn failure(error: &PullError) -> Response {
                     StatusCode::GONE,
                     &json!({ "error": message, "first": first }),
                 )
+                .into()
             }
             None if error.is_shortage() => busy(&message),
             None => refuse(
@@ -253,16 +256,28 @@ fn position(name: &str, pull: &Pull) -> Response {
     )
 }
 
-fn busy(message: &str) -> Response {
-    with(
-        refuse(StatusCode::SERVICE_UNAVAILABLE, message),
-        RETRY_AFTER,
-        "1",
-    )
+/// An answer instead of what was asked for.
+struct Refusal(Box<Response>);
+
+impl From<Response> for Refusal {
+    fn from(response: Response) -> Refusal {
+        Refusal(Box::new(response))
+    }
 }
 
-fn refuse(status: StatusCode, message: &str) -> Response {
-    json_response(status, &json!({ "error": message }))
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+fn busy(message: &str) -> Refusal {
+    let refusal = refuse(StatusCode::SERVICE_UNAVAILABLE, message);
+    with(*refusal.0, RETRY_AFTER, "1").into()
+}
+
+fn refuse(status: StatusCode, message: &str) -> Refusal {
+    json_response(status, &json!({ "error": message })).into()
 }
 
 fn json_response(status: StatusCode, value: &Value) -> Response {
@@ -270,11 +285,7 @@ fn json_response(status: StatusCode, value: &Value) -> Response {
     with(response, CONTENT_TYPE, "application/json")
 }
 
-fn with(
-    mut response: Response,
-    name: impl axum::http::header::IntoHeaderName,
-    value: &str,
-) -> Response {
+fn with(mut response: Response, name: impl IntoHeaderName, value: &str) -> Response {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
@@ -286,9 +297,6 @@ const REQUESTS_MAX: usize = 256;
 
 /// KiB in all answers that are being made or taken.
 const ANSWERS_MAX: u32 = 64 << 10;
-
-/// KiB that a page has at most; a single event may have more.
-const PAGE_KIB: u32 = (PAGE_OCTETS_MAX >> 10) as u32;
 
 /// How long a request waits at least for room for its answer.
 const ROOM_TIME: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ mod page;
 mod place;
 mod reading;
 
-pub use page::{Ask, PAGE_OCTETS_MAX, Page};
+pub use page::{Ask, PAGE_KIB_MAX, Page};
 
 use super::Statistics;
 use crate::event::{Lane, Position};

@@ -17,7 +17,7 @@ pub struct Ask {
 /// Events as NDJSON.
 #[derive(Debug)]
 pub struct Page {
-    /// One event a line; at most [`PAGE_OCTETS_MAX`], unless a single one is larger.
+    /// One event a line; at most [`PAGE_KIB_MAX`], unless a single one is larger.
     pub octets: Vec<u8>,
     /// How many.
     pub events: usize,
@@ -53,10 +53,10 @@ impl Page {
     /// Adds an event, unless it has no room.
     pub(super) fn push(&mut self, event: EventRef<'_>, raw_body: &[u8], limit: usize) -> bool {
         let before = self.octets.len();
-        if self.events < limit && before < PAGE_OCTETS_MAX {
+        if self.events < limit && before < OCTETS_MAX {
             event::render(event, raw_body, &mut self.octets);
             self.octets.push(b'\n');
-            if self.events == 0 || self.octets.len() <= PAGE_OCTETS_MAX {
+            if self.events == 0 || self.octets.len() <= OCTETS_MAX {
                 self.events += 1;
                 return true;
             }
@@ -67,5 +67,7 @@ impl Page {
     }
 }
 
-/// Octets of a page at most, unless its only event has more.
-pub const PAGE_OCTETS_MAX: usize = 8 << 20;
+/// KiB of a page at most, unless its only event has more.
+pub const PAGE_KIB_MAX: u32 = 8 << 10;
+
+pub(super) const OCTETS_MAX: usize = (PAGE_KIB_MAX as usize) << 10;
