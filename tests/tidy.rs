@@ -43,6 +43,7 @@ const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
         "endpoint",
         "what verifies Standard Webhooks signs by them too",
     ),
+    ("server", "event", "consumers name lanes"),
 ];
 
 /// Files of more than [`LINES_MAX`] lines, and why.

@@ -3,6 +3,7 @@
 mod transports;
 
 use super::exposition::Sources;
+use super::pull::Pulls;
 use super::{ServerError, directory};
 use crate::config::{self, Config, SinkKind};
 use crate::feed::{
@@ -22,6 +23,8 @@ pub(super) struct Sinks {
     pub(super) ready: Vec<(String, Ready)>,
     /// The ends of their feeds at which batches are offered.
     pub(super) lives: Vec<Live<Arc<Delivery>>>,
+    /// Those that are read by who asks.
+    pub(super) pulls: Pulls,
     /// Tells all of them to end once they have delivered what is durable.
     pub(super) stop: Arc<AtomicBool>,
 }
@@ -100,6 +103,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
     let mut sinks = Sinks {
         ready: Vec::new(),
         lives: Vec::new(),
+        pulls: Pulls::default(),
         stop: Arc::new(AtomicBool::new(false)),
     };
     let mut files = Vec::new();
@@ -136,7 +140,14 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 let (limits, make) = transports::exec(&sink.name, exec, &sinks.stop);
                 part.dispatched(common, limits, make, &mut sinks.lives)?
             }
-            SinkKind::Pull(_) => return Err(unbuilt(sink)),
+            SinkKind::Pull(tokens) => {
+                let wanted = selection(&sink.filter, &common.endpoints)?;
+                sinks.pulls.add(part, wanted, tokens, &common.feeds);
+                sources
+                    .sinks
+                    .push((sink.name.clone(), Confirmation::Fsynced, statistics));
+                continue;
+            }
             #[cfg(not(feature = "http"))]
             SinkKind::Http(_) => return Err(unbuilt(sink)),
         };
@@ -147,6 +158,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
     Ok(sinks)
 }
 
+#[cfg(not(feature = "http"))]
 fn unbuilt(sink: &config::Sink) -> ServerError {
     let kind = sink.kind.name();
     let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
@@ -154,12 +166,12 @@ fn unbuilt(sink: &config::Sink) -> ServerError {
 }
 
 /// What one sink begins with.
-struct Part<'c> {
-    sink: &'c config::Sink,
-    cursor: Cursor,
+pub(super) struct Part<'c> {
+    pub(super) sink: &'c config::Sink,
+    pub(super) cursor: Cursor,
     /// The first sequence that there is.
     first: u64,
-    statistics: Arc<Statistics>,
+    pub(super) statistics: Arc<Statistics>,
     stop: Arc<AtomicBool>,
 }
 
@@ -230,7 +242,7 @@ impl Part<'_> {
 }
 
 /// What the filters of a sink let through.
-pub(super) fn selection(
+fn selection(
     filter: &config::Filter,
     endpoints: &journal::Endpoints,
 ) -> Result<Selection, ServerError> {

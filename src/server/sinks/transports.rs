@@ -9,6 +9,7 @@ use crate::sink::Paths;
 #[cfg(feature = "http")]
 use crate::sink::http::{self, Http};
 use crate::sink::{Backoff, Each, Limits, Outcomes, Program, Stream, Transport, Unit};
+#[cfg(feature = "http")]
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
