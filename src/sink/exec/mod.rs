@@ -70,7 +70,7 @@ impl Program {
     }
 }
 
-/// When something that began, or went on, at `since` has taken too long; `stopping` is since when the server is to stop.
+/// When something that began, or went on, at `since` has taken too long; the server is to stop since `stopping`.
 fn deadline(allowed: Duration, since: Instant, stopping: Option<Instant>) -> Instant {
     let regular = since + allowed;
     stopping.map_or(regular, |seen| regular.min(seen.max(since) + STOP_PATIENCE))
