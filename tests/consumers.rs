@@ -43,7 +43,7 @@ fn check(program: &str, language: &str, file: &str) {
     let mut server = site.start();
     let kills = number_from_env("HOOKLINE_CONSUMER_KILLS", 4);
     for kill in 0..kills {
-        store(&server, EVENTS);
+        store(&server, kill, EVENTS);
         let handled = consumer.handled().len();
         consumer.start(&server);
         // At some place within a page, or between a page and its commit.
@@ -58,7 +58,7 @@ fn check(program: &str, language: &str, file: &str) {
             consumer.kill();
         }
     }
-    store(&server, EVENTS);
+    store(&server, kills, EVENTS);
     let stored = site.events();
     let stored: Vec<&str> = stored
         .iter()
@@ -113,11 +113,15 @@ fn block(language: &str) -> String {
     block.to_owned()
 }
 
-/// Stores so many notifications of one event each.
-fn store(server: &Running, count: usize) {
+/// Stores so many notifications of one event each, none of which says what another one does.
+fn store(server: &Running, round: usize, count: usize) {
     let mut client = server.connect();
     for at in 0..count {
-        client.send(&post("/webhook", "", format!("{{\"at\":{at}}}").as_bytes()));
+        client.send(&post(
+            "/webhook",
+            "",
+            format!("{{\"round\":{round},\"at\":{at}}}").as_bytes(),
+        ));
     }
     assert!(client.codes(count).iter().all(|code| *code == 200));
 }

@@ -38,7 +38,12 @@ const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
         "event",
         "NDJSON is the envelope, which `event` renders",
     ),
-    ("server", "event", "consumers name lanes"),
+    ("server", "event", "lanes have names"),
+    (
+        "sink",
+        "endpoint",
+        "what verifies Standard Webhooks signs by them too",
+    ),
 ];
 
 /// Files of more than [`LINES_MAX`] lines, and why.

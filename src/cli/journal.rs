@@ -2,6 +2,7 @@
 
 use super::{CliError, JournalAction, JournalArgs, JournalPlace, Output, counted, sequences};
 use crate::config::format_size;
+use crate::feed::{Maker, Poison};
 use crate::journal::{
     self, Damage, Depth, Disk, FILE_MISSING, Hole, JournalError, Report, SegmentReport, Storage,
 };
@@ -97,6 +98,23 @@ pub(super) fn open(dir: &Path) -> Result<Disk, CliError> {
             error,
         )
     })
+}
+
+/// Takes bodies of the journal in `dir` apart, but for those that are known to end whoever does.
+pub(super) fn maker(dir: &Path, disk: &dyn Storage) -> Result<Maker, CliError> {
+    Ok(Maker::sparing(&Arc::new(poison(dir, disk)?)))
+}
+
+/// Which bodies of the journal in `dir` are known to end whoever takes them apart.
+pub(super) fn poison(dir: &Path, disk: &dyn Storage) -> Result<Poison, CliError> {
+    let id = journal::stored_id(disk).map_err(|error| refused("cannot read the journal", error))?;
+    let dir = dir.join("poison");
+    let poison = match (Disk::open(&dir), id) {
+        (Ok(storage), Some(id)) => Poison::look(&storage, id),
+        (Err(error), _) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(Poison::default()),
+    };
+    poison.map_err(|error| CliError::because(format!("cannot read {}", dir.display()), error))
 }
 
 /// Says that there is no journal, or what could not be done with the one that there is.

@@ -5,9 +5,13 @@
 
 mod audit;
 mod check;
+mod cursor;
+mod dead_letters;
 mod exchange;
 mod journal;
 pub mod logging;
+mod moment;
+mod replay;
 mod samples;
 mod send;
 mod serve;
@@ -50,6 +54,15 @@ enum Verb {
     /// Balance the books: what was received against what each sink has had, from the journal alone
     #[command(after_help = audit::EXAMPLES)]
     Audit(AuditArgs),
+    /// What sinks could not deliver: list it, show it, deliver it after all, drop it
+    #[command(after_help = dead_letters::EXAMPLES)]
+    DeadLetters(dead_letters::DeadLettersArgs),
+    /// Deliver a part of the journal to a sink again
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::ReplayArgs),
+    /// How far each sink has come; with no server running, have it begin elsewhere
+    #[command(after_help = cursor::EXAMPLES)]
+    Cursor(cursor::CursorArgs),
     /// Look into the journal, verify it, repair it
     #[command(after_help = journal::EXAMPLES)]
     Journal(JournalArgs),
@@ -380,6 +393,9 @@ pub fn main() -> ExitCode {
         Verb::Tail(args) => tail::run(args),
         Verb::Send(args) => send::run(args),
         Verb::Audit(args) => audit::run(args),
+        Verb::DeadLetters(args) => dead_letters::run(args),
+        Verb::Replay(args) => replay::run(args),
+        Verb::Cursor(args) => cursor::run(args),
         Verb::Journal(args) => journal::run(args),
         Verb::Torture(args) => torture::run(args),
     };

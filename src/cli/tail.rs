@@ -1,9 +1,9 @@
 //! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
 
-use super::journal::{open, refused};
+use super::journal::{maker, open, refused};
 use super::{CliError, TailArgs};
 use crate::event::{self, EventRef, Pattern};
-use crate::feed::{Item, Maker};
+use crate::feed::Item;
 use crate::journal::{Depth, JournalError, Reader, Storage, inspect_from};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -30,7 +30,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     let mut reader = Reader::open(Arc::clone(&disk), first).map_err(failed)?;
     let is_behind = |event: &EventRef<'_>| event.sequence() > after || Some(event.index()) > index;
     let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
-    let mut maker = Maker::new();
+    let mut maker = maker(&args.data_dir, &*disk)?;
     let mut line = Vec::new();
     if let Some(last) = end_before(&*disk, after).map_err(failed)? {
         writeln!(

@@ -20,9 +20,9 @@
 //! A cursor says something about one journal only, and only as long as that journal keeps its end. So each start
 //! looks at all of them, before the first new record gets a sequence:
 //!
-//! - one **beyond the end**, as after a restore from an older backup, goes back to the end, where the journal could not
-//!   leave out what it claims. Otherwise the records that get those sequences now would never be delivered. It concerns
-//!   sinks too that are not configured at the moment;
+//! - one **beyond the end**, as of a new journal to which an old cursor without a name was left, goes back to the end.
+//!   A journal that lost its end leaves out what its cursors claim. Otherwise the records that get those sequences now
+//!   would never be delivered. It concerns sinks too that are not configured at the moment;
 //! - one of **another journal** begins anew, and so does a sink without a cursor;
 //! - a **damaged** one is refused, never guessed at: it is for a person to decide that everything comes again.
 //!
@@ -50,6 +50,7 @@ pub struct Cursor {
     storage: Arc<dyn Storage>,
     name: String,
     saved: Saved,
+    is_new: bool,
     place: Place,
 }
 
@@ -160,6 +161,7 @@ impl Cursors {
             name,
             place: self.floor.place(progress::confirmed(&saved.lanes)),
             saved,
+            is_new,
         })
     }
 }
@@ -169,6 +171,12 @@ impl Cursor {
     #[must_use]
     pub fn saved(&self) -> &Lanes {
         &self.saved.lanes
+    }
+
+    /// True if there was no file of it.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Everything up to this sequence is confirmed in all lanes, and saved.

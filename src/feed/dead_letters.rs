@@ -17,10 +17,12 @@
 
 use super::Item;
 use super::letter::Letter;
-use crate::journal::{self, Access, Storage, write_all_at};
+use crate::journal::{self, Access, Storage, StorageFile, write_all_at};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 /// Most letters that one sink may have: what a directory still lists in some tens of milliseconds. That many are no
 /// accident of single events: the sink is to stop then, and its events stay in the journal.
@@ -140,7 +142,7 @@ impl DeadLetters {
             let letter = name.strip_suffix(LETTER).map(|id| (id, false));
             let letter = letter.or_else(|| Some((name.strip_suffix(RETRY)?, true)));
             if let Some((id, retry)) = letter
-                && let Ok(item) = id.parse::<Item>()
+                && let Some(item) = parse(id)
             {
                 *found.entry(item).or_default() |= retry;
             }
@@ -151,8 +153,11 @@ impl DeadLetters {
 
     /// The letters that are to be delivered after all, in order. For the server, about once a second.
     pub fn retries(&self) -> Result<Vec<Item>, LetterError> {
-        let all = self.list()?.into_iter();
-        Ok(all.filter(|it| it.retry).map(|it| it.item).collect())
+        let names = list(&*self.storage)?;
+        let asked = names.iter().filter_map(|name| name.strip_suffix(RETRY));
+        let mut asked: Vec<_> = asked.filter_map(parse).collect();
+        asked.sort_unstable();
+        Ok(asked)
     }
 
     /// Reads a letter.
@@ -255,14 +260,40 @@ impl DeadLetters {
             })();
             files.push((letter.item, written.map_err(failed)?));
         }
-        // All are on their way to the disk before the first one is waited for.
-        for (item, file) in files {
+        self.sync_files(&files)?;
+        for (item, _) in files {
             let name = format!("{item}{TEMPORARY}");
-            file.sync_all()
-                .and_then(|()| self.storage.rename(&name, &letter_name(item)))
-                .map_err(LetterError::io(&*self.storage, "store", &name))?;
+            let renamed = self.storage.rename(&name, &letter_name(item));
+            renamed.map_err(LetterError::io(&*self.storage, "rename", &name))?;
         }
         Ok(())
+    }
+
+    /// Makes the files durable. Syncs that wait at the same time share one flush of the disk.
+    fn sync_files(&self, files: &[Written]) -> Result<(), LetterError> {
+        let sync = |some: &[Written]| {
+            some.iter().try_for_each(|(item, file)| {
+                let name = format!("{item}{TEMPORARY}");
+                let synced = file.sync_all();
+                synced.map_err(LetterError::io(&*self.storage, "sync", &name))
+            })
+        };
+        let mut shares = files.chunks(files.len().div_ceil(SYNCS_MAX).max(1));
+        let own = shares.next().unwrap_or_default();
+        thread::scope(|scope| {
+            let spawn = |some| {
+                let thread = thread::Builder::new().spawn_scoped(scope, move || sync(some));
+                thread.map_err(|_| some)
+            };
+            let others: Vec<_> = shares.map(spawn).collect();
+            others
+                .into_iter()
+                .fold(sync(own), |all, other| match other {
+                    Ok(thread) => all.and(thread.join().unwrap_or_else(|it| resume_unwind(it))),
+                    // There are too many threads.
+                    Err(some) => all.and(sync(some)),
+                })
+        })
     }
 
     fn octets(&self, name: &str) -> Result<Vec<u8>, LetterError> {
@@ -339,6 +370,12 @@ fn retry_name(item: Item) -> String {
 const LETTER: &str = ".json";
 const RETRY: &str = ".retry";
 const TEMPORARY: &str = ".tmp";
+
+/// A file that waits for its name.
+type Written = (Item, Box<dyn StorageFile>);
+
+/// Threads that sync at the same time.
+const SYNCS_MAX: usize = 16;
 
 /// Files that are open at the same time.
 const OPEN_MAX: usize = 64;

@@ -181,7 +181,7 @@ impl Delivery {
     /// A delivery of this one notification, in memory of its own. `None` if it is not here.
     #[must_use]
     pub fn alone(&self, sequence: u64, maker: &mut Maker) -> Option<Delivery> {
-        let notification = self.notifications(sequence).next()?;
+        let notification = self.notification(sequence)?;
         let record = notification.record;
         let mut batch = Batch::unpooled();
         batch.append(
@@ -199,6 +199,21 @@ impl Delivery {
             durable: 0,
         });
         Some(maker.make(batch))
+    }
+
+    /// The notification with this sequence, if it is one of these.
+    #[must_use]
+    pub fn notification(&self, sequence: u64) -> Option<Notification<'_>> {
+        let before = sequence.checked_sub(self.first_sequence())?;
+        let before = usize::try_from(before).ok()?;
+        let (_, record) = self.batch.records_from(sequence).next()?;
+        Some(Notification {
+            sequence,
+            record,
+            events: self.events(),
+            first: self.made.counts.iter().take(before).sum(),
+            len: *self.made.counts.get(before)?,
+        })
     }
 
     /// Loses the last event, as a bug would.

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The lowest sequence that any sink still needs, for the journal's retention.
+/// The lowest sequence that anybody still needs, for the journal's retention.
 #[derive(Clone, Debug)]
 pub struct Floor {
     lowest: Arc<AtomicU64>,
     places: Arc<parking_lot::Mutex<Vec<Arc<AtomicU64>>>>,
 }
 
-/// One sink's part in it.
+/// One part in it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     floor: Floor,
     mine: Arc<AtomicU64>,
 }
@@ -29,7 +29,8 @@ impl Floor {
     }
 
     /// Takes part with everything behind `confirmed`.
-    pub(super) fn place(&self, confirmed: u64) -> Place {
+    #[must_use]
+    pub fn place(&self, confirmed: u64) -> Place {
         let mine = Arc::new(AtomicU64::new(0));
         self.places.lock().push(Arc::clone(&mine));
         let place = Place {
@@ -43,7 +44,7 @@ impl Floor {
 
 impl Place {
     /// Nothing up to `confirmed` is needed any more.
-    pub(super) fn set(&self, confirmed: u64) {
+    pub fn set(&self, confirmed: u64) {
         self.mine.store(confirmed + 1, Ordering::Relaxed);
         let places = self.floor.places.lock();
         let lowest = places

@@ -3,21 +3,33 @@
 //! What is a duplicate depends on what came before, so it is judged here, once, and whoever reads an event later, live
 //! or from the journal, finds the same verdict.
 
-use super::{Delivery, Durable, Feed, FeedError, JudgedPosition, Live};
+use super::poison;
+use super::{
+    DeadLetters, Dedupe, Delivery, Durable, Feed, FeedError, FloorPlace, JudgedPosition, Live,
+};
 use crate::metrics::Counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the thread `hl-dedupe` runs.
-#[derive(Debug)]
 pub struct Judge {
     /// What the workers give.
     pub feed: Feed<Durable>,
+    /// What judges.
+    pub dedupe: Dedupe,
+    /// Keeps the journal from letting go of what would have to be judged again.
+    pub place: FloorPlace,
+    /// The first sequence that the journal has.
+    pub first: Box<dyn Fn() -> u64 + Send>,
     /// How far everything is judged; the sinks go no further.
     pub position: Arc<JudgedPosition>,
     /// The feeds of the sinks.
     pub sinks: Vec<Live<Arc<Delivery>>>,
+    /// Where bodies go that nobody can take apart.
+    pub letters: DeadLetters,
+    /// The path of an endpoint's number in the journal.
+    pub paths: Box<dyn Fn(u16) -> String + Send>,
     /// What it counts.
     pub statistics: Arc<JudgeStatistics>,
     /// Set when it is to end once it has judged everything that is durable.
@@ -27,6 +39,14 @@ pub struct Judge {
 /// What is counted where all events pass.
 #[derive(Debug, Default)]
 pub struct JudgeStatistics {
+    /// Events judged, by lane: messages, statuses, the rest.
+    pub events: [Counter; 3],
+    /// Those of them that say what an earlier one has said.
+    pub duplicates: [Counter; 3],
+    /// Keys that are remembered.
+    pub keys: Counter,
+    /// Octets of memory that these take.
+    pub octets: Counter,
     /// Batches that a sink's feed had no room for.
     pub overflows: Counter,
     /// 1 once it has stopped for good: nothing more is delivered to any sink.
@@ -42,27 +62,63 @@ impl Judge {
     }
 
     fn work(&mut self) -> Result<(), FeedError> {
+        let mut saved_at = Instant::now();
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
             let wait = if stopping { Duration::ZERO } else { IDLE_WAIT };
             match self.feed.next(wait) {
-                Ok(Some(delivery)) => self.pass_on(delivery),
-                Ok(None) if stopping && self.feed.is_at_end() => return Ok(()),
-                Ok(None) => {
-                    // Behind damage that was set aside there may be nothing yet.
-                    self.position.set(self.feed.position() - 1);
-                }
-                Err(error) if error.is_shortage() && !stopping => {
-                    tracing::warn!(%error, "what came last cannot be read; it is tried again");
-                    std::thread::sleep(SHORTAGE_PAUSE);
-                }
+                Ok(Some(delivery)) => self.judge(delivery)?,
+                Ok(None) if stopping && self.feed.is_at_end() => return self.checkpoint(),
+                // Behind damage that was set aside there may be nothing yet.
+                Ok(None) => self.position.set(self.feed.position() - 1),
+                Err(error) if error.is_shortage() && !stopping => wait_for_room(&error),
                 Err(error) => return Err(error),
+            }
+            if saved_at.elapsed() >= CHECKPOINT_INTERVAL {
+                self.checkpoint()?;
+                saved_at = Instant::now();
             }
         }
     }
 
+    /// Marks the duplicates, and passes the delivery on.
+    fn judge(&mut self, mut delivery: Delivery) -> Result<(), FeedError> {
+        let verdicts = loop {
+            match self.dedupe.judge(&mut delivery) {
+                Ok(verdicts) => break verdicts,
+                Err(error) if error.is_shortage() && !self.stop.load(Ordering::Acquire) => {
+                    wait_for_room(&error.into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let statistics = &self.statistics;
+        for place in 0..3 {
+            statistics.events[place].add(verdicts.judged[place]);
+            statistics.duplicates[place].add(verdicts.duplicates[place]);
+        }
+        self.pass_on(delivery);
+        Ok(())
+    }
+
+    /// What was judged is not judged again after a crash.
+    fn checkpoint(&mut self) -> Result<(), FeedError> {
+        self.dedupe.retire((self.first)());
+        match self.dedupe.checkpoint() {
+            Err(error) if error.is_shortage() => {
+                tracing::warn!(%error, "what was judged is not saved now; a crash judges it again");
+            }
+            saved => saved?,
+        }
+        self.place.set(self.dedupe.checkpointed());
+        self.statistics.keys.set(self.dedupe.keys() as u64);
+        self.statistics.octets.set(self.dedupe.octets() as u64);
+        Ok(())
+    }
+
     fn pass_on(&mut self, delivery: Delivery) {
         let last = delivery.last_sequence();
+        self.keep_crashed(&delivery);
         let delivery = Arc::new(delivery);
         for sink in &self.sinks {
             if !sink.offer(Arc::clone(&delivery)) {
@@ -74,8 +130,37 @@ impl Judge {
     }
 }
 
+impl Judge {
+    /// Bodies that nobody can take apart are delivered as they came; a person is to look at them.
+    fn keep_crashed(&mut self, delivery: &Delivery) {
+        let letters = poison::letters(delivery, &self.paths, now());
+        if letters.is_empty() {
+            return;
+        }
+        if let Err(error) = self.letters.add_all(&letters) {
+            // It is in the journal, and is found by its type.
+            tracing::error!(%error, "a body that cannot be taken apart is not in the dead letters");
+        }
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
+}
+
 /// How long it waits for something before it looks whether it is to stop.
 const IDLE_WAIT: Duration = Duration::from_millis(200);
 
-/// How long it waits for descriptors or memory.
+/// How often what was judged is saved: what a crash lets be judged again.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+
+fn wait_for_room(error: &FeedError) {
+    tracing::warn!(%error, "nothing is passed on for want of it; it is tried again");
+    std::thread::sleep(SHORTAGE_PAUSE);
+}
+
+/// How long it waits for descriptors, memory or space.
 const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);

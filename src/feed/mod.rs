@@ -23,12 +23,14 @@ pub use cursor::{
     Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
 };
 pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed};
-pub use dedupe::{Conversation, Parties};
+pub use dedupe::{
+    Conversation, Dedupe, DedupeError, Duplicates, Options as DedupeOptions, Parties, Verdicts,
+};
 pub use delivery::{Delivery, Maker, Notification};
-pub use floor::Floor;
+pub use floor::{Floor, Place as FloorPlace};
 pub use judge::{Judge, JudgeStatistics};
 pub use letter::{Answer, Failures, Letter};
-pub use origin::{Durable, Judged, JudgedPosition, Origin};
+pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin};
 pub use poison::{Poison, WORKER, letters};
 pub use progress::{Item, Lanes, Open, Progress, confirmed, place, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
@@ -71,6 +73,9 @@ pub enum FeedError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Duplicates cannot be told apart.
+    #[error(transparent)]
+    Dedupe(#[from] DedupeError),
 }
 
 impl FeedError {
@@ -79,6 +84,7 @@ impl FeedError {
     pub fn is_shortage(&self) -> bool {
         match self {
             FeedError::Journal(error) => error.is_shortage(),
+            FeedError::Dedupe(error) => error.is_shortage(),
         }
     }
 
@@ -87,7 +93,7 @@ impl FeedError {
     pub fn gone(&self) -> Option<u64> {
         match self {
             FeedError::Journal(JournalError::Gone { first, .. }) => Some(*first),
-            FeedError::Journal(_) => None,
+            FeedError::Journal(_) | FeedError::Dedupe(_) => None,
         }
     }
 }

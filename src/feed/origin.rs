@@ -1,9 +1,12 @@
 //! Where a feed's batches come from when they do not come live.
 
-use super::FeedError;
+use super::dedupe::Duplicates;
 use super::delivery::{Delivery, Maker};
-use crate::journal::Status;
+use super::poison::Poison;
+use super::{Feed, FeedError, Live};
 use crate::journal::batch::Batch;
+use crate::journal::{Status, Storage};
+use crate::relay::Sleeper;
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
@@ -33,11 +36,8 @@ pub struct Durable {
 impl Durable {
     /// What the journal with this status holds.
     #[must_use]
-    pub fn new(status: Arc<Status>) -> Durable {
-        Durable {
-            status,
-            maker: Maker::new(),
-        }
+    pub fn new(status: Arc<Status>, maker: Maker) -> Durable {
+        Durable { status, maker }
     }
 }
 
@@ -58,6 +58,7 @@ impl Origin for Durable {
 pub struct Judged {
     position: Arc<JudgedPosition>,
     maker: Maker,
+    duplicates: Duplicates,
 }
 
 /// The highest sequence of which, and below which, everything was judged.
@@ -90,11 +91,37 @@ impl JudgedPosition {
 impl Judged {
     /// What was judged up to this position, as it moves on.
     #[must_use]
-    pub fn new(position: Arc<JudgedPosition>) -> Judged {
+    pub fn new(position: Arc<JudgedPosition>, maker: Maker, duplicates: Duplicates) -> Judged {
         Judged {
             position,
-            maker: Maker::new(),
+            maker,
+            duplicates,
         }
+    }
+}
+
+/// What it takes to open a feed for a sink.
+#[derive(Clone, Debug)]
+pub struct Feeds {
+    /// The journal.
+    pub journal: Arc<dyn Storage>,
+    /// How far everything is judged.
+    pub judged: Arc<JudgedPosition>,
+    /// Where the duplicates are written down.
+    pub dedupe: Arc<dyn Storage>,
+    /// Bodies that nobody is to take apart.
+    pub poison: Arc<Poison>,
+}
+
+impl Feeds {
+    /// A feed of everything from sequence `next` on, and the end at which batches are offered to it, which wakes
+    /// `sleeper`. Without that end, the feed reads the journal alone.
+    #[must_use]
+    pub fn open(&self, sleeper: &Arc<Sleeper>, next: u64) -> (Live<Arc<Delivery>>, Feed<Judged>) {
+        let maker = Maker::sparing(&self.poison);
+        let duplicates = Duplicates::open(Arc::clone(&self.dedupe));
+        let origin = Judged::new(Arc::clone(&self.judged), maker, duplicates);
+        Feed::waking(sleeper, Arc::clone(&self.journal), origin, next)
     }
 }
 
@@ -106,6 +133,8 @@ impl Origin for Judged {
     }
 
     fn make(&mut self, batch: Batch) -> Result<Arc<Delivery>, FeedError> {
-        Ok(Arc::new(self.maker.make(batch)))
+        let mut delivery = self.maker.make(batch);
+        self.duplicates.mark(&mut delivery)?;
+        Ok(Arc::new(delivery))
     }
 }

@@ -1,6 +1,7 @@
 //! How far a sink has come in one lane.
 
 use crate::event::{Lane, Position};
+use crate::journal::frame::NUMBER_END;
 use std::fmt;
 use std::str::FromStr;
 
@@ -65,7 +66,7 @@ impl Progress {
         let places =
             |open: &Open| (self.confirmed + 1..=self.reached).contains(&open.item.sequence);
         self.confirmed <= self.reached
-            && self.reached < u64::MAX
+            && self.reached < NUMBER_END
             && self.open.iter().all(places)
             && self.open.is_sorted_by(|one, next| one.item < next.item)
     }
@@ -131,7 +132,7 @@ impl FromStr for Item {
 
 #[cfg(test)]
 mod tests {
-    use super::{Item, Open, Progress};
+    use super::{Item, NUMBER_END, Open, Progress};
 
     fn open(item: &str) -> Open {
         Open {
@@ -166,7 +167,7 @@ mod tests {
         assert!(!progress(3, 9, &[open("3.0")]).is_sound());
         assert!(!progress(3, 9, &[open("10")]).is_sound());
         assert!(!progress(3, 9, &[open("5"), open("4")]).is_sound());
-        assert!(!progress(3, u64::MAX, &[]).is_sound());
+        assert!(!progress(3, NUMBER_END, &[]).is_sound());
         assert_eq!(
             progress(3, 9, &[open("4.0"), open("9")]).within(5),
             progress(3, 5, &[open("4.0")])

@@ -1,4 +1,4 @@
-use super::{Delivery, Feed, Judged, JudgedPosition, Live, Maker};
+use super::{Delivery, Duplicates, Feed, Feeds, Judged, JudgedPosition, Live, Maker};
 use crate::journal::batch::Batch;
 use crate::journal::{Disk, DurablePosition, Journal, Options, Status, Storage};
 use crate::relay;
@@ -83,12 +83,18 @@ impl Bench {
         self.feed_waking(&Arc::default(), next)
     }
 
-    /// Opens feeds that nobody offers anything.
-    pub(crate) fn opener(&self) -> impl Fn(u64) -> Feed<Judged> + Send + Sync + 'static {
-        let (storage, judged) = (Arc::clone(&self.storage), Arc::clone(&self.judged));
-        move |next| {
-            let origin = Judged::new(Arc::clone(&judged));
-            Feed::new(Arc::clone(&storage), origin, next).1
+    /// Where no duplicate is written down.
+    fn dedupe(&self) -> Arc<dyn Storage> {
+        Arc::new(Disk::create(&self.dir.path().join("dedupe")).unwrap())
+    }
+
+    /// What a sink opens more feeds with.
+    pub(crate) fn feeds(&self) -> Feeds {
+        Feeds {
+            journal: Arc::clone(&self.storage),
+            judged: Arc::clone(&self.judged),
+            dedupe: self.dedupe(),
+            poison: Arc::default(),
         }
     }
 
@@ -99,7 +105,8 @@ impl Bench {
         next: u64,
     ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
         self.judged.set(self.status.durable());
-        let origin = Judged::new(Arc::clone(&self.judged));
+        let duplicates = Duplicates::open(self.dedupe());
+        let origin = Judged::new(Arc::clone(&self.judged), Maker::new(), duplicates);
         Feed::waking(sleeper, Arc::clone(&self.storage), origin, next)
     }
 }

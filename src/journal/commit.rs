@@ -9,7 +9,7 @@
 
 use super::batch::{Batch, Place};
 use super::error::JournalError;
-use super::frame::{octets, padded};
+use super::frame::{NUMBER_END, octets, padded};
 use super::position::DurablePosition;
 use super::segment;
 use super::segment::{HEADER_BLOCK, Segment};
@@ -127,6 +127,10 @@ impl Committer {
             let first = self.unsynced.len();
             let mut length = 0;
             while let Some(mut batch) = self.take_fitting(length, self.unsynced.len() - first) {
+                let end = self.next_sequence + u64::from(batch.count());
+                if end > NUMBER_END {
+                    return Err(JournalError::UsedUp);
+                }
                 batch.seal(&Place {
                     epoch: self.active.epoch,
                     salt: self.active.salt,
@@ -135,7 +139,7 @@ impl Committer {
                     durable: self.status.durable(),
                 });
                 length += octets(batch.frame().len());
-                self.next_sequence += u64::from(batch.count());
+                self.next_sequence = end;
                 self.sync_wanted |= batch.needs_sync();
                 self.unsynced.push(batch);
             }

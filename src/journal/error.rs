@@ -144,6 +144,12 @@ pub enum JournalError {
         /// What a look has found there.
         how: &'static str,
     },
+    /// All sequences, or all epochs, were given; see [`super::frame::NUMBER_END`].
+    #[error(
+        "the journal has no number left: what claims to be that high was not written by Hookline; move the \
+         directory away to begin a new journal"
+    )]
+    UsedUp,
     /// Another of the journal's threads has failed, and says why.
     #[error("the journal has failed: restart")]
     Failed,

@@ -4,7 +4,7 @@
 //! show as a torn tail.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, octets};
+use super::frame::NUMBER_END;
 use super::manifest::{Hole, Manifest};
 use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
@@ -181,7 +181,9 @@ pub(crate) fn survey(
             }
         };
         let Some(segment) = opened else {
-            let bound = first_sequence.saturating_add(adopt.unwrap_or(0));
+            let bound = first_sequence
+                .saturating_add(adopt.unwrap_or(0))
+                .min(NUMBER_END);
             // A frame of a segment that is ready may say anything.
             expected = next_first.unwrap_or(bound).max(first_sequence);
             lost.push(Lost {
@@ -202,13 +204,13 @@ pub(crate) fn survey(
         };
         let mut found = look.inspect(first_sequence, &mut report.damage)?;
         if let (Some(wrong), Some(bound)) = (wrong, adopt) {
-            if next_first.is_none() && is_cut_short(storage, &segment) {
+            if next_first.is_none() && is_cut_short(storage, &names, &segment) {
                 // As many as there can have been: behind the damage at its end, or, without any, behind its frames.
                 let first_sequence = found.next_sequence;
-                found.next_sequence = first_sequence.saturating_add(bound);
+                found.next_sequence = first_sequence.saturating_add(bound).min(NUMBER_END);
                 let before = report.damage.last_mut();
                 if let Some(before) = before.filter(|it| is_at_end(&it.hole, &segment)) {
-                    before.hole.count = before.hole.count.saturating_add(bound);
+                    before.hole.count = found.next_sequence - before.hole.first_sequence;
                     before.counted = false;
                 } else {
                     report.damage.push(Damage {
@@ -219,7 +221,7 @@ pub(crate) fn survey(
                             offset: found.used,
                             length: segment.size - found.used,
                             first_sequence,
-                            count: bound,
+                            count: found.next_sequence - first_sequence,
                         },
                         counted: false,
                     });
@@ -255,13 +257,16 @@ fn with_frames(
     Ok((!found.is_empty()).then_some(segment))
 }
 
-/// True if the file is shorter than its header says, or if that cannot be read: frames may be missing.
-fn is_cut_short(storage: &dyn Storage, segment: &Segment) -> bool {
+/// True if the file is shorter than its header says: frames may be missing. Where that cannot be read, true unless
+/// another segment of its length is whole.
+fn is_cut_short(storage: &dyn Storage, names: &[String], segment: &Segment) -> bool {
     let length = segment.file.length().unwrap_or(0);
-    match Segment::claim(storage, &segment::name(segment.epoch)) {
-        Some((_, _, size)) => length < size,
-        None => !length.is_multiple_of(octets(ALIGNMENT)),
+    let claimed = |name: &str| Segment::claim(storage, name).map(|(_, _, size)| size);
+    if let Some(size) = claimed(&segment::name(segment.epoch)) {
+        return length < size;
     }
+    let mut others = names.iter().filter(|it| segment::epoch_of(it).is_some());
+    !others.any(|name| claimed(name) == Some(length))
 }
 
 fn is_at_end(hole: &Hole, segment: &Segment) -> bool {
@@ -316,7 +321,7 @@ impl Look<'_> {
             let Some(found) = found else {
                 // What lies behind a segment that is in sequence with the next one was cut once.
                 if self.next_first.is_none() {
-                    report.torn_tail = scan.behind_octets();
+                    report.torn_tail = scan.remains_octets();
                 }
                 return Ok(report);
             };

@@ -23,7 +23,7 @@
 //! Two files exchange their names with each change, so none needs new space on the disk.
 
 use super::error::JournalError;
-use super::frame::in_memory;
+use super::frame::{NUMBER_END, in_memory};
 use super::segment::{self, JournalId};
 use super::storage::{Access, Storage, read_full_at};
 use std::fmt::Write;
@@ -229,7 +229,8 @@ impl Manifest {
             .segments
             .is_sorted_by(|a, b| a.epoch < b.epoch && a.precedes(b));
         let last = manifest.segments.last().ok_or("it lists no segment")?;
-        if rising && last.epoch < manifest.next_epoch {
+        let bounded = manifest.next_epoch <= NUMBER_END;
+        if rising && bounded && last.epoch < manifest.next_epoch {
             Ok(manifest)
         } else {
             Err("its segments are not in order".to_owned())
@@ -245,8 +246,11 @@ impl Manifest {
                 let (epoch, first) = value.split_once(' ')?;
                 let first_sequence = match first {
                     "-" => None,
-                    // No sequence is 0.
-                    first => Some(first.parse().ok().filter(|first| *first > 0)?),
+                    first => {
+                        let first = first.parse().ok();
+                        // No sequence is 0.
+                        Some(first.filter(|first| (1..=NUMBER_END).contains(first))?)
+                    }
                 };
                 self.segments.push(Entry {
                     epoch: epoch.parse().ok()?,
@@ -267,8 +271,9 @@ impl Manifest {
                     first_sequence: field()?,
                     count: field()?,
                 };
-                // A hole of no length would keep a reader in its place for ever.
-                if hole.length == 0 {
+                // A hole of no length would keep a reader in its place for ever, and no sequence is 0.
+                if hole.length == 0 || hole.first_sequence == 0 || hole.end_sequence() > NUMBER_END
+                {
                     return None;
                 }
                 self.holes.push(hole);
@@ -398,12 +403,22 @@ mod tests {
         }
     }
 
-    /// One whose checksum held let a segment begin with sequence 0, and the start panicked before it.
+    /// One whose checksum held let a segment begin with sequence 0, and the start panicked before it. Close to the
+    /// last of all numbers, the first commit did.
     #[test]
-    fn no_segment_begins_with_sequence_0() {
-        let mut manifest = manifest();
-        manifest.segments[0].first_sequence = Some(0);
-        assert!(Manifest::decode(manifest.encode().as_bytes()).is_err());
+    fn numbers_that_are_never_given_are_refused() {
+        let changes: [fn(&mut Manifest); 5] = [
+            |it| it.segments[0].first_sequence = Some(0),
+            |it| it.segments[1].first_sequence = Some(NUMBER_END + 1),
+            |it| it.next_epoch = u64::MAX,
+            |it| it.holes[0].count = NUMBER_END,
+            |it| it.holes[0].first_sequence = 0,
+        ];
+        for change in changes {
+            let mut manifest = manifest();
+            change(&mut manifest);
+            assert!(Manifest::decode(manifest.encode().as_bytes()).is_err());
+        }
     }
 
     #[test]

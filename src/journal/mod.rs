@@ -42,6 +42,7 @@
 
 pub mod batch;
 mod commit;
+mod ending;
 mod error;
 pub mod frame;
 mod inspect;
@@ -285,8 +286,8 @@ pub fn exists(storage: &dyn Storage) -> Result<(), JournalError> {
     Manifest::load_existing(storage).map(drop)
 }
 
-/// Takes the directory for this process.
-fn lock(storage: &dyn Storage) -> Result<Guard, JournalError> {
+/// Takes the directory for this process, until the guard is dropped.
+pub fn lock(storage: &dyn Storage) -> Result<Guard, JournalError> {
     let holder = format!("pid {}\n", process::id());
     storage.lock(LOCK, &holder).map_err(|error| match error {
         LockError::Held(holder) => JournalError::Locked {

@@ -1,7 +1,7 @@
 //! What a journal can be told.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, HEADER_LEN, LENGTH_MAX, octets, padded};
+use super::frame::{ALIGNMENT, HEADER_LEN, LENGTH_MAX, NUMBER_END, octets, padded};
 use super::segment::HEADER_BLOCK;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -65,6 +65,12 @@ impl Options {
             return refuse(format!(
                 "the largest frame can be no more than {} octets",
                 HEADER_LEN + LENGTH_MAX
+            ));
+        }
+        if self.confirmed >= NUMBER_END {
+            return refuse(format!(
+                "no consumer has had sequence {}, since none is as high",
+                self.confirmed
             ));
         }
         let largest = octets(padded(super::frame::in_memory(self.largest_frame)));

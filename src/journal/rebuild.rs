@@ -5,7 +5,7 @@
 //! gives a path to is kept from being given to another: it stands for [`UNKNOWN`] and itself.
 
 use super::error::JournalError;
-use super::frame::octets;
+use super::frame::{NUMBER_END, octets};
 use super::manifest::{self, Entry, Manifest};
 use super::scan::headers;
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
@@ -48,7 +48,7 @@ pub(crate) fn put_back(
         while let Some((its, epoch, _)) = Segment::claim(storage, &segment::name(at))
             && its == id
             && epoch != at
-            && epoch < u64::MAX
+            && epoch < NUMBER_END - 1
             && listed(epoch)
             && !is_sound(epoch)
             // A header that does not hold does not make its frames another's: those are adopted.
@@ -70,9 +70,25 @@ pub(crate) fn put_back(
     Ok(())
 }
 
-/// A manifest for the segments that there are.
+/// Keeps the numbers that records have, and to which this manifest gives no path, from being given to another: it is
+/// older than they are.
+pub(crate) fn keep_endpoints(
+    storage: &dyn Storage,
+    manifest: &mut Manifest,
+    put_right: &mut Vec<String>,
+) -> Result<(), JournalError> {
+    let mut endpoints = BTreeSet::new();
+    for entry in &manifest.segments {
+        look(storage, manifest, entry.epoch, 1, &mut endpoints)?;
+    }
+    add_unknown(manifest, endpoints, put_right);
+    Ok(())
+}
+
+/// A manifest for the segments that there are, none of which can have more than `bound` records.
 pub(crate) fn rebuild(
     storage: &dyn Storage,
+    bound: u64,
     put_right: &mut Vec<String>,
 ) -> Result<Manifest, JournalError> {
     let id = identity(storage)?;
@@ -144,13 +160,61 @@ pub(crate) fn rebuild(
     if entries.is_empty() {
         return Err(missing(storage));
     }
+    add_missing(&mut entries, bound);
+    add_firsts(&mut entries, &full_ends, end.unwrap_or(1));
+    manifest.next_epoch = manifest.next_epoch.max(next_epoch(storage, &entries)?);
+    manifest.segments = entries;
+    let is_listed = |epoch| manifest.segments.iter().any(|entry| entry.epoch == epoch);
+    manifest.holes.retain(|hole| is_listed(hole.epoch));
+    add_unknown(&mut manifest, endpoints, put_right);
+    put_right.push(format!(
+        "{} was made again from {} segments",
+        storage.describe(manifest::NAME),
+        manifest.segments.len()
+    ));
+    let first = manifest.segments.first().and_then(|it| it.first_sequence);
+    if let Some(before) = first.and_then(|it| it.checked_sub(2)) {
+        put_right.push(format!(
+            "sequence 1 to {} stand in none of them: they were retired, or are lost",
+            before + 1
+        ));
+    }
+    Ok(manifest)
+}
+
+/// Adds the segments that must have been there behind the last in use: one is always ready, and epochs have no gap.
+/// Where none in use is left, the first one begins behind all that those before it can have had.
+fn add_missing(entries: &mut Vec<Entry>, bound: u64) {
+    let Some(used) = entries.iter().rfind(|it| it.first_sequence.is_some()) else {
+        if let Some(first) = entries.first_mut() {
+            let before = bound.saturating_mul(first.epoch.saturating_sub(1));
+            first.first_sequence = Some(before.min(NUMBER_END - 1) + 1);
+        }
+        return;
+    };
+    let begin = used.epoch + 1;
+    let last = entries.last().map_or(begin, |it| it.epoch).max(begin);
+    for epoch in (begin..=last).take(MISSING_MAX) {
+        if entries.iter().all(|it| it.epoch != epoch) {
+            entries.push(Entry {
+                epoch,
+                first_sequence: None,
+            });
+        }
+    }
+    entries.sort_unstable_by_key(|it| it.epoch);
+}
+
+/// Gives those in use a first sequence that have none. `full_ends` has for each, from the first on, the sequence behind
+/// its last if it is full; `end` is the one behind the last of all.
+fn add_firsts(entries: &mut [Entry], full_ends: &[Option<u64>], end: u64) {
     // What is in use comes before what is ready. One of which nothing tells where it begins follows one that is full:
     // there is no other place for the sequences that are missing.
     let used = entries
         .iter()
         .rposition(|entry| entry.first_sequence.is_some())
         .unwrap_or(0);
-    let mut next = end.unwrap_or(1);
+    let mut next = end;
     for at in (0..=used).rev() {
         let before = at.checked_sub(1).and_then(|before| full_ends.get(before));
         if let Some(entry) = entries.get_mut(at) {
@@ -158,10 +222,19 @@ pub(crate) fn rebuild(
             next = *entry.first_sequence.get_or_insert(begin);
         }
     }
-    manifest.next_epoch = manifest.next_epoch.max(next_epoch(storage, &entries)?);
-    manifest.segments = entries;
-    let is_listed = |epoch| manifest.segments.iter().any(|entry| entry.epoch == epoch);
-    manifest.holes.retain(|hole| is_listed(hole.epoch));
+    // What does not rise was forged.
+    let mut least = 1;
+    for first in entries
+        .iter_mut()
+        .filter_map(|it| it.first_sequence.as_mut())
+    {
+        *first = least.max(*first);
+        least = *first;
+    }
+}
+
+/// Gives a place in the table to each number that has none.
+fn add_unknown(manifest: &mut Manifest, endpoints: BTreeSet<u16>, put_right: &mut Vec<String>) {
     for number in endpoints {
         if manifest.endpoints.iter().all(|(known, _)| *known != number) {
             let path = format!("{UNKNOWN}{number}");
@@ -172,12 +245,6 @@ pub(crate) fn rebuild(
             manifest.endpoints.push((number, path));
         }
     }
-    put_right.push(format!(
-        "{} was made again from {} segments; what stands before the first of them was retired, or is lost",
-        storage.describe(manifest::NAME),
-        manifest.segments.len()
-    ));
-    Ok(manifest)
 }
 
 /// An epoch that no file and no entry has.
@@ -187,7 +254,8 @@ fn next_epoch(storage: &dyn Storage, entries: &[Entry]) -> Result<u64, JournalEr
         .map_err(JournalError::io(storage, "list", ""))?;
     let spares = names
         .iter()
-        .filter_map(|it| it.strip_suffix(SPARE)?.parse().ok());
+        .filter_map(|it| it.strip_suffix(SPARE)?.parse().ok())
+        .filter(|epoch| *epoch < NUMBER_END - 1);
     let given = entries.iter().map(|entry| entry.epoch);
     let given = given.chain(spares).chain(epochs(storage)?).max();
     Ok(given.unwrap_or(0).saturating_add(1))
@@ -274,7 +342,7 @@ fn missing(storage: &dyn Storage) -> JournalError {
     }
 }
 
-/// Epochs of the names of all segments, rising. The last of all numbers is none: no other could follow.
+/// Epochs of the names of all segments, rising. The last of all numbers is none: another is to follow.
 fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
     let names = storage
         .list()
@@ -282,9 +350,12 @@ fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
     Ok(names
         .iter()
         .filter_map(|it| segment::epoch_of(it))
-        .filter(|epoch| *epoch < u64::MAX)
+        .filter(|epoch| *epoch < NUMBER_END - 1)
         .collect())
 }
 
 /// What begins the place of a path that is not known any more. No configured path begins like this.
 const UNKNOWN: &str = "unknown-";
+
+/// How many segments behind the last in use are taken to be missing at most.
+const MISSING_MAX: usize = 64;

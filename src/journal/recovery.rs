@@ -16,15 +16,14 @@
 //! Recovery changes nothing but the torn tail and files that hold no record, so doing it twice, or
 //! again after a crash in the middle, gives the same.
 
+use super::ending::{cut, find_end, left_out, scan_tail};
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, FrameError, octets};
-use super::manifest::{self, Entry, Hole, Manifest, ManifestFile};
+use super::frame::{ALIGNMENT, FrameError};
+use super::manifest::{self, Entry, Manifest, ManifestFile};
 use super::options::Options;
 use super::retention::Kept;
-use super::scan::{Depth, Scan, scan, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment, TEMPORARY};
-use super::storage::{Access, Storage, write_all_at};
-use std::io::{self, IoSlice};
+use super::storage::{Access, Storage};
 use std::sync::Arc;
 
 /// What recovery found, for the log.
@@ -105,12 +104,18 @@ pub(crate) fn recover(
         opened.push(open_listed(&**storage, &names, &manifest, *entry)?);
     }
     let mut kept = check_sealed(&**storage, &manifest, &opened)?;
-    let tail = opened.split_off(kept.len());
+    let mut tail = opened.split_off(kept.len());
     drop(opened);
-    let scans = scan_tail(&**storage, &manifest, &tail)?;
-    let active_index = find_end(&**storage, &tail, &scans)?;
+    let mut scans = scan_tail(&**storage, &manifest, &tail)?;
+    let end_index = find_end(&**storage, &tail, &scans)?;
 
-    let hole = left_out(&tail, &scans, active_index, options.confirmed);
+    let hole = left_out(
+        &**storage, options, &manifest, &mut tail, &mut scans, end_index,
+    )?;
+    let (active_index, hole) = match hole {
+        Some((index, hole)) => (index, Some(hole)),
+        None => (end_index, None),
+    };
     let torn_tail = cut(&**storage, &tail, &scans, active_index, hole.as_ref())?;
     let now = storage.now();
     for (segment, scan) in tail.iter().zip(&scans).take(active_index + 1) {
@@ -144,6 +149,13 @@ pub(crate) fn recover(
 
     let mut manifest = ManifestFile::new(Arc::clone(storage), manifest);
     manifest.change(|manifest| {
+        if active.epoch >= manifest.next_epoch {
+            manifest.next_epoch = active.epoch + 1;
+            manifest.segments.push(Entry {
+                epoch: active.epoch,
+                first_sequence: None,
+            });
+        }
         for entry in &mut manifest.segments {
             let known = kept.iter().find(|kept| kept.epoch == entry.epoch);
             entry.first_sequence = known.map(|kept| kept.first_sequence);
@@ -292,148 +304,6 @@ fn check_sealed(
         });
     }
     Ok(kept)
-}
-
-/// Reads the last segment that is known to be in use, and those that may have come into use after.
-fn scan_tail(
-    storage: &dyn Storage,
-    manifest: &Manifest,
-    tail: &[Segment],
-) -> Result<Vec<Scan>, JournalError> {
-    let mut next_sequence = manifest
-        .segments
-        .iter()
-        .filter_map(|entry| entry.first_sequence)
-        .next_back()
-        .ok_or_else(|| JournalError::Manifest {
-            path: storage.describe(manifest::NAME),
-            reason: "no segment has a first sequence".to_owned(),
-        })?;
-    let mut scans = Vec::with_capacity(tail.len());
-    for segment in tail {
-        let scan = scan_device(segment, next_sequence, manifest).map_err(JournalError::segment(
-            storage,
-            "read",
-            segment.epoch,
-        ))?;
-        if let FrameError::Version(_) = scan.stop {
-            return Err(JournalError::Newer {
-                path: storage.describe(&segment::name(segment.epoch)),
-            });
-        }
-        next_sequence = scan.next_sequence;
-        scans.push(scan);
-    }
-    Ok(scans)
-}
-
-/// Reads what is on the device, not in the cache alone: a process that was killed leaves its last
-/// commit there, and so does a sync that failed. What a later frame calls durable needs no second look.
-fn scan_device(segment: &Segment, first_sequence: u64, manifest: &Manifest) -> io::Result<Scan> {
-    segment.file.sync_data()?;
-    let cached = scan(segment, first_sequence, manifest)?;
-    if cached.first.is_none() && cached.behind.is_empty() {
-        return Ok(cached);
-    }
-    let end = cached.end + cached.behind_octets() + octets(ALIGNMENT);
-    segment.file.forget_cache(cached.unproven..end)?;
-    let (offset, sequence) = (cached.unproven, cached.unproven_sequence);
-    let mut read = scan_from(segment, offset, sequence, manifest, Depth::Full)?;
-    if offset > HEADER_BLOCK {
-        read.first_sequence = first_sequence;
-        read.first = cached.first;
-    }
-    Ok(read)
-}
-
-/// The index of the segment in which the journal ends; an error if something durable is missing.
-fn find_end(
-    storage: &dyn Storage,
-    tail: &[Segment],
-    scans: &[Scan],
-) -> Result<usize, JournalError> {
-    let last = scans
-        .iter()
-        .rposition(|scan| scan.first.is_some())
-        .unwrap_or(0);
-    let (Some(segment), Some(end)) = (tail.get(last), scans.get(last)) else {
-        return Err(JournalError::Manifest {
-            path: storage.describe(manifest::NAME),
-            reason: "it lists no segment".to_owned(),
-        });
-    };
-    let proof = scans
-        .iter()
-        .skip(last)
-        .find_map(|scan| scan.proof_of(end.next_sequence));
-    match proof {
-        None => Ok(last),
-        Some((_, header)) => Err(JournalError::Damaged {
-            path: storage.describe(&segment::name(segment.epoch)),
-            offset: end.end,
-            reason: end.stop,
-            first_sequence: end.next_sequence,
-            last_sequence: Some(header.first_sequence.saturating_sub(1)),
-        }),
-    }
-}
-
-/// The hole for what a consumer has had and is not there; see the module. In a segment that is full to its
-/// last block there is no place for one, and then it is for the consumers to go back.
-fn left_out(tail: &[Segment], scans: &[Scan], active: usize, confirmed: u64) -> Option<Hole> {
-    let (segment, end) = (tail.get(active)?, scans.get(active)?);
-    let room = segment.size - end.end;
-    let length = end.behind_octets().max(octets(ALIGNMENT)).min(room);
-    // No sequence is 0: then nobody has had anything.
-    let missing = confirmed > 0 && confirmed >= end.next_sequence;
-    (missing && length > 0).then(|| Hole {
-        epoch: segment.epoch,
-        offset: end.end,
-        length,
-        first_sequence: end.next_sequence,
-        count: confirmed - end.next_sequence + 1,
-    })
-}
-
-/// Overwrites every header behind the end, so that none is taken for a frame once the octets before it
-/// have been written again.
-fn cut(
-    storage: &dyn Storage,
-    tail: &[Segment],
-    scans: &[Scan],
-    active: usize,
-    hole: Option<&Hole>,
-) -> Result<Option<TornTail>, JournalError> {
-    let mut torn_tail = None;
-    // What lies in the hole stays for whoever wants to look at it.
-    let first = active + usize::from(hole.is_some());
-    for (segment, scan) in tail.iter().zip(scans).skip(first) {
-        let torn_header = match scan.stop {
-            FrameError::Magic => false,
-            FrameError::Epoch(epoch) => epoch > segment.epoch,
-            _ => scan.end < segment.size,
-        };
-        if scan.behind.is_empty() && !torn_header {
-            continue;
-        }
-        let behind = scan.behind.iter().map(|(offset, _)| *offset);
-        for offset in behind.chain(torn_header.then_some(scan.end)) {
-            write_all_at(&*segment.file, &mut [IoSlice::new(&[0; ALIGNMENT])], offset)
-                .map_err(JournalError::segment(storage, "write", segment.epoch))?;
-        }
-        segment.file.sync_data().map_err(|error| {
-            // Or the next start would find zeros in the cache, and the device still has what was there.
-            let _ = segment.file.forget_cache(0..segment.size);
-            JournalError::segment(storage, "sync", segment.epoch)(error)
-        })?;
-        torn_tail = torn_tail.or(Some(TornTail {
-            path: storage.describe(&segment::name(segment.epoch)),
-            offset: scan.end,
-            octets: scan.behind_octets().max(octets(ALIGNMENT)),
-            sequence: scan.next_sequence,
-        }));
-    }
-    Ok(torn_tail)
 }
 
 /// Removes what crashes have left: half-made files, and segments that the manifest does not list.

@@ -8,7 +8,8 @@
 //! one stands in. A repair that was interrupted is made whole by the next.
 //!
 //! No sequence that may have been given is given again: where nothing tells how many are lost, as many
-//! are left out as a segment can have.
+//! are left out as a segment can have. What nothing tells of any more is what a consumer may still know:
+//! that is for the next start, see `recovery.rs`.
 
 use super::error::JournalError;
 use super::frame::{ALIGNMENT, in_memory, octets};
@@ -53,17 +54,19 @@ pub fn repair(
     let current = rebuild::current(&**storage)?;
     rebuild::put_back(&**storage, current.as_ref(), &mut repair.put_right)?;
     // What is stored is changed at the end, once; a manifest that was made again is stored in any case.
-    let (current, stored) = if let Some(manifest) = current {
-        (manifest.clone(), manifest)
+    let bound = largest(&**storage)? / octets(FIXED_LEN);
+    let (current, stored) = if let Some(stored) = current {
+        let mut manifest = stored.clone();
+        rebuild::keep_endpoints(&**storage, &mut manifest, &mut repair.put_right)?;
+        (manifest, stored)
     } else {
-        let manifest = rebuild::rebuild(&**storage, &mut repair.put_right)?;
+        let manifest = rebuild::rebuild(&**storage, bound, &mut repair.put_right)?;
         for name in [manifest::NAME, manifest::OLD] {
             repair.copies.extend(aside.copy_file(name)?);
         }
         let nothing = Manifest::new(manifest.id);
         (manifest, nothing)
     };
-    let bound = largest(&**storage)? / octets(FIXED_LEN);
     let Survey {
         report,
         lost,
@@ -108,24 +111,7 @@ pub fn repair(
         .sync()
         .map_err(JournalError::io(quarantine, "sync", ""))?;
 
-    // What stands before the end of the last hole is in use.
-    let used = repair
-        .set_aside
-        .iter()
-        .map(|damage| damage.hole.epoch)
-        .max();
-    let mut changed = current.clone();
-    for entry in &mut changed.segments {
-        let first = firsts.iter().find(|(epoch, _)| *epoch == entry.epoch);
-        if Some(entry.epoch) <= used && entry.first_sequence.is_none() {
-            entry.first_sequence = first.map(|(_, first)| *first);
-        }
-    }
-    for hole in repair.set_aside.iter().map(|damage| damage.hole) {
-        if hole.length > 0 && changed.hole_at(hole.epoch, hole.offset).is_none() {
-            changed.holes.push(hole);
-        }
-    }
+    let changed = with_holes(&current, &repair.set_aside, &firsts);
     ManifestFile::new(Arc::clone(storage), stored)
         .change(|manifest| *manifest = changed.clone())?;
     for (epoch, _) in &adopted {
@@ -142,6 +128,25 @@ pub fn repair(
         .sync()
         .map_err(JournalError::io(&**storage, "sync", ""))?;
     Ok(repair)
+}
+
+/// The manifest with a hole for each damage. `firsts` are first sequences by epoch.
+fn with_holes(current: &Manifest, set_aside: &[Damage], firsts: &[(u64, u64)]) -> Manifest {
+    // What stands before the end of the last hole is in use.
+    let used = set_aside.iter().map(|damage| damage.hole.epoch).max();
+    let mut changed = current.clone();
+    for entry in &mut changed.segments {
+        let first = firsts.iter().find(|(epoch, _)| *epoch == entry.epoch);
+        if Some(entry.epoch) <= used && entry.first_sequence.is_none() {
+            entry.first_sequence = first.map(|(_, first)| *first);
+        }
+    }
+    for hole in set_aside.iter().map(|damage| damage.hole) {
+        if hole.length > 0 && changed.hole_at(hole.epoch, hole.offset).is_none() {
+            changed.holes.push(hole);
+        }
+    }
+    changed
 }
 
 /// From where and to where octets are copied.
@@ -216,7 +221,7 @@ fn copy_range(
     offset: u64,
     length: u64,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; in_memory(length.min(octets(CHUNK)))];
     let mut done = 0;
     while done < length {
         let wanted = in_memory((length - done).min(octets(CHUNK)));

@@ -28,6 +28,8 @@ pub(crate) struct Scan {
     /// Headers of this epoch from `end` on, and where they stand. Their records are not checked. Empty
     /// after [`Depth::Headers`].
     pub(crate) behind: Vec<(u64, FrameHeader)>,
+    /// Where, from `end` on, a frame begins whose header does not hold. Leftovers of a former life do.
+    pub(crate) broken: Vec<u64>,
 }
 
 /// How much of a segment is read.
@@ -54,6 +56,13 @@ impl Scan {
             .map(|(offset, header)| offset + octets(header.padded_len()) - self.end)
             .max()
             .unwrap_or(0)
+    }
+
+    /// Octets from `end` to the end of all that could be taken for a frame behind it.
+    pub(crate) fn remains_octets(&self) -> u64 {
+        let broken = self.broken.last();
+        let broken = broken.map_or(0, |offset| offset + octets(ALIGNMENT) - self.end);
+        self.behind_octets().max(broken)
     }
 }
 
@@ -86,6 +95,7 @@ pub(crate) fn scan_from(
         frames: 0,
         records: 0,
         behind: Vec::new(),
+        broken: Vec::new(),
     };
     let mut buffer = Vec::new();
     scan.stop = loop {
@@ -118,14 +128,31 @@ pub(crate) fn scan_from(
         }
     };
     if depth == Depth::Full {
-        scan.behind = headers(segment, scan.end)?;
+        let (behind, broken) = (&mut scan.behind, &mut scan.broken);
+        blocks(segment, scan.end, |at, found| match found {
+            Ok(header) => behind.push((at, header)),
+            Err(FrameError::HeaderChecksum | FrameError::Header) => broken.push(at),
+            Err(_) => {}
+        })?;
     }
     Ok(scan)
 }
 
 /// All frame headers of the segment's epoch from `offset` on, wherever a frame may begin.
 pub(crate) fn headers(segment: &Segment, offset: u64) -> io::Result<Vec<(u64, FrameHeader)>> {
-    let mut found = Vec::new();
+    let mut headers = Vec::new();
+    blocks(segment, offset, |at, found| {
+        headers.extend(found.ok().map(|header| (at, header)));
+    })?;
+    Ok(headers)
+}
+
+/// Looks for a frame header at each place from `offset` on where one may begin.
+fn blocks(
+    segment: &Segment,
+    offset: u64,
+    mut look: impl FnMut(u64, Result<FrameHeader, FrameError>),
+) -> io::Result<()> {
     let left = segment.size.saturating_sub(offset);
     let mut buffer = vec![0; in_memory(left.min(octets(CHUNK)))];
     let mut at = offset;
@@ -134,10 +161,8 @@ pub(crate) fn headers(segment: &Segment, offset: u64) -> io::Result<Vec<(u64, Fr
         let chunk = buffer.get_mut(..wanted).unwrap_or_default();
         let read = read_full_at(&*segment.file, chunk, at)?;
         for block in chunk.get(..read).unwrap_or_default().chunks(ALIGNMENT) {
-            if let Some(header) = block.first_chunk::<HEADER_LEN>()
-                && let Ok(header) = segment.check_header(header, at)
-            {
-                found.push((at, header));
+            if let Some(header) = block.first_chunk::<HEADER_LEN>() {
+                look(at, segment.check_header(header, at));
             }
             at += octets(ALIGNMENT);
         }
@@ -145,7 +170,7 @@ pub(crate) fn headers(segment: &Segment, offset: u64) -> io::Result<Vec<(u64, Fr
             break;
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 const CHUNK: usize = 1 << 20;

@@ -20,7 +20,7 @@
 
 use super::batch::check_frame;
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, in_memory, octets};
+use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, NUMBER_END, in_memory, octets};
 use super::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -81,6 +81,7 @@ impl Segment {
         epoch: u64,
         size: u64,
     ) -> Result<Segment, JournalError> {
+        check_epoch(epoch)?;
         let temporary = format!("{epoch:020}{TEMPORARY}");
         // One that an attempt before this could not remove would be in the way.
         let _ = storage.remove(&temporary);
@@ -116,6 +117,7 @@ impl Segment {
         epoch: u64,
         size: u64,
     ) -> Result<Option<Segment>, JournalError> {
+        check_epoch(epoch)?;
         let file = storage
             .open(spare, Access::Write)
             .map_err(JournalError::io(storage, "open", spare))?;
@@ -330,13 +332,22 @@ pub(crate) fn epoch_of(name: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| all_digits)
 }
 
+fn check_epoch(epoch: u64) -> Result<(), JournalError> {
+    if epoch < NUMBER_END {
+        Ok(())
+    } else {
+        Err(JournalError::UsedUp)
+    }
+}
+
 /// Writes zeros from one offset to another, both multiples of [`ALIGNMENT`], synced as it goes, so that no
 /// flood of dirty pages stands before a commit. Past the cache where the file system can: that costs a
 /// fifth of the time, and the cache keeps what is read again.
 fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
-    let buffer = vec![0; ZEROS + ALIGNMENT];
+    let length = in_memory(to.saturating_sub(from).min(octets(ZEROS)));
+    let buffer = vec![0; length + ALIGNMENT];
     let aligned = buffer.as_ptr().align_offset(ALIGNMENT);
-    let zeros = buffer.get(aligned..aligned + ZEROS).unwrap_or_default();
+    let zeros = buffer.get(aligned..aligned + length).unwrap_or_default();
     let direct = file.bypass_cache(true).is_ok();
     let (mut at, mut unsynced) = (from, 0);
     while at < to {

@@ -24,12 +24,16 @@ mod exposition;
 mod listen;
 mod loops;
 mod options;
+mod poison;
 mod pull;
 mod sinks;
 mod threads;
 
 use crate::config::Config;
-use crate::feed::{CursorError, Durable, Feed, FeedError, Floor, Judge, JudgedPosition};
+use crate::feed::{
+    CursorError, Dedupe, DedupeError, Durable, Feed, FeedError, Feeds, Floor, Judge,
+    JudgedPosition, LetterError, Maker,
+};
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, Phase, ReactorError};
@@ -38,6 +42,7 @@ use crate::{relay, worker};
 use crossbeam_channel::{Receiver, select};
 use exposition::Sources;
 use mio::Waker;
+use sinks::Common;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -75,6 +80,12 @@ pub enum ServerError {
     /// A sink's cursor.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// The memory of what was received.
+    #[error(transparent)]
+    Dedupe(#[from] DedupeError),
+    /// The dead letters of a sink.
+    #[error(transparent)]
+    Letters(#[from] LetterError),
     /// What is stored cannot be passed on to the sinks.
     #[error("nothing is delivered any more: {0}")]
     Feed(#[from] FeedError),
@@ -154,29 +165,58 @@ impl Server {
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
         let floor = Floor::new(floor);
-        let judged = Arc::new(JudgedPosition::default());
-        judged.set(sources.journal.durable());
-        let (sinks, lives) = sinks::prepare(
-            config,
-            &disk,
-            (journal.id(), &endpoints),
-            floor,
-            &judged,
-            &mut sources,
+        let statistics = &sources.journal.statistics;
+        let first = statistics.first_sequence.load(Ordering::Relaxed);
+        let dedupe_files = directory(&config.journal.dir.join("dedupe"))?;
+        let (dedupe, from) = Dedupe::open(
+            Arc::clone(&dedupe_files),
+            options::dedupe(config),
+            journal.id(),
+            first,
+            sources.journal.durable(),
         )?;
+        let judged = Arc::new(JudgedPosition::default());
+        judged.set(from - 1);
+        let place = floor.place(dedupe.checkpointed());
+        let poison = poison::open(config, journal.id())?;
+        let common = Common {
+            config,
+            cursors: sinks::cursors(config, journal.id(), sources.journal.durable(), floor)?,
+            feeds: Feeds {
+                journal: Arc::clone(&disk),
+                judged: Arc::clone(&judged),
+                dedupe: dedupe_files,
+                poison: Arc::clone(&poison),
+            },
+            parties: dedupe.parties(),
+            endpoints: endpoints.clone(),
+        };
+        let sinks = sinks::prepare(&common, &mut sources)?;
         let pulls = sinks.pulls;
         let pull = (!pulls.is_empty()).then(|| pull::bind(config.pull.listen));
         let pull = pull.transpose()?;
         let (live, feed) = Feed::new(
             Arc::clone(&disk),
-            Durable::new(Arc::clone(&sources.journal)),
-            judged.get() + 1,
+            Durable::new(Arc::clone(&sources.journal), Maker::sparing(&poison)),
+            from,
         );
         let stop_judge = Arc::new(AtomicBool::new(false));
+        let journal_status = Arc::clone(&sources.journal);
         let judge = Judge {
             feed,
+            dedupe,
+            place,
+            first: Box::new(move || {
+                let statistics = &journal_status.statistics;
+                statistics.first_sequence.load(Ordering::Relaxed)
+            }),
             position: judged,
-            sinks: lives,
+            sinks: sinks.lives,
+            letters: poison::letters(config)?,
+            paths: {
+                let endpoints = endpoints.clone();
+                Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default())
+            },
             statistics: Arc::clone(&sources.judge),
             stop: Arc::clone(&stop_judge),
         };
@@ -198,11 +238,12 @@ impl Server {
             sources.workers.push(Arc::clone(&statistics));
             workers.push(sender);
             let live = live.clone();
+            let maker = Maker::sparing(&poison);
             threads.start(
                 &format!("hl-worker-{index}"),
                 cores.take_from_end(),
                 move || {
-                    worker::run(&inbox, &live, &statistics);
+                    worker::run(&inbox, maker, &live, &statistics);
                     Ok(())
                 },
             )?;
@@ -407,6 +448,9 @@ fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
         drop(workers[next].try_send(batch));
     })
 }
+
+/// Descriptors that the consumers of pull sinks may take, if there are any.
+pub const CONSUMER_FILES: usize = pull::FILES_MAX;
 
 const LOOP: &str = "hl-loop-";
 const ADMIN: &str = "hl-admin";

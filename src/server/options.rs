@@ -1,6 +1,7 @@
 //! The configuration, cut into the options of the modules: nothing below the server reads a [`Config`].
 
 use crate::config::Config;
+use crate::feed::DedupeOptions;
 use crate::{http, journal, reactor};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -41,6 +42,14 @@ pub(super) fn journal(config: &Config, floor: Arc<AtomicU64>, confirmed: u64) ->
         floor,
         confirmed,
         ..journal::Options::default()
+    }
+}
+
+pub(super) fn dedupe(config: &Config) -> DedupeOptions {
+    let micros = config.dedupe.window.as_micros();
+    DedupeOptions {
+        window: u64::try_from(micros).unwrap_or(u64::MAX),
+        keys: config.dedupe.keys as u64,
     }
 }
 

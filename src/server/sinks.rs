@@ -1,15 +1,25 @@
-//! One runner for each configured sink, with its feed and its cursor.
+//! One thread for each configured sink, with its feeds and its cursor.
+
+#[cfg(feature = "http")]
+mod http;
 
 use super::exposition::Sources;
-use super::pull::{Configured, Pulls};
+use super::pull::Pulls;
 use super::{ServerError, directory};
 use crate::config::{self, Config, SinkKind};
+use crate::event::Lane;
 use crate::feed::{
-    self, Corrected, Cursors, Delivery, Feed, Floor, Judged, JudgedPosition, Live, Selection,
+    self, Corrected, Cursor, Cursors, DeadLetters, Delivery, Feed, Feeds, Floor, Judged, Live,
+    Parties, Replays, Selection,
 };
 use crate::journal::{self, Disk, JournalId, Storage};
-use crate::sink::{self, Runner, Sink, SinkError, Statistics};
+use crate::relay::{self, Sleeper};
+use crate::sink::{
+    self, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
+};
+use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,19 +27,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Sinks {
     pub(super) ready: Vec<(String, Ready)>,
     pub(super) pulls: Pulls,
+    /// The ends of their feeds at which batches are offered.
+    pub(super) lives: Vec<Live<Arc<Delivery>>>,
     /// Tells all of them to end once they have delivered what is durable.
     pub(super) stop: Arc<AtomicBool>,
 }
 
-pub(super) struct Ready {
-    runner: Runner,
-    target: Box<dyn Sink>,
+/// What the thread of a sink runs.
+pub(super) enum Ready {
+    /// Everything in the order of the journal.
+    Stream(Runner, Box<dyn Sink>),
+    /// One by one.
+    Dispatched(Box<Dispatcher>, [Feed<Judged>; 3]),
 }
 
 impl Ready {
-    pub(super) fn run(mut self) -> Result<(), SinkError> {
-        self.runner.run(&mut *self.target)
+    pub(super) fn run(self) -> Result<(), SinkError> {
+        match self {
+            Ready::Stream(runner, mut target) => runner.run(&mut *target),
+            Ready::Dispatched(dispatcher, feeds) => dispatcher.run(feeds),
+        }
     }
+}
+
+/// What all sinks need.
+pub(super) struct Common<'c> {
+    pub(super) config: &'c Config,
+    pub(super) cursors: Cursors,
+    pub(super) feeds: Feeds,
+    pub(super) parties: Parties,
+    pub(super) endpoints: journal::Endpoints,
 }
 
 /// The highest sequence that a sink has had of the journal that is there.
@@ -45,18 +72,15 @@ pub(super) fn confirmed(config: &Config, disk: &dyn Storage) -> Result<u64, Serv
     }
 }
 
-/// Opens everything that the sinks need, and gives the ends of their feeds that the workers hold.
-pub(super) fn prepare(
+/// Opens the cursors, and tells of those that said what cannot be.
+pub(super) fn cursors(
     config: &Config,
-    disk: &Arc<dyn Storage>,
-    (id, endpoints): (JournalId, &journal::Endpoints),
+    id: JournalId,
+    last: u64,
     floor: Floor,
-    judged: &Arc<JudgedPosition>,
-    sources: &mut Sources,
-) -> Result<(Sinks, Vec<Live<Arc<Delivery>>>), ServerError> {
-    let cursors = directory(&config.journal.dir.join("cursors"))?;
-    let last = sources.journal.durable();
-    let (cursors, corrected) = Cursors::open(cursors, id, last, floor)?;
+) -> Result<Cursors, ServerError> {
+    let storage = directory(&config.journal.dir.join("cursors"))?;
+    let (cursors, corrected) = Cursors::open(storage, id, last, floor)?;
     for Corrected { sink, was, now } in corrected {
         let foreign = was.journal != id;
         let (was, now) = (feed::reached(&was.lanes), feed::reached(&now.lanes));
@@ -75,80 +99,234 @@ pub(super) fn prepare(
             );
         }
     }
+    Ok(cursors)
+}
+
+/// Opens everything that the sinks need.
+pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sinks, ServerError> {
     let mut sinks = Sinks {
         ready: Vec::new(),
         pulls: Pulls::default(),
+        lives: Vec::new(),
         stop: Arc::new(AtomicBool::new(false)),
     };
-    let mut lives = Vec::new();
     let mut files = Vec::new();
-    for sink in &config.sinks {
-        let target: Box<dyn Sink> = match &sink.kind {
-            SinkKind::Stdout => Box::new(sink::Stdout::default()),
-            SinkKind::File(config::FileSink { path, .. }) => {
-                let action = || format!("open {} for the sink {}", path.display(), sink.name);
-                let file = sink::File::open(path).map_err(ServerError::io(action()))?;
-                let identity = file.identity().map_err(ServerError::io(action()))?;
-                if files.contains(&identity) {
-                    let cause = io::Error::other("another sink writes to the same file");
-                    return Err(ServerError::io(action())(cause));
-                }
-                files.push(identity);
-                Box::new(file)
+    for sink in &common.config.sinks {
+        let cursor = common.cursors.of(&sink.name)?;
+        // A new sink begins with the oldest record that there is.
+        let statistics = &sources.journal.statistics;
+        let first = statistics.first_sequence.load(Ordering::Relaxed);
+        warn_of_what_is_missing(&sink.name, &cursor, first);
+        let statistics = Arc::new(Statistics::default());
+        statistics.delivered.set(cursor.confirmed().max(first - 1));
+        statistics.confirmed.set(cursor.confirmed());
+        let part = Part {
+            sink,
+            cursor,
+            first,
+            statistics: Arc::clone(&statistics),
+            stop: Arc::clone(&sinks.stop),
+        };
+        let (confirmation, ready) = match &sink.kind {
+            SinkKind::Stdout => {
+                part.stream(common, Box::new(sink::Stdout::default()), &mut sinks.lives)?
+            }
+            SinkKind::File(file) => {
+                let target = open_file(&file.path, &sink.name, &mut files)?;
+                part.stream(common, Box::new(target), &mut sinks.lives)?
+            }
+            #[cfg(feature = "http")]
+            SinkKind::Http(http) => {
+                let (limits, make) = http::transport(&sink.name, http, paths(&common.endpoints));
+                part.dispatched(common, limits, make, &mut sinks.lives)?
             }
             SinkKind::Pull(tokens) => {
-                let sink = Configured {
-                    sink,
-                    tokens,
-                    cursor: cursors.of(&sink.name)?,
-                };
-                sinks.pulls.add(sink, disk, judged, endpoints, sources)?;
+                let pull = part.pulled(common, &sources.journal)?;
+                sinks.pulls.add(&sink.name, tokens, pull);
+                let shown = (sink.name.clone(), Confirmation::Fsynced, statistics);
+                sources.sinks.push(shown);
                 continue;
             }
-            SinkKind::Http(_) | SinkKind::Exec(_) => {
-                let kind = sink.kind.name();
-                let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
-                let action = format!("start the sink {}", sink.name);
-                return Err(ServerError::io(action)(cause));
-            }
+            SinkKind::Exec(_) => return Err(unbuilt(sink)),
+            #[cfg(not(feature = "http"))]
+            SinkKind::Http(_) => return Err(unbuilt(sink)),
         };
-        let cursor = cursors.of(&sink.name)?;
-        // A new sink begins with the oldest record that there is.
-        let first = sources
-            .journal
-            .statistics
-            .first_sequence
-            .load(Ordering::Relaxed);
-        let next = (cursor.confirmed() + 1).max(first);
-        if cursor.confirmed() > 0 && next > cursor.confirmed() + 1 {
-            let (sink, sequence) = (&sink.name, cursor.confirmed());
-            tracing::warn!(
-                sink,
-                sequence,
-                first,
-                "the sink was away for longer than the retention: what stood between was never delivered to it"
-            );
-        }
-        let (live, feed) = Feed::new(Arc::clone(disk), Judged::new(Arc::clone(judged)), next);
-        let statistics = Arc::new(Statistics::default());
-        statistics.delivered.set(next - 1);
-        statistics.confirmed.set(cursor.confirmed());
-        sources.sinks.push((
-            sink.name.clone(),
-            target.confirmation(),
-            Arc::clone(&statistics),
-        ));
+        let name = sink.name.clone();
+        sources.sinks.push((name.clone(), confirmation, statistics));
+        sinks.ready.push((name, ready));
+    }
+    Ok(sinks)
+}
+
+fn unbuilt(sink: &config::Sink) -> ServerError {
+    let kind = sink.kind.name();
+    let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
+    ServerError::io(format!("start the sink {}", sink.name))(cause)
+}
+
+/// What one sink begins with.
+struct Part<'c> {
+    sink: &'c config::Sink,
+    cursor: Cursor,
+    /// The first sequence that there is.
+    first: u64,
+    statistics: Arc<Statistics>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Part<'_> {
+    fn stream(
+        self,
+        common: &Common<'_>,
+        target: Box<dyn Sink>,
+        lives: &mut Vec<Live<Arc<Delivery>>>,
+    ) -> Result<(Confirmation, Ready), ServerError> {
+        let next = (self.cursor.confirmed() + 1).max(self.first);
+        let (live, feed) = common.feeds.open(&Arc::default(), next);
         lives.push(live);
         let runner = Runner {
             feed,
-            wanted: Selection::default(),
-            cursor,
-            statistics,
-            stop: Arc::clone(&sinks.stop),
+            wanted: selection(&self.sink.filter, &common.endpoints)?,
+            cursor: self.cursor,
+            statistics: self.statistics,
+            stop: self.stop,
         };
-        sinks
-            .ready
-            .push((sink.name.clone(), Ready { runner, target }));
+        Ok((target.confirmation(), Ready::Stream(runner, target)))
     }
-    Ok((sinks, lives))
+
+    /// A sink that is read.
+    fn pulled(
+        self,
+        common: &Common<'_>,
+        status: &Arc<journal::Status>,
+    ) -> Result<Pull, ServerError> {
+        let (feeds, status) = (common.feeds.clone(), Arc::clone(status));
+        let source = Source {
+            judged: Arc::clone(&feeds.judged),
+            open: Box::new(move |next| feeds.open(&Arc::default(), next).1),
+            durable: Box::new(move || status.durable()),
+        };
+        let wanted = selection(&self.sink.filter, &common.endpoints)?;
+        Ok(Pull::new(source, wanted, self.cursor, self.statistics))
+    }
+
+    /// A sink that delivers one by one, through what `transport` makes.
+    fn dispatched(
+        self,
+        common: &Common<'_>,
+        limits: sink::Limits,
+        transport: impl FnOnce(sink::Outcomes) -> Result<Box<dyn sink::Transport>, ServerError>,
+        lives: &mut Vec<Live<Arc<Delivery>>>,
+    ) -> Result<(Confirmation, Ready), ServerError> {
+        let sleeper: Arc<Sleeper> = Arc::default();
+        let saved = self.cursor.saved();
+        let feeds = Lane::ALL.map(|lane| {
+            let next = saved[feed::place(lane)].confirmed + 1;
+            let (live, feed) = common.feeds.open(&sleeper, next.max(self.first));
+            lives.push(live);
+            feed
+        });
+        // Each delivery under way has one outcome, so there is always room for it.
+        let (give, outcomes) = relay::channel_of(&sleeper, limits.concurrency + 1);
+        let dir = &common.config.journal.dir;
+        let name = &self.sink.name;
+        let letters = directory(&dir.join("dead-letters").join(name))?;
+        let dispatcher = Dispatcher {
+            name: name.clone(),
+            wanted: selection(&self.sink.filter, &common.endpoints)?,
+            parties: common.parties.clone(),
+            cursor: self.cursor,
+            letters: DeadLetters::open(letters)?,
+            replays: Replays::open(directory(&dir.join("replays"))?),
+            feeds: common.feeds.clone(),
+            paths: paths(&common.endpoints),
+            number: number(&common.endpoints),
+            limits,
+            transport: transport(give)?,
+            outcomes,
+            sleeper,
+            statistics: self.statistics,
+            stop: self.stop,
+        };
+        let ready = Ready::Dispatched(Box::new(dispatcher), feeds);
+        Ok((Confirmation::Memory, ready))
+    }
+}
+
+/// What the filters of a sink let through.
+pub(super) fn selection(
+    filter: &config::Filter,
+    endpoints: &journal::Endpoints,
+) -> Result<Selection, ServerError> {
+    let types = filter.types.iter().map(|pattern| pattern.as_str().into());
+    let numbers = filter.endpoints.iter().map(|path| endpoints.number(path));
+    let numbers: Vec<u16> = numbers.collect::<Result<_, _>>()?;
+    Ok(Selection {
+        types: types.collect(),
+        phone_number_ids: filter.phone_number_ids.clone(),
+        wabas: filter.wabas.clone(),
+        endpoints: (!numbers.is_empty()).then_some(numbers),
+    })
+}
+
+/// The path of an endpoint's number, whether it is configured or not.
+pub(super) fn path_of(endpoints: &journal::Endpoints, wanted: u16) -> Option<String> {
+    let all = endpoints.all().into_iter();
+    let mut found = all.filter(|(number, _)| *number == wanted);
+    found.next().map(|(_, path)| path)
+}
+
+/// The same for sinks, which ask for each delivery: what was found once is known.
+fn paths(endpoints: &journal::Endpoints) -> Paths {
+    let endpoints = endpoints.clone();
+    let known: Mutex<Vec<(u16, Arc<str>)>> = Mutex::default();
+    Paths::new(move |wanted| {
+        let mut known = known.lock();
+        if let Some((_, path)) = known.iter().find(|(number, _)| *number == wanted) {
+            return Some(Arc::clone(path));
+        }
+        let path: Arc<str> = path_of(&endpoints, wanted)?.into();
+        known.push((wanted, Arc::clone(&path)));
+        Some(path)
+    })
+}
+
+/// The number of an endpoint's path; 0 if it has none.
+fn number(endpoints: &journal::Endpoints) -> Box<dyn Fn(&str) -> u16 + Send> {
+    let endpoints = endpoints.clone();
+    Box::new(move |wanted| {
+        let all = endpoints.all();
+        let found = all.into_iter().find(|(_, path)| path == wanted);
+        found.map_or(0, |(number, _)| number)
+    })
+}
+
+fn warn_of_what_is_missing(sink: &str, cursor: &Cursor, first: u64) {
+    let sequence = cursor.confirmed();
+    if !cursor.is_new() && first > sequence + 1 {
+        tracing::warn!(
+            sink,
+            sequence,
+            first,
+            "the sink was away for longer than the retention, or segments are lost: what stood between was never \
+             delivered to it"
+        );
+    }
+}
+
+/// Opens the file of a sink, which no other may write to under another name.
+fn open_file(
+    path: &Path,
+    sink: &str,
+    files: &mut Vec<(u64, u64)>,
+) -> Result<sink::File, ServerError> {
+    let failed = || ServerError::io(format!("open {} for the sink {sink}", path.display()));
+    let file = sink::File::open(path).map_err(failed())?;
+    let identity = file.identity().map_err(failed())?;
+    if files.contains(&identity) {
+        let cause = io::Error::other("another sink writes to the same file");
+        return Err(failed()(cause));
+    }
+    files.push(identity);
+    Ok(file)
 }

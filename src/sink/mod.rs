@@ -5,6 +5,8 @@
 
 mod dispatch;
 mod file;
+#[cfg(feature = "http")]
+pub mod http;
 mod lines;
 mod pull;
 mod stdout;
@@ -12,12 +14,13 @@ mod transport;
 
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use file::File;
-pub use pull::{Ask, OpenStored, PAGE_KIB_MAX, Page, Pull, PullError};
+pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use stdout::Stdout;
-pub use transport::{Answer, Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Transport};
+pub use transport::{Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Paths, Transport};
 
 use crate::feed::{
-    Cursor, CursorError, Delivery, Feed, FeedError, Judged, Progress, Selection, Tally,
+    Cursor, CursorError, Delivery, Feed, FeedError, Judged, LetterError, Progress, ReplayError,
+    Selection, Tally,
 };
 use crate::metrics::Counter;
 use std::io;
@@ -59,6 +62,14 @@ pub struct Statistics {
     pub duplicates: Counter,
     /// Events that the sink did not ask for.
     pub unwanted: Counter,
+    /// Events that were tried too often and are dead letters.
+    pub dead: Counter,
+    /// Dead letters that were delivered after all.
+    pub letters: Counter,
+    /// Deliveries of replays.
+    pub replayed: Counter,
+    /// How far each lane is, in the order of [`Lane::ALL`](crate::event::Lane::ALL).
+    pub lanes: [LaneStatistics; 3],
     /// Highest sequence delivered.
     pub delivered: Counter,
     /// Highest sequence confirmed and saved.
@@ -71,6 +82,19 @@ pub struct Statistics {
     pub stopped: Counter,
 }
 
+/// How far a sink is in one lane; brought up to date about once a second.
+#[derive(Debug, Default)]
+pub struct LaneStatistics {
+    /// Everything up to this sequence is confirmed.
+    pub confirmed: Counter,
+    /// Everything up to this sequence is confirmed or under way.
+    pub reached: Counter,
+    /// Deliveries under way, or waiting for an attempt.
+    pub open: Counter,
+    /// When the oldest of these arrived, in microseconds since 1970; 0 if there is none.
+    pub oldest: Counter,
+}
+
 /// Why a sink has stopped for good. Its events stay in the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
@@ -80,6 +104,12 @@ pub enum SinkError {
     /// The cursor cannot be saved.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// The dead letters cannot be read.
+    #[error(transparent)]
+    Letters(#[from] LetterError),
+    /// The replays cannot be read or saved.
+    #[error(transparent)]
+    Replays(#[from] ReplayError),
     /// The receiver wants nothing any more.
     #[error(
         "{0}: the receiver says for good that it takes nothing; put that right, or take the sink out, and restart"
@@ -167,6 +197,10 @@ impl Runner {
             match self.cursor.save(all_up_to(delivered)) {
                 Ok(()) => {
                     self.statistics.confirmed.set(delivered);
+                    for lane in &self.statistics.lanes {
+                        lane.confirmed.set(delivered);
+                        lane.reached.set(delivered);
+                    }
                     told = false;
                 }
                 // Delivery goes on, for that is what makes room; until then a crash repeats more.

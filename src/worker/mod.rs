@@ -26,8 +26,12 @@ pub struct Statistics {
 }
 
 /// Works until the commit thread is gone and everything it left has been passed on.
-pub fn run(inbox: &Receiver<Batch>, feed: &Live<Delivery>, statistics: &Statistics) {
-    let mut maker = Maker::new();
+pub fn run(
+    inbox: &Receiver<Batch>,
+    mut maker: Maker,
+    feed: &Live<Delivery>,
+    statistics: &Statistics,
+) {
     while let Ok(next) = inbox.recv(None) {
         let Some(batch) = next else { continue };
         let notifications = batch.count();

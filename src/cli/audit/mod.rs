@@ -29,7 +29,7 @@ mod repeats;
 mod report;
 mod tally;
 
-use super::journal::{open, refused};
+use super::journal::{open, poison, refused};
 use super::{AuditArgs, CliError, Output};
 use crate::feed::{self, Found, Saved};
 use crate::journal::{Disk, JournalError, JournalId, Manifest, Storage};
@@ -61,6 +61,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
         storage: Arc::clone(&disk),
         first,
         window: args.window,
+        poison: Arc::new(poison(&args.data_dir, &*disk)?),
         cursors: sinks.iter().map(|sink| sink.cursor).collect(),
     };
     let mut progress = Progress::begin(&*disk);

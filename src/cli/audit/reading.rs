@@ -3,7 +3,7 @@
 use super::super::journal::{damage_text, format_rounded};
 use super::repeats::{Key, Repeats};
 use super::tally::Tally;
-use crate::feed::Maker;
+use crate::feed::{Maker, Poison};
 use crate::journal::batch::Batch;
 use crate::journal::{
     Access, Damage, Depth, Hole, JournalError, Manifest, Reader, Storage, inspect_from,
@@ -23,6 +23,8 @@ pub(super) struct Job {
     pub(super) first: u64,
     /// See [`Repeats::new`].
     pub(super) window: usize,
+    /// Bodies that are not taken apart.
+    pub(super) poison: Arc<Poison>,
     /// Of each sink.
     pub(super) cursors: Vec<u64>,
 }
@@ -144,7 +146,7 @@ impl Job {
     /// Takes apart and counts whatever comes.
     fn count(&self, work: &Receiver<Work>, tell: &Sender<(u64, Done)>) -> Tally {
         let mut tally = Tally::new(self.cursors.iter().copied());
-        let mut maker = Maker::new();
+        let mut maker = Maker::sparing(&self.poison);
         for Work {
             number,
             batch,

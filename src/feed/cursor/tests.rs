@@ -1,5 +1,6 @@
 use super::{CursorError, Cursors, OPEN_MAX, read_all};
 use crate::feed::{Floor, Item, Lanes, Open, Progress};
+use crate::journal::frame::NUMBER_END;
 use crate::journal::{Disk, JournalId, Storage};
 use std::fs;
 use std::path::PathBuf;
@@ -199,14 +200,14 @@ fn each_lane_has_a_progress_of_its_own() {
 #[test]
 fn a_cursor_with_as_much_open_as_can_be_is_read() {
     let site = Site::new();
-    let (cursors, _) = site.open(journal(1), u64::MAX);
+    let (cursors, _) = site.open(journal(1), NUMBER_END);
     let mut lanes = Lanes::default();
     for lane in &mut lanes {
-        lane.reached = u64::MAX - 1;
+        lane.reached = NUMBER_END - 1;
         lane.open = (0..OPEN_MAX as u64)
             .map(|place| Open {
                 item: Item {
-                    sequence: u64::MAX - 1 - OPEN_MAX as u64 + place,
+                    sequence: NUMBER_END - 1 - OPEN_MAX as u64 + place,
                     index: Some(u32::MAX),
                 },
                 attempts: u32::MAX,

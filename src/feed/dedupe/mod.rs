@@ -1,3 +1,300 @@
-//! Temporary.
+//! Exact dedupe: which events say what an earlier one has said, decided once, in journal order.
+//!
+//! # The rule
+//!
+//! An event is a duplicate if an earlier one, by sequence and index, had the same key and is remembered; that one may
+//! have been a duplicate itself. Keys are compared as a whole: a fingerprint only says where to look. A key is
+//! remembered for [`Options::window`] at least, or until [`Options::keys`] newer ones are nearly there, see
+//! `keys.rs`; a weak one ([`EventRef::has_weak_key`]) counts for ten minutes. All of that depends on what stands in
+//! the journal alone, on no clock and on no thread.
+//!
+//! # The files
+//!
+//! In a directory of their own, through the journal's [`Storage`]:
+//!
+//! | file | |
+//! |---|---|
+//! | `keys-N` | the log of keys, see `keys.rs` and `entry.rs` |
+//! | `duplicates-SEQ` | the positions of all duplicates, see `marks.rs`; [`Duplicates`] reads them |
+//! | `checkpoint` | up to where both are what was judged, see `checkpoint.rs` |
+//!
+//! In memory there is a table from fingerprints to places in the log of keys: 8 octets a slot, 10.7 to 16 octets a
+//! key, 12 in the end, see `index.rs`; and the pairs of names of [`Parties`]. On the disk a key takes its length
+//! and 16 octets. A key that is new costs no reading; a hit costs one read, and one key in 4,000 million / keys does
+//! without being one.
+//!
+//! # What a crash costs
+//!
+//! Time only. Both logs are written without a sync and synced before the checkpoint is replaced; up to the lengths
+//! that stand in it, they are never written again, and a file that it names is not removed before the next one is
+//! durable. So after the end of the process and after a power cut alike the checkpoint that is found names a state
+//! that is whole: that behind the delivery which it was made after. Whatever was written since is thrown away, and
+//! the deliveries behind it are judged again. A verdict follows from that state and the deliveries alone,
+//! and what was judged was durable in the journal, so it is the same one as the first time.
+//!
+//! Without a usable state everything in the journal is judged again. The verdicts are the same then too, except where
+//! the earlier one is not in the journal any more: such an event comes again. That a state is usable is known from
+//! checksums of all that the checkpoint names, so damage never makes a duplicate of what is none.
+
+mod checkpoint;
+mod duplicates;
+mod entry;
+mod error;
+mod index;
+mod keys;
+mod marks;
+mod opening;
+mod options;
 mod parties;
+mod place;
+#[cfg(test)]
+mod tests;
+
+pub use duplicates::Duplicates;
+pub use error::DedupeError;
+pub use options::{Options, Verdicts};
 pub use parties::{Conversation, Parties};
+
+use super::Delivery;
+use crate::event::EventRef;
+use crate::journal::{JournalId, Storage};
+use checkpoint::Checkpoint;
+use entry::{Entry, Text};
+use index::Index;
+use keys::KeyLog;
+use marks::{Mark, Marks};
+use opening::Opening;
+use std::sync::Arc;
+
+/// Judges deliveries. Owned by one thread; allocates nothing for an event in the steady state.
+#[derive(Debug)]
+pub struct Dedupe {
+    storage: Arc<dyn Storage>,
+    journal: JournalId,
+    options: Options,
+    tag: Tag,
+    keys: KeyLog,
+    index: Index,
+    marks: Marks,
+    parties: Parties,
+    /// The delivery that is being judged, across tries.
+    stage: Option<Stage>,
+    /// Places of its duplicates among its events.
+    found: Vec<usize>,
+    judged: u64,
+    checkpointed: u64,
+    /// A sync has failed.
+    failed: bool,
+}
+
+/// How far a delivery is judged.
+#[derive(Debug)]
+struct Stage {
+    first: u64,
+    last: u64,
+    /// The event that is next. What is before it is in the logs, or in memory on its way there.
+    next: usize,
+    verdicts: Verdicts,
+}
+
+/// The part of a fingerprint that is kept in memory.
+type Tag = fn(u64) -> u32;
+
+impl Dedupe {
+    /// Takes up the state in `storage`, a directory for nothing else, of the journal with this name and these first
+    /// and last sequences. Also gives the sequence from which deliveries must come. A state that is damaged, of
+    /// another journal or ahead of this one is told of and begins anew. Reads all that is remembered, about half
+    /// a second for a million keys.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        journal: JournalId,
+        first: u64,
+        last: u64,
+    ) -> Result<(Dedupe, u64), DedupeError> {
+        let tag = upper_half;
+        let opening = Opening {
+            storage,
+            options,
+            journal,
+            first,
+            last,
+            tag,
+        };
+        let dedupe = opening.open()?;
+        let from = dedupe.judged + 1;
+        Ok((dedupe, from))
+    }
+
+    /// Marks the duplicates in the next delivery. When this returns they are written, without a sync, for
+    /// [`Duplicates`] to read. After an error that [is a shortage](DedupeError::is_shortage) it is to be called again
+    /// with the same delivery, and goes on where it was; any other one is final.
+    pub fn judge(&mut self, delivery: &mut Delivery) -> Result<Verdicts, DedupeError> {
+        let mut stage = self.begin(delivery)?;
+        while let Some(event) = delivery.events().get(stage.next) {
+            if let Err(error) = self.judge_event(event, &mut stage) {
+                self.stage = Some(stage);
+                return Err(error);
+            }
+            stage.next += 1;
+        }
+        if let Err(error) = self.keys.flush().and_then(|()| self.marks.flush()) {
+            self.stage = Some(stage);
+            return Err(error);
+        }
+        for position in self.found.drain(..) {
+            delivery.mark_duplicate(position);
+        }
+        self.judged = stage.last;
+        Ok(stage.verdicts)
+    }
+
+    /// Highest sequence that is judged.
+    #[must_use]
+    pub fn judged(&self) -> u64 {
+        self.judged
+    }
+
+    /// Makes what was judged durable, so that it is not judged again after a crash. Syncs, so not on the way of an
+    /// answer. Does nothing while a delivery waits to be tried again. After an error the one before still holds; a
+    /// sync that has failed makes all later ones fail.
+    pub fn checkpoint(&mut self) -> Result<(), DedupeError> {
+        if self.failed {
+            return Err(DedupeError::Failed);
+        }
+        // Keys of half a delivery would make duplicates of themselves.
+        if self.stage.is_some() {
+            return Ok(());
+        }
+        if self.judged == self.checkpointed && !self.marks.has_gone() {
+            return Ok(());
+        }
+        if let Err(error) = self.keys.sync().and_then(|()| self.marks.sync()) {
+            self.failed = true;
+            return Err(error);
+        }
+        let checkpoint = Checkpoint {
+            journal: self.journal,
+            judged: self.judged,
+            generations: self.keys.facts().copied().collect(),
+            duplicates: self.marks.extents().copied().collect(),
+        };
+        checkpoint.save(&*self.storage)?;
+        self.checkpointed = self.judged;
+        self.keys.remove_gone()?;
+        self.marks.remove_gone()
+    }
+
+    /// Highest sequence that is not judged again after a crash. The journal must keep what is behind it.
+    #[must_use]
+    pub fn checkpointed(&self) -> u64 {
+        self.checkpointed
+    }
+
+    /// Nobody asks any more for the duplicates before sequence `first`; with the next checkpoint their files go.
+    pub fn retire(&mut self, first: u64) {
+        self.marks.retire(first);
+    }
+
+    /// What was learned of the names of parties, for sinks to read.
+    #[must_use]
+    pub fn parties(&self) -> Parties {
+        self.parties.clone()
+    }
+
+    /// Keys that are remembered now, each counted once.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Octets of memory that the table of keys takes now.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.index.octets()
+    }
+
+    /// Takes up a delivery that was tried before, or begins with the next one.
+    fn begin(&mut self, delivery: &Delivery) -> Result<Stage, DedupeError> {
+        let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
+        let wanted = self.stage.as_ref().map_or(self.judged + 1, |it| it.first);
+        if let Some(stage) = self
+            .stage
+            .take_if(|it| (it.first, it.last) == (first, last))
+        {
+            return Ok(stage);
+        }
+        // Behind what comes next there may be a gap that damage has left in the journal.
+        if self.stage.is_some() || first < wanted {
+            return Err(DedupeError::OutOfOrder { wanted, first });
+        }
+        if let Some(event) = delivery.events().get(0) {
+            for gone in self.keys.turn(event.received_at(), &self.options)? {
+                self.index.forget(gone);
+                self.parties.forget(gone);
+            }
+        }
+        Ok(Stage {
+            first,
+            last,
+            next: 0,
+            verdicts: Verdicts::default(),
+        })
+    }
+
+    /// Judges one event and remembers it. After an error nothing has changed.
+    fn judge_event(&mut self, event: EventRef<'_>, stage: &mut Stage) -> Result<(), DedupeError> {
+        let key = event.id().as_bytes();
+        let received_at = event.received_at();
+        let tag = (self.tag)(event.fingerprint());
+        let mut older = None;
+        for (slot, place) in self.index.candidates(tag) {
+            if let Some(then) = self.keys.read(place, key)? {
+                older = Some((slot, place, then));
+                break;
+            }
+        }
+        let generation = self.keys.active().map_or(0, |facts| facts.number);
+        let is_weak = event.has_weak_key();
+        let entry = |text| Entry { received_at, text };
+        match older {
+            None => {
+                if let Some(place) = self.keys.append(&entry(Text::Key(key))) {
+                    self.index.insert(tag, place);
+                }
+            }
+            // In this generation already, it goes with it; of a weak one the time counts.
+            Some((_, place, _)) if place.is_of(generation) && !is_weak => {}
+            Some((slot, ..)) => {
+                if let Some(place) = self.keys.append(&entry(Text::KeyAgain(key))) {
+                    self.index.replace(slot, place);
+                }
+            }
+        }
+        if let Some((user_id, phone)) = self.parties.news(event, generation)
+            && (self.keys.append(&entry(Text::Names(user_id, phone)))).is_some()
+        {
+            self.parties.learn(user_id, phone, generation);
+        }
+        let lane = event.lane() as usize;
+        stage.verdicts.judged[lane] += 1;
+        let counts = |then| !is_weak || received_at.saturating_sub(then) <= WEAK_WINDOW;
+        if older.is_some_and(|(_, _, then)| counts(then)) {
+            stage.verdicts.duplicates[lane] += 1;
+            self.found.push(stage.next);
+            self.marks.push(Mark {
+                position: event.position(),
+                fingerprint: event.fingerprint(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The upper half of a fingerprint.
+fn upper_half(fingerprint: u64) -> u32 {
+    (fingerprint >> 32) as u32
+}
+
+/// Microseconds for which a weak key counts.
+const WEAK_WINDOW: u64 = 600_000_000;

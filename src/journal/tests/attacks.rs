@@ -9,7 +9,9 @@ use crate::journal::frame::{ALIGNMENT, HEADER_LEN};
 use crate::journal::segment::{self, HEADER_BLOCK};
 use crate::journal::simulated::{Random, SimulatedDisk};
 use crate::journal::storage::{Access, Storage, write_all_at};
-use crate::journal::{Depth, Journal, Options, Reader, Repair, inspect, manifest, repair};
+use crate::journal::{
+    Depth, Journal, Manifest, Options, Reader, Repair, inspect, manifest, repair,
+};
 use crate::relay;
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -253,16 +255,26 @@ fn garbage_behind_the_end_costs_no_record() {
 #[test]
 fn missing_segments_are_named() {
     for missing in 1..16_u32 {
-        for with_manifest in [true, false] {
-            let context = format!("missing {missing:04b}, manifest: {with_manifest}");
+        for manifests in 0..=2 {
+            // With the manifest before it, nothing is left.
+            if (missing, manifests) == (15, 0) {
+                continue;
+            }
+            let context = format!("missing {missing:04b}, manifests: {manifests}");
             let disk = stored();
             for epoch in (1..=4).filter(|epoch| missing & (1 << (epoch - 1)) != 0) {
                 disk.storage().remove(&segment::name(epoch)).unwrap();
             }
-            if !with_manifest {
-                disk.storage().remove(manifest::NAME).unwrap();
+            for gone in [manifest::OLD, manifest::NAME].iter().skip(manifests) {
+                disk.storage().remove(gone).unwrap();
             }
-            assert_eq!(go_on(&disk, STORED, &context).0, End::Repaired);
+            let (end, repaired) = go_on(&disk, STORED, &context);
+            assert_eq!(end, End::Repaired);
+            let first = Manifest::load(&*disk.storage()).unwrap().unwrap().segments[0];
+            let said = repaired.unwrap().put_right.join("\n");
+            let before = first.first_sequence.unwrap() - 1;
+            let named = said.contains(&format!("sequence 1 to {before} stand in none of them"));
+            assert_eq!(named, before > 0, "{context}: {said}");
         }
     }
 }

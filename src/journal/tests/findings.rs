@@ -1,14 +1,15 @@
 //! Directories that the fuzz target `recovery` came to and that the start or the repair did not stand. Each
 //! ends as those of `attacks.rs` do: repaired, and what is missing was named.
 
-use super::attacks::{End, STORED, attack, small_options};
-use super::harness::batch;
+use super::attacks::{End, STORED, attack, commit, small_options, stored};
+use super::harness::{batch, read_all};
 use crate::journal::batch::Place;
-use crate::journal::frame::ALIGNMENT;
+use crate::journal::frame::{ALIGNMENT, NUMBER_END};
 use crate::journal::manifest::{Hole, Manifest, ManifestFile};
 use crate::journal::segment::{self, HEADER_BLOCK};
 use crate::journal::simulated::SimulatedDisk;
-use crate::journal::{Access, Journal, JournalError, manifest, repair};
+use crate::journal::{Access, Depth, Journal, JournalError, Options, inspect, manifest, repair};
+use crate::relay;
 use std::io::IoSlice;
 
 fn remove(disk: &SimulatedDisk, names: &[&str]) {
@@ -105,7 +106,7 @@ fn a_manifest_is_not_made_from_nothing() {
 /// A manifest whose checksum holds says that a hole begins at the end of a segment. The start skipped it for ever.
 #[test]
 fn a_hole_at_the_end_of_a_segment_is_not_skipped_for_ever() {
-    let disk = super::attacks::stored();
+    let disk = stored();
     let storage = disk.storage();
     let current = Manifest::load(&*storage).unwrap().unwrap();
     let block = ALIGNMENT as u64;
@@ -131,7 +132,7 @@ fn a_hole_at_the_end_of_a_segment_is_not_skipped_for_ever() {
 /// number of sequences that are lost was computed as what is below zero.
 #[test]
 fn a_frame_of_a_ready_segment_goes_back() {
-    let disk = super::attacks::stored();
+    let disk = stored();
     let id = Manifest::load(&*disk.storage()).unwrap().unwrap().id;
     let mut forged = batch(&[b"forged"]);
     forged.seal(&Place {
@@ -196,4 +197,128 @@ fn a_segment_is_cut_short_behind_damage() {
         });
         assert_eq!(end, End::Repaired);
     }
+}
+
+/// Of a commit that a power cut had torn, a header further on was broken. The start cut what it could read; the frames
+/// after it came up to that header, which showed as another torn tail where nothing had been torn.
+#[test]
+fn a_torn_tail_is_cut_once() {
+    let disk = stored();
+    disk.damage(&segment::name(3), |octets| {
+        octets[2 * ALIGNMENT + 100] ^= 1;
+        octets.copy_within(ALIGNMENT..2 * ALIGNMENT, 4 * ALIGNMENT);
+        octets[4 * ALIGNMENT + 60] ^= 1;
+    });
+    let journal = Journal::open(disk.storage(), small_options()).unwrap();
+    let torn = journal.recovery().torn_tail.clone().unwrap();
+    assert_eq!((torn.sequence, torn.octets), (STORED, 3 * ALIGNMENT as u64));
+    drop(journal);
+    commit(&disk, &small_options(), 2);
+    let journal = Journal::open(disk.storage(), small_options()).unwrap();
+    assert_eq!(journal.recovery().torn_tail, None);
+}
+
+/// The journal ended with the last octet of a segment, and a consumer had had more: there was no place for the hole,
+/// and its sequences were given again.
+#[test]
+fn what_is_left_out_behind_a_full_segment_stands_in_the_next_one() {
+    for is_ready in [true, false] {
+        let disk = stored();
+        commit(&disk, &small_options(), 2);
+        if !is_ready {
+            let current = Manifest::load(&*disk.storage()).unwrap().unwrap();
+            ManifestFile::new(disk.storage(), current)
+                .change(|manifest| manifest.segments.retain(|entry| entry.epoch < 4))
+                .unwrap();
+        }
+        let options = Options {
+            confirmed: STORED + 4,
+            ..small_options()
+        };
+        for first in [true, false] {
+            let journal = Journal::open(disk.storage(), options.clone()).unwrap();
+            let recovery = journal.recovery();
+            let left_out = recovery.left_out.as_ref();
+            let left_out = left_out.map(|it| (it.first_sequence, it.last_sequence));
+            assert_eq!(left_out, first.then_some((STORED + 3, STORED + 4)));
+            assert_eq!(recovery.next_sequence, STORED + 5);
+        }
+        commit(&disk, &options, 5);
+        let sequences = (1..=STORED + 2).chain(STORED + 5..STORED + 10);
+        let found = read_all(&disk.storage(), 0).into_iter().map(|it| it.0);
+        assert!(found.eq(sequences), "ready: {is_ready}");
+        assert!(inspect(&*disk.storage(), Depth::Full).unwrap().is_whole());
+    }
+}
+
+/// A hole whose line held had the journal go on close to the last of all numbers, and the commit behind that counted
+/// beyond it.
+#[test]
+fn the_last_of_all_sequences_is_given_and_none_behind_it() {
+    let disk = stored();
+    let current = Manifest::load(&*disk.storage()).unwrap().unwrap();
+    ManifestFile::new(disk.storage(), current)
+        .change(|manifest| {
+            manifest.holes.push(Hole {
+                epoch: 3,
+                offset: HEADER_BLOCK + 2 * ALIGNMENT as u64,
+                length: ALIGNMENT as u64,
+                first_sequence: STORED + 1,
+                count: NUMBER_END - 1 - (STORED + 1),
+            });
+        })
+        .unwrap();
+    let open = |confirmed| {
+        let options = Options {
+            confirmed,
+            ..small_options()
+        };
+        Journal::open(disk.storage(), options)
+    };
+    open(u64::MAX).unwrap_err();
+    let journal = open(0).unwrap();
+    assert_eq!(journal.recovery().next_sequence, NUMBER_END - 1);
+    let status = journal.status();
+    let (mut committer, preparer) = journal.split(vec![], Box::new(drop));
+    let (inbox, receiver) = relay::channel(2);
+    inbox.try_send(batch(&[b"last"])).unwrap();
+    committer.turn(&receiver).unwrap();
+    inbox.try_send(batch(&[b"none"])).unwrap();
+    let error = committer.turn(&receiver).unwrap_err();
+    assert!(matches!(error, JournalError::UsedUp), "{error}");
+    assert_eq!(status.durable(), NUMBER_END - 1);
+    drop(committer);
+    drop(preparer);
+    assert_eq!(open(0).unwrap().recovery().next_sequence, NUMBER_END);
+}
+
+/// The active segment had lost its header, and what was behind its first frame. Its length was a multiple of a block,
+/// so it was taken for whole, and the sequence of the second frame was given again.
+#[test]
+fn a_segment_without_header_is_as_long_as_another_one() {
+    let (end, repair) = attack("no header, cut short", |disk| {
+        disk.truncate(&segment::name(3), 2 * ALIGNMENT);
+        disk.damage(&segment::name(3), |octets| octets[..ALIGNMENT].fill(0));
+    });
+    assert_eq!(end, End::Repaired);
+    let hole = repair.unwrap().set_aside[0].hole;
+    assert_eq!(hole.first_sequence, STORED);
+    assert!(hole.count > 1, "{hole:?}");
+}
+
+/// A manifest from before an endpoint was configured came back, and the next new path got the number that the records
+/// have.
+#[test]
+fn an_older_manifest_gives_no_number_to_another_path() {
+    let disk = stored();
+    let current = Manifest::load(&*disk.storage()).unwrap().unwrap();
+    ManifestFile::new(disk.storage(), current)
+        .change(|manifest| manifest.endpoints.clear())
+        .unwrap();
+    for said in [1, 0] {
+        let repaired = repair(&disk.storage(), &SimulatedDisk::new(2)).unwrap();
+        assert_eq!(repaired.put_right.len(), said, "{repaired:?}");
+    }
+    let journal = Journal::open(disk.storage(), small_options()).unwrap();
+    assert_eq!(journal.endpoints().number("/other").unwrap(), 2);
 }

@@ -16,11 +16,8 @@ mod connections;
 mod routes;
 
 use super::ServerError;
-use super::exposition::Sources;
 use crate::config;
-use crate::feed::{Cursor, Feed, Judged, JudgedPosition, Selection};
-use crate::journal::{self, Storage};
-use crate::sink::{Confirmation, OpenStored, Pull, Statistics};
+use crate::sink::Pull;
 use access::Access;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -35,55 +32,19 @@ pub(super) struct Pulls {
     access: Access,
 }
 
-/// One of them as it is configured, and where it stands.
-#[derive(Debug)]
-pub(super) struct Configured<'c> {
-    pub(super) sink: &'c config::Sink,
-    pub(super) tokens: &'c config::PullSink,
-    pub(super) cursor: Cursor,
-}
-
 impl Pulls {
-    pub(super) fn add(
-        &mut self,
-        configured: Configured<'_>,
-        disk: &Arc<dyn Storage>,
-        judged: &Arc<JudgedPosition>,
-        numbers: &journal::Endpoints,
-        sources: &mut Sources,
-    ) -> Result<(), ServerError> {
-        let Configured {
-            sink,
-            tokens,
-            cursor,
-        } = configured;
-        let statistics = Arc::new(Statistics::default());
-        let pull = Pull::new(
-            stored(disk, judged),
-            Arc::clone(judged),
-            selection(&sink.filter, numbers)?,
-            cursor,
-            Arc::clone(&statistics),
-        );
-        self.sinks.push((sink.name.clone(), Arc::new(pull)));
-        let tokens = tokens.tokens.iter().map(|token| token.expose().to_vec());
-        self.access.add(&sink.name, tokens.collect());
-        let confirmation = Confirmation::Fsynced;
-        sources
-            .sinks
-            .push((sink.name.clone(), confirmation, statistics));
-        Ok(())
+    pub(super) fn add(&mut self, name: &str, configured: &config::PullSink, pull: Pull) {
+        self.sinks.push((name.to_owned(), Arc::new(pull)));
+        let tokens = configured
+            .tokens
+            .iter()
+            .map(|token| token.expose().to_vec());
+        self.access.add(name, tokens.collect());
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.sinks.is_empty()
     }
-}
-
-/// Opens feeds of what is stored, for who asks at times of its own.
-fn stored(disk: &Arc<dyn Storage>, judged: &Arc<JudgedPosition>) -> OpenStored {
-    let (disk, judged) = (Arc::clone(disk), Arc::clone(judged));
-    Box::new(move |next| Feed::new(Arc::clone(&disk), Judged::new(Arc::clone(&judged)), next).1)
 }
 
 /// The listener of the configuration.
@@ -96,21 +57,6 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
             action: format!("listen on {address} for consumers (`listen` in [pull])"),
             cause,
         },
-    })
-}
-
-/// What a sink asked for in its filters.
-fn selection(
-    filter: &config::Filter,
-    numbers: &journal::Endpoints,
-) -> Result<Selection, ServerError> {
-    let endpoints = filter.endpoints.iter().map(|path| numbers.number(path));
-    let endpoints = endpoints.collect::<Result<Vec<u16>, _>>()?;
-    Ok(Selection {
-        types: filter.types.iter().map(|it| it.as_str().into()).collect(),
-        phone_number_ids: filter.phone_number_ids.clone(),
-        wabas: filter.wabas.clone(),
-        endpoints: (!endpoints.is_empty()).then_some(endpoints),
     })
 }
 
@@ -155,6 +101,9 @@ async fn look_after(sinks: Vec<Arc<Pull>>, stop: Arc<AtomicBool>, told: watch::S
         }
     }
 }
+
+/// Descriptors that consumers may take.
+pub(super) const FILES_MAX: usize = connections::CONNECTIONS_MAX + 2 * READERS;
 
 /// Threads that read the journal for consumers, and save cursors.
 const READERS: usize = 4;

@@ -19,6 +19,8 @@ pub(super) struct Intake {
     feed: Feed<Judged>,
     /// `None` takes all lanes.
     lane: Option<Lane>,
+    /// Nothing behind this sequence is for it.
+    until: u64,
     /// What had been reached, and what of that was open, when it was saved last.
     saved: Progress,
     /// What the batch that was read last holds and was not given yet, in order.
@@ -60,12 +62,23 @@ pub(super) struct Choice<'c> {
 }
 
 impl Intake {
-    /// An intake that goes on from `saved`; its feed begins behind what is confirmed there.
-    pub(super) fn new(feed: Feed<Judged>, lane: Option<Lane>, saved: Progress) -> Intake {
+    /// The intake of a lane that goes on from `saved`; its feed begins behind what is confirmed there.
+    pub(super) fn lane(feed: Feed<Judged>, lane: Lane, saved: Progress) -> Intake {
+        Intake::new(feed, Some(lane), saved, u64::MAX)
+    }
+
+    /// An intake of everything that the feed gives, up to and with the sequence `until`.
+    pub(super) fn replay(feed: Feed<Judged>, until: u64) -> Intake {
+        let saved = Progress::up_to(feed.position() - 1);
+        Intake::new(feed, None, saved, until)
+    }
+
+    fn new(feed: Feed<Judged>, lane: Option<Lane>, saved: Progress, until: u64) -> Intake {
         let reached = feed.position() - 1;
         Intake {
             feed,
             lane,
+            until,
             saved,
             waiting: VecDeque::new(),
             delivery: None,
@@ -92,6 +105,9 @@ impl Intake {
                 return Ok(Some((found, Arc::clone(delivery))));
             }
             let from = self.feed.position();
+            if from > self.until {
+                return Ok(None);
+            }
             let Some(delivery) = self.feed.next(Duration::ZERO)? else {
                 // Behind damage that was set aside there may be nothing yet.
                 self.reached = self.reached.max(self.feed.position() - 1);
@@ -113,7 +129,7 @@ impl Intake {
 
     /// True when everything that there is was given.
     pub(super) fn is_at_end(&self) -> bool {
-        self.waiting.is_empty() && self.feed.is_at_end()
+        self.waiting.is_empty() && (self.feed.is_at_end() || self.feed.position() > self.until)
     }
 
     /// The item is delivered, or is somebody else's matter now.
@@ -131,6 +147,17 @@ impl Intake {
     /// Items that were given and are not done.
     pub(super) fn undone(&self) -> usize {
         self.undone.len()
+    }
+
+    /// Events that were read and not given yet.
+    pub(super) fn waiting_events(&self) -> u64 {
+        let all = self.waiting.iter().map(|found| u64::from(found.events));
+        all.sum()
+    }
+
+    /// When the first that was read and not given arrived, in microseconds since 1970.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        Some(self.waiting.front()?.received_at)
     }
 
     /// Everything up to this sequence was given, or is not for this intake.
@@ -166,6 +193,9 @@ impl Intake {
         let (mut all, before) = (0, self.tally.all());
         let mut elsewhere = 0;
         for notification in delivery.notifications(from) {
+            if notification.sequence > self.until {
+                return;
+            }
             let events = notification.events().count() as u64;
             all += events;
             let tally = self.tally;

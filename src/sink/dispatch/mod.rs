@@ -17,20 +17,26 @@
 mod backoff;
 mod breaker;
 mod intake;
+mod letters;
 mod order;
 mod rate;
+mod replaying;
 mod undone;
 
 pub use backoff::Backoff;
 
-use super::transport::{Failure, FailureKind, Job, Outcome, Transport};
+use super::transport::{Failure, FailureKind, Job, Outcome, Paths, Transport};
 use super::{SinkError, Statistics};
 use crate::event::Lane;
-use crate::feed::{Cursor, Feed, Judged, Lanes, OPEN_MAX, Parties, Selection};
+use crate::feed::{
+    Cursor, DeadLetters, Feed, Feeds, Judged, Lanes, OPEN_MAX, Parties, Replays, Selection, Tally,
+};
 use crate::relay::{Receiver, Sleeper};
 use breaker::Breaker;
 use intake::{Choice, Intake};
+use letters::Retried;
 use rate::Rate;
+use replaying::Replaying;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -64,12 +70,24 @@ pub struct Limits {
 
 /// What the thread of such a sink runs.
 pub struct Dispatcher {
+    /// Name of the sink.
+    pub name: String,
     /// Which events.
     pub wanted: Selection,
     /// Which names belong to one party.
     pub parties: Parties,
     /// How far it has come.
     pub cursor: Cursor,
+    /// What is given up.
+    pub letters: DeadLetters,
+    /// What is asked for once more.
+    pub replays: Replays,
+    /// Opens the feeds of replays.
+    pub feeds: Feeds,
+    /// The path of an endpoint's number in the journal.
+    pub paths: Paths,
+    /// The number of an endpoint's path in the journal; 0 if it has none any more.
+    pub number: Box<dyn Fn(&str) -> u16 + Send>,
     /// How it delivers.
     pub limits: Limits,
     /// What takes the deliveries.
@@ -91,8 +109,14 @@ struct Running {
     undone: Undone,
     breaker: Breaker,
     rate: Rate,
+    retried: Retried,
+    replaying: Option<Replaying>,
     saved_at: Instant,
     told_of_shortage: bool,
+    told_of_letters: bool,
+    /// What the counters said when it began.
+    gone_before: u64,
+    before: Tally,
 }
 
 impl Dispatcher {
@@ -104,15 +128,24 @@ impl Dispatcher {
         let mut lanes = lanes.by_ref().zip(Lane::ALL);
         let lanes = std::array::from_fn(|_| {
             let ((feed, saved), lane) = lanes.next().expect("three of each");
-            Intake::new(feed, Some(lane), saved.clone())
+            Intake::lane(feed, lane, saved.clone())
         });
         let running = Running {
             lanes,
             undone: Undone::default(),
             breaker: Breaker::new(self.limits.backoff),
             rate: Rate::new(self.limits.rate),
+            retried: Retried::default(),
+            replaying: None,
             saved_at: Instant::now(),
             told_of_shortage: false,
+            told_of_letters: false,
+            gone_before: statistics.events.get() + statistics.dead.get(),
+            before: Tally {
+                duplicates: statistics.duplicates.get(),
+                unwanted: statistics.unwanted.get(),
+                ..Tally::default()
+            },
             parts: self,
         };
         let ended = running.work();
@@ -137,14 +170,20 @@ impl Running {
                 self.save()?;
                 return Err(error);
             }
+            if !stopping && !self.breaker.is_open() {
+                self.take_in_replay();
+            }
             self.start(now);
-            self.publish();
             let idle = self.undone.under_way() == 0
                 && Source::ALL.iter().all(|it| self.undone.ready(*it) == 0);
             let finished = stopping
                 && (self.breaker.is_open() || idle && self.lanes.iter().all(Intake::is_at_end));
             if finished || self.saved_at.elapsed() >= SAVE_INTERVAL {
                 self.save()?;
+                self.look_after_replay()?;
+                if !stopping {
+                    self.take_up_letters()?;
+                }
             }
             if finished && self.undone.under_way() == 0 {
                 return Ok(());
@@ -189,10 +228,12 @@ impl Running {
         // Some slots are for messages alone: a message is never to wait for a status to come back.
         let shared = limits.concurrency - limits.concurrency / 8;
         while self.undone.under_way() < limits.concurrency && self.rate.wait(now).is_none() {
-            let sources = if self.undone.under_way() < shared {
-                &Source::ALL[..]
-            } else {
+            let sources = if self.undone.under_way() >= shared {
                 &Source::ALL[..1]
+            } else if self.replay_waits(now).is_some() {
+                &Source::ALL[..4]
+            } else {
+                &Source::ALL[..]
             };
             let Some(source) = self.undone.first_ready(sources) else {
                 return;
@@ -204,11 +245,16 @@ impl Running {
                 continue;
             };
             self.rate.take(now);
+            let mut replay = None;
+            if let (Source::Replay, Some(replaying)) = (source, &mut self.replaying) {
+                replaying.rate.take(now);
+                replay = Some(Arc::clone(&replaying.id));
+            }
             self.parts.transport.start(Job {
                 ticket,
                 parcels,
                 attempt,
-                replay: None,
+                replay,
             });
         }
     }
@@ -238,6 +284,7 @@ impl Running {
                 continue;
             };
             entry.attempts += counts;
+            entry.first_failed.get_or_insert_with(letters::now);
             let (item, attempts) = (entry.item, entry.attempts);
             if let Source::Lane(place) = entry.source {
                 self.lanes[place].tried(item, attempts);
@@ -261,19 +308,26 @@ impl Running {
         let Some(entry) = self.undone.done(ticket) else {
             return;
         };
-        self.parts.statistics.events.add(u64::from(entry.events));
-        if let Source::Lane(place) = entry.source {
-            self.lanes[place].done(entry.item);
+        let statistics = &self.parts.statistics;
+        match entry.source {
+            Source::Lane(place) => {
+                statistics.events.add(u64::from(entry.events));
+                self.lanes[place].done(entry.item);
+            }
+            Source::Letter => {
+                statistics.letters.add(1);
+                self.letter_delivered(entry.item);
+            }
+            Source::Replay => {
+                statistics.replayed.add(1);
+                self.replay_item_done(entry.item, true);
+            }
         }
-    }
-
-    /// Makes a dead letter of what was tried too often; false if that is not possible now.
-    fn bury(&mut self, _ticket: u64, _failure: &Failure) -> bool {
-        false
     }
 
     fn save(&mut self) -> Result<(), SinkError> {
         self.saved_at = Instant::now();
+        self.publish();
         let lanes: Lanes = self.lanes.each_ref().map(Intake::progress);
         match self.parts.cursor.save(lanes) {
             Ok(()) => {
@@ -295,17 +349,33 @@ impl Running {
         }
     }
 
-    /// Brings the books up to date.
+    /// Draws the balance, and says how far each lane is.
     fn publish(&mut self) {
         let statistics = &self.parts.statistics;
-        let mut tally = crate::feed::Tally::default();
+        let mut tally = Tally::default();
         let mut unaccounted = 0;
-        for lane in &self.lanes {
+        for (place, lane) in self.lanes.iter().enumerate() {
             tally += lane.tally;
             unaccounted += lane.unaccounted;
+            let out = &statistics.lanes[place];
+            let progress = lane.progress();
+            out.confirmed.set(progress.confirmed);
+            out.reached.set(progress.reached);
+            out.open.set(lane.undone() as u64);
+            let oldest = [self.undone.oldest(Source::Lane(place)), lane.oldest()];
+            out.oldest
+                .set(oldest.into_iter().flatten().min().unwrap_or(0));
         }
-        statistics.duplicates.set(tally.duplicates);
-        statistics.unwanted.set(tally.unwanted);
+        // What was taken in is delivered, given up, or still here.
+        let here: u64 = self.lanes.iter().map(Intake::waiting_events).sum();
+        let gone = statistics.events.get() + statistics.dead.get() - self.gone_before;
+        unaccounted += tally.wanted.abs_diff(gone + here + self.undone.events());
+        statistics
+            .duplicates
+            .set(self.before.duplicates + tally.duplicates);
+        statistics
+            .unwanted
+            .set(self.before.unwanted + tally.unwanted);
         statistics.unaccounted.set(unaccounted);
         let reached = self.lanes.each_ref().map(Intake::reached);
         statistics
@@ -332,6 +402,7 @@ impl Running {
         let due = [
             self.undone.next_wake(),
             self.rate.wait(now),
+            self.replay_waits(now),
             self.breaker.next_probe(),
         ];
         let due = due.into_iter().flatten().filter(|at| *at > now).min();

@@ -1,10 +1,12 @@
 use super::{Backoff, Dispatcher, Limits, Unit};
 use crate::event::Lane;
 use crate::feed::tests::Bench;
-use crate::feed::{Cursors, Floor, Parties, Progress, Selection, place};
+use crate::feed::{
+    Cursors, DeadLetters, Floor, Parties, Progress, Replay, ReplayState, Replays, Selection, place,
+};
 use crate::journal::{Disk, JournalId};
 use crate::relay::{self, Sleeper};
-use crate::sink::transport::{Failure, FailureKind, Job, Outcome, Outcomes, Transport};
+use crate::sink::transport::{Failure, FailureKind, Job, Outcome, Outcomes, Paths, Transport};
 use crate::sink::{SinkError, Statistics};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -96,6 +98,7 @@ struct Setting {
     dir: tempfile::TempDir,
     taken: Taken,
     statistics: Arc<Statistics>,
+    max_attempts: u32,
 }
 
 impl Setting {
@@ -105,7 +108,13 @@ impl Setting {
             dir: tempfile::tempdir().unwrap(),
             taken: Taken::default(),
             statistics: Arc::default(),
+            max_attempts: u32::MAX,
         }
+    }
+
+    fn directory(&self, name: &str) -> Arc<Disk> {
+        let path = self.dir.path().join(name);
+        Arc::new(Disk::create(&path).unwrap())
     }
 
     fn saved(&self) -> [Progress; 3] {
@@ -139,6 +148,12 @@ impl Setting {
             self.bench.feed_waking(&sleeper, next).1
         });
         let dispatcher = Dispatcher {
+            name: "crm".to_owned(),
+            letters: DeadLetters::open(self.directory("letters")).unwrap(),
+            replays: Replays::open(self.directory("replays")),
+            feeds: self.bench.feeds(),
+            paths: Paths::new(|_| Some("/webhook".into())),
+            number: Box::new(|_| 1),
             wanted: Selection::default(),
             parties: Parties::default(),
             cursor,
@@ -151,7 +166,7 @@ impl Setting {
                     min: Duration::from_millis(2),
                     max: Duration::from_millis(8),
                 },
-                max_attempts: u32::MAX,
+                max_attempts: self.max_attempts,
             },
             transport: Box::new(Receiver {
                 outcomes: give,
@@ -301,4 +316,80 @@ fn a_receiver_that_is_away_is_not_tried_with_everything() {
         .run(Unit::Event, |_, _| Verdict::Take, done)
         .unwrap();
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 800);
+}
+
+/// What is refused for ever becomes a dead letter, its conversation goes on, and whoever puts the receiver right has it
+/// delivered after all.
+#[test]
+fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
+    let setting = Setting {
+        max_attempts: 3,
+        ..Setting::new()
+    };
+    fill(&setting.bench, 20, 100);
+    let stuck = |subject: &str, _: u32| {
+        if subject == "5:497" {
+            Verdict::Fail
+        } else {
+            Verdict::Take
+        }
+    };
+    let buried =
+        |statistics: &Statistics| statistics.events.get() == 190 && statistics.dead.get() == 10;
+    setting.run(Unit::Event, stuck, buried).unwrap();
+    assert_eq!(
+        setting.saved(),
+        std::array::from_fn(|_| Progress::up_to(100))
+    );
+    let letters = DeadLetters::open(setting.directory("letters")).unwrap();
+    let listed = letters.list().unwrap();
+    assert_eq!(listed.len(), 10);
+    for one in &listed {
+        let letter = letters.read(one.item).unwrap();
+        assert_eq!(
+            (letter.failures.attempts, &*letter.endpoint),
+            (3, "/webhook")
+        );
+        assert_eq!(letter.subject.as_deref(), Some("5:497"));
+        letters.request_retry(one.item).unwrap();
+    }
+    let done = |statistics: &Statistics| statistics.letters.get() == 10;
+    setting
+        .run(Unit::Event, |_, _| Verdict::Take, done)
+        .unwrap();
+    assert!(letters.list().unwrap().is_empty());
+    assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 200);
+    assert_eq!(
+        setting.statistics.events.get(),
+        190,
+        "a letter is no event of a lane"
+    );
+    assert_eq!(setting.statistics.unaccounted.get(), 0);
+}
+
+#[test]
+fn a_replay_delivers_again_what_it_asks_for() {
+    let setting = Setting::new();
+    fill(&setting.bench, 20, 100);
+    let all = |statistics: &Statistics| statistics.events.get() == 200;
+    setting.run(Unit::Event, |_, _| Verdict::Take, all).unwrap();
+    setting.taken.lock().clear();
+    let mut replay = Replay::new("crm", 11, 60, 1_750_000_000_000_000);
+    replay.types = vec!["whatsapp.message.*".to_owned()];
+    let replays = Replays::open(setting.directory("replays"));
+    replays.request(&mut replay).unwrap();
+    let ended = |_: &Statistics| replays.read(&replay.id).unwrap().state.is_final();
+    setting
+        .run(Unit::Event, |_, _| Verdict::Take, ended)
+        .unwrap();
+    let replay = replays.read(&replay.id).unwrap();
+    assert_eq!(replay.state, ReplayState::Done);
+    assert_eq!(
+        (replay.delivered, replay.skipped, replay.next),
+        (50, 50, 61)
+    );
+    let taken = setting.taken.lock();
+    assert_eq!(taken.len(), 50);
+    assert!(taken.iter().all(|(_, lane, _)| *lane == Lane::Messages));
+    assert_eq!(setting.statistics.replayed.get(), 50);
 }

@@ -2,7 +2,7 @@
 
 use super::intake::Found;
 use super::order::Order;
-use crate::feed::{Delivery, Item, Maker};
+use crate::feed::{Delivery, Item, Maker, Notification};
 use crate::sink::transport::Parcel;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -54,6 +54,13 @@ pub(super) struct Entry {
     conversations: Vec<u64>,
     /// It has its notification for itself, instead of the batch that it came in.
     alone: bool,
+}
+
+impl Entry {
+    /// The notification that it is, or is a part of.
+    pub(super) fn notification(&self) -> Option<Notification<'_>> {
+        self.delivery.notification(self.item.sequence)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -214,9 +221,24 @@ impl Undone {
         self.later.first().map(|(at, _)| *at)
     }
 
-    /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+    /// Lets go of everything from a source; what is under way ends for nobody.
+    pub(super) fn forget(&mut self, source: Source) {
+        self.entries.retain(|_, entry| entry.source != source);
+        self.orders[source.place()] = Order::default();
+        self.ready[source.place()].clear();
+    }
+
+    /// Events of the lanes that are wanted.
+    pub(super) fn events(&self) -> u64 {
+        let lanes = self.entries.values();
+        let lanes = lanes.filter(|entry| matches!(entry.source, Source::Lane(_)));
+        lanes.map(|entry| u64::from(entry.events)).sum()
+    }
+
+    /// When the oldest of a source arrived, in microseconds since 1970.
+    pub(super) fn oldest(&self, source: Source) -> Option<u64> {
+        let mine = self.entries.values().filter(|entry| entry.source == source);
+        mine.map(|entry| entry.received_at).min()
     }
 
     /// Gives it a copy of its own notification, so that it does not keep the whole batch.

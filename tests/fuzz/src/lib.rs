@@ -4,6 +4,7 @@
 //! all; one is run for as long as you like with
 //! `cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz TARGET`.
 
+pub mod edit;
 pub mod host;
 pub mod image;
 pub mod memory;

@@ -14,7 +14,9 @@
 
 use arbitrary::Unstructured;
 use hookline::journal::batch::{Batch, Place};
-use hookline::journal::frame::{FrameError, FrameHeader, HEADER_LEN, LENGTH_MAX, padded};
+use hookline::journal::frame::{
+    FrameError, FrameHeader, HEADER_LEN, LENGTH_MAX, NUMBER_END, padded,
+};
 use hookline::journal::record::{FIXED_LEN, Record, encode};
 use hookline_fuzz::image::fix_frame;
 use libfuzzer_sys::fuzz_target;
@@ -122,7 +124,7 @@ fn accepted(header: &FrameHeader, batch: &Batch, octets: &[u8]) {
 }
 
 fn sealed(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
-    let first_sequence = input.int_in_range(1..=u64::MAX - 64)?;
+    let first_sequence = input.int_in_range(1..=NUMBER_END - 64)?;
     let place = Place {
         epoch: input.arbitrary()?,
         salt: input.arbitrary()?,

@@ -4,28 +4,34 @@
 //! lines of the manifest changed. In half of the inputs the checksums are made right again behind the edits, so that
 //! the code is reached that trusts them.
 //!
-//! What must hold for any directory:
+//! What must hold for any directory, also for one with a manifest or checksums that a forger has made:
 //!
-//! - Nothing panics, and a reader comes to an end.
+//! - Nothing panics, a reader comes to an end, and so does a repair. No file grows beyond a bound.
 //! - Opening it twice gives the same: the same journal and no torn tail any more, and no file differs; or the same
 //!   error.
+//! - What is appended to a journal that opens does not show as a torn tail, at the next start or later. Where a forger
+//!   has put a frame behind the end, the next start may refuse instead.
+//! - All that holds as well for what a repair leaves. Frames of a forger can contradict each other, so it may be that
+//!   this does not open.
 //!
-//! And where the edits leave checksums and manifest alone, as damage does:
+//! And where the edits leave checksums and manifest alone, as every fault of a disk does:
 //!
 //! - No record is made up: what is read has the body that was stored under its sequence.
-//! - What is appended after a start stands under the next sequence, and is there after another one.
+//! - What is appended after a start or a repair stands under the next sequence, and is there after another start.
 //! - What a reader gives up to its end or its error has no gap.
 //! - A reader meets damage if and only if the full inspection does.
-//! - After a repair the journal is whole, opens, and has lost nothing that could be read.
+//! - A repair succeeds as long as anything tells that there was a journal, and loses nothing that could be read. The
+//!   journal is whole then at every depth, and opens. A second repair finds nothing and changes nothing.
 
 #![no_main]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use hookline::journal::batch::Batch;
-use hookline::journal::frame::ALIGNMENT;
-use hookline::journal::{Depth, Journal, Reader, Recovery, Storage, inspect, repair};
+use hookline::journal::frame::{ALIGNMENT, NUMBER_END};
+use hookline::journal::{Depth, Journal, JournalError, Reader, Recovery, Storage, inspect, repair};
 use hookline::relay;
-use hookline_fuzz::image::{self, Image, MANIFEST, NEXT_SEQUENCE, SEGMENT_SIZE, segment_name};
+use hookline_fuzz::edit::{EPOCHS, Edit, Line};
+use hookline_fuzz::image::{self, Image, MANIFEST, NEXT_SEQUENCE, segment_name};
 use hookline_fuzz::memory::Memory;
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
@@ -74,13 +80,13 @@ fn check(input: &Input) {
     }
     if input.repair {
         repaired(&files, &before, honest);
-    } else {
-        opened(&files, honest);
+    } else if let Some(first) = opened(&files, honest) {
+        assert!(!honest || first.next_sequence <= NEXT_SEQUENCE);
     }
 }
 
-/// Opens the directory, twice, appends, and opens it again.
-fn opened(files: &Memory, honest: bool) {
+/// Opens the directory, twice, appends, and opens it again. Gives what the first start found, if it succeeds.
+fn opened(files: &Memory, honest: bool) -> Option<Recovery> {
     let first = match open(files) {
         Ok(report) => report,
         Err(error) => {
@@ -90,7 +96,7 @@ fn opened(files: &Memory, honest: bool) {
                 files.contents() == left,
                 "an attempt that fails again changes nothing"
             );
-            return;
+            return None;
         }
     };
     let left = files.contents();
@@ -101,12 +107,11 @@ fn opened(files: &Memory, honest: bool) {
     };
     assert_eq!(again, expected, "a second start finds the same");
     assert!(files.contents() == left, "a second start changes nothing");
-    let found = read(files, 0);
     if honest {
-        found.check_bodies();
-        assert!(first.next_sequence <= NEXT_SEQUENCE);
+        let found = read(files, 0);
         let report = inspect(files, Depth::Full).expect("it was opened");
         assert_eq!(report.is_whole(), found.is_whole(), "{report:?} {found:?}");
+        found.check_bodies();
         if found.is_whole() {
             assert_eq!(
                 found.next, first.next_sequence,
@@ -115,42 +120,55 @@ fn opened(files: &Memory, honest: bool) {
         }
     }
     if append(files, &first) {
-        let after = match open(files) {
-            Ok(after) => after,
+        match open(files) {
+            Ok(after) => {
+                assert_eq!(after.next_sequence, first.next_sequence + 1);
+                assert_eq!(after.torn_tail, None);
+                let last = read(files, first.next_sequence);
+                let last = last.bodies.get(&first.next_sequence);
+                assert_eq!(last.map(Vec::as_slice), Some(APPENDED));
+            }
             // A forged header may stand right behind what was appended.
-            Err(error) => return assert!(!honest, "{error}"),
-        };
-        assert_eq!(after.next_sequence, first.next_sequence + 1);
-        // Remains of a header behind the tail that was cut are cut when the journal comes up to them.
-        let torn = after.torn_tail.map(|tail| tail.sequence);
-        assert!(torn.is_none_or(|sequence| sequence == after.next_sequence));
-        let last = read(files, first.next_sequence);
-        let last = last.bodies.get(&first.next_sequence);
-        assert_eq!(last.map(Vec::as_slice), Some(APPENDED));
+            Err(error) => assert!(!honest, "{error}"),
+        }
     }
+    Some(first)
 }
 
-/// Sets all damage aside.
+/// Sets all damage aside, and goes on.
 fn repaired(files: &Memory, before: &Read, honest: bool) {
     let storage: Arc<dyn Storage> = Arc::new(files.clone());
-    let quarantine = Memory::default();
-    let Ok(repair) = repair(&storage, &quarantine) else {
-        return;
+    let repair_all = || repair(&storage, &Memory::default());
+    let repair = match repair_all() {
+        Ok(repair) => repair,
+        Err(JournalError::ManifestMissing { .. }) => return,
+        Err(error) => return assert!(!honest, "{error}"),
     };
     if !honest {
-        let _ = open(files);
+        let _ = opened(files, false);
         return;
     }
-    let report = inspect(files, Depth::Full).expect("it was repaired");
-    assert!(report.is_whole(), "{repair:?} leaves {report:?}");
-    let recovery = open(files).unwrap_or_else(|error| panic!("{repair:?} leaves {error}"));
+    for depth in [Depth::Headers, Depth::Full] {
+        let report = inspect(files, depth).expect("it was repaired");
+        assert!(report.is_whole(), "{repair:?} leaves {report:?}");
+    }
     let after = read(files, 0);
     assert!(after.is_whole(), "{repair:?} leaves {after:?}");
+    let left = files.contents();
+    let again = repair_all().expect("it was repaired");
+    assert_eq!(
+        (again.set_aside, again.put_right),
+        (Vec::new(), Vec::new()),
+        "a second repair behind {repair:?}"
+    );
+    assert!(files.contents() == left, "a second repair changes nothing");
+    let recovery = opened(files, false);
+    let recovery = recovery.unwrap_or_else(|| panic!("{repair:?} leaves {:?}", open(files)));
+    assert!(before.bodies.keys().all(|it| *it < recovery.next_sequence));
     for (sequence, body) in &after.bodies {
         assert_eq!(IMAGE.bodies.get(sequence), Some(body));
     }
-    let is_kept = |(sequence, _): &(&u64, &Vec<u8>)| **sequence < recovery.next_sequence;
-    for (sequence, body) in before.bodies.iter().filter(is_kept) {
+    for (sequence, body) in &before.bodies {
         assert_eq!(
             after.bodies.get(sequence),
             Some(body),
@@ -174,8 +192,8 @@ fn append(files: &Memory, recovery: &Recovery) -> bool {
     let status = journal.status();
     // The thread that has segments ready does not run, so the committer cannot go on in the next one.
     let (committer, _preparer) = journal.split(Vec::new(), Box::new(|_| ()));
-    // Nor can anything be stored behind the last of all sequences, which only a forged journal comes to.
-    if status.room() < ALIGNMENT as u64 || recovery.next_sequence == u64::MAX {
+    // Nor is anything stored behind the last of all sequences, which only a forged journal comes to.
+    if status.room() < ALIGNMENT as u64 || recovery.next_sequence == NUMBER_END {
         return false;
     }
     let mut batch = Batch::unpooled();
@@ -265,31 +283,6 @@ struct Input {
     edits: Vec<Edit>,
 }
 
-#[derive(Debug)]
-enum Edit {
-    /// Octets are overwritten, at any place of a segment or close to the begin of a block.
-    Overwrite(u64, usize, Vec<u8>),
-    /// An octet is XORed.
-    Flip(u64, usize, u8),
-    /// A block becomes zeros, or what another block of any segment holds.
-    Block(u64, usize, Option<(u64, usize)>),
-    Truncate(u64, usize),
-    Extend(u64, usize),
-    Swap(u64, u64),
-    Copy(u64, u64),
-    Remove(u64),
-    /// One octet of the manifest is changed.
-    Manifest(usize, u8),
-    RemoveManifest,
-    TruncateManifest(usize),
-    /// A sealed frame that belongs nowhere.
-    Frame(u64, usize, u64, u64),
-    /// One field of a frame header: offset in it, and eight octets.
-    Field(u64, usize, usize, u64),
-    /// A file that a crash could have left.
-    Leftover(u8),
-}
-
 impl<'a> Arbitrary<'a> for Input {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Input> {
         let mode: u8 = input.arbitrary()?;
@@ -313,204 +306,6 @@ impl<'a> Arbitrary<'a> for Input {
     }
 }
 
-impl<'a> Arbitrary<'a> for Edit {
-    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Edit> {
-        let epoch = |input: &mut Unstructured<'a>| input.choose(&EPOCHS).copied();
-        let offset = |input: &mut Unstructured<'a>| input.int_in_range(0..=SEGMENT_SIZE);
-        let block = |input: &mut Unstructured<'a>| input.int_in_range(0..=BLOCKS - 1);
-        let number = |input: &mut Unstructured<'a>| -> Result<u64> {
-            Ok(match input.arbitrary::<u8>()? {
-                octet @ 0..=0xef => u64::from(octet),
-                0xf0..=0xf3 => u64::MAX - u64::from(input.arbitrary::<u8>()?),
-                _ => input.arbitrary()?,
-            })
-        };
-        Ok(match input.arbitrary::<u8>()? % 16 {
-            0 => Edit::Overwrite(epoch(input)?, offset(input)?, short(input)?),
-            1 | 2 => {
-                let at = block(input)? * ALIGNMENT + usize::from(input.arbitrary::<u8>()? % 128);
-                Edit::Overwrite(epoch(input)?, at, short(input)?)
-            }
-            3 => Edit::Flip(epoch(input)?, offset(input)?, input.arbitrary()?),
-            4 => Edit::Block(epoch(input)?, block(input)?, None),
-            5 | 6 => Edit::Block(
-                epoch(input)?,
-                block(input)?,
-                Some((epoch(input)?, block(input)?)),
-            ),
-            7 => Edit::Truncate(epoch(input)?, offset(input)?),
-            8 => Edit::Extend(epoch(input)?, block(input)? * ALIGNMENT),
-            9 => Edit::Swap(epoch(input)?, epoch(input)?),
-            10 => Edit::Copy(epoch(input)?, epoch(input)?),
-            11 => Edit::Remove(epoch(input)?),
-            12 => match input.arbitrary::<u8>()? {
-                0 => Edit::RemoveManifest,
-                at @ 1..=32 => Edit::TruncateManifest(usize::from(at) * 8),
-                at => Edit::Manifest(usize::from(at), input.arbitrary()?),
-            },
-            13 => Edit::Frame(epoch(input)?, block(input)?, number(input)?, number(input)?),
-            14 => Edit::Field(
-                epoch(input)?,
-                block(input)?,
-                input.int_in_range(0..=HEADER_FIELDS)?,
-                number(input)?,
-            ),
-            _ => Edit::Leftover(input.arbitrary()?),
-        })
-    }
-}
-
-fn short(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
-    let length = input.int_in_range(1..=40)?;
-    let length = input.len().min(length);
-    Ok(input.bytes(length)?.to_vec())
-}
-
-impl Edit {
-    fn apply(&self, files: &Memory) {
-        let write = |epoch: &u64, at: usize, new: &[u8]| {
-            files.edit(&segment_name(*epoch), |octets| {
-                for (octet, new) in octets.iter_mut().skip(at).zip(new) {
-                    *octet = *new;
-                }
-            });
-        };
-        match self {
-            Edit::Overwrite(epoch, at, new) => write(epoch, *at, new),
-            Edit::Flip(epoch, at, with) => files.edit(&segment_name(*epoch), |octets| {
-                if let Some(octet) = octets.get_mut(*at) {
-                    *octet ^= with;
-                }
-            }),
-            Edit::Block(epoch, block, source) => {
-                let source = source.map(|(epoch, block)| {
-                    let from = files.get(&segment_name(epoch));
-                    let copy = from.chunks(ALIGNMENT).nth(block).map(<[u8]>::to_vec);
-                    copy.unwrap_or_default()
-                });
-                let new = source.unwrap_or_else(|| vec![0; ALIGNMENT]);
-                write(epoch, block * ALIGNMENT, &new);
-            }
-            Edit::Truncate(epoch, length) => {
-                files.edit(&segment_name(*epoch), |octets| octets.truncate(*length));
-            }
-            Edit::Extend(epoch, by) => files.edit(&segment_name(*epoch), |octets| {
-                let length = (octets.len() + by).min(4 * SEGMENT_SIZE);
-                octets.resize(length, 0);
-            }),
-            Edit::Swap(a, b) => {
-                let (old_a, old_b) = (files.get(&segment_name(*a)), files.get(&segment_name(*b)));
-                files.put(&segment_name(*a), old_b.to_vec());
-                files.put(&segment_name(*b), old_a.to_vec());
-            }
-            Edit::Copy(from, to) => {
-                files.put(&segment_name(*to), files.get(&segment_name(*from)).to_vec())
-            }
-            Edit::Remove(epoch) => files.forget(&segment_name(*epoch)),
-            Edit::Manifest(at, with) => files.edit(MANIFEST, |octets| {
-                let at = at % octets.len().max(1);
-                if let Some(octet) = octets.get_mut(at) {
-                    *octet = *with;
-                }
-            }),
-            Edit::RemoveManifest => files.forget(MANIFEST),
-            Edit::TruncateManifest(length) => {
-                files.edit(MANIFEST, |octets| octets.truncate(*length))
-            }
-            Edit::Frame(epoch, block, sequence, durable) => {
-                let sequence = (*sequence).clamp(1, u64::MAX - 2);
-                let new = image::frame(
-                    *epoch,
-                    sequence,
-                    (*durable).min(sequence - 1),
-                    &[b"forged".to_vec()],
-                );
-                // Its checksums are right only in a forged journal.
-                write(epoch, block * ALIGNMENT, &new);
-                files.edit(&segment_name(*epoch), |octets| {
-                    if let Some(octet) = octets.get_mut(block * ALIGNMENT + 60) {
-                        *octet = octet.wrapping_add(1);
-                    }
-                });
-            }
-            Edit::Field(epoch, block, at, value) => {
-                write(epoch, block * ALIGNMENT + at, &value.to_le_bytes());
-            }
-            Edit::Leftover(kind) => {
-                let (name, octets): (&str, Vec<u8>) = match kind % 4 {
-                    0 => ("manifest.tmp", b"hookline journal 1\nid".to_vec()),
-                    1 => ("00000000000000000007.tmp", vec![0; ALIGNMENT]),
-                    2 => (
-                        "00000000000000000007.segment",
-                        files.get(&segment_name(6)).to_vec(),
-                    ),
-                    _ => (
-                        "00000000000000000002.segment",
-                        files.get(&segment_name(3)).to_vec(),
-                    ),
-                };
-                files.put(name, octets);
-            }
-        }
-    }
-}
-
-/// A line of a manifest.
-#[derive(Debug)]
-enum Line {
-    NextEpoch(u64),
-    Segment(u64, Option<u64>),
-    Endpoint(u16, String),
-    Hole([u64; 5]),
-    Other(String),
-}
-
-impl<'a> Arbitrary<'a> for Line {
-    fn arbitrary(input: &mut Unstructured<'a>) -> Result<Line> {
-        let number = |input: &mut Unstructured<'a>| -> Result<u64> {
-            Ok(match input.arbitrary::<u8>()? {
-                octet @ 0..=0x7f => u64::from(octet),
-                octet @ 0x80..=0xbf => u64::from(octet & 7) * ALIGNMENT as u64,
-                0xc0..=0xc7 => u64::MAX - u64::from(input.arbitrary::<u8>()? % 4),
-                _ => input.arbitrary()?,
-            })
-        };
-        Ok(match input.arbitrary::<u8>()? % 8 {
-            0 => Line::NextEpoch(number(input)?),
-            1..=3 => {
-                let first = number(input)?;
-                Line::Segment(number(input)?, input.ratio(3, 4)?.then_some(first))
-            }
-            4 => Line::Endpoint(input.arbitrary()?, String::arbitrary(input)?),
-            5 | 6 => Line::Hole([
-                number(input)?,
-                number(input)?,
-                number(input)?,
-                number(input)?,
-                number(input)?,
-            ]),
-            _ => Line::Other(String::arbitrary(input)?),
-        })
-    }
-}
-
-impl Line {
-    fn text(&self) -> String {
-        match self {
-            Line::NextEpoch(epoch) => format!("next-epoch {epoch}"),
-            Line::Segment(epoch, Some(first)) => format!("segment {epoch} {first}"),
-            Line::Segment(epoch, None) => format!("segment {epoch} -"),
-            Line::Endpoint(number, path) => format!("endpoint {number} {path}"),
-            Line::Hole([a, b, c, d, e]) => format!("hole {a} {b} {c} {d} {e}"),
-            Line::Other(text) => text.clone(),
-        }
-    }
-}
-
-/// Segments that an edit can name; the last is not there.
-const EPOCHS: [u64; 5] = [3, 4, 5, 6, 7];
-const BLOCKS: usize = SEGMENT_SIZE / ALIGNMENT;
-const HEADER_FIELDS: usize = 56;
 const EDITS_MAX: usize = 12;
 /// No directory of a target holds as many.
 const FRAMES_MAX: usize = 1000;

@@ -1,0 +1,237 @@
+//! `hookline cursor`: how far each sink has come, and where it is to go on.
+
+use super::journal::{open, refused};
+use super::moment::{Moment, extent_of};
+use super::{CliError, Output, counted, sequences};
+use crate::config::DATA_DIR;
+use crate::event::Lane;
+use crate::feed::{self, CursorError, Cursors, Floor, Found, Progress, place};
+use crate::journal::{self, Disk, JournalError, Storage};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::io::{self, ErrorKind, Write as _};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// `hookline cursor`
+#[derive(Clone, Debug, Args)]
+pub(super) struct CursorArgs {
+    #[command(subcommand)]
+    action: Action,
+    /// Directory of the journal
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR, global = true)]
+    data_dir: PathBuf,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// List how far each sink has come in each lane; also beside a running server
+    List {
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+        output: Output,
+    },
+    /// Have a sink go on elsewhere: what lies between is delivered again, or never. The server must be stopped;
+    /// beside one that runs, `hookline replay` delivers a part again
+    Seek {
+        /// Which sink
+        #[arg(value_name = "SINK")]
+        sink: String,
+        /// What comes next: a sequence, a time as in 2026-11-23T01:45:00Z, how long ago as in 2h, start or end
+        #[arg(long, value_name = "SEQ|TIME")]
+        to: Moment,
+        /// Only in this lane: messages, statuses or rest
+        #[arg(long, value_name = "LANE", value_parser = lane)]
+        lane: Option<Lane>,
+    },
+}
+
+fn lane(text: &str) -> Result<Lane, &'static str> {
+    let mut all = Lane::ALL.into_iter();
+    let lane = all.find(|lane| lane.name() == text);
+    lane.ok_or("write one of messages, statuses and rest")
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &CursorArgs) -> Result<(), CliError> {
+    match &args.action {
+        Action::List { output } => list(&args.data_dir, *output),
+        Action::Seek { sink, to, lane } => seek(&args.data_dir, sink, *to, *lane),
+    }
+}
+
+fn list(dir: &Path, output: Output) -> Result<(), CliError> {
+    let disk = open(dir)?;
+    // What the cursors say is in the journal by then.
+    let all = all(dir)?;
+    let extent = extent_of(&disk)?;
+    let id = stored_id(&disk)?;
+    let last = extent.end - 1;
+    let mut out = io::stdout().lock();
+    if output == Output::Text {
+        if extent.is_empty() {
+            writeln!(out, "the journal is empty\n")?;
+        } else {
+            let there = sequences(extent.start, last);
+            writeln!(out, "the journal has {there}\n")?;
+        }
+        out.write_all(
+            b"sink                  lane            confirmed       reached   open        behind\n",
+        )?;
+    }
+    let mut damaged = false;
+    let mut sinks = Vec::new();
+    for Found { sink, saved } in all {
+        let (lanes, problem) = match saved {
+            Ok(saved) if Some(saved.journal) == id => (Some(saved.lanes), None),
+            Ok(_) => {
+                let problem =
+                    "of another journal: with the next start, everything is delivered to it";
+                (None, Some(problem.to_owned()))
+            }
+            Err(error) => {
+                damaged = true;
+                (None, Some(error.to_string()))
+            }
+        };
+        let lanes: Vec<_> = Lane::ALL
+            .into_iter()
+            .zip(lanes.into_iter().flatten())
+            .collect();
+        let behind = |progress: &Progress| {
+            let open = progress.open.len() as u64;
+            last.saturating_sub(progress.reached.max(extent.start.saturating_sub(1))) + open
+        };
+        if output == Output::Json {
+            let lanes = lanes.iter().map(|(lane, progress)| {
+                json!({
+                    "lane": lane.name(),
+                    "confirmed": progress.confirmed,
+                    "reached": progress.reached,
+                    "open": progress.open.len(),
+                    "behind": behind(progress),
+                })
+            });
+            sinks.push(
+                json!({ "sink": sink, "problem": problem, "lanes": lanes.collect::<Vec<_>>() }),
+            );
+            continue;
+        }
+        for (lane, progress) in &lanes {
+            writeln!(
+                out,
+                "{sink:<20}  {:<9}  {:>14}  {:>12}  {:>5}  {:>12}",
+                lane.name(),
+                progress.confirmed,
+                progress.reached,
+                progress.open.len(),
+                behind(progress),
+            )?;
+        }
+        if let Some(problem) = problem {
+            writeln!(out, "{sink:<20}  {problem}")?;
+        }
+    }
+    if output == Output::Json {
+        let result = json!({ "first": extent.start, "next": extent.end, "sinks": sinks });
+        writeln!(out, "{result}")?;
+    }
+    if damaged {
+        Err(CliError::Told(1))
+    } else {
+        Ok(())
+    }
+}
+
+fn seek(dir: &Path, sink: &str, to: Moment, only: Option<Lane>) -> Result<(), CliError> {
+    let disk: Arc<dyn Storage> = Arc::new(open(dir)?);
+    let id = stored_id(&*disk)?;
+    let id =
+        id.ok_or_else(|| CliError::failed(format!("there is no journal in {}", dir.display())))?;
+    // Held to the end: a server would save its own place over this one.
+    let _lock = journal::lock(&*disk).map_err(|error| match error {
+        JournalError::Locked { holder, .. } => CliError::failed(format!(
+            "a server runs here ({holder}) and keeps this cursor itself: stop it, or deliver a part again with \
+             `hookline replay --sink {sink} --from …`"
+        )),
+        error => CliError::because("cannot take the journal", error),
+    })?;
+    let extent = extent_of(&*disk)?;
+    let next = to.resolve(&*disk, &extent)?;
+    let next = within(next, &extent)?;
+    let known = all(dir)?;
+    if !known.iter().any(|found| found.sink == sink) {
+        let names: Vec<_> = known.iter().map(|found| found.sink.as_str()).collect();
+        return Err(CliError::failed(format!(
+            "there is no cursor of a sink {sink}; there are: {}",
+            names.join(", ")
+        )));
+    }
+    let failed = |error: CursorError| CliError::because("cannot move the cursor", error);
+    let cursors = Disk::open(&dir.join("cursors"))
+        .map_err(|error| CliError::because("cannot read the cursors", error))?;
+    let floor = Floor::new(Arc::default());
+    let (cursors, _) =
+        Cursors::open(Arc::new(cursors), id, extent.end - 1, floor).map_err(failed)?;
+    let mut cursor = cursors.of(sink).map_err(failed)?;
+    let mut lanes = cursor.saved().clone();
+    let mut out = io::stdout().lock();
+    for lane in Lane::ALL {
+        if only.is_some_and(|only| only != lane) {
+            continue;
+        }
+        let progress = &mut lanes[place(lane)];
+        let was = std::mem::replace(progress, Progress::up_to(next - 1));
+        let open = match was.open.len() as u64 {
+            0 => String::new(),
+            open => format!(
+                "; {} before {} no longer",
+                counted(open, "open delivery"),
+                was.reached
+            ),
+        };
+        writeln!(
+            out,
+            "{sink}, {}: goes on with {next}, would have with {}{open}",
+            lane.name(),
+            was.reached + 1,
+        )?;
+    }
+    cursor.save(lanes).map_err(failed)
+}
+
+/// The sequence, or the first one that there still is.
+fn within(next: u64, extent: &Range<u64>) -> Result<u64, CliError> {
+    if next > extent.end {
+        return Err(CliError::failed(format!(
+            "{next} is beyond the journal, whose next sequence is {}",
+            extent.end
+        )));
+    }
+    Ok(next.max(extent.start))
+}
+
+fn stored_id(disk: &dyn Storage) -> Result<Option<journal::JournalId>, CliError> {
+    journal::stored_id(disk).map_err(|error| refused("cannot look into the journal", error))
+}
+
+/// What each cursor says; a journal that never had a sink has none.
+fn all(dir: &Path) -> Result<Vec<Found>, CliError> {
+    let dir = dir.join("cursors");
+    match Disk::open(&dir) {
+        Ok(disk) => feed::read_all(&disk)
+            .map_err(|error| CliError::because("cannot read the cursors", error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(CliError::because(
+            format!("cannot read {}", dir.display()),
+            error,
+        )),
+    }
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  hookline cursor list --data-dir /var/lib/hookline
+  hookline cursor seek crm --to 2h
+  hookline cursor seek crm --to end --lane statuses";

@@ -1,0 +1,415 @@
+//! `hookline dead-letters`: what sinks could not deliver; look at it, deliver it after all, or drop it.
+//!
+//! Works on the files alone, beside a running server or without one, see [`DeadLetters`].
+
+use super::journal::time;
+use super::{CliError, Output, counted};
+use crate::config::DATA_DIR;
+use crate::event;
+use crate::feed::{DeadLetters, Item, Letter, LetterError, Maker, WORKER};
+use crate::journal::Disk;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// `hookline dead-letters`
+#[derive(Clone, Debug, Args)]
+pub(super) struct DeadLettersArgs {
+    #[command(subcommand)]
+    action: Action,
+    /// Directory of the journal
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR, global = true)]
+    data_dir: PathBuf,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// List them, sink by sink, in the order of the journal
+    List {
+        /// Only those of this sink
+        #[arg(long, value_name = "NAME")]
+        sink: Option<String>,
+        /// How to print the result; json: one object a line
+        #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+        output: Output,
+    },
+    /// Show why one could not be delivered, and what it holds
+    Show {
+        /// Which one, as in crm/4711.3
+        #[arg(value_name = "LETTER")]
+        letter: LetterName,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+        output: Output,
+    },
+    /// Deliver some after all; a server that runs does so within a second
+    Retry {
+        #[command(flatten)]
+        chosen: Chosen,
+    },
+    /// Drop some for good
+    Drop {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// Also when there are several
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+struct Chosen {
+    /// Which ones, as in crm/4711.3
+    #[arg(
+        value_name = "LETTER",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    letters: Vec<LetterName>,
+    /// All that there are
+    #[arg(long)]
+    all: bool,
+    /// With --all: only those of this sink
+    #[arg(long, value_name = "NAME", requires = "all")]
+    sink: Option<String>,
+}
+
+/// A letter as it is named on the command line: `SINK/SEQ` or `SINK/SEQ.INDEX`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct LetterName {
+    /// Name of the sink.
+    sink: String,
+    /// What it is.
+    item: Item,
+}
+
+impl FromStr for LetterName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<LetterName, Self::Err> {
+        let named = || {
+            let (sink, item) = text.split_once('/')?;
+            let sink = Some(sink).filter(|sink| !matches!(*sink, "" | "." | ".."))?;
+            Some(LetterName {
+                sink: sink.to_owned(),
+                item: item.parse().ok()?,
+            })
+        };
+        named().ok_or(
+            "write the name of a letter as `hookline dead-letters list` prints it: crm/4711.3",
+        )
+    }
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
+    let dir = args.data_dir.join("dead-letters");
+    match &args.action {
+        Action::List { sink, output } => list(&dir, sink.as_deref(), *output),
+        Action::Show { letter, output } => show(&dir, letter, *output),
+        Action::Retry { chosen } => retry(&dir, chosen),
+        Action::Drop { chosen, yes } => drop_letters(&dir, chosen, *yes),
+    }
+}
+
+fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut count = 0;
+    for (sink, letters) in sinks(dir, sink)? {
+        for listed in letters.list().map_err(failed)? {
+            let name = format!("{sink}/{}", listed.item);
+            // One that went away meanwhile was none.
+            let letter = match letters.read(listed.item) {
+                Err(LetterError::Missing { .. }) => continue,
+                Err(error @ LetterError::Io { .. }) => return Err(failed(error)),
+                letter => letter,
+            };
+            if output == Output::Text && count == 0 {
+                out.write_all(b"letter                        failed last           attempts  type and reason\n")?;
+            }
+            count += 1;
+            match (output, letter) {
+                (Output::Json, Ok(letter)) => {
+                    writeln!(out, "{}", as_json(&name, listed.retry, &letter))?;
+                }
+                (Output::Json, Err(error)) => {
+                    let damaged = json!({ "letter": name, "damaged": error.to_string() });
+                    writeln!(out, "{damaged}")?;
+                }
+                (Output::Text, Ok(letter)) => {
+                    let failures = &letter.failures;
+                    let waits = if listed.retry {
+                        "is to be retried: "
+                    } else {
+                        ""
+                    };
+                    writeln!(
+                        out,
+                        "{name:<28}  {:<20}  {:>8}  {waits}{} {}",
+                        time(Some(failures.last_failed)),
+                        failures.attempts,
+                        letter.kind,
+                        failures.reason.replace(char::is_control, " "),
+                    )?;
+                }
+                (Output::Text, Err(error)) => writeln!(out, "{name:<28}  damaged: {error}")?,
+            }
+        }
+    }
+    if output == Output::Text && count == 0 {
+        writeln!(out, "there are no dead letters")?;
+    }
+    Ok(out.flush()?)
+}
+
+fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
+    let letters = of_sink(dir, &name.sink)?;
+    let letter = letters.read(name.item).map_err(failed)?;
+    let retries = letters.retries().map_err(failed)?;
+    let retry = retries.contains(&name.item);
+    let text = format!("{}/{}", name.sink, name.item);
+    let mut out = BufWriter::new(io::stdout().lock());
+    if output == Output::Json {
+        let mut value = as_json(&text, retry, &letter);
+        value["endpoint"] = json!(letter.endpoint);
+        let headers = letter.headers.iter();
+        value["headers"] = headers
+            .map(|(name, value)| json!([lossy(name), lossy(value)]))
+            .collect();
+        value["body_base64"] = json!(BASE64_STANDARD.encode(&letter.body));
+        writeln!(out, "{value}")?;
+        return Ok(out.flush()?);
+    }
+    let failures = &letter.failures;
+    writeln!(
+        out,
+        "letter        {text}{}",
+        if retry { ", is to be retried" } else { "" }
+    )?;
+    writeln!(out, "type          {}", letter.kind)?;
+    if let Some(subject) = &letter.subject {
+        writeln!(out, "conversation  {subject}")?;
+    }
+    writeln!(
+        out,
+        "received      {} at {}",
+        time(Some(letter.received_at)),
+        letter.endpoint
+    )?;
+    writeln!(
+        out,
+        "failed        {}, first {}, last {}",
+        counted(failures.attempts.into(), "time"),
+        time(Some(failures.first_failed)),
+        time(Some(failures.last_failed))
+    )?;
+    writeln!(out, "reason        {}", failures.reason)?;
+    if let Some(answer) = &failures.last_answer {
+        writeln!(out, "answer        {} {}", answer.status, answer.excerpt)?;
+    }
+    for (name, value) in &letter.headers {
+        writeln!(out, "header        {}: {}", lossy(name), lossy(value))?;
+    }
+    writeln!(out)?;
+    write_content(&mut out, &letter)?;
+    Ok(out.flush()?)
+}
+
+/// The event, or the body of a whole notification.
+fn write_content(out: &mut impl Write, letter: &Letter) -> io::Result<()> {
+    // What the worker could not take apart is not tried here.
+    if let Some(index) = letter.item.index
+        && letter.sink != WORKER
+    {
+        let delivery = letter.delivery(0, &mut Maker::new());
+        let mut events = delivery.events().iter();
+        if let Some(event) = events.find(|event| event.index() == index) {
+            let mut line = Vec::new();
+            event::render(event, &letter.body, &mut line);
+            line.push(b'\n');
+            return out.write_all(&line);
+        }
+    }
+    match str::from_utf8(&letter.body) {
+        Ok(body) => writeln!(out, "{body}"),
+        Err(_) => writeln!(out, "base64: {}", BASE64_STANDARD.encode(&letter.body)),
+    }
+}
+
+fn retry(dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
+    let mut count = 0;
+    for (sink, letters, items) in choose(dir, chosen)? {
+        if sink == WORKER && chosen.all && chosen.sink.is_none() {
+            continue;
+        }
+        if sink == WORKER {
+            return Err(CliError::Usage(
+                "a letter of the worker cannot be retried: a newer version of Hookline takes its body apart again by \
+                 itself; then `hookline replay` delivers it"
+                    .to_owned(),
+            ));
+        }
+        count += each(&letters, &items, chosen.all, DeadLetters::request_retry)?;
+    }
+    let what = counted(count, "letter");
+    writeln!(
+        io::stdout(),
+        "{what} to be delivered again; a server that runs does so within a second, else the next one does"
+    )?;
+    Ok(())
+}
+
+fn drop_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> {
+    let all = choose(dir, chosen)?;
+    let count: usize = all.iter().map(|(_, _, items)| items.len()).sum();
+    if count > 1 && !yes {
+        return Err(CliError::Usage(format!(
+            "this drops {count} letters, and what is in them is delivered never: say so with --yes"
+        )));
+    }
+    let mut dropped = 0;
+    for (_, letters, items) in all {
+        dropped += each(&letters, &items, chosen.all, DeadLetters::drop_letter)?;
+    }
+    writeln!(io::stdout(), "{} dropped", counted(dropped, "letter"))?;
+    Ok(())
+}
+
+/// Does something with each of the letters of a sink; gives how many there were. With `all`, those that went away
+/// meanwhile are none.
+fn each(
+    letters: &DeadLetters,
+    items: &[Item],
+    all: bool,
+    action: impl Fn(&DeadLetters, Item) -> Result<(), LetterError>,
+) -> Result<u64, CliError> {
+    let mut count = 0;
+    let done = items
+        .iter()
+        .try_for_each(|item| match action(letters, *item) {
+            Err(LetterError::Missing { .. }) if all => Ok(()),
+            result => result.inspect(|()| count += 1),
+        });
+    // What was done before one that failed is to last, too.
+    letters.sync().map_err(failed)?;
+    done.map_err(failed)?;
+    Ok(count)
+}
+
+type Named = (String, DeadLetters, Vec<Item>);
+
+/// The letters that the command line names, sink by sink.
+fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
+    if chosen.all {
+        let all = sinks(dir, chosen.sink.as_deref())?.into_iter();
+        return all
+            .map(|(sink, letters)| {
+                let listed = letters.list().map_err(failed)?;
+                let items = listed.iter().map(|listed| listed.item).collect();
+                Ok((sink, letters, items))
+            })
+            .collect();
+    }
+    let mut named: Vec<Named> = Vec::new();
+    for LetterName { sink, item } in &chosen.letters {
+        match named.iter_mut().find(|(name, ..)| name == sink) {
+            Some((_, _, items)) if items.contains(item) => {}
+            Some((_, _, items)) => items.push(*item),
+            None => named.push((sink.clone(), of_sink(dir, sink)?, vec![*item])),
+        }
+    }
+    Ok(named)
+}
+
+/// The letters of each sink that has a directory, or of one of them.
+fn sinks(dir: &Path, only: Option<&str>) -> Result<Vec<(String, DeadLetters)>, CliError> {
+    let unreadable = |error| CliError::because(format!("cannot read {}", dir.display()), error);
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(unreadable)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(unreadable)?;
+        if entry.path().is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+            && only.is_none_or(|only| only == name)
+        {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    let open = |name: String| of_sink(dir, &name).map(|letters| (name, letters));
+    names.into_iter().map(open).collect()
+}
+
+fn of_sink(dir: &Path, sink: &str) -> Result<DeadLetters, CliError> {
+    let disk = Disk::open(&dir.join(sink)).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => CliError::failed(format!(
+            "the sink {sink} has no dead letters in {}; see --data-dir",
+            dir.display()
+        )),
+        _ => CliError::because(format!("cannot read the dead letters of {sink}"), error),
+    })?;
+    Ok(DeadLetters::read_only(Arc::new(disk)))
+}
+
+fn as_json(name: &str, retry: bool, letter: &Letter) -> Value {
+    let failures = &letter.failures;
+    let answer = failures.last_answer.as_ref();
+    json!({
+        "letter": name,
+        "retry": retry,
+        "id": letter.event_id,
+        "type": letter.kind,
+        "subject": letter.subject,
+        "lane": letter.lane.name(),
+        "received_at": time(Some(letter.received_at)),
+        "reason": failures.reason,
+        "attempts": failures.attempts,
+        "first_failed": time(Some(failures.first_failed)),
+        "last_failed": time(Some(failures.last_failed)),
+        "last_answer": answer.map(|answer| json!({ "status": answer.status, "excerpt": answer.excerpt })),
+    })
+}
+
+fn lossy(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
+
+fn failed(error: LetterError) -> CliError {
+    CliError::because("cannot go on", error)
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  hookline dead-letters list --data-dir /var/lib/hookline
+  hookline dead-letters show crm/4711.3
+  hookline dead-letters retry --all --sink crm
+  hookline dead-letters drop crm/4711.3 crm/4712 --yes";
+
+#[cfg(test)]
+mod tests {
+    use super::LetterName;
+
+    #[test]
+    fn names_of_letters() {
+        for (text, is_one) in [
+            ("crm/4711.3", true),
+            ("crm/4711", true),
+            ("../4711", false),
+            ("/4711", false),
+            ("crm", false),
+            ("a/b/4711", false),
+            ("crm/x", false),
+        ] {
+            assert_eq!(text.parse::<LetterName>().is_ok(), is_one, "{text}");
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! `hookline replay`: deliver a part of the journal to a sink again.
+//!
+//! The verb only asks, by a file, see [`Replays`]; the running server does it, and this shows how far it is.
+
+use super::journal::{maker, open, refused, time};
+use super::moment::{Moment, extent_of};
+use super::{CliError, Output, counted, sequences};
+use crate::config::DATA_DIR;
+use crate::event::Pattern;
+use crate::feed::{Fate, Replay, ReplayError, ReplayState, Replays};
+use crate::journal::{Disk, Reader, Storage};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// `hookline replay`
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub(super) struct ReplayArgs {
+    #[command(subcommand)]
+    verb: Option<ReplayVerb>,
+    #[command(flatten)]
+    ask: ReplayAsk,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum ReplayVerb {
+    /// List the replays that wait, run or have ended
+    List {
+        /// Directory of the journal
+        #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+        data_dir: PathBuf,
+        /// How to print the result; json: one object a line
+        #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+        output: Output,
+    },
+    /// End a replay that waits or runs
+    Cancel {
+        /// Which one, as `hookline replay list` prints it
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Directory of the journal
+        #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+        data_dir: PathBuf,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+struct ReplayAsk {
+    /// To which sink
+    #[arg(long, value_name = "NAME", required = true)]
+    sink: Option<String>,
+    /// From when on: a sequence, a time as in 2026-11-23T01:45:00Z, how long ago as in 2h, or start
+    #[arg(long, value_name = "SEQ|TIME", required = true)]
+    from: Option<Moment>,
+    /// Until when: a sequence, which still belongs to it, or a time [default: now]
+    #[arg(long, value_name = "SEQ|TIME")]
+    to: Option<Moment>,
+    /// Only events of this type, as in 'whatsapp.message.*'; may be repeated
+    #[arg(long = "type", value_name = "GLOB")]
+    types: Vec<Pattern>,
+    /// Only events of this business number, as the platform identifies it; may be repeated
+    #[arg(long = "phone-number-id", value_name = "ID")]
+    phone_number_ids: Vec<String>,
+    /// At most so many deliveries a second, as in 100/s [default: what the sink takes]
+    #[arg(long, value_name = "N/s", value_parser = rate)]
+    rate: Option<u32>,
+    /// Only count what would be delivered, by type
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not wait until it is done
+    #[arg(long, conflicts_with = "dry_run")]
+    detach: bool,
+    /// Directory of the journal
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    data_dir: PathBuf,
+    /// How to print the result; progress goes to stderr
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
+fn rate(text: &str) -> Result<u32, &'static str> {
+    let number = text.strip_suffix("/s").unwrap_or(text).parse().ok();
+    let number = number.filter(|number| *number > 0);
+    number.ok_or("write deliveries a second, 1 or more, as in 100/s")
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &ReplayArgs) -> Result<(), CliError> {
+    match &args.verb {
+        Some(ReplayVerb::List { data_dir, output }) => list(data_dir, *output),
+        Some(ReplayVerb::Cancel { id, data_dir }) => cancel(data_dir, id),
+        None => ask(&args.ask),
+    }
+}
+
+fn ask(args: &ReplayAsk) -> Result<(), CliError> {
+    let (Some(sink), Some(from)) = (&args.sink, args.from) else {
+        return Err(CliError::Usage(
+            "say which --sink, and --from when".to_owned(),
+        ));
+    };
+    let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
+    let mut replay = range(&disk, sink, (from, args.to))?;
+    replay.types = args.types.iter().map(|it| it.as_str().to_owned()).collect();
+    replay.phone_number_ids.clone_from(&args.phone_number_ids);
+    replay.rate = args.rate.unwrap_or(0);
+    if args.dry_run {
+        return count(&args.data_dir, &disk, &replay, args.output);
+    }
+    let cursor = args.data_dir.join("cursors").join(format!("{sink}.cursor"));
+    if !cursor.exists() {
+        return Err(CliError::failed(format!(
+            "there never was a sink {sink} at {}; `hookline cursor list` shows those that there are",
+            args.data_dir.display()
+        )));
+    }
+    let dir = args.data_dir.join("replays");
+    let replays = Disk::create(&dir)
+        .map_err(|error| CliError::because(format!("cannot use {}", dir.display()), error))?;
+    let replays = Replays::open(Arc::new(replays));
+    replays.request(&mut replay).map_err(failed)?;
+    let what = format!(
+        "the replay {} of {} to {sink}",
+        replay.id,
+        sequences(replay.from, replay.to)
+    );
+    if args.detach {
+        match args.output {
+            Output::Json => writeln!(io::stdout(), "{}", as_json(&replays, &replay))?,
+            Output::Text => writeln!(
+                io::stdout(),
+                "asked for {what}; `hookline replay list` shows it"
+            )?,
+        }
+        return Ok(());
+    }
+    writeln!(io::stderr(), "asked for {what}")?;
+    watch(&replays, replay, args.output)
+}
+
+/// What is to be replayed, with the sequences that there are.
+fn range(
+    disk: &Arc<dyn Storage>,
+    sink: &str,
+    (from, to): (Moment, Option<Moment>),
+) -> Result<Replay, CliError> {
+    let extent = extent_of(&**disk)?;
+    let first = from.resolve(&**disk, &extent)?;
+    // A sequence belongs to it, a time does not.
+    let last = match to {
+        None => extent.end - 1,
+        Some(Moment::Sequence(last)) => last,
+        Some(to) => to.resolve(&**disk, &extent)?.saturating_sub(1),
+    };
+    let (from, to) = (first.max(extent.start), last.min(extent.end - 1));
+    if extent.is_empty() {
+        return Err(CliError::failed("the journal is empty"));
+    }
+    if from > to {
+        return Err(CliError::failed(format!(
+            "there is nothing to replay: the journal has {}, and asked for is {first} to {last}",
+            sequences(extent.start, extent.end - 1)
+        )));
+    }
+    if first < from {
+        writeln!(
+            io::stderr(),
+            "what comes before sequence {from} is not in the journal any more"
+        )?;
+    }
+    Ok(Replay::new(sink, from, to, disk.now()))
+}
+
+/// Shows how far a replay is until it has ended.
+fn watch(replays: &Replays, mut replay: Replay, output: Output) -> Result<(), CliError> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    flag::register(SIGINT, Arc::clone(&interrupted))
+        .map_err(|error| CliError::because("cannot watch signals", error))?;
+    let mut bar = Bar::begin();
+    let began = Instant::now();
+    let mut told = false;
+    while !replay.state.is_final() {
+        if interrupted.load(Ordering::Relaxed) {
+            bar.clear();
+            writeln!(
+                io::stderr(),
+                "the replay goes on without this; `hookline replay cancel {}` ends it",
+                replay.id
+            )?;
+            return Ok(());
+        }
+        if replay.state == ReplayState::Requested && !told && began.elapsed() > TAKE_UP {
+            told = true;
+            bar.clear();
+            writeln!(
+                io::stderr(),
+                "nobody has taken it up yet: no server runs here, it has no such sink, or another replay to that sink \
+                 comes before; it stays asked for"
+            )?;
+        }
+        bar.show(&replay);
+        std::thread::sleep(LOOK);
+        replay = replays.read(&replay.id).map_err(failed)?;
+    }
+    bar.clear();
+    if output == Output::Json {
+        writeln!(io::stdout(), "{}", as_json(replays, &replay))?;
+    } else {
+        let Replay {
+            delivered,
+            skipped,
+            failed,
+            ..
+        } = replay;
+        writeln!(
+            io::stdout(),
+            "{}: {delivered} delivered, {skipped} left out, {}",
+            replay.state.name(),
+            counted(failed, "dead letter"),
+        )?;
+    }
+    match replay.state {
+        ReplayState::Done => Ok(()),
+        state => Err(CliError::failed(format!(
+            "the replay {} {}",
+            replay.id,
+            replay
+                .reason
+                .unwrap_or_else(|| format!("was {}", state.name()))
+        ))),
+    }
+}
+
+/// Counts what would be delivered.
+fn count(
+    dir: &Path,
+    disk: &Arc<dyn Storage>,
+    replay: &Replay,
+    output: Output,
+) -> Result<(), CliError> {
+    let unreadable = |error| refused("cannot read the journal", error);
+    let mut reader = Reader::open(Arc::clone(disk), replay.from).map_err(unreadable)?;
+    let (mut maker, selection) = (maker(dir, &**disk)?, replay.selection());
+    let (mut notifications, mut events) = (0, 0);
+    let mut types = BTreeMap::<String, u64>::new();
+    let mut bar = Bar::begin();
+    let mut shown = replay.clone();
+    shown.state = ReplayState::Running;
+    while let Some(batch) = reader.next(None).map_err(unreadable)? {
+        let delivery = maker.make(batch);
+        for notification in delivery.notifications(replay.from) {
+            if notification.sequence > replay.to {
+                break;
+            }
+            let endpoint = notification.record.endpoint;
+            let before = events;
+            for event in notification.events() {
+                if selection.fate(event, endpoint) == Fate::Wanted {
+                    events += 1;
+                    match types.get_mut(event.kind()) {
+                        Some(count) => *count += 1,
+                        None => drop(types.insert(event.kind().to_owned(), 1)),
+                    }
+                }
+            }
+            notifications += u64::from(events > before);
+        }
+        (shown.next, shown.delivered) = (reader.position(), events);
+        if shown.next > replay.to {
+            break;
+        }
+        bar.show(&shown);
+    }
+    bar.clear();
+    let mut out = io::stdout().lock();
+    if output == Output::Json {
+        let counted = json!({
+            "from": replay.from, "to": replay.to,
+            "notifications": notifications, "events": events, "types": types,
+        });
+        writeln!(out, "{counted}")?;
+        return Ok(());
+    }
+    for (kind, count) in &types {
+        writeln!(out, "{count:>10}  {kind}")?;
+    }
+    writeln!(
+        out,
+        "{} in {}, of {}; duplicates count here, and nothing was delivered",
+        counted(events, "event"),
+        counted(notifications, "notification"),
+        sequences(replay.from, replay.to),
+    )?;
+    Ok(())
+}
+
+fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
+    let Some(replays) = opened(data_dir)? else {
+        if output == Output::Text {
+            writeln!(io::stdout(), "there are no replays")?;
+        }
+        return Ok(());
+    };
+    let mut out = io::stdout().lock();
+    let ids = replays.ids().map_err(failed)?;
+    if output == Output::Text && ids.is_empty() {
+        writeln!(out, "there are no replays")?;
+    }
+    for id in ids {
+        let replay = match replays.read(&id) {
+            Err(ReplayError::Missing(_)) => continue,
+            Err(error @ ReplayError::Damaged { .. }) => {
+                if output == Output::Json {
+                    let damaged = json!({ "id": id, "damaged": error.to_string() });
+                    writeln!(out, "{damaged}")?;
+                } else {
+                    writeln!(out, "{id:<32}  damaged: {error}")?;
+                }
+                continue;
+            }
+            replay => replay.map_err(failed)?,
+        };
+        if output == Output::Json {
+            writeln!(out, "{}", as_json(&replays, &replay))?;
+            continue;
+        }
+        let ending = !replay.state.is_final() && replays.is_being_cancelled(&id);
+        let state = if ending {
+            "to be cancelled"
+        } else {
+            replay.state.name()
+        };
+        writeln!(
+            out,
+            "{id:<32}  {state:<9}  {:>3} %  {}; {} delivered, {} left out, {}{}",
+            percent(&replay),
+            sequences(replay.from, replay.to),
+            replay.delivered,
+            replay.skipped,
+            counted(replay.failed, "dead letter"),
+            replay
+                .reason
+                .map_or_else(String::new, |reason| format!("; {reason}")),
+        )?;
+    }
+    Ok(())
+}
+
+fn cancel(data_dir: &Path, id: &str) -> Result<(), CliError> {
+    let missing = || failed(ReplayError::Missing(id.to_owned()));
+    let replays = opened(data_dir)?.ok_or_else(missing)?;
+    replays.cancel(id).map_err(failed)?;
+    writeln!(
+        io::stdout(),
+        "the replay {id} ends within a second, or before it begins again"
+    )?;
+    Ok(())
+}
+
+/// The replays there; none where none was ever asked for.
+fn opened(data_dir: &Path) -> Result<Option<Replays>, CliError> {
+    let dir = data_dir.join("replays");
+    match Disk::open(&dir) {
+        Ok(disk) => Ok(Some(Replays::open(Arc::new(disk)))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(CliError::because(
+            format!("cannot read {}", dir.display()),
+            error,
+        )),
+    }
+}
+
+fn as_json(replays: &Replays, replay: &Replay) -> Value {
+    json!({
+        "id": replay.id,
+        "sink": replay.sink,
+        "from": replay.from,
+        "to": replay.to,
+        "types": replay.types,
+        "phone_number_ids": replay.phone_number_ids,
+        "rate": replay.rate,
+        "state": replay.state.name(),
+        "to_be_cancelled": !replay.state.is_final() && replays.is_being_cancelled(&replay.id),
+        "reason": replay.reason,
+        "next": replay.next,
+        "delivered": replay.delivered,
+        "skipped": replay.skipped,
+        "failed": replay.failed,
+        "created": time(Some(replay.created)),
+        "updated": time(Some(replay.updated)),
+    })
+}
+
+fn percent(replay: &Replay) -> u64 {
+    let all = (replay.to + 1).saturating_sub(replay.from).max(1);
+    let done = replay.next.saturating_sub(replay.from).min(all);
+    (u128::from(done) * 100 / u128::from(all))
+        .try_into()
+        .unwrap_or(100)
+}
+
+/// How far it is, on stderr: a bar that is drawn again on a terminal, or a line every ten seconds.
+struct Bar {
+    terminal: bool,
+    told: Option<Instant>,
+}
+
+impl Bar {
+    fn begin() -> Bar {
+        Bar {
+            terminal: io::stderr().is_terminal(),
+            told: None,
+        }
+    }
+
+    fn show(&mut self, replay: &Replay) {
+        let interval = if self.terminal { LOOK } else { RETELL };
+        if self.told.is_some_and(|told| told.elapsed() < interval) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let percent = percent(replay);
+        let full = usize::try_from(percent / 4).unwrap_or(0);
+        let text = format!(
+            "{:<9} [{:<25}] {percent:>3} %  sequence {}, {} delivered",
+            replay.state.name(),
+            "=".repeat(full),
+            replay.next,
+            replay.delivered,
+        );
+        // Without a stderr there is nobody to tell.
+        let _ = if self.terminal {
+            write!(io::stderr(), "\r\x1b[K{text}")
+        } else {
+            writeln!(io::stderr(), "{text}")
+        };
+    }
+
+    fn clear(&mut self) {
+        if self.terminal && self.told.take().is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn failed(error: ReplayError) -> CliError {
+    match error {
+        error @ ReplayError::Io { .. } => CliError::because("cannot replay", error),
+        error => CliError::failed(error.to_string()),
+    }
+}
+
+/// How often the file is read.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How soon a server that runs has taken up a replay.
+const TAKE_UP: Duration = Duration::from_secs(5);
+
+const RETELL: Duration = Duration::from_secs(10);
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  hookline replay --sink crm --from 2h --dry-run
+  hookline replay --sink crm --from 2026-11-22T08:00:00Z --to 2026-11-22T09:30:00Z --rate 100/s
+  hookline replay --sink crm --from 4711 --type 'whatsapp.message.*' --detach
+  hookline replay list
+  hookline replay cancel 20261123-014500-crm";

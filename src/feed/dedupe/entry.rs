@@ -1,0 +1,117 @@
+//! One entry of the log of keys.
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 8 | time of arrival, microseconds since 1970 |
+//! | 8 | 4 | length of the text |
+//! | 12 | 1 | kind: 1 a key, 2 a key that an older entry has too, 3 the two names of a party |
+//! | 13 | 3 | zero |
+//! | 16 | | the text: a key, or two hashes of 8 octets each; then zeros up to a multiple of 8 |
+//!
+//! All integers are little-endian. An entry has no checksum of its own: the checkpoint has one of each whole file.
+
+/// One entry, borrowed from where it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry<'t> {
+    pub(super) received_at: u64,
+    pub(super) text: Text<'t>,
+}
+
+/// What it remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Text<'t> {
+    /// A key that no older entry has, of those that were remembered then.
+    Key(&'t [u8]),
+    /// A key that takes the place of an older entry.
+    KeyAgain(&'t [u8]),
+    /// User id and phone number of a party, as hashes.
+    Names(u64, u64),
+}
+
+impl<'t> Entry<'t> {
+    /// Appends the entry to what ends at a multiple of [`ALIGNMENT`].
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut head = |kind: u8, length: usize| {
+            let length = u32::try_from(length).expect("the texts of a batch stay below 4 GiB");
+            out.extend_from_slice(&self.received_at.to_le_bytes());
+            out.extend_from_slice(&length.to_le_bytes());
+            out.extend_from_slice(&[kind, 0, 0, 0]);
+        };
+        match self.text {
+            Text::Key(key) => {
+                head(1, key.len());
+                out.extend_from_slice(key);
+            }
+            Text::KeyAgain(key) => {
+                head(2, key.len());
+                out.extend_from_slice(key);
+            }
+            Text::Names(user_id, phone) => {
+                head(3, 16);
+                out.extend_from_slice(&user_id.to_le_bytes());
+                out.extend_from_slice(&phone.to_le_bytes());
+            }
+        }
+        out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+    }
+
+    /// Takes one entry off the front and gives what is behind it; `None` when there is no whole one.
+    pub(super) fn decode(octets: &'t [u8]) -> Option<(Entry<'t>, &'t [u8])> {
+        let (received_at, rest) = octets.split_first_chunk::<8>()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let (kind, rest) = rest.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (text, rest) = rest.split_at_checked(length)?;
+        let padding = length.next_multiple_of(ALIGNMENT) - length;
+        let rest = rest.get(padding..)?;
+        let text = match kind[0] {
+            1 => Text::Key(text),
+            2 => Text::KeyAgain(text),
+            3 => {
+                let (user_id, phone) = text.split_first_chunk::<8>()?;
+                let phone = phone.first_chunk::<8>()?;
+                Text::Names(u64::from_le_bytes(*user_id), u64::from_le_bytes(*phone))
+            }
+            _ => return None,
+        };
+        let received_at = u64::from_le_bytes(*received_at);
+        Some((Entry { received_at, text }, rest))
+    }
+}
+
+/// Octets before the text.
+pub(super) const HEAD_LEN: usize = 16;
+
+/// Entries begin at multiples of this many octets.
+pub(super) const ALIGNMENT: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Text};
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_less() {
+        let texts = [
+            Text::Key(b"106:messages:wamid.A"),
+            Text::KeyAgain(b""),
+            Text::Names(7, u64::MAX),
+        ];
+        let entries = texts.map(|text| Entry {
+            received_at: 1 << 50,
+            text,
+        });
+        let mut octets = Vec::new();
+        for entry in &entries {
+            entry.encode(&mut octets);
+        }
+        let mut rest = octets.as_slice();
+        for entry in &entries {
+            let (read, behind) = Entry::decode(rest).unwrap();
+            assert_eq!(read, *entry);
+            let len = rest.len() - behind.len();
+            assert!((0..len).all(|cut| Entry::decode(&rest[..cut]).is_none()));
+            rest = behind;
+        }
+        assert!(rest.is_empty());
+    }
+}

@@ -1,0 +1,225 @@
+//! Where the newest entry of each key is: a table from a part of the fingerprint to a place.
+//!
+//! Open addressing over slots of 8 octets: 32 bits of the fingerprint, the *tag*, and the [`Place`]. The slot where
+//! the search for a tag begins is the tag itself, scaled to the number of slots, so a larger table is filled from
+//! the smaller one alone. Several keys may have one tag; who asks compares the keys.
+//!
+//! A table is at most three quarters full and grows by half, so a key takes 10.7 to 16 octets, and 12 in the table of
+//! full size, of which two thirds are in use when all the keys that may be remembered are. While it grows, for some
+//! milliseconds a million keys, both tables are there.
+
+use super::place::Place;
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct Index {
+    slots: Vec<Slot>,
+    len: usize,
+    /// Slots when all the keys are there that may be.
+    full: usize,
+}
+
+/// `place` is `None` in a free one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    tag: u32,
+    place: Option<Place>,
+}
+
+impl Index {
+    /// An empty table that is made for up to `keys` of them in the end.
+    pub(super) fn new(keys: u64) -> Index {
+        let full = usize::try_from(keys.saturating_add(keys / 2)).unwrap_or(usize::MAX);
+        Index {
+            slots: vec![Slot::default(); SLOTS_MIN],
+            len: 0,
+            full,
+        }
+    }
+
+    /// The keys in it.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Octets that it takes.
+    pub(super) fn octets(&self) -> usize {
+        self.slots.len() * size_of::<Slot>()
+    }
+
+    /// The slots and places of all keys with this tag.
+    pub(super) fn candidates(&self, tag: u32) -> impl Iterator<Item = (usize, Place)> {
+        let mut at = self.home(tag);
+        std::iter::from_fn(move || {
+            loop {
+                let slot = self.slots[at];
+                let place = slot.place?; // there is always a free one
+                let here = at;
+                at = self.behind(at);
+                if slot.tag == tag {
+                    return Some((here, place));
+                }
+            }
+        })
+    }
+
+    /// Adds a key that is not there.
+    pub(super) fn insert(&mut self, tag: u32, place: Place) {
+        if (self.len + 1) * 4 > self.slots.len() * 3 {
+            self.grow();
+        }
+        self.put(Slot {
+            tag,
+            place: Some(place),
+        });
+        self.len += 1;
+    }
+
+    /// The key at a slot of [`Index::candidates`] has a newer entry. Slots stay what they are until the table is
+    /// changed otherwise.
+    pub(super) fn replace(&mut self, slot: usize, place: Place) {
+        self.slots[slot].place = Some(place);
+    }
+
+    /// Takes out all keys whose newest entry is in this generation.
+    pub(super) fn forget(&mut self, generation: u64) {
+        for at in 0..self.slots.len() {
+            // What moves up to its slot is looked at as well.
+            while self.slots[at]
+                .place
+                .is_some_and(|place| place.is_of(generation))
+            {
+                self.remove(at);
+            }
+        }
+    }
+
+    fn remove(&mut self, slot: usize) {
+        self.len -= 1;
+        let mut free = slot;
+        let mut at = slot;
+        loop {
+            self.slots[free] = Slot::default();
+            loop {
+                at = self.behind(at);
+                if self.slots[at].place.is_none() {
+                    return;
+                }
+                // A key stays if its search begins behind the free slot.
+                let home = self.home(self.slots[at].tag);
+                if self.distance(home, at) >= self.distance(free, at) {
+                    break;
+                }
+            }
+            self.slots[free] = self.slots[at];
+            free = at;
+        }
+    }
+
+    fn grow(&mut self) {
+        let mut count = self.slots.len() + self.slots.len() / 2;
+        if self.slots.len() < self.full {
+            count = count.min(self.full.max(SLOTS_MIN));
+        }
+        let slots = std::mem::replace(&mut self.slots, vec![Slot::default(); count]);
+        for slot in slots {
+            if slot.place.is_some() {
+                self.put(slot);
+            }
+        }
+    }
+
+    fn put(&mut self, slot: Slot) {
+        let mut at = self.home(slot.tag);
+        while self.slots[at].place.is_some() {
+            at = self.behind(at);
+        }
+        self.slots[at] = slot;
+    }
+
+    /// Where the search for a tag begins.
+    fn home(&self, tag: u32) -> usize {
+        ((u64::from(tag) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    fn behind(&self, slot: usize) -> usize {
+        if slot + 1 == self.slots.len() {
+            0
+        } else {
+            slot + 1
+        }
+    }
+
+    /// Steps forward from one slot to another.
+    fn distance(&self, from: usize, to: usize) -> usize {
+        if to >= from {
+            to - from
+        } else {
+            to + self.slots.len() - from
+        }
+    }
+}
+
+/// Slots of a new table.
+const SLOTS_MIN: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::{Index, Place, SLOTS_MIN};
+    use crate::journal::simulated::Random;
+    use std::collections::HashMap;
+
+    /// What the documentation says of the octets a key.
+    #[test]
+    fn a_key_takes_from_11_to_16_octets_and_12_in_the_end() {
+        let keys = 100_000;
+        let mut index = Index::new(keys);
+        let mut random = Random::new(1);
+        let place = Place::new(1, 0).unwrap();
+        for count in 1..=keys {
+            index.insert(u32::try_from(random.below(1 << 32)).unwrap(), place);
+            let octets = index.octets() as u64;
+            assert!(octets >= count * 32 / 3, "{count}: {octets}");
+            let least = (SLOTS_MIN * 8) as u64;
+            assert!(octets <= (count * 16).max(least), "{count}: {octets}");
+        }
+        // Not every last step is needed.
+        assert!(index.octets() as u64 <= 12 * keys);
+    }
+
+    #[test]
+    fn it_finds_what_a_map_has() {
+        for (seed, tags) in [(1, 1 << 32), (2, 500), (3, 30)] {
+            let mut random = Random::new(seed);
+            let mut index = Index::new(2000);
+            let mut map: HashMap<(u32, u64), Place> = HashMap::new();
+            for round in 0..8_u64 {
+                let generation = round + 1;
+                for number in 0..400 {
+                    let tag = u32::try_from(random.below(tags)).unwrap();
+                    let tag = tag.wrapping_mul(0x9e37_79b9) | 0x8000_0000; // also wraps around the end
+                    let place = Place::new(generation, number * 8).unwrap();
+                    index.insert(tag, place);
+                    map.insert((tag, round * 1000 + number), place);
+                }
+                if round >= 3 {
+                    index.forget(generation - 3);
+                    map.retain(|_, place| !place.is_of(generation - 3));
+                }
+                assert_eq!(index.len(), map.len());
+                for ((tag, _), place) in &map {
+                    let mut found = index.candidates(*tag);
+                    assert!(found.any(|(_, it)| it == *place), "seed {seed}");
+                }
+                let all: usize = map
+                    .keys()
+                    .map(|(tag, _)| *tag)
+                    .collect::<std::collections::HashSet<_>>()
+                    .into_iter()
+                    .map(|tag| index.candidates(tag).count())
+                    .sum();
+                assert_eq!(all, map.len(), "seed {seed}: nothing else is there");
+            }
+        }
+    }
+}

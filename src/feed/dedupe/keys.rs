@@ -1,0 +1,241 @@
+//! The log of keys, in generations: files `keys-N` with rising numbers, in the order in which the keys came.
+//!
+//! Only the last one is appended to. A generation ends when it has an eighth of the keys that are to be remembered, or
+//! spans an eighth of the window; it goes as a whole, the oldest first, when the next one would make too many keys,
+//! or when even its latest entry came more than the window ago. Both are decided when a delivery begins, by what
+//! stands in the journal alone. For the sake of a clock that jumped, time lets one go at a time, so that it costs an
+//! eighth of the memory at most.
+
+use super::checkpoint::remove_file;
+use super::entry::{ALIGNMENT, Entry, HEAD_LEN, Text};
+use super::error::DedupeError;
+use super::options::Options;
+use super::place::{LIVE_MAX, Place};
+use crate::journal::{Storage, StorageFile, read_full_at, write_all_at};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// The writing end, which reads as well.
+#[derive(Debug)]
+pub(super) struct KeyLog {
+    storage: Arc<dyn Storage>,
+    /// Oldest first.
+    generations: VecDeque<Generation>,
+    /// What is behind the written part of the last one.
+    pending: Vec<u8>,
+    /// For reading.
+    scratch: Vec<u8>,
+    /// Numbers of those that the last checkpoint may still need.
+    gone: Vec<u64>,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) file: Box<dyn StorageFile>,
+    pub(super) facts: Facts,
+    pub(super) is_synced: bool,
+}
+
+/// What the checkpoint says of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) number: u64,
+    /// Octets that are written.
+    pub(super) octets: u64,
+    /// CRC32C of them.
+    pub(super) crc: u32,
+    /// Keys among the entries.
+    pub(super) keys: u64,
+    /// Time of arrival of the first delivery, in microseconds since 1970, or of a later one that came before it.
+    pub(super) first: u64,
+    /// Latest time of arrival.
+    pub(super) latest: u64,
+}
+
+impl KeyLog {
+    /// A log with these generations.
+    pub(super) fn new(storage: Arc<dyn Storage>, generations: VecDeque<Generation>) -> KeyLog {
+        KeyLog {
+            storage,
+            generations,
+            pending: Vec::new(),
+            scratch: Vec::new(),
+            gone: Vec::new(),
+        }
+    }
+
+    /// Begins a generation with a delivery of this time, if it is time for one; gives the numbers of those that go.
+    /// After an error nothing has changed.
+    pub(super) fn turn(&mut self, now: u64, options: &Options) -> Result<Vec<u64>, DedupeError> {
+        debug_assert!(self.pending.is_empty(), "a delivery is written as a whole");
+        let share = options.keys.div_ceil(GENERATIONS).max(1);
+        if let Some(Generation { facts, .. }) = self.generations.back_mut() {
+            facts.first = facts.first.min(now);
+            let is_full = facts.keys >= share || facts.octets >= OCTETS_MAX;
+            if !is_full && now - facts.first < options.window / GENERATIONS {
+                return Ok(Vec::new());
+            }
+        }
+        let number = self.active().map_or(0, |facts| facts.number) + 1;
+        let name = file_name(number);
+        let file = (self.storage.create(&name)).map_err(DedupeError::io(
+            &*self.storage,
+            "create",
+            &name,
+        ))?;
+        let mut gone = Vec::new();
+        let is_old = |facts: &Facts| facts.latest.saturating_add(options.window) < now;
+        if self.facts().next().is_some_and(is_old) {
+            gone.extend(self.let_go());
+        }
+        while self.keys().saturating_add(share) > options.keys
+            || self.generations.len() + 1 >= LIVE_MAX as usize
+        {
+            let Some(number) = self.let_go() else { break };
+            gone.push(number);
+        }
+        let facts = Facts {
+            number,
+            octets: 0,
+            crc: 0,
+            keys: 0,
+            first: now,
+            latest: 0,
+        };
+        self.generations.push_back(Generation {
+            file,
+            facts,
+            is_synced: false,
+        });
+        Ok(gone)
+    }
+
+    /// Appends an entry; `None`, and nothing is appended, where there is no room for it in the generation.
+    pub(super) fn append(&mut self, entry: &Entry<'_>) -> Option<Place> {
+        let facts = &mut self.generations.back_mut()?.facts;
+        let place = Place::new(facts.number, facts.octets + self.pending.len() as u64)?;
+        entry.encode(&mut self.pending);
+        facts.keys += u64::from(!matches!(entry.text, Text::Names(..)));
+        facts.latest = facts.latest.max(entry.received_at);
+        Some(place)
+    }
+
+    /// The time of arrival of the entry at `place`, if it is one of this key.
+    pub(super) fn read(&mut self, place: Place, key: &[u8]) -> Result<Option<u64>, DedupeError> {
+        let Some(active) = self.active() else {
+            return Ok(None);
+        };
+        let steps = place.steps_back(active.number);
+        let Some(at) = (self.generations.len() - 1).checked_sub(steps) else {
+            return Ok(None);
+        };
+        let offset = place.offset();
+        let Generation { file, facts, .. } = &self.generations[at];
+        let octets = if let Some(pending) = offset.checked_sub(facts.octets) {
+            let pending = usize::try_from(pending).unwrap_or(usize::MAX);
+            self.pending.get(pending..).unwrap_or_default()
+        } else {
+            self.scratch
+                .resize((HEAD_LEN + key.len()).next_multiple_of(ALIGNMENT), 0);
+            let len = read_full_at(&**file, &mut self.scratch, offset).map_err(|cause| {
+                let name = file_name(facts.number);
+                DedupeError::io(&*self.storage, "read", &name)(cause)
+            })?;
+            &self.scratch[..len]
+        };
+        // One whose text is longer than what was read is none of this key.
+        Ok(
+            Entry::decode(octets).and_then(|(entry, _)| match entry.text {
+                Text::Key(text) | Text::KeyAgain(text) => {
+                    (text == key).then_some(entry.received_at)
+                }
+                Text::Names(..) => None,
+            }),
+        )
+    }
+
+    /// Writes what was appended, without a sync. After an error it is to be called again.
+    pub(super) fn flush(&mut self) -> Result<(), DedupeError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        if let Some(Generation {
+            file,
+            facts,
+            is_synced,
+        }) = self.generations.back_mut()
+        {
+            let name = file_name(facts.number);
+            write_all_at(&**file, &mut [IoSlice::new(&self.pending)], facts.octets)
+                .map_err(DedupeError::io(&*self.storage, "write", &name))?;
+            facts.octets += self.pending.len() as u64;
+            facts.crc = crc32c::crc32c_append(facts.crc, &self.pending);
+            *is_synced = false;
+        }
+        self.pending.clear();
+        self.pending.shrink_to(PENDING_KEPT);
+        Ok(())
+    }
+
+    /// Makes what was written durable, but for the names of the files.
+    pub(super) fn sync(&mut self) -> Result<(), DedupeError> {
+        for generation in self.generations.iter_mut().filter(|it| !it.is_synced) {
+            let name = file_name(generation.facts.number);
+            (generation.file.sync_data()).map_err(DedupeError::io(
+                &*self.storage,
+                "sync",
+                &name,
+            ))?;
+            generation.is_synced = true;
+        }
+        Ok(())
+    }
+
+    /// Removes the files that no checkpoint needs any more.
+    pub(super) fn remove_gone(&mut self) -> Result<(), DedupeError> {
+        while let Some(number) = self.gone.last() {
+            remove_file(&*self.storage, &file_name(*number))?;
+            self.gone.pop();
+        }
+        Ok(())
+    }
+
+    /// The last generation.
+    pub(super) fn active(&self) -> Option<&Facts> {
+        self.generations.back().map(|generation| &generation.facts)
+    }
+
+    /// All generations, oldest first.
+    pub(super) fn facts(&self) -> impl Iterator<Item = &Facts> {
+        self.generations.iter().map(|generation| &generation.facts)
+    }
+
+    fn keys(&self) -> u64 {
+        self.facts().map(|facts| facts.keys).sum()
+    }
+
+    fn let_go(&mut self) -> Option<u64> {
+        let number = self.generations.pop_front()?.facts.number;
+        self.gone.push(number);
+        Some(number)
+    }
+}
+
+/// Name of the file of a generation.
+pub(super) fn file_name(number: u64) -> String {
+    format!("{PREFIX}{number:020}")
+}
+
+/// What all those names begin with.
+pub(super) const PREFIX: &str = "keys-";
+
+/// So many generations make the window, and all keys.
+const GENERATIONS: u64 = 8;
+
+/// Octets that end a generation. Half of what a [`Place`] can say: a delivery has room behind it.
+const OCTETS_MAX: u64 = 1 << 30;
+
+/// Octets of memory that are kept for the next delivery.
+const PENDING_KEPT: usize = 1 << 20;

@@ -1,0 +1,19 @@
+//! How much is remembered, and what is told.
+
+/// How long and how many keys are remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Microseconds for which a key is remembered at least, where `keys` allows it. By the times of arrival.
+    pub window: u64,
+    /// Most keys that are remembered; the newest seven eighths of so many are, at least.
+    pub keys: u64,
+}
+
+/// What was judged, in the order of [`Lane::ALL`](crate::event::Lane::ALL).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Events.
+    pub judged: [u64; 3],
+    /// Those of them that are duplicates.
+    pub duplicates: [u64; 3],
+}

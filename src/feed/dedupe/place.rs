@@ -1,0 +1,65 @@
+//! Where an entry stands in the log of keys, in 32 bits.
+
+use super::entry::ALIGNMENT;
+use std::num::NonZeroU32;
+
+/// A generation, by the last four bits of its number, and an offset in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(NonZeroU32);
+
+impl Place {
+    /// `None` for an offset that is too far behind for 28 bits.
+    pub(super) fn new(generation: u64, offset: u64) -> Option<Place> {
+        // One more, so that no place is 0.
+        let unit = u32::try_from(offset / ALIGNMENT as u64 + 1).ok()?;
+        let place = low_bits(generation) << UNIT_BITS | unit;
+        NonZeroU32::new(place)
+            .filter(|_| unit < 1 << UNIT_BITS)
+            .map(Place)
+    }
+
+    /// True if it is in this generation, of those that are there at one time.
+    pub(super) fn is_of(self, generation: u64) -> bool {
+        self.0.get() >> UNIT_BITS == low_bits(generation)
+    }
+
+    /// Offset in the file of its generation.
+    pub(super) fn offset(self) -> u64 {
+        let unit = self.0.get() & ((1 << UNIT_BITS) - 1);
+        u64::from(unit - 1) * ALIGNMENT as u64
+    }
+
+    /// Steps from this generation back to that of the place.
+    pub(super) fn steps_back(self, generation: u64) -> usize {
+        let steps = low_bits(generation).wrapping_sub(self.0.get() >> UNIT_BITS);
+        (steps & (LIVE_MAX - 1)) as usize
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "four bits are wanted")]
+fn low_bits(generation: u64) -> u32 {
+    generation as u32 & (LIVE_MAX - 1)
+}
+
+/// Fewer generations than this are there at one time. A power of two.
+pub(super) const LIVE_MAX: u32 = 16;
+
+const UNIT_BITS: u32 = 28;
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    #[test]
+    fn a_place_is_what_it_was_made_of() {
+        for generation in [1, 15, 16, 17, 160] {
+            for offset in [0, 8, 1 << 30, (1 << 31) - 16] {
+                let place = Place::new(generation, offset).unwrap();
+                assert_eq!(place.offset(), offset);
+                assert!(place.is_of(generation) && !place.is_of(generation + 1));
+                assert_eq!(place.steps_back(generation + 3), 3);
+            }
+            assert_eq!(Place::new(generation, (1 << 31) - 8), None);
+        }
+    }
+}

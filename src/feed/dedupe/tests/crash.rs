@@ -1,0 +1,209 @@
+//! The process ends, the power goes and the disk is full at every operation; the verdicts stay what they are.
+//!
+//! `HOOKLINE_DEDUPE_JOURNALS=100` tries so many journals instead of a few, best in release.
+
+use super::journals::{Journal, Shape, messages};
+use super::*;
+use crate::journal::simulated::{Fault, Faults, Random, Recorded};
+use std::env;
+
+/// Small enough that generations go and files are full.
+const OPTIONS: Options = Options {
+    window: DAY,
+    keys: 64,
+};
+
+fn journal(seed: u64) -> Journal {
+    let shape = Shape {
+        batches: 16,
+        keys: 60,
+        pace: 120_000_000,
+    };
+    Journal::random(seed, shape)
+}
+
+fn journals(few: u64) -> std::ops::Range<u64> {
+    let wanted = env::var("HOOKLINE_DEDUPE_JOURNALS");
+    0..wanted.map_or(few, |it| it.parse().unwrap())
+}
+
+/// One life: from the checkpoint up to `until`, with checkpoints now and then.
+fn live(disk: &SimulatedDisk, journal: &Journal, random: &mut Random, until: u64) -> Dedupe {
+    let mut dedupe = open(disk, &OPTIONS, journal);
+    for mut delivery in journal.deliveries(dedupe.judged() + 1) {
+        if delivery.last_sequence() > until {
+            break;
+        }
+        dedupe.judge(&mut delivery).unwrap();
+        if random.below(4) == 0 {
+            dedupe.checkpoint().unwrap();
+        }
+    }
+    dedupe
+}
+
+/// The next process judges what is not in the checkpoint, and finds the same; so does who reads it back.
+fn next_process(disk: &SimulatedDisk, journal: &Journal, right: &Found, context: &str) -> u64 {
+    let mut dedupe = open(disk, &OPTIONS, journal);
+    let from = dedupe.judged();
+    assert_eq!(
+        read_back(disk, journal, from),
+        up_to(right, from),
+        "{context}"
+    );
+    let found = judge_rest(&mut dedupe, journal);
+    assert_eq!(found, right - &up_to(right, from), "{context}");
+    assert_eq!(&read_back(disk, journal, u64::MAX), right, "{context}");
+    from
+}
+
+#[test]
+fn a_restart_anywhere_changes_no_verdict() {
+    for seed in journals(2) {
+        let journal = journal(seed);
+        let right = journal.repeated_within(&OPTIONS);
+        let mut random = Random::new(seed);
+        let mut resumed = BTreeSet::new();
+        for batches in 0..=16 {
+            let until = journal.before(batches).last();
+            let disk = SimulatedDisk::new(seed);
+            let half = random.below(until + 1);
+            drop(live(&disk, &journal, &mut random, half));
+            drop(live(&disk, &journal, &mut random, until));
+            let context = format!("seed {seed}, until {until}");
+            resumed.insert(next_process(&disk, &journal, &right, &context));
+        }
+        assert!(resumed.len() > 3, "checkpoints were used");
+    }
+}
+
+#[test]
+fn no_crash_changes_a_verdict() {
+    let mut points = 0;
+    for seed in journals(1) {
+        let journal = journal(seed);
+        let right = journal.repeated_within(&OPTIONS);
+        let mut random = Random::new(seed);
+        let disk = SimulatedDisk::new(seed);
+        disk.set_recorder(Some(Arc::new(|| 0)));
+        drop(live(&disk, &journal, &mut random, journal.last() / 2));
+        drop(live(&disk, &journal, &mut random, journal.last()));
+        for (Recorded { disk, .. }, operation) in disk.take_records().into_iter().zip(0..) {
+            let context = format!("seed {seed}, operation {operation}");
+            next_process(&disk.after_exit(), &journal, &right, &context);
+            for chance in 0..2 {
+                let cut = disk.after_power_cut_of(seed << 32 | operation << 8 | chance);
+                next_process(&cut.after_exit(), &journal, &right, &context);
+                points += 1;
+                if operation % 4 != chance {
+                    continue;
+                }
+                // And once more, in the middle of what the next process does.
+                let again = cut.after_exit();
+                again.set_recorder(Some(Arc::new(|| 0)));
+                drop(live(&again, &journal, &mut random, journal.last()));
+                let mut records = again.take_records();
+                let at = random.below(records.len().max(1) as u64);
+                if !records.is_empty() {
+                    let Recorded { disk, .. } = records.swap_remove(usize::try_from(at).unwrap());
+                    next_process(&disk.after_power_cut(), &journal, &right, &context);
+                }
+            }
+        }
+    }
+    assert!(points > 100, "{points}");
+}
+
+/// Each operation fails once for want of space, and writes are short: the call is made again, and all is well. So it
+/// is where the process ends instead.
+#[test]
+fn a_full_disk_loses_nothing() {
+    let journal = journal(7);
+    let right = journal.repeated_within(&OPTIONS);
+    let mut refused = 0;
+    for at in 1.. {
+        let disk = SimulatedDisk::new(at);
+        let mut dedupe = open(&disk, &OPTIONS, &journal);
+        let before = disk.operations();
+        disk.set_faults(Faults {
+            error_at: Some((before + at, Fault::NoSpace)),
+            short_writes: at % 2 == 0,
+            ..Faults::default()
+        });
+        let mut found = Found::new();
+        for (mut delivery, number) in journal.deliveries(1).zip(0..) {
+            if let Err(error) = dedupe.judge(&mut delivery) {
+                assert!(error.is_shortage());
+                refused += 1;
+                assert_eq!(marked(&delivery).count(), 0);
+                // What is half judged is in no checkpoint.
+                dedupe.checkpoint().unwrap();
+                assert!(dedupe.judged() < delivery.first_sequence());
+                assert!(dedupe.checkpointed() < delivery.first_sequence());
+                if at % 3 == 0 {
+                    let context = format!("operation {at}");
+                    next_process(&disk.after_exit(), &journal, &right, &context);
+                    found.clone_from(&right);
+                    break;
+                }
+                dedupe.judge(&mut delivery).unwrap();
+            }
+            found.extend(marked(&delivery));
+            if number % 5 == 4 && dedupe.checkpoint().is_err() {
+                assert_eq!(dedupe.judged(), delivery.last_sequence());
+            }
+        }
+        assert_eq!(found, right, "operation {at}");
+        if disk.operations() < before + at {
+            break;
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+/// After a sync that failed, the next one would succeed without having written anything.
+#[test]
+fn a_sync_that_failed_is_not_tried_again() {
+    let journal = journal(3).before(4);
+    let disk = SimulatedDisk::new(3);
+    let mut dedupe = open(&disk, &OPTIONS, &journal);
+    judge_rest(&mut dedupe, &journal);
+    disk.set_faults(Faults {
+        error_at: Some((disk.operations() + 1, Fault::Broken)),
+        ..Faults::default()
+    });
+    assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Io { .. })));
+    assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Failed)));
+    assert_eq!(dedupe.checkpointed(), 0);
+}
+
+/// An older copy of the journal comes back, and another end grows on it. What stood behind the checkpoint is of the
+/// end that is gone; if a reader took it for what was judged, it would mark what is no duplicate.
+#[test]
+fn what_was_judged_of_an_end_that_is_gone_is_gone() {
+    let of = |bodies: [&[u64]; 3]| {
+        let mut journal = Journal::default();
+        for ids in bodies {
+            journal.push(vec![(1, messages(ids))]);
+        }
+        journal
+    };
+    let one = of([&[1, 1], &[2], &[2]]);
+    let other = of([&[1, 1], &[3], &[2]]);
+    let disk = SimulatedDisk::new(1);
+    let mut dedupe = open(&disk, &PLENTY, &one);
+    for mut delivery in one.deliveries(1) {
+        dedupe.judge(&mut delivery).unwrap();
+        if delivery.first_sequence() == 1 {
+            dedupe.checkpoint().unwrap();
+        }
+    }
+    drop(dedupe);
+    assert_eq!(read_back(&disk, &one, u64::MAX).len(), 2);
+    let mut dedupe = open(&disk, &PLENTY, &one.before(1));
+    assert_eq!(dedupe.judged(), 1);
+    judge_rest(&mut dedupe, &other);
+    let found = read_back(&disk, &other, u64::MAX);
+    assert_eq!(found, other.repeated());
+    assert_eq!(found.len(), 1);
+}

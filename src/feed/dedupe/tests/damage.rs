@@ -1,0 +1,108 @@
+//! Damaged, missing and foreign files: the state is as it was or begins anew, and no verdict changes.
+
+use super::journals::{Journal, Shape};
+use super::*;
+use crate::journal::Access;
+use std::collections::BTreeMap;
+
+const OPTIONS: Options = Options {
+    window: DAY,
+    keys: 32,
+};
+
+/// A journal, and a disk with the state of its first half.
+fn half() -> (Journal, SimulatedDisk, Found) {
+    let shape = Shape {
+        batches: 8,
+        keys: 30,
+        pace: 120_000_000,
+    };
+    let journal = Journal::random(5, shape);
+    let disk = SimulatedDisk::new(5);
+    let half = journal.before(5);
+    let mut dedupe = open(&disk, &OPTIONS, &half);
+    judge_rest(&mut dedupe, &half);
+    dedupe.checkpoint().unwrap();
+    let right = journal.repeated_within(&OPTIONS);
+    (journal, disk, right)
+}
+
+/// Opens a damaged state; true if it began anew.
+fn open_damaged(disk: &SimulatedDisk, journal: &Journal, right: &Found, context: &str) -> bool {
+    let mut dedupe = open(disk, &OPTIONS, journal);
+    let from = dedupe.judged();
+    let found = judge_rest(&mut dedupe, journal);
+    assert_eq!(found, right - &up_to(right, from), "{context}");
+    assert_eq!(&read_back(disk, journal, u64::MAX), right, "{context}");
+    from == 0
+}
+
+#[test]
+fn damage_costs_time_only() {
+    let (journal, disk, right) = half();
+    let names: Vec<String> = disk.storage().list().unwrap();
+    assert!(names.iter().filter(|it| it.starts_with("keys-")).count() > 2);
+    let lengths: BTreeMap<String, usize> = names
+        .iter()
+        .map(|name| {
+            let file = disk.storage().open(name, Access::Read).unwrap();
+            (
+                name.clone(),
+                usize::try_from(file.length().unwrap()).unwrap(),
+            )
+        })
+        .collect();
+    let undamaged = disk.after_exit();
+    assert!(!open_damaged(&undamaged, &journal, &right, "no damage"));
+    let is_state = |name: &&String| *name != "checkpoint.old";
+    for name in names.iter().filter(is_state) {
+        let len = lengths[name];
+        let is_text = name == "checkpoint";
+        for at in (0..len).step_by(if is_text { 7 } else { 23 }) {
+            let context = format!("{name}, octet {at}");
+            let damaged = disk.after_exit();
+            damaged.damage(name, |octets| octets[at] ^= 1 << (at % 8));
+            assert!(open_damaged(&damaged, &journal, &right, &context));
+            let damaged = disk.after_exit();
+            damaged.truncate(name, at);
+            let is_new = open_damaged(&damaged, &journal, &right, &context);
+            // The last octets of the checkpoint only fill its block.
+            assert!(is_new || is_text, "{context}");
+            if is_text && at > 400 {
+                break;
+            }
+        }
+        let damaged = disk.after_exit();
+        damaged.storage().remove(name).unwrap();
+        assert!(open_damaged(&damaged, &journal, &right, name));
+    }
+}
+
+#[test]
+fn a_state_of_another_journal_or_ahead_of_this_one_begins_anew() {
+    let (journal, disk, _) = half();
+    for (journal_id, last, from) in [
+        (id(), journal.last(), journal.before(5).last() + 1),
+        (id(), journal.before(5).last(), journal.before(5).last() + 1),
+        (id(), journal.before(5).last() - 1, 1),
+        (JournalId::random(), journal.last(), 1),
+    ] {
+        let storage = disk.after_exit().storage();
+        let opened = Dedupe::open(storage, OPTIONS, journal_id, 1, last).unwrap();
+        assert_eq!(opened.1, from);
+        assert_eq!(opened.0.keys() > 0, from > 1);
+    }
+}
+
+/// Retention has taken what was not judged, because no sink needed it.
+#[test]
+fn what_is_gone_from_the_journal_is_not_asked_for() {
+    let (journal, disk, _) = half();
+    let first = journal.before(6).last() + 1;
+    let opened = Dedupe::open(disk.storage(), OPTIONS, id(), first, journal.last()).unwrap();
+    assert_eq!(opened.1, first);
+    assert!(opened.0.keys() > 0);
+    let empty = SimulatedDisk::new(1).storage();
+    let opened = Dedupe::open(empty, OPTIONS, id(), first, journal.last()).unwrap();
+    assert_eq!((opened.1, opened.0.checkpointed()), (first, first - 1));
+}

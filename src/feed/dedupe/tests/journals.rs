@@ -1,0 +1,208 @@
+//! Journals made by a seed, and what is right for them.
+
+use super::{Found, Options};
+use crate::feed::{Delivery, Maker};
+use crate::journal::batch::{Batch, Place};
+use crate::journal::simulated::Random;
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write;
+
+/// Batches of (time of arrival, body).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Journal {
+    batches: Vec<Vec<(u64, String)>>,
+}
+
+/// What a random journal is like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) batches: u64,
+    /// Different keys.
+    pub(super) keys: u64,
+    /// Microseconds between two bodies, on average.
+    pub(super) pace: u64,
+}
+
+impl Journal {
+    /// Bodies with one to four updates, of which many come again, alone or in other company; some are weak, some
+    /// come from the test button. Clocks of several loops differ a little.
+    pub(super) fn random(seed: u64, shape: Shape) -> Journal {
+        let mut random = Random::new(seed);
+        let mut now = 1_750_000_000_000_000;
+        let mut journal = Journal::default();
+        for _ in 0..shape.batches {
+            let mut bodies = Vec::new();
+            for _ in 0..=random.below(6) {
+                now += random.below(2 * shape.pace);
+                let received_at = now - random.below(1000);
+                let body = match random.below(20) {
+                    0 => format!(r#"{{"object":"{}","entry":[]}}"#, random.below(3)),
+                    1 => button(),
+                    _ => {
+                        let count = random.below(4) + 1;
+                        let ids: Vec<u64> = (0..count).map(|_| random.below(shape.keys)).collect();
+                        messages(&ids)
+                    }
+                };
+                bodies.push((received_at, body));
+            }
+            journal.push(bodies);
+        }
+        journal
+    }
+
+    /// Adds a batch.
+    pub(super) fn push(&mut self, bodies: Vec<(u64, String)>) {
+        self.batches.push(bodies);
+    }
+
+    /// As it was before its last batches.
+    pub(super) fn before(&self, batches: usize) -> Journal {
+        Journal {
+            batches: self.batches[..batches].to_vec(),
+        }
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.batches.iter().map(|it| it.len() as u64).sum()
+    }
+
+    /// The batches that hold `from` and what is behind it, taken apart anew.
+    pub(super) fn deliveries(&self, from: u64) -> impl Iterator<Item = Delivery> {
+        let mut maker = Maker::new();
+        let mut first_sequence = 1;
+        let batches = self.batches.iter().map(move |bodies| {
+            let mut batch = Batch::unpooled();
+            for (received_at, body) in bodies {
+                batch.append(1, 0, *received_at, std::iter::empty(), body.as_bytes());
+            }
+            batch.seal(&Place {
+                epoch: 1,
+                salt: 1,
+                first_sequence,
+                committed_at: 1,
+                durable: 0,
+            });
+            first_sequence += bodies.len() as u64;
+            batch
+        });
+        batches
+            .filter(move |batch| batch.last_sequence() >= from)
+            .map(move |batch| maker.make(batch))
+    }
+
+    /// What is right by the rule alone, where everything is remembered.
+    pub(super) fn repeated(&self) -> Found {
+        let mut found = Found::new();
+        let mut seen: HashMap<String, u64> = HashMap::new();
+        for delivery in self.deliveries(1) {
+            for event in delivery.events().iter() {
+                let received_at = event.received_at();
+                let before = seen.insert(event.id().to_owned(), received_at);
+                let limit = if event.has_weak_key() {
+                    600_000_000
+                } else {
+                    u64::MAX
+                };
+                if before.is_some_and(|before| received_at.saturating_sub(before) <= limit) {
+                    found.insert(event.position());
+                }
+            }
+        }
+        found
+    }
+
+    /// What is right by the rule and the limits, with a map for each generation.
+    pub(super) fn repeated_within(&self, options: &Options) -> Found {
+        #[derive(Default)]
+        struct Generation {
+            keys: HashMap<String, u64>,
+            entries: u64,
+            first: u64,
+            latest: u64,
+        }
+        let share = options.keys.div_ceil(8);
+        let mut found = Found::new();
+        let mut generations: VecDeque<Generation> = VecDeque::new();
+        for delivery in self.deliveries(1) {
+            let now = delivery.events().get(0).unwrap().received_at();
+            let is_due = generations.back_mut().is_none_or(|active| {
+                active.first = active.first.min(now);
+                active.entries >= share || now - active.first >= options.window / 8
+            });
+            if is_due {
+                let oldest = generations.front();
+                if oldest.is_some_and(|it| it.latest + options.window < now) {
+                    generations.pop_front();
+                }
+                while generations.iter().map(|it| it.entries).sum::<u64>() + share > options.keys
+                    || generations.len() >= 15
+                {
+                    generations.pop_front();
+                }
+                generations.push_back(Generation {
+                    first: now,
+                    ..Generation::default()
+                });
+            }
+            for event in delivery.events().iter() {
+                let (id, received_at) = (event.id(), event.received_at());
+                let newest = generations.iter().rposition(|it| it.keys.contains_key(id));
+                let before = newest.map(|at| generations[at].keys[id]);
+                let limit = if event.has_weak_key() {
+                    600_000_000
+                } else {
+                    u64::MAX
+                };
+                if before.is_some_and(|before| received_at.saturating_sub(before) <= limit) {
+                    found.insert(event.position());
+                }
+                if newest != Some(generations.len() - 1) || event.has_weak_key() {
+                    let active = generations.back_mut().unwrap();
+                    active.keys.insert(id.to_owned(), received_at);
+                    active.entries += 1;
+                    active.latest = active.latest.max(received_at);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// One body with a message for each id.
+pub(super) fn messages(ids: &[u64]) -> String {
+    let mut list = String::new();
+    for id in ids {
+        let comma = if list.is_empty() { "" } else { "," };
+        let _ = write!(
+            list,
+            r#"{comma}{{"from":"1555{id}","from_user_id":"US.{id}","id":"wamid.{id}","timestamp":"1750000000","type":"text"}}"#
+        );
+    }
+    body("1", "106", &list)
+}
+
+/// A body with one message that has these names.
+pub(super) fn message_of(phone: Option<&str>, user_id: Option<&str>, id: u64) -> String {
+    let mut names = String::new();
+    for (name, value) in [("from", phone), ("from_user_id", user_id)] {
+        if let Some(value) = value {
+            let _ = write!(names, r#""{name}":"{value}","#);
+        }
+    }
+    let message = format!(r#"{{{names}"id":"wamid.{id}","timestamp":"1750000000","type":"text"}}"#);
+    body("1", "106", &message)
+}
+
+/// What the button of the dashboard sends, again and again.
+pub(super) fn button() -> String {
+    let message =
+        r#"{"from":"16315551181","id":"ABGGFlA5Fpa","timestamp":"1504902988","type":"text"}"#;
+    body("0", "123456123", message)
+}
+
+fn body(entry: &str, number: &str, messages: &str) -> String {
+    format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"{entry}","changes":[{{"field":"messages","value":{{"metadata":{{"phone_number_id":"{number}"}},"messages":[{messages}]}}}}]}}]}}"#
+    )
+}

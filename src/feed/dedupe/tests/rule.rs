@@ -1,0 +1,147 @@
+//! What is a duplicate, held against a map of all keys.
+
+use super::journals::{Journal, Shape, button, messages};
+use super::*;
+
+#[test]
+fn it_finds_what_a_map_of_all_keys_finds() {
+    for seed in 0..8 {
+        let shape = Shape {
+            batches: 40,
+            keys: 150,
+            pace: 60_000_000,
+        };
+        let journal = Journal::random(seed, shape);
+        let right = journal.repeated();
+        assert!(right.len() > 50);
+        for tag in [upper_half, four_bits] {
+            let disk = SimulatedDisk::new(seed);
+            let storage = disk.storage();
+            let mut dedupe = open_at(storage, &PLENTY, tag, 1, journal.last()).unwrap();
+            assert_eq!(judge_rest(&mut dedupe, &journal), right, "seed {seed}");
+            assert_eq!(read_back(&disk, &journal, journal.last()), right);
+        }
+    }
+}
+
+#[test]
+fn generations_go_as_the_journal_says() {
+    let mut differ = 0;
+    for seed in 0..8 {
+        let shape = Shape {
+            batches: 120,
+            keys: 300,
+            pace: [1_000_000, 600_000_000][usize::from(seed % 2 == 0)],
+        };
+        let journal = Journal::random(seed, shape);
+        let options = Options {
+            window: DAY / 2,
+            keys: 100 + seed * 20,
+        };
+        let right = journal.repeated_within(&options);
+        differ += usize::from(right != journal.repeated());
+        let disk = SimulatedDisk::new(seed);
+        let mut dedupe = open(&disk, &options, &journal);
+        assert_eq!(judge_rest(&mut dedupe, &journal), right, "seed {seed}");
+        // A delivery may go beyond by what it holds.
+        assert!(dedupe.keys() as u64 <= options.keys + 24);
+    }
+    assert!(differ > 4, "the limits were met");
+}
+
+fn one(received_at: u64, body: String) -> Vec<(u64, String)> {
+    vec![(received_at, body)]
+}
+
+const NOW: u64 = 1_750_000_000_000_000;
+
+fn found(journal: &Journal, options: &Options) -> Vec<u64> {
+    let disk = SimulatedDisk::new(1);
+    let mut dedupe = open(&disk, options, journal);
+    let found = judge_rest(&mut dedupe, journal);
+    found.iter().map(|position| position.sequence).collect()
+}
+
+#[test]
+fn a_key_is_remembered_for_the_window_and_a_duplicate_remembers_it_again() {
+    let mut journal = Journal::default();
+    let days = [0, 5, 12, 19, 40, 48];
+    for day in 0..50 {
+        // Others come all the time, and generations with them.
+        let now = NOW + day * DAY;
+        let ids: &[u64] = if days.contains(&day) { &[7] } else { &[] };
+        journal.push(vec![(now, messages(&[1000 + day])), (now, messages(ids))]);
+    }
+    // From day 19 to day 40 there are 21 days.
+    let repeats = [5, 12, 19, 48].map(|day| 2 * day + 2);
+    assert_eq!(found(&journal, &PLENTY), repeats);
+}
+
+#[test]
+fn an_earlier_update_of_one_body_or_batch_counts() {
+    let mut journal = Journal::default();
+    journal.push(vec![
+        (NOW, messages(&[1, 2, 1])),
+        (NOW, messages(&[2])),
+        (NOW, messages(&[3])),
+    ]);
+    let disk = SimulatedDisk::new(1);
+    let found = judge_rest(&mut open(&disk, &PLENTY, &journal), &journal);
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(found, ["1.2", "2.0"]);
+}
+
+#[test]
+fn a_weak_key_counts_for_ten_minutes() {
+    let mut journal = Journal::default();
+    let minute = 60_000_000;
+    for at in [0, 9, 18, 28, 39, 39] {
+        let body = r#"{"object":"x","entry":[]}"#;
+        journal.push(one(NOW + at * minute, body.to_owned()));
+    }
+    assert_eq!(found(&journal, &PLENTY), [2, 3, 4, 6]);
+}
+
+#[test]
+fn the_test_button_is_never_a_duplicate() {
+    let mut journal = Journal::default();
+    for at in 0..5 {
+        journal.push(one(NOW + at, button()));
+    }
+    assert_eq!(found(&journal, &PLENTY), [0_u64; 0]);
+}
+
+/// A clock that jumps ahead once, and comes back, lets a generation go and no more.
+#[test]
+fn a_clock_that_jumps_does_not_wipe_the_memory() {
+    let mut journal = Journal::default();
+    for at in 0..60 {
+        journal.push(one(NOW + at * DAY / 4, messages(&[at])));
+    }
+    journal.push(one(NOW + 10_000 * DAY, messages(&[1000])));
+    // The last six days of the fifteen.
+    for at in 36..60 {
+        journal.push(one(NOW + 15 * DAY, messages(&[at])));
+    }
+    assert_eq!(found(&journal, &PLENTY), (62..=85).collect::<Vec<_>>());
+}
+
+#[test]
+fn deliveries_come_in_order_and_once() {
+    let shape = Shape {
+        batches: 3,
+        keys: 5,
+        pace: 1,
+    };
+    let journal = Journal::random(1, shape);
+    let disk = SimulatedDisk::new(1);
+    let mut dedupe = open(&disk, &PLENTY, &journal);
+    let mut deliveries: Vec<Delivery> = journal.deliveries(1).collect();
+    dedupe.judge(&mut deliveries[0]).unwrap();
+    let wanted = deliveries[1].first_sequence();
+    let error = dedupe.judge(&mut deliveries[0]).unwrap_err();
+    assert!(matches!(error, DedupeError::OutOfOrder { wanted: it, first: 1 } if it == wanted));
+    // A gap is what damage has left.
+    dedupe.judge(&mut deliveries[2]).unwrap();
+    assert_eq!(dedupe.judged(), journal.last());
+}

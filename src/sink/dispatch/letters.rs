@@ -1,0 +1,122 @@
+//! Dead letters: what was tried too often, and what somebody wants to be tried again.
+
+use super::intake::Found;
+use super::undone::Source;
+use super::{Failure, Running, SinkError};
+use crate::feed::{Failures, Item, Letter, LetterError, Maker};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Letters that are under way once more.
+#[derive(Debug, Default)]
+pub(super) struct Retried {
+    items: BTreeSet<Item>,
+    maker: Maker,
+}
+
+impl Running {
+    /// Makes a dead letter of what was tried too often, durably; false if that is not possible now.
+    pub(super) fn bury(&mut self, ticket: u64, failure: &Failure) -> bool {
+        let Some(entry) = self.undone.get_mut(ticket) else {
+            return true;
+        };
+        let Some(notification) = entry.notification() else {
+            return true;
+        };
+        let failures = Failures {
+            reason: failure.reason.clone(),
+            attempts: entry.attempts,
+            first_failed: entry.first_failed.unwrap_or_else(now),
+            last_failed: now(),
+            last_answer: failure.answer.clone(),
+        };
+        let path = self.parts.paths.of(notification.record.endpoint);
+        let path = path.as_deref().unwrap_or_default();
+        let index = entry.item.index;
+        let letter = Letter::new(&self.parts.name, &notification, index, path, failures);
+        let kept = match entry.source {
+            Source::Letter => self.parts.letters.failed_again(&letter),
+            Source::Lane(_) | Source::Replay => self.parts.letters.add(&letter),
+        };
+        if let Err(error) = kept {
+            if !std::mem::replace(&mut self.told_of_letters, true) {
+                tracing::error!(%error, "nothing can go to the dead letters; it is tried on instead");
+            }
+            return false;
+        }
+        self.told_of_letters = false;
+        let (item, reason) = (letter.item, &letter.failures.reason);
+        tracing::error!(%item, attempts = letter.failures.attempts, reason, "it was tried too often, and goes to the dead letters");
+        let statistics = &self.parts.statistics;
+        if let Some(entry) = self.undone.done(ticket) {
+            match entry.source {
+                Source::Lane(place) => {
+                    statistics.dead.add(u64::from(entry.events));
+                    self.lanes[place].done(entry.item);
+                }
+                Source::Letter => {
+                    self.retried.items.remove(&entry.item);
+                }
+                Source::Replay => self.replay_item_done(entry.item, false),
+            }
+        }
+        true
+    }
+
+    /// Takes up what somebody wants to be tried again. For once a second.
+    pub(super) fn take_up_letters(&mut self) -> Result<(), SinkError> {
+        let waiting = match self.parts.letters.retries() {
+            Ok(waiting) => waiting,
+            Err(error) if error.is_shortage() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for item in waiting {
+            if self.retried.items.len() >= RETRIED_MAX {
+                return Ok(());
+            }
+            if self.retried.items.contains(&item) {
+                continue;
+            }
+            let letter = match self.parts.letters.read(item) {
+                Ok(letter) => letter,
+                Err(LetterError::Missing { .. }) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "a dead letter cannot be read, and stays");
+                    continue;
+                }
+            };
+            let endpoint = (self.parts.number)(&letter.endpoint);
+            let delivery = letter.delivery(endpoint, &mut self.retried.maker);
+            let found = Found {
+                item,
+                events: 0,
+                attempts: 0,
+                conversations: Vec::new(),
+                received_at: letter.received_at,
+            };
+            self.retried.items.insert(item);
+            self.undone.enter(Source::Letter, found, Arc::new(delivery));
+        }
+        Ok(())
+    }
+
+    /// A letter was delivered after all. When it cannot be taken away now, it is delivered once more.
+    pub(super) fn letter_delivered(&mut self, item: Item) {
+        self.retried.items.remove(&item);
+        if let Err(error) = self.parts.letters.done(item) {
+            tracing::warn!(%error, "a dead letter was delivered, and stays");
+        }
+    }
+}
+
+/// In microseconds since 1970.
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
+}
+
+/// Letters that are tried again at a time.
+const RETRIED_MAX: usize = 100;

@@ -1,0 +1,125 @@
+//! Replays, as far as the sink delivers them: beside everything else, and after it.
+
+use super::intake::{Choice, Intake};
+use super::rate::Rate;
+use super::undone::Source;
+use super::{Running, SinkError, has_room};
+use crate::feed::{Item, Replay, ReplayError, ReplayState, Selection};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The one that is under way.
+#[derive(Debug)]
+pub(super) struct Replaying {
+    replay: Replay,
+    pub(super) id: Arc<str>,
+    pub(super) intake: Intake,
+    narrowed: Selection,
+    pub(super) rate: Rate,
+}
+
+impl Running {
+    /// Takes up the next replay, or says how far the present one is. For once a second.
+    pub(super) fn look_after_replay(&mut self) -> Result<(), SinkError> {
+        let looked = match self.replaying.take() {
+            Some(replaying) => self.save_replay(replaying),
+            None => self.take_up_replay(),
+        };
+        match looked {
+            Err(error) if error.is_shortage() => Ok(()),
+            looked => Ok(looked?),
+        }
+    }
+
+    fn take_up_replay(&mut self) -> Result<(), ReplayError> {
+        let Some(mut replay) = self.parts.replays.waiting_for(&self.parts.name)? else {
+            return Ok(());
+        };
+        replay.state = ReplayState::Running;
+        let (_, feed) = self
+            .parts
+            .feeds
+            .open(&self.parts.sleeper, replay.next.max(1));
+        let replaying = Replaying {
+            id: replay.id.as_str().into(),
+            intake: Intake::replay(feed, replay.to),
+            narrowed: replay.selection(),
+            rate: Rate::new(u64::from(replay.rate)),
+            replay,
+        };
+        tracing::info!(replay = &*replaying.id, "a replay begins");
+        self.save_replay(replaying)
+    }
+
+    fn save_replay(&mut self, mut replaying: Replaying) -> Result<(), ReplayError> {
+        let intake = &replaying.intake;
+        let replay = &mut replaying.replay;
+        replay.next = intake.progress().confirmed + 1;
+        if !replay.state.is_final() && intake.is_at_end() && intake.undone() == 0 {
+            replay.next = replay.to.saturating_add(1);
+            replay.state = ReplayState::Done;
+        }
+        let saved = self.parts.replays.save(replay);
+        if replay.state.is_final() {
+            let state = replay.state.name();
+            tracing::info!(replay = &*replaying.id, state, "a replay has ended");
+            self.undone.forget(Source::Replay);
+        } else {
+            self.replaying = Some(replaying);
+        }
+        saved
+    }
+
+    /// Takes what the replay has, as far as there is use for it.
+    pub(super) fn take_in_replay(&mut self) {
+        let Some(replaying) = &mut self.replaying else {
+            return;
+        };
+        let choice = Choice {
+            unit: self.parts.limits.unit,
+            wanted: &self.parts.wanted,
+            narrowed: Some(&replaying.narrowed),
+            parties: &self.parts.parties,
+        };
+        let intake = &mut replaying.intake;
+        while has_room(
+            intake,
+            self.undone.ready(Source::Replay),
+            &self.parts.limits,
+        ) {
+            match intake.next(choice) {
+                Ok(Some((found, delivery))) => {
+                    self.undone.enter(Source::Replay, found, delivery);
+                }
+                Ok(None) => break,
+                Err(error) if error.is_shortage() => break,
+                Err(error) => {
+                    tracing::error!(replay = &*replaying.id, %error, "a replay cannot go on");
+                    replaying.replay.state = ReplayState::Failed;
+                    replaying.replay.reason = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        let tally = intake.tally;
+        replaying.replay.skipped = tally.unwanted + tally.duplicates;
+    }
+
+    /// When the replay's own rate lets the next one go, if that is not now.
+    pub(super) fn replay_waits(&self, now: Instant) -> Option<Instant> {
+        self.replaying.as_ref()?.rate.wait(now)
+    }
+
+    pub(super) fn replay_item_done(&mut self, item: Item, delivered: bool) {
+        let Some(replaying) = &mut self.replaying else {
+            return;
+        };
+        replaying.intake.done(item);
+        let counter = if delivered {
+            &mut replaying.replay.delivered
+        } else {
+            &mut replaying.replay.failed
+        };
+        *counter += 1;
+    }
+}
