@@ -4,6 +4,12 @@
 //! `HOOKLINE_CONSUMER_KILLS` says how often each is killed (4). One whose interpreter is missing is skipped with a line
 //! that says so.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it says what was done, and what was left out"
+)]
+
 mod common;
 
 use common::client::post;

@@ -81,10 +81,10 @@ fn page(answer: &Answer) -> (Vec<String>, String) {
     let lines = answer.body.split_inclusive(|&octet| octet == b'\n');
     let events = lines.map(|line| serde_json::from_slice::<Value>(line).expect("JSON"));
     let next = answer.field("hookline-next").expect("it is always there");
-    (events.map(sequence).collect(), next.to_owned())
+    (events.map(|it| sequence(&it)).collect(), next.to_owned())
 }
 
-fn sequence(event: Value) -> String {
+fn sequence(event: &Value) -> String {
     event["sequence"].as_str().expect("a string").to_owned()
 }
 
@@ -134,7 +134,7 @@ fn pages_give_every_event_once_and_in_order() {
         store(&server, &notification(count % 4));
         store(&server, &junk());
     }
-    let stored: Vec<String> = site.events().into_iter().map(sequence).collect();
+    let stored: Vec<String> = site.events().iter().map(sequence).collect();
     for limit in [1, 3, 10_000] {
         let (mut all, mut after) = (Vec::new(), "0".to_owned());
         while all.len() < stored.len() {
