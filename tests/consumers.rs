@@ -4,8 +4,7 @@
 //! `HOOKLINE_CONSUMER_KILLS` says how often each is killed (4). One whose interpreter is missing is skipped with a line
 //! that says so.
 
-#![allow(
-    clippy::print_stdout,
+#![expect(
     clippy::print_stderr,
     reason = "it says what was done, and what was left out"
 )]
@@ -99,7 +98,7 @@ fn check(program: &str, language: &str, file: &str) {
         server.metric("hookline_unaccounted_events{sink=\"crm\"}"),
         0
     );
-    println!(
+    eprintln!(
         "{program}: {} events, {} handled, killed {kills} times",
         stored.len(),
         handled.len()
