@@ -380,6 +380,9 @@ fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
     })
 }
 
+/// Descriptors that the consumers of pull sinks may take, if there are any.
+pub const CONSUMER_FILES: usize = pull::FILES_MAX;
+
 const LOOP: &str = "hl-loop-";
 const ADMIN: &str = "hl-admin";
 const PULL: &str = "hl-pull";

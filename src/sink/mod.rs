@@ -16,7 +16,7 @@ mod transport;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use exec::{Each, INHERITED, Program, STOP_PATIENCE, Stream};
 pub use file::{File, Rotation};
-pub use pull::{Ask, OpenStored, PAGE_KIB_MAX, Page, Pull, PullError};
+pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use stdout::Stdout;
 pub use transport::{Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Paths, Transport};
 
