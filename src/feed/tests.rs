@@ -97,6 +97,18 @@ impl Bench {
             poison: Arc::default(),
         }
     }
+
+    /// The same for a thread that sleeps for several.
+    pub(crate) fn feed_waking(
+        &self,
+        sleeper: &Arc<relay::Sleeper>,
+        next: u64,
+    ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
+        self.judged.set(self.status.durable());
+        let duplicates = Duplicates::open(self.dedupe());
+        let origin = Judged::new(Arc::clone(&self.judged), Maker::new(), duplicates);
+        Feed::waking(sleeper, Arc::clone(&self.storage), origin, next)
+    }
 }
 
 impl Drop for Bench {
