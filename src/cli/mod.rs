@@ -15,6 +15,7 @@ mod replay;
 mod samples;
 mod send;
 mod serve;
+mod status;
 mod tail;
 mod torture;
 
@@ -51,6 +52,9 @@ enum Verb {
     /// Post built-in samples, correctly signed, and show the answers; without a name, list them
     #[command(after_help = send::EXAMPLES)]
     Send(SendArgs),
+    /// What a running server does: rates, times of answers, journal, and how far each sink is
+    #[command(after_help = status::EXAMPLES)]
+    Status(status::StatusArgs),
     /// Balance the books: what was received against what each sink has had, from the journal alone
     #[command(after_help = audit::EXAMPLES)]
     Audit(AuditArgs),
@@ -392,6 +396,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Tail(args) => tail::run(args),
         Verb::Send(args) => send::run(args),
+        Verb::Status(args) => status::run(args),
         Verb::Audit(args) => audit::run(args),
         Verb::DeadLetters(args) => dead_letters::run(args),
         Verb::Replay(args) => replay::run(args),

@@ -8,8 +8,8 @@ use super::{
     DeadLetters, Dedupe, Delivery, Durable, Feed, FeedError, FloorPlace, JudgedPosition, Live,
 };
 use crate::metrics::Counter;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the thread `hl-dedupe` runs.
@@ -51,13 +51,19 @@ pub struct JudgeStatistics {
     pub overflows: Counter,
     /// 1 once it has stopped for good: nothing more is delivered to any sink.
     pub stopped: Counter,
+    /// Why it has.
+    pub reason: OnceLock<String>,
 }
 
 impl Judge {
     /// Judges until told to stop, and then what is durable already.
     pub fn run(mut self) -> Result<(), FeedError> {
         let ended = self.work();
-        self.statistics.stopped.set(u64::from(ended.is_err()));
+        if let Err(error) = &ended {
+            // It runs once.
+            let _ = self.statistics.reason.set(error.to_string());
+            self.statistics.stopped.set(1);
+        }
         ended
     }
 

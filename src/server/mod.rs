@@ -20,12 +20,19 @@
 mod admin;
 mod endpoints;
 mod exposition;
+mod history;
 mod listen;
 mod loops;
 mod options;
+mod overview;
 mod poison;
 mod sinks;
 mod threads;
+
+pub use overview::{
+    AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
+    SinkLevel,
+};
 
 use crate::config::Config;
 use crate::feed::{
@@ -251,6 +258,8 @@ impl Server {
                     .map_err(|cause| ServerError::Sink { name, cause })
             })?;
         }
+        // Whatever comes, comes after this.
+        sources.history.record(&sources);
         let sources = Arc::new(sources);
         let admin_address = admin
             .as_ref()
