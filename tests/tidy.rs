@@ -32,11 +32,18 @@ const ARROWS: &[(&str, &[&str])] = &[
 const LEAVES: &[&str] = &["metrics", "relay"];
 
 /// Arrows beside those, and why.
-const ARROWS_BESIDE: &[(&str, &str, &str)] = &[(
-    "sink",
-    "event",
-    "NDJSON is the envelope, which `event` renders",
-)];
+const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
+    (
+        "sink",
+        "event",
+        "NDJSON is the envelope, which `event` renders",
+    ),
+    (
+        "sink",
+        "endpoint",
+        "what verifies Standard Webhooks signs by them too",
+    ),
+];
 
 /// Files of more than [`LINES_MAX`] lines, and why.
 const LONG_FILES: &[(&str, &str)] = &[];

@@ -307,7 +307,7 @@ pub static SETTINGS: &[Setting] = &[
         ("sink.http", "connect_timeout"),
         3 * SECOND,
         (10, MINUTE),
-        "until a connection is there, TLS included",
+        "until a connection is there, before TLS",
     ),
     time(
         ("sink.http", "retry_min"),

@@ -194,11 +194,7 @@ impl<'b> StandardWebhooks<'b> {
     }
 
     fn is_made_by(&self, key: &Key, body: &[u8]) -> bool {
-        let mut context = hmac::Context::with_key(key);
-        for part in [self.id, b".", self.timestamp_text, b".", body] {
-            context.update(part);
-        }
-        let tag = context.sign();
+        let tag = standard_tag(key, self.id, self.timestamp_text, body);
         // Several signatures may stand side by side while the sender rotates.
         let claims = self
             .signatures
@@ -207,6 +203,48 @@ impl<'b> StandardWebhooks<'b> {
         let mut tags = claims.filter_map(|digits| Tag::from_base64(digits, tag.as_ref().len()));
         tags.any(|claimed| verify_slices_are_equal(claimed.octets(), tag.as_ref()).is_ok())
     }
+}
+
+/// Signs what goes out by Standard Webhooks, with every secret that is valid at the moment.
+pub struct Signer {
+    keys: Vec<Key>,
+}
+
+impl Signer {
+    /// `secrets` are the decoded ones.
+    #[must_use]
+    pub fn standard_webhooks(secrets: &[Vec<u8>]) -> Signer {
+        let keys = secrets.iter().map(|secret| Key::new(HMAC_SHA256, secret));
+        Signer {
+            keys: keys.collect(),
+        }
+    }
+
+    /// What `webhook-signature` says of a message with this `webhook-id` and `webhook-timestamp`; nothing without a
+    /// secret.
+    #[must_use]
+    pub fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> Option<String> {
+        let tags = self.keys.iter().map(|key| {
+            let tag = standard_tag(key, id.as_bytes(), timestamp.as_bytes(), body);
+            format!("v1,{}", BASE64.encode(tag))
+        });
+        let tags: Vec<String> = tags.collect();
+        (!tags.is_empty()).then(|| tags.join(" "))
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signer({} secrets)", self.keys.len())
+    }
+}
+
+fn standard_tag(key: &Key, id: &[u8], timestamp: &[u8], body: &[u8]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(key);
+    for part in [id, b".", timestamp, b".", body] {
+        context.update(part);
+    }
+    context.sign()
 }
 
 /// A decoded HMAC, on the stack.

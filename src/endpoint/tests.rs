@@ -1,6 +1,6 @@
 use super::credentials::Credentials;
 use super::handshake::VerifyTokens;
-use super::signature::{Algorithm, Encoding, Signature};
+use super::signature::{Algorithm, Encoding, Signature, Signer};
 use super::{Ack, Counters, Endpoint, Proof, Table, Verdict};
 use crate::http::head::{Head, Slots};
 use crate::http::{Limits, Status};
@@ -391,4 +391,16 @@ fn secrets_are_shown_by_no_debug() {
         !shown.contains("hunter2") && !shown.contains("first"),
         "{shown}"
     );
+}
+
+/// The example of the specification's own libraries.
+#[test]
+fn what_goes_out_is_signed_as_the_specification_says() {
+    let secret = BASE64_STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let signer = Signer::standard_webhooks(&[secret.expect("base64")]);
+    let body = br#"{"test": 2432232314}"#;
+    let signature = signer.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body);
+    let expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+    assert_eq!(signature.as_deref(), Some(expected));
+    assert_eq!(Signer::standard_webhooks(&[]).sign("a", "1", body), None);
 }

@@ -40,10 +40,18 @@ use std::io::Write;
 /// Appends the event as one line of JSON, without the line end. `raw_body` is the body that it came from;
 /// with another one, the line's data makes no sense.
 pub fn render(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
-    let is_json = !matches!(
-        event.unparsed(),
-        Some(Unparsed::NotJson | Unparsed::TooDeep | Unparsed::Crashed)
-    );
+    render_replayed(event, raw_body, None, out);
+}
+
+/// The same with the name of the replay that delivers it, as the attribute `replay`. The name is printable ASCII
+/// without quotes and backslashes.
+pub fn render_replayed(
+    event: EventRef<'_>,
+    raw_body: &[u8],
+    replay: Option<&str>,
+    out: &mut Vec<u8>,
+) {
+    let is_json = is_json(event);
     // Nothing here needs an escape: see `key` and `kind` for what they are written in.
     text(out, b"{\"specversion\":\"1.0\",\"id\":\"", event.id());
     text(out, b"\",\"source\":\"", event.source());
@@ -53,11 +61,7 @@ pub fn render(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
     if let Some(subject) = event.subject() {
         text(out, b"\",\"subject\":\"", subject);
     }
-    let content = if is_json {
-        "application/json"
-    } else {
-        "application/octet-stream"
-    };
+    let content = content_type(event);
     text(out, b"\",\"datacontenttype\":\"", content);
     // A Vec takes everything.
     let _ = write!(
@@ -69,6 +73,9 @@ pub fn render(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"receivedtime\":\"");
     time::write(out, event.received_at());
     text(out, b"\",\"lane\":\"", event.lane().name());
+    if let Some(replay) = replay {
+        text(out, b"\",\"replay\":\"", replay);
+    }
     if is_json {
         out.extend_from_slice(b"\",\"data\":");
         data(event, raw_body, out);
@@ -78,6 +85,56 @@ pub fn render(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
         base64(raw_body, out);
         out.extend_from_slice(b"\"}");
     }
+}
+
+/// Calls `each` with the name and the value of every attribute of the event but `datacontenttype`, in the order of
+/// [`render`], for bindings that keep them apart from the data.
+pub fn attributes(event: EventRef<'_>, mut each: impl FnMut(&'static str, &str)) {
+    each("specversion", "1.0");
+    each("id", event.id());
+    each("source", event.source());
+    each("type", event.kind());
+    each("time", &timestamp(event.time()));
+    if let Some(subject) = event.subject() {
+        each("subject", subject);
+    }
+    each("sequence", &event.position().to_string());
+    each("receivedtime", &timestamp(event.received_at()));
+    each("lane", event.lane().name());
+}
+
+/// Appends the data alone, in the form that [`content_type`] names.
+pub fn render_data(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
+    if is_json(event) {
+        data(event, raw_body, out);
+    } else {
+        out.extend_from_slice(raw_body);
+    }
+}
+
+/// The attribute `datacontenttype`.
+#[must_use]
+pub fn content_type(event: EventRef<'_>) -> &'static str {
+    if is_json(event) {
+        "application/json"
+    } else {
+        "application/octet-stream"
+    }
+}
+
+/// Microseconds since 1970 as RFC 3339, as the envelope writes them.
+#[must_use]
+pub fn timestamp(micros: u64) -> String {
+    let mut text = Vec::with_capacity(32);
+    time::write(&mut text, micros);
+    String::from_utf8(text).expect("digits and punctuation")
+}
+
+fn is_json(event: EventRef<'_>) -> bool {
+    !matches!(
+        event.unparsed(),
+        Some(Unparsed::NotJson | Unparsed::TooDeep | Unparsed::Crashed)
+    )
 }
 
 fn data(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {

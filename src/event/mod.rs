@@ -58,7 +58,7 @@ mod update;
 mod walk;
 
 pub use emit::UPDATES_MAX;
-pub use envelope::render;
+pub use envelope::{attributes, content_type, render, render_data, render_replayed, timestamp};
 pub use events::{EventRef, Events, Unparsed};
 pub use extract::{Extractor, NESTING_MAX, Origin};
 pub use key::{COMPONENT_MAX, fingerprint};

@@ -155,13 +155,6 @@ impl Delivery {
         some.into_iter().flatten().filter(is_crashed)
     }
 
-    /// The notification with this sequence, if it is here.
-    #[must_use]
-    pub fn notification(&self, sequence: u64) -> Option<Notification<'_>> {
-        let mut behind = self.notifications(sequence);
-        behind.next().filter(|it| it.sequence == sequence)
-    }
-
     /// The notifications from sequence `from` on, in order.
     pub fn notifications(&self, from: u64) -> impl Iterator<Item = Notification<'_>> {
         let mut first = 0;
@@ -206,6 +199,21 @@ impl Delivery {
             durable: 0,
         });
         Some(maker.make(batch))
+    }
+
+    /// The notification with this sequence, if it is one of these.
+    #[must_use]
+    pub fn notification(&self, sequence: u64) -> Option<Notification<'_>> {
+        let before = sequence.checked_sub(self.first_sequence())?;
+        let before = usize::try_from(before).ok()?;
+        let (_, record) = self.batch.records_from(sequence).next()?;
+        Some(Notification {
+            sequence,
+            record,
+            events: self.events(),
+            first: self.made.counts.iter().take(before).sum(),
+            len: *self.made.counts.get(before)?,
+        })
     }
 
     /// Loses the last event, as a bug would.

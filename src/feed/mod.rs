@@ -32,7 +32,7 @@ pub use judge::{Judge, JudgeStatistics};
 pub use letter::{Answer, Failures, Letter};
 pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin};
 pub use poison::{Poison, WORKER, letters};
-pub use progress::{Item, Lanes, Open, Progress, confirmed, place, reached};
+pub use progress::{Item, Lanes, Open, Progress, confirmed, lane_names, place, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use selection::{Fate, Selection, Tally};
 

@@ -375,11 +375,12 @@ fn workers(out: &mut Out<'_>, all: &[Arc<worker::Statistics>]) -> fmt::Result {
         "Bodies taken apart",
         total(|one| &one.notifications),
     )?;
-    let lanes = [
-        ("messages", total(|one| &one.events[0])),
-        ("statuses", total(|one| &one.events[1])),
-        ("rest", total(|one| &one.events[2])),
+    let events = [
+        total(|one| &one.events[0]),
+        total(|one| &one.events[1]),
+        total(|one| &one.events[2]),
     ];
+    let lanes = feed::lane_names().into_iter().zip(events);
     out.counters(
         "hookline_events",
         "Events by lane",

@@ -18,6 +18,7 @@
 //! to all that wait or come, each connection ends with such an answer, and the process leaves with what was the cause.
 
 mod admin;
+mod delivery;
 mod endpoints;
 mod exposition;
 mod history;
@@ -35,10 +36,7 @@ pub use overview::{
 };
 
 use crate::config::Config;
-use crate::feed::{
-    CursorError, Dedupe, DedupeError, Durable, Feed, FeedError, Feeds, Floor, Judge,
-    JudgedPosition, LetterError, Maker,
-};
+use crate::feed::{CursorError, DedupeError, FeedError, LetterError};
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, Phase, ReactorError};
@@ -47,7 +45,6 @@ use crate::{relay, worker};
 use crossbeam_channel::{Receiver, select};
 use exposition::Sources;
 use mio::Waker;
-use sinks::Common;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -168,56 +165,7 @@ impl Server {
         )?);
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
-        let floor = Floor::new(floor);
-        let statistics = &sources.journal.statistics;
-        let first = statistics.first_sequence.load(Ordering::Relaxed);
-        let dedupe_files = directory(&config.journal.dir.join("dedupe"))?;
-        let (dedupe, from) = Dedupe::open(
-            Arc::clone(&dedupe_files),
-            options::dedupe(config),
-            journal.id(),
-            first,
-            sources.journal.durable(),
-        )?;
-        let judged = Arc::new(JudgedPosition::default());
-        judged.set(from - 1);
-        let place = floor.place(dedupe.checkpointed());
-        let poison = poison::open(config, journal.id())?;
-        let common = Common {
-            config,
-            cursors: sinks::cursors(config, journal.id(), sources.journal.durable(), floor)?,
-            feeds: Feeds {
-                journal: Arc::clone(&disk),
-                judged: Arc::clone(&judged),
-                dedupe: dedupe_files,
-                poison: Arc::clone(&poison),
-            },
-            parties: dedupe.parties(),
-            endpoints: endpoints.clone(),
-        };
-        let sinks = sinks::prepare(&common, &mut sources)?;
-        let (live, feed) = Feed::new(
-            Arc::clone(&disk),
-            Durable::new(Arc::clone(&sources.journal), Maker::sparing(&poison)),
-            from,
-        );
-        let stop_judge = Arc::new(AtomicBool::new(false));
-        let journal_status = Arc::clone(&sources.journal);
-        let judge = Judge {
-            feed,
-            dedupe,
-            place,
-            first: Box::new(move || {
-                let statistics = &journal_status.statistics;
-                statistics.first_sequence.load(Ordering::Relaxed)
-            }),
-            position: judged,
-            sinks: sinks.lives,
-            letters: poison::letters(config)?,
-            paths: sinks::paths(&endpoints),
-            statistics: Arc::clone(&sources.judge),
-            stop: Arc::clone(&stop_judge),
-        };
+        let delivery = delivery::prepare(config, &disk, &journal, floor, &mut sources)?;
         let control = Arc::new(Control::new(table, config.server.loops));
         let (commit, inbox) = relay::channel(COMMIT_INBOX);
         let loops = loops::prepare(config, listeners, &control, &commit, &mut sources)?;
@@ -235,29 +183,17 @@ impl Server {
             let statistics = Arc::new(worker::Statistics::default());
             sources.workers.push(Arc::clone(&statistics));
             workers.push(sender);
-            let live = live.clone();
-            let maker = Maker::sparing(&poison);
-            threads.start(
-                &format!("hl-worker-{index}"),
-                cores.take_from_end(),
-                move || {
-                    worker::run(&inbox, maker, &live, &statistics);
-                    Ok(())
-                },
-            )?;
+            let (maker, live) = delivery.for_worker();
+            let run = move || {
+                worker::run(&inbox, maker, &live, &statistics);
+                Ok(())
+            };
+            threads.start(&format!("hl-worker-{index}"), cores.take_from_end(), run)?;
         }
-        drop(live);
-        threads.start(JUDGE, None, move || Ok(judge.run()?))?;
         let (committer, preparer) = journal.split(loops.positions, hand_on(workers));
         threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
-        let stop_sinks = sinks.stop;
-        for (name, sink) in sinks.ready {
-            threads.start(&format!("hl-sink-{name}"), None, move || {
-                sink.run()
-                    .map_err(|cause| ServerError::Sink { name, cause })
-            })?;
-        }
+        let (stop_judge, stop_sinks) = delivery.start(&mut threads)?;
         // Whatever comes, comes after this.
         sources.history.record(&sources);
         let sources = Arc::new(sources);

@@ -1,16 +1,19 @@
 //! One thread for each configured sink, with its feeds and its cursor.
 
+#[cfg(feature = "http")]
+mod http;
+
 use super::exposition::Sources;
 use super::{ServerError, directory};
 use crate::config::{self, Config, SinkKind};
-use crate::event::Lane;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, DeadLetters, Delivery, Feed, Feeds, Floor, Judged, Live,
     Parties, Replays, Selection,
 };
 use crate::journal::{self, Disk, JournalId, Storage};
 use crate::relay::{self, Sleeper};
-use crate::sink::{self, Confirmation, Dispatcher, Runner, Sink, SinkError, Statistics};
+use crate::sink::{self, Confirmation, Dispatcher, Paths, Runner, Sink, SinkError, Statistics};
+use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,16 +31,16 @@ pub(super) struct Sinks {
 /// What the thread of a sink runs.
 pub(super) enum Ready {
     /// Everything in the order of the journal.
-    Stream(Runner, Box<dyn Sink>),
+    Stream(Box<Runner>, Box<dyn Sink>),
     /// One by one.
-    Dispatched(Box<Dispatcher>, [Feed<Judged>; 3]),
+    Dispatched(Box<Dispatcher>, Box<[Feed<Judged>; 3]>),
 }
 
 impl Ready {
     pub(super) fn run(self) -> Result<(), SinkError> {
         match self {
             Ready::Stream(runner, mut target) => runner.run(&mut *target),
-            Ready::Dispatched(dispatcher, feeds) => dispatcher.run(feeds),
+            Ready::Dispatched(dispatcher, feeds) => dispatcher.run(*feeds),
         }
     }
 }
@@ -126,18 +129,26 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 let target = open_file(&file.path, &sink.name, &mut files)?;
                 part.stream(common, Box::new(target), &mut sinks.lives)?
             }
-            SinkKind::Http(_) | SinkKind::Exec(_) | SinkKind::Pull(_) => {
-                let kind = sink.kind.name();
-                let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
-                let action = format!("start the sink {}", sink.name);
-                return Err(ServerError::io(action)(cause));
+            #[cfg(feature = "http")]
+            SinkKind::Http(http) => {
+                let (limits, make) = http::transport(&sink.name, http, paths(&common.endpoints));
+                part.dispatched(common, limits, make, &mut sinks.lives)?
             }
+            SinkKind::Exec(_) | SinkKind::Pull(_) => return Err(unbuilt(sink)),
+            #[cfg(not(feature = "http"))]
+            SinkKind::Http(_) => return Err(unbuilt(sink)),
         };
         let name = sink.name.clone();
         sources.sinks.push((name.clone(), confirmation, statistics));
         sinks.ready.push((name, ready));
     }
     Ok(sinks)
+}
+
+fn unbuilt(sink: &config::Sink) -> ServerError {
+    let kind = sink.kind.name();
+    let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
+    ServerError::io(format!("start the sink {}", sink.name))(cause)
 }
 
 /// What one sink begins with.
@@ -167,7 +178,10 @@ impl Part<'_> {
             statistics: self.statistics,
             stop: self.stop,
         };
-        Ok((target.confirmation(), Ready::Stream(runner, target)))
+        Ok((
+            target.confirmation(),
+            Ready::Stream(Box::new(runner), target),
+        ))
     }
 
     /// A sink that delivers one by one, through what `transport` makes.
@@ -180,8 +194,8 @@ impl Part<'_> {
     ) -> Result<(Confirmation, Ready), ServerError> {
         let sleeper: Arc<Sleeper> = Arc::default();
         let saved = self.cursor.saved();
-        let feeds = Lane::ALL.map(|lane| {
-            let next = saved[feed::place(lane)].confirmed + 1;
+        let feeds = saved.each_ref().map(|lane| {
+            let next = lane.confirmed + 1;
             let (live, feed) = common.feeds.open(&sleeper, next.max(self.first));
             lives.push(live);
             feed
@@ -208,7 +222,7 @@ impl Part<'_> {
             statistics: self.statistics,
             stop: self.stop,
         };
-        let ready = Ready::Dispatched(Box::new(dispatcher), feeds);
+        let ready = Ready::Dispatched(Box::new(dispatcher), Box::new(feeds));
         Ok((Confirmation::Memory, ready))
     }
 }
@@ -230,12 +244,24 @@ pub(super) fn selection(
 }
 
 /// The path of an endpoint's number, whether it is configured or not.
-pub(super) fn paths(endpoints: &journal::Endpoints) -> Box<dyn Fn(u16) -> String + Send> {
+pub(super) fn path_of(endpoints: &journal::Endpoints, wanted: u16) -> Option<String> {
+    let all = endpoints.all().into_iter();
+    let mut found = all.filter(|(number, _)| *number == wanted);
+    found.next().map(|(_, path)| path)
+}
+
+/// The same for sinks, which ask for each delivery: what was found once is known.
+fn paths(endpoints: &journal::Endpoints) -> Paths {
     let endpoints = endpoints.clone();
-    Box::new(move |wanted| {
-        let all = endpoints.all();
-        let found = all.into_iter().find(|(number, _)| *number == wanted);
-        found.map_or_else(String::new, |(_, path)| path)
+    let known: Mutex<Vec<(u16, Arc<str>)>> = Mutex::default();
+    Paths::new(move |wanted| {
+        let mut known = known.lock();
+        if let Some((_, path)) = known.iter().find(|(number, _)| *number == wanted) {
+            return Some(Arc::clone(path));
+        }
+        let path: Arc<str> = path_of(&endpoints, wanted)?.into();
+        known.push((wanted, Arc::clone(&path)));
+        Some(path)
     })
 }
 

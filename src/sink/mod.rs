@@ -5,6 +5,8 @@
 
 mod dispatch;
 mod file;
+#[cfg(feature = "http")]
+pub mod http;
 mod lines;
 mod stdout;
 mod transport;
@@ -12,7 +14,7 @@ mod transport;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use file::File;
 pub use stdout::Stdout;
-pub use transport::{Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Transport};
+pub use transport::{Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Paths, Transport};
 
 use crate::feed::{
     Cursor, CursorError, Delivery, Feed, FeedError, Judged, LetterError, Progress, ReplayError,

@@ -1,72 +1,99 @@
-//! What carries single deliveries to a receiver, and what comes back.
+//! Between who decides what is delivered when, and who delivers it.
+//!
+//! A job goes in, an [`Outcome`] comes out, in any order. Pauses, attempts, order and dead letters are none of a
+//! transport's business: it tries once, and says what came of it.
 
 use crate::feed::{Answer, Delivery, Item, Notification};
 use crate::relay;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Takes jobs, any number at a time. Each ends in one [`Outcome`], sent over the channel that the transport was
-/// given when it was made.
-pub trait Transport: Send {
-    /// Begins a delivery. Never waits for it.
-    fn start(&mut self, job: Job);
-}
 
 /// What is to be delivered: a notification as a whole, or one event of it.
 #[derive(Clone, Debug)]
 pub struct Parcel {
-    /// The batch that it stands in.
+    /// The batch that holds it.
     pub delivery: Arc<Delivery>,
     /// Which part of it.
     pub item: Item,
 }
 
-/// One delivery.
+/// One attempt.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Names it in its outcome.
+    /// Comes back with the outcome.
     pub ticket: u64,
-    /// At least one; more where events go in batches.
+    /// At least one; more than one only for a transport that delivers in batches.
     pub parcels: Vec<Parcel>,
     /// Which attempt it is, from 1.
     pub attempt: u32,
-    /// The replay that it belongs to.
+    /// The name of the replay that this is part of: printable ASCII without quotes and backslashes.
     pub replay: Option<Arc<str>>,
 }
 
-/// How a delivery ended.
-#[derive(Clone, Debug)]
+/// What came of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Of which job.
+    /// That of the job.
     pub ticket: u64,
-    /// `Ok` when the receiver has confirmed it.
+    /// Delivered, or why not.
     pub result: Result<(), Failure>,
+}
+
+/// Why a job was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What follows from it.
+    pub kind: FailureKind,
+    /// What happened, for people; it names no secret.
+    pub reason: String,
+    /// What the other side said, if it said anything.
+    pub answer: Option<Answer>,
+}
+
+/// What follows from a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It may work later.
+    Retry {
+        /// Not before this time has passed, says the other side.
+        after: Option<Duration>,
+    },
+    /// The other side is gone for good and says so (HTTP 410): the sink stops.
+    Gone,
 }
 
 /// Where outcomes go.
 pub type Outcomes = relay::Sender<Outcome>;
 
-/// Why a delivery failed.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// What to do now.
-    pub kind: FailureKind,
-    /// What happened, in words without secrets.
-    pub reason: String,
-    /// What the receiver said, if it said anything.
-    pub answer: Option<Answer>,
+/// Takes jobs. Each ends in one [`Outcome`], over the sender that the transport was given when it was made, whose
+/// channel has room for one outcome of every job that is under way. Never blocks.
+pub trait Transport: Send {
+    /// Begins a job.
+    fn start(&mut self, job: Job);
 }
 
-/// What to do after a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
-    /// Try again, not before this has passed.
-    Retry {
-        /// What the receiver asked for.
-        after: Option<Duration>,
-    },
-    /// The receiver wants nothing any more.
-    Gone,
+/// The path of an endpoint by its number in the journal, also of one that came with a reload.
+#[derive(Clone)]
+pub struct Paths(Arc<dyn Fn(u16) -> Option<Arc<str>> + Send + Sync>);
+
+impl Paths {
+    /// Asks `path_of` each time.
+    pub fn new(path_of: impl Fn(u16) -> Option<Arc<str>> + Send + Sync + 'static) -> Paths {
+        Paths(Arc::new(path_of))
+    }
+
+    /// The path, if the number has one.
+    #[must_use]
+    pub fn of(&self, endpoint: u16) -> Option<Arc<str>> {
+        (self.0)(endpoint)
+    }
+}
+
+impl fmt::Debug for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Paths")
+    }
 }
 
 impl Parcel {
@@ -74,5 +101,16 @@ impl Parcel {
     #[must_use]
     pub fn notification(&self) -> Option<Notification<'_>> {
         self.delivery.notification(self.item.sequence)
+    }
+}
+
+impl Failure {
+    /// One that may work later, without an answer.
+    pub fn retry(reason: impl Into<String>) -> Failure {
+        Failure {
+            kind: FailureKind::Retry { after: None },
+            reason: reason.into(),
+            answer: None,
+        }
     }
 }

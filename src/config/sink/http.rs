@@ -24,7 +24,7 @@ pub struct HttpSink {
     pub signing_secrets: Vec<Secret>,
     /// Certificates in PEM that are trusted beside those of the system.
     pub ca_file: Option<PathBuf>,
-    /// How long a connection may take to be there.
+    /// How long a connection may take to be there, before TLS.
     pub connect_timeout: Duration,
     /// The pace.
     pub dispatch: Dispatch,

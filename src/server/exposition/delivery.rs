@@ -2,7 +2,7 @@
 
 use super::out::Out;
 use super::{Sources, total_of};
-use crate::event::Lane;
+use crate::feed;
 use crate::server::overview::{LaneLevel, SinkLevel, dead_letters, sinks};
 use std::fmt;
 
@@ -30,11 +30,11 @@ fn dedupe(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         "Batches that a sink reads from the journal instead",
         judge.overflows.get(),
     )?;
-    let lanes = Lane::ALL.iter().zip(&judge.duplicates);
+    let lanes = feed::lane_names().into_iter().zip(&judge.duplicates);
     out.counters(
         "hookline_duplicates",
         "Events that say what an earlier one has said, by lane",
-        lanes.map(|(lane, count)| ([("lane", lane.name())], count.get())),
+        lanes.map(|(lane, count)| ([("lane", lane)], count.get())),
     )?;
     out.counter(
         "hookline_judged",

@@ -4,7 +4,6 @@ use super::{
     AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
     SinkLevel,
 };
-use crate::event::Lane;
 use crate::feed::{self, ReplayError, Replays};
 use crate::http::Status;
 use crate::journal::{Disk, State};
@@ -101,7 +100,7 @@ fn lane_level(
         None => sources.history.still(place, lane, confirmed),
     };
     LaneLevel {
-        lane: Lane::ALL[lane].name().to_owned(),
+        lane: feed::lane_names()[lane].to_owned(),
         confirmed,
         reached,
         open,
@@ -130,7 +129,7 @@ fn receiving(sources: &Sources, now: &Sample) -> Receiving {
     let minute = sources.history.before(now.at, MINUTE);
     let minute = minute.as_ref().unwrap_or(now);
     let seconds = (now.at - lately.at).as_secs_f64();
-    let lanes = Lane::ALL.iter().enumerate();
+    let lanes = feed::lane_names().into_iter().enumerate();
     let codes = Status::ALL
         .iter()
         .zip(now.answers.iter().zip(&minute.answers));
@@ -140,7 +139,7 @@ fn receiving(sources: &Sources, now: &Sample) -> Receiving {
         events_per_second: lanes
             .map(|(place, lane)| {
                 let events = rate(now.events[place], lately.events[place], seconds);
-                (lane.name().to_owned(), events)
+                (lane.to_owned(), events)
             })
             .collect(),
         notifications: now.notifications,

@@ -31,9 +31,10 @@ impl Running {
             last_failed: now(),
             last_answer: failure.answer.clone(),
         };
-        let path = (self.parts.paths)(notification.record.endpoint);
+        let path = self.parts.paths.of(notification.record.endpoint);
+        let path = path.as_deref().unwrap_or_default();
         let index = entry.item.index;
-        let letter = Letter::new(&self.parts.name, &notification, index, &path, failures);
+        let letter = Letter::new(&self.parts.name, &notification, index, path, failures);
         let kept = match entry.source {
             Source::Letter => self.parts.letters.failed_again(&letter),
             Source::Lane(_) | Source::Replay => self.parts.letters.add(&letter),

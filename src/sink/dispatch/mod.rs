@@ -25,7 +25,7 @@ mod undone;
 
 pub use backoff::Backoff;
 
-use super::transport::{Failure, FailureKind, Job, Outcome, Transport};
+use super::transport::{Failure, FailureKind, Job, Outcome, Paths, Transport};
 use super::{SinkError, Statistics};
 use crate::event::Lane;
 use crate::feed::{
@@ -85,7 +85,7 @@ pub struct Dispatcher {
     /// Opens the feeds of replays.
     pub feeds: Feeds,
     /// The path of an endpoint's number in the journal.
-    pub paths: Box<dyn Fn(u16) -> String + Send>,
+    pub paths: Paths,
     /// The number of an endpoint's path in the journal; 0 if it has none any more.
     pub number: Box<dyn Fn(&str) -> u16 + Send>,
     /// How it delivers.

@@ -6,7 +6,7 @@ use crate::feed::{
 };
 use crate::journal::{Disk, JournalId};
 use crate::relay::{self, Sleeper};
-use crate::sink::transport::{Failure, FailureKind, Job, Outcome, Outcomes, Transport};
+use crate::sink::transport::{Failure, FailureKind, Job, Outcome, Outcomes, Paths, Transport};
 use crate::sink::{SinkError, Statistics};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -152,7 +152,7 @@ impl Setting {
             letters: DeadLetters::open(self.directory("letters")).unwrap(),
             replays: Replays::open(self.directory("replays")),
             feeds: self.bench.feeds(),
-            paths: Box::new(|_| "/webhook".to_owned()),
+            paths: Paths::new(|_| Some("/webhook".into())),
             number: Box::new(|_| 1),
             wanted: Selection::default(),
             parties: Parties::default(),

@@ -1,0 +1,265 @@
+//! From a job to a request. What every request has is made once.
+
+use super::client::Request;
+use super::{Form, HttpError, Options};
+use crate::endpoint::signature::Signer;
+use crate::event::{self, EventRef};
+use crate::feed::Notification;
+use crate::sink::transport::{Job, Parcel, Paths};
+use ::http::header::{CONTENT_TYPE, USER_AGENT};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use bytes::Bytes;
+use http_body_util::Full;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Makes requests.
+pub(super) struct Composer {
+    uri: Uri,
+    form: Form,
+    /// The fields of every request: the configured ones, which nothing goes over but those of this module.
+    fields: HeaderMap,
+    signer: Signer,
+    paths: Paths,
+}
+
+impl Composer {
+    pub(super) fn new(options: &Options) -> Result<Composer, HttpError> {
+        let uri: Uri = options.url.parse().map_err(|_| HttpError::Invalid("url"))?;
+        let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
+        if !is_known || uri.host().is_none_or(str::is_empty) {
+            return Err(HttpError::Invalid("url"));
+        }
+        let mut fields = HeaderMap::new();
+        for (name, value) in &options.headers {
+            let name: HeaderName = name.parse().map_err(|_| HttpError::Invalid("headers"))?;
+            let value = HeaderValue::from_bytes(value);
+            let mut value = value.map_err(|_| HttpError::Invalid("headers"))?;
+            value.set_sensitive(true);
+            fields.insert(name, value);
+        }
+        Ok(Composer {
+            uri,
+            form: options.form,
+            fields,
+            signer: Signer::standard_webhooks(&options.signing_secrets),
+            paths: options.paths.clone(),
+        })
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+
+    /// The request of a job; the error says what is odd about the job.
+    pub(super) fn compose(&self, job: &Job) -> Result<Request, String> {
+        let first = job.parcels.first().ok_or("a job without anything in it")?;
+        let replay = job.replay.as_deref();
+        let mut fields = self.fields.clone();
+        let (id, body) = match self.form {
+            Form::Notification => {
+                let notification = notification(first)?;
+                self.kept(notification, &mut fields);
+                if let Some(replay) = replay {
+                    set(&mut fields, "hookline-replay", replay);
+                }
+                let body = Bytes::copy_from_slice(notification.record.body);
+                (notification.sequence.to_string(), body)
+            }
+            Form::Binary => {
+                let (event, raw_body) = event(first)?;
+                let body = binary(event, raw_body, replay, &mut fields);
+                (event.id().to_owned(), body)
+            }
+            Form::Structured => {
+                let (event, raw_body) = event(first)?;
+                let mut body = Vec::with_capacity(ENVELOPE);
+                event::render_replayed(event, raw_body, replay, &mut body);
+                fields.insert(CONTENT_TYPE, HeaderValue::from_static(STRUCTURED));
+                (event.id().to_owned(), body.into())
+            }
+            Form::Batch => {
+                let (id, body) = batch(&job.parcels, replay)?;
+                fields.insert(CONTENT_TYPE, HeaderValue::from_static(BATCH));
+                (id, body)
+            }
+        };
+        fields.insert("hookline-attempt", HeaderValue::from(job.attempt));
+        fields
+            .entry(USER_AGENT)
+            .or_insert(HeaderValue::from_static(AGENT));
+        self.sign(&id, &body, &mut fields);
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        request.uri_mut().clone_from(&self.uri);
+        *request.headers_mut() = fields;
+        Ok(request)
+    }
+
+    /// Takes configured values out of a text that somebody else wrote, who has seen them.
+    pub(super) fn without_secrets(&self, text: &str) -> String {
+        let values = self.fields.values().filter(|value| value.is_sensitive());
+        let shown = values.filter_map(|value| value.to_str().ok());
+        shown.fold(text.to_owned(), |text, value| {
+            // Of `Bearer TOKEN`, the token.
+            let secret = value.rsplit(' ').next().unwrap_or(value);
+            if secret.is_empty() {
+                text
+            } else {
+                text.replace(secret, "…")
+            }
+        })
+    }
+
+    /// What proves a notification, and where it came from.
+    fn kept(&self, notification: Notification<'_>, fields: &mut HeaderMap) {
+        let record = &notification.record;
+        let mut kept = HeaderMap::new();
+        for (name, value) in record.headers() {
+            let name = HeaderName::from_bytes(name).ok();
+            let value = HeaderValue::from_bytes(value).ok();
+            if let (Some(name), Some(value)) = (name, value)
+                && !HOP_BY_HOP.contains(&name.as_str())
+                && !name.as_str().starts_with("hookline-")
+                && !fields.contains_key(&name)
+            {
+                kept.append(name, value);
+            }
+        }
+        fields.extend(kept);
+        if !fields.contains_key(CONTENT_TYPE) {
+            fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        fields.insert("hookline-sequence", notification.sequence.into());
+        if let Some(path) = self.paths.of(record.endpoint) {
+            set(fields, "hookline-endpoint", &path);
+        }
+        set(
+            fields,
+            "hookline-received",
+            &event::timestamp(record.received_at),
+        );
+    }
+
+    fn sign(&self, id: &str, body: &[u8], fields: &mut HeaderMap) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let timestamp = now.unwrap_or_default().as_secs().to_string();
+        if let Some(signature) = self.signer.sign(id, &timestamp, body) {
+            set(fields, "webhook-id", id);
+            set(fields, "webhook-timestamp", &timestamp);
+            set(fields, "webhook-signature", &signature);
+        }
+    }
+}
+
+fn notification(parcel: &Parcel) -> Result<Notification<'_>, String> {
+    let found = parcel.delivery.notification(parcel.item.sequence);
+    found.ok_or_else(|| format!("sequence {} is not in its delivery", parcel.item.sequence))
+}
+
+fn event(parcel: &Parcel) -> Result<(EventRef<'_>, &[u8]), String> {
+    let notification = notification(parcel)?;
+    let index = parcel
+        .item
+        .index
+        .ok_or("a notification in the place of an event")?;
+    let found = usize::try_from(index).ok();
+    let found = found.and_then(|index| notification.events().nth(index));
+    let event = found.ok_or_else(|| {
+        format!(
+            "event {}.{index} is not in its delivery",
+            parcel.item.sequence
+        )
+    })?;
+    Ok((event, notification.record.body))
+}
+
+/// `CloudEvents` HTTP binding, section 3.1.
+fn binary(
+    event: EventRef<'_>,
+    raw_body: &[u8],
+    replay: Option<&str>,
+    fields: &mut HeaderMap,
+) -> Bytes {
+    event::attributes(event, |name, value| set_attribute(fields, name, value));
+    if let Some(replay) = replay {
+        set_attribute(fields, "replay", replay);
+    }
+    fields.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(event::content_type(event)),
+    );
+    let mut body = Vec::with_capacity(ENVELOPE);
+    event::render_data(event, raw_body, &mut body);
+    body.into()
+}
+
+/// Its name is made of the places of its first and its last event.
+fn batch(parcels: &[Parcel], replay: Option<&str>) -> Result<(String, Bytes), String> {
+    let mut body = Vec::with_capacity(ENVELOPE * parcels.len());
+    let mut ends = None;
+    for parcel in parcels {
+        let (event, raw_body) = event(parcel)?;
+        body.push(if ends.is_none() { b'[' } else { b',' });
+        event::render_replayed(event, raw_body, replay, &mut body);
+        let position = event.position();
+        ends = Some((ends.map_or(position, |(first, _)| first), position));
+    }
+    body.push(b']');
+    let (first, last) = ends.ok_or("a batch without events")?;
+    Ok((format!("{first}-{last}"), body.into()))
+}
+
+/// As section 3.1.3.2 of the binding says: what a field cannot hold, quotes and percent signs are percent-encoded.
+fn set_attribute(fields: &mut HeaderMap, name: &str, value: &str) {
+    let name = format!("ce-{name}");
+    let is_plain = |octet: u8| octet.is_ascii_graphic() && octet != b'"' && octet != b'%';
+    let value = if value.bytes().all(is_plain) {
+        HeaderValue::from_str(value)
+    } else {
+        let mut encoded = String::with_capacity(3 * value.len());
+        for octet in value.bytes() {
+            if is_plain(octet) {
+                encoded.push(char::from(octet));
+            } else {
+                encoded.push('%');
+                for digit in [octet >> 4, octet & 0xf] {
+                    let digit = char::from_digit(digit.into(), 16).expect("four bits");
+                    encoded.push(digit.to_ascii_uppercase());
+                }
+            }
+        }
+        HeaderValue::try_from(encoded)
+    };
+    if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
+        fields.insert(name, value);
+    }
+}
+
+/// Sets one of our own fields. What has no value that a field can hold is left out.
+fn set(fields: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        fields.insert(name, value);
+    }
+}
+
+const AGENT: &str = concat!("hookline/", env!("CARGO_PKG_VERSION"));
+const STRUCTURED: &str = "application/cloudevents+json";
+const BATCH: &str = "application/cloudevents-batch+json";
+
+/// Octets that an event usually takes.
+const ENVELOPE: usize = 1024;
+
+/// Fields of the request that came, and of no other (RFC 9110, section 7.6.1), those that frame it included.
+const HOP_BY_HOP: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
