@@ -199,9 +199,12 @@ pub enum SignAs {
 /// `hookline audit`
 #[derive(Clone, Debug, Args)]
 pub struct AuditArgs {
-    /// Directory of the journal
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
-    pub data_dir: PathBuf,
+    /// Directory of the journal [default: that of --config, else ./hookline-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The server's configuration, which says what the sinks' filters leave out; its secrets are not needed
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Only what follows this `sequence`; with 4711.3, notification 4711 counts as a whole
     #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
     pub after: Item,
