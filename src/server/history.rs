@@ -124,7 +124,7 @@ fn push(samples: &mut VecDeque<Sample>, sample: Sample, most: usize) {
     samples.push_back(sample);
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Samples from a minute ago to now.
 const MINUTE_SAMPLES: usize = 13;

@@ -217,7 +217,7 @@ fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Resu
 fn rest(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
     let sinks = &overview.sinks;
     let mut begun = false;
-    let mut begin = |out: &mut dyn Write| {
+    let mut part = |out: &mut dyn Write| {
         if std::mem::replace(&mut begun, true) {
             Ok(())
         } else {
@@ -226,13 +226,13 @@ fn rest(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
     };
     for (name, count) in &overview.dead_letters {
         if *count > 0 && !sinks.iter().any(|sink| sink.name == *name) {
-            begin(out)?;
+            part(out)?;
             let letters = counted(*count, "dead letter");
             writeln!(out, "{letters} of {name}; see `hookline dead-letters list`")?;
         }
     }
     for replay in &overview.replays {
-        begin(out)?;
+        part(out)?;
         writeln!(
             out,
             "replay {} to {}: {}, sequence {} of {} to {}; {} delivered, {}",

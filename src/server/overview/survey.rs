@@ -7,6 +7,7 @@ use super::{
 use crate::feed::{self, ReplayError, Replays};
 use crate::http::Status;
 use crate::journal::{Disk, State};
+use crate::metrics::Counter;
 use crate::reactor::{Control, Phase};
 use crate::server::exposition::{Sources, sum};
 use crate::server::history::Sample;
@@ -203,8 +204,8 @@ fn dedupe(sources: &Sources) -> DedupeLevel {
         keys_max: sources.about.keys,
         keys: judge.keys.get(),
         octets: judge.octets.get(),
-        events: judge.events.iter().map(|it| it.get()).sum(),
-        duplicates: judge.duplicates.iter().map(|it| it.get()).sum(),
+        events: judge.events.iter().map(Counter::get).sum(),
+        duplicates: judge.duplicates.iter().map(Counter::get).sum(),
         stopped: judge.stopped.get() > 0,
         reason: judge.reason.get().cloned(),
     }
@@ -270,5 +271,5 @@ fn unix_us() -> u64 {
 
 /// What rates are about.
 const LATELY: Duration = Duration::from_secs(10);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
