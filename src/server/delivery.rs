@@ -1,6 +1,7 @@
 //! Everything between the workers and your systems: the judge of what is a duplicate, and the sinks.
 
 use super::exposition::Sources;
+use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
 use super::threads::Threads;
 use super::{JUDGE, ServerError, directory, options, poison};
@@ -10,6 +11,7 @@ use crate::feed::{
     Live, Maker, Parties, Poison,
 };
 use crate::journal::{Journal, Storage};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -90,6 +92,16 @@ impl Delivery {
     /// What takes bodies apart, and where the result goes.
     pub(super) fn for_worker(&self) -> (Maker, Live<Batch>) {
         (Maker::sparing(&self.poison), self.live.clone())
+    }
+
+    /// The sinks that are read by who asks, and the listener for them if there are any.
+    pub(super) fn take_pulls(
+        &mut self,
+        config: &Config,
+    ) -> Result<(Pulls, Option<TcpListener>), ServerError> {
+        let pulls = std::mem::take(&mut self.sinks.pulls);
+        let listener = (!pulls.is_empty()).then(|| pull::bind(config.pull.listen));
+        Ok((pulls, listener.transpose()?))
     }
 
     /// Starts the threads; gives what tells the judge, and then the sinks, to end once everything durable is done.

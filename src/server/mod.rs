@@ -8,6 +8,7 @@
 //! | `hl-worker-N` | one worker, pinned |
 //! | `hl-dedupe` | the judge of what is a duplicate |
 //! | `hl-sink-NAME` | one sink |
+//! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
@@ -27,6 +28,7 @@ mod loops;
 mod options;
 mod overview;
 mod poison;
+mod pull;
 mod sinks;
 mod threads;
 
@@ -46,7 +48,7 @@ use crossbeam_channel::{Receiver, select};
 use exposition::Sources;
 use mio::Waker;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -58,6 +60,7 @@ use threads::{Cores, Threads};
 pub struct Server {
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    pull: Option<SocketAddr>,
     drain_timeout: Duration,
     endpoints: journal::Endpoints,
     recovery: journal::Recovery,
@@ -165,7 +168,8 @@ impl Server {
         )?);
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
-        let delivery = delivery::prepare(config, &disk, &journal, floor, &mut sources)?;
+        let mut delivery = delivery::prepare(config, &disk, &journal, floor, &mut sources)?;
+        let (pulls, pull) = delivery.take_pulls(config)?;
         let control = Arc::new(Control::new(table, config.server.loops));
         let (commit, inbox) = relay::channel(COMMIT_INBOX);
         let loops = loops::prepare(config, listeners, &control, &commit, &mut sources)?;
@@ -197,9 +201,13 @@ impl Server {
         // Whatever comes, comes after this.
         sources.history.record(&sources);
         let sources = Arc::new(sources);
-        let admin_address = admin
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok());
+        let address_of = |listener: &TcpListener| listener.local_addr().ok();
+        let admin_address = admin.as_ref().and_then(address_of);
+        let pull_address = pull.as_ref().and_then(address_of);
+        if let Some(listener) = pull {
+            let stop = Arc::clone(&stop_sinks);
+            threads.start(PULL, None, move || pull::run(listener, pulls, &stop))?;
+        }
         if let Some(listener) = admin {
             let (sources, control) = (Arc::clone(&sources), Arc::clone(&control));
             threads.start(ADMIN, None, move || admin::run(listener, sources, control))?;
@@ -212,6 +220,7 @@ impl Server {
         Ok(Server {
             address,
             admin: admin_address,
+            pull: pull_address,
             drain_timeout: config.server.drain_timeout,
             endpoints,
             recovery,
@@ -234,6 +243,12 @@ impl Server {
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Where consumers read, if there is a sink for them.
+    #[must_use]
+    pub fn pull_address(&self) -> Option<SocketAddr> {
+        self.pull
     }
 
     /// What recovery found in the journal.
@@ -332,7 +347,7 @@ impl Server {
         self.stop_sinks.store(true, Ordering::Release);
         match self
             .threads
-            .join(|name| name.starts_with("hl-sink"), deadline)
+            .join(|name| name.starts_with("hl-sink") || name == PULL, deadline)
         {
             // What it has not delivered is in the journal, and what its cursor does not tell comes twice.
             Err(error @ ServerError::DrainTimeout(_)) => {
@@ -376,6 +391,7 @@ fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
 
 const LOOP: &str = "hl-loop-";
 const ADMIN: &str = "hl-admin";
+const PULL: &str = "hl-pull";
 const JUDGE: &str = "hl-dedupe";
 
 /// Batches that may wait for the commit thread. What they hold is bounded by `limits.unacknowledged`.
