@@ -104,6 +104,17 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// Shows what a cursor says that stands still between two calls, with nothing under way that is known.
+    fn note_progress(&self, cursor: &Cursor) {
+        self.delivered.set(cursor.confirmed());
+        self.confirmed.set(cursor.confirmed());
+        for (lane, progress) in self.lanes.iter().zip(cursor.saved()) {
+            lane.confirmed.set(progress.confirmed);
+            lane.reached.set(progress.reached);
+            lane.open.set(progress.open.len() as u64);
+        }
+    }
+
     /// Takes note of how the sink's thread has ended.
     fn note_end(&self, ended: &Result<(), SinkError>) {
         if let Err(error) = ended {

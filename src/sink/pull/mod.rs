@@ -87,8 +87,7 @@ impl Pull {
         cursor: Cursor,
         statistics: Arc<Statistics>,
     ) -> Pull {
-        statistics.delivered.set(cursor.confirmed());
-        statistics.confirmed.set(cursor.confirmed());
+        statistics.note_progress(&cursor);
         Pull {
             open,
             judged,
@@ -162,8 +161,7 @@ impl Pull {
         }
         cursor.save(saved)?;
         let books = self.books.lock();
-        books.statistics.delivered.set(cursor.confirmed());
-        books.statistics.confirmed.set(cursor.confirmed());
+        books.statistics.note_progress(&cursor);
         Ok(())
     }
 
@@ -219,6 +217,7 @@ impl Books {
         {
             if statistics.stopped.get() == 0 {
                 tracing::error!(%error, "a consumer cannot read any further");
+                let _ = statistics.reason.set(error.to_string()); // the first one stays
             }
             statistics.stopped.set(1);
         }
