@@ -12,8 +12,8 @@ use super::{
     JudgedPosition, Live, Parties,
 };
 use crate::metrics::Counter;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the thread `hl-dedupe` runs.
@@ -55,6 +55,8 @@ pub struct JudgeStatistics {
     pub overflows: Counter,
     /// 1 once it has stopped for good: nothing more is delivered to any sink.
     pub stopped: Counter,
+    /// Why it has.
+    pub reason: OnceLock<String>,
 }
 
 impl Judge {
@@ -66,7 +68,11 @@ impl Judge {
     ) -> Result<(), FeedError> {
         let opened = open().map_err(FeedError::from);
         let ended = opened.and_then(|(dedupe, from)| self.work(dedupe, from));
-        self.statistics.stopped.set(u64::from(ended.is_err()));
+        if let Err(error) = &ended {
+            // It runs once.
+            let _ = self.statistics.reason.set(error.to_string());
+            self.statistics.stopped.set(1);
+        }
         ended
     }
 

@@ -95,11 +95,11 @@ impl Pull {
         cursor: Cursor,
         statistics: Arc<Statistics>,
     ) -> Pull {
+        statistics.note_progress(&cursor);
         let books = Books {
             statistics,
             lanes: BTreeMap::new(),
         };
-        books.show(&cursor);
         Pull {
             source,
             wanted,
@@ -172,12 +172,8 @@ impl Pull {
             }
         }
         cursor.save(saved)?;
-        let statistics = &self.books.lock().statistics;
-        let confirmed = cursor.confirmed();
-        statistics.confirmed.set(confirmed);
-        statistics
-            .delivered
-            .set(confirmed.max(statistics.delivered.get()));
+        let books = self.books.lock();
+        books.statistics.note_progress(&cursor);
         Ok(())
     }
 
@@ -213,18 +209,6 @@ impl Pull {
 }
 
 impl Books {
-    /// What is committed is what counts as delivered: until then it comes again.
-    fn show(&self, cursor: &Cursor) {
-        let statistics = &self.statistics;
-        statistics.confirmed.set(cursor.confirmed());
-        let delivered = statistics.delivered.get().max(cursor.confirmed());
-        statistics.delivered.set(delivered);
-        for (lane, saved) in statistics.lanes.iter().zip(cursor.saved()) {
-            lane.confirmed.set(saved.confirmed);
-            lane.reached.set(saved.confirmed);
-        }
-    }
-
     fn enter(&mut self, page: &mut Page, error: Option<&FeedError>) {
         let statistics = &self.statistics;
         statistics.events.add(page.tally.wanted);
@@ -245,6 +229,7 @@ impl Books {
         {
             if statistics.stopped.get() == 0 {
                 tracing::error!(%error, "a consumer cannot read any further");
+                let _ = statistics.reason.set(error.to_string()); // the first one stays
             }
             statistics.stopped.set(1);
         }
