@@ -117,7 +117,7 @@ impl Core {
         match verdict {
             Ok(Verdict::Store) => {
                 let received = u16::from(endpoint.ack == Ack::Received) * FLAG_RECEIVED;
-                let flags = received | u16::from(endpoint.foreign) * FLAG_FOREIGN;
+                let flags = received | (u16::from(endpoint.foreign) * FLAG_FOREIGN);
                 let time = (self.clock.now, self.clock.unix_us);
                 let kept = endpoint.kept(head.headers);
                 self.outbox.store(endpoint.number, flags, time, kept, body);

@@ -41,6 +41,11 @@ fn dedupe(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         "Events that were judged, whether they are duplicates",
         total_of(&judge.events),
     )?;
+    out.counter(
+        "hookline_dedupe_unjudged",
+        "Events that passed although the disk had no room for their keys",
+        judge.unjudged.get(),
+    )?;
     out.gauge(
         "hookline_dedupe_keys",
         "Events that are remembered",
