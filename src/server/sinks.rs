@@ -9,7 +9,7 @@ use crate::config::{self, Config, SinkKind};
 use crate::event::Lane;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, DeadLetters, Delivery, Feed, Feeds, Floor, Judged, Live,
-    Parties, Replays, Selection,
+    Parties, Replays, Selection, Shelf,
 };
 use crate::journal::{self, Disk, JournalId, Storage};
 use crate::relay::{self, Sleeper};
@@ -192,9 +192,11 @@ impl Part<'_> {
     ) -> Result<(Confirmation, Ready), ServerError> {
         let sleeper: Arc<Sleeper> = Arc::default();
         let saved = self.cursor.saved();
+        let shelf = Shelf::default();
         let feeds = Lane::ALL.map(|lane| {
             let next = saved[feed::place(lane)].confirmed + 1;
-            let (live, feed) = common.feeds.open(&sleeper, next.max(self.first));
+            let next = next.max(self.first);
+            let (live, feed) = common.feeds.open_beside(&shelf, &sleeper, next);
             lives.push(live);
             feed
         });
