@@ -18,6 +18,10 @@ pub struct File {
     lines: Lines,
     /// Length of the file when a write failed.
     cut_at: u64,
+    /// Octets that were written since the last sync.
+    unsynced: usize,
+    /// Why a sync between two confirmations failed.
+    unsure: Option<io::Error>,
 }
 
 impl File {
@@ -39,6 +43,8 @@ impl File {
             output: file,
             lines: Lines::default(),
             cut_at: 0,
+            unsynced: 0,
+            unsure: None,
         })
     }
 
@@ -71,12 +77,19 @@ impl Sink for File {
         if written.is_err() {
             self.cut_at = self.output.metadata()?.len();
         }
+        self.unsynced += self.lines.len();
+        if self.unsynced >= SYNC_OCTETS {
+            self.unsynced = 0;
+            self.unsure = self.output.sync_data().err().or(self.unsure.take());
+        }
         written
     }
 
     /// After an error everything since the last success is appended once more: the system may have dropped what it
     /// could not write, and would call the next sync a success.
     fn confirm(&mut self) -> io::Result<()> {
+        self.unsynced = 0;
+        self.unsure.take().map_or(Ok(()), Err)?;
         self.output.sync_data()
     }
 
@@ -84,6 +97,10 @@ impl Sink for File {
         Confirmation::Fsynced
     }
 }
+
+/// Octets after which a sync comes before its time. What is written at once keeps the disk busy at once, and the syncs
+/// of the journal, which answers wait for, stand behind it: a catch-up is to hold them up for milliseconds only.
+const SYNC_OCTETS: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -39,6 +39,11 @@ impl Lines {
         false
     }
 
+    /// Octets of all of it.
+    pub(super) fn len(&self) -> usize {
+        self.octets.len()
+    }
+
     /// Begins anew; what is there may end in the middle of a line.
     pub(super) fn start_over(&mut self, cut: bool) {
         self.written = 0;
