@@ -22,7 +22,7 @@ mod selection;
 pub use cursor::{
     Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
 };
-pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed};
+pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed, piles};
 pub use dedupe::{
     Conversation, Dedupe, DedupeError, Duplicates, Options as DedupeOptions, Parties, Verdicts,
 };
@@ -32,7 +32,7 @@ pub use judge::{Judge, JudgeStatistics};
 pub use letter::{Answer, Failures, Letter};
 pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin, Shelf};
 pub use poison::{Poison, WORKER, letters};
-pub use progress::{Item, Lanes, Open, Progress, confirmed, place, reached};
+pub use progress::{Item, Lanes, Open, Progress, confirmed, lane_names, place, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use selection::{Fate, Selection, Tally};
 
@@ -86,6 +86,15 @@ impl FeedError {
         match self {
             FeedError::Journal(error) => error.is_shortage(),
             FeedError::Dedupe(error) => error.is_shortage(),
+        }
+    }
+
+    /// The first sequence that there is, if what was asked for lies before it and was removed by retention.
+    #[must_use]
+    pub fn gone(&self) -> Option<u64> {
+        match self {
+            FeedError::Journal(JournalError::Gone { first, .. }) => Some(*first),
+            FeedError::Journal(_) | FeedError::Dedupe(_) => None,
         }
     }
 }
@@ -180,6 +189,15 @@ impl<O: Origin> Feed<O> {
                 }
             }
         }
+    }
+
+    /// The next batch from the journal, without any wait: for who asks at times of its own, and has nobody offer it
+    /// live ones.
+    pub fn next_stored(&mut self) -> Result<Option<O::Given>, FeedError> {
+        if self.is_at_end() {
+            return Ok(None);
+        }
+        self.read()
     }
 
     /// The sequence that the next batch will bring.

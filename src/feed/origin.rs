@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// What a feed gives, how far there is any, and how it is made of what stands in the journal.
 pub trait Origin: fmt::Debug + Send {
@@ -65,7 +67,7 @@ pub struct Judged {
     position: Arc<JudgedPosition>,
     maker: Maker,
     duplicates: Duplicates,
-    shelf: Option<Shelf>,
+    shared: Option<Shelf>,
 }
 
 /// The last batches that feeds beside each other have read from the journal. The lanes of a sink are often at the same
@@ -75,18 +77,28 @@ pub struct Shelf(Arc<Mutex<VecDeque<Arc<Delivery>>>>);
 
 /// The highest sequence of which, and below which, everything was judged.
 #[derive(Debug, Default)]
-pub struct JudgedPosition(AtomicU64);
+pub struct JudgedPosition {
+    sequence: AtomicU64,
+    moved: Notify,
+}
 
 impl JudgedPosition {
     /// Nothing up to `sequence` is unjudged any more.
     pub fn set(&self, sequence: u64) {
-        self.0.store(sequence, Ordering::Release);
+        if self.sequence.swap(sequence, Ordering::Release) != sequence {
+            self.moved.notify_waiters();
+        }
     }
 
     /// Reads it.
     #[must_use]
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.sequence.load(Ordering::Acquire)
+    }
+
+    /// Ends once it has moved after this call. Who asks for this first, and then looks at it, misses nothing.
+    pub fn moved(&self) -> Notified<'_> {
+        self.moved.notified()
     }
 }
 
@@ -98,7 +110,7 @@ impl Judged {
             position,
             maker,
             duplicates,
-            shelf: None,
+            shared: None,
         }
     }
 }
@@ -145,23 +157,23 @@ impl Feeds {
     #[must_use]
     pub fn open_beside(
         &self,
-        shelf: &Shelf,
+        shared: &Shelf,
         sleeper: &Arc<Sleeper>,
         next: u64,
     ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
-        self.open_at(Some(shelf.clone()), sleeper, next)
+        self.open_at(Some(shared.clone()), sleeper, next)
     }
 
     fn open_at(
         &self,
-        shelf: Option<Shelf>,
+        shared: Option<Shelf>,
         sleeper: &Arc<Sleeper>,
         next: u64,
     ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
         let maker = Maker::sparing(&self.poison);
         let duplicates = Duplicates::open(Arc::clone(&self.dedupe));
         let mut origin = Judged::new(Arc::clone(&self.judged), maker, duplicates);
-        origin.shelf = shelf;
+        origin.shared = shared;
         Feed::waking(sleeper, Arc::clone(&self.journal), origin, next)
     }
 }
@@ -177,14 +189,14 @@ impl Origin for Judged {
         let mut delivery = self.maker.make(batch);
         self.duplicates.mark(&mut delivery)?;
         let delivery = Arc::new(delivery);
-        if let Some(shelf) = &self.shelf {
-            shelf.put(&delivery);
+        if let Some(shared) = &self.shared {
+            shared.put(&delivery);
         }
         Ok(delivery)
     }
 
     fn at_hand(&self, next: u64) -> Option<Arc<Delivery>> {
-        self.shelf.as_ref()?.find(next)
+        self.shared.as_ref()?.find(next)
     }
 }
 

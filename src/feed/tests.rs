@@ -238,8 +238,8 @@ fn feeds_beside_each_other_take_a_batch_apart_once() {
     for _ in 0..20 {
         bench.store(2);
     }
-    let (feeds, shelf) = (bench.feeds(), Shelf::default());
-    let mut lanes = [1, 1, 6].map(|next| feeds.open_beside(&shelf, &Arc::default(), next).1);
+    let (feeds, shared) = (bench.feeds(), Shelf::default());
+    let mut lanes = [1, 1, 6].map(|next| feeds.open_beside(&shared, &Arc::default(), next).1);
     let mut next = |lane: usize| {
         let delivery = lanes[lane].next(Duration::from_secs(20)).unwrap().unwrap();
         assert!(delivery.last_sequence() < lanes[lane].position());
@@ -260,7 +260,7 @@ fn feeds_beside_each_other_take_a_batch_apart_once() {
         }
     }
     // Whoever is far behind reads for itself.
-    let (_, mut late) = feeds.open_beside(&shelf, &Arc::default(), 1);
+    let (_, mut late) = feeds.open_beside(&shared, &Arc::default(), 1);
     assert_eq!(drain(&mut late), (1..=40).collect::<Vec<_>>());
 }
 

@@ -4,15 +4,19 @@
 //! journal meanwhile, and no other sink notices.
 
 mod dispatch;
+mod exec;
 mod file;
 #[cfg(feature = "http")]
 pub mod http;
 mod lines;
+mod pull;
 mod stdout;
 mod transport;
 
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
-pub use file::File;
+pub use exec::{Each, INHERITED, Program, STOP_PATIENCE, Stream};
+pub use file::{File, Rotation};
+pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use stdout::Stdout;
 pub use transport::{Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Paths, Transport};
 
@@ -22,19 +26,34 @@ use crate::feed::{
 };
 use crate::metrics::Counter;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Where events go.
 pub trait Sink: Send {
+    /// Everything up to sequence `confirmed` was confirmed before this process began, and deliveries begin behind it.
+    /// A sink that can see what it was given beyond that looks now, and does not take that twice.
+    fn resume(&mut self, confirmed: u64) -> io::Result<()> {
+        let _ = confirmed;
+        Ok(())
+    }
+
     /// Delivers the events that are wanted of all notifications from sequence `from` on, and says what became of how
     /// many. On an error everything from `from` on is delivered again.
     fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally>;
 
+    /// True when it would be confirmed now rather than in its time.
+    fn is_due(&self) -> bool {
+        false
+    }
+
     /// Makes everything delivered as safe as [`Sink::confirmation`] says. On an error everything since the last
     /// time that it worked is delivered again, since nobody knows what of it is there.
     fn confirm(&mut self) -> io::Result<()>;
+
+    /// Everything delivered is confirmed, and the cursor is saved: nothing of it comes again.
+    fn saved(&mut self) {}
 
     /// What a delivered event survives.
     fn confirmation(&self) -> Confirmation;
@@ -76,8 +95,34 @@ pub struct Statistics {
     pub retries: Counter,
     /// Events that neither went out nor wait to: 0, or there is a bug. See [`Runner`].
     pub unaccounted: Counter,
+    /// 1 while the receiver is thought to be away: it gets nothing but a probe now and then.
+    pub away: Counter,
     /// 1 once the sink has stopped for good: its events stay in the journal until somebody looks.
     pub stopped: Counter,
+    /// Why it has.
+    pub reason: OnceLock<String>,
+}
+
+impl Statistics {
+    /// Shows what a cursor says that stands still between two calls, with nothing under way that is known.
+    fn note_progress(&self, cursor: &Cursor) {
+        self.delivered.set(cursor.confirmed());
+        self.confirmed.set(cursor.confirmed());
+        for (lane, progress) in self.lanes.iter().zip(cursor.saved()) {
+            lane.confirmed.set(progress.confirmed);
+            lane.reached.set(progress.reached);
+            lane.open.set(progress.open.len() as u64);
+        }
+    }
+
+    /// Takes note of how the sink's thread has ended.
+    fn note_end(&self, ended: &Result<(), SinkError>) {
+        if let Err(error) = ended {
+            // A sink runs once.
+            let _ = self.reason.set(error.to_string());
+            self.stopped.set(1);
+        }
+    }
 }
 
 /// How far a sink is in one lane; brought up to date about once a second.
@@ -142,8 +187,9 @@ impl Runner {
     /// Delivers until told to stop, and then what is durable already.
     pub fn run(self, sink: &mut dyn Sink) -> Result<(), SinkError> {
         let statistics = Arc::clone(&self.statistics);
+        self.note_confirmed(self.feed.position() - 1);
         let ended = self.work(sink);
-        statistics.stopped.set(u64::from(ended.is_err()));
+        statistics.note_end(&ended);
         ended
     }
 
@@ -153,6 +199,8 @@ impl Runner {
         let mut pause = PAUSE_MIN;
         let mut told = false;
         let mut saved_at = Instant::now();
+        let before = self.cursor.confirmed();
+        self.retry(|| sink.resume(before))?;
         loop {
             // Before the look at the feed: what became durable before the stop is delivered.
             let stopping = self.stop.load(Ordering::Acquire);
@@ -175,12 +223,14 @@ impl Runner {
                 }
             };
             if let Some(delivery) = &next {
+                self.note_oldest(delivery, delivered + 1);
                 self.deliver(sink, delivery, delivered + 1)?;
                 delivered = delivery.last_sequence();
                 self.statistics.delivered.set(delivered);
             }
             let finished = stopping && self.feed.is_at_end();
-            let due = delivered > self.cursor.confirmed() && saved_at.elapsed() >= SAVE_INTERVAL;
+            let due = delivered > self.cursor.confirmed()
+                && (saved_at.elapsed() >= SAVE_INTERVAL || !told && sink.is_due());
             if !finished && !due {
                 continue;
             }
@@ -194,11 +244,8 @@ impl Runner {
             saved_at = Instant::now();
             match self.cursor.save(all_up_to(delivered)) {
                 Ok(()) => {
-                    self.statistics.confirmed.set(delivered);
-                    for lane in &self.statistics.lanes {
-                        lane.confirmed.set(delivered);
-                        lane.reached.set(delivered);
-                    }
+                    self.note_confirmed(delivered);
+                    sink.saved();
                     told = false;
                 }
                 // Delivery goes on, for that is what makes room; until then a crash repeats more.
@@ -219,7 +266,28 @@ impl Runner {
     /// The journal cannot be read any further: what was delivered is not to come again with each start.
     fn leave(&mut self, sink: &mut dyn Sink, delivered: u64) {
         if sink.confirm().is_ok() && self.cursor.save(all_up_to(delivered)).is_ok() {
-            self.statistics.confirmed.set(delivered);
+            self.note_confirmed(delivered);
+        }
+    }
+
+    fn note_confirmed(&self, sequence: u64) {
+        self.statistics.confirmed.set(sequence);
+        for lane in &self.statistics.lanes {
+            lane.confirmed.set(sequence);
+            lane.reached.set(sequence);
+            lane.oldest.set(0);
+        }
+    }
+
+    /// Nothing was taken since the last time that all was confirmed, so what comes now is the oldest that is not.
+    fn note_oldest(&self, delivery: &Delivery, from: u64) {
+        let mut notifications = delivery.notifications(from);
+        if let Some(first) = notifications.next() {
+            for lane in &self.statistics.lanes {
+                if lane.oldest.get() == 0 {
+                    lane.oldest.set(first.record.received_at);
+                }
+            }
         }
     }
 

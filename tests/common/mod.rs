@@ -314,6 +314,14 @@ impl Running {
         self.child.id()
     }
 
+    /// Where its first sink of type `pull` is read.
+    pub(crate) fn pull(&self) -> SocketAddr {
+        let text = self.stderr();
+        let mut lines = text.lines();
+        let address = lines.find_map(|line| address_after(line, "hookline: events   http://"));
+        address.expect("it says so when it starts")
+    }
+
     /// The id of its thread of this name, of which Linux keeps 15 octets.
     pub(crate) fn thread(&self, name: &str) -> Option<u32> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
@@ -361,6 +369,18 @@ impl Running {
                 .and_then(|rest| rest.strip_prefix(' '))
         });
         line.map_or(0, |value| value.parse().expect("a whole number"))
+    }
+
+    /// True once the sink has confirmed everything that is durable, in each lane.
+    pub(crate) fn is_delivered(&self, sink: &str) -> bool {
+        let page = self.metrics();
+        let prefix = format!("hookline_sink_lag_notifications{{sink=\"{sink}\",");
+        let lanes: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with(&prefix))
+            .collect();
+        assert_eq!(lanes.len(), 3, "{page}");
+        lanes.iter().all(|line| line.ends_with(" 0"))
     }
 
     /// `VmRSS` and the like, in octets.
