@@ -2,7 +2,7 @@
 
 use super::poison::{Guarded, Poison};
 use crate::event::{EventRef, Events, Origin, Unparsed};
-use crate::journal::batch::{Batch, Place};
+use crate::journal::batch::{Batch, FrameAt, Place};
 use crate::journal::record::{FLAG_FOREIGN, Record};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
@@ -123,6 +123,12 @@ impl Delivery {
     #[must_use]
     pub fn last_sequence(&self) -> u64 {
         self.batch.last_sequence()
+    }
+
+    /// Where it stands in the journal, if it came from there.
+    #[must_use]
+    pub fn at(&self) -> Option<FrameAt> {
+        self.batch.at()
     }
 
     /// All events of the batch.

@@ -30,12 +30,13 @@ pub use delivery::{Delivery, Maker, Notification};
 pub use floor::{Floor, Place as FloorPlace};
 pub use judge::{Judge, JudgeStatistics};
 pub use letter::{Answer, Failures, Letter};
-pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin};
+pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin, Shelf};
 pub use poison::{Poison, WORKER, letters};
 pub use progress::{Item, Lanes, Open, Progress, confirmed, lane_names, place, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use selection::{Fate, Selection, Tally};
 
+use crate::journal::batch::FrameAt;
 use crate::journal::{JournalError, Reader, Storage};
 use crate::relay::{Closed, Receiver, Sender, Sleeper, channel_of};
 use std::borrow::Borrow as _;
@@ -105,8 +106,11 @@ pub struct Feed<O: Origin> {
     /// Live batches that came before it was their turn, by first sequence.
     early: BTreeMap<u64, O::Given>,
     storage: Arc<dyn Storage>,
-    /// Open while the feed reads from the journal.
+    /// It reads from the journal, until that has no more or what comes live fits.
+    is_reading: bool,
     reader: Option<Reader>,
+    /// The last batch that was given stands there.
+    last: Option<FrameAt>,
     origin: O,
     /// The sequence that comes next.
     next: u64,
@@ -136,7 +140,9 @@ impl<O: Origin> Feed<O> {
             live,
             early: BTreeMap::new(),
             storage,
+            is_reading: false,
             reader: None,
+            last: None,
             origin,
             next,
             missing_since: None,
@@ -163,7 +169,7 @@ impl<O: Origin> Feed<O> {
                 let since = *self.missing_since.get_or_insert_with(Instant::now);
                 let patience = NEIGHBOUR_PATIENCE.saturating_sub(since.elapsed());
                 // Once it reads from the journal it goes on there until the journal has no more.
-                if (patience.is_zero() || self.reader.is_some())
+                if (patience.is_zero() || self.is_reading)
                     && let Some(delivery) = self.read()?
                 {
                     return Ok(Some(delivery));
@@ -215,7 +221,7 @@ impl<O: Origin> Feed<O> {
     /// The next batch is to bring `next`, which it has brought before.
     pub fn go_back_to(&mut self, next: u64) {
         self.next = next;
-        self.reader = None;
+        self.stop_reading();
         self.missing_since = None;
         self.set_aside = 0;
     }
@@ -245,7 +251,7 @@ impl<O: Origin> Feed<O> {
             let given = entry.remove();
             let delivery: &Delivery = given.borrow();
             if delivery.last_sequence() >= self.next {
-                self.reader = None;
+                self.stop_reading();
                 return Some(self.given(given));
             }
         }
@@ -254,12 +260,17 @@ impl<O: Origin> Feed<O> {
 
     /// The next batch from the journal, as far as it is available.
     fn read(&mut self) -> Result<Option<O::Given>, FeedError> {
+        self.is_reading = true;
+        if let Some(given) = self.origin.at_hand(self.next) {
+            return Ok(Some(self.given(given)));
+        }
         if self
             .reader
             .as_ref()
             .is_none_or(|reader| reader.position() != self.next)
         {
-            self.reader = Some(Reader::open(Arc::clone(&self.storage), self.next)?);
+            let storage = Arc::clone(&self.storage);
+            self.reader = Some(Reader::open_behind(storage, self.last, self.next)?);
         }
         let Some(reader) = &mut self.reader else {
             return Ok(None);
@@ -277,9 +288,15 @@ impl<O: Origin> Feed<O> {
         Ok(Some(self.given(given)))
     }
 
+    fn stop_reading(&mut self) {
+        self.is_reading = false;
+        self.reader = None;
+    }
+
     fn given(&mut self, given: O::Given) -> O::Given {
         let delivery: &Delivery = given.borrow();
         self.next = delivery.last_sequence() + 1;
+        self.last = delivery.at().or(self.last);
         self.missing_since = None;
         given
     }

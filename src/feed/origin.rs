@@ -7,7 +7,9 @@ use super::{Feed, FeedError, Live};
 use crate::journal::batch::Batch;
 use crate::journal::{Status, Storage};
 use crate::relay::Sleeper;
+use parking_lot::Mutex;
 use std::borrow::Borrow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +26,12 @@ pub trait Origin: fmt::Debug + Send {
 
     /// Makes of a batch from the journal what would have come live.
     fn make(&mut self, batch: Batch) -> Result<Self::Given, FeedError>;
+
+    /// What brings the sequence `next`, if it was made already and is at hand.
+    fn at_hand(&self, next: u64) -> Option<Self::Given> {
+        let _ = next;
+        None
+    }
 }
 
 /// Everything that is durable, for the one who judges what is a duplicate.
@@ -59,7 +67,13 @@ pub struct Judged {
     position: Arc<JudgedPosition>,
     maker: Maker,
     duplicates: Duplicates,
+    shared: Option<Shelf>,
 }
+
+/// The last batches that feeds beside each other have read from the journal. The lanes of a sink are often at the same
+/// place, and what one of them has taken apart is not taken apart again for the next.
+#[derive(Clone, Debug, Default)]
+pub struct Shelf(Arc<Mutex<VecDeque<Arc<Delivery>>>>);
 
 /// The highest sequence of which, and below which, everything was judged.
 #[derive(Debug, Default)]
@@ -96,7 +110,25 @@ impl Judged {
             position,
             maker,
             duplicates,
+            shared: None,
         }
+    }
+}
+
+impl Shelf {
+    fn put(&self, delivery: &Arc<Delivery>) {
+        let mut kept = self.0.lock();
+        if kept.len() == SHELF_MAX {
+            kept.pop_front();
+        }
+        kept.push_back(Arc::clone(delivery));
+    }
+
+    fn find(&self, sequence: u64) -> Option<Arc<Delivery>> {
+        let kept = self.0.lock();
+        let has =
+            |it: &&Arc<Delivery>| (it.first_sequence()..=it.last_sequence()).contains(&sequence);
+        kept.iter().rev().find(has).cloned()
     }
 }
 
@@ -118,9 +150,30 @@ impl Feeds {
     /// `sleeper`. Without that end, the feed reads the journal alone.
     #[must_use]
     pub fn open(&self, sleeper: &Arc<Sleeper>, next: u64) -> (Live<Arc<Delivery>>, Feed<Judged>) {
+        self.open_at(None, sleeper, next)
+    }
+
+    /// The same for one of several that read beside each other, and share what they read.
+    #[must_use]
+    pub fn open_beside(
+        &self,
+        shared: &Shelf,
+        sleeper: &Arc<Sleeper>,
+        next: u64,
+    ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
+        self.open_at(Some(shared.clone()), sleeper, next)
+    }
+
+    fn open_at(
+        &self,
+        shared: Option<Shelf>,
+        sleeper: &Arc<Sleeper>,
+        next: u64,
+    ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
         let maker = Maker::sparing(&self.poison);
         let duplicates = Duplicates::open(Arc::clone(&self.dedupe));
-        let origin = Judged::new(Arc::clone(&self.judged), maker, duplicates);
+        let mut origin = Judged::new(Arc::clone(&self.judged), maker, duplicates);
+        origin.shared = shared;
         Feed::waking(sleeper, Arc::clone(&self.journal), origin, next)
     }
 }
@@ -135,6 +188,17 @@ impl Origin for Judged {
     fn make(&mut self, batch: Batch) -> Result<Arc<Delivery>, FeedError> {
         let mut delivery = self.maker.make(batch);
         self.duplicates.mark(&mut delivery)?;
-        Ok(Arc::new(delivery))
+        let delivery = Arc::new(delivery);
+        if let Some(shared) = &self.shared {
+            shared.put(&delivery);
+        }
+        Ok(delivery)
+    }
+
+    fn at_hand(&self, next: u64) -> Option<Arc<Delivery>> {
+        self.shared.as_ref()?.find(next)
     }
 }
+
+/// Batches on a shelf: as many as there are lanes, and one.
+const SHELF_MAX: usize = 4;

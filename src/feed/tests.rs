@@ -1,4 +1,4 @@
-use super::{Delivery, Duplicates, Feed, Feeds, Judged, JudgedPosition, Live, Maker};
+use super::{Delivery, Duplicates, Feed, Feeds, Judged, JudgedPosition, Live, Maker, Shelf};
 use crate::journal::batch::Batch;
 use crate::journal::{Disk, DurablePosition, Journal, Options, Status, Storage};
 use crate::relay;
@@ -229,4 +229,70 @@ fn damage_that_was_set_aside_at_the_end_is_not_waited_for() {
     bench.store(1);
     let next = feed.next(Duration::from_secs(20)).unwrap().unwrap();
     assert_eq!(next.first_sequence(), 5);
+}
+
+/// The lanes of a sink that had been away read and took apart the whole backlog three times.
+#[test]
+fn feeds_beside_each_other_take_a_batch_apart_once() {
+    let bench = Bench::new();
+    for _ in 0..20 {
+        bench.store(2);
+    }
+    let (feeds, shared) = (bench.feeds(), Shelf::default());
+    let mut lanes = [1, 1, 6].map(|next| feeds.open_beside(&shared, &Arc::default(), next).1);
+    let mut next = |lane: usize| {
+        let delivery = lanes[lane].next(Duration::from_secs(20)).unwrap().unwrap();
+        assert!(delivery.last_sequence() < lanes[lane].position());
+        delivery
+    };
+    let ahead = next(2);
+    assert_eq!(
+        ahead.first_sequence(),
+        5,
+        "it holds the one that comes next"
+    );
+    for round in 0..18 {
+        let (one, other) = (next(0), next(1));
+        assert_eq!(one.first_sequence(), 1 + 2 * round);
+        assert!(Arc::ptr_eq(&one, &other));
+        if round < 17 {
+            next(2);
+        }
+    }
+    // Whoever is far behind reads for itself.
+    let (_, mut late) = feeds.open_beside(&shared, &Arc::default(), 1);
+    assert_eq!(drain(&mut late), (1..=40).collect::<Vec<_>>());
+}
+
+/// Each time that a feed fell behind it read the head of every frame of the segment up to its place, and stopped at
+/// damage that it had passed long ago.
+#[test]
+fn a_feed_goes_on_in_the_journal_behind_what_came_live() {
+    let bench = Bench::new();
+    let (live, mut feed) = bench.feed(1);
+    for _ in 0..10 {
+        assert!(live.offer(deliver(bench.store(1))));
+    }
+    assert_eq!(drain(&mut feed), (1..=10).collect::<Vec<_>>());
+    // The third frame.
+    bench.damage(3 * 4096);
+    bench.store(1);
+    bench.store(1);
+    assert_eq!(drain(&mut feed), [11, 12]);
+    assert!(live.offer(deliver(bench.store(1))));
+    bench.store(1);
+    assert_eq!(drain(&mut feed), [13, 14]);
+}
+
+#[test]
+fn a_place_where_another_frame_stands_is_not_believed() {
+    let (bench, other) = (Bench::new(), Bench::new());
+    for _ in 0..10 {
+        bench.store(2);
+    }
+    let (live, mut feed) = bench.feed(1);
+    for _ in 0..5 {
+        assert!(live.offer(deliver(other.store(1))));
+    }
+    assert_eq!(drain(&mut feed), (1..=20).collect::<Vec<_>>());
 }

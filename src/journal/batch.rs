@@ -54,6 +54,14 @@ pub struct Place {
     pub durable: u64,
 }
 
+/// Where a frame stands, for a reader that is to go on behind it without looking for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameAt {
+    pub(super) epoch: u64,
+    pub(super) offset: u64,
+    pub(super) first_sequence: u64,
+}
+
 /// A frame being filled, or a sealed one.
 #[derive(Debug)]
 pub struct Batch {
@@ -67,6 +75,8 @@ pub struct Batch {
     pub origin: usize,
     /// The loop's running number of the last record: what becomes durable with this batch.
     pub last_ticket: u64,
+    /// Set by the one who wrote or read it.
+    pub(super) at: Option<FrameAt>,
     pool: Option<Pool>,
 }
 
@@ -82,6 +92,7 @@ impl Batch {
             needs_sync: false,
             origin: 0,
             last_ticket: 0,
+            at: None,
             pool,
         }
     }
@@ -119,6 +130,12 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Where its frame stands in the journal, if it does.
+    #[must_use]
+    pub fn at(&self) -> Option<FrameAt> {
+        self.at
     }
 
     /// Octets of the header and the records, padding not counted.
@@ -193,6 +210,7 @@ impl Batch {
             needs_sync: false,
             origin: 0,
             last_ticket: 0,
+            at: None,
             pool: None,
         })
     }

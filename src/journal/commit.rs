@@ -7,7 +7,7 @@
 //! A write or a sync that fails ends the thread for good: the kernel may have dropped the dirty pages
 //! and would call the next sync a success.
 
-use super::batch::{Batch, Place};
+use super::batch::{Batch, FrameAt, Place};
 use super::error::JournalError;
 use super::frame::{NUMBER_END, octets, padded};
 use super::position::DurablePosition;
@@ -137,6 +137,11 @@ impl Committer {
                     first_sequence: self.next_sequence,
                     committed_at: now,
                     durable: self.status.durable(),
+                });
+                batch.at = Some(FrameAt {
+                    epoch: self.active.epoch,
+                    offset: self.offset + length,
+                    first_sequence: self.next_sequence,
                 });
                 length += octets(batch.frame().len());
                 self.next_sequence = end;

@@ -3,7 +3,7 @@
 //! A reader sees only whole frames whose checksums hold. It follows the journal from segment to
 //! segment; one that is retired under it is noticed, since its frames no longer pass.
 
-use super::batch::Batch;
+use super::batch::{Batch, FrameAt};
 use super::error::JournalError;
 use super::frame::{FrameError, octets};
 use super::manifest::{Entry, Hole, Manifest};
@@ -17,6 +17,8 @@ pub struct Reader {
     storage: Arc<dyn Storage>,
     manifest: Manifest,
     wanted: u64,
+    /// A frame before the wanted sequence, or the one that has it.
+    behind: Option<FrameAt>,
     place: Option<Place>,
     /// The place was read again after the manifest, and still nothing stands there.
     looked_again: bool,
@@ -46,11 +48,24 @@ impl Reader {
             manifest: Manifest::load_existing(&*storage)?,
             storage,
             wanted: sequence,
+            behind: None,
             place: None,
             looked_again: false,
             set_aside: 0,
             passed_over: Vec::new(),
         })
+    }
+
+    /// The same for one who knows a frame before that sequence: without that, it reads the head of every frame of a
+    /// segment up to it, some tens of thousands.
+    pub fn open_behind(
+        storage: Arc<dyn Storage>,
+        frame: Option<FrameAt>,
+        sequence: u64,
+    ) -> Result<Reader, JournalError> {
+        let mut reader = Reader::open(storage, sequence)?;
+        reader.behind = frame;
+        Ok(reader)
     }
 
     /// Sequence of the first record that is still to be read.
@@ -130,9 +145,11 @@ impl Reader {
             if let Some((epoch, sequence)) = found
                 && let Some(segment) = self.open_segment(epoch)?
             {
+                let known = self.known(&segment, sequence)?;
+                let (offset, sequence) = known.unwrap_or((HEADER_BLOCK, sequence));
                 self.place = Some(Place {
                     segment,
-                    offset: HEADER_BLOCK,
+                    offset,
                     sequence,
                 });
                 return Ok(());
@@ -143,6 +160,20 @@ impl Reader {
             wanted: self.wanted,
             first: self.wanted,
         })
+    }
+
+    /// The known frame, if it is still there, of use, and in this segment, which begins with `first`.
+    fn known(&self, segment: &Segment, first: u64) -> Result<Option<(u64, u64)>, JournalError> {
+        let Some(frame) = self.behind.filter(|it| {
+            it.epoch == segment.epoch && (first..=self.wanted).contains(&it.first_sequence)
+        }) else {
+            return Ok(None);
+        };
+        let header = segment.header_at(frame.offset);
+        let storage = &*self.storage;
+        let header = header.map_err(JournalError::segment(storage, "read", frame.epoch))?;
+        let is_it = header.is_ok_and(|header| header.first_sequence == frame.first_sequence);
+        Ok(is_it.then_some((frame.offset, frame.first_sequence)))
     }
 
     /// Reads what stands at the place.
@@ -179,7 +210,14 @@ impl Reader {
                 .read(place.offset, &header, &mut frame)
                 .map_err(JournalError::segment(storage, "read", epoch))?;
             match Batch::from_frame(frame, place.segment.salt) {
-                Ok(batch) => Step::Frame(batch),
+                Ok(mut batch) => {
+                    batch.at = Some(FrameAt {
+                        epoch,
+                        offset: place.offset,
+                        first_sequence: place.sequence,
+                    });
+                    Step::Frame(batch)
+                }
                 Err(error) => return Ok(Step::Nothing(error)),
             }
         };

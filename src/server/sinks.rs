@@ -8,7 +8,7 @@ use super::{ServerError, directory};
 use crate::config::{self, Config, SinkKind};
 use crate::feed::{
     self, Corrected, Cursor, Cursors, DeadLetters, Delivery, Feed, Feeds, Floor, Judged, Live,
-    Parties, Replays, Selection,
+    Parties, Replays, Selection, Shelf,
 };
 use crate::journal::{self, Disk, JournalId, Storage};
 use crate::relay::{self, Sleeper};
@@ -225,9 +225,10 @@ impl Part<'_> {
     ) -> Result<(Confirmation, Ready), ServerError> {
         let sleeper: Arc<Sleeper> = Arc::default();
         let saved = self.cursor.saved();
+        let shared = Shelf::default();
         let feeds = saved.each_ref().map(|lane| {
-            let next = lane.confirmed + 1;
-            let (live, feed) = common.feeds.open(&sleeper, next.max(self.first));
+            let next = (lane.confirmed + 1).max(self.first);
+            let (live, feed) = common.feeds.open_beside(&shared, &sleeper, next);
             lives.push(live);
             feed
         });

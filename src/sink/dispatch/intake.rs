@@ -89,37 +89,43 @@ impl Intake {
         }
     }
 
-    /// The next one to deliver, if there is any now.
-    pub(super) fn next(
-        &mut self,
-        choice: Choice<'_>,
-    ) -> Result<Option<(Found, Arc<Delivery>)>, FeedError> {
-        loop {
-            if let (Some(found), Some(delivery)) = (self.waiting.pop_front(), &self.delivery) {
-                self.reached = match self.waiting.front() {
-                    // Not before all of a notification was given.
-                    Some(next) => next.item.sequence.saturating_sub(1).max(self.reached),
-                    None => delivery.last_sequence(),
-                };
-                self.undone.insert(found.item, found.attempts);
-                return Ok(Some((found, Arc::clone(delivery))));
-            }
-            let from = self.feed.position();
-            if from > self.until {
-                return Ok(None);
-            }
-            let Some(delivery) = self.feed.next(Duration::ZERO)? else {
-                // Behind damage that was set aside there may be nothing yet.
-                self.reached = self.reached.max(self.feed.position() - 1);
-                self.delivery = None;
-                return Ok(None);
-            };
-            self.read(&delivery, from, choice);
-            if self.waiting.is_empty() {
-                self.reached = delivery.last_sequence();
-            }
-            self.delivery = Some(delivery);
+    /// The next one of the batch that was read last, if there is any left in it.
+    pub(super) fn next(&mut self) -> Option<(Found, Arc<Delivery>)> {
+        let found = self.waiting.pop_front()?;
+        let delivery = self.delivery.as_ref()?;
+        self.reached = match self.waiting.front() {
+            // Not before all of a notification was given.
+            Some(next) => next.item.sequence.saturating_sub(1).max(self.reached),
+            None => delivery.last_sequence(),
+        };
+        self.undone.insert(found.item, found.attempts);
+        Some((found, Arc::clone(delivery)))
+    }
+
+    /// Reads the next batch, once all of the last one was given; false if there is none now. Of a long backlog that
+    /// holds nothing for this intake, whoever calls is not kept waiting for the end.
+    pub(super) fn read_on(&mut self, choice: Choice<'_>) -> Result<bool, FeedError> {
+        let from = self.feed.position();
+        if from > self.until {
+            return Ok(false);
         }
+        let Some(delivery) = self.feed.next(Duration::ZERO)? else {
+            // Behind damage that was set aside there may be nothing yet.
+            self.reached = self.reached.max(self.feed.position() - 1);
+            self.delivery = None;
+            return Ok(false);
+        };
+        self.read(&delivery, from, choice);
+        if self.waiting.is_empty() {
+            self.reached = delivery.last_sequence();
+        }
+        self.delivery = Some(delivery);
+        Ok(true)
+    }
+
+    /// The sequence that is read next.
+    pub(super) fn position(&self) -> u64 {
+        self.feed.position()
     }
 
     /// True when there may be something to give: not before the feed has it.

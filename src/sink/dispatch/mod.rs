@@ -167,12 +167,15 @@ impl Running {
             }
             let now = Instant::now();
             self.undone.wake(now);
-            if let Err(error) = self.take_in() {
-                self.save()?;
-                return Err(error);
-            }
+            let mut has_more = match self.take_in() {
+                Ok(has_more) => has_more,
+                Err(error) => {
+                    self.save()?;
+                    return Err(error);
+                }
+            };
             if !stopping && !self.breaker.is_open() {
-                self.take_in_replay();
+                has_more |= self.take_in_replay();
             }
             self.start(now);
             let idle = self.undone.under_way() == 0
@@ -189,27 +192,50 @@ impl Running {
             if finished && self.undone.under_way() == 0 {
                 return Ok(());
             }
-            self.sleep(stopping);
+            if !has_more {
+                self.sleep(stopping);
+            }
         }
     }
 
-    /// Takes what the feeds have, as far as there is use for it.
-    fn take_in(&mut self) -> Result<(), SinkError> {
+    /// Takes what the feeds have, as far as there is use for it, and for a bounded time: true if there is more.
+    fn take_in(&mut self) -> Result<bool, SinkError> {
         if self.breaker.is_open() {
-            return Ok(());
+            return Ok(false);
         }
+        // Lanes that are at the same place go on in step, so that each batch is taken apart once.
+        for _ in 0..READS_MAX {
+            if !self.take_in_once()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// At most one batch of each lane; true if any was read.
+    fn take_in_once(&mut self) -> Result<bool, SinkError> {
         let choice = Choice {
             unit: self.parts.limits.unit,
             wanted: &self.parts.wanted,
             narrowed: None,
             parties: &self.parts.parties,
         };
-        for (place, lane) in self.lanes.iter_mut().enumerate() {
+        let mut has_read = false;
+        for place in 0..self.lanes.len() {
             let source = Source::Lane(place);
+            let mut may_read = is_its_turn(&self.lanes, place);
+            let lane = &mut self.lanes[place];
             while has_room(lane, self.undone.ready(source), &self.parts.limits) {
-                match lane.next(choice) {
-                    Ok(Some((found, delivery))) => self.undone.enter(source, found, delivery),
-                    Ok(None) => break,
+                if let Some((found, delivery)) = lane.next() {
+                    self.undone.enter(source, found, delivery);
+                    continue;
+                }
+                if !std::mem::take(&mut may_read) {
+                    break;
+                }
+                match lane.read_on(choice) {
+                    Ok(true) => has_read = true,
+                    Ok(false) => break,
                     // Descriptors or memory come back; and nothing is lost by waiting.
                     Err(error) if error.is_shortage() => {
                         tracing::warn!(%error, "the journal cannot be read; it is tried again");
@@ -220,7 +246,7 @@ impl Running {
                 }
             }
         }
-        Ok(())
+        Ok(has_read)
     }
 
     /// Starts what may go, the most urgent first.
@@ -391,6 +417,7 @@ impl Running {
         let limits = &self.parts.limits;
         let room = |(place, lane): (usize, &Intake)| {
             !self.breaker.is_open()
+                && is_its_turn(&self.lanes, place)
                 && has_room(lane, self.undone.ready(Source::Lane(place)), limits)
         };
         let reads = |one: (usize, &Intake)| room(one) && !one.1.is_at_end();
@@ -422,6 +449,16 @@ fn has_room(lane: &Intake, ready: usize, limits: &Limits) -> bool {
     lane.undone() < OPEN_MAX && ready < 2 * limits.concurrency * limits.batch
 }
 
+/// Whether a lane may read on. As long as the more urgent ones have not found all that is theirs it gets no slot, so it
+/// stays behind them, and finds there what they have taken apart. It does not wait for one that has no room because of
+/// what fails.
+fn is_its_turn(lanes: &[Intake; 3], place: usize) -> bool {
+    let (urgent, rest) = lanes.split_at(place);
+    let is_out = |it: &Intake| it.is_at_end() || it.undone() >= OPEN_MAX;
+    rest.first()
+        .is_some_and(|lane| (urgent.iter()).all(|it| is_out(it) || lane.position() < it.position()))
+}
+
 /// How often a cursor is saved: what a crash may deliver twice.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -433,6 +470,9 @@ const STOP_WAIT: Duration = Duration::from_millis(10);
 
 /// How soon a gap in what came live is looked at again.
 const GAP_WAIT: Duration = Duration::from_millis(2);
+
+/// Batches of a lane that are read before it looks at what has come back.
+const READS_MAX: usize = 16;
 
 /// How long it waits for descriptors or memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);

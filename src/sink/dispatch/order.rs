@@ -4,12 +4,13 @@
 //! when it is the first in all of them. One that is to be tried again keeps its place, so its conversation waits and
 //! no other does.
 
+use foldhash::fast::RandomState;
 use std::collections::{HashMap, VecDeque};
 
 /// Queues of tickets by conversation.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    queues: HashMap<u64, VecDeque<u64>>,
+    queues: HashMap<u64, VecDeque<u64>, RandomState>,
 }
 
 impl Order {

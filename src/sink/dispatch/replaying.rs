@@ -3,7 +3,7 @@
 use super::intake::{Choice, Intake};
 use super::rate::Rate;
 use super::undone::Source;
-use super::{Running, SinkError, has_room};
+use super::{READS_MAX, Running, SinkError, has_room};
 use crate::feed::{Item, Replay, ReplayError, ReplayState, Selection};
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,10 +70,10 @@ impl Running {
         saved
     }
 
-    /// Takes what the replay has, as far as there is use for it.
-    pub(super) fn take_in_replay(&mut self) {
+    /// Takes what the replay has, as far as there is use for it, and for a bounded time: true if there is more.
+    pub(super) fn take_in_replay(&mut self) -> bool {
         let Some(replaying) = &mut self.replaying else {
-            return;
+            return false;
         };
         let choice = Choice {
             unit: self.parts.limits.unit,
@@ -82,27 +82,34 @@ impl Running {
             parties: &self.parts.parties,
         };
         let intake = &mut replaying.intake;
-        while has_room(
-            intake,
-            self.undone.ready(Source::Replay),
-            &self.parts.limits,
-        ) {
-            match intake.next(choice) {
-                Ok(Some((found, delivery))) => {
-                    self.undone.enter(Source::Replay, found, delivery);
-                }
-                Ok(None) => break,
-                Err(error) if error.is_shortage() => break,
+        let (mut reads, mut has_more) = (0, true);
+        while has_more
+            && reads < READS_MAX
+            && has_room(
+                intake,
+                self.undone.ready(Source::Replay),
+                &self.parts.limits,
+            )
+        {
+            if let Some((found, delivery)) = intake.next() {
+                self.undone.enter(Source::Replay, found, delivery);
+                continue;
+            }
+            reads += 1;
+            has_more = match intake.read_on(choice) {
+                Ok(has_read) => has_read,
+                Err(error) if error.is_shortage() => false,
                 Err(error) => {
                     tracing::error!(replay = &*replaying.id, %error, "a replay cannot go on");
                     replaying.replay.state = ReplayState::Failed;
                     replaying.replay.reason = Some(error.to_string());
-                    break;
+                    false
                 }
-            }
+            };
         }
         let tally = intake.tally;
         replaying.replay.skipped = tally.unwanted + tally.duplicates;
+        has_more && reads == READS_MAX
     }
 
     /// When the replay's own rate lets the next one go, if that is not now.

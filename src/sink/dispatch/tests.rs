@@ -1,3 +1,4 @@
+use super::intake::{Choice, Intake};
 use super::{Backoff, Dispatcher, Limits, Unit};
 use crate::event::Lane;
 use crate::feed::tests::Bench;
@@ -254,6 +255,33 @@ fn notifications_go_whole_and_once() {
         .unwrap();
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 400);
     assert_eq!(setting.statistics.unaccounted.get(), 0);
+}
+
+/// A lane for which a long backlog held nothing read it to its end, and what came back meanwhile was not looked at.
+#[test]
+fn a_lane_reads_one_batch_at_a_time() {
+    let bench = Bench::new();
+    for _ in 0..40 {
+        bench.store(1);
+    }
+    let (_live, feed) = bench.feed(1);
+    let mut lane = Intake::lane(feed, Lane::Messages, Progress::default());
+    let (wanted, parties) = (Selection::default(), Parties::default());
+    let choice = Choice {
+        unit: Unit::Event,
+        wanted: &wanted,
+        narrowed: None,
+        parties: &parties,
+    };
+    for batch in 1..=40 {
+        while !lane.read_on(choice).unwrap() {
+            assert!(!lane.is_at_end());
+            thread::yield_now();
+        }
+        assert!(lane.next().is_none());
+        assert_eq!(lane.reached(), batch);
+    }
+    assert!(lane.is_at_end() && !lane.read_on(choice).unwrap());
 }
 
 /// One conversation is refused for ever: all others are delivered, and after a restart only what it lacks comes.

@@ -4,6 +4,7 @@ use super::intake::Found;
 use super::order::Order;
 use crate::feed::{Delivery, Item, Maker, Notification};
 use crate::sink::transport::Parcel;
+use foldhash::fast::RandomState;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -65,13 +66,13 @@ impl Entry {
 
 #[derive(Debug, Default)]
 pub(super) struct Undone {
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, Entry, RandomState>,
     /// By place of the source: order holds within a lane.
     orders: [Order; 5],
     ready: [VecDeque<u64>; 5],
     later: BTreeSet<(Instant, u64)>,
     /// What is under way, by the ticket of its job.
-    jobs: HashMap<u64, Vec<u64>>,
+    jobs: HashMap<u64, Vec<u64>, RandomState>,
     next_ticket: u64,
     maker: Maker,
 }

@@ -44,6 +44,10 @@ pub struct File {
     tail: Option<Tail>,
     /// Length of the file when a write failed.
     cut_at: u64,
+    /// Octets that were written since the last sync.
+    unsynced: usize,
+    /// Why a sync between two confirmations has failed.
+    unsure: Option<io::Error>,
     /// Everything in the file is confirmed, and the cursor saved.
     at_rest: bool,
     /// A rotation has failed, and that was told.
@@ -61,6 +65,8 @@ impl File {
             lines: Lines::default(),
             tail: None,
             cut_at: 0,
+            unsynced: 0,
+            unsure: None,
             at_rest: false,
             told: false,
         })
@@ -134,8 +140,14 @@ impl File {
             self.lines.start_over(ends_in_a_line(&self.output)?);
         }
         self.pass_over()?;
+        self.unsynced += self.lines.rest().len();
         let mut output = &self.output;
-        self.lines.write_to(|rest| output.write(rest))
+        let written = self.lines.write_to(|rest| output.write(rest))?;
+        if self.unsynced >= SYNC_OCTETS {
+            self.unsynced = 0;
+            self.unsure = self.output.sync_data().err().or(self.unsure.take());
+        }
+        Ok(written)
     }
 }
 
@@ -168,7 +180,9 @@ impl Sink for File {
     /// After an error everything since the last success is appended once more: the system may have dropped what it
     /// could not write, and would call the next sync a success.
     fn confirm(&mut self) -> io::Result<()> {
-        let synced = self.output.sync_data();
+        self.unsynced = 0;
+        let synced = self.unsure.take().map_or(Ok(()), Err);
+        let synced = synced.and_then(|()| self.output.sync_data());
         if synced.is_err() {
             self.tail = None;
         }
@@ -183,6 +197,10 @@ impl Sink for File {
         Confirmation::Fsynced
     }
 }
+
+/// Octets after which a sync comes before its time. What is written at once keeps the disk busy at once, and the syncs
+/// of the journal, which answers wait for, stand behind it: a catch-up is to hold them up for milliseconds only.
+const SYNC_OCTETS: usize = 4 << 20;
 
 /// Opens it, and makes its name durable.
 fn open(path: &Path) -> io::Result<fs::File> {
