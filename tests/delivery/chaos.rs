@@ -47,7 +47,7 @@ fn survives(what: &str, unit: &str, mixed: bool) {
         });
         // It restarts, and is not back before that was noticed.
         receiver.leave();
-        let retries = || metric(&server, "hookline_sink_retries", "hook");
+        let retries = || metric(&server, "hookline_sink_retries_total", "hook");
         let before = retries();
         let progress = || retries() + traffic.notifications();
         follow(&server, "its absence is noticed", progress, || {

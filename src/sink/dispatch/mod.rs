@@ -8,7 +8,7 @@
 //! - **Failures** are tried again with growing pauses ([`backoff`]). Meanwhile their conversation waits and the others
 //!   do not; the cursor names what is open. After `max_attempts` it becomes a dead letter, durable before the cursor
 //!   passes it.
-//! - **A receiver that is away** is probed now and then ([`breaker`]), and nothing is read for it meanwhile.
+//! - **A receiver that is away** is probed now and then ([`breaker`]), and no more is read for it meanwhile.
 //! - **Replays and retried letters** come last.
 //!
 //! Memory is bounded: at most [`OPEN_MAX`] items of each lane are under way, and what has failed keeps a copy of its
@@ -166,7 +166,7 @@ impl Running {
             }
             let now = Instant::now();
             self.undone.wake(now);
-            if let Err(error) = self.take_in() {
+            if let Err(error) = self.take_in(now) {
                 self.save()?;
                 return Err(error);
             }
@@ -176,8 +176,10 @@ impl Running {
             self.start(now);
             let idle = self.undone.under_way() == 0
                 && Source::ALL.iter().all(|it| self.undone.ready(*it) == 0);
-            let finished = stopping
-                && (self.breaker.is_open() || idle && self.lanes.iter().all(Intake::is_at_end));
+            // What is behind as much as a cursor names is the next start's.
+            let done = |lane: &Intake| lane.is_at_end() || lane.undone() >= OPEN_MAX;
+            let finished =
+                stopping && (self.breaker.is_open() || idle && self.lanes.iter().all(done));
             if finished || self.saved_at.elapsed() >= SAVE_INTERVAL {
                 self.save()?;
                 self.look_after_replay()?;
@@ -188,13 +190,16 @@ impl Running {
             if finished && self.undone.under_way() == 0 {
                 return Ok(());
             }
-            self.sleep(stopping);
+            self.sleep(now, stopping);
         }
     }
 
-    /// Takes what the feeds have, as far as there is use for it.
-    fn take_in(&mut self) -> Result<(), SinkError> {
-        if self.breaker.is_open() {
+    /// Takes what the feeds have, as far as there is use for it. While the receiver is away that is one for the next
+    /// probe: what has failed already may be refused for itself.
+    fn take_in(&mut self, now: Instant) -> Result<(), SinkError> {
+        let probes = self.breaker.is_open();
+        if probes && (self.breaker.next_probe().is_none_or(|at| at > now) || self.undone.has_new())
+        {
             return Ok(());
         }
         let choice = Choice {
@@ -206,6 +211,9 @@ impl Running {
         for (place, lane) in self.lanes.iter_mut().enumerate() {
             let source = Source::Lane(place);
             while has_room(lane, self.undone.ready(source), &self.parts.limits) {
+                if probes && self.undone.has_new() {
+                    return Ok(());
+                }
                 match lane.next(choice) {
                     Ok(Some((found, delivery))) => self.undone.enter(source, found, delivery),
                     Ok(None) => break,
@@ -235,13 +243,19 @@ impl Running {
             } else {
                 &Source::ALL[..]
             };
-            let Some(source) = self.undone.first_ready(sources) else {
+            let (mut source, mut batch) = (self.undone.first_ready(sources), limits.batch);
+            if self.breaker.is_open() {
+                // A probe goes alone, so that it fails for nobody else.
+                (source, batch) = (self.undone.first_new(sources).or(source), 1);
+            }
+            let Some(source) = source else {
                 return;
             };
             if !self.breaker.permits(now) {
                 return;
             }
-            let Some((ticket, attempt, parcels)) = self.undone.take(source, limits.batch) else {
+            let Some((ticket, attempt, parcels)) = self.undone.take(source, batch) else {
+                self.breaker.gave_up();
                 continue;
             };
             self.rate.take(now);
@@ -274,11 +288,26 @@ impl Running {
         let asked = match failure.kind {
             FailureKind::Retry { after } => after,
             FailureKind::Gone => return Err(SinkError::Refused(failure.reason)),
+            FailureKind::Broken => return Err(SinkError::Broken(failure.reason)),
         };
         let now = Instant::now();
         // Of a receiver that is away no item is to blame.
         let counts = u32::from(!self.breaker.is_open());
         self.parts.statistics.retries.add(1);
+        let mut entries = tickets.iter().filter_map(|it| self.undone.get(*it));
+        match entries.next().map(|first| first.item) {
+            // However many went together, it was one answer.
+            Some(item) if self.breaker.failed(item, asked, now) => {
+                let reason = &failure.reason;
+                tracing::warn!(
+                    reason,
+                    "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
+                );
+            }
+            Some(_) => {}
+            // A replay has ended meanwhile.
+            None => self.breaker.gave_up(),
+        }
         for ticket in tickets {
             let Some(entry) = self.undone.get_mut(ticket) else {
                 continue;
@@ -288,13 +317,6 @@ impl Running {
             let (item, attempts) = (entry.item, entry.attempts);
             if let Source::Lane(place) = entry.source {
                 self.lanes[place].tried(item, attempts);
-            }
-            if self.breaker.failed(item, asked, now) {
-                let reason = &failure.reason;
-                tracing::warn!(
-                    reason,
-                    "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
-                );
             }
             if attempts < self.parts.limits.max_attempts || !self.bury(ticket, &failure) {
                 let pause = self.parts.limits.backoff.pause(item, attempts, asked);
@@ -383,9 +405,8 @@ impl Running {
             .set(reached.into_iter().min().unwrap_or(0));
     }
 
-    /// Until something comes, or comes due.
-    fn sleep(&self, stopping: bool) {
-        let now = Instant::now();
+    /// Until something comes, or comes due that was not at `now`.
+    fn sleep(&self, now: Instant, stopping: bool) {
         let limits = &self.parts.limits;
         let room = |(place, lane): (usize, &Intake)| {
             !self.breaker.is_open()
@@ -406,7 +427,8 @@ impl Running {
             self.breaker.next_probe(),
         ];
         let due = due.into_iter().flatten().filter(|at| *at > now).min();
-        let wait = due.map_or(idle, |at| (at - now).min(idle));
+        let wait = due.map(|at| at.saturating_duration_since(Instant::now()));
+        let wait = wait.map_or(idle, |wait| wait.min(idle));
         self.parts.sleeper.sleep(Some(wait), || {
             let has_more = |one: (usize, &Intake)| room(one) && one.1.has_more();
             !self.parts.outcomes.is_empty() || self.lanes.iter().enumerate().any(has_more)
