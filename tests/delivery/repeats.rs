@@ -35,9 +35,12 @@ fn what_is_sent_again_in_any_group_is_delivered_once() {
     let stops = 2 * kills;
     for life in 1..=stops {
         let part = (notifications * life / (stops + 1)) as u64;
-        follow(&server, "some is sent", || traffic.notifications(), || {
-            traffic.notifications() >= part || traffic.is_over()
-        });
+        follow(
+            &server,
+            "some is sent",
+            || traffic.notifications(),
+            || traffic.notifications() >= part || traffic.is_over(),
+        );
         if life % 2 == 0 {
             server.kill();
         } else {
@@ -46,10 +49,20 @@ fn what_is_sent_again_in_any_group_is_delivered_once() {
         server = start(&site, u32::try_from(life).expect("few"));
         traffic.redirect(server.address);
     }
-    follow(&server, "all is sent", || traffic.notifications(), || traffic.is_over());
+    follow(
+        &server,
+        "all is sent",
+        || traffic.notifications(),
+        || traffic.is_over(),
+    );
     let updates = traffic.join();
     for sink in ["hook", "file"] {
-        follow(&server, "all is confirmed", || receiver.requests(), || is_delivered(&server, sink));
+        follow(
+            &server,
+            "all is confirmed",
+            || receiver.requests(),
+            || is_delivered(&server, sink),
+        );
     }
     let duplicates = metric(&server, "hookline_sink_duplicates_total", "hook");
     terminate(server);

@@ -4,7 +4,7 @@
 use super::common::client::{Client, post};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -150,7 +150,6 @@ struct Shared {
     notifications: AtomicU64,
     updates: AtomicU64,
     repeated: AtomicU64,
-    enough: AtomicBool,
 }
 
 impl Traffic {
@@ -160,7 +159,6 @@ impl Traffic {
             notifications: AtomicU64::new(0),
             updates: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
-            enough: AtomicBool::new(false),
         });
         let senders = (0..SENDERS).map(|at| {
             let mut sender = Sender::new(&shared, plan, at);
@@ -195,11 +193,6 @@ impl Traffic {
     pub(crate) fn is_over(&self) -> bool {
         let senders = self.senders.lock().expect("whole");
         senders.iter().all(JoinHandle::is_finished)
-    }
-
-    /// Ends it before all is sent.
-    pub(crate) fn stop(&self) {
-        self.shared.enough.store(true, Ordering::SeqCst);
     }
 
     /// Waits for all senders. All that they have sent was answered with 200: so many different updates.
@@ -240,9 +233,6 @@ impl Sender {
 
     fn run(&mut self, notifications: usize) {
         for _ in 0..notifications {
-            if self.shared.enough.load(Ordering::SeqCst) {
-                return;
-            }
             let updates = self.new_updates();
             self.send(&updates, self.plan.twice);
             self.shared

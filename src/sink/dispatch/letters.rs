@@ -1,6 +1,6 @@
 //! Dead letters: what was tried too often, and what somebody wants to be tried again.
 
-use super::intake::Found;
+use super::intake::{self, Found};
 use super::undone::Source;
 use super::{Failure, Running, SinkError};
 use crate::feed::{Failures, Item, Letter, LetterError, Maker};
@@ -92,7 +92,8 @@ impl Running {
                 item,
                 events: 0,
                 attempts: 0,
-                conversations: Vec::new(),
+                // Letters keep their order among themselves; what came after them has gone by.
+                conversations: intake::conversations(&delivery, item, &self.parts.parties),
                 received_at: letter.received_at,
             };
             self.retried.items.insert(item);

@@ -180,7 +180,12 @@ impl Running {
             let done = |lane: &Intake| lane.is_at_end() || lane.undone() >= OPEN_MAX;
             let finished =
                 stopping && (self.breaker.is_open() || idle && self.lanes.iter().all(done));
-            if finished || self.saved_at.elapsed() >= SAVE_INTERVAL {
+            let interval = if stopping {
+                STOP_SAVE_INTERVAL
+            } else {
+                SAVE_INTERVAL
+            };
+            if finished || self.saved_at.elapsed() >= interval {
                 self.save()?;
                 self.look_after_replay()?;
                 if !stopping {
@@ -444,6 +449,9 @@ fn has_room(lane: &Intake, ready: usize, limits: &Limits) -> bool {
 
 /// How often a cursor is saved: what a crash may deliver twice.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same on the way out, whose time may be over at any moment.
+const STOP_SAVE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long it sleeps when there is nothing to do, before it looks whether it is to stop, or asked to replay.
 const IDLE_WAIT: Duration = Duration::from_millis(200);

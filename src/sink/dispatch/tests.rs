@@ -318,6 +318,30 @@ fn a_receiver_that_is_away_is_not_tried_with_everything() {
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 800);
 }
 
+/// Ten conversations that were refused for ever were taken for a receiver that is away: nothing else was read any more,
+/// so nothing else was ever tried, and nobody noticed that it would have been taken.
+#[test]
+fn whatever_is_refused_what_is_new_is_tried() {
+    let setting = Setting::new();
+    fill(&setting.bench, 10, 100);
+    let refused = |subject: &str, _: u32| {
+        let last = subject.as_bytes()[subject.len() - 1];
+        if subject.len() == 5 && last != b'3' {
+            Verdict::Fail
+        } else {
+            Verdict::Take
+        }
+    };
+    let tried = |statistics: &Statistics| statistics.retries.get() > 30;
+    setting.run(Unit::Event, refused, tried).unwrap();
+    let before = setting.taken.lock().len();
+    fill(&setting.bench, 20, 200);
+    let done = |statistics: &Statistics| statistics.events.get() >= 220;
+    setting.run(Unit::Event, refused, done).unwrap();
+    assert!(setting.taken.lock().len() > before);
+    assert_eq!(setting.statistics.unaccounted.get(), 0);
+}
+
 /// What is refused for ever becomes a dead letter, its conversation goes on, and whoever puts the receiver right has it
 /// delivered after all.
 #[test]
