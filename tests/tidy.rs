@@ -43,6 +43,7 @@ const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
         "endpoint",
         "what verifies Standard Webhooks signs by them too",
     ),
+    ("server", "event", "consumers name lanes"),
 ];
 
 /// Files of more than [`LINES_MAX`] lines, and why.
@@ -52,7 +53,9 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// trial of a disk, which makes a directory of its own and removes it.
 const WRITERS: &[&str] = &[
     "src/journal/storage.rs",
-    "src/sink/file.rs",
+    "src/sink/file/mod.rs",
+    "src/sink/file/rotation.rs",
+    "src/sink/file/tail.rs",
     "src/cli/torture/site.rs",
 ];
 

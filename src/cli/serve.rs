@@ -144,7 +144,10 @@ fn greeting(config: &Config, server: &Server) -> String {
                 SinkKind::File(file) => file.path.display().to_string(),
                 SinkKind::Http(http) => http.address().to_owned(),
                 SinkKind::Exec(exec) => exec.command.first().cloned().unwrap_or_default(),
-                SinkKind::Pull(_) => format!("http://{}", config.pull.listen),
+                SinkKind::Pull(_) => {
+                    let address = server.pull_address().unwrap_or(config.pull.listen);
+                    format!("http://{address}/v1/events?sink={}", sink.name)
+                }
             },
         );
     }

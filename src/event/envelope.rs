@@ -53,7 +53,13 @@ pub fn render_replayed(
 ) {
     let is_json = is_json(event);
     // Nothing here needs an escape: see `key` and `kind` for what they are written in.
-    text(out, b"{\"specversion\":\"1.0\",\"id\":\"", event.id());
+    out.extend_from_slice(b"{\"specversion\":\"1.0\",");
+    // First, so that the begin of a line says what it is.
+    if let Some(replay) = replay {
+        text(out, b"\"replay\":\"", replay);
+        out.extend_from_slice(b"\",");
+    }
+    text(out, b"\"id\":\"", event.id());
     text(out, b"\",\"source\":\"", event.source());
     text(out, b"\",\"type\":\"", event.kind());
     out.extend_from_slice(b"\",\"time\":\"");
@@ -73,9 +79,6 @@ pub fn render_replayed(
     out.extend_from_slice(b"\",\"receivedtime\":\"");
     time::write(out, event.received_at());
     text(out, b"\",\"lane\":\"", event.lane().name());
-    if let Some(replay) = replay {
-        text(out, b"\",\"replay\":\"", replay);
-    }
     if is_json {
         out.extend_from_slice(b"\",\"data\":");
         data(event, raw_body, out);

@@ -234,7 +234,7 @@ impl<'e> EventRef<'e> {
         self.name(self.event.source)
     }
 
-    /// The WhatsApp business account, as the source names it.
+    /// The business account (WABA), as the source names it.
     #[must_use]
     pub fn waba(&self) -> Option<&'e str> {
         let account = self.source().split('/').nth(2);

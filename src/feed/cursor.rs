@@ -289,22 +289,22 @@ fn store(storage: &dyn Storage, name: &str, saved: &Saved) -> Result<(), CursorE
 
 /// Takes from a text what [`render`] would write again.
 fn parse(text: &str) -> Option<Saved> {
-    let mut lines = text.lines().skip(1);
-    let journal = JournalId::parse(lines.next()?.strip_prefix("journal ")?)?;
+    let mut rest = text.lines().skip(1);
+    let journal = JournalId::parse(rest.next()?.strip_prefix("journal ")?)?;
     let mut lanes = Lanes::default();
-    let mut lines = lines.peekable();
+    let mut rest = rest.peekable();
     for (lane, progress) in Lane::ALL.into_iter().zip(&mut lanes) {
-        let numbers = lines.next()?.strip_prefix(lane.name())?.trim_start();
+        let numbers = rest.next()?.strip_prefix(lane.name())?.trim_start();
         let (confirmed, reached) = numbers.split_once(' ')?;
         progress.confirmed = confirmed.parse().ok()?;
         progress.reached = reached.parse().ok()?;
-        while let Some(line) = lines.peek().and_then(|line| line.strip_prefix("open ")) {
+        while let Some(line) = rest.peek().and_then(|line| line.strip_prefix("open ")) {
             let (item, attempts) = line.split_once(' ')?;
             progress.open.push(Open {
                 item: item.parse::<Item>().ok()?,
                 attempts: attempts.parse().ok()?,
             });
-            lines.next();
+            rest.next();
         }
     }
     let sound = lanes.iter().all(Progress::is_sound);

@@ -2,10 +2,14 @@
 //!
 //! What is a duplicate depends on what came before, so it is judged here, once, and whoever reads an event later, live
 //! or from the journal, finds the same verdict.
+//!
+//! To take up what it remembers takes seconds where that is millions of keys. Nothing is delivered until then, but
+//! whatever comes is stored and answered.
 
 use super::poison;
 use super::{
-    DeadLetters, Dedupe, Delivery, Durable, Feed, FeedError, FloorPlace, JudgedPosition, Live,
+    DeadLetters, Dedupe, DedupeError, Delivery, Durable, Feed, FeedError, FloorPlace,
+    JudgedPosition, Live, Parties,
 };
 use crate::metrics::Counter;
 use std::sync::Arc;
@@ -16,8 +20,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Judge {
     /// What the workers give.
     pub feed: Feed<Durable>,
-    /// What judges.
-    pub dedupe: Dedupe,
+    /// What the sinks know of the names of parties.
+    pub parties: Parties,
     /// Keeps the journal from letting go of what would have to be judged again.
     pub place: FloorPlace,
     /// The first sequence that the journal has.
@@ -54,37 +58,48 @@ pub struct JudgeStatistics {
 }
 
 impl Judge {
-    /// Judges until told to stop, and then what is durable already.
-    pub fn run(mut self) -> Result<(), FeedError> {
-        let ended = self.work();
+    /// Judges until told to stop, and then what is durable already. `open` gives what judges, and the sequence from
+    /// which it wants to.
+    pub fn run(
+        mut self,
+        open: impl FnOnce() -> Result<(Dedupe, u64), DedupeError>,
+    ) -> Result<(), FeedError> {
+        let opened = open().map_err(FeedError::from);
+        let ended = opened.and_then(|(dedupe, from)| self.work(dedupe, from));
         self.statistics.stopped.set(u64::from(ended.is_err()));
         ended
     }
 
-    fn work(&mut self) -> Result<(), FeedError> {
+    fn work(&mut self, mut dedupe: Dedupe, from: u64) -> Result<(), FeedError> {
+        dedupe.share(&self.parties);
+        self.place.set(dedupe.checkpointed());
+        self.feed.go_back_to(from);
+        self.position.set(from - 1);
         let mut saved_at = Instant::now();
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
             let wait = if stopping { Duration::ZERO } else { IDLE_WAIT };
             match self.feed.next(wait) {
-                Ok(Some(delivery)) => self.judge(delivery)?,
-                Ok(None) if stopping && self.feed.is_at_end() => return self.checkpoint(),
+                Ok(Some(delivery)) => self.judge(&mut dedupe, delivery)?,
+                Ok(None) if stopping && self.feed.is_at_end() => {
+                    return self.checkpoint(&mut dedupe);
+                }
                 // Behind damage that was set aside there may be nothing yet.
                 Ok(None) => self.position.set(self.feed.position() - 1),
                 Err(error) if error.is_shortage() && !stopping => wait_for_room(&error),
                 Err(error) => return Err(error),
             }
             if saved_at.elapsed() >= CHECKPOINT_INTERVAL {
-                self.checkpoint()?;
+                self.checkpoint(&mut dedupe)?;
                 saved_at = Instant::now();
             }
         }
     }
 
     /// Marks the duplicates, and passes the delivery on.
-    fn judge(&mut self, mut delivery: Delivery) -> Result<(), FeedError> {
+    fn judge(&mut self, dedupe: &mut Dedupe, mut delivery: Delivery) -> Result<(), FeedError> {
         let verdicts = loop {
-            match self.dedupe.judge(&mut delivery) {
+            match dedupe.judge(&mut delivery) {
                 Ok(verdicts) => break verdicts,
                 Err(error) if error.is_shortage() && !self.stop.load(Ordering::Acquire) => {
                     wait_for_room(&error.into());
@@ -102,17 +117,17 @@ impl Judge {
     }
 
     /// What was judged is not judged again after a crash.
-    fn checkpoint(&mut self) -> Result<(), FeedError> {
-        self.dedupe.retire((self.first)());
-        match self.dedupe.checkpoint() {
+    fn checkpoint(&mut self, dedupe: &mut Dedupe) -> Result<(), FeedError> {
+        dedupe.retire((self.first)());
+        match dedupe.checkpoint() {
             Err(error) if error.is_shortage() => {
                 tracing::warn!(%error, "what was judged is not saved now; a crash judges it again");
             }
             saved => saved?,
         }
-        self.place.set(self.dedupe.checkpointed());
-        self.statistics.keys.set(self.dedupe.keys() as u64);
-        self.statistics.octets.set(self.dedupe.octets() as u64);
+        self.place.set(dedupe.checkpointed());
+        self.statistics.keys.set(dedupe.keys() as u64);
+        self.statistics.octets.set(dedupe.octets() as u64);
         Ok(())
     }
 

@@ -87,6 +87,15 @@ impl FeedError {
             FeedError::Dedupe(error) => error.is_shortage(),
         }
     }
+
+    /// The first sequence that there is, if what was asked for lies before it and was removed by retention.
+    #[must_use]
+    pub fn gone(&self) -> Option<u64> {
+        match self {
+            FeedError::Journal(JournalError::Gone { first, .. }) => Some(*first),
+            FeedError::Journal(_) | FeedError::Dedupe(_) => None,
+        }
+    }
 }
 
 /// The reading end.
@@ -174,6 +183,15 @@ impl<O: Origin> Feed<O> {
                 }
             }
         }
+    }
+
+    /// The next batch from the journal, without any wait: for who asks at times of its own, and has nobody offer it
+    /// live ones.
+    pub fn next_stored(&mut self) -> Result<Option<O::Given>, FeedError> {
+        if self.is_at_end() {
+            return Ok(None);
+        }
+        self.read()
     }
 
     /// The sequence that the next batch will bring.

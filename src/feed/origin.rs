@@ -11,6 +11,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// What a feed gives, how far there is any, and how it is made of what stands in the journal.
 pub trait Origin: fmt::Debug + Send {
@@ -61,18 +63,28 @@ pub struct Judged {
 
 /// The highest sequence of which, and below which, everything was judged.
 #[derive(Debug, Default)]
-pub struct JudgedPosition(AtomicU64);
+pub struct JudgedPosition {
+    sequence: AtomicU64,
+    moved: Notify,
+}
 
 impl JudgedPosition {
     /// Nothing up to `sequence` is unjudged any more.
     pub fn set(&self, sequence: u64) {
-        self.0.store(sequence, Ordering::Release);
+        if self.sequence.swap(sequence, Ordering::Release) != sequence {
+            self.moved.notify_waiters();
+        }
     }
 
     /// Reads it.
     #[must_use]
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.sequence.load(Ordering::Acquire)
+    }
+
+    /// Ends once it has moved after this call. Who asks for this first, and then looks at it, misses nothing.
+    pub fn moved(&self) -> Notified<'_> {
+        self.moved.notified()
     }
 }
 

@@ -11,7 +11,7 @@ pub struct Selection {
     pub types: Vec<Pattern>,
     /// Business numbers, as the platform identifies them.
     pub phone_number_ids: Vec<String>,
-    /// WhatsApp business accounts.
+    /// Business accounts.
     pub wabas: Vec<String>,
     /// Endpoints, by their numbers in the journal.
     pub endpoints: Option<Vec<u16>>,

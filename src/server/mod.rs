@@ -8,6 +8,7 @@
 //! | `hl-worker-N` | one worker, pinned |
 //! | `hl-dedupe` | the judge of what is a duplicate |
 //! | `hl-sink-NAME` | one sink |
+//! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
@@ -18,20 +19,19 @@
 //! to all that wait or come, each connection ends with such an answer, and the process leaves with what was the cause.
 
 mod admin;
+mod delivery;
 mod endpoints;
 mod exposition;
 mod listen;
 mod loops;
 mod options;
 mod poison;
+mod pull;
 mod sinks;
 mod threads;
 
 use crate::config::Config;
-use crate::feed::{
-    CursorError, Dedupe, DedupeError, Durable, Feed, FeedError, Feeds, Floor, Judge,
-    JudgedPosition, LetterError, Maker,
-};
+use crate::feed::{CursorError, DedupeError, FeedError, LetterError};
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, Phase, ReactorError};
@@ -40,9 +40,8 @@ use crate::{relay, worker};
 use crossbeam_channel::{Receiver, select};
 use exposition::Sources;
 use mio::Waker;
-use sinks::Common;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,6 +53,7 @@ use threads::{Cores, Threads};
 pub struct Server {
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    pull: Option<SocketAddr>,
     drain_timeout: Duration,
     endpoints: journal::Endpoints,
     recovery: journal::Recovery,
@@ -161,59 +161,8 @@ impl Server {
         )?);
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
-        let floor = Floor::new(floor);
-        let statistics = &sources.journal.statistics;
-        let first = statistics.first_sequence.load(Ordering::Relaxed);
-        let dedupe_files = directory(&config.journal.dir.join("dedupe"))?;
-        let (dedupe, from) = Dedupe::open(
-            Arc::clone(&dedupe_files),
-            options::dedupe(config),
-            journal.id(),
-            first,
-            sources.journal.durable(),
-        )?;
-        let judged = Arc::new(JudgedPosition::default());
-        judged.set(from - 1);
-        let place = floor.place(dedupe.checkpointed());
-        let poison = poison::open(config, journal.id())?;
-        let common = Common {
-            config,
-            cursors: sinks::cursors(config, journal.id(), sources.journal.durable(), floor)?,
-            feeds: Feeds {
-                journal: Arc::clone(&disk),
-                judged: Arc::clone(&judged),
-                dedupe: dedupe_files,
-                poison: Arc::clone(&poison),
-            },
-            parties: dedupe.parties(),
-            endpoints: endpoints.clone(),
-        };
-        let sinks = sinks::prepare(&common, &mut sources)?;
-        let (live, feed) = Feed::new(
-            Arc::clone(&disk),
-            Durable::new(Arc::clone(&sources.journal), Maker::sparing(&poison)),
-            from,
-        );
-        let stop_judge = Arc::new(AtomicBool::new(false));
-        let journal_status = Arc::clone(&sources.journal);
-        let judge = Judge {
-            feed,
-            dedupe,
-            place,
-            first: Box::new(move || {
-                let statistics = &journal_status.statistics;
-                statistics.first_sequence.load(Ordering::Relaxed)
-            }),
-            position: judged,
-            sinks: sinks.lives,
-            letters: poison::letters(config)?,
-            paths: {
-                let endpoints = endpoints.clone();
-                Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default())
-            },
-            statistics: Arc::clone(&sources.judge),
-            stop: Arc::clone(&stop_judge),
-        };
+        let mut delivery = delivery::prepare(config, &disk, &journal, floor, &mut sources)?;
+        let (pulls, pull) = delivery.take_pulls(config)?;
         let control = Arc::new(Control::new(table, config.server.loops));
         let (commit, inbox) = relay::channel(COMMIT_INBOX);
         let loops = loops::prepare(config, listeners, &control, &commit, &mut sources)?;
@@ -231,33 +180,25 @@ impl Server {
             let statistics = Arc::new(worker::Statistics::default());
             sources.workers.push(Arc::clone(&statistics));
             workers.push(sender);
-            let live = live.clone();
-            let maker = Maker::sparing(&poison);
-            threads.start(
-                &format!("hl-worker-{index}"),
-                cores.take_from_end(),
-                move || {
-                    worker::run(&inbox, maker, &live, &statistics);
-                    Ok(())
-                },
-            )?;
+            let (maker, live) = delivery.for_worker();
+            let run = move || {
+                worker::run(&inbox, maker, &live, &statistics);
+                Ok(())
+            };
+            threads.start(&format!("hl-worker-{index}"), cores.take_from_end(), run)?;
         }
-        drop(live);
-        threads.start(JUDGE, None, move || Ok(judge.run()?))?;
         let (committer, preparer) = journal.split(loops.positions, hand_on(workers));
         threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
-        let stop_sinks = sinks.stop;
-        for (name, sink) in sinks.ready {
-            threads.start(&format!("hl-sink-{name}"), None, move || {
-                sink.run()
-                    .map_err(|cause| ServerError::Sink { name, cause })
-            })?;
-        }
+        let (stop_judge, stop_sinks) = delivery.start(&mut threads)?;
         let sources = Arc::new(sources);
-        let admin_address = admin
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok());
+        let address_of = |listener: &TcpListener| listener.local_addr().ok();
+        let admin_address = admin.as_ref().and_then(address_of);
+        let pull_address = pull.as_ref().and_then(address_of);
+        if let Some(listener) = pull {
+            let stop = Arc::clone(&stop_sinks);
+            threads.start(PULL, None, move || pull::run(listener, pulls, &stop))?;
+        }
         if let Some(listener) = admin {
             let (sources, control) = (Arc::clone(&sources), Arc::clone(&control));
             threads.start(ADMIN, None, move || admin::run(listener, sources, control))?;
@@ -270,6 +211,7 @@ impl Server {
         Ok(Server {
             address,
             admin: admin_address,
+            pull: pull_address,
             drain_timeout: config.server.drain_timeout,
             endpoints,
             recovery,
@@ -292,6 +234,12 @@ impl Server {
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Where consumers read, if there is a sink for them.
+    #[must_use]
+    pub fn pull_address(&self) -> Option<SocketAddr> {
+        self.pull
     }
 
     /// What recovery found in the journal.
@@ -390,7 +338,7 @@ impl Server {
         self.stop_sinks.store(true, Ordering::Release);
         match self
             .threads
-            .join(|name| name.starts_with("hl-sink"), deadline)
+            .join(|name| name.starts_with("hl-sink") || name == PULL, deadline)
         {
             // What it has not delivered is in the journal, and what its cursor does not tell comes twice.
             Err(error @ ServerError::DrainTimeout(_)) => {
@@ -434,6 +382,7 @@ fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
 
 const LOOP: &str = "hl-loop-";
 const ADMIN: &str = "hl-admin";
+const PULL: &str = "hl-pull";
 const JUDGE: &str = "hl-dedupe";
 
 /// Batches that may wait for the commit thread. What they hold is bounded by `limits.unacknowledged`.

@@ -1,12 +1,11 @@
 //! One thread for each configured sink, with its feeds and its cursor.
 
-#[cfg(feature = "http")]
-mod http;
+mod transports;
 
 use super::exposition::Sources;
+use super::pull::Pulls;
 use super::{ServerError, directory};
 use crate::config::{self, Config, SinkKind};
-use crate::event::Lane;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, DeadLetters, Delivery, Feed, Feeds, Floor, Judged, Live,
     Parties, Replays, Selection,
@@ -16,7 +15,6 @@ use crate::relay::{self, Sleeper};
 use crate::sink::{self, Confirmation, Dispatcher, Paths, Runner, Sink, SinkError, Statistics};
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,6 +23,8 @@ pub(super) struct Sinks {
     pub(super) ready: Vec<(String, Ready)>,
     /// The ends of their feeds at which batches are offered.
     pub(super) lives: Vec<Live<Arc<Delivery>>>,
+    /// Those that are read by who asks.
+    pub(super) pulls: Pulls,
     /// Tells all of them to end once they have delivered what is durable.
     pub(super) stop: Arc<AtomicBool>,
 }
@@ -32,16 +32,16 @@ pub(super) struct Sinks {
 /// What the thread of a sink runs.
 pub(super) enum Ready {
     /// Everything in the order of the journal.
-    Stream(Runner, Box<dyn Sink>),
+    Stream(Box<Runner>, Box<dyn Sink>),
     /// One by one.
-    Dispatched(Box<Dispatcher>, [Feed<Judged>; 3]),
+    Dispatched(Box<Dispatcher>, Box<[Feed<Judged>; 3]>),
 }
 
 impl Ready {
     pub(super) fn run(self) -> Result<(), SinkError> {
         match self {
             Ready::Stream(runner, mut target) => runner.run(&mut *target),
-            Ready::Dispatched(dispatcher, feeds) => dispatcher.run(feeds),
+            Ready::Dispatched(dispatcher, feeds) => dispatcher.run(*feeds),
         }
     }
 }
@@ -103,6 +103,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
     let mut sinks = Sinks {
         ready: Vec::new(),
         lives: Vec::new(),
+        pulls: Pulls::default(),
         stop: Arc::new(AtomicBool::new(false)),
     };
     let mut files = Vec::new();
@@ -127,15 +128,26 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 part.stream(common, Box::new(sink::Stdout::default()), &mut sinks.lives)?
             }
             SinkKind::File(file) => {
-                let target = open_file(&file.path, &sink.name, &mut files)?;
+                let target = open_file(file, &sink.name, &mut files)?;
                 part.stream(common, Box::new(target), &mut sinks.lives)?
             }
             #[cfg(feature = "http")]
             SinkKind::Http(http) => {
-                let (limits, make) = http::transport(&sink.name, http, paths(&common.endpoints));
+                let (limits, make) = transports::http(&sink.name, http, paths(&common.endpoints));
                 part.dispatched(common, limits, make, &mut sinks.lives)?
             }
-            SinkKind::Exec(_) | SinkKind::Pull(_) => return Err(unbuilt(sink)),
+            SinkKind::Exec(exec) => {
+                let (limits, make) = transports::exec(&sink.name, exec, &sinks.stop);
+                part.dispatched(common, limits, make, &mut sinks.lives)?
+            }
+            SinkKind::Pull(tokens) => {
+                let wanted = selection(&sink.filter, &common.endpoints)?;
+                sinks.pulls.add(part, wanted, tokens, &common.feeds);
+                sources
+                    .sinks
+                    .push((sink.name.clone(), Confirmation::Fsynced, statistics));
+                continue;
+            }
             #[cfg(not(feature = "http"))]
             SinkKind::Http(_) => return Err(unbuilt(sink)),
         };
@@ -146,6 +158,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
     Ok(sinks)
 }
 
+#[cfg(not(feature = "http"))]
 fn unbuilt(sink: &config::Sink) -> ServerError {
     let kind = sink.kind.name();
     let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
@@ -153,12 +166,12 @@ fn unbuilt(sink: &config::Sink) -> ServerError {
 }
 
 /// What one sink begins with.
-struct Part<'c> {
-    sink: &'c config::Sink,
-    cursor: Cursor,
+pub(super) struct Part<'c> {
+    pub(super) sink: &'c config::Sink,
+    pub(super) cursor: Cursor,
     /// The first sequence that there is.
     first: u64,
-    statistics: Arc<Statistics>,
+    pub(super) statistics: Arc<Statistics>,
     stop: Arc<AtomicBool>,
 }
 
@@ -179,21 +192,24 @@ impl Part<'_> {
             statistics: self.statistics,
             stop: self.stop,
         };
-        Ok((target.confirmation(), Ready::Stream(runner, target)))
+        Ok((
+            target.confirmation(),
+            Ready::Stream(Box::new(runner), target),
+        ))
     }
 
-    /// A sink that delivers one by one, through what `transport` makes.
+    /// A sink that delivers one by one, through what `make` makes.
     fn dispatched(
         self,
         common: &Common<'_>,
         limits: sink::Limits,
-        transport: impl FnOnce(sink::Outcomes) -> Result<Box<dyn sink::Transport>, ServerError>,
+        make: transports::Make,
         lives: &mut Vec<Live<Arc<Delivery>>>,
     ) -> Result<(Confirmation, Ready), ServerError> {
         let sleeper: Arc<Sleeper> = Arc::default();
         let saved = self.cursor.saved();
-        let feeds = Lane::ALL.map(|lane| {
-            let next = saved[feed::place(lane)].confirmed + 1;
+        let feeds = saved.each_ref().map(|lane| {
+            let next = lane.confirmed + 1;
             let (live, feed) = common.feeds.open(&sleeper, next.max(self.first));
             lives.push(live);
             feed
@@ -214,19 +230,19 @@ impl Part<'_> {
             paths: paths(&common.endpoints),
             number: number(&common.endpoints),
             limits,
-            transport: transport(give)?,
+            transport: make(give)?,
             outcomes,
             sleeper,
             statistics: self.statistics,
             stop: self.stop,
         };
-        let ready = Ready::Dispatched(Box::new(dispatcher), feeds);
+        let ready = Ready::Dispatched(Box::new(dispatcher), Box::new(feeds));
         Ok((Confirmation::Memory, ready))
     }
 }
 
 /// What the filters of a sink let through.
-pub(super) fn selection(
+fn selection(
     filter: &config::Filter,
     endpoints: &journal::Endpoints,
 ) -> Result<Selection, ServerError> {
@@ -288,12 +304,18 @@ fn warn_of_what_is_missing(sink: &str, cursor: &Cursor, first: u64) {
 
 /// Opens the file of a sink, which no other may write to under another name.
 fn open_file(
-    path: &Path,
+    file: &config::FileSink,
     sink: &str,
     files: &mut Vec<(u64, u64)>,
 ) -> Result<sink::File, ServerError> {
+    let path = &file.path;
     let failed = || ServerError::io(format!("open {} for the sink {sink}", path.display()));
-    let file = sink::File::open(path).map_err(failed())?;
+    let rotation = sink::Rotation {
+        size: file.rotate_size,
+        every: file.rotate_every,
+        keep: file.keep,
+    };
+    let file = sink::File::open(path, rotation).map_err(failed())?;
     let identity = file.identity().map_err(failed())?;
     if files.contains(&identity) {
         let cause = io::Error::other("another sink writes to the same file");

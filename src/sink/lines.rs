@@ -39,6 +39,16 @@ impl Lines {
         false
     }
 
+    /// What is not out yet.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.octets[self.written..]
+    }
+
+    /// So much of the rest is out already.
+    pub(super) fn pass(&mut self, len: usize) {
+        self.written += len;
+    }
+
     /// Begins anew; what is there may end in the middle of a line.
     pub(super) fn start_over(&mut self, cut: bool) {
         self.written = 0;
@@ -63,3 +73,11 @@ impl Lines {
         Ok(self.tally)
     }
 }
+
+/// True for a line that is, or begins as, an event of the live stream.
+pub(super) fn begins_event(line: &[u8]) -> bool {
+    line.starts_with(b"{\"specversion\":\"1.0\",\"id\":\"")
+}
+
+/// With what a line begins that belongs to a replay.
+pub(super) const REPLAYED: &[u8] = b"{\"specversion\":\"1.0\",\"replay\":\"";

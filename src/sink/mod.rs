@@ -4,15 +4,19 @@
 //! journal meanwhile, and no other sink notices.
 
 mod dispatch;
+mod exec;
 mod file;
 #[cfg(feature = "http")]
 pub mod http;
 mod lines;
+mod pull;
 mod stdout;
 mod transport;
 
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
-pub use file::File;
+pub use exec::{Each, INHERITED, Program, STOP_PATIENCE, Stream};
+pub use file::{File, Rotation};
+pub use pull::{Ask, OpenStored, PAGE_KIB_MAX, Page, Pull, PullError};
 pub use stdout::Stdout;
 pub use transport::{
     Failure, FailureKind, Job, NO_JOB, Outcome, Outcomes, Parcel, Paths, Transport,
@@ -30,13 +34,28 @@ use std::time::{Duration, Instant};
 
 /// Where events go.
 pub trait Sink: Send {
+    /// Everything up to sequence `confirmed` was confirmed before this process began, and deliveries begin behind it.
+    /// A sink that can see what it was given beyond that looks now, and does not take that twice.
+    fn resume(&mut self, confirmed: u64) -> io::Result<()> {
+        let _ = confirmed;
+        Ok(())
+    }
+
     /// Delivers the events that are wanted of all notifications from sequence `from` on, and says what became of how
     /// many. On an error everything from `from` on is delivered again.
     fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally>;
 
+    /// True when it would be confirmed now rather than in its time.
+    fn is_due(&self) -> bool {
+        false
+    }
+
     /// Makes everything delivered as safe as [`Sink::confirmation`] says. On an error everything since the last
     /// time that it worked is delivered again, since nobody knows what of it is there.
     fn confirm(&mut self) -> io::Result<()>;
+
+    /// Everything delivered is confirmed, and the cursor is saved: nothing of it comes again.
+    fn saved(&mut self) {}
 
     /// What a delivered event survives.
     fn confirmation(&self) -> Confirmation;
@@ -158,6 +177,8 @@ impl Runner {
         let mut pause = PAUSE_MIN;
         let mut told = false;
         let mut saved_at = Instant::now();
+        let before = self.cursor.confirmed();
+        self.retry(|| sink.resume(before))?;
         loop {
             // Before the look at the feed: what became durable before the stop is delivered.
             let stopping = self.stop.load(Ordering::Acquire);
@@ -185,7 +206,8 @@ impl Runner {
                 self.statistics.delivered.set(delivered);
             }
             let finished = stopping && self.feed.is_at_end();
-            let due = delivered > self.cursor.confirmed() && saved_at.elapsed() >= SAVE_INTERVAL;
+            let due = delivered > self.cursor.confirmed()
+                && (saved_at.elapsed() >= SAVE_INTERVAL || !told && sink.is_due());
             if !finished && !due {
                 continue;
             }
@@ -204,6 +226,7 @@ impl Runner {
                         lane.confirmed.set(delivered);
                         lane.reached.set(delivered);
                     }
+                    sink.saved();
                     told = false;
                 }
                 // Delivery goes on, for that is what makes room; until then a crash repeats more.

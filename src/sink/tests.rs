@@ -2,6 +2,7 @@ use super::{Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics};
 use crate::feed::tests::Bench;
 use crate::feed::{Cursor, Cursors, Delivery, Feed, Floor, Judged, Live, Maker, Selection, Tally};
 use crate::journal::{Access, Disk, Guard, Identity, JournalId, LockError, Storage, StorageFile};
+use crate::metrics::Counter;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -260,7 +261,7 @@ fn what_is_not_wanted_is_passed_over() {
         &statistics.duplicates,
         &statistics.unwanted,
     ];
-    assert_eq!(books.map(|counter| counter.get()), [1, 1, 1]);
+    assert_eq!(books.map(Counter::get), [1, 1, 1]);
     assert_eq!(setting.unaccounted(), 0);
 }
 

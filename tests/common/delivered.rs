@@ -48,11 +48,16 @@ impl FileSink {
         bodies
     }
 
-    /// The cursor as it was saved, 0 when it never was.
+    /// The cursor as it was saved, 0 when it never was. The lanes of a file move together.
     pub(crate) fn cursor(&self) -> u64 {
         let text = fs::read_to_string(&self.cursor).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("sequence "));
-        line.map_or(0, |sequence| sequence.parse().expect("a number"))
+        let lanes = ["messages ", "statuses ", "rest "].map(|lane| {
+            let line = text.lines().find_map(|line| line.strip_prefix(lane));
+            let confirmed = line.and_then(|line| line.split(' ').next());
+            confirmed.map_or(0, |sequence| sequence.parse().expect("a number"))
+        });
+        assert!(lanes == [lanes[0]; 3], "{text}");
+        lanes[0]
     }
 
     /// Nothing was delivered that is not in the journal under its sequence, and the cursor is not beyond what was

@@ -314,6 +314,14 @@ impl Running {
         self.child.id()
     }
 
+    /// Where its first sink of type `pull` is read.
+    pub(crate) fn pull(&self) -> SocketAddr {
+        let text = self.stderr();
+        let mut lines = text.lines();
+        let address = lines.find_map(|line| address_after(line, "hookline: events   http://"));
+        address.expect("it says so when it starts")
+    }
+
     /// The id of its thread of this name, of which Linux keeps 15 octets.
     pub(crate) fn thread(&self, name: &str) -> Option<u32> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");

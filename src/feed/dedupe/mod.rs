@@ -202,6 +202,12 @@ impl Dedupe {
         self.parties.clone()
     }
 
+    /// Tells what it learns of the names of parties to those who hold `parties` already.
+    pub fn share(&mut self, parties: &Parties) {
+        parties.take_over(&self.parties);
+        self.parties = parties.clone();
+    }
+
     /// Keys that are remembered now, each counted once.
     #[must_use]
     pub fn keys(&self) -> usize {

@@ -69,6 +69,11 @@ impl Parties {
         self.len() == 0
     }
 
+    /// Knows what `other` knows, instead of what it knew.
+    pub(super) fn take_over(&self, other: &Parties) {
+        *self.0.write() = std::mem::take(&mut *other.0.write());
+    }
+
     /// The hash of the phone number that belongs to that of a user id, both with the business's number.
     fn phone_of(&self, user_id: u64) -> Option<u64> {
         self.0.read().get(&user_id).map(|known| known.phone)

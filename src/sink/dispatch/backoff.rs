@@ -38,7 +38,7 @@ fn chance(item: Item, attempts: u32) -> f64 {
 }
 
 /// Longest pause that a receiver may ask for: it may come back sooner than it thought.
-const ASKED_MAX: Duration = Duration::from_secs(60 * 60);
+const ASKED_MAX: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests {

@@ -109,7 +109,7 @@ mod tests {
     fn breaker() -> Breaker {
         Breaker::new(Backoff {
             min: Duration::from_millis(100),
-            max: Duration::from_secs(60),
+            max: Duration::from_mins(1),
         })
     }
 

@@ -1,0 +1,122 @@
+//! Everything between the workers and your systems: the judge of what is a duplicate, and the sinks.
+
+use super::exposition::Sources;
+use super::pull::{self, Pulls};
+use super::sinks::{self, Common, Sinks};
+use super::threads::Threads;
+use super::{JUDGE, ServerError, directory, options, poison};
+use crate::config::Config;
+use crate::feed::{
+    Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Judge, JudgedPosition,
+    Live, Maker, Parties, Poison,
+};
+use crate::journal::{Journal, Storage};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What is ready to be started.
+pub(super) struct Delivery {
+    poison: Arc<Poison>,
+    /// Where the workers offer what they have taken apart.
+    live: Live<Batch>,
+    judge: Judge,
+    open: Box<dyn FnOnce() -> Result<(Dedupe, u64), DedupeError> + Send>,
+    stop_judge: Arc<AtomicBool>,
+    sinks: Sinks,
+}
+
+/// Opens everything that is delivered from and to.
+pub(super) fn prepare(
+    config: &Config,
+    disk: &Arc<dyn Storage>,
+    journal: &Journal,
+    floor: Arc<AtomicU64>,
+    sources: &mut Sources,
+) -> Result<Delivery, ServerError> {
+    let (id, endpoints) = (journal.id(), journal.endpoints());
+    let status = Arc::clone(&sources.journal);
+    let floor = Floor::new(floor);
+    // Until it is known what was judged, all of it may be judged again.
+    let place = floor.place(0);
+    let poison = poison::open(config, id)?;
+    let dedupe = directory(&config.journal.dir.join("dedupe"))?;
+    let judged = Arc::new(JudgedPosition::default());
+    let parties = Parties::default();
+    let common = Common {
+        config,
+        cursors: sinks::cursors(config, id, status.durable(), floor)?,
+        feeds: Feeds {
+            journal: Arc::clone(disk),
+            judged: Arc::clone(&judged),
+            dedupe: Arc::clone(&dedupe),
+            poison: Arc::clone(&poison),
+        },
+        parties: parties.clone(),
+        endpoints: endpoints.clone(),
+    };
+    let mut sinks = sinks::prepare(&common, sources)?;
+    let maker = Maker::sparing(&poison);
+    let origin = Durable::new(Arc::clone(&status), maker);
+    let (live, feed) = Feed::new(Arc::clone(disk), origin, status.durable() + 1);
+    let stop_judge = Arc::new(AtomicBool::new(false));
+    let first = move || {
+        let statistics = &status.statistics;
+        statistics.first_sequence.load(Ordering::Relaxed)
+    };
+    let (oldest, newest) = (first(), sources.journal.durable());
+    let limits = options::dedupe(config);
+    let judge = Judge {
+        feed,
+        parties,
+        place,
+        first: Box::new(first),
+        position: judged,
+        sinks: std::mem::take(&mut sinks.lives),
+        letters: poison::letters(config)?,
+        paths: Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default()),
+        statistics: Arc::clone(&sources.judge),
+        stop: Arc::clone(&stop_judge),
+    };
+    Ok(Delivery {
+        poison,
+        live,
+        judge,
+        open: Box::new(move || Dedupe::open(dedupe, limits, id, oldest, newest)),
+        stop_judge,
+        sinks,
+    })
+}
+
+impl Delivery {
+    /// What takes bodies apart, and where the result goes.
+    pub(super) fn for_worker(&self) -> (Maker, Live<Batch>) {
+        (Maker::sparing(&self.poison), self.live.clone())
+    }
+
+    /// The sinks that are read by who asks, and the listener for them if there are any.
+    pub(super) fn take_pulls(
+        &mut self,
+        config: &Config,
+    ) -> Result<(Pulls, Option<TcpListener>), ServerError> {
+        let pulls = std::mem::take(&mut self.sinks.pulls);
+        let listener = (!pulls.is_empty()).then(|| pull::bind(config.pull.listen));
+        Ok((pulls, listener.transpose()?))
+    }
+
+    /// Starts the threads; gives what tells the judge, and then the sinks, to end once everything durable is done.
+    pub(super) fn start(
+        self,
+        threads: &mut Threads,
+    ) -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), ServerError> {
+        let (judge, open) = (self.judge, self.open);
+        threads.start(JUDGE, None, move || Ok(judge.run(open)?))?;
+        for (name, sink) in self.sinks.ready {
+            threads.start(&format!("hl-sink-{name}"), None, move || {
+                sink.run()
+                    .map_err(|cause| ServerError::Sink { name, cause })
+            })?;
+        }
+        Ok((self.stop_judge, self.sinks.stop))
+    }
+}

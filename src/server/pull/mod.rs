@@ -1,0 +1,126 @@
+//! The consumer listener: sinks of type `pull`, read over HTTP.
+//!
+//! | request | |
+//! |---|---|
+//! | `GET /v1/events?sink=NAME` | events as NDJSON; see `ask` for its other parameters |
+//! | `GET /v1/cursors/NAME` | how far the consumer has come |
+//! | `POST /v1/cursors/NAME` | `{"sequence": "SEQ.INDEX"}`, with `"lane"` for one lane alone: everything up to there is done |
+//!
+//! An async runtime of one thread, away from the receiving path, with a few threads that read the journal. What
+//! strangers and slow consumers can take of it is bounded: connections, time for a head and a body, requests at a time,
+//! octets in answers that are not taken. A connection that its client closes takes its request with it.
+
+mod access;
+mod ask;
+mod connections;
+mod routes;
+
+use super::ServerError;
+use super::sinks::Part;
+use crate::config;
+use crate::feed::{Feeds, Selection};
+use crate::sink::Pull;
+use access::Access;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// All sinks that are read.
+#[derive(Debug, Default)]
+pub(super) struct Pulls {
+    sinks: Vec<(String, Arc<Pull>)>,
+    access: Access,
+}
+
+impl Pulls {
+    pub(super) fn add(
+        &mut self,
+        part: Part<'_>,
+        wanted: Selection,
+        tokens: &config::PullSink,
+        feeds: &Feeds,
+    ) {
+        let name = &part.sink.name;
+        let judged = Arc::clone(&feeds.judged);
+        let feeds = feeds.clone();
+        // Nobody offers these anything: who asks does so at times of its own.
+        let open = Box::new(move |next| feeds.open(&Arc::default(), next).1);
+        let pull = Pull::new(open, judged, wanted, part.cursor, part.statistics);
+        self.sinks.push((name.clone(), Arc::new(pull)));
+        let tokens = tokens.tokens.iter().map(|token| token.expose().to_vec());
+        self.access.add(name, tokens.collect());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sinks.is_empty()
+    }
+}
+
+/// The listener of the configuration.
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    let bound = TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    bound.map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::AddrInUse => ServerError::AddressInUse(address),
+        _ => ServerError::Io {
+            action: format!("listen on {address} for consumers (`listen` in [pull])"),
+            cause,
+        },
+    })
+}
+
+/// Serves until told to stop. Polls that wait are answered then, and what is under way has some time to end.
+pub(super) fn run(
+    listener: TcpListener,
+    pulls: Pulls,
+    stop: &Arc<AtomicBool>,
+) -> Result<(), ServerError> {
+    let failed = |action: &str| ServerError::io(format!("{action} for consumers"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("hl-pull-read")
+        .max_blocking_threads(READERS)
+        .build();
+    let runtime = runtime.map_err(failed("start a runtime"))?;
+    let (told, stopping) = watch::channel(false);
+    let sinks: Vec<Arc<Pull>> = pulls.sinks.iter().map(|(_, it)| Arc::clone(it)).collect();
+    let routes = routes::routes(pulls, stopping.clone());
+    let served = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
+        tokio::spawn(look_after(sinks, Arc::clone(stop), told));
+        connections::serve(&listener, &routes, &stopping).await;
+        Ok(())
+    });
+    runtime.shutdown_timeout(LEAVE_TIME);
+    served
+}
+
+/// Tells of a stop, and lets go of what nobody uses.
+async fn look_after(sinks: Vec<Arc<Pull>>, stop: Arc<AtomicBool>, told: watch::Sender<bool>) {
+    loop {
+        for sink in &sinks {
+            sink.sweep();
+        }
+        for _ in 0..SWEEP_EVERY {
+            if stop.load(Ordering::Acquire) {
+                told.send_replace(true);
+                return;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
+/// Threads that read the journal for consumers, and save cursors.
+const READERS: usize = 4;
+
+/// How often it looks whether it is to stop.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// After how many looks readers are let go that nobody uses.
+const SWEEP_EVERY: usize = 100;
+
+/// How long what is under way may take at a stop.
+const LEAVE_TIME: Duration = Duration::from_millis(500);

@@ -1,0 +1,92 @@
+//! The configuration of the sinks that deliver one by one, cut into what their parts take.
+
+use super::super::ServerError;
+use crate::config::{Dispatch, ExecMode, ExecSink};
+#[cfg(feature = "http")]
+use crate::config::{Form, HttpSink};
+#[cfg(feature = "http")]
+use crate::sink::Paths;
+#[cfg(feature = "http")]
+use crate::sink::http::{self, Http};
+use crate::sink::{Backoff, Each, Limits, Outcomes, Program, Stream, Transport, Unit};
+#[cfg(feature = "http")]
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Makes a transport, given where outcomes go.
+pub(super) type Make = Box<dyn FnOnce(Outcomes) -> Result<Box<dyn Transport>, ServerError>>;
+
+/// How the sink delivers, and what makes its transport.
+#[cfg(feature = "http")]
+pub(super) fn http(name: &str, sink: &HttpSink, paths: Paths) -> (Limits, Make) {
+    let (form, unit, batch) = match sink.form {
+        Form::Notification => (http::Form::Notification, Unit::Notification, 1),
+        Form::Binary => (http::Form::Binary, Unit::Event, 1),
+        Form::Structured => (http::Form::Structured, Unit::Event, 1),
+        Form::Batch(events) => (http::Form::Batch, Unit::Event, events),
+    };
+    let secret =
+        |(name, value): &(String, crate::config::Secret)| (name.clone(), value.expose().to_vec());
+    let keys = sink.signing_secrets.iter();
+    let options = http::Options {
+        name: name.to_owned(),
+        url: sink.url.clone(),
+        form,
+        headers: sink.headers.iter().map(secret).collect(),
+        signing_secrets: keys.map(|key| key.expose().to_vec()).collect(),
+        ca_file: sink.ca_file.clone(),
+        timeout: sink.dispatch.timeout,
+        connect_timeout: sink.connect_timeout,
+        connections: sink.dispatch.concurrency,
+        paths,
+    };
+    let failed = ServerError::io(format!("start the sink {name}"));
+    let make: Make = Box::new(move |outcomes| {
+        let http = Http::new(&options, outcomes);
+        Ok(Box::new(
+            http.map_err(|error| failed(io::Error::other(error)))?,
+        ))
+    });
+    (limits(&sink.dispatch, unit, batch), make)
+}
+
+/// The same of a sink that runs a program.
+pub(super) fn exec(name: &str, sink: &ExecSink, stop: &Arc<AtomicBool>) -> (Limits, Make) {
+    let program = Program {
+        sink: name.to_owned(),
+        command: sink.command.clone(),
+        timeout: sink.dispatch.timeout,
+        stop: Arc::clone(stop),
+    };
+    let mut limits = limits(&sink.dispatch, Unit::Event, 1);
+    let failed = ServerError::io(format!("start the sink {name}"));
+    let make: Make = match sink.mode {
+        ExecMode::Each => {
+            let concurrency = limits.concurrency;
+            Box::new(move |outcomes| Ok(Box::new(Each::new(program, concurrency, outcomes))))
+        }
+        ExecMode::Stream => {
+            limits.concurrency = Stream::WINDOW;
+            Box::new(move |outcomes| {
+                Ok(Box::new(Stream::start(program, outcomes).map_err(failed)?))
+            })
+        }
+    };
+    (limits, make)
+}
+
+/// The pace of a sink that delivers one by one.
+fn limits(pace: &Dispatch, unit: Unit, batch: usize) -> Limits {
+    Limits {
+        unit,
+        batch,
+        concurrency: pace.concurrency,
+        rate: pace.rate.map_or(0, |rate| u64::from(rate.get())),
+        backoff: Backoff {
+            min: pace.retry_min,
+            max: pace.retry_max,
+        },
+        max_attempts: pace.max_attempts,
+    }
+}

@@ -1,0 +1,218 @@
+//! A program that is started for each event, and ends with exit status 0 when it is done.
+
+use super::process::{Process, read_some, unblock, wait};
+use super::{LastWords, Program, STOP_LOOK, code, deadline, render, retry};
+use crate::feed::Answer;
+use crate::sink::{Failure, Job, Outcome, Outcomes, Transport};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::event::{PollFd, PollFlags};
+use std::io::{self, Write as _};
+use std::process::{ChildStderr, ChildStdin, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// The transport. Each program that runs has a thread that waits for it; there are no more threads than were needed
+/// at a time. Dropped, it waits for the programs that run.
+#[derive(Debug)]
+pub struct Each {
+    shared: Arc<Shared>,
+    /// Taken on drop, so that the threads end.
+    jobs: Option<Sender<Job>>,
+    queue: Receiver<Job>,
+    threads: Vec<JoinHandle<()>>,
+    threads_max: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    program: Program,
+    outcomes: Outcomes,
+    /// Jobs that have not ended.
+    under_way: AtomicUsize,
+}
+
+impl Each {
+    /// At most `concurrency` programs at a time, which is also the most jobs that may be under way; `outcomes` has room
+    /// for as many.
+    #[must_use]
+    pub fn new(program: Program, concurrency: usize, outcomes: Outcomes) -> Each {
+        let (jobs, queue) = bounded(concurrency);
+        Each {
+            shared: Arc::new(Shared {
+                program,
+                outcomes,
+                under_way: AtomicUsize::new(0),
+            }),
+            jobs: Some(jobs),
+            queue,
+            threads: Vec::new(),
+            threads_max: concurrency,
+        }
+    }
+
+    fn start_thread(&mut self) -> io::Result<()> {
+        let (shared, queue) = (Arc::clone(&self.shared), self.queue.clone());
+        let name = format!("hl-exec-{}", shared.program.sink);
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            for job in queue {
+                let result = shared.run(&job);
+                shared.end(job.ticket, result);
+            }
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+impl Transport for Each {
+    fn start(&mut self, job: Job) {
+        let ticket = job.ticket;
+        let under_way = self.shared.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut problem = None;
+        if under_way > self.threads.len() && self.threads.len() < self.threads_max {
+            // With fewer threads it takes longer.
+            problem = self.start_thread().err();
+        }
+        let jobs = self.jobs.as_ref().filter(|_| !self.threads.is_empty());
+        if jobs.is_none_or(|jobs| jobs.try_send(job).is_err()) {
+            let problem =
+                problem.map_or_else(|| "too many at a time".to_owned(), |it| it.to_string());
+            let reason = format!("no thread for the program: {problem}");
+            self.shared.end(ticket, Err(retry(reason, None)));
+        }
+    }
+}
+
+impl Drop for Each {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn end(&self, ticket: u64, result: Result<(), Failure>) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        // Who does not listen any more has no use for it.
+        let _ = self.outcomes.try_send(Outcome { ticket, result });
+    }
+
+    fn run(&self, job: &Job) -> Result<(), Failure> {
+        let attempt = job.attempt.to_string();
+        let variables = [
+            ("HOOKLINE_ATTEMPT", attempt.as_str()),
+            ("HOOKLINE_REPLAY", job.replay.as_deref().unwrap_or_default()),
+        ];
+        let run = Run::start(&self.program, &variables, render(job));
+        let ended = run.and_then(|run| run.until_it_ends(&self.program));
+        let (status, in_time, said) = ended.map_err(|error| {
+            let name = &self.program.command[0];
+            retry(format!("cannot run {name}: {error}"), None)
+        })?;
+        if in_time && status.success() {
+            return Ok(());
+        }
+        let reason = if in_time {
+            format!("the program ended with {status}")
+        } else {
+            self.program.too_late()
+        };
+        let answer = Answer {
+            status: code(status),
+            excerpt: said.excerpt(),
+        };
+        Err(retry(reason, Some(answer)))
+    }
+}
+
+/// A program with one event.
+struct Run {
+    process: Process,
+    stdin: Option<ChildStdin>,
+    stderr: Option<ChildStderr>,
+    input: Vec<u8>,
+    written: usize,
+    said: LastWords,
+}
+
+impl Run {
+    fn start(program: &Program, variables: &[(&str, &str)], input: Vec<u8>) -> io::Result<Run> {
+        let mut process = Process::start(program, variables, Stdio::null())?;
+        let stdin = process.child.stdin.take();
+        let stderr = process.child.stderr.take();
+        stdin.as_ref().map(unblock).transpose()?;
+        stderr.as_ref().map(unblock).transpose()?;
+        Ok(Run {
+            process,
+            stdin,
+            stderr,
+            input,
+            written: 0,
+            said: LastWords::default(),
+        })
+    }
+
+    /// Its exit status, whether it ended by itself, and what it said.
+    fn until_it_ends(mut self, program: &Program) -> io::Result<(ExitStatus, bool, LastWords)> {
+        let began = Instant::now();
+        let mut stopping = None;
+        loop {
+            if program.is_stopping() {
+                stopping.get_or_insert_with(Instant::now);
+            }
+            let until = deadline(program.timeout, began, stopping);
+            let left = until.saturating_duration_since(Instant::now());
+            let has_ended = self.wait(left.min(STOP_LOOK))?;
+            self.write();
+            read_some(&mut self.stderr, |octets| self.said.add(octets));
+            if has_ended {
+                return Ok((self.process.reap()?, true, self.said));
+            }
+            if left.is_zero() {
+                drop(self.stdin.take());
+                let status = self.process.terminate()?;
+                read_some(&mut self.stderr, |octets| self.said.add(octets));
+                return Ok((status, false, self.said));
+            }
+        }
+    }
+
+    /// True once it has ended.
+    fn wait(&self, time: Duration) -> io::Result<bool> {
+        let end = self.process.end();
+        let mut fds = vec![PollFd::from_borrowed_fd(end, PollFlags::IN)];
+        fds.extend(
+            self.stderr
+                .as_ref()
+                .map(|it| PollFd::new(it, PollFlags::IN)),
+        );
+        fds.extend(
+            self.stdin
+                .as_ref()
+                .map(|it| PollFd::new(it, PollFlags::OUT)),
+        );
+        wait(&mut fds, time)?;
+        Ok(!fds[0].revents().is_empty())
+    }
+
+    /// Writes what its input takes, and closes it behind that.
+    fn write(&mut self) {
+        let Some(stdin) = &mut self.stdin else {
+            return;
+        };
+        while let Some(rest) = self.input.get(self.written..).filter(|it| !it.is_empty()) {
+            match stdin.write(rest) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // It wants no more of it; its exit status says what that means.
+                Err(_) => break,
+            }
+        }
+        self.stdin = None;
+    }
+}

@@ -1,0 +1,147 @@
+//! Programs that take events from their standard input: a [`Transport`](super::Transport), one event a delivery.
+//!
+//! | `mode` | the program | an event is done when |
+//! |---|---|---|
+//! | `each`, [`Each`] | is started for each event, which is all it has to read | it ends with exit status 0 |
+//! | `stream`, [`Stream`] | is started once and reads an event a line | it says so on its standard output |
+//!
+//! An event is its envelope, a line of JSON. A program of mode `stream` answers with a line for each, in any order:
+//!
+//! ```text
+//! ok SEQ.INDEX
+//! retry SEQ.INDEX [REASON]
+//! ```
+//!
+//! where `SEQ.INDEX` is the envelope's `sequence`. In mode `each` what it prints is thrown away. In both, the last
+//! words on its standard error stand beside the failure.
+//!
+//! **Environment**: no shell stands between, and nothing of the server's environment is passed on but [`INHERITED`],
+//! for secrets are kept there. Added are `HOOKLINE_SINK`, the name of the sink, and in mode `each` `HOOKLINE_ATTEMPT`,
+//! from 1, and `HOOKLINE_REPLAY`, the name of the replay that the event belongs to, or nothing. In both modes the
+//! envelope of a replayed event has an attribute `replay`.
+//!
+//! **Ends**: a program leads a process group of its own. When it takes longer than the timeout, or than a moment once
+//! the server is to stop, the group gets SIGTERM, and SIGKILL a little later; the event is then tried again, whatever
+//! the exit status. None is left as a zombie.
+
+mod each;
+mod process;
+mod stream;
+
+pub use each::Each;
+pub use process::INHERITED;
+pub use stream::Stream;
+
+use super::{Failure, FailureKind, Job};
+use crate::event;
+use crate::feed::Answer;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Name of the sink.
+    pub sink: String,
+    /// The program and its arguments, at least the program.
+    pub command: Vec<String>,
+    /// How long an event may take.
+    pub timeout: Duration,
+    /// Set when the server is to stop: from then on an event may take [`STOP_PATIENCE`].
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Program {
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn too_late(&self) -> String {
+        if self.is_stopping() {
+            "the program was ended because the server stops".to_owned()
+        } else {
+            format!(
+                "the program took longer than {:?} and was ended",
+                self.timeout
+            )
+        }
+    }
+}
+
+/// When something that began, or went on, at `since` has taken too long; `stopping` is since when the server is to
+/// stop.
+fn deadline(allowed: Duration, since: Instant, stopping: Option<Instant>) -> Instant {
+    let regular = since + allowed;
+    stopping.map_or(regular, |seen| regular.min(seen.max(since) + STOP_PATIENCE))
+}
+
+/// The events of a job, one a line.
+fn render(job: &Job) -> Vec<u8> {
+    let mut octets = Vec::new();
+    for parcel in &job.parcels {
+        let Some(notification) = parcel.notification() else {
+            continue;
+        };
+        let wanted = |index| parcel.item.index.is_none_or(|only| only == index);
+        for event in notification.events().filter(|it| wanted(it.index())) {
+            let body = notification.record.body;
+            event::render_replayed(event, body, job.replay.as_deref(), &mut octets);
+            octets.push(b'\n');
+        }
+    }
+    octets
+}
+
+fn retry(reason: String, answer: Option<Answer>) -> Failure {
+    Failure {
+        kind: FailureKind::Retry { after: None },
+        reason,
+        answer,
+    }
+}
+
+/// The exit status as a shell tells it.
+fn code(status: ExitStatus) -> u16 {
+    use std::os::unix::process::ExitStatusExt as _;
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u16::try_from(code).ok())
+        .unwrap_or(u16::MAX)
+}
+
+/// The last of what a program says on its standard error.
+#[derive(Debug, Default)]
+struct LastWords(Vec<u8>);
+
+impl LastWords {
+    fn add(&mut self, octets: &[u8]) {
+        self.0.extend_from_slice(octets);
+        let surplus = self.0.len().saturating_sub(EXCERPT_MAX);
+        self.0.drain(..surplus);
+    }
+
+    /// Printable, and not longer than an excerpt may be.
+    fn excerpt(&self) -> String {
+        let text = String::from_utf8_lossy(&self.0);
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
+        let mut text: String = text.trim().chars().map(printable).collect();
+        // What was no UTF-8 has grown.
+        text.truncate(text.floor_char_boundary(EXCERPT_MAX));
+        text
+    }
+}
+
+/// Octets of what a program said that are kept.
+const EXCERPT_MAX: usize = 1024;
+
+/// How long an event, or the end of a program, may take when the server is to stop.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the server is to stop.
+const STOP_LOOK: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

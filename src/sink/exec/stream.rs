@@ -1,0 +1,453 @@
+//! A program that is started once, reads events from its standard input, and says of each on its standard output what
+//! became of it. The protocol stands in [the module above](super).
+//!
+//! It is started with the first event, and again with the next one when it has ended, after a pause that grows until
+//! it confirms something. An event has as many times the timeout as events were before it with the program, itself
+//! included: so a program that takes them one by one has the whole timeout for each, and one that leaves an event out
+//! is found out.
+//!
+//! When the program ends, or is ended, with events open:
+//!
+//! - if it has answered anything since it was started, it works, and what ended it is the event that is open longest:
+//!   that one has failed, and the others go to the next program as if nothing had been;
+//! - otherwise it does not work, and all of them have failed.
+
+use super::process::{Process, read_some, unblock, wait};
+use super::{LastWords, Program, STOP_LOOK, STOP_PATIENCE, code, deadline, render, retry};
+use crate::feed::Answer;
+use crate::feed::Item;
+use crate::sink::{Failure, Job, Outcome, Outcomes, Transport};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use rustix::process::Signal;
+use std::collections::VecDeque;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// The transport. Dropped, it closes the program's input and gives it a moment to end.
+#[derive(Debug)]
+pub struct Stream {
+    outcomes: Outcomes,
+    /// Taken on drop, so that the thread ends.
+    jobs: Option<Sender<Job>>,
+    bell: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    /// Most events that are with the program at a time; what a sink with this transport has as its concurrency.
+    pub const WINDOW: usize = 64;
+
+    /// Starts the thread; the program is started with the first event. `outcomes` has room for [`Stream::WINDOW`].
+    pub fn start(program: Program, outcomes: Outcomes) -> io::Result<Stream> {
+        let (jobs, queue) = bounded(Stream::WINDOW);
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let name = format!("hl-exec-{}", program.sink);
+        let feeder = Feeder {
+            program,
+            outcomes: outcomes.clone(),
+            queue,
+            bell: Arc::clone(&bell),
+            open: VecDeque::new(),
+            talk: None,
+            pause: RESTART_MIN,
+            not_before: Instant::now(),
+            stopping: None,
+        };
+        let thread = thread::Builder::new().name(name).spawn(|| feeder.work())?;
+        Ok(Stream {
+            outcomes,
+            jobs: Some(jobs),
+            bell,
+            thread: Some(thread),
+        })
+    }
+
+    fn ring(&self) {
+        // A bell that rings already is as good.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+}
+
+impl Transport for Stream {
+    fn start(&mut self, job: Job) {
+        let ticket = job.ticket;
+        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(job).is_ok());
+        if sent == Some(true) {
+            self.ring();
+        } else {
+            let result = Err(retry("too many events at a time".to_owned(), None));
+            // Who does not listen any more has no use for it.
+            let _ = self.outcomes.try_send(Outcome { ticket, result });
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        self.ring();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread does.
+struct Feeder {
+    program: Program,
+    outcomes: Outcomes,
+    queue: Receiver<Job>,
+    bell: Arc<OwnedFd>,
+    /// In the order in which they came.
+    open: VecDeque<Open>,
+    talk: Option<Talk>,
+    /// Before the next program is started, and when that may be.
+    pause: Duration,
+    not_before: Instant,
+    /// Since when the server is to stop.
+    stopping: Option<Instant>,
+}
+
+/// An event that is not done.
+struct Open {
+    job: Job,
+    item: Item,
+    /// When it went to the program that runs, and how long it has from then on.
+    sent: Option<(Instant, Duration)>,
+}
+
+/// A program that runs.
+struct Talk {
+    process: Process,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    /// A line on its way to it.
+    output: Vec<u8>,
+    written: usize,
+    /// The begin of a line from it.
+    input: Vec<u8>,
+    said: LastWords,
+    /// When it last answered.
+    answered: Option<Instant>,
+    /// It has said what nobody understands, and that was told.
+    told: bool,
+}
+
+impl Feeder {
+    fn work(mut self) {
+        loop {
+            let closed = self.take_jobs();
+            if closed {
+                break;
+            }
+            if self.program.is_stopping() {
+                self.stopping.get_or_insert_with(Instant::now);
+            }
+            if let Err(error) = self.turn() {
+                self.talk = None;
+                let reason = format!("cannot run {}: {error}", self.program.command[0]);
+                self.has_ended(&reason, None, false);
+            }
+        }
+        if let Some(mut talk) = self.talk.take() {
+            drop(talk.stdin.take());
+            if !talk
+                .process
+                .has_ended_within(STOP_PATIENCE)
+                .unwrap_or(false)
+            {
+                let _ = talk.process.terminate();
+            }
+        }
+    }
+
+    /// True when no more will come.
+    fn take_jobs(&mut self) -> bool {
+        loop {
+            match self.queue.try_recv() {
+                Ok(job) => {
+                    let item = job.parcels.first().map(|parcel| parcel.item);
+                    let item = item.expect("a job has a parcel");
+                    let sent = None;
+                    self.open.push_back(Open { job, item, sent });
+                }
+                Err(TryRecvError::Empty) => return false,
+                Err(TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    /// Starts the program if it is needed, waits for something to do, and does it.
+    fn turn(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        if self.talk.is_none() && !self.open.is_empty() && now >= self.not_before {
+            self.talk = Some(Talk::start(&self.program)?);
+        }
+        self.send()?;
+        let until = match &self.talk {
+            Some(_) => self.deadline(),
+            None if self.open.is_empty() => None,
+            None => Some(self.not_before),
+        };
+        let left = until.map_or(STOP_LOOK, |at| at.saturating_duration_since(now));
+        let has_ended = self.wait(left.min(STOP_LOOK))?;
+        let Some(talk) = &mut self.talk else {
+            return Ok(());
+        };
+        for line in talk.read() {
+            self.answered(&line);
+        }
+        let Some(talk) = &mut self.talk else {
+            return Ok(());
+        };
+        let is_deaf = talk.stdin.is_none() && self.open.iter().all(|open| open.sent.is_none());
+        if has_ended || talk.stdout.is_none() || is_deaf {
+            let status = if has_ended {
+                talk.process.signal(Signal::KILL);
+                talk.process.reap()?
+            } else {
+                talk.process.terminate()?
+            };
+            self.over(status, &format!("the program ended with {status}"));
+        } else if self.deadline().is_some_and(|at| Instant::now() >= at) {
+            let reason = self.program.too_late();
+            if let Some(talk) = &mut self.talk {
+                drop(talk.stdin.take());
+                let status = talk.process.terminate()?;
+                self.over(status, &reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, time: Duration) -> io::Result<bool> {
+        let mut fds = vec![PollFd::new(&*self.bell, PollFlags::IN)];
+        if let Some(talk) = &self.talk {
+            let end = talk.process.end();
+            fds.push(PollFd::from_borrowed_fd(end, PollFlags::IN));
+            fds.extend(
+                talk.stdout
+                    .as_ref()
+                    .map(|it| PollFd::new(it, PollFlags::IN)),
+            );
+            fds.extend(
+                talk.stderr
+                    .as_ref()
+                    .map(|it| PollFd::new(it, PollFlags::IN)),
+            );
+            let stdin = talk.stdin.as_ref().filter(|_| talk.is_writing());
+            fds.extend(stdin.map(|it| PollFd::new(it, PollFlags::OUT)));
+        }
+        wait(&mut fds, time)?;
+        if !fds[0].revents().is_empty() {
+            let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        }
+        Ok(fds.get(1).is_some_and(|end| !end.revents().is_empty()))
+    }
+
+    /// Writes as many events as the program takes.
+    fn send(&mut self) -> io::Result<()> {
+        let Some(talk) = &mut self.talk else {
+            return Ok(());
+        };
+        let mut before = 0;
+        for open in &mut self.open {
+            before += 1;
+            if open.sent.is_some() {
+                continue;
+            }
+            if !talk.write()? {
+                return Ok(());
+            }
+            (talk.output, talk.written) = (render(&open.job), 0);
+            open.sent = Some((Instant::now(), self.program.timeout.saturating_mul(before)));
+        }
+        talk.write()?;
+        Ok(())
+    }
+
+    /// When an event will have taken too long.
+    fn deadline(&self) -> Option<Instant> {
+        let answered = self.talk.as_ref().and_then(|talk| talk.answered);
+        // Once the server is to stop, a program that goes on answering is let be.
+        let stopping = self
+            .stopping
+            .map(|seen| answered.map_or(seen, |at| at.max(seen)));
+        let sent = self.open.iter().filter_map(|open| open.sent);
+        sent.map(|(at, allowed)| deadline(allowed, at, stopping))
+            .min()
+    }
+
+    /// The program has said something.
+    fn answered(&mut self, line: &[u8]) {
+        let Some((item, result)) = parse(line) else {
+            if let Some(talk) = &mut self.talk
+                && !std::mem::replace(&mut talk.told, true)
+            {
+                let (sink, line) = (&self.program.sink, String::from_utf8_lossy(line));
+                tracing::warn!(sink, %line, "the program says what is neither ok nor retry with a sequence; it is left aside");
+            }
+            return;
+        };
+        let is_meant = |open: &Open| open.item == item && open.sent.is_some();
+        // What nobody waits for was answered before.
+        if let Some(open) = self.open.iter().position(is_meant)
+            && let Some(open) = self.open.remove(open)
+        {
+            self.pause = RESTART_MIN;
+            if let Some(talk) = &mut self.talk {
+                talk.answered = Some(Instant::now());
+            }
+            self.end(open.job.ticket, result);
+        }
+    }
+
+    /// The program that ran has ended with that.
+    fn over(&mut self, status: ExitStatus, reason: &str) {
+        let Some(mut talk) = self.talk.take() else {
+            return;
+        };
+        for line in talk.read() {
+            self.answered(&line);
+        }
+        let answer = Answer {
+            status: code(status),
+            excerpt: talk.said.excerpt(),
+        };
+        self.has_ended(reason, Some(&answer), talk.answered.is_some());
+    }
+
+    /// No program runs any more. `worked` if it has answered anything.
+    fn has_ended(&mut self, reason: &str, answer: Option<&Answer>, worked: bool) {
+        let sink = &self.program.sink;
+        tracing::warn!(
+            sink,
+            reason,
+            "the program is started again with the next event"
+        );
+        self.not_before = Instant::now() + self.pause;
+        self.pause = (2 * self.pause).min(RESTART_MAX);
+        let oldest = self.open.iter().position(|open| open.sent.is_some());
+        let failed = if worked {
+            oldest
+                .and_then(|at| self.open.remove(at))
+                .into_iter()
+                .collect()
+        } else {
+            std::mem::take(&mut self.open)
+        };
+        for open in &mut self.open {
+            open.sent = None;
+        }
+        for open in failed {
+            let failure = retry(reason.to_owned(), answer.cloned());
+            self.end(open.job.ticket, Err(failure));
+        }
+    }
+
+    fn end(&self, ticket: u64, result: Result<(), Failure>) {
+        // Who does not listen any more has no use for it.
+        let _ = self.outcomes.try_send(Outcome { ticket, result });
+    }
+}
+
+impl Talk {
+    fn start(program: &Program) -> io::Result<Talk> {
+        let mut process = Process::start(program, &[], Stdio::piped())?;
+        let stdin = process.child.stdin.take();
+        let stdout = process.child.stdout.take();
+        let stderr = process.child.stderr.take();
+        stdin.as_ref().map(unblock).transpose()?;
+        stdout.as_ref().map(unblock).transpose()?;
+        stderr.as_ref().map(unblock).transpose()?;
+        Ok(Talk {
+            process,
+            stdin,
+            stdout,
+            stderr,
+            output: Vec::new(),
+            written: 0,
+            input: Vec::new(),
+            said: LastWords::default(),
+            answered: None,
+            told: false,
+        })
+    }
+
+    fn is_writing(&self) -> bool {
+        self.written < self.output.len()
+    }
+
+    /// True when the line is out and there may be a next one.
+    fn write(&mut self) -> io::Result<bool> {
+        while self.is_writing() {
+            let Some(stdin) = &mut self.stdin else {
+                return Ok(false);
+            };
+            match stdin.write(&self.output[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // It reads no more. It will end, or take too long.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.stdin = None,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.stdin.is_some())
+    }
+
+    /// Takes what it says, and gives the lines that are whole.
+    fn read(&mut self) -> Vec<Vec<u8>> {
+        read_some(&mut self.stderr, |octets| self.said.add(octets));
+        let mut lines = Vec::new();
+        let input = &mut self.input;
+        read_some(&mut self.stdout, |octets| {
+            for part in octets.split_inclusive(|octet| *octet == b'\n') {
+                // Of a longer one the begin is enough.
+                let room = LINE_MAX.saturating_sub(input.len());
+                input.extend_from_slice(&part[..part.len().min(room)]);
+                if part.ends_with(b"\n") {
+                    lines.push(std::mem::take(input));
+                }
+            }
+        });
+        lines
+    }
+}
+
+/// Reads `ok SEQ.INDEX` and `retry SEQ.INDEX [REASON]`.
+fn parse(line: &[u8]) -> Option<(Item, Result<(), Failure>)> {
+    let line = String::from_utf8_lossy(line);
+    let (verb, rest) = line.trim().split_once(' ')?;
+    let (item, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+    let item: Item = item
+        .parse()
+        .ok()
+        .filter(|item: &Item| item.index.is_some())?;
+    match verb {
+        "ok" => Some((item, Ok(()))),
+        "retry" => {
+            let mut said = LastWords::default();
+            said.add(reason.as_bytes());
+            let reason = match said.excerpt() {
+                reason if reason.is_empty() => "the program asks for another attempt".to_owned(),
+                reason => format!("the program asks for another attempt: {reason}"),
+            };
+            Some((item, Err(retry(reason, None))))
+        }
+        _ => None,
+    }
+}
+
+/// The first pause before a program is started again, and the longest.
+const RESTART_MIN: Duration = Duration::from_millis(100);
+const RESTART_MAX: Duration = Duration::from_secs(10);
+
+/// Octets of a line from the program that are looked at.
+const LINE_MAX: usize = 1024;

@@ -1,0 +1,222 @@
+//! NDJSON in a file: appended, synced before the cursor moves, and set aside for a new one when it is large or old.
+//!
+//! Nothing stands in it twice, whenever the process was killed: what a sink has written since its cursor was saved last
+//! is found again by [`tail`]. And nothing is left out: what is not there as it would be written now is written.
+//!
+//! | what happened | what follows |
+//! |---|---|
+//! | killed in the middle of a write | the line is gone on with where it was cut |
+//! | killed in the middle of a rotation | the file is where it was, or aside, and a new one is made |
+//! | power cut | lines up to the cursor were synced; behind them what is whole counts, from the first torn line on the file is cut and written again |
+//! | a sync failed | the same process writes everything since the cursor once more, so that it may stand there twice |
+//! | another build or other filters, after a kill | lines that would be different now may come twice |
+//! | somebody moved or removed the file | within a second of the next event there is a new one |
+//! | somebody cut it | what was in it is gone; the next line begins as a line |
+//!
+//! **Rotation** waits until everything in the file is confirmed and the cursor is saved. So a file that was set aside
+//! is complete, and no start has to look into it; and at each moment everything up to the cursor is durable under one
+//! name or the other. A file gets larger than `size` by one batch at most, and older than `every` while nothing comes.
+
+mod rotation;
+mod tail;
+
+pub use rotation::Rotation;
+
+use super::lines::Lines;
+use super::{Confirmation, Sink};
+use crate::feed::{Delivery, Selection, Tally};
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use tail::{Tail, Then};
+
+/// The sink.
+#[derive(Debug)]
+pub struct File {
+    path: PathBuf,
+    rotation: Rotation,
+    output: fs::File,
+    opened: SystemTime,
+    lines: Lines,
+    /// What an earlier process has written behind the cursor.
+    tail: Option<Tail>,
+    /// Length of the file when a write failed.
+    cut_at: u64,
+    /// Everything in the file is confirmed, and the cursor saved.
+    at_rest: bool,
+    /// A rotation has failed, and that was told.
+    told: bool,
+}
+
+impl File {
+    /// Opens the file for appending, or makes it, durable with its name.
+    pub fn open(path: &Path, rotation: Rotation) -> io::Result<File> {
+        Ok(File {
+            path: path.to_owned(),
+            rotation,
+            output: open(path)?,
+            opened: SystemTime::now(),
+            lines: Lines::default(),
+            tail: None,
+            cut_at: 0,
+            at_rest: false,
+            told: false,
+        })
+    }
+
+    /// Which file it is, whatever its path: device and inode.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        Ok(identity(&self.output.metadata()?))
+    }
+
+    /// Goes over to a new file when this one is due, or is not at its path any more.
+    fn follow(&mut self) -> io::Result<()> {
+        let here = match fs::metadata(&self.path) {
+            Ok(found) => identity(&found) == identity(&self.output.metadata()?),
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        if here {
+            let due = self.rotation.is_due(&self.output.metadata()?, self.opened);
+            if !due || !self.set_aside() {
+                return Ok(());
+            }
+        }
+        self.output = open(&self.path)?;
+        self.opened = SystemTime::now();
+        self.end_cut_line()
+    }
+
+    /// False if that is not possible now; the file grows on then, and it is tried again.
+    fn set_aside(&mut self) -> bool {
+        let done = self.rotation.set_aside(&self.path);
+        let failed_before = std::mem::replace(&mut self.told, done.is_err());
+        if let Err(error) = &done
+            && !failed_before
+        {
+            let path = self.path.display();
+            tracing::warn!(%error, %path, "the file cannot be rotated and grows on; it is tried again");
+        }
+        done.is_ok()
+    }
+
+    /// Passes over those of the lines that are in the file already.
+    fn pass_over(&mut self) -> io::Result<()> {
+        let Some(tail) = &mut self.tail else {
+            return Ok(());
+        };
+        let (same, then) = tail.compare(self.lines.rest())?;
+        self.lines.pass(same);
+        match then {
+            Then::More => return Ok(()),
+            Then::End => {}
+            Then::Torn(at) => self.output.set_len(at)?,
+            Then::Different => self.end_cut_line()?,
+        }
+        self.tail = None;
+        Ok(())
+    }
+
+    fn end_cut_line(&self) -> io::Result<()> {
+        if ends_in_a_line(&self.output)? {
+            (&self.output).write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
+        let resumes = self.lines.prepare(delivery, from, wanted);
+        // Somebody may have cut the file meanwhile, and the begin of a line with it.
+        if resumes && self.output.metadata()?.len() != self.cut_at {
+            self.tail = None;
+            self.lines.start_over(ends_in_a_line(&self.output)?);
+        }
+        self.pass_over()?;
+        let mut output = &self.output;
+        self.lines.write_to(|rest| output.write(rest))
+    }
+}
+
+impl Sink for File {
+    fn resume(&mut self, confirmed: u64) -> io::Result<()> {
+        self.tail = Tail::find(&self.path, &self.output, confirmed)?;
+        self.at_rest = self.tail.is_none();
+        if self.at_rest {
+            self.end_cut_line()?;
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
+        if self.at_rest {
+            self.follow()?;
+            self.at_rest = false;
+        }
+        let written = self.write(delivery, from, wanted);
+        if written.is_err() {
+            self.cut_at = self.output.metadata()?.len();
+        }
+        written
+    }
+
+    fn is_due(&self) -> bool {
+        !self.told && self.rotation.is_full(&self.output)
+    }
+
+    /// After an error everything since the last success is appended once more: the system may have dropped what it
+    /// could not write, and would call the next sync a success.
+    fn confirm(&mut self) -> io::Result<()> {
+        let synced = self.output.sync_data();
+        if synced.is_err() {
+            self.tail = None;
+        }
+        synced
+    }
+
+    fn saved(&mut self) {
+        self.at_rest = self.tail.is_none();
+    }
+
+    fn confirmation(&self) -> Confirmation {
+        Confirmation::Fsynced
+    }
+}
+
+/// Opens it, and makes its name durable.
+fn open(path: &Path) -> io::Result<fs::File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(path)?;
+    fs::File::open(directory(path))?.sync_all()?;
+    Ok(file)
+}
+
+/// The directory of a file.
+fn directory(path: &Path) -> &Path {
+    let parent = path.parent();
+    parent
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Which file it is, whatever its path.
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// True if the last octet ends no line.
+fn ends_in_a_line(file: &fs::File) -> io::Result<bool> {
+    let Some(last) = file.metadata()?.len().checked_sub(1) else {
+        return Ok(false);
+    };
+    let mut octet = [b'\n'];
+    file.read_exact_at(&mut octet, last)?;
+    Ok(octet != [b'\n'])
+}
+
+#[cfg(test)]
+mod tests;

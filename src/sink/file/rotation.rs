@@ -1,0 +1,181 @@
+//! When a file is set aside for a new one, under which name, and which of those stay.
+//!
+//! `events.ndjson` becomes `events.ndjson.20261123T014500Z`, or `….1` behind that where there is one already. In the
+//! order of their names they were written, also when the clock goes backwards.
+
+use super::directory;
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// When a file is set aside. By default never.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rotation {
+    /// Octets from which on it is; `None` for any size.
+    pub size: Option<u64>,
+    /// How old it gets, from when it was made; `None` for any age.
+    pub every: Option<Duration>,
+    /// Files that stay beside the one that is written; `None` keeps all of them.
+    pub keep: Option<NonZeroU32>,
+}
+
+/// When a file was set aside, in seconds, and which one of that second. Ordered as they were written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stamp {
+    time: String,
+    number: u32,
+}
+
+impl Rotation {
+    /// True when the file is as large as it may get.
+    pub(super) fn is_full(&self, file: &fs::File) -> bool {
+        self.size
+            .is_some_and(|size| file.metadata().is_ok_and(|it| it.len() >= size))
+    }
+
+    /// True if the file with this metadata is to be set aside. Where the file system does not know when it was made,
+    /// it was when this process opened it.
+    pub(super) fn is_due(&self, metadata: &Metadata, opened: SystemTime) -> bool {
+        if metadata.len() == 0 || !metadata.is_file() {
+            return false;
+        }
+        let age = || {
+            let made = metadata.created().unwrap_or(opened);
+            SystemTime::now().duration_since(made).unwrap_or_default()
+        };
+        self.size.is_some_and(|size| metadata.len() >= size)
+            || self.every.is_some_and(|every| age() >= every)
+    }
+
+    /// Renames the file, and removes those that are too many. Durable with the directory, which whoever makes the new
+    /// file syncs.
+    pub(super) fn set_aside(&self, path: &Path) -> io::Result<()> {
+        let mut stamps = stamps(path)?;
+        let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        let stamp = Stamp::behind(stamps.last(), time.to_string());
+        fs::rename(path, stamp.path(path))?;
+        stamps.push(stamp);
+        let keep = self.keep.map_or(usize::MAX, |keep| keep.get() as usize);
+        let surplus = stamps.len().saturating_sub(keep);
+        for stamp in &stamps[..surplus] {
+            let path = stamp.path(path);
+            if let Err(error) = fs::remove_file(&path) {
+                let path = path.display();
+                tracing::warn!(%error, %path, "a rotated file that is one too many cannot be removed");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stamp {
+    fn behind(last: Option<&Stamp>, time: String) -> Stamp {
+        match last {
+            Some(last) if last.time >= time => Stamp {
+                time: last.time.clone(),
+                number: last.number + 1,
+            },
+            _ => Stamp { time, number: 0 },
+        }
+    }
+
+    fn path(&self, path: &Path) -> std::path::PathBuf {
+        let mut name = OsString::from(path);
+        name.push(format!(".{}", self.time));
+        if self.number > 0 {
+            name.push(format!(".{}", self.number));
+        }
+        name.into()
+    }
+
+    /// Takes only what [`Stamp::path`] makes: other files beside are not ours.
+    fn parse(text: &str) -> Option<Stamp> {
+        let (time, number) = match text.split_once('.') {
+            Some((time, number)) => (time, number.parse().ok().filter(|it| *it > 0)?),
+            None => (text, 0),
+        };
+        let digits = |part: &str| part.bytes().all(|octet| octet.is_ascii_digit());
+        let (date, of_day) = time.strip_suffix('Z')?.split_once('T')?;
+        let fits = date.len() == 8 && of_day.len() == 6 && digits(date) && digits(of_day);
+        fits.then(|| Stamp {
+            time: time.to_owned(),
+            number,
+        })
+    }
+}
+
+/// Of the files that were set aside, the oldest first.
+fn stamps(path: &Path) -> io::Result<Vec<Stamp>> {
+    let name = path.file_name().unwrap_or_default();
+    let mut stamps = Vec::new();
+    for entry in fs::read_dir(directory(path))? {
+        let entry = entry?.file_name();
+        let behind = entry
+            .as_encoded_bytes()
+            .strip_prefix(name.as_encoded_bytes());
+        let text = behind.and_then(|rest| str::from_utf8(rest.strip_prefix(b".")?).ok());
+        stamps.extend(text.and_then(Stamp::parse));
+    }
+    stamps.sort_unstable();
+    Ok(stamps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rotation, Stamp, stamps};
+    use std::fs;
+    use std::num::NonZeroU32;
+
+    #[test]
+    fn names_follow_each_other_also_when_the_clock_goes_backwards() {
+        let first = Stamp::behind(None, "20261123T014500Z".to_owned());
+        let same = Stamp::behind(Some(&first), "20261123T014500Z".to_owned());
+        let back = Stamp::behind(Some(&same), "20261122T235959Z".to_owned());
+        let next = Stamp::behind(Some(&back), "20261123T014501Z".to_owned());
+        let path = std::path::Path::new("e.ndjson");
+        let names = [&first, &same, &back, &next].map(|stamp| stamp.path(path));
+        let expected = [
+            "e.ndjson.20261123T014500Z",
+            "e.ndjson.20261123T014500Z.1",
+            "e.ndjson.20261123T014500Z.2",
+            "e.ndjson.20261123T014501Z",
+        ];
+        assert_eq!(names.map(|name| name.display().to_string()), expected);
+        assert!(first < same && same < back && back < next);
+    }
+
+    #[test]
+    fn the_oldest_go_and_foreign_files_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.ndjson");
+        let foreign = [
+            "e.ndjson.1",
+            "e.ndjson.gz",
+            "e.ndjson.20261123T014500Z.gz",
+            "f.ndjson.20261123T014500Z",
+        ];
+        for name in foreign {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let rotation = Rotation {
+            keep: NonZeroU32::new(3),
+            ..Rotation::default()
+        };
+        for number in 0..12 {
+            fs::write(&path, number.to_string()).unwrap();
+            rotation.set_aside(&path).unwrap();
+        }
+        let left = stamps(&path).unwrap();
+        let left: Vec<String> = left
+            .iter()
+            .map(|stamp| fs::read_to_string(stamp.path(&path)).unwrap())
+            .collect();
+        assert_eq!(left, ["9", "10", "11"]);
+        for name in foreign {
+            assert!(dir.path().join(name).exists(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+use super::{File, Lines, Rotation, Sink};
+use crate::feed::{Delivery, Maker, Selection};
+use crate::journal::batch::{Batch, Place};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+fn delivery(bodies: &[&[u8]]) -> Delivery {
+    let mut batch = Batch::unpooled();
+    for body in bodies {
+        batch.append(1, 0, 1_750_000_000_000_000, std::iter::empty(), body);
+    }
+    let place = Place {
+        epoch: 1,
+        salt: 0,
+        first_sequence: 7,
+        committed_at: 0,
+        durable: 0,
+    };
+    batch.seal(&place);
+    Maker::new().make(batch)
+}
+
+/// A disk took the begin of a batch and was full; the next attempt wrote all of it behind that, so that its first
+/// event stood on one line with a part of itself, and the cursor passed it. Cut by its owner meanwhile, the file
+/// had the rest of a line at its begin.
+#[test]
+fn what_was_taken_in_part_is_gone_on_with() {
+    let delivery = delivery(&[b"{}", b"{\"x\":1}"]);
+    let mut lines = Lines::default();
+    assert!(!lines.prepare(&delivery, 7, &Selection::default()));
+    let mut out = Vec::new();
+    let full = |room: usize| {
+        move |out: &mut Vec<u8>, rest: &[u8]| {
+            let taken = rest.len().min(room.saturating_sub(out.len()));
+            out.extend_from_slice(&rest[..taken]);
+            match taken {
+                0 => Err(std::io::ErrorKind::StorageFull.into()),
+                taken => Ok(taken),
+            }
+        }
+    };
+    lines.write_to(|rest| full(40)(&mut out, rest)).unwrap_err();
+    assert!(lines.prepare(&delivery, 7, &Selection::default()));
+    assert_eq!(
+        lines
+            .write_to(|rest| full(9999)(&mut out, rest))
+            .unwrap()
+            .wanted,
+        2
+    );
+    let mut whole = Vec::new();
+    let mut again = Lines::default();
+    assert!(!again.prepare(&delivery, 7, &Selection::default()));
+    again.write_to(|rest| full(9999)(&mut whole, rest)).unwrap();
+    assert!(out == whole);
+
+    let mut cut = Lines::default();
+    cut.prepare(&delivery, 7, &Selection::default());
+    let mut out = Vec::new();
+    cut.write_to(|rest| full(40)(&mut out, rest)).unwrap_err();
+    assert!(cut.prepare(&delivery, 7, &Selection::default()));
+    cut.start_over(true);
+    cut.write_to(|rest| full(9999)(&mut out, rest)).unwrap();
+    assert_eq!(out[40], b'\n');
+    assert!(out[41..] == whole);
+}
+
+#[test]
+fn lines_are_appended_and_a_cut_one_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    fs::write(&path, "{\"whole\":1}\n{\"cut").unwrap();
+    let delivery = delivery(&[b"{\"object\":\"x\",\"entry\":[]}", b"not json", b"{}"]);
+    let mut sink = File::open(&path, Rotation::default()).unwrap();
+    sink.resume(7).unwrap();
+    assert_eq!(
+        sink.deliver(&delivery, 8, &Selection::default())
+            .unwrap()
+            .wanted,
+        2,
+        "from the second one on"
+    );
+    sink.confirm().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines.len(), lines[1]), (4, "{\"cut"));
+    assert!(
+        lines[2].contains("\"type\":\"whatsapp.unparsed\"")
+            && lines[2].contains("\"sequence\":\"8.0\"")
+    );
+    assert!(lines[3].contains("\"sequence\":\"9.0\""));
+}
+
+/// Delivers everything from `from` on, as a process that begins behind that does, and ends without a word.
+fn live(path: &Path, rotation: Rotation, delivery: &Delivery, from: u64) {
+    let mut sink = File::open(path, rotation).unwrap();
+    sink.resume(from - 1).unwrap();
+    sink.deliver(delivery, from, &Selection::default()).unwrap();
+}
+
+/// A kill left the file at any length; what follows is as if nothing had been.
+#[test]
+fn after_a_kill_the_file_is_as_it_would_have_been() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    let delivery = delivery(&[b"{}", b"{\"x\":1}", b"not json"]);
+    live(&path, Rotation::default(), &delivery, 7);
+    let whole = fs::read(&path).unwrap();
+    let first = 1 + whole.iter().position(|octet| *octet == b'\n').unwrap();
+    for cut in (0..whole.len()).step_by(17) {
+        fs::write(&path, &whole[..cut]).unwrap();
+        live(&path, Rotation::default(), &delivery, 7);
+        assert!(fs::read(&path).unwrap() == whole, "{cut}");
+        // Up to the cursor everything was synced.
+        if cut >= first {
+            fs::write(&path, &whole[..cut]).unwrap();
+            live(&path, Rotation::default(), &delivery, 8);
+            assert!(fs::read(&path).unwrap() == whole, "{cut}");
+        }
+    }
+}
+
+/// A power cut left the length of the file and not all of its content.
+#[test]
+fn after_a_power_cut_what_is_torn_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    let delivery = delivery(&[b"{}", b"{\"x\":1}", b"not json"]);
+    live(&path, Rotation::default(), &delivery, 7);
+    let whole = fs::read(&path).unwrap();
+    let first = 1 + whole.iter().position(|octet| *octet == b'\n').unwrap();
+    for hole in (first..whole.len()).step_by(61) {
+        for len in [1, 60, whole.len()] {
+            let mut torn = whole.clone();
+            let end = whole.len().min(hole + len);
+            torn[hole..end].fill(0);
+            fs::write(&path, &torn).unwrap();
+            live(&path, Rotation::default(), &delivery, 8);
+            assert!(fs::read(&path).unwrap() == whole, "{hole} {len}");
+        }
+    }
+}
+
+/// Only a file whose lines are confirmed and saved is set aside, and a new one begins with the next event.
+#[test]
+fn an_old_file_is_set_aside_once_it_is_at_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    let one = delivery(&[b"{}"]);
+    let rotation = Rotation {
+        every: Some(Duration::from_nanos(1)),
+        ..Rotation::default()
+    };
+    let count = || fs::read_dir(dir.path()).unwrap().count();
+    let mut sink = File::open(&path, rotation).unwrap();
+    sink.resume(6).unwrap();
+    let mut deliver = |saved: bool| {
+        sink.deliver(&one, 7, &Selection::default()).unwrap();
+        sink.confirm().unwrap();
+        if saved {
+            sink.saved();
+        }
+    };
+    deliver(false);
+    deliver(true);
+    assert_eq!(
+        count(),
+        1,
+        "an empty file is not old, and one without a cursor stays"
+    );
+    deliver(true);
+    assert_eq!(count(), 2);
+    fs::remove_file(&path).unwrap();
+    deliver(true);
+    assert_eq!(count(), 2, "what others remove is made anew");
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 1);
+}

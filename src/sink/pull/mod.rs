@@ -1,0 +1,262 @@
+//! Whoever asks reads: pages of events behind any position, and a cursor that moves when the reader says so.
+//!
+//! Nothing is offered to such a sink and nothing waits in memory for it: every page is read from the journal, by a
+//! reader that stays where the page before has ended. So a consumer costs the same however far it is behind.
+//!
+//! What was handed out comes again until the consumer says behind what it is to go on: by its own count, as `after`, or
+//! by the cursor, which is what the journal's retention relies on, and so never goes back.
+
+mod page;
+mod place;
+mod reading;
+
+pub use page::{Ask, PAGE_KIB_MAX, Page};
+
+use super::Statistics;
+use crate::event::{Lane, Position};
+use crate::feed::{
+    self, Cursor, CursorError, Feed, FeedError, Item, Judged, JudgedPosition, Lanes, Selection,
+};
+use parking_lot::Mutex;
+use place::{before, behind, next_of, whole};
+use reading::{Reading, Shelf};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A sink that is read. Any number of threads may read it at a time.
+pub struct Pull {
+    open: OpenStored,
+    judged: Arc<JudgedPosition>,
+    wanted: Selection,
+    cursor: Mutex<Cursor>,
+    shelf: Mutex<Shelf>,
+    books: Mutex<Books>,
+}
+
+/// Opens a feed of the journal from a sequence on.
+pub type OpenStored = Box<dyn Fn(u64) -> Feed<Judged> + Send + Sync>;
+
+/// Why a consumer does not get what it asks for.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The journal cannot be read there.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The cursor cannot be saved.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    /// Nobody can have had this.
+    #[error(
+        "{position} is not there yet, the last sequence is {last}: if the journal is an older copy, go on after {last}"
+    )]
+    Beyond {
+        /// What was said.
+        position: Item,
+        /// The last one that there is.
+        last: u64,
+    },
+    /// The cursor stands further on.
+    #[error(
+        "{committed} is committed already, and a cursor never goes back, for what is before it may be gone: to read that \
+         again, ask with after={position}"
+    )]
+    Back {
+        /// What was said.
+        position: Item,
+        /// Where the cursor stands.
+        committed: Item,
+    },
+}
+
+/// What is counted, by several threads.
+#[derive(Debug)]
+struct Books {
+    statistics: Arc<Statistics>,
+    /// The lanes of the events of what was handed out last, by sequence.
+    lanes: BTreeMap<u64, Box<[Lane]>>,
+}
+
+impl Pull {
+    /// A sink over what `open` gives, of which everything up to `judged` may be read.
+    #[must_use]
+    pub fn new(
+        open: OpenStored,
+        judged: Arc<JudgedPosition>,
+        wanted: Selection,
+        cursor: Cursor,
+        statistics: Arc<Statistics>,
+    ) -> Pull {
+        statistics.delivered.set(cursor.confirmed());
+        statistics.confirmed.set(cursor.confirmed());
+        Pull {
+            open,
+            judged,
+            wanted,
+            cursor: Mutex::new(cursor),
+            shelf: Mutex::default(),
+            books: Mutex::new(Books {
+                statistics,
+                lanes: BTreeMap::new(),
+            }),
+        }
+    }
+
+    /// How far there is anything to read, and how to wait for more.
+    #[must_use]
+    pub fn judged(&self) -> &JudgedPosition {
+        &self.judged
+    }
+
+    /// What is there, as far as it fits in one page and is found within some 100 ms; never waits for more to come.
+    pub fn page(&self, ask: &Ask) -> Result<Page, PullError> {
+        let after = ask.after.unwrap_or_else(|| self.committed(ask.lane));
+        self.check(after)?;
+        let page = self.read(ask, behind(after));
+        let anywhere = ask.after.is_none() || after.sequence == 0;
+        match page.as_ref().map_err(FeedError::gone) {
+            // Who has nothing begins with the oldest that there is.
+            Err(Some(first)) if anywhere => Ok(self.read(ask, whole(first))?),
+            _ => Ok(page?),
+        }
+    }
+
+    fn read(&self, ask: &Ask, next: Position) -> Result<Page, FeedError> {
+        let mut page = Page::new(before(next));
+        let reading = self.shelf.lock().take(next, ask.lane);
+        let mut reading = reading
+            .unwrap_or_else(|| Reading::new((self.open)(next.sequence.max(1)), ask.lane, next));
+        let filled = reading.fill(&mut page, ask, &self.wanted);
+        self.books.lock().enter(&mut page, filled.as_ref().err());
+        filled?;
+        self.shelf.lock().put(reading);
+        Ok(page)
+    }
+
+    /// What is committed: in this lane, or in all of them.
+    #[must_use]
+    pub fn committed(&self, lane: Option<Lane>) -> Item {
+        committed(self.cursor.lock().saved(), lane)
+    }
+
+    /// Everything up to and including `position` is done: in this lane, or in all; a lane that is further on stays
+    /// there. Durable when this returns.
+    pub fn commit(&self, position: Item, lane: Option<Lane>) -> Result<(), PullError> {
+        self.check(position)?;
+        let next = behind(position);
+        let lanes = self.lanes_of(position)?;
+        let mut cursor = self.cursor.lock();
+        let mut saved = cursor.saved().clone();
+        if next < behind(committed(&saved, lane)) {
+            let committed = committed(&saved, lane);
+            return Err(PullError::Back {
+                position,
+                committed,
+            });
+        }
+        for lane in concerned(lane) {
+            let progress = &mut saved[feed::place(lane)];
+            if next_of(progress) < next {
+                *progress = place::progress(lane, next, &lanes);
+            }
+        }
+        cursor.save(saved)?;
+        let books = self.books.lock();
+        books.statistics.delivered.set(cursor.confirmed());
+        books.statistics.confirmed.set(cursor.confirmed());
+        Ok(())
+    }
+
+    /// Lets go of readers that nobody uses.
+    pub fn sweep(&self) {
+        self.shelf.lock().sweep();
+    }
+
+    fn check(&self, position: Item) -> Result<(), PullError> {
+        let last = self.judged.get();
+        if position.sequence > last {
+            return Err(PullError::Beyond { position, last });
+        }
+        Ok(())
+    }
+
+    /// The lanes of the events of a notification that was had in part.
+    fn lanes_of(&self, position: Item) -> Result<Box<[Lane]>, FeedError> {
+        if position.index.is_none() || position.sequence == 0 {
+            return Ok(Box::default());
+        }
+        if let Some(lanes) = self.books.lock().lanes.get(&position.sequence) {
+            return Ok(lanes.clone());
+        }
+        let delivery = (self.open)(position.sequence).next_stored()?;
+        let mut notifications = delivery
+            .iter()
+            .flat_map(|it| it.notifications(position.sequence));
+        let notification = notifications.find(|it| it.sequence == position.sequence);
+        let events = notification.iter().flat_map(feed::Notification::events);
+        Ok(events.map(|event| event.lane()).collect())
+    }
+}
+
+impl Books {
+    fn enter(&mut self, page: &mut Page, error: Option<&FeedError>) {
+        let statistics = &self.statistics;
+        statistics.events.add(page.tally.wanted);
+        statistics.duplicates.add(page.tally.duplicates);
+        statistics.unwanted.add(page.tally.unwanted);
+        if page.unaccounted > 0 {
+            statistics.unaccounted.add(page.unaccounted);
+            let (next, events) = (page.next.to_string(), page.unaccounted);
+            tracing::error!(
+                next,
+                events,
+                "the books do not balance; this is a bug in Hookline, and what is missing is in the journal"
+            );
+        }
+        if let Some(error) = error
+            && error.gone().is_none()
+            && !error.is_shortage()
+        {
+            if statistics.stopped.get() == 0 {
+                tracing::error!(%error, "a consumer cannot read any further");
+            }
+            statistics.stopped.set(1);
+        }
+        // Those with many events are read again when one of them is committed.
+        let few = page
+            .lanes
+            .drain(..)
+            .filter(|(_, lanes)| lanes.len() <= LANES_MAX);
+        self.lanes.extend(few);
+        while self.lanes.len() > NOTIFICATIONS_MAX {
+            self.lanes.pop_first();
+        }
+    }
+}
+
+impl fmt::Debug for Pull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pull")
+            .field("wanted", &self.wanted)
+            .field("cursor", &self.cursor)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one has had in this lane, or in all.
+fn committed(lanes: &Lanes, lane: Option<Lane>) -> Item {
+    let next = concerned(lane).map(|lane| next_of(&lanes[feed::place(lane)]));
+    before(next.min().unwrap_or_default())
+}
+
+fn concerned(lane: Option<Lane>) -> impl Iterator<Item = Lane> {
+    let all = Lane::ALL.into_iter();
+    all.filter(move |one| lane.is_none_or(|lane| lane == *one))
+}
+
+/// Notifications whose lanes are remembered, and events of each.
+const NOTIFICATIONS_MAX: usize = 10_000;
+const LANES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! A file sink under `kill -9`: every event stands in its files exactly once and in order, whenever the server was
+//! killed, be it in the middle of a line, of a rotation, or before its cursor was ever saved.
+//!
+//! `HOOKLINE_FILE_KILLS=N` kills N times instead of [`KILLS`], `HOOKLINE_FILE_STEPS=N` at N calls of each kind instead
+//! of [`STEPS`].
+
+mod common;
+
+use common::load::{self, Load};
+use common::strace::Strace;
+use common::{Site, eventually, number_from_env};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// Kills in the default run.
+const KILLS: usize = 6;
+
+/// Calls of each kind that are the last of a server, in the default run.
+const STEPS: usize = 1;
+
+const ROTATED_FROM: usize = 64 * 1024;
+
+/// Largest batch, and then some.
+const OVERSHOOT: usize = 2 * 1024 * 1024;
+
+#[test]
+fn nothing_is_lost_or_doubled_by_kills() {
+    let kills = number_from_env("HOOKLINE_FILE_KILLS", KILLS);
+    // A long run has more to write.
+    let limit = ROTATED_FROM * (1 + kills / 5);
+    let (site, path) = site(&format!("rotate_size = \"{}KiB\"", limit / 1024));
+    let mut random = u64::from(std::process::id());
+    for round in 0..kills {
+        let server = site.start();
+        let load = Load::start(&server, "/in", round);
+        load.reach_accepted(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        // Not a wait for anything: the moment is to be any.
+        thread::sleep(Duration::from_micros((random >> 33) % 1_500_000));
+        server.kill();
+        load.end();
+    }
+    let expected = finish(&site, &path);
+    let files = files(&path);
+    assert!(files.len() > 2, "{files:?}");
+    for file in &files {
+        let len = fs::metadata(file).expect("there").len();
+        assert!(len < (limit + OVERSHOOT) as u64, "{file:?}: {len}");
+    }
+    assert!(expected >= kills);
+}
+
+/// The same at each step of a rotation, and of what follows it: the first, second, … call of each kind.
+#[test]
+fn a_kill_at_any_step_of_a_rotation_is_none() {
+    let (site, path) = site("rotate_size = \"16KiB\"\nkeep = 1000");
+    let steps = ["rename", "openat", "fsync", "fdatasync", "write"];
+    let times = number_from_env("HOOKLINE_FILE_STEPS", STEPS);
+    let whens = (1..=times).flat_map(|when| steps.map(|step| (step, when)));
+    for (round, (step, when)) in whens.enumerate() {
+        let mut server = site.start();
+        let inject = format!("inject={step}:signal=KILL:when={when}");
+        let Some(_strace) = Strace::attach_thread(&server, "hl-sink-file", &site, &["-e", &inject])
+        else {
+            return;
+        };
+        let load = Load::start(&server, "/in", round);
+        server.wait();
+        load.end();
+    }
+    finish(&site, &path);
+    assert!(files(&path).len() > 2);
+}
+
+/// `mv` and a truncation by others: nothing is lost, and with the server killed between, something may come twice.
+#[test]
+fn what_others_do_to_the_file_loses_nothing() {
+    let (site, path) = site("");
+    let moved = path.with_extension("moved");
+    let server = site.start();
+    let load = Load::start(&server, "/in", 0);
+    load.reach_accepted(50);
+    eventually("something is written", || size(&path) > 0);
+    fs::rename(&path, &moved).expect("ours");
+    eventually("a new file is begun", || size(&path) > 0);
+    server.kill();
+    load.end();
+    fs::rename(&path, path.with_extension("moved.2")).expect("ours");
+    let server = site.start();
+    eventually("everything is there", || {
+        let mut sequences =
+            sequences(&[path.clone(), path.with_extension("moved.2"), moved.clone()]);
+        // One was moved away with what a kill had left of a line.
+        sequences.retain(|sequence| sequence.ends_with(".0"));
+        sequences.sort_unstable();
+        sequences.dedup();
+        sequences.len() == site.records().len()
+    });
+    assert!(server.terminate().0.success());
+}
+
+fn site(rotation: &str) -> (Site, PathBuf) {
+    let site = load::site("stored");
+    let directory = site.path().join("events");
+    fs::create_dir(&directory).expect("made");
+    let path = directory.join("events.ndjson");
+    let lines = format!(
+        "name = \"file\"\ntype = \"file\"\npath = \"{}\"\n{rotation}",
+        path.display()
+    );
+    (site.sink(&lines), path)
+}
+
+/// Lets a server deliver what is left, and holds all files together against the journal.
+fn finish(site: &Site, path: &Path) -> usize {
+    assert!(site.start().terminate().0.success());
+    let expected: Vec<String> = site
+        .records()
+        .iter()
+        .map(|(sequence, _)| format!("{sequence}.0"))
+        .collect();
+    let found = sequences(&files(path));
+    let first_wrong = found
+        .iter()
+        .zip(&expected)
+        .position(|(one, other)| one != other);
+    assert!(
+        found == expected,
+        "{} events in {} lines, wrong from {:?} on",
+        expected.len(),
+        found.len(),
+        first_wrong.map(|at| &found[at.saturating_sub(2)..(at + 3).min(found.len())]),
+    );
+    expected.len()
+}
+
+/// The `sequence` of each line; all of a line that is not whole.
+fn sequences(files: &[PathBuf]) -> Vec<String> {
+    let mut sequences = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        for line in text.split_inclusive('\n') {
+            let event: Value = serde_json::from_str(line)
+                .ok()
+                .filter(|_| line.ends_with('\n'))
+                .unwrap_or_default();
+            sequences.push(event["sequence"].as_str().unwrap_or(line).to_owned());
+        }
+    }
+    sequences
+}
+
+/// All of them, the oldest first.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path.parent().expect("one")).expect("there");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("read").path()).collect();
+    files.retain(|file| file != path);
+    let number = |file: &PathBuf| {
+        let name = file
+            .file_name()
+            .expect("one")
+            .to_str()
+            .expect("ASCII")
+            .to_owned();
+        let mut parts = name.split('.').skip(2);
+        let stamp = parts.next().expect("a stamp").to_owned();
+        (
+            stamp,
+            parts
+                .next()
+                .map_or(0, |number| number.parse::<u32>().expect("a number")),
+        )
+    };
+    files.sort_by_key(number);
+    files.push(path.to_owned());
+    files
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}

@@ -1,0 +1,383 @@
+//! Sinks of type `pull`, read over real sockets: pages, polls that wait, cursors across kill -9, who may read what, and
+//! what is refused. The consumers of the README are in `tests/consumers.rs`.
+
+mod common;
+
+use common::client::{Answer, Client, get, post};
+use common::{Running, Site, eventually};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+/// A site with a sink `crm`, whose token is `secret`, and these further lines in it.
+fn site(lines: &str) -> Site {
+    let sink = format!(
+        "name = \"crm\"\ntype = \"pull\"\ntoken = {{ env = \"CRM_TOKEN\" }}\n{lines}\n[pull]\nlisten = \"127.0.0.1:0\"\n"
+    );
+    Site::unsigned().sink(&sink).variable("CRM_TOKEN", "secret")
+}
+
+/// A consumer of a server's sinks.
+struct Consumer {
+    address: SocketAddr,
+    token: &'static str,
+}
+
+impl Consumer {
+    fn of(server: &Running) -> Consumer {
+        Consumer {
+            address: server.pull(),
+            token: "secret",
+        }
+    }
+
+    fn with(&self, token: &'static str) -> Consumer {
+        Consumer {
+            address: self.address,
+            token,
+        }
+    }
+
+    fn fields(&self) -> String {
+        match self.token {
+            "" => String::new(),
+            token => format!("Authorization: Bearer {token}\r\n"),
+        }
+    }
+
+    fn send(&self, target: &str) -> Client {
+        let mut client = Client::connect(self.address);
+        let (head, fields) = (get(target), self.fields());
+        client.send(&head[..head.len() - 2]);
+        client.send(format!("{fields}\r\n").as_bytes());
+        client
+    }
+
+    fn get(&self, target: &str) -> Answer {
+        self.send(target).answer()
+    }
+
+    fn poll(&self, parameters: &str) -> (Vec<String>, String) {
+        let answer = self.get(&format!("/v1/events?sink=crm&{parameters}"));
+        page(&answer)
+    }
+
+    fn commit(&self, body: &str) -> (u16, Value) {
+        let mut client = Client::connect(self.address);
+        client.send(&post("/v1/cursors/crm", &self.fields(), body.as_bytes()));
+        let answer = client.answer();
+        (answer.code, body_of(&answer))
+    }
+
+    fn cursor(&self) -> Value {
+        body_of(&self.get("/v1/cursors/crm"))
+    }
+}
+
+/// The sequences of the events, and where the next page begins.
+fn page(answer: &Answer) -> (Vec<String>, String) {
+    assert_eq!(answer.code, 200, "{answer:?}");
+    assert_eq!(answer.field("content-type"), Some("application/x-ndjson"));
+    let lines = answer.body.split_inclusive(|&octet| octet == b'\n');
+    let events = lines.map(|line| serde_json::from_slice::<Value>(line).expect("JSON"));
+    let next = answer.field("hookline-next").expect("it is always there");
+    (events.map(sequence).collect(), next.to_owned())
+}
+
+fn sequence(event: Value) -> String {
+    event["sequence"].as_str().expect("a string").to_owned()
+}
+
+fn body_of(answer: &Answer) -> Value {
+    assert_eq!(answer.field("content-type"), Some("application/json"));
+    serde_json::from_slice(&answer.body).expect("JSON")
+}
+
+fn store(server: &Running, body: &[u8]) {
+    let mut client = server.connect();
+    client.send(&post("/webhook", "", body));
+    assert_eq!(client.answer().code, 200);
+}
+
+/// A notification with a message and some statuses.
+fn notification(statuses: usize) -> Vec<u8> {
+    let status = |at| json!({"id": format!("wamid.{at}"), "status": "sent", "timestamp": "1", "recipient_id": "3"});
+    let value = json!({
+        "messaging_product": "whatsapp",
+        "metadata": {"phone_number_id": "2", "display_phone_number": "4"},
+        "messages": [{"id": "wamid.m", "from": "3", "type": "text", "timestamp": "1", "text": {"body": "?"}}],
+        "statuses": (0..statuses).map(status).collect::<Vec<_>>(),
+    });
+    let change = json!({"field": "messages", "value": value});
+    let body =
+        json!({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [change]}]});
+    body.to_string().into_bytes()
+}
+
+#[test]
+fn pages_give_every_event_once_and_in_order() {
+    let site = site("");
+    let server = site.start();
+    let consumer = Consumer::of(&server);
+    for count in 0..12 {
+        store(&server, &notification(count % 4));
+        store(&server, b"no JSON");
+    }
+    let stored: Vec<String> = site.events().into_iter().map(sequence).collect();
+    for limit in [1, 3, 10_000] {
+        let (mut all, mut after) = (Vec::new(), "0".to_owned());
+        while all.len() < stored.len() {
+            let (events, next) = consumer.poll(&format!("after={after}&limit={limit}&wait=60s"));
+            assert!((1..=limit).contains(&events.len()));
+            all.extend(events);
+            after = next;
+        }
+        assert_eq!(all, stored);
+        assert_eq!(after, "24");
+        assert_eq!(consumer.poll("after=24"), (vec![], "24".to_owned()));
+    }
+    // Nothing is committed by all that.
+    assert_eq!(consumer.cursor()["sequence"], "0");
+    assert_eq!(consumer.poll("limit=10000").0, stored);
+    assert_eq!(
+        server.metric("hookline_unaccounted_events{sink=\"crm\"}"),
+        0
+    );
+    let events = 4 * u64::try_from(stored.len()).expect("few");
+    assert_eq!(
+        server.metric("hookline_sink_events_total{sink=\"crm\"}"),
+        events
+    );
+}
+
+#[test]
+fn a_poll_waits_until_an_event_comes_and_ends_with_the_server() {
+    let site = site("types = [\"whatsapp.message.*\"]");
+    let server = site.start();
+    let consumer = Consumer::of(&server);
+    let mut waiting = consumer.send("/v1/events?sink=crm&wait=60s");
+    // One that the filter leaves out is no event to wait for.
+    store(&server, b"no JSON");
+    eventually("what is left out is passed over", || {
+        consumer.poll("").1 == "1"
+    });
+    assert!(waiting.is_quiet());
+    store(&server, &notification(2));
+    assert_eq!(
+        page(&waiting.answer()),
+        (vec!["2.0".to_owned()], "2".to_owned())
+    );
+    let mut over = consumer.send("/v1/events?sink=crm&after=2&wait=100ms");
+    assert_eq!(page(&over.answer()), (vec![], "2".to_owned()));
+    // On a connection that stays, and before the stop for certain.
+    let mut waiting = consumer.send("/v1/cursors/crm");
+    assert_eq!(waiting.answer().code, 200);
+    let poll = format!(
+        "GET /v1/events?sink=crm&after=2&wait=60s HTTP/1.1\r\nHost: h\r\n{}\r\n",
+        consumer.fields()
+    );
+    waiting.send(poll.as_bytes());
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(page(&waiting.answer()), (vec![], "2".to_owned()));
+    let mut server = server;
+    let (status, stderr) = server.wait();
+    assert!(status.success(), "{stderr}");
+}
+
+#[test]
+fn what_is_committed_outlives_a_kill_and_never_goes_back() {
+    let site = site("");
+    let server = site.start();
+    for _ in 0..5 {
+        store(&server, &notification(2));
+    }
+    let consumer = Consumer::of(&server);
+    assert_eq!(consumer.poll("limit=5").1, "2.1");
+    let (code, cursor) = consumer.commit("{\"sequence\": \"2.1\"}");
+    assert_eq!((code, &cursor["sequence"]), (200, &json!("2.1")));
+    // Handed out, and not committed.
+    assert_eq!(
+        consumer.poll("limit=2"),
+        (vec!["2.2".to_owned(), "3.0".to_owned()], "3.0".to_owned())
+    );
+    server.kill();
+
+    let server = site.start();
+    let consumer = Consumer::of(&server);
+    assert_eq!(consumer.poll("limit=2").0, ["2.2", "3.0"]);
+    let cursor = json!({"sink": "crm", "sequence": "2.1", "last": "5",
+        "lanes": {"messages": "2", "statuses": "2.1", "rest": "2"}});
+    assert_eq!(consumer.cursor(), cursor);
+    for back in ["\"2.0\"", "\"1\"", "1"] {
+        let (code, body) = consumer.commit(&format!("{{\"sequence\": {back}}}"));
+        let text = body["error"].as_str().expect("a string");
+        assert!(code == 409 && text.contains("after="), "{body}");
+    }
+    for beyond in ["6", "5000.1"] {
+        assert_eq!(
+            consumer.commit(&format!("{{\"after\": \"{beyond}\"}}")).0,
+            409
+        );
+        assert_eq!(
+            consumer
+                .get(&format!("/v1/events?sink=crm&after={beyond}"))
+                .code,
+            409
+        );
+    }
+    assert_eq!(consumer.cursor(), cursor);
+    // What is before the cursor can still be read.
+    assert_eq!(consumer.poll("after=1.0&limit=2").0, ["1.1", "1.2"]);
+
+    // Each lane by itself.
+    let lane = "lane=messages&limit=10";
+    assert_eq!(consumer.poll(lane).0, ["3.0", "4.0", "5.0"]);
+    assert_eq!(
+        consumer
+            .commit("{\"sequence\": \"4.0\", \"lane\": \"messages\"}")
+            .0,
+        200
+    );
+    assert_eq!(consumer.poll(lane).0, ["5.0"]);
+    assert_eq!(consumer.poll("lane=statuses&limit=2").0, ["2.2", "3.1"]);
+    assert_eq!(consumer.cursor()["lanes"]["messages"], "4");
+    assert_eq!(consumer.cursor()["sequence"], "2.1");
+    assert_eq!(server.metric("hookline_sink_cursor{sink=\"crm\"}"), 1);
+    assert_eq!(consumer.commit("{\"sequence\": \"5\"}").0, 200);
+    assert_eq!(
+        server.metric("hookline_sink_lag_notifications{sink=\"crm\"}"),
+        0
+    );
+    assert_eq!(
+        server.metric("hookline_unaccounted_events{sink=\"crm\"}"),
+        0
+    );
+}
+
+#[test]
+fn who_has_no_token_learns_nothing() {
+    let other = "name = \"bi\"\ntype = \"pull\"\ntoken = [{ env = \"OLD\" }, { env = \"NEW\" }]\n";
+    let site = Site::unsigned()
+        .sink(other)
+        .variable("OLD", "old")
+        .variable("NEW", "new")
+        .variable("CRM_TOKEN", "secret")
+        .sink("name = \"crm\"\ntype = \"pull\"\ntoken = { env = \"CRM_TOKEN\" }\n[pull]\nlisten = \"127.0.0.1:0\"\n");
+    let server = site.start();
+    store(&server, b"no JSON");
+    let consumer = Consumer::of(&server);
+    let code = |token, target: &str| consumer.with(token).get(target).code;
+    for token in ["", "wrong", "secret1", "secre"] {
+        let answers = ["crm", "bi", "none"].map(|sink| {
+            let target = format!("/v1/events?sink={sink}");
+            let answer = consumer.with(token).get(&target);
+            assert_eq!(answer.field("www-authenticate"), Some("Bearer"));
+            assert_eq!(code(token, &format!("/v1/cursors/{sink}")), 401);
+            (answer.code, answer.body)
+        });
+        assert_eq!(answers[0].0, 401);
+        assert!(
+            answers.iter().all(|it| *it == answers[0]),
+            "all are refused alike"
+        );
+        assert_eq!(consumer.with(token).commit("{\"sequence\":\"1\"}").0, 401);
+        assert_eq!(code(token, "/v1/events"), 401);
+    }
+    for token in ["old", "new"] {
+        assert_eq!(code(token, "/v1/events?sink=bi"), 200);
+        assert_eq!(code(token, "/v1/events?sink=crm"), 404);
+        assert_eq!(code(token, "/v1/events?sink=none"), 404);
+        assert_eq!(code(token, "/v1/events"), 400);
+    }
+    for wrong in [
+        "after=x",
+        "limit=0",
+        "limit=10001",
+        "lane=all",
+        "wait=soon",
+        "limt=1",
+        "after=1&after=1",
+    ] {
+        assert_eq!(
+            code("secret", &format!("/v1/events?sink=crm&{wrong}")),
+            400,
+            "{wrong}"
+        );
+    }
+    for wrong in ["", "{}", "{\"sequence\":1.5}"] {
+        assert_eq!(consumer.commit(wrong).0, 400, "{wrong}");
+    }
+    assert_eq!(consumer.commit(&" ".repeat(5000)).0, 413);
+    assert_eq!(code("secret", "/"), 404);
+    let mut client = Client::connect(consumer.address);
+    client.send(&post("/v1/events?sink=crm", &consumer.fields(), b""));
+    assert_eq!(client.answer().code, 405);
+    assert!(!server.stderr().contains("secret"));
+}
+
+/// A consumer that has been away for longer than the retention keeps what it needs; one that asks for what it has
+/// committed long ago is told what is left.
+#[test]
+fn what_is_committed_may_go_and_nothing_else() {
+    let site = site("")
+        .limits("body = \"64KiB\"")
+        .limits("unacknowledged = \"1MiB\"")
+        .journal("segment_size = \"1MiB\"")
+        .journal("max_size = \"4MiB\"");
+    let server = site.start();
+    let consumer = Consumer::of(&server);
+    let body = format!("{{\"text\":\"{}\"}}", "x".repeat(60_000)).into_bytes();
+    for _ in 0..40 {
+        store(&server, &body);
+    }
+    eventually("everything is there to be read", || {
+        consumer.cursor()["last"] == "40"
+    });
+    assert_eq!(consumer.poll("limit=1").0, ["1.0"]);
+    assert_eq!(consumer.commit("{\"sequence\": \"40\"}").0, 200);
+    let first = || server.metric("hookline_journal_first_sequence");
+    assert_eq!(first(), 1);
+    let mut last = 40;
+    while first() <= 30 {
+        store(&server, &body);
+        last += 1;
+        assert_eq!(consumer.commit("{\"sequence\": \"40\"}").0, 200);
+        assert!(last < 400, "nothing goes");
+    }
+    let answer = consumer.get("/v1/events?sink=crm&after=5");
+    assert_eq!(answer.code, 410);
+    let first: u64 = body_of(&answer)["first"]
+        .as_str()
+        .expect("there")
+        .parse()
+        .expect("a number");
+    assert!((31..=41).contains(&first), "{first}");
+    let next = format!("after={}&limit=1", first - 1);
+    assert_eq!(consumer.poll(&next).0, [format!("{first}.0")]);
+    assert_eq!(consumer.poll("after=0&limit=1").0, [format!("{first}.0")]);
+    assert_eq!(consumer.poll("limit=1").0, ["41.0"]);
+}
+
+#[test]
+fn requests_have_a_bound_and_who_goes_away_leaves_his_place() {
+    let site = site("");
+    let server = site.start();
+    let consumer = Consumer::of(&server);
+    let target = "/v1/events?sink=crm&wait=60s";
+    let mut waiting: Vec<Client> = (0..REQUESTS_MAX).map(|_| consumer.send(target)).collect();
+    eventually("there is no place left", || {
+        let answer = consumer.get("/v1/cursors/crm");
+        answer.code == 503 && answer.field("retry-after").is_some()
+    });
+    assert!(waiting.iter_mut().all(Client::is_quiet));
+    // Strangers are told the same as ever.
+    assert_eq!(consumer.with("wrong").get(target).code, 401);
+    drop(waiting);
+    eventually("the places are free", || {
+        consumer.get("/v1/cursors/crm").code == 200
+    });
+    store(&server, b"no JSON");
+    assert_eq!(consumer.poll("wait=60s").0, ["1.0"]);
+}
+
+/// As in `src/server/pull/routes.rs`.
+const REQUESTS_MAX: usize = 256;
