@@ -412,6 +412,26 @@ fn an_odd_job_has_an_outcome_too() {
 }
 
 #[test]
+fn a_task_that_panics_and_a_thread_that_ends_say_so() {
+    let server = Server::new(vec![ok()]);
+    let panics = |options: &mut Options| options.paths = Paths::new(|_| panic!("a test"));
+    let mut bench = Bench::with(&server, Form::Notification, panics);
+    let failure = bench.notification().expect_err("it was given up");
+    assert_eq!(failure, Failure::retry("the request was given up half-way"));
+    let Bench { http, outcomes, .. } = bench;
+    drop(http);
+    let outcome = outcomes.recv(Some(Duration::from_secs(20))).expect("open");
+    let broken = Err(Failure::broken(ENDED));
+    assert_eq!(
+        outcome,
+        Some(Outcome {
+            ticket: NO_JOB,
+            result: broken
+        })
+    );
+}
+
+#[test]
 fn only_a_trusted_server_gets_anything() {
     let names = vec!["127.0.0.1".to_owned()];
     let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
