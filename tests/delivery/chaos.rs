@@ -28,7 +28,7 @@ fn batches_of_events_survive_everything() {
 }
 
 fn survives(what: &str, unit: &str, mixed: bool) {
-    let notifications = number_from_env("HOOKLINE_DELIVERY_NOTIFICATIONS", 4000);
+    let notifications = number_from_env("HOOKLINE_DELIVERY_NOTIFICATIONS", 2500);
     let kills = number_from_env("HOOKLINE_DELIVERY_KILLS", 3);
     let mut receiver = Receiver::start(chaos);
     let lines = format!("{unit}\ntimeout = \"5s\"\nconcurrency = 32");

@@ -11,12 +11,15 @@ use serde_json::{Value, json};
 use std::thread;
 use std::time::Duration;
 
-/// What a backlog may take of memory, however long it is: batches that wait in feeds, of each lane, and some open items.
+/// What a backlog may take of memory, however long it is: batches that wait in feeds, and items that are open.
 const MEMORY_MAX: u64 = 128 << 20;
+
+const STATUSES: &str = "unit = \"event\"\nmode = \"batch\"\ntypes = [\"whatsapp.status.*\"]\n\
+                        phone_number_ids = [\"200\"]";
 
 const EVENTS: &str = "unit = \"event\"\nmode = \"structured\"\ntimeout = \"10s\"\n";
 
-/// Sends so much and waits until it is answered: so many different updates.
+/// Sends so much, and waits until it is answered: so many different updates.
 fn send(server: &super::common::Running, plan: Plan) -> u64 {
     Traffic::start(server.address, plan).join()
 }
@@ -230,7 +233,7 @@ fn a_receiver_that_is_away_costs_no_memory_and_gets_everything_in_order() {
     let mut receiver = Receiver::willing();
     let site = site().sink(&receiver.sink("hook", EVENTS));
     let server = start(&site, 0);
-    let notifications = number_from_env("HOOKLINE_DELIVERY_NOTIFICATIONS", 4000);
+    let notifications = number_from_env("HOOKLINE_DELIVERY_NOTIFICATIONS", 2500);
     let notifications = (notifications * 3 / 8).min(30_000);
     let large = |notifications, first| Plan {
         padding: 30_000,
@@ -320,8 +323,11 @@ fn a_stop_during_deliveries_repeats_little() {
 fn filters_choose_and_sinks_come_and_go() {
     let [messages, statuses, late] = std::array::from_fn(|_| Receiver::willing());
     let site = site()
-        .sink(&messages.sink("messages", &format!("{EVENTS}types = [\"whatsapp.message.*\"]")))
-        .sink(&statuses.sink("statuses", "mode = \"batch\"\nunit = \"event\"\ntypes = [\"whatsapp.status.*\"]\nphone_number_ids = [\"200\"]"))
+        .sink(&messages.sink(
+            "messages",
+            &format!("{EVENTS}types = [\"whatsapp.message.*\"]"),
+        ))
+        .sink(&statuses.sink("statuses", STATUSES))
         .sink(&late.sink("nothing", "phone_number_ids = [\"4711\"]"));
     let server = start(&site, 0);
     let plan = Plan {

@@ -139,8 +139,8 @@ impl Receiver {
     /// The lines of a sink that delivers here.
     pub(crate) fn sink(&self, name: &str, lines: &str) -> String {
         format!(
-            "name = \"{name}\"\ntype = \"http\"\nurl = \"http://{}/hook\"\nretry_min = \"10ms\"\nretry_max = \"200ms\"\n\
-             headers = {{ X-Life = {{ env = \"LIFE\" }} }}\n{lines}",
+            "name = \"{name}\"\ntype = \"http\"\nurl = \"http://{}/hook\"\n\
+             retry_min = \"10ms\"\nretry_max = \"200ms\"\nheaders = {{ X-Life = {{ env = \"LIFE\" }} }}\n{lines}",
             self.address
         )
     }

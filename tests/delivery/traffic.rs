@@ -318,15 +318,13 @@ impl Sender {
         let deadline = Instant::now() + PATIENCE;
         while open.contains(&true) {
             assert!(Instant::now() < deadline, "nobody answers with 200");
-            for at in 0..2 {
-                if open[at] && !self.begin(at, &octets) {
+            for (at, open) in open.iter().enumerate() {
+                if *open && !self.begin(at, &octets) {
                     thread::sleep(PAUSE);
                 }
             }
-            for at in 0..2 {
-                if open[at] {
-                    open[at] = !self.is_taken(at);
-                }
+            for (at, open) in open.iter_mut().enumerate() {
+                *open = *open && !self.is_taken(at);
             }
         }
     }
@@ -391,4 +389,4 @@ const RECENT: usize = 50;
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// Longest wait for a 200, kills included.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);

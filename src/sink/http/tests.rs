@@ -1,5 +1,6 @@
 //! Jobs against a server that does what a script says.
 
+mod outcomes;
 mod receiver;
 
 use super::*;
@@ -393,42 +394,6 @@ fn requests_are_signed_with_every_secret() {
     assert!(id_of(Form::Structured, &[(FIRST, Some(1))]).ends_with(":wamid.C"));
     let several = [(FIRST, Some(1)), (FIRST + 1, Some(0))];
     assert_eq!(id_of(Form::Batch, &several), "41.1-42.0");
-}
-
-#[test]
-fn an_odd_job_has_an_outcome_too() {
-    let server = Server::new(vec![ok()]);
-    let mut bench = Bench::new(&server, Form::Structured);
-    for places in [
-        &[][..],
-        &[(FIRST, None)],
-        &[(FIRST, Some(9))],
-        &[(FIRST + 9, Some(0))],
-    ] {
-        bench.start(places, None);
-        bench.outcome().expect_err("cannot be sent");
-    }
-    assert_eq!(server.connections.load(Ordering::SeqCst), 0);
-}
-
-#[test]
-fn a_task_that_panics_and_a_thread_that_ends_say_so() {
-    let server = Server::new(vec![ok()]);
-    let panics = |options: &mut Options| options.paths = Paths::new(|_| panic!("a test"));
-    let mut bench = Bench::with(&server, Form::Notification, panics);
-    let failure = bench.notification().expect_err("it was given up");
-    assert_eq!(failure, Failure::retry("the request was given up half-way"));
-    let Bench { http, outcomes, .. } = bench;
-    drop(http);
-    let outcome = outcomes.recv(Some(Duration::from_secs(20))).expect("open");
-    let broken = Err(Failure::broken(ENDED));
-    assert_eq!(
-        outcome,
-        Some(Outcome {
-            ticket: NO_JOB,
-            result: broken
-        })
-    );
 }
 
 #[test]
