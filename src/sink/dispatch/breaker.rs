@@ -59,6 +59,12 @@ impl Breaker {
         self.open.take().is_some()
     }
 
+    /// The item is a dead letter: one conversation that is refused for ever is no reason to think the receiver away, one
+    /// item after the other.
+    pub(super) fn buried(&mut self, item: Item) {
+        self.failed.retain(|failed| *failed != item);
+    }
+
     /// The delivery that was let through did not come about, or ended for nobody.
     pub(super) fn gave_up(&mut self) {
         self.probing = false;
@@ -120,6 +126,16 @@ mod tests {
             assert!(!breaker.failed(item(1), None, now));
         }
         assert!(breaker.permits(now));
+    }
+
+    #[test]
+    fn one_conversation_of_dead_letters_opens_nothing() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        for sequence in 0..100 {
+            assert!(!breaker.failed(item(sequence), None, now));
+            breaker.buried(item(sequence));
+        }
+        assert!(breaker.permits(now) && !breaker.is_open());
     }
 
     #[test]

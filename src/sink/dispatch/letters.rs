@@ -50,6 +50,7 @@ impl Running {
         tracing::error!(%item, attempts = letter.failures.attempts, reason, "it was tried too often, and goes to the dead letters");
         let statistics = &self.parts.statistics;
         if let Some(entry) = self.undone.done(ticket) {
+            self.breaker.buried(entry.item);
             match entry.source {
                 Source::Lane(place) => {
                     statistics.dead.add(u64::from(entry.events));
