@@ -59,7 +59,7 @@ impl Breaker {
         self.open.take().is_some()
     }
 
-    /// The item is a dead letter: one conversation that is refused for ever is no reason to think the receiver away, one
+    /// The item is a dead letter. A conversation that is refused for ever is no reason to think the receiver away, one
     /// item after the other.
     pub(super) fn buried(&mut self, item: Item) {
         self.failed.retain(|failed| *failed != item);
