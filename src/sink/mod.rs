@@ -18,7 +18,9 @@ pub use exec::{Each, INHERITED, Program, STOP_PATIENCE, Stream};
 pub use file::{File, Rotation};
 pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use stdout::Stdout;
-pub use transport::{Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Paths, Transport};
+pub use transport::{
+    Failure, FailureKind, Job, NO_JOB, Outcome, Outcomes, Parcel, Paths, Transport,
+};
 
 use crate::feed::{
     Cursor, CursorError, Delivery, Feed, FeedError, Judged, LetterError, Progress, ReplayError,
@@ -158,6 +160,9 @@ pub enum SinkError {
         "{0}: the receiver says for good that it takes nothing; put that right, or take the sink out, and restart"
     )]
     Refused(String),
+    /// What delivers for it has ended.
+    #[error("{0}: that is a fault of Hookline, and goes on after a restart")]
+    Broken(String),
     /// The reader of a pipe has gone.
     #[error("the reader of its output has gone")]
     Gone,

@@ -61,17 +61,23 @@ pub enum FailureKind {
     },
     /// The other side is gone for good and says so (HTTP 410): the sink stops.
     Gone,
+    /// The transport itself has ended and takes no more jobs: the sink stops.
+    Broken,
 }
 
 /// Where outcomes go.
 pub type Outcomes = relay::Sender<Outcome>;
 
 /// Takes jobs. Each ends in one [`Outcome`], over the sender that the transport was given when it was made, whose
-/// channel has room for one outcome of every job that is under way. Never blocks.
+/// channel has room for one outcome of every job that is under way, and one more: a transport that ends by itself says
+/// so, as [`FailureKind::Broken`] of [`NO_JOB`]. Never blocks.
 pub trait Transport: Send {
     /// Begins a job.
     fn start(&mut self, job: Job);
 }
+
+/// The ticket of no job.
+pub const NO_JOB: u64 = 0;
 
 /// The path of an endpoint by its number in the journal, also of one that came with a reload.
 #[derive(Clone)]
@@ -109,6 +115,15 @@ impl Failure {
     pub fn retry(reason: impl Into<String>) -> Failure {
         Failure {
             kind: FailureKind::Retry { after: None },
+            reason: reason.into(),
+            answer: None,
+        }
+    }
+
+    /// The end of the transport.
+    pub fn broken(reason: impl Into<String>) -> Failure {
+        Failure {
+            kind: FailureKind::Broken,
             reason: reason.into(),
             answer: None,
         }

@@ -1,8 +1,9 @@
 //! A circuit breaker: a receiver that fails with everything is left alone but for a probe now and then.
 //!
-//! It opens when so many different items in a row have failed that it is not about any of them. While it is open
-//! nothing is read for the sink, so a receiver that is away for an hour costs disk only, and no attempts are counted,
-//! so nothing goes to the dead letters because of it. One delivery that works closes it.
+//! It opens when so many different deliveries in a row have failed that it is not about any of them. While it is open
+//! no more is read for the sink than it takes to probe with, so a receiver that is away for an hour costs disk only,
+//! and no attempts are counted, so nothing goes to the dead letters because of it. One delivery that works closes it.
+//! Probes go with something new where there is anything: what has failed may be refused for itself, for ever.
 
 use super::backoff::Backoff;
 use crate::feed::Item;
@@ -58,7 +59,18 @@ impl Breaker {
         self.open.take().is_some()
     }
 
-    /// A delivery of `item` has failed; true if the receiver is now thought to be away.
+    /// The item is a dead letter. A conversation that is refused for ever is no reason to think the receiver away, one
+    /// item after the other.
+    pub(super) fn buried(&mut self, item: Item) {
+        self.failed.retain(|failed| *failed != item);
+    }
+
+    /// The delivery that was let through did not come about, or ended for nobody.
+    pub(super) fn gave_up(&mut self) {
+        self.probing = false;
+    }
+
+    /// A delivery that began with `item` has failed; true if the receiver is now thought to be away.
     pub(super) fn failed(&mut self, item: Item, asked: Option<Duration>, now: Instant) -> bool {
         if let Some((at, probes)) = &mut self.open {
             // Others that were under way when it opened say nothing new.
@@ -114,6 +126,16 @@ mod tests {
             assert!(!breaker.failed(item(1), None, now));
         }
         assert!(breaker.permits(now));
+    }
+
+    #[test]
+    fn one_conversation_of_dead_letters_opens_nothing() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        for sequence in 0..100 {
+            assert!(!breaker.failed(item(sequence), None, now));
+            breaker.buried(item(sequence));
+        }
+        assert!(breaker.permits(now) && !breaker.is_open());
     }
 
     #[test]

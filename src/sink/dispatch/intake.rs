@@ -311,12 +311,23 @@ impl Choice<'_> {
     }
 
     fn conversations(self, event: EventRef<'_>, all: &mut Vec<u64>) {
-        let Some(conversation) = self.parties.conversation(event) else {
-            return;
-        };
-        all.push(conversation.main);
-        all.extend(conversation.also);
+        let conversation = self.parties.conversation(event).into_iter();
+        all.extend(conversation.flat_map(|it| std::iter::once(it.main).chain(it.also)));
     }
+}
+
+/// The conversations of an item, each once.
+pub(super) fn conversations(delivery: &Delivery, item: Item, parties: &Parties) -> Vec<u64> {
+    let notification = delivery.notification(item.sequence);
+    let events = notification.iter().flat_map(Notification::events);
+    let events = events.filter(|event| item.index.is_none_or(|index| index == event.index()));
+    let found = events.filter_map(|event| parties.conversation(event));
+    let mut all: Vec<u64> = found
+        .flat_map(|it| std::iter::once(it.main).chain(it.also))
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// Behind every item of the notifications up to `sequence`.

@@ -1,6 +1,6 @@
 //! Dead letters: what was tried too often, and what somebody wants to be tried again.
 
-use super::intake::Found;
+use super::intake::{self, Found};
 use super::undone::Source;
 use super::{Failure, Running, SinkError};
 use crate::feed::{Failures, Item, Letter, LetterError, Maker};
@@ -50,6 +50,7 @@ impl Running {
         tracing::error!(%item, attempts = letter.failures.attempts, reason, "it was tried too often, and goes to the dead letters");
         let statistics = &self.parts.statistics;
         if let Some(entry) = self.undone.done(ticket) {
+            self.breaker.buried(entry.item);
             match entry.source {
                 Source::Lane(place) => {
                     statistics.dead.add(u64::from(entry.events));
@@ -92,7 +93,8 @@ impl Running {
                 item,
                 events: 0,
                 attempts: 0,
-                conversations: Vec::new(),
+                // Letters keep their order among themselves; what came after them has gone by.
+                conversations: intake::conversations(&delivery, item, &self.parts.parties),
                 received_at: letter.received_at,
             };
             self.retried.items.insert(item);

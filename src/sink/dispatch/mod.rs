@@ -8,7 +8,7 @@
 //! - **Failures** are tried again with growing pauses ([`backoff`]). Meanwhile their conversation waits and the others
 //!   do not; the cursor names what is open. After `max_attempts` it becomes a dead letter, durable before the cursor
 //!   passes it.
-//! - **A receiver that is away** is probed now and then ([`breaker`]), and nothing is read for it meanwhile.
+//! - **A receiver that is away** is probed now and then ([`breaker`]), and no more is read for it meanwhile.
 //! - **Replays and retried letters** come last.
 //!
 //! Memory is bounded: at most [`OPEN_MAX`] items of each lane are under way, and what has failed keeps a copy of its
@@ -20,6 +20,7 @@ mod intake;
 mod letters;
 mod order;
 mod rate;
+mod reading;
 mod replaying;
 mod undone;
 
@@ -33,9 +34,10 @@ use crate::feed::{
 };
 use crate::relay::{Receiver, Sleeper};
 use breaker::Breaker;
-use intake::{Choice, Intake};
+use intake::Intake;
 use letters::Retried;
 use rate::Rate;
+use reading::{has_room, is_its_turn};
 use replaying::Replaying;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -167,7 +169,7 @@ impl Running {
             }
             let now = Instant::now();
             self.undone.wake(now);
-            let mut has_more = match self.take_in() {
+            let mut has_more = match self.take_in(now) {
                 Ok(has_more) => has_more,
                 Err(error) => {
                     self.save()?;
@@ -180,9 +182,16 @@ impl Running {
             self.start(now);
             let idle = self.undone.under_way() == 0
                 && Source::ALL.iter().all(|it| self.undone.ready(*it) == 0);
-            let finished = stopping
-                && (self.breaker.is_open() || idle && self.lanes.iter().all(Intake::is_at_end));
-            if finished || self.saved_at.elapsed() >= SAVE_INTERVAL {
+            // What is behind as much as a cursor names is the next start's.
+            let done = |lane: &Intake| lane.is_at_end() || lane.undone() >= OPEN_MAX;
+            let finished =
+                stopping && (self.breaker.is_open() || idle && self.lanes.iter().all(done));
+            let interval = if stopping {
+                STOP_SAVE_INTERVAL
+            } else {
+                SAVE_INTERVAL
+            };
+            if finished || self.saved_at.elapsed() >= interval {
                 self.save()?;
                 self.look_after_replay()?;
                 if !stopping {
@@ -193,60 +202,9 @@ impl Running {
                 return Ok(());
             }
             if !has_more {
-                self.sleep(stopping);
+                self.sleep(now, stopping);
             }
         }
-    }
-
-    /// Takes what the feeds have, as far as there is use for it, and for a bounded time: true if there is more.
-    fn take_in(&mut self) -> Result<bool, SinkError> {
-        if self.breaker.is_open() {
-            return Ok(false);
-        }
-        // Lanes that are at the same place go on in step, so that each batch is taken apart once.
-        for _ in 0..READS_MAX {
-            if !self.take_in_once()? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// At most one batch of each lane; true if any was read.
-    fn take_in_once(&mut self) -> Result<bool, SinkError> {
-        let choice = Choice {
-            unit: self.parts.limits.unit,
-            wanted: &self.parts.wanted,
-            narrowed: None,
-            parties: &self.parts.parties,
-        };
-        let mut has_read = false;
-        for place in 0..self.lanes.len() {
-            let source = Source::Lane(place);
-            let mut may_read = is_its_turn(&self.lanes, place);
-            let lane = &mut self.lanes[place];
-            while has_room(lane, self.undone.ready(source), &self.parts.limits) {
-                if let Some((found, delivery)) = lane.next() {
-                    self.undone.enter(source, found, delivery);
-                    continue;
-                }
-                if !std::mem::take(&mut may_read) {
-                    break;
-                }
-                match lane.read_on(choice) {
-                    Ok(true) => has_read = true,
-                    Ok(false) => break,
-                    // Descriptors or memory come back; and nothing is lost by waiting.
-                    Err(error) if error.is_shortage() => {
-                        tracing::warn!(%error, "the journal cannot be read; it is tried again");
-                        std::thread::sleep(SHORTAGE_PAUSE);
-                        break;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        Ok(has_read)
     }
 
     /// Starts what may go, the most urgent first.
@@ -262,13 +220,19 @@ impl Running {
             } else {
                 &Source::ALL[..]
             };
-            let Some(source) = self.undone.first_ready(sources) else {
+            let (mut source, mut batch) = (self.undone.first_ready(sources), limits.batch);
+            if self.breaker.is_open() {
+                // A probe goes alone, so that it fails for nobody else.
+                (source, batch) = (self.undone.first_new(sources).or(source), 1);
+            }
+            let Some(source) = source else {
                 return;
             };
             if !self.breaker.permits(now) {
                 return;
             }
-            let Some((ticket, attempt, parcels)) = self.undone.take(source, limits.batch) else {
+            let Some((ticket, attempt, parcels)) = self.undone.take(source, batch) else {
+                self.breaker.gave_up();
                 continue;
             };
             self.rate.take(now);
@@ -301,11 +265,26 @@ impl Running {
         let asked = match failure.kind {
             FailureKind::Retry { after } => after,
             FailureKind::Gone => return Err(SinkError::Refused(failure.reason)),
+            FailureKind::Broken => return Err(SinkError::Broken(failure.reason)),
         };
         let now = Instant::now();
         // Of a receiver that is away no item is to blame.
         let counts = u32::from(!self.breaker.is_open());
         self.parts.statistics.retries.add(1);
+        let mut entries = tickets.iter().filter_map(|it| self.undone.get(*it));
+        match entries.next().map(|first| first.item) {
+            // However many went together, it was one answer.
+            Some(item) if self.breaker.failed(item, asked, now) => {
+                let reason = &failure.reason;
+                tracing::warn!(
+                    reason,
+                    "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
+                );
+            }
+            Some(_) => {}
+            // A replay has ended meanwhile.
+            None => self.breaker.gave_up(),
+        }
         for ticket in tickets {
             let Some(entry) = self.undone.get_mut(ticket) else {
                 continue;
@@ -315,13 +294,6 @@ impl Running {
             let (item, attempts) = (entry.item, entry.attempts);
             if let Source::Lane(place) = entry.source {
                 self.lanes[place].tried(item, attempts);
-            }
-            if self.breaker.failed(item, asked, now) {
-                let reason = &failure.reason;
-                tracing::warn!(
-                    reason,
-                    "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
-                );
             }
             if attempts < self.parts.limits.max_attempts || !self.bury(ticket, &failure) {
                 let pause = self.parts.limits.backoff.pause(item, attempts, asked);
@@ -411,9 +383,8 @@ impl Running {
             .set(reached.into_iter().min().unwrap_or(0));
     }
 
-    /// Until something comes, or comes due.
-    fn sleep(&self, stopping: bool) {
-        let now = Instant::now();
+    /// Until something comes, or comes due that was not at `now`.
+    fn sleep(&self, now: Instant, stopping: bool) {
         let limits = &self.parts.limits;
         let room = |(place, lane): (usize, &Intake)| {
             !self.breaker.is_open()
@@ -435,7 +406,8 @@ impl Running {
             self.breaker.next_probe(),
         ];
         let due = due.into_iter().flatten().filter(|at| *at > now).min();
-        let wait = due.map_or(idle, |at| (at - now).min(idle));
+        let wait = due.map(|at| at.saturating_duration_since(Instant::now()));
+        let wait = wait.map_or(idle, |wait| wait.min(idle));
         self.parts.sleeper.sleep(Some(wait), || {
             let has_more = |one: (usize, &Intake)| room(one) && one.1.has_more();
             !self.parts.outcomes.is_empty() || self.lanes.iter().enumerate().any(has_more)
@@ -443,24 +415,11 @@ impl Running {
     }
 }
 
-/// Whether there is use for more from this lane: not while enough waits for a slot, nor while as much is open as a
-/// cursor names.
-fn has_room(lane: &Intake, ready: usize, limits: &Limits) -> bool {
-    lane.undone() < OPEN_MAX && ready < 2 * limits.concurrency * limits.batch
-}
-
-/// Whether a lane may read on. As long as the more urgent ones have not found all that is theirs it gets no slot, so it
-/// stays behind them, and finds there what they have taken apart. It does not wait for one that has no room because of
-/// what fails.
-fn is_its_turn(lanes: &[Intake; 3], place: usize) -> bool {
-    let (urgent, rest) = lanes.split_at(place);
-    let is_out = |it: &Intake| it.is_at_end() || it.undone() >= OPEN_MAX;
-    rest.first()
-        .is_some_and(|lane| (urgent.iter()).all(|it| is_out(it) || lane.position() < it.position()))
-}
-
 /// How often a cursor is saved: what a crash may deliver twice.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same on the way out, whose time may be over at any moment.
+const STOP_SAVE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long it sleeps when there is nothing to do, before it looks whether it is to stop, or asked to replay.
 const IDLE_WAIT: Duration = Duration::from_millis(200);
@@ -470,12 +429,6 @@ const STOP_WAIT: Duration = Duration::from_millis(10);
 
 /// How soon a gap in what came live is looked at again.
 const GAP_WAIT: Duration = Duration::from_millis(2);
-
-/// Batches of a lane that are read before it looks at what has come back.
-const READS_MAX: usize = 16;
-
-/// How long it waits for descriptors or memory.
-const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

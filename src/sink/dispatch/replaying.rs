@@ -2,8 +2,9 @@
 
 use super::intake::{Choice, Intake};
 use super::rate::Rate;
+use super::reading::{READS_MAX, has_room};
 use super::undone::Source;
-use super::{READS_MAX, Running, SinkError, has_room};
+use super::{Running, SinkError};
 use crate::feed::{Item, Replay, ReplayError, ReplayState, Selection};
 use std::sync::Arc;
 use std::time::Instant;

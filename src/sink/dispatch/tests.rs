@@ -3,13 +3,17 @@ use super::{Backoff, Dispatcher, Limits, Unit};
 use crate::event::Lane;
 use crate::feed::tests::Bench;
 use crate::feed::{
-    Cursors, DeadLetters, Floor, Parties, Progress, Replay, ReplayState, Replays, Selection, place,
+    Cursors, DeadLetters, Floor, OPEN_MAX, Parties, Progress, Replay, ReplayState, Replays,
+    Selection, place,
 };
 use crate::journal::{Disk, JournalId};
 use crate::relay::{self, Sleeper};
-use crate::sink::transport::{Failure, FailureKind, Job, Outcome, Outcomes, Paths, Transport};
+use crate::sink::transport::{
+    Failure, FailureKind, Job, NO_JOB, Outcome, Outcomes, Paths, Transport,
+};
 use crate::sink::{SinkError, Statistics};
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +40,7 @@ enum Verdict {
     Take,
     Fail,
     Gone,
+    Broken,
 }
 
 impl Transport for Receiver {
@@ -66,11 +71,13 @@ impl Transport for Receiver {
             }
             Verdict::Fail => Err(failed(FailureKind::Retry { after: None })),
             Verdict::Gone => Err(failed(FailureKind::Gone)),
+            Verdict::Broken => Err(Failure::broken("a test")),
         };
-        self.held.push(Outcome {
-            ticket: job.ticket,
-            result,
-        });
+        let ticket = match verdict {
+            Verdict::Broken => NO_JOB,
+            _ => job.ticket,
+        };
+        self.held.push(Outcome { ticket, result });
         self.seed = self
             .seed
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -346,6 +353,57 @@ fn a_receiver_that_is_away_is_not_tried_with_everything() {
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 800);
 }
 
+/// Ten conversations that were refused for ever were taken for a receiver that is away: nothing else was read any more,
+/// so nothing else was ever tried, and nobody noticed that it would have been taken.
+#[test]
+fn whatever_is_refused_what_is_new_is_tried() {
+    let setting = Setting::new();
+    fill(&setting.bench, 10, 100);
+    let refused = |subject: &str, _: u32| match subject.len() {
+        5 => Verdict::Fail,
+        _ => Verdict::Take,
+    };
+    let stored = Cell::new(false);
+    let done = |statistics: &Statistics| {
+        if statistics.retries.get() > 30 && !stored.replace(true) {
+            let others: Vec<_> = (0..20).map(|it| body(100 + it % 5, 1000 + it)).collect();
+            setting.bench.store_all(&others);
+        }
+        statistics.events.get() == 40
+    };
+    setting.run(Unit::Event, refused, done).unwrap();
+    assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 40);
+    assert_eq!(setting.statistics.unaccounted.get(), 0);
+    assert_eq!(setting.statistics.dead.get(), 0);
+}
+
+/// A stop waited for ever for a lane in which as much was open as a cursor names, since there was more behind.
+#[test]
+fn a_stop_does_not_wait_for_what_a_full_lane_keeps_back() {
+    let setting = Setting::new();
+    fill(&setting.bench, 1, 1200);
+    let failures = |statistics: &Statistics| statistics.retries.get() > 3;
+    setting
+        .run(Unit::Event, |_, _| Verdict::Fail, failures)
+        .unwrap();
+    let saved = setting.saved();
+    assert!(
+        saved.iter().all(|lane| lane.open.len() <= OPEN_MAX),
+        "{saved:?}"
+    );
+}
+
+/// A transport whose thread had ended left its jobs without an outcome, and the sink waited for them for ever.
+#[test]
+fn a_transport_that_has_ended_ends_the_sink() {
+    let setting = Setting::new();
+    fill(&setting.bench, 3, 20);
+    let error = setting.run(Unit::Event, |_, _| Verdict::Broken, |_| false);
+    assert!(matches!(error, Err(SinkError::Broken(_))));
+    assert_eq!(setting.statistics.stopped.get(), 1);
+    assert_eq!(setting.saved()[0].confirmed, 0);
+}
+
 /// What is refused for ever becomes a dead letter, its conversation goes on, and whoever puts the receiver right has it
 /// delivered after all.
 #[test]
@@ -386,6 +444,7 @@ fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
         .run(Unit::Event, |_, _| Verdict::Take, done)
         .unwrap();
     assert!(letters.list().unwrap().is_empty());
+    // In order among themselves, too.
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 200);
     assert_eq!(
         setting.statistics.events.get(),

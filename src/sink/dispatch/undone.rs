@@ -62,6 +62,11 @@ impl Entry {
     pub(super) fn notification(&self) -> Option<Notification<'_>> {
         self.delivery.notification(self.item.sequence)
     }
+
+    /// True when it was never tried. Attempts alone do not tell: none are counted while the receiver is away.
+    fn is_new(&self) -> bool {
+        self.attempts == 0 && self.first_failed.is_none()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +118,26 @@ impl Undone {
         sources.find(|source| self.ready(*source) > 0)
     }
 
+    /// The most urgent source of `sources` from which something may go that was never tried; it is the next one.
+    pub(super) fn first_new(&mut self, sources: &[Source]) -> Option<Source> {
+        for source in sources {
+            let ready = &mut self.ready[source.place()];
+            let is_new = |ticket: &u64| self.entries.get(ticket).is_some_and(Entry::is_new);
+            if let Some(at) = ready.iter().position(is_new) {
+                let ticket = ready.remove(at)?;
+                ready.push_front(ticket);
+                return Some(*source);
+            }
+        }
+        None
+    }
+
+    /// True when something from a lane may go that was never tried.
+    pub(super) fn has_new(&self) -> bool {
+        let mut ready = self.ready[..3].iter().flatten();
+        ready.any(|ticket| self.entries.get(ticket).is_some_and(Entry::is_new))
+    }
+
     /// How many of a source may go.
     pub(super) fn ready(&self, source: Source) -> usize {
         self.ready[source.place()].len()
@@ -129,7 +154,7 @@ impl Undone {
                 ready.pop_front();
                 continue;
             };
-            if entry.attempts > 0 && !parcels.is_empty() {
+            if !entry.is_new() && !parcels.is_empty() {
                 break;
             }
             parcels.push(Parcel {
@@ -137,7 +162,7 @@ impl Undone {
                 item: entry.item,
             });
             tickets.extend(ready.pop_front());
-            if entry.attempts > 0 {
+            if !entry.is_new() {
                 attempt = entry.attempts + 1;
                 break;
             }
@@ -158,6 +183,10 @@ impl Undone {
     /// Deliveries under way.
     pub(super) fn under_way(&self) -> usize {
         self.jobs.len()
+    }
+
+    pub(super) fn get(&self, ticket: u64) -> Option<&Entry> {
+        self.entries.get(&ticket)
     }
 
     pub(super) fn get_mut(&mut self, ticket: u64) -> Option<&mut Entry> {

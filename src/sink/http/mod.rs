@@ -21,7 +21,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use super::transport::{Failure, Job, Outcome, Paths, Transport};
+use super::transport::{Failure, Job, NO_JOB, Outcome, Paths, Transport};
 use crate::relay;
 use client::Client;
 use request::Composer;
@@ -120,7 +120,10 @@ impl Http {
             timeout: options.timeout,
             outcomes: outcomes.clone(),
         };
+        // Made here and dropped by the thread, whatever ends it.
+        let end = End(outcomes.clone());
         let run = move || {
+            let _end = end;
             runtime.block_on(serve(Arc::new(exchange), inbox));
             // A look-up of a name may take longer than anybody wants to wait.
             runtime.shutdown_background();
@@ -139,9 +142,7 @@ impl Transport for Http {
                 outcomes: &self.outcomes,
                 kept: false,
             };
-            promise.keep(Err(Failure::retry(
-                "the thread that sends requests has ended",
-            )));
+            promise.keep(Err(Failure::broken(ENDED)));
         }
     }
 }
@@ -219,6 +220,20 @@ impl Drop for Promise<'_> {
         }
     }
 }
+
+/// Says that the thread has ended. At the end of the process nobody listens any more.
+struct End(relay::Sender<Outcome>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = self.0.try_send(Outcome {
+            ticket: NO_JOB,
+            result: Err(Failure::broken(ENDED)),
+        });
+    }
+}
+
+const ENDED: &str = "the thread that sends requests has ended";
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! Jobs against a server that does what a script says.
 
+mod outcomes;
 mod receiver;
 
 use super::*;
@@ -393,22 +394,6 @@ fn requests_are_signed_with_every_secret() {
     assert!(id_of(Form::Structured, &[(FIRST, Some(1))]).ends_with(":wamid.C"));
     let several = [(FIRST, Some(1)), (FIRST + 1, Some(0))];
     assert_eq!(id_of(Form::Batch, &several), "41.1-42.0");
-}
-
-#[test]
-fn an_odd_job_has_an_outcome_too() {
-    let server = Server::new(vec![ok()]);
-    let mut bench = Bench::new(&server, Form::Structured);
-    for places in [
-        &[][..],
-        &[(FIRST, None)],
-        &[(FIRST, Some(9))],
-        &[(FIRST + 9, Some(0))],
-    ] {
-        bench.start(places, None);
-        bench.outcome().expect_err("cannot be sent");
-    }
-    assert_eq!(server.connections.load(Ordering::SeqCst), 0);
 }
 
 #[test]

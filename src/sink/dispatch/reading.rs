@@ -1,0 +1,88 @@
+//! How much is read for a sink, of which lane, and when.
+
+use super::intake::{Choice, Intake};
+use super::undone::Source;
+use super::{Limits, Running, SinkError};
+use crate::feed::OPEN_MAX;
+use std::time::{Duration, Instant};
+
+impl Running {
+    /// Takes what the feeds have, as far as there is use for it, and for a bounded time: true if there is more. While
+    /// the receiver is away that is one for the next probe: what has failed already may be refused for itself.
+    pub(super) fn take_in(&mut self, now: Instant) -> Result<bool, SinkError> {
+        let probes = self.breaker.is_open();
+        if probes && (self.breaker.next_probe().is_none_or(|at| at > now) || self.undone.has_new())
+        {
+            return Ok(false);
+        }
+        // Lanes that are at the same place go on in step, so that each batch is taken apart once.
+        for _ in 0..READS_MAX {
+            if !self.take_in_once(probes)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// At most one batch of each lane; true if any was read. For a probe, only until there is something new.
+    fn take_in_once(&mut self, probes: bool) -> Result<bool, SinkError> {
+        let choice = Choice {
+            unit: self.parts.limits.unit,
+            wanted: &self.parts.wanted,
+            narrowed: None,
+            parties: &self.parts.parties,
+        };
+        let mut has_read = false;
+        for place in 0..self.lanes.len() {
+            let source = Source::Lane(place);
+            let mut may_read = is_its_turn(&self.lanes, place);
+            let lane = &mut self.lanes[place];
+            while has_room(lane, self.undone.ready(source), &self.parts.limits) {
+                if probes && self.undone.has_new() {
+                    return Ok(false);
+                }
+                if let Some((found, delivery)) = lane.next() {
+                    self.undone.enter(source, found, delivery);
+                    continue;
+                }
+                if !std::mem::take(&mut may_read) {
+                    break;
+                }
+                match lane.read_on(choice) {
+                    Ok(true) => has_read = true,
+                    Ok(false) => break,
+                    // Descriptors or memory come back; and nothing is lost by waiting.
+                    Err(error) if error.is_shortage() => {
+                        tracing::warn!(%error, "the journal cannot be read; it is tried again");
+                        std::thread::sleep(SHORTAGE_PAUSE);
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(has_read)
+    }
+}
+
+/// Whether there is use for more from this lane: not while enough waits for a slot, nor while as much is open as a
+/// cursor names.
+pub(super) fn has_room(lane: &Intake, ready: usize, limits: &Limits) -> bool {
+    lane.undone() < OPEN_MAX && ready < 2 * limits.concurrency * limits.batch
+}
+
+/// Whether a lane may read on. As long as the more urgent ones have not found all that is theirs it gets no slot, so it
+/// stays behind them, and finds there what they have taken apart. It does not wait for one that has no room because of
+/// what fails.
+pub(super) fn is_its_turn(lanes: &[Intake; 3], place: usize) -> bool {
+    let (urgent, rest) = lanes.split_at(place);
+    let is_out = |it: &Intake| it.is_at_end() || it.undone() >= OPEN_MAX;
+    rest.first()
+        .is_some_and(|lane| (urgent.iter()).all(|it| is_out(it) || lane.position() < it.position()))
+}
+
+/// Batches of a lane that are read before it looks at what has come back.
+pub(super) const READS_MAX: usize = 16;
+
+/// How long it waits for descriptors or memory.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,20 @@
+//! What was answered with 200 is delivered, by a receiver and senders that do all that can go wrong.
+//!
+//! - `chaos`: http sinks under load, a receiver that fails in every way and goes away, and `kill -9`
+//! - `repeats`: what is sent again, alone or in other groups, is delivered once, through every kind of stop
+//! - `failures`: each case by itself: 410, a conversation that is refused, dead letters, replays, filters, new sinks
+//!
+//! `HOOKLINE_DELIVERY_NOTIFICATIONS` and `HOOKLINE_DELIVERY_KILLS` say how much is sent in the first two, and how often
+//! the server is killed meanwhile.
+
+#![expect(clippy::print_stderr, reason = "figures are worth a line")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod chaos;
+mod failures;
+mod receiver;
+mod repeats;
+mod stage;
+mod traffic;
