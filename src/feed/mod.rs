@@ -34,7 +34,7 @@ pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin, Shelf};
 pub use poison::{Poison, WORKER, letters};
 pub use progress::{Item, Lanes, Open, Progress, confirmed, lane_names, place, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
-pub use selection::{Fate, Selection, Tally};
+pub use selection::{Fate, Replayed, Selection, Tally};
 
 use crate::journal::batch::FrameAt;
 use crate::journal::{JournalError, Reader, Storage};

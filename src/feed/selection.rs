@@ -3,6 +3,7 @@
 use super::delivery::Notification;
 use crate::event::{EventRef, Pattern};
 use std::ops::AddAssign;
+use std::sync::Arc;
 
 /// What a sink asked for. Each list narrows it; an empty one does not.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,19 @@ pub struct Selection {
     pub wabas: Vec<String>,
     /// Endpoints, by their numbers in the journal.
     pub endpoints: Option<Vec<u16>>,
+    /// Of what is delivered once more, what somebody asked for.
+    pub replay: Option<Replayed>,
+}
+
+/// The part of a replay in a [`Selection`].
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// Name of the replay, which marks what it delivers.
+    pub id: Arc<str>,
+    /// The last sequence that is asked for.
+    pub to: u64,
+    /// What is asked for of what the sink wants.
+    pub asked: Box<Selection>,
 }
 
 /// What becomes of an event at a sink.
@@ -55,6 +69,11 @@ impl Selection {
     }
 
     fn takes(&self, event: EventRef<'_>, endpoint: u16) -> bool {
+        if let Some(replay) = &self.replay
+            && (event.sequence() > replay.to || !replay.asked.takes(event, endpoint))
+        {
+            return false;
+        }
         let named = |names: &[String], name: Option<&str>| {
             names.is_empty() || name.is_some_and(|name| names.iter().any(|it| it == name))
         };

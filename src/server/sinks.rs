@@ -13,7 +13,7 @@ use crate::feed::{
 use crate::journal::{self, Disk, JournalId, Storage};
 use crate::relay::{self, Sleeper};
 use crate::sink::{
-    self, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
+    self, Again, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
 };
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
@@ -186,8 +186,14 @@ impl Part<'_> {
         let next = (self.cursor.confirmed() + 1).max(self.first);
         let (live, feed) = common.feeds.open(&Arc::default(), next);
         lives.push(live);
+        let replays = directory(&common.config.journal.dir.join("replays"))?;
         let runner = Runner {
             feed,
+            replays: Again::new(
+                &self.sink.name,
+                Replays::open(replays),
+                common.feeds.clone(),
+            ),
             wanted: selection(&self.sink.filter, &common.endpoints)?,
             cursor: self.cursor,
             statistics: self.statistics,
@@ -272,6 +278,7 @@ fn selection(
         phone_number_ids: filter.phone_number_ids.clone(),
         wabas: filter.wabas.clone(),
         endpoints: (!numbers.is_empty()).then_some(numbers),
+        replay: None,
     })
 }
 

@@ -32,7 +32,9 @@ impl Lines {
         (self.written, self.tally, self.of) = (0, Tally::default(), of);
         for notification in delivery.notifications(from) {
             for event in wanted.of(&notification, &mut self.tally) {
-                event::render(event, notification.record.body, &mut self.octets);
+                let replay = wanted.replay.as_ref().map(|replay| &*replay.id);
+                let body = notification.record.body;
+                event::render_replayed(event, body, replay, &mut self.octets);
                 self.octets.push(b'\n');
             }
         }

@@ -3,6 +3,7 @@
 //! Each sink has a thread, a [`Feed`] and a [`Cursor`]. An error is retried with growing pauses: the events stay in the
 //! journal meanwhile, and no other sink notices.
 
+mod again;
 mod dispatch;
 mod exec;
 mod file;
@@ -13,6 +14,7 @@ mod pull;
 mod stdout;
 mod transport;
 
+pub use again::Again;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use exec::{Each, INHERITED, Program, STOP_PATIENCE, Stream};
 pub use file::{File, Rotation};
@@ -178,6 +180,8 @@ pub enum SinkError {
 pub struct Runner {
     /// What to deliver.
     pub feed: Feed<Judged>,
+    /// What somebody asks for once more.
+    pub replays: Again,
     /// Which events of it.
     pub wanted: Selection,
     /// How far it has come.
@@ -214,6 +218,7 @@ impl Runner {
             } else {
                 IDLE_WAIT
             };
+            let wait = wait.min(self.replays.waits().unwrap_or(wait));
             let wait = if stopping { Duration::ZERO } else { wait };
             let next = match self.feed.next(wait) {
                 Ok(next) => next,
@@ -233,17 +238,28 @@ impl Runner {
                 delivered = delivery.last_sequence();
                 self.statistics.delivered.set(delivered);
             }
+            let mut replayed = false;
+            if next.is_none() && !stopping {
+                self.look_for_replays()?;
+                replayed = self.replay(sink)?;
+            }
             let finished = stopping && self.feed.is_at_end();
-            let due = delivered > self.cursor.confirmed()
-                && (saved_at.elapsed() >= SAVE_INTERVAL || !told && sink.is_due());
+            let is_open = delivered > self.cursor.confirmed() || self.replays.is_open();
+            let due = replayed
+                || is_open && (saved_at.elapsed() >= SAVE_INTERVAL || !told && sink.is_due());
             if !finished && !due {
                 continue;
             }
             if let Err(error) = sink.confirm() {
                 self.failed(&error, &mut pause)?;
                 self.feed.go_back_to(confirmed + 1);
+                self.replays.unconfirmed();
                 delivered = confirmed;
                 continue;
+            }
+            match self.replays.confirmed() {
+                Err(error) if !error.is_shortage() => return Err(error.into()),
+                _ => {}
             }
             (confirmed, pause) = (delivered, PAUSE_MIN);
             saved_at = Instant::now();
@@ -272,6 +288,13 @@ impl Runner {
     fn leave(&mut self, sink: &mut dyn Sink, delivered: u64) {
         if sink.confirm().is_ok() && self.cursor.save(all_up_to(delivered)).is_ok() {
             self.note_confirmed(delivered);
+        }
+    }
+
+    fn look_for_replays(&mut self) -> Result<(), SinkError> {
+        match self.replays.look(&self.wanted) {
+            Err(error) if error.is_shortage() => Ok(()),
+            looked => Ok(looked?),
         }
     }
 

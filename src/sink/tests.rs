@@ -1,6 +1,9 @@
-use super::{Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics};
+use super::{Again, Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics};
 use crate::feed::tests::Bench;
-use crate::feed::{Cursor, Cursors, Delivery, Feed, Floor, Judged, Live, Maker, Selection, Tally};
+use crate::feed::{
+    Cursor, Cursors, Delivery, Feed, Floor, Judged, Live, Maker, Replay, ReplayState, Replays,
+    Selection, Tally,
+};
 use crate::journal::{Access, Disk, Guard, Identity, JournalId, LockError, Storage, StorageFile};
 use crate::metrics::Counter;
 use parking_lot::Mutex;
@@ -128,9 +131,16 @@ impl Setting {
         cursors.unwrap().0.of("memory").unwrap()
     }
 
+    fn replays(&self) -> Replays {
+        Replays::open(Arc::new(
+            Disk::create(&self.dir.path().join("replays")).unwrap(),
+        ))
+    }
+
     fn runner(&self, feed: Feed<Judged>) -> Runner {
         Runner {
             feed,
+            replays: Again::new("memory", self.replays(), self.bench.feeds()),
             wanted: Selection::default(),
             cursor: self.cursor(),
             statistics: Arc::clone(&self.statistics),
@@ -299,4 +309,44 @@ fn sequences_that_a_feed_passes_over_are_unaccounted() {
     let mut runner = setting.runner(feed);
     runner.deliver(&mut Memory::default(), &next, 1).unwrap();
     assert_eq!(setting.unaccounted(), 2);
+}
+
+/// A replay goes out beside what comes, from the first to the last that was asked for, and says how far it is.
+#[test]
+fn what_is_asked_for_once_more_goes_out_once_more() {
+    let setting = Setting::new();
+    setting.bench.store(6);
+    assert_eq!(setting.drain(Memory::default()), [1, 2, 3, 4, 5, 6]);
+    let mut asked = Replay::new("memory", 2, 4, 1_750_000_000_000_000);
+    let replays = setting.replays();
+    replays.request(&mut asked).unwrap();
+    setting.stop.store(false, Ordering::Relaxed);
+    let (_live, feed) = setting.bench.feed(7);
+    let runner = setting.runner(feed);
+    let sink = Memory {
+        failures: 1,
+        ..Memory::default()
+    };
+    let (kept, stop) = (Arc::clone(&sink.kept), Arc::clone(&setting.stop));
+    let running = thread::spawn(move || {
+        let mut sink = sink;
+        runner.run(&mut sink)
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !replays.read(&asked.id).unwrap().state.is_final() {
+        assert!(Instant::now() < deadline, "it ends");
+        thread::sleep(PAUSE_MIN / 20);
+    }
+    stop.store(true, Ordering::Relaxed);
+    running.join().unwrap().unwrap();
+    assert_eq!(*kept.lock(), [2, 3, 4]);
+    let ended = replays.read(&asked.id).unwrap();
+    assert_eq!(
+        (ended.state, ended.delivered, ended.next),
+        (ReplayState::Done, 3, 5)
+    );
+    assert_eq!(
+        (setting.unaccounted(), setting.cursor().confirmed()),
+        (0, 6)
+    );
 }

@@ -155,6 +155,7 @@ fn selection(filter: &Filter, manifest: &Manifest) -> Selection {
     let asked = endpoints.filter(|(_, path)| filter.endpoints.contains(path));
     let asked = asked.map(|(number, _)| *number).collect();
     Selection {
+        replay: None,
         types: types.collect(),
         phone_number_ids: filter.phone_number_ids.clone(),
         wabas: filter.wabas.clone(),
