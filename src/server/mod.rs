@@ -206,7 +206,10 @@ impl Server {
         let pull_address = pull.as_ref().and_then(address_of);
         if let Some(listener) = pull {
             let stop = Arc::clone(&stop_sinks);
-            threads.start(PULL, None, move || pull::run(listener, pulls, &stop))?;
+            let replays = directory(&config.journal.dir.join("replays"))?;
+            threads.start(PULL, None, move || {
+                pull::run(listener, pulls, replays, &stop)
+            })?;
         }
         if let Some(listener) = admin {
             let (sources, control) = (Arc::clone(&sources), Arc::clone(&control));

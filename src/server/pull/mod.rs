@@ -17,6 +17,8 @@ mod routes;
 
 use super::ServerError;
 use crate::config;
+use crate::feed::{ReplayState, Replays};
+use crate::journal::Storage;
 use crate::sink::Pull;
 use access::Access;
 use std::net::{SocketAddr, TcpListener};
@@ -64,6 +66,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
 pub(super) fn run(
     listener: TcpListener,
     pulls: Pulls,
+    replays: Arc<dyn Storage>,
     stop: &Arc<AtomicBool>,
 ) -> Result<(), ServerError> {
     let failed = |action: &str| ServerError::io(format!("{action} for consumers"));
@@ -74,11 +77,12 @@ pub(super) fn run(
         .build();
     let runtime = runtime.map_err(failed("start a runtime"))?;
     let (told, stopping) = watch::channel(false);
-    let sinks: Vec<Arc<Pull>> = pulls.sinks.iter().map(|(_, it)| Arc::clone(it)).collect();
+    let sinks = pulls.sinks.clone();
+    let replays = Replays::open(replays);
     let routes = routes::routes(pulls, stopping.clone());
     let served = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
-        tokio::spawn(look_after(sinks, Arc::clone(stop), told));
+        tokio::spawn(look_after(sinks, replays, Arc::clone(stop), told));
         connections::serve(&listener, &routes, &stopping).await;
         Ok(())
     });
@@ -87,10 +91,16 @@ pub(super) fn run(
 }
 
 /// Tells of a stop, and lets go of what nobody uses.
-async fn look_after(sinks: Vec<Arc<Pull>>, stop: Arc<AtomicBool>, told: watch::Sender<bool>) {
+async fn look_after(
+    sinks: Vec<(String, Arc<Pull>)>,
+    mut replays: Replays,
+    stop: Arc<AtomicBool>,
+    told: watch::Sender<bool>,
+) {
     loop {
-        for sink in &sinks {
+        for (name, sink) in &sinks {
             sink.sweep();
+            refuse_replays(&mut replays, name);
         }
         for _ in 0..SWEEP_EVERY {
             if stop.load(Ordering::Acquire) {
@@ -105,6 +115,23 @@ async fn look_after(sinks: Vec<Arc<Pull>>, stop: Arc<AtomicBool>, told: watch::S
 /// Descriptors that consumers may take.
 pub(super) const FILES_MAX: usize = connections::CONNECTIONS_MAX + 2 * READERS;
 
+/// Who reads has no need of a replay.
+fn refuse_replays(replays: &mut Replays, sink: &str) {
+    let refused = replays.waiting_for(sink).and_then(|replay| {
+        let Some(mut replay) = replay else {
+            return Ok(());
+        };
+        replay.state = ReplayState::Failed;
+        let from = replay.from.saturating_sub(1);
+        let reason = format!("a sink of type \"pull\" is read again with after={from}");
+        replay.reason = Some(reason);
+        replays.save(&mut replay)
+    });
+    if let Err(error) = refused {
+        tracing::warn!(sink, %error, "a replay that cannot be is not answered");
+    }
+}
+
 /// Threads that read the journal for consumers, and save cursors.
 const READERS: usize = 4;
 
@@ -112,7 +139,7 @@ const READERS: usize = 4;
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// After how many looks readers are let go that nobody uses.
-const SWEEP_EVERY: usize = 100;
+const SWEEP_EVERY: usize = 10;
 
 /// How long what is under way may take at a stop.
 const LEAVE_TIME: Duration = Duration::from_millis(500);
