@@ -131,6 +131,34 @@ fn terminate(server: Running) {
     assert!(status.success(), "{said}");
 }
 
+/// As if the first could not have been delivered, and nothing but messages were wanted.
+fn letters_and_filters_have_their_part(site: &Site, received: u64) {
+    let letters = site.journal_dir().join("dead-letters/events");
+    fs::create_dir_all(&letters).expect("made");
+    fs::write(letters.join("1.json"), "{}").expect("written");
+    let sink = sinks(&balanced(site))[0].clone();
+    assert_eq!(parts_of(&sink), [received - 5, 4, 0, 1, 0]);
+    assert_eq!(
+        (&sink["dead_letters"], &sink["filters_known"]),
+        (&json!(1), &json!(false))
+    );
+    let config = site.path().join("asked.toml");
+    let asked = "[[endpoint]]\npath = \"/webhook\"\nprovider = \"meta\"\nverify_token = { env = \"NOT_SET\" }\n\
+                 app_secret = { env = \"NOT_SET\" }\n[[sink]]\nname = \"events\"\ntype = \"file\"\n\
+                 path = \"events.ndjson\"\ntypes = [\"whatsapp.message.*\"]\n";
+    fs::write(&config, asked).expect("written");
+    let config = config.to_str().expect("UTF-8");
+    let (filtered, code) = audit(&site.journal_dir(), &["--config", config]);
+    assert_eq!(code, 0, "{filtered:#}");
+    let sink = &sinks(&filtered)[0];
+    assert_eq!(parts_of(sink), [9, 4, received - 4 - 10, 1, 0]);
+    assert_eq!(sink["filters_known"], true);
+}
+
+fn parts_of(sink: &Value) -> [u64; 5] {
+    ["delivered", "duplicate", "unwanted", "dead", "in_flight"].map(|part| number(&sink[part]))
+}
+
 #[test]
 fn the_audit_says_what_was_sent_and_delivered() {
     let site = site();
@@ -208,32 +236,10 @@ fn the_audit_says_what_was_sent_and_delivered() {
         (&json!("events"), &json!(34))
     );
     // Three that came again, and one that came twice in one body.
-    let parts = ["delivered", "duplicate", "unwanted", "dead", "in_flight"];
-    let parts_of = |sink: &Value| parts.map(|part| number(&sink[part]));
     assert_eq!(parts_of(sink), [received - 4, 4, 0, 0, 0]);
     assert_eq!(lines(&site).len() as u64, number(&sink["delivered"]));
 
-    // As if the first could not have been delivered, and nothing but messages were wanted.
-    let letters = site.journal_dir().join("dead-letters/events");
-    fs::create_dir_all(&letters).expect("made");
-    fs::write(letters.join("1.json"), "{}").expect("written");
-    let sink = sinks(&balanced(&site))[0].clone();
-    assert_eq!(parts_of(&sink), [received - 5, 4, 0, 1, 0]);
-    assert_eq!(
-        (&sink["dead_letters"], &sink["filters_known"]),
-        (&json!(1), &json!(false))
-    );
-    let config = site.path().join("asked.toml");
-    let asked = "[[endpoint]]\npath = \"/webhook\"\nprovider = \"meta\"\nverify_token = { env = \"NOT_SET\" }\n\
-                 app_secret = { env = \"NOT_SET\" }\n[[sink]]\nname = \"events\"\ntype = \"file\"\n\
-                 path = \"events.ndjson\"\ntypes = [\"whatsapp.message.*\"]\n";
-    fs::write(&config, asked).expect("written");
-    let config = config.to_str().expect("UTF-8");
-    let (filtered, code) = audit(&site.journal_dir(), &["--config", config]);
-    assert_eq!(code, 0, "{filtered:#}");
-    let sink = &sinks(&filtered)[0];
-    assert_eq!(parts_of(sink), [9, 4, received - 4 - 10, 1, 0]);
-    assert_eq!(sink["filters_known"], true);
+    letters_and_filters_have_their_part(&site, received);
 
     let (part, code) = audit(&site.journal_dir(), &["--after", "31", "--window", "1"]);
     assert_eq!((code, &part["notifications"]), (0, &json!(3)));
