@@ -71,8 +71,8 @@ pub struct Hole {
     pub epoch: u64,
     /// Where the damage begins.
     pub offset: u64,
-    /// Octets to the next whole frame or the end of the segment. Never 0: of one that begins at that end, a block that is
-    /// not there.
+    /// Octets to the next whole frame or the end of the segment. Never 0: one that begins at that end has a block
+    /// that is not there.
     pub length: u64,
     /// First sequence that is lost.
     pub first_sequence: u64,
