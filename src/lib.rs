@@ -26,8 +26,8 @@
 //! - [`journal`]: batch, frame, segment, commit, recovery, reader. The only code that answers for durability
 //! - [`worker`]: pinned threads: a durable batch becomes events
 //! - [`event`]: what is in a body: kind, key, conversation, lane, envelope. No sockets, no clocks, no files
-//! - [`feed`]: what a sink reads from: live or from the journal; cursors
-//! - [`sink`]: delivers, one file for each kind
+//! - [`feed`]: what a sink reads from, live or from the journal: duplicates, cursors, dead letters, replays
+//! - [`sink`]: delivers: streams in journal order, receivers one by one, consumers when they ask
 //! - [`metrics`]: counters and histograms that cost a plain store
 //! - [`relay`]: the bounded channel between threads, whose receiver parks at once
 //!
@@ -36,6 +36,10 @@
 //! One request, from octets to 200: `reactor/connection.rs` reads and cuts it ([`http::assembler`]), `reactor/core.rs`
 //! judges and stores it ([`endpoint`], [`journal::batch`]), `reactor/outbox.rs` keeps its answer until
 //! [`journal::Committer`] says that it is durable.
+//!
+//! One event, from the disk to your system: `worker` takes its body apart ([`event`]), [`feed::Judge`] decides in the
+//! order of the journal whether an earlier one has said the same, and each sink's [`feed::Feed`] brings it to
+//! [`sink::Runner`] or [`sink::Dispatcher`], which keep its [`feed::Cursor`].
 
 #![forbid(unsafe_code)]
 

@@ -4,6 +4,11 @@
 //! `HOOKLINE_CONSUMER_KILLS` says how often each is killed (4). One whose interpreter is missing is skipped with a line
 //! that says so.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "it says what was done, and what was left out"
+)]
+
 mod common;
 
 use common::client::post;
@@ -43,7 +48,7 @@ fn check(program: &str, language: &str, file: &str) {
     let mut server = site.start();
     let kills = number_from_env("HOOKLINE_CONSUMER_KILLS", 4);
     for kill in 0..kills {
-        store(&server, EVENTS);
+        store(&server, kill, EVENTS);
         let handled = consumer.handled().len();
         consumer.start(&server);
         // At some place within a page, or between a page and its commit.
@@ -58,7 +63,7 @@ fn check(program: &str, language: &str, file: &str) {
             consumer.kill();
         }
     }
-    store(&server, EVENTS);
+    store(&server, kills, EVENTS);
     let stored = site.events();
     let stored: Vec<&str> = stored
         .iter()
@@ -93,7 +98,7 @@ fn check(program: &str, language: &str, file: &str) {
         server.metric("hookline_unaccounted_events{sink=\"crm\"}"),
         0
     );
-    println!(
+    eprintln!(
         "{program}: {} events, {} handled, killed {kills} times",
         stored.len(),
         handled.len()
@@ -113,11 +118,15 @@ fn block(language: &str) -> String {
     block.to_owned()
 }
 
-/// Stores so many notifications of one event each.
-fn store(server: &Running, count: usize) {
+/// Stores so many notifications of one event each, none of which says what another one does.
+fn store(server: &Running, round: usize, count: usize) {
     let mut client = server.connect();
     for at in 0..count {
-        client.send(&post("/webhook", "", format!("{{\"at\":{at}}}").as_bytes()));
+        client.send(&post(
+            "/webhook",
+            "",
+            format!("{{\"round\":{round},\"at\":{at}}}").as_bytes(),
+        ));
     }
     assert!(client.codes(count).iter().all(|code| *code == 200));
 }

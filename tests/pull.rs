@@ -7,6 +7,7 @@ use common::client::{Answer, Client, get, post};
 use common::{Running, Site, eventually};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A site with a sink `crm`, whose token is `secret`, and these further lines in it.
 fn site(lines: &str) -> Site {
@@ -80,10 +81,10 @@ fn page(answer: &Answer) -> (Vec<String>, String) {
     let lines = answer.body.split_inclusive(|&octet| octet == b'\n');
     let events = lines.map(|line| serde_json::from_slice::<Value>(line).expect("JSON"));
     let next = answer.field("hookline-next").expect("it is always there");
-    (events.map(sequence).collect(), next.to_owned())
+    (events.map(|it| sequence(&it)).collect(), next.to_owned())
 }
 
-fn sequence(event: Value) -> String {
+fn sequence(event: &Value) -> String {
     event["sequence"].as_str().expect("a string").to_owned()
 }
 
@@ -98,13 +99,24 @@ fn store(server: &Running, body: &[u8]) {
     assert_eq!(client.answer().code, 200);
 }
 
-/// A notification with a message and some statuses.
+/// No JSON, and nothing that was there before.
+fn junk() -> Vec<u8> {
+    format!("no JSON {}", another()).into_bytes()
+}
+
+fn another() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A notification with a message and some statuses, that says what no other one does.
 fn notification(statuses: usize) -> Vec<u8> {
-    let status = |at| json!({"id": format!("wamid.{at}"), "status": "sent", "timestamp": "1", "recipient_id": "3"});
+    let number = another();
+    let status = |at| json!({"id": format!("wamid.{number}.{at}"), "status": "sent", "timestamp": "1", "recipient_id": "3"});
     let value = json!({
         "messaging_product": "whatsapp",
         "metadata": {"phone_number_id": "2", "display_phone_number": "4"},
-        "messages": [{"id": "wamid.m", "from": "3", "type": "text", "timestamp": "1", "text": {"body": "?"}}],
+        "messages": [{"id": format!("wamid.{number}"), "from": "3", "type": "text", "timestamp": "1", "text": {"body": "?"}}],
         "statuses": (0..statuses).map(status).collect::<Vec<_>>(),
     });
     let change = json!({"field": "messages", "value": value});
@@ -120,9 +132,9 @@ fn pages_give_every_event_once_and_in_order() {
     let consumer = Consumer::of(&server);
     for count in 0..12 {
         store(&server, &notification(count % 4));
-        store(&server, b"no JSON");
+        store(&server, &junk());
     }
-    let stored: Vec<String> = site.events().into_iter().map(sequence).collect();
+    let stored: Vec<String> = site.events().iter().map(sequence).collect();
     for limit in [1, 3, 10_000] {
         let (mut all, mut after) = (Vec::new(), "0".to_owned());
         while all.len() < stored.len() {
@@ -156,28 +168,34 @@ fn a_poll_waits_until_an_event_comes_and_ends_with_the_server() {
     let consumer = Consumer::of(&server);
     let mut waiting = consumer.send("/v1/events?sink=crm&wait=60s");
     // One that the filter leaves out is no event to wait for.
-    store(&server, b"no JSON");
+    store(&server, &junk());
     eventually("what is left out is passed over", || {
         consumer.poll("").1 == "1"
     });
     assert!(waiting.is_quiet());
-    store(&server, &notification(2));
+    let said = notification(2);
+    store(&server, &said);
     assert_eq!(
         page(&waiting.answer()),
         (vec!["2.0".to_owned()], "2".to_owned())
     );
-    let mut over = consumer.send("/v1/events?sink=crm&after=2&wait=100ms");
-    assert_eq!(page(&over.answer()), (vec![], "2".to_owned()));
+    // Neither is one that says what was said before.
+    store(&server, &said);
+    eventually("what is said again is passed over", || {
+        consumer.poll("").1 == "3"
+    });
+    let mut over = consumer.send("/v1/events?sink=crm&after=3&wait=100ms");
+    assert_eq!(page(&over.answer()), (vec![], "3".to_owned()));
     // On a connection that stays, and before the stop for certain.
     let mut waiting = consumer.send("/v1/cursors/crm");
     assert_eq!(waiting.answer().code, 200);
     let poll = format!(
-        "GET /v1/events?sink=crm&after=2&wait=60s HTTP/1.1\r\nHost: h\r\n{}\r\n",
+        "GET /v1/events?sink=crm&after=3&wait=60s HTTP/1.1\r\nHost: h\r\n{}\r\n",
         consumer.fields()
     );
     waiting.send(poll.as_bytes());
     server.signal(rustix::process::Signal::TERM);
-    assert_eq!(page(&waiting.answer()), (vec![], "2".to_owned()));
+    assert_eq!(page(&waiting.answer()), (vec![], "3".to_owned()));
     let mut server = server;
     let (status, stderr) = server.wait();
     assert!(status.success(), "{stderr}");
@@ -203,6 +221,9 @@ fn what_is_committed_outlives_a_kill_and_never_goes_back() {
 
     let server = site.start();
     let consumer = Consumer::of(&server);
+    eventually("everything is judged again", || {
+        consumer.cursor()["last"] == "5"
+    });
     assert_eq!(consumer.poll("limit=2").0, ["2.2", "3.0"]);
     let cursor = json!({"sink": "crm", "sequence": "2.1", "last": "5",
         "lanes": {"messages": "2", "statuses": "2.1", "rest": "2"}});
@@ -263,7 +284,7 @@ fn who_has_no_token_learns_nothing() {
         .variable("CRM_TOKEN", "secret")
         .sink("name = \"crm\"\ntype = \"pull\"\ntoken = { env = \"CRM_TOKEN\" }\n[pull]\nlisten = \"127.0.0.1:0\"\n");
     let server = site.start();
-    store(&server, b"no JSON");
+    store(&server, &junk());
     let consumer = Consumer::of(&server);
     let code = |token, target: &str| consumer.with(token).get(target).code;
     for token in ["", "wrong", "secret1", "secre"] {
@@ -325,20 +346,25 @@ fn what_is_committed_may_go_and_nothing_else() {
         .journal("max_size = \"4MiB\"");
     let server = site.start();
     let consumer = Consumer::of(&server);
-    let body = format!("{{\"text\":\"{}\"}}", "x".repeat(60_000)).into_bytes();
+    let text = "x".repeat(60_000);
+    let body = || format!("{{\"number\":{},\"text\":\"{text}\"}}", another()).into_bytes();
     for _ in 0..40 {
-        store(&server, &body);
+        store(&server, &body());
     }
     eventually("everything is there to be read", || {
         consumer.cursor()["last"] == "40"
     });
     assert_eq!(consumer.poll("limit=1").0, ["1.0"]);
     assert_eq!(consumer.commit("{\"sequence\": \"40\"}").0, 200);
+    // A stop notes how far duplicates are judged, up to where the journal is needed for that.
+    server.terminate();
+    let server = site.start();
+    let consumer = Consumer::of(&server);
     let first = || server.metric("hookline_journal_first_sequence");
     assert_eq!(first(), 1);
     let mut last = 40;
     while first() <= 30 {
-        store(&server, &body);
+        store(&server, &body());
         last += 1;
         assert_eq!(consumer.commit("{\"sequence\": \"40\"}").0, 200);
         assert!(last < 400, "nothing goes");
@@ -371,13 +397,26 @@ fn requests_have_a_bound_and_who_goes_away_leaves_his_place() {
     assert!(waiting.iter_mut().all(Client::is_quiet));
     // Strangers are told the same as ever.
     assert_eq!(consumer.with("wrong").get(target).code, 401);
-    drop(waiting);
+    let mut silent: Vec<Client> = (REQUESTS_MAX..=CONNECTIONS_MAX + 8)
+        .map(|_| Client::connect(consumer.address))
+        .collect();
+    let last = silent.last_mut().expect("there are many");
+    // Nothing is read of who is one too many.
+    let refused = last.next_or_cut().expect("an answer before the end");
+    assert!(refused.is_some_and(|answer| answer.code == 503));
+    drop((waiting, silent));
     eventually("the places are free", || {
-        consumer.get("/v1/cursors/crm").code == 200
+        let mut client = Client::connect(consumer.address);
+        let fields = consumer.fields();
+        let asked = format!("GET /v1/cursors/crm HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let sent = client.try_send(asked.as_bytes());
+        let answer = sent.then(|| client.next_or_cut().ok().flatten()).flatten();
+        answer.is_some_and(|answer| answer.code == 200)
     });
-    store(&server, b"no JSON");
+    store(&server, &junk());
     assert_eq!(consumer.poll("wait=60s").0, ["1.0"]);
 }
 
-/// As in `src/server/pull/routes.rs`.
+/// As in `src/server/pull/`.
 const REQUESTS_MAX: usize = 256;
+const CONNECTIONS_MAX: usize = 512;

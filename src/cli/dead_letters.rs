@@ -6,13 +6,12 @@ use super::journal::time;
 use super::{CliError, Output, counted};
 use crate::config::DATA_DIR;
 use crate::event;
-use crate::feed::{DeadLetters, Item, Letter, LetterError, Maker, WORKER};
+use crate::feed::{self, DeadLetters, Item, Letter, LetterError, Maker, WORKER};
 use crate::journal::Disk;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -329,24 +328,9 @@ fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
 
 /// The letters of each sink that has a directory, or of one of them.
 fn sinks(dir: &Path, only: Option<&str>) -> Result<Vec<(String, DeadLetters)>, CliError> {
-    let unreadable = |error| CliError::because(format!("cannot read {}", dir.display()), error);
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(unreadable)?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(unreadable)?;
-        if entry.path().is_dir()
-            && let Ok(name) = entry.file_name().into_string()
-            && only.is_none_or(|only| only == name)
-        {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    let open = |name: String| of_sink(dir, &name).map(|letters| (name, letters));
-    names.into_iter().map(open).collect()
+    let mut piles = feed::piles(dir).map_err(failed)?;
+    piles.retain(|(name, _)| only.is_none_or(|only| only == name));
+    Ok(piles)
 }
 
 fn of_sink(dir: &Path, sink: &str) -> Result<DeadLetters, CliError> {

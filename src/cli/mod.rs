@@ -15,6 +15,7 @@ mod replay;
 mod samples;
 mod send;
 mod serve;
+mod status;
 mod tail;
 mod torture;
 
@@ -51,6 +52,9 @@ enum Verb {
     /// Post built-in samples, correctly signed, and show the answers; without a name, list them
     #[command(after_help = send::EXAMPLES)]
     Send(SendArgs),
+    /// What a running server does: rates, times of answers, journal, and how far each sink is
+    #[command(after_help = status::EXAMPLES)]
+    Status(status::StatusArgs),
     /// Balance the books: what was received against what each sink has had, from the journal alone
     #[command(after_help = audit::EXAMPLES)]
     Audit(AuditArgs),
@@ -195,9 +199,12 @@ pub enum SignAs {
 /// `hookline audit`
 #[derive(Clone, Debug, Args)]
 pub struct AuditArgs {
-    /// Directory of the journal
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
-    pub data_dir: PathBuf,
+    /// Directory of the journal [default: that of --config, else ./hookline-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The server's configuration, which says what the sinks' filters leave out; its secrets are not needed
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Only what follows this `sequence`; with 4711.3, notification 4711 counts as a whole
     #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
     pub after: Item,
@@ -392,6 +399,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Tail(args) => tail::run(args),
         Verb::Send(args) => send::run(args),
+        Verb::Status(args) => status::run(args),
         Verb::Audit(args) => audit::run(args),
         Verb::DeadLetters(args) => dead_letters::run(args),
         Verb::Replay(args) => replay::run(args),

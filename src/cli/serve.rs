@@ -1,8 +1,8 @@
 //! `hookline serve`: the main job.
 
 use super::{CliError, ServeArgs, logging, sequences};
-use crate::config::{Config, Credential, Endpoint, Provider, SinkKind};
-use crate::server::Server;
+use crate::config::{Config, Credential, Endpoint, Provider, Sink, SinkKind};
+use crate::server::{CONSUMER_FILES, Server};
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
@@ -22,7 +22,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
         tracing::warn!("{warning}");
     }
     let connections = &mut config.server.max_connections;
-    *connections = raise_file_limit(*connections).min(*connections);
+    let is_pull = |sink: &Sink| matches!(sink.kind, SinkKind::Pull(_));
+    let consumers = config.sinks.iter().any(is_pull);
+    let beside = FILES_BESIDE + if consumers { CONSUMER_FILES } else { 0 };
+    *connections = raise_file_limit(*connections, beside).min(*connections);
     let failed = |error| CliError::because("the receiver has stopped", error);
     let signals = watch_signals()?;
     let mut server =
@@ -229,9 +232,9 @@ fn reload(args: &ServeArgs, server: &Server) {
 }
 
 /// Each connection is a descriptor, and the usual soft limit is 1024. Gives the connections that there can be.
-fn raise_file_limit(connections: usize) -> usize {
+fn raise_file_limit(connections: usize, beside: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = (connections + FILES_BESIDE) as u64;
+    let needed = (connections + beside) as u64;
     let limit = getrlimit(Resource::Nofile);
     let Some(current) = limit.current.filter(|&current| current < needed) else {
         return connections;
@@ -247,7 +250,7 @@ fn raise_file_limit(connections: usize) -> usize {
     let files = if raised.is_ok() { allowed } else { current };
     let possible = usize::try_from(files)
         .unwrap_or(usize::MAX)
-        .saturating_sub(FILES_BESIDE)
+        .saturating_sub(beside)
         .max(1);
     if possible < connections {
         tracing::info!(
@@ -258,7 +261,7 @@ fn raise_file_limit(connections: usize) -> usize {
     possible
 }
 
-/// Descriptors for other things than connections.
+/// Descriptors for other things than connections, without consumers.
 const FILES_BESIDE: usize = 256;
 
 pub(super) const EXAMPLES: &str = "\

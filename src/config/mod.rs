@@ -208,6 +208,26 @@ impl Config {
         environment: &Environment,
         flags: &Flags,
     ) -> Result<(Config, Vec<Finding>), ConfigErrors> {
+        Config::read(file, environment, flags, true)
+    }
+
+    /// The same for who only looks at what a server does: the secrets are not fetched, for often only the server may
+    /// have them, and something else stands in their places.
+    pub fn look(
+        file: Option<&Path>,
+        environment: &Environment,
+        flags: &Flags,
+    ) -> Result<Config, ConfigErrors> {
+        let (config, _) = Config::read(file, environment, flags, false)?;
+        Ok(config)
+    }
+
+    fn read(
+        file: Option<&Path>,
+        environment: &Environment,
+        flags: &Flags,
+        secrets: bool,
+    ) -> Result<(Config, Vec<Finding>), ConfigErrors> {
         let source = match file {
             Some(path) => read(path)?,
             None => Source {
@@ -218,6 +238,7 @@ impl Config {
         let mut reading = Reading {
             source,
             environment,
+            secrets,
             mistakes: Vec::new(),
             warnings: Vec::new(),
             numbers: Vec::new(),

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub(super) struct Reading<'a> {
     pub(super) source: Source,
     pub(super) environment: &'a Environment,
+    /// False if the values of secrets are not asked for.
+    pub(super) secrets: bool,
     pub(super) mistakes: Vec<Finding>,
     pub(super) warnings: Vec<Finding>,
     /// Each number of the sections, with its place when it was set.
@@ -393,6 +395,9 @@ pub(super) fn secret(reading: &mut Reading<'_>, key: &str, node: &Node) -> Optio
         reading.mistake(&node.place, format!("{key} must be written as {forms}"));
         return None;
     };
+    if !reading.secrets {
+        return Some(Secret::stand_in());
+    }
     reference
         .fetch(reading.environment)
         .map_err(|message| reading.mistake(&node.place, format!("{key}: {message}")))

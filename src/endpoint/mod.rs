@@ -52,6 +52,8 @@ pub struct Endpoint {
     pub number: u16,
     /// When the answer leaves.
     pub ack: Ack,
+    /// Other senders than the platform post here, who may mean the same body anew.
+    pub foreign: bool,
     /// Tokens of the handshake; without one every handshake gets 403.
     pub verify_tokens: VerifyTokens,
     /// What a post has to bring.

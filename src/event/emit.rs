@@ -171,7 +171,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             kind: Type::Known(kind::EMPTY),
             lane: Lane::Rest,
             id: self.position_key("empty"),
-            weak_key: true,
+            weak_key: !self.origin.foreign,
             part: Part::Body,
             own: self.document.span(at),
             contacts: WithContacts::None,
@@ -301,6 +301,9 @@ impl<'w, 'd> Emitter<'w, 'd> {
             .body_hash
             .get_or_insert_with(|| key::hash(self.document.body()));
         key.position(*hash, self.index);
+        if self.origin.foreign {
+            key.number(self.origin.sequence);
+        }
         Text::since(start, self.events.names.len())
     }
 
@@ -383,6 +386,9 @@ pub(super) fn unparsed(events: &mut Events, body: &[u8], origin: Origin, reason:
     let start = events.names.len();
     let mut key = Key::begin(&mut events.names, None, Some("unparsed"));
     key.position(key::hash(body), 0);
+    if origin.foreign {
+        key.number(origin.sequence);
+    }
     let id = Text::since(start, events.names.len());
     let event = Event {
         sequence: origin.sequence,
@@ -403,7 +409,7 @@ pub(super) fn unparsed(events: &mut Events, body: &[u8], origin: Origin, reason:
         user_id: Text::default(),
         number: Text::default(),
         lane: Lane::Rest,
-        weak_key: true,
+        weak_key: !origin.foreign,
         duplicate: false,
         unparsed: Some(reason),
     };

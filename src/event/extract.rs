@@ -24,6 +24,8 @@ pub struct Origin {
     pub record: u32,
     /// Time of arrival in microseconds since 1970.
     pub received_at: u64,
+    /// It came from other senders than the platform, who may mean the same body anew.
+    pub foreign: bool,
 }
 
 /// Takes bodies apart; each worker has one, and nothing is allocated per event once it is warm.

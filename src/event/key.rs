@@ -15,7 +15,8 @@
 //! | group, contact sync, automatic event, whole change | time of the entry, hash of the update |
 //! | none of the ids above is there | hash of the body, position |
 //!
-//! The last but one begins with the WABA. 360dialog's partner envelope is `360dialog:<id>`. An update of the
+//! The last but one begins with the WABA. On an endpoint for other senders the last one ends with the sequence: they
+//! may mean the same body anew. 360dialog's partner envelope is `360dialog:<id>`. An update of the
 //! dashboard's test button ends in `test:<sequence>` and so is never a duplicate.
 //!
 //! Hashes are SHA-256 of the text as it came, cut to 128 bits, in hexadecimal.
@@ -72,7 +73,8 @@ impl<'o> Key<'o> {
         self.number(sequence);
     }
 
-    fn number(&mut self, number: u64) {
+    /// Adds a number.
+    pub(super) fn number(&mut self, number: u64) {
         use std::fmt::Write;
         let _ = write!(self.out, ":{number}"); // a String takes everything
     }

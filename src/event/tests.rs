@@ -16,6 +16,7 @@ const ORIGIN: Origin = Origin {
     sequence: 41,
     record: 7,
     received_at: 1_790_500_000_250_000,
+    foreign: false,
 };
 
 /// The events of a body.

@@ -17,10 +17,11 @@
 
 use super::Item;
 use super::letter::Letter;
-use crate::journal::{self, Access, Storage, StorageFile, write_all_at};
+use crate::journal::{self, Access, Disk, Storage, StorageFile, write_all_at};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -327,6 +328,30 @@ impl DeadLetters {
             path: self.storage.describe(&letter_name(item)),
         }
     }
+}
+
+/// The dead letters of all sinks that ever had any, by name, in the directory `dir` that holds those of each. Beside
+/// the server that may be writing there.
+pub fn piles(dir: &Path) -> Result<Vec<(String, DeadLetters)>, LetterError> {
+    let disk = match Disk::open(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        disk => disk.map_err(|cause| LetterError::Io {
+            action: "open",
+            path: dir.display().to_string(),
+            cause,
+        })?,
+    };
+    let mut names = list(&disk)?;
+    names.sort_unstable();
+    let mut piles = Vec::new();
+    for name in names {
+        let path = dir.join(&name);
+        if path.is_dir() {
+            let disk = Disk::open(&path).map_err(LetterError::io(&disk, "open", &name))?;
+            piles.push((name, DeadLetters::read_only(Arc::new(disk))));
+        }
+    }
+    Ok(piles)
 }
 
 impl LetterError {

@@ -3,7 +3,7 @@
 use super::poison::{Guarded, Poison};
 use crate::event::{EventRef, Events, Origin, Unparsed};
 use crate::journal::batch::{Batch, Place};
-use crate::journal::record::Record;
+use crate::journal::record::{FLAG_FOREIGN, Record};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 
@@ -76,6 +76,7 @@ impl Maker {
                 sequence,
                 record: position,
                 received_at: record.received_at,
+                foreign: record.flags & FLAG_FOREIGN != 0,
             };
             let before = events.len();
             *crashed += usize::from(!self.extractor.extract(record.body, origin, events));

@@ -12,8 +12,8 @@ use super::{
     JudgedPosition, Live, Parties,
 };
 use crate::metrics::Counter;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the thread `hl-dedupe` runs.
@@ -38,6 +38,8 @@ pub struct Judge {
     pub statistics: Arc<JudgeStatistics>,
     /// Set when it is to end once it has judged everything that is durable.
     pub stop: Arc<AtomicBool>,
+    /// It was said that there is no room.
+    pub told: bool,
 }
 
 /// What is counted where all events pass.
@@ -47,6 +49,8 @@ pub struct JudgeStatistics {
     pub events: [Counter; 3],
     /// Those of them that say what an earlier one has said.
     pub duplicates: [Counter; 3],
+    /// Events that passed although the disk had no room for their keys.
+    pub unjudged: Counter,
     /// Keys that are remembered.
     pub keys: Counter,
     /// Octets of memory that these take.
@@ -55,6 +59,8 @@ pub struct JudgeStatistics {
     pub overflows: Counter,
     /// 1 once it has stopped for good: nothing more is delivered to any sink.
     pub stopped: Counter,
+    /// Why it has.
+    pub reason: OnceLock<String>,
 }
 
 impl Judge {
@@ -66,7 +72,11 @@ impl Judge {
     ) -> Result<(), FeedError> {
         let opened = open().map_err(FeedError::from);
         let ended = opened.and_then(|(dedupe, from)| self.work(dedupe, from));
-        self.statistics.stopped.set(u64::from(ended.is_err()));
+        if let Err(error) = &ended {
+            // It runs once.
+            let _ = self.statistics.reason.set(error.to_string());
+            self.statistics.stopped.set(1);
+        }
         ended
     }
 
@@ -82,7 +92,8 @@ impl Judge {
             match self.feed.next(wait) {
                 Ok(Some(delivery)) => self.judge(&mut dedupe, delivery)?,
                 Ok(None) if stopping && self.feed.is_at_end() => {
-                    return self.checkpoint(&mut dedupe);
+                    self.checkpoint(&mut dedupe);
+                    return Ok(());
                 }
                 // Behind damage that was set aside there may be nothing yet.
                 Ok(None) => self.position.set(self.feed.position() - 1),
@@ -90,7 +101,7 @@ impl Judge {
                 Err(error) => return Err(error),
             }
             if saved_at.elapsed() >= CHECKPOINT_INTERVAL {
-                self.checkpoint(&mut dedupe)?;
+                self.checkpoint(&mut dedupe);
                 saved_at = Instant::now();
             }
         }
@@ -98,14 +109,20 @@ impl Judge {
 
     /// Marks the duplicates, and passes the delivery on.
     fn judge(&mut self, dedupe: &mut Dedupe, mut delivery: Delivery) -> Result<(), FeedError> {
-        let verdicts = loop {
-            match dedupe.judge(&mut delivery) {
-                Ok(verdicts) => break verdicts,
-                Err(error) if error.is_shortage() && !self.stop.load(Ordering::Acquire) => {
-                    wait_for_room(&error.into());
-                }
-                Err(error) => return Err(error.into()),
+        let verdicts = match dedupe.judge(&mut delivery) {
+            Ok(verdicts) => {
+                self.told = false;
+                verdicts
             }
+            // Only what is delivered makes room, so it is; rather twice than not at all.
+            Err(error) if error.is_shortage() => {
+                if !std::mem::replace(&mut self.told, true) {
+                    tracing::warn!(%error, "until there is room, what comes again is delivered again");
+                }
+                self.statistics.unjudged.add(delivery.events().len() as u64);
+                dedupe.pass(&mut delivery)
+            }
+            Err(error) => return Err(error.into()),
         };
         let statistics = &self.statistics;
         for place in 0..3 {
@@ -117,18 +134,17 @@ impl Judge {
     }
 
     /// What was judged is not judged again after a crash.
-    fn checkpoint(&mut self, dedupe: &mut Dedupe) -> Result<(), FeedError> {
+    fn checkpoint(&mut self, dedupe: &mut Dedupe) {
         dedupe.retire((self.first)());
-        match dedupe.checkpoint() {
-            Err(error) if error.is_shortage() => {
-                tracing::warn!(%error, "what was judged is not saved now; a crash judges it again");
-            }
-            saved => saved?,
+        // The one before holds: delivery goes on, the journal keeps what is behind it, and the next start judges that.
+        if let Err(error) = dedupe.checkpoint()
+            && !std::mem::replace(&mut self.told, true)
+        {
+            tracing::warn!(%error, "what was judged is not saved; a restart judges it again");
         }
         self.place.set(dedupe.checkpointed());
         self.statistics.keys.set(dedupe.keys() as u64);
         self.statistics.octets.set(dedupe.octets() as u64);
-        Ok(())
     }
 
     fn pass_on(&mut self, delivery: Delivery) {

@@ -22,7 +22,7 @@ mod selection;
 pub use cursor::{
     Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
 };
-pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed};
+pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed, piles};
 pub use dedupe::{
     Conversation, Dedupe, DedupeError, Duplicates, Options as DedupeOptions, Parties, Verdicts,
 };
@@ -32,7 +32,7 @@ pub use judge::{Judge, JudgeStatistics};
 pub use letter::{Answer, Failures, Letter};
 pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin};
 pub use poison::{Poison, WORKER, letters};
-pub use progress::{Item, Lanes, Open, Progress, confirmed, place, reached};
+pub use progress::{Item, Lanes, Open, Progress, confirmed, lane_names, place, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use selection::{Fate, Selection, Tally};
 

@@ -86,6 +86,12 @@ pub fn reached(lanes: &Lanes) -> u64 {
     all.max().unwrap_or(0)
 }
 
+/// The names of the lanes, in the order of [`Lanes`].
+#[must_use]
+pub fn lane_names() -> [&'static str; 3] {
+    Lane::ALL.map(Lane::name)
+}
+
 /// Place of a lane in [`Lanes`].
 #[must_use]
 pub fn place(lane: Lane) -> usize {

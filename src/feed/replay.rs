@@ -232,6 +232,22 @@ impl Replays {
         Ok(None)
     }
 
+    /// Those that wait or run, of all sinks, the oldest first; what cannot be read is left out. For who watches.
+    pub fn under_way(&mut self) -> Result<Vec<Replay>, ReplayError> {
+        let mut found = Vec::new();
+        for id in self.ids()? {
+            if self.seen.contains(&id) {
+                continue;
+            }
+            match self.read(&id) {
+                Ok(replay) if replay.state.is_final() => drop(self.seen.insert(id)),
+                Ok(replay) => found.push(replay),
+                Err(_) => {}
+            }
+        }
+        Ok(found)
+    }
+
     /// Saves how far a replay is, durably. If somebody does not want it any more, it is [`ReplayState::Cancelled`]
     /// from here on. When it has ended, the oldest ones that have ended are removed if there are too many.
     pub fn save(&mut self, replay: &mut Replay) -> Result<(), ReplayError> {

@@ -98,12 +98,6 @@ impl Bench {
         }
     }
 
-    /// Opens feeds that nobody offers anything.
-    pub(crate) fn opener(&self) -> impl Fn(u64) -> Feed<Judged> + Send + Sync + 'static {
-        let feeds = self.feeds();
-        move |next| feeds.open(&Arc::default(), next).1
-    }
-
     /// The same for a thread that sleeps for several.
     pub(crate) fn feed_waking(
         &self,

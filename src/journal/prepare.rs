@@ -218,6 +218,8 @@ impl Preparer {
         statistics.segments.store(segments, Ordering::Relaxed);
         let first = self.kept.first().map_or(1, |kept| kept.first_sequence);
         statistics.first_sequence.store(first, Ordering::Relaxed);
+        let since = self.kept.first().map_or(0, |kept| kept.since);
+        statistics.first_commit.store(since, Ordering::Relaxed);
     }
 
     /// Segments beside those that hold records.

@@ -19,12 +19,15 @@ pub const FIXED_LEN: usize = 24;
 /// [`Record::flags`] bit: answered when the batch held it, not when it was durable.
 pub const FLAG_RECEIVED: u16 = 1;
 
+/// [`Record::flags`] bit: from an endpoint for other senders than the platform, who may mean the same body anew.
+pub const FLAG_FOREIGN: u16 = 2;
+
 /// One stored notification, borrowed from its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// Number that the manifest gives to the endpoint's path.
     pub endpoint: u16,
-    /// See [`FLAG_RECEIVED`].
+    /// See [`FLAG_RECEIVED`] and [`FLAG_FOREIGN`].
     pub flags: u16,
     /// Time of arrival in microseconds since 1970.
     pub received_at: u64,

@@ -67,6 +67,8 @@ pub struct Statistics {
     pub segments: AtomicU64,
     /// Lowest sequence that is in the journal.
     pub first_sequence: AtomicU64,
+    /// When the oldest segment that holds records was begun, in microseconds since 1970; 0 while that is not known.
+    pub first_commit: AtomicU64,
 }
 
 /// Counts by powers of two. Bucket `i` has the values up to 2^i, the last one all larger ones too.

@@ -194,6 +194,12 @@ impl Disk {
         }
     }
 
+    /// Octets that this process may still write to the file system.
+    pub fn free_octets(&self) -> io::Result<u64> {
+        let counts = rustix::fs::fstatvfs(&self.directory)?;
+        Ok(counts.f_bavail.saturating_mul(counts.f_frsize))
+    }
+
     /// The directory at `path`, which must be there.
     pub fn open(path: &Path) -> io::Result<Disk> {
         Ok(Disk {

@@ -5,7 +5,7 @@
 
 mod histogram;
 
-pub use histogram::Histogram;
+pub use histogram::{Histogram, Snapshot};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

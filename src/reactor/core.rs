@@ -9,7 +9,7 @@ use crate::http::Status;
 use crate::http::head::{Head, Method};
 use crate::http::response::Responses;
 use crate::journal::State;
-use crate::journal::record::FLAG_RECEIVED;
+use crate::journal::record::{FLAG_FOREIGN, FLAG_RECEIVED};
 use crossbeam_utils::CachePadded;
 use mio::Registry;
 use std::cell::Cell;
@@ -116,11 +116,8 @@ impl Core {
             .and_then(|verdict| self.journal_takes(head, endpoint.ack).map(|()| verdict));
         match verdict {
             Ok(Verdict::Store) => {
-                let flags = if endpoint.ack == Ack::Received {
-                    FLAG_RECEIVED
-                } else {
-                    0
-                };
+                let received = u16::from(endpoint.ack == Ack::Received) * FLAG_RECEIVED;
+                let flags = received | (u16::from(endpoint.foreign) * FLAG_FOREIGN);
                 let time = (self.clock.now, self.clock.unix_us);
                 let kept = endpoint.kept(head.headers);
                 self.outbox.store(endpoint.number, flags, time, kept, body);

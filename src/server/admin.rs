@@ -1,9 +1,12 @@
-//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever decides on restarts and traffic.
+//! The admin listener: `/metrics` for Prometheus, `/status` for people, `/livez` and `/readyz` for whoever decides on
+//! restarts and traffic.
 //!
 //! An async runtime of one thread, away from the receiving path.
 
 use super::ServerError;
 use super::exposition::{self, Sources};
+use super::history::History;
+use super::overview;
 use crate::journal::State;
 use crate::reactor::{Control, Phase};
 use axum::Router;
@@ -13,6 +16,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use std::net::TcpListener;
 use std::sync::Arc;
+use tokio::time::MissedTickBehavior;
 
 /// Serves until the process ends.
 pub(super) fn run(
@@ -27,16 +31,32 @@ pub(super) fn run(
     let runtime = runtime.map_err(failed("start a runtime"))?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
-        let ready = Arc::clone(&sources);
+        let (ready, remembered) = (Arc::clone(&sources), Arc::clone(&sources));
+        let (shown, phase) = (Arc::clone(&sources), Arc::clone(&control));
+        tokio::spawn(remember(remembered));
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route(
                 "/readyz",
                 get(move || async move { readiness(&ready, &control) }),
             )
+            .route(
+                "/status",
+                get(move || async move { status(&shown, &phase) }),
+            )
             .route("/metrics", get(move || async move { metrics(&sources) }));
         axum::serve(listener, routes).await.map_err(failed("serve"))
     })
+}
+
+/// Keeps what rates and percentiles are told from.
+async fn remember(sources: Arc<Sources>) {
+    let mut turns = tokio::time::interval(History::INTERVAL);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        sources.history.record(&sources);
+    }
 }
 
 fn readiness(sources: &Sources, control: &Control) -> (StatusCode, &'static str) {
@@ -49,6 +69,14 @@ fn readiness(sources: &Sources, control: &Control) -> (StatusCode, &'static str)
         ),
         (_, State::Full) => (refuse, "the disk is full; new notifications get 503\n"),
         (_, State::Open) => (refuse, "draining\n"),
+    }
+}
+
+fn status(sources: &Sources, control: &Control) -> impl IntoResponse + use<> {
+    let overview = overview::overview(sources, control);
+    match serde_json::to_string(&overview) {
+        Ok(text) => ([(CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 

@@ -31,6 +31,10 @@ pub(super) fn table(
             name: configured.name.clone(),
             path: configured.path.clone(),
             number: numbers.number(&configured.path)?,
+            foreign: matches!(
+                configured.provider,
+                Provider::StandardWebhooks { .. } | Provider::GenericHmac { .. }
+            ),
             ack: match configured.ack {
                 config::Ack::Stored => Ack::Stored,
                 config::Ack::Received => Ack::Received,

@@ -1,22 +1,27 @@
 //! Everything that is counted, in the text format that Prometheus reads (`OpenMetrics` 1.0).
 
+mod delivery;
 mod out;
 
+use super::history::History;
 use crate::config::{Config, Setting};
 use crate::endpoint::Table;
+use crate::feed::{self, Replays};
 use crate::http::Status;
 use crate::journal;
 use crate::metrics::{Counter, Histogram};
-use crate::sink::Confirmation;
-use crate::{feed, reactor, sink, worker};
+use crate::sink::{self, Confirmation};
+use crate::{reactor, worker};
 use out::{Out, merge};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// The media type of what [`render`] gives.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -32,6 +37,26 @@ pub(super) struct Sources {
     /// Keys of the configuration and their values.
     limits: Vec<(String, u64)>,
     table: Mutex<Arc<Table>>,
+    /// What was counted before.
+    pub(super) history: History,
+    /// What is asked for once more, as far as its files were looked at.
+    pub(super) replays: Mutex<Option<Replays>>,
+    pub(super) about: About,
+}
+
+/// What is told of the configuration beside numbers.
+#[derive(Debug)]
+pub(super) struct About {
+    pub(super) started: Instant,
+    pub(super) dir: PathBuf,
+    pub(super) retention: Duration,
+    pub(super) max_size: u64,
+    pub(super) ack_deadline: Duration,
+    /// How long, and how many, events are remembered.
+    pub(super) window: Duration,
+    pub(super) keys: u64,
+    /// Names and types of the sinks.
+    pub(super) kinds: Vec<(String, &'static str)>,
 }
 
 impl Sources {
@@ -57,6 +82,22 @@ impl Sources {
                 .map(|(setting, value)| (key(setting), in_force(setting, *value)))
                 .collect(),
             table: Mutex::new(table),
+            history: History::default(),
+            replays: Mutex::default(),
+            about: About {
+                started: Instant::now(),
+                dir: config.journal.dir.clone(),
+                retention: config.journal.retention,
+                max_size: config.journal.max_size,
+                ack_deadline: config.server.ack_deadline,
+                window: config.dedupe.window,
+                keys: config.dedupe.keys as u64,
+                kinds: config
+                    .sinks
+                    .iter()
+                    .map(|sink| (sink.name.clone(), sink.kind.name()))
+                    .collect(),
+            },
         }
     }
 
@@ -90,7 +131,7 @@ impl Collector for Collected {
         loops(&mut out, sources)?;
         journal(&mut out, &sources.journal)?;
         workers(&mut out, &sources.workers)?;
-        sinks(&mut out, sources)
+        delivery::delivery(&mut out, sources)
     }
 }
 
@@ -334,11 +375,12 @@ fn workers(out: &mut Out<'_>, all: &[Arc<worker::Statistics>]) -> fmt::Result {
         "Bodies taken apart",
         total(|one| &one.notifications),
     )?;
-    let lanes = [
-        ("messages", total(|one| &one.events[0])),
-        ("statuses", total(|one| &one.events[1])),
-        ("rest", total(|one| &one.events[2])),
+    let events = [
+        total(|one| &one.events[0]),
+        total(|one| &one.events[1]),
+        total(|one| &one.events[2]),
     ];
+    let lanes = feed::lane_names().into_iter().zip(events);
     out.counters(
         "hookline_events",
         "Events by lane",
@@ -361,67 +403,11 @@ fn workers(out: &mut Out<'_>, all: &[Arc<worker::Statistics>]) -> fmt::Result {
     )
 }
 
-fn sinks(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
-    out.counter(
-        "hookline_feed_overflows",
-        "Batches that a sink reads from the journal instead",
-        sources.judge.overflows.get(),
-    )?;
-    out.gauge(
-        "hookline_dedupe_stopped",
-        "1 once nothing is passed on to any sink any more; the log says why",
-        sources.judge.stopped.get(),
-    )?;
-    let durable = sources.journal.durable();
-    let each = |number: fn(&sink::Statistics) -> u64| {
-        let numbers = sources.sinks.iter();
-        numbers.map(move |(name, _, statistics)| ([("sink", name.as_str())], number(statistics)))
-    };
-    let lag = each(|one| one.delivered.get())
-        .map(|(sink, delivered)| (sink, durable.saturating_sub(delivered)));
-    let lag: Vec<_> = lag.collect();
-    out.counters(
-        "hookline_sink_events",
-        "Events delivered",
-        each(|one| one.events.get()),
-    )?;
-    out.counters(
-        "hookline_sink_duplicates",
-        "Events not delivered because an earlier one says the same",
-        each(|one| one.duplicates.get()),
-    )?;
-    out.counters(
-        "hookline_sink_unwanted",
-        "Events that the sink's filters leave out",
-        each(|one| one.unwanted.get()),
-    )?;
-    out.gauges(
-        "hookline_sink_lag_notifications",
-        "Durable and not delivered",
-        lag,
-    )?;
-    out.gauges(
-        "hookline_unaccounted_events",
-        "Made from notifications and neither delivered nor in flight: 0 at all times",
-        each(|one| one.unaccounted.get()),
-    )?;
-    out.gauges(
-        "hookline_sink_cursor",
-        "Highest confirmed sequence",
-        each(|one| one.confirmed.get()),
-    )?;
-    out.gauges(
-        "hookline_sink_stopped",
-        "1 once the sink has stopped for good; the log says why",
-        each(|one| one.stopped.get()),
-    )?;
-    out.counters(
-        "hookline_sink_retries",
-        "Deliveries that failed and were tried again",
-        each(|one| one.retries.get()),
-    )
+/// The sum of one counter of each.
+pub(super) fn sum<T>(all: &[Arc<T>], counter: impl Fn(&T) -> &Counter) -> u64 {
+    all.iter().map(|one| counter(one).get()).sum()
 }
 
-fn sum<T>(all: &[Arc<T>], counter: impl Fn(&T) -> &Counter) -> u64 {
-    all.iter().map(|one| counter(one).get()).sum()
+fn total_of(counters: &[Counter]) -> u64 {
+    counters.iter().map(Counter::get).sum()
 }

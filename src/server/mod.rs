@@ -22,13 +22,20 @@ mod admin;
 mod delivery;
 mod endpoints;
 mod exposition;
+mod history;
 mod listen;
 mod loops;
 mod options;
+mod overview;
 mod poison;
 mod pull;
 mod sinks;
 mod threads;
+
+pub use overview::{
+    AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
+    SinkLevel,
+};
 
 use crate::config::Config;
 use crate::feed::{CursorError, DedupeError, FeedError, LetterError};
@@ -191,6 +198,8 @@ impl Server {
         threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
         let (stop_judge, stop_sinks) = delivery.start(&mut threads)?;
+        // Whatever comes, comes after this.
+        sources.history.record(&sources);
         let sources = Arc::new(sources);
         let address_of = |listener: &TcpListener| listener.local_addr().ok();
         let admin_address = admin.as_ref().and_then(address_of);
@@ -379,6 +388,9 @@ fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
         drop(workers[next].try_send(batch));
     })
 }
+
+/// Descriptors that the consumers of pull sinks may take, if there are any.
+pub const CONSUMER_FILES: usize = pull::FILES_MAX;
 
 const LOOP: &str = "hl-loop-";
 const ADMIN: &str = "hl-admin";

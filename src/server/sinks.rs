@@ -12,7 +12,9 @@ use crate::feed::{
 };
 use crate::journal::{self, Disk, JournalId, Storage};
 use crate::relay::{self, Sleeper};
-use crate::sink::{self, Confirmation, Dispatcher, Paths, Runner, Sink, SinkError, Statistics};
+use crate::sink::{
+    self, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
+};
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -141,11 +143,10 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 part.dispatched(common, limits, make, &mut sinks.lives)?
             }
             SinkKind::Pull(tokens) => {
-                let wanted = selection(&sink.filter, &common.endpoints)?;
-                sinks.pulls.add(part, wanted, tokens, &common.feeds);
-                sources
-                    .sinks
-                    .push((sink.name.clone(), Confirmation::Fsynced, statistics));
+                let pull = part.pulled(common, &sources.journal)?;
+                sinks.pulls.add(&sink.name, tokens, pull);
+                let shown = (sink.name.clone(), Confirmation::Fsynced, statistics);
+                sources.sinks.push(shown);
                 continue;
             }
             #[cfg(not(feature = "http"))]
@@ -166,12 +167,12 @@ fn unbuilt(sink: &config::Sink) -> ServerError {
 }
 
 /// What one sink begins with.
-pub(super) struct Part<'c> {
-    pub(super) sink: &'c config::Sink,
-    pub(super) cursor: Cursor,
+struct Part<'c> {
+    sink: &'c config::Sink,
+    cursor: Cursor,
     /// The first sequence that there is.
     first: u64,
-    pub(super) statistics: Arc<Statistics>,
+    statistics: Arc<Statistics>,
     stop: Arc<AtomicBool>,
 }
 
@@ -196,6 +197,22 @@ impl Part<'_> {
             target.confirmation(),
             Ready::Stream(Box::new(runner), target),
         ))
+    }
+
+    /// A sink that is read.
+    fn pulled(
+        self,
+        common: &Common<'_>,
+        status: &Arc<journal::Status>,
+    ) -> Result<Pull, ServerError> {
+        let (feeds, status) = (common.feeds.clone(), Arc::clone(status));
+        let source = Source {
+            judged: Arc::clone(&feeds.judged),
+            open: Box::new(move |next| feeds.open(&Arc::default(), next).1),
+            durable: Box::new(move || status.durable()),
+        };
+        let wanted = selection(&self.sink.filter, &common.endpoints)?;
+        Ok(Pull::new(source, wanted, self.cursor, self.statistics))
     }
 
     /// A sink that delivers one by one, through what `make` makes.

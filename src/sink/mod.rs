@@ -16,7 +16,7 @@ mod transport;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use exec::{Each, INHERITED, Program, STOP_PATIENCE, Stream};
 pub use file::{File, Rotation};
-pub use pull::{Ask, OpenStored, PAGE_KIB_MAX, Page, Pull, PullError};
+pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use stdout::Stdout;
 pub use transport::{Failure, FailureKind, Job, Outcome, Outcomes, Parcel, Paths, Transport};
 
@@ -26,8 +26,8 @@ use crate::feed::{
 };
 use crate::metrics::Counter;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Where events go.
@@ -95,8 +95,34 @@ pub struct Statistics {
     pub retries: Counter,
     /// Events that neither went out nor wait to: 0, or there is a bug. See [`Runner`].
     pub unaccounted: Counter,
+    /// 1 while the receiver is thought to be away: it gets nothing but a probe now and then.
+    pub away: Counter,
     /// 1 once the sink has stopped for good: its events stay in the journal until somebody looks.
     pub stopped: Counter,
+    /// Why it has.
+    pub reason: OnceLock<String>,
+}
+
+impl Statistics {
+    /// Shows what a cursor says that stands still between two calls, with nothing under way that is known.
+    fn note_progress(&self, cursor: &Cursor) {
+        self.delivered.set(cursor.confirmed());
+        self.confirmed.set(cursor.confirmed());
+        for (lane, progress) in self.lanes.iter().zip(cursor.saved()) {
+            lane.confirmed.set(progress.confirmed);
+            lane.reached.set(progress.reached);
+            lane.open.set(progress.open.len() as u64);
+        }
+    }
+
+    /// Takes note of how the sink's thread has ended.
+    fn note_end(&self, ended: &Result<(), SinkError>) {
+        if let Err(error) = ended {
+            // A sink runs once.
+            let _ = self.reason.set(error.to_string());
+            self.stopped.set(1);
+        }
+    }
 }
 
 /// How far a sink is in one lane; brought up to date about once a second.
@@ -161,8 +187,9 @@ impl Runner {
     /// Delivers until told to stop, and then what is durable already.
     pub fn run(self, sink: &mut dyn Sink) -> Result<(), SinkError> {
         let statistics = Arc::clone(&self.statistics);
+        self.note_confirmed(self.feed.position() - 1);
         let ended = self.work(sink);
-        statistics.stopped.set(u64::from(ended.is_err()));
+        statistics.note_end(&ended);
         ended
     }
 
@@ -196,6 +223,7 @@ impl Runner {
                 }
             };
             if let Some(delivery) = &next {
+                self.note_oldest(delivery, delivered + 1);
                 self.deliver(sink, delivery, delivered + 1)?;
                 delivered = delivery.last_sequence();
                 self.statistics.delivered.set(delivered);
@@ -216,11 +244,7 @@ impl Runner {
             saved_at = Instant::now();
             match self.cursor.save(all_up_to(delivered)) {
                 Ok(()) => {
-                    self.statistics.confirmed.set(delivered);
-                    for lane in &self.statistics.lanes {
-                        lane.confirmed.set(delivered);
-                        lane.reached.set(delivered);
-                    }
+                    self.note_confirmed(delivered);
                     sink.saved();
                     told = false;
                 }
@@ -242,7 +266,28 @@ impl Runner {
     /// The journal cannot be read any further: what was delivered is not to come again with each start.
     fn leave(&mut self, sink: &mut dyn Sink, delivered: u64) {
         if sink.confirm().is_ok() && self.cursor.save(all_up_to(delivered)).is_ok() {
-            self.statistics.confirmed.set(delivered);
+            self.note_confirmed(delivered);
+        }
+    }
+
+    fn note_confirmed(&self, sequence: u64) {
+        self.statistics.confirmed.set(sequence);
+        for lane in &self.statistics.lanes {
+            lane.confirmed.set(sequence);
+            lane.reached.set(sequence);
+            lane.oldest.set(0);
+        }
+    }
+
+    /// Nothing was taken since the last time that all was confirmed, so what comes now is the oldest that is not.
+    fn note_oldest(&self, delivery: &Delivery, from: u64) {
+        let mut notifications = delivery.notifications(from);
+        if let Some(first) = notifications.next() {
+            for lane in &self.statistics.lanes {
+                if lane.oldest.get() == 0 {
+                    lane.oldest.set(first.record.received_at);
+                }
+            }
         }
     }
 

@@ -371,6 +371,18 @@ impl Running {
         line.map_or(0, |value| value.parse().expect("a whole number"))
     }
 
+    /// True once the sink has confirmed everything that is durable, in each lane.
+    pub(crate) fn is_delivered(&self, sink: &str) -> bool {
+        let page = self.metrics();
+        let prefix = format!("hookline_sink_lag_notifications{{sink=\"{sink}\",");
+        let lanes: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with(&prefix))
+            .collect();
+        assert_eq!(lanes.len(), 3, "{page}");
+        lanes.iter().all(|line| line.ends_with(" 0"))
+    }
+
     /// `VmRSS` and the like, in octets.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");

@@ -5,11 +5,17 @@
 //! well as on a stopped one.
 //!
 //! - **received**: the events that the bodies give;
-//! - **delivered**: events up to the sink's cursor, that is: confirmed. Between the cursor and what a sink has really
-//!   got there is up to a second of events, which a crash delivers again; here they are in flight still;
-//! - **in flight**: events behind the cursor;
-//! - **duplicate**, **dead**: what a sink was spared and what it could not take. No sink does either yet, so a repeat
-//!   counts where it goes: among the delivered. How many repeats the journal holds is told beside the balance;
+//! - **in flight**: events that the sink's cursor does not call confirmed, see `standing.rs`. Between the cursor and
+//!   what a sink has really got there is up to a second of events, which a crash delivers again; here they are in
+//!   flight still. All others are one of these:
+//! - **duplicate**: an earlier one says the same, as the server has judged and written down, so the sink was spared
+//!   it. After a power cut some may have to be judged again; until the next start they count as delivered;
+//! - **unwanted**: the sink's filters leave it out. They stand in the configuration; without it these events count as
+//!   delivered, and the audit says so;
+//! - **dead**: it is among the sink's dead letters now. What was delivered after all, or dropped by somebody, counts
+//!   as delivered: nothing is owed any more. So a letter that a replay has left counts here, though the sink has had
+//!   that event before;
+//! - **delivered**: everything else;
 //! - **unaccounted**: received less all of these, and sequences that are neither there nor set aside by a repair, and
 //!   those beyond the journal that a cursor claims. It is 0, or something is wrong.
 //!
@@ -27,24 +33,38 @@
 mod reading;
 mod repeats;
 mod report;
+mod standing;
 mod tally;
 
 use super::journal::{open, poison, refused};
 use super::{AuditArgs, CliError, Output};
-use crate::feed::{self, Found, Saved};
-use crate::journal::{Disk, JournalError, JournalId, Manifest, Storage};
+use crate::config::{Config, DATA_DIR, Filter, Flags};
+use crate::feed::{self, Found, Item, Selection};
+use crate::journal::{Disk, JournalError, Manifest, Storage};
 use reading::{Outcome, Progress};
 use report::{Report, SinkReport};
+use standing::Standing;
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Runs the verb.
 pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let failed = |error: JournalError| refused("cannot audit the journal", error);
-    let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
-    let cursors = cursors(&args.data_dir)?;
+    let config = match &args.config {
+        None => None,
+        Some(file) => {
+            let environment = std::env::vars_os().collect();
+            Some(Config::look(Some(file), &environment, &Flags::default())?)
+        }
+    };
+    let dir = args.data_dir.as_deref();
+    let dir = dir.or_else(|| Some(&config.as_ref()?.journal.dir));
+    let dir = dir.unwrap_or(Path::new(DATA_DIR));
+    let disk: Arc<dyn Storage> = Arc::new(open(dir)?);
+    // Before the letters: what a cursor has passed was a letter by then, or is no longer one.
+    let cursors = cursors(dir)?;
     let manifest = Manifest::load_existing(&*disk).map_err(failed)?;
     let oldest = manifest.segments.first();
     let oldest = oldest.and_then(|segment| segment.first_sequence);
@@ -53,21 +73,32 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let after = after.saturating_add(u64::from(args.after.index.is_none()));
     let oldest = oldest.unwrap_or(1);
     let first = after.max(oldest);
-    let sinks: Vec<_> = cursors
+    let mut sinks: Vec<_> = cursors
         .into_iter()
         .map(|found| Standing::of(found, manifest.id, after..oldest))
         .collect();
+    for (name, letters) in letters(dir)? {
+        if let Some(sink) = sinks.iter_mut().find(|sink| sink.name == name) {
+            sink.letters = letters;
+        }
+    }
+    for sink in config.iter().flat_map(|config| &config.sinks) {
+        if let Some(standing) = sinks.iter_mut().find(|it| it.name == sink.name) {
+            standing.wanted = Some(selection(&sink.filter, &manifest));
+        }
+    }
     let job = reading::Job {
         storage: Arc::clone(&disk),
         first,
         window: args.window,
-        poison: Arc::new(poison(&args.data_dir, &*disk)?),
-        cursors: sinks.iter().map(|sink| sink.cursor).collect(),
+        poison: Arc::new(poison(dir, &*disk)?),
+        dedupe: dedupe(dir)?,
+        sinks,
     };
     let mut progress = Progress::begin(&*disk);
     let outcome = job.run(&mut progress);
     progress.end();
-    let report = balance(&manifest, first, sinks, outcome.map_err(failed)?);
+    let report = balance(&manifest, first, job.sinks, outcome.map_err(failed)?);
     match args.output {
         Output::Json => writeln!(io::stdout(), "{}", report.as_json())?,
         Output::Text => report.write(&mut io::stdout().lock())?,
@@ -93,52 +124,53 @@ fn cursors(dir: &Path) -> Result<Vec<Found>, CliError> {
     }
 }
 
-/// Where a sink stands.
-struct Standing {
-    name: String,
-    cursor: u64,
-    /// Sequences that were retired before it had them.
-    retired: u64,
-    /// Why its cursor counts as 0.
-    problem: Option<String>,
+/// What is among the dead letters of each sink.
+fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
+    let failed = |error| CliError::because("cannot read the dead letters", error);
+    let piles = feed::piles(&dir.join("dead-letters")).map_err(failed)?;
+    let listed = piles.into_iter().map(|(name, letters)| {
+        let letters = letters.list().map_err(failed)?;
+        Ok((name, letters.into_iter().map(|it| it.item).collect()))
+    });
+    listed.collect()
 }
 
-impl Standing {
-    /// `retired` are the sequences that are asked for and not in the journal any more.
-    fn of(found: Found, id: JournalId, retired: Range<u64>) -> Standing {
-        let (cursor, problem) = match found.saved {
-            Ok(saved) if saved.journal == id => (feed::confirmed(&saved.lanes), None),
-            Ok(Saved { journal, .. }) => (
-                0,
-                Some(format!(
-                    "its cursor belongs to the journal {journal}: with the next start, everything is delivered to it"
-                )),
-            ),
-            Err(error) => (0, Some(error.to_string())),
-        };
-        // A sink that never had anything begins with the oldest record that there is.
-        let begin = if cursor > 0 {
-            retired.start.max(cursor.saturating_add(1))
-        } else {
-            retired.end
-        };
-        Standing {
-            name: found.sink,
-            cursor,
-            retired: retired.end.saturating_sub(begin),
-            problem,
-        }
+/// Where duplicates are written down, if they are.
+fn dedupe(dir: &Path) -> Result<Option<Arc<dyn Storage>>, CliError> {
+    let dir = dir.join("dedupe");
+    match Disk::open(&dir) {
+        Ok(disk) => Ok(Some(Arc::new(disk))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(CliError::because(
+            format!("cannot read {}", dir.display()),
+            error,
+        )),
+    }
+}
+
+/// What the filters of a sink let through. A path that this journal does not know has had nothing.
+fn selection(filter: &Filter, manifest: &Manifest) -> Selection {
+    let types = filter.types.iter().map(|pattern| pattern.as_str().into());
+    let endpoints = manifest.endpoints.iter();
+    let asked = endpoints.filter(|(_, path)| filter.endpoints.contains(path));
+    let asked = asked.map(|(number, _)| *number).collect();
+    Selection {
+        types: types.collect(),
+        phone_number_ids: filter.phone_number_ids.clone(),
+        wabas: filter.wabas.clone(),
+        endpoints: (!filter.endpoints.is_empty()).then_some(asked),
     }
 }
 
 /// Draws the balance of everything from the sequence `first` on.
 fn balance(manifest: &Manifest, first: u64, sinks: Vec<Standing>, outcome: Outcome) -> Report {
     let Outcome {
-        end,
+        mut end,
         gaps,
-        tally,
+        mut tally,
         repeats,
     } = outcome;
+    end.damage.extend(tally.unmarked.take());
     let holes = manifest.holes.iter().map(|hole| {
         let behind = hole.first_sequence.saturating_add(hole.count);
         (hole.first_sequence.max(first), behind.min(end.next))
@@ -150,16 +182,21 @@ fn balance(manifest: &Manifest, first: u64, sinks: Vec<Standing>, outcome: Outco
         .max(gaps.abs_diff(explained));
     let sinks = sinks.into_iter().zip(&tally.sinks);
     let sinks = sinks.map(|(standing, sink)| {
-        let beyond = (sink.cursor + 1).saturating_sub(end.next);
+        let reached = feed::reached(&standing.lanes);
+        let beyond = (reached + 1).saturating_sub(end.next);
         let mut report = SinkReport {
             name: standing.name,
             problem: standing.problem,
-            cursor: sink.cursor,
+            cursor: feed::confirmed(&standing.lanes),
+            reached,
             retired: standing.retired,
+            filtered: standing.wanted.is_some(),
+            letters: standing.letters.len() as u64,
             received: tally.received,
             delivered: sink.delivered,
-            duplicate: 0,
-            dead: 0,
+            duplicate: sink.duplicate,
+            unwanted: sink.unwanted,
+            dead: sink.dead,
             in_flight: sink.in_flight,
             unaccounted: 0,
             waiting: sink.waiting,
@@ -184,38 +221,5 @@ fn balance(manifest: &Manifest, first: u64, sinks: Vec<Standing>, outcome: Outco
 pub(super) const EXAMPLES: &str = "\
 Examples:
   hookline audit --data-dir /var/lib/hookline      also beside a running server
+  hookline audit --config /etc/hookline.toml       tells what filters left out; needs no secret
   hookline audit --after 4711 --output json";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::feed::Saved;
-
-    /// What retention took from a sink that was out of the configuration was told by one line of a log, at its return.
-    #[test]
-    fn what_was_retired_before_a_sink_had_it_is_named() {
-        let id = JournalId::random();
-        let retired = |sequence, retired| {
-            let found = Found {
-                sink: "events".to_owned(),
-                saved: Ok(Saved {
-                    journal: id,
-                    lanes: std::array::from_fn(|_| feed::Progress::up_to(sequence)),
-                }),
-            };
-            Standing::of(found, id, retired).retired
-        };
-        // The journal begins with 21.
-        assert_eq!(retired(10, 1..21), 10);
-        assert_eq!(retired(19, 1..21), 1);
-        assert_eq!(retired(20, 1..21), 0);
-        assert_eq!(retired(35, 1..21), 0);
-        assert_eq!(retired(10, 15..21), 6, "with --after");
-        assert_eq!(
-            retired(10, Range { start: 30, end: 21 }),
-            0,
-            "of what is asked for"
-        );
-        assert_eq!(retired(0, 1..21), 0, "it begins with what there is");
-    }
-}

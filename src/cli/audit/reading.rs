@@ -2,8 +2,9 @@
 
 use super::super::journal::{damage_text, format_rounded};
 use super::repeats::{Key, Repeats};
+use super::standing::Standing;
 use super::tally::Tally;
-use crate::feed::{Maker, Poison};
+use crate::feed::{Duplicates, Maker, Poison};
 use crate::journal::batch::Batch;
 use crate::journal::{
     Access, Damage, Depth, Hole, JournalError, Manifest, Reader, Storage, inspect_from,
@@ -25,8 +26,9 @@ pub(super) struct Job {
     pub(super) window: usize,
     /// Bodies that are not taken apart.
     pub(super) poison: Arc<Poison>,
-    /// Of each sink.
-    pub(super) cursors: Vec<u64>,
+    /// Where the server has written down what is a duplicate; `None` if it never did.
+    pub(super) dedupe: Option<Arc<dyn Storage>>,
+    pub(super) sinks: Vec<Standing>,
 }
 
 /// What was found.
@@ -105,7 +107,7 @@ impl Job {
                     let _ = spare.send(order.take(done));
                 }
             }
-            let mut tally = Tally::new(self.cursors.iter().copied());
+            let mut tally = Tally::new(self.sinks.len());
             for thread in counting {
                 tally.add(&joined(thread));
             }
@@ -145,8 +147,9 @@ impl Job {
 
     /// Takes apart and counts whatever comes.
     fn count(&self, work: &Receiver<Work>, tell: &Sender<(u64, Done)>) -> Tally {
-        let mut tally = Tally::new(self.cursors.iter().copied());
+        let mut tally = Tally::new(self.sinks.len());
         let mut maker = Maker::sparing(&self.poison);
+        let mut duplicates = self.dedupe.clone().map(Duplicates::open);
         for Work {
             number,
             batch,
@@ -155,8 +158,14 @@ impl Job {
         {
             keys.clear();
             let octets = batch.len() as u64;
-            let delivery = maker.make(batch);
-            tally.take(&delivery, self.first, &mut keys);
+            let mut delivery = maker.make(batch);
+            if let Some(marked) = duplicates.as_mut().map(|it| it.mark(&mut delivery))
+                && let Err(error) = marked
+            {
+                tally.unmarked = Some(error.to_string());
+                duplicates = None;
+            }
+            tally.take(&delivery, self.first, &self.sinks, &mut keys);
             let done = Done {
                 first: delivery.first_sequence(),
                 next: delivery.last_sequence() + 1,

@@ -33,15 +33,22 @@ pub(super) struct SinkReport {
     /// Why its cursor could not be used.
     pub(super) problem: Option<String>,
     pub(super) cursor: u64,
+    /// Highest sequence that any lane has come to.
+    pub(super) reached: u64,
     /// Notifications that retention took before the sink had them.
     pub(super) retired: u64,
+    /// Whether its filters are known.
+    pub(super) filtered: bool,
+    /// Dead letters that there are, also of what is not in the journal any more.
+    pub(super) letters: u64,
     pub(super) received: u64,
     pub(super) delivered: u64,
     pub(super) duplicate: u64,
+    pub(super) unwanted: u64,
     pub(super) dead: u64,
     pub(super) in_flight: u64,
     pub(super) unaccounted: u64,
-    /// Notifications behind the cursor.
+    /// Notifications that are not confirmed as a whole.
     pub(super) waiting: u64,
     /// When the first of them came, microseconds since 1970.
     pub(super) waiting_since: Option<u64>,
@@ -50,7 +57,7 @@ pub(super) struct SinkReport {
 impl SinkReport {
     /// What is accounted for.
     pub(super) fn sum(&self) -> u64 {
-        self.delivered + self.duplicate + self.dead + self.in_flight
+        self.delivered + self.duplicate + self.unwanted + self.dead + self.in_flight
     }
 }
 
@@ -157,26 +164,34 @@ impl Report {
         } else {
             writeln!(
                 out,
-                "\n{:<20} {:>12} = {:>12} + {:>9} + {:>9} + {:>12}   {:>11}",
-                "sink", "received", "delivered", "duplicate", "dead", "in flight", "unaccounted"
+                "\n{:<16} {:>11} = {:>11} + {:>9} + {:>9} + {:>6} + {:>11}   {:>11}",
+                "sink",
+                "received",
+                "delivered",
+                "duplicate",
+                "unwanted",
+                "dead",
+                "in flight",
+                "unaccounted"
             )?;
         }
         for sink in &self.sinks {
             if self.end.stopped.is_some() {
                 writeln!(
                     out,
-                    "{:<20} not known: not all of the journal can be read",
+                    "{:<16} not known: not all of the journal can be read",
                     sink.name
                 )?;
                 continue;
             }
             writeln!(
                 out,
-                "{:<20} {:>12}   {:>12}   {:>9}   {:>9}   {:>12}   {:>11}",
+                "{:<16} {:>11}   {:>11}   {:>9}   {:>9}   {:>6}   {:>11}   {:>11}",
                 sink.name,
                 sink.received,
                 sink.delivered,
                 sink.duplicate,
+                sink.unwanted,
                 sink.dead,
                 sink.in_flight,
                 sink.unaccounted
@@ -192,20 +207,26 @@ impl Report {
             }
             match &sink.problem {
                 Some(problem) => writeln!(out, "  {problem}")?,
-                None if sink.cursor >= self.end.next => writeln!(
+                None if sink.reached >= self.end.next => writeln!(
                     out,
                     "  its cursor is at {}, beyond the journal: with the next start it goes back to the end",
-                    sink.cursor
+                    sink.reached
                 )?,
                 None if sink.waiting > 0 => writeln!(
                     out,
-                    "  {} behind sequence {}, the first received {}",
+                    "  {} not confirmed behind sequence {}, the first received {}",
                     counted(sink.waiting, "notification"),
                     sink.cursor,
                     time(sink.waiting_since)
                 )?,
                 None => {}
             }
+        }
+        if self.sinks.iter().any(|sink| !sink.filtered) {
+            writeln!(
+                out,
+                "what the filters of a sink leave out counts as delivered unless --config names them"
+            )?;
         }
         Ok(())
     }
@@ -245,6 +266,7 @@ impl Report {
                 "types": kinds,
                 "unparsed": tally.unparsed,
                 "empty": tally.empty,
+                "duplicates": tally.duplicates,
                 "repeats": self.repeats.certain,
                 "weak_repeats": self.repeats.weak,
                 "window_exceeded": self.repeats.forgot,
@@ -280,10 +302,14 @@ impl SinkReport {
             "name": self.name,
             "problem": self.problem,
             "cursor": self.cursor,
+            "reached": self.reached,
+            "filters_known": self.filtered,
+            "dead_letters": self.letters,
             "retired_notifications": self.retired,
             "received": known(self.received),
             "delivered": known(self.delivered),
             "duplicate": known(self.duplicate),
+            "unwanted": known(self.unwanted),
             "dead": known(self.dead),
             "in_flight": known(self.in_flight),
             "unaccounted": known(self.unaccounted),

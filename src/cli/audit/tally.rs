@@ -1,6 +1,7 @@
 //! What one thread of an audit counts. Sums do not depend on who counted what.
 
 use super::repeats::Key;
+use super::standing::{Fate, Standing};
 use crate::event::Lane;
 use crate::feed::Delivery;
 use crate::journal::record;
@@ -26,34 +27,36 @@ pub(super) struct Tally {
     pub(super) unparsed: u64,
     /// Bodies without any update.
     pub(super) empty: u64,
+    /// Events that say what an earlier one has said, as far as the server has judged.
+    pub(super) duplicates: u64,
+    /// Why duplicates are not told apart.
+    pub(super) unmarked: Option<String>,
+    /// In the order of the sinks that are audited.
     pub(super) sinks: Vec<Sink>,
 }
 
 /// What concerns one sink.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sink {
-    /// Highest confirmed sequence.
-    pub(super) cursor: u64,
-    /// Events up to there.
+    /// Events that it has confirmed.
     pub(super) delivered: u64,
-    /// Events behind.
+    /// Events that it was spared.
+    pub(super) duplicate: u64,
+    /// Events that its filters leave out.
+    pub(super) unwanted: u64,
+    /// Events that are among its dead letters.
+    pub(super) dead: u64,
+    /// Events that it has not confirmed.
     pub(super) in_flight: u64,
-    /// Notifications behind.
+    /// Notifications of these.
     pub(super) waiting: u64,
     /// When the first of those came, microseconds since 1970.
     pub(super) waiting_since: Option<u64>,
 }
 
 impl Tally {
-    /// Nothing yet, of sinks with these cursors.
-    pub(super) fn new(cursors: impl IntoIterator<Item = u64>) -> Tally {
-        let sinks = cursors.into_iter().map(|cursor| Sink {
-            cursor,
-            delivered: 0,
-            in_flight: 0,
-            waiting: 0,
-            waiting_since: None,
-        });
+    /// Nothing yet, of so many sinks.
+    pub(super) fn new(sinks: usize) -> Tally {
         Tally {
             notifications: 0,
             octets: 0,
@@ -64,12 +67,20 @@ impl Tally {
             lanes: [0; 3],
             unparsed: 0,
             empty: 0,
-            sinks: sinks.collect(),
+            duplicates: 0,
+            unmarked: None,
+            sinks: vec![Sink::default(); sinks],
         }
     }
 
-    /// Counts everything from sequence `from` on, and appends the keys of the events.
-    pub(super) fn take(&mut self, delivery: &Delivery, from: u64, keys: &mut Vec<Key>) {
+    /// Counts everything from sequence `from` on for these sinks, and appends the keys of the events.
+    pub(super) fn take(
+        &mut self,
+        delivery: &Delivery,
+        from: u64,
+        sinks: &[Standing],
+        keys: &mut Vec<Key>,
+    ) {
         self.received += delivery.made_from(from);
         for notification in delivery.notifications(from) {
             let record = notification.record;
@@ -81,13 +92,12 @@ impl Tally {
                 self.arrivals,
                 Some((record.received_at, record.received_at)),
             );
-            let mut events = 0;
             for event in notification.events() {
-                events += 1;
                 let lane = Lane::ALL.iter().position(|lane| *lane == event.lane());
                 self.lanes[lane.unwrap_or(Lane::ALL.len() - 1)] += 1;
                 self.unparsed += u64::from(event.unparsed().is_some());
                 self.empty += u64::from(event.kind() == EMPTY);
+                self.duplicates += u64::from(event.is_duplicate());
                 self.count_kind(event.kind(), 1);
                 keys.push(Key {
                     sequence: event.sequence(),
@@ -95,11 +105,20 @@ impl Tally {
                     weak: event.has_weak_key(),
                 });
             }
-            for sink in &mut self.sinks {
-                if notification.sequence <= sink.cursor {
-                    sink.delivered += events;
-                } else {
-                    sink.in_flight += events;
+            let lane = notification.events().map(|event| event.lane()).min();
+            let lane = lane.unwrap_or(Lane::Rest);
+            for (standing, sink) in sinks.iter().zip(&mut self.sinks) {
+                let in_flight = sink.in_flight;
+                for event in notification.events() {
+                    *match standing.fate(event, lane, record.endpoint) {
+                        Fate::Delivered => &mut sink.delivered,
+                        Fate::Duplicate => &mut sink.duplicate,
+                        Fate::Unwanted => &mut sink.unwanted,
+                        Fate::Dead => &mut sink.dead,
+                        Fate::InFlight => &mut sink.in_flight,
+                    } += 1;
+                }
+                if sink.in_flight > in_flight {
                     sink.waiting += 1;
                     sink.waiting_since = earliest(sink.waiting_since, Some(record.received_at));
                 }
@@ -124,8 +143,15 @@ impl Tally {
         }
         self.unparsed += other.unparsed;
         self.empty += other.empty;
+        self.duplicates += other.duplicates;
+        if self.unmarked.is_none() {
+            self.unmarked.clone_from(&other.unmarked);
+        }
         for (mine, theirs) in self.sinks.iter_mut().zip(&other.sinks) {
             mine.delivered += theirs.delivered;
+            mine.duplicate += theirs.duplicate;
+            mine.unwanted += theirs.unwanted;
+            mine.dead += theirs.dead;
             mine.in_flight += theirs.in_flight;
             mine.waiting += theirs.waiting;
             mine.waiting_since = earliest(mine.waiting_since, theirs.waiting_since);

@@ -187,6 +187,27 @@ fn the_test_button_is_never_a_duplicate() {
     );
 }
 
+/// Another sender's webhook said the same twice in ten minutes, meant both, and the second one was not delivered.
+#[test]
+fn what_other_senders_repeat_is_never_a_duplicate() {
+    for body in ["{\"ping\":true}", "not json"] {
+        let event = |sequence, foreign| {
+            let origin = Origin {
+                sequence,
+                foreign,
+                ..Origin::default()
+            };
+            let mut events = Events::new();
+            Extractor::new().extract(body.as_bytes(), origin, &mut events);
+            let event = events.get(0).unwrap();
+            (event.id().to_owned(), event.has_weak_key())
+        };
+        assert_eq!(event(1, false), event(2, false));
+        assert_ne!(event(1, true), event(2, true));
+        assert_eq!(event(1, true), event(1, true));
+    }
+}
+
 #[test]
 fn odd_ids_stay_printable_and_short() {
     let key = |id_text: &str| {

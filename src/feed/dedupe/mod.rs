@@ -130,6 +130,9 @@ impl Dedupe {
     /// [`Duplicates`] to read. After an error that [is a shortage](DedupeError::is_shortage) it is to be called again
     /// with the same delivery, and goes on where it was; any other one is final.
     pub fn judge(&mut self, delivery: &mut Delivery) -> Result<Verdicts, DedupeError> {
+        if self.stage.is_none() {
+            self.flush()?; // what a delivery has left that passed
+        }
         let mut stage = self.begin(delivery)?;
         while let Some(event) = delivery.events().get(stage.next) {
             if let Err(error) = self.judge_event(event, &mut stage) {
@@ -138,7 +141,7 @@ impl Dedupe {
             }
             stage.next += 1;
         }
-        if let Err(error) = self.keys.flush().and_then(|()| self.marks.flush()) {
+        if let Err(error) = self.flush() {
             self.stage = Some(stage);
             return Err(error);
         }
@@ -147,6 +150,18 @@ impl Dedupe {
         }
         self.judged = stage.last;
         Ok(stage.verdicts)
+    }
+
+    /// Lets the next delivery pass after [a shortage](DedupeError::is_shortage): what of it is not judged by now counts
+    /// as new, and later ones are not told from it. For a disk that is full, perhaps of what only delivery takes away.
+    pub fn pass(&mut self, delivery: &mut Delivery) -> Verdicts {
+        for position in self.found.drain(..) {
+            delivery.mark_duplicate(position);
+        }
+        self.judged = delivery.last_sequence();
+        self.stage
+            .take()
+            .map_or_else(Verdicts::default, |stage| stage.verdicts)
     }
 
     /// Highest sequence that is judged.
@@ -169,6 +184,7 @@ impl Dedupe {
         if self.judged == self.checkpointed && !self.marks.has_gone() {
             return Ok(());
         }
+        self.flush()?;
         if let Err(error) = self.keys.sync().and_then(|()| self.marks.sync()) {
             self.failed = true;
             return Err(error);
@@ -218,6 +234,11 @@ impl Dedupe {
     #[must_use]
     pub fn octets(&self) -> usize {
         self.index.octets()
+    }
+
+    fn flush(&mut self) -> Result<(), DedupeError> {
+        self.keys.flush()?;
+        self.marks.flush()
     }
 
     /// Takes up a delivery that was tried before, or begins with the next one.

@@ -118,6 +118,7 @@ fn table() -> Table {
         path: "/webhook".to_owned(),
         number: 0,
         ack: Ack::Stored,
+        foreign: false,
         verify_tokens: VerifyTokens::default(),
         proof: Proof::Unsigned,
         keep_headers: Vec::new(),

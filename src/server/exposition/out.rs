@@ -3,7 +3,7 @@
 use crate::journal;
 use crate::metrics::Histogram;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, NoLabelSet,
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -43,12 +43,15 @@ impl Out<'_> {
         Ok(())
     }
 
-    pub(super) fn gauges<L: EncodeLabelSet>(
+    pub(super) fn gauges<L: EncodeLabelSet, N: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
-        levels: impl IntoIterator<Item = (L, u64)>,
-    ) -> fmt::Result {
+        levels: impl IntoIterator<Item = (L, N)>,
+    ) -> fmt::Result
+    where
+        ConstGauge<N>: EncodeMetric,
+    {
         let mut encoder = self
             .0
             .encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -74,7 +74,7 @@ async fn talk(stream: TcpStream, routes: Router, stop: watch::Receiver<bool>) {
 }
 
 /// Connections of all consumers.
-const CONNECTIONS_MAX: usize = 1024;
+pub(super) const CONNECTIONS_MAX: usize = 512;
 
 /// Octets of the head of a request, and of what is read ahead.
 const HEAD_MAX: usize = 16 << 10;

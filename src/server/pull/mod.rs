@@ -16,9 +16,7 @@ mod connections;
 mod routes;
 
 use super::ServerError;
-use super::sinks::Part;
 use crate::config;
-use crate::feed::{Feeds, Selection};
 use crate::sink::Pull;
 use access::Access;
 use std::net::{SocketAddr, TcpListener};
@@ -35,21 +33,12 @@ pub(super) struct Pulls {
 }
 
 impl Pulls {
-    pub(super) fn add(
-        &mut self,
-        part: Part<'_>,
-        wanted: Selection,
-        tokens: &config::PullSink,
-        feeds: &Feeds,
-    ) {
-        let name = &part.sink.name;
-        let judged = Arc::clone(&feeds.judged);
-        let feeds = feeds.clone();
-        // Nobody offers these anything: who asks does so at times of its own.
-        let open = Box::new(move |next| feeds.open(&Arc::default(), next).1);
-        let pull = Pull::new(open, judged, wanted, part.cursor, part.statistics);
-        self.sinks.push((name.clone(), Arc::new(pull)));
-        let tokens = tokens.tokens.iter().map(|token| token.expose().to_vec());
+    pub(super) fn add(&mut self, name: &str, configured: &config::PullSink, pull: Pull) {
+        self.sinks.push((name.to_owned(), Arc::new(pull)));
+        let tokens = configured
+            .tokens
+            .iter()
+            .map(|token| token.expose().to_vec());
         self.access.add(name, tokens.collect());
     }
 
@@ -112,6 +101,9 @@ async fn look_after(sinks: Vec<Arc<Pull>>, stop: Arc<AtomicBool>, told: watch::S
         }
     }
 }
+
+/// Descriptors that consumers may take.
+pub(super) const FILES_MAX: usize = connections::CONNECTIONS_MAX + 2 * READERS;
 
 /// Threads that read the journal for consumers, and save cursors.
 const READERS: usize = 4;

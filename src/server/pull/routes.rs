@@ -185,6 +185,7 @@ fn failure(error: &PullError) -> Refusal {
     let message = error.to_string();
     match error {
         PullError::Beyond { .. } | PullError::Back { .. } => refuse(StatusCode::CONFLICT, &message),
+        PullError::Unjudged(_) => busy(&message),
         PullError::Feed(error) => match error.gone() {
             Some(first) => {
                 let first = first.to_string();

@@ -130,7 +130,7 @@ impl Dispatcher {
             let ((feed, saved), lane) = lanes.next().expect("three of each");
             Intake::lane(feed, lane, saved.clone())
         });
-        let running = Running {
+        let mut running = Running {
             lanes,
             undone: Undone::default(),
             breaker: Breaker::new(self.limits.backoff),
@@ -148,8 +148,9 @@ impl Dispatcher {
             },
             parts: self,
         };
+        running.publish();
         let ended = running.work();
-        statistics.stopped.set(u64::from(ended.is_err()));
+        statistics.note_end(&ended);
         ended
     }
 }
@@ -352,6 +353,7 @@ impl Running {
     /// Draws the balance, and says how far each lane is.
     fn publish(&mut self) {
         let statistics = &self.parts.statistics;
+        statistics.away.set(u64::from(self.breaker.is_open()));
         let mut tally = Tally::default();
         let mut unaccounted = 0;
         for (place, lane) in self.lanes.iter().enumerate() {

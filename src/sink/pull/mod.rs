@@ -26,16 +26,22 @@ use std::sync::Arc;
 
 /// A sink that is read. Any number of threads may read it at a time.
 pub struct Pull {
-    open: OpenStored,
-    judged: Arc<JudgedPosition>,
+    source: Source,
     wanted: Selection,
     cursor: Mutex<Cursor>,
     shelf: Mutex<Shelf>,
     books: Mutex<Books>,
 }
 
-/// Opens a feed of the journal from a sequence on.
-pub type OpenStored = Box<dyn Fn(u64) -> Feed<Judged> + Send + Sync>;
+/// What it reads.
+pub struct Source {
+    /// Opens a feed of the journal from a sequence on.
+    pub open: Box<dyn Fn(u64) -> Feed<Judged> + Send + Sync>,
+    /// How far there is anything to read.
+    pub judged: Arc<JudgedPosition>,
+    /// The last sequence of the journal. After a start it is some time until all of it is judged again.
+    pub durable: Box<dyn Fn() -> u64 + Send + Sync>,
+}
 
 /// Why a consumer does not get what it asks for.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +62,9 @@ pub enum PullError {
         /// The last one that there is.
         last: u64,
     },
+    /// It is in the journal, and after a start not known yet which of its events are duplicates.
+    #[error("{0} is not judged yet after the start: ask again")]
+    Unjudged(Item),
     /// The cursor stands further on.
     #[error(
         "{committed} is committed already, and a cursor never goes back, for what is before it may be gone: to read that \
@@ -78,34 +87,32 @@ struct Books {
 }
 
 impl Pull {
-    /// A sink over what `open` gives, of which everything up to `judged` may be read.
+    /// A sink over what is in the journal.
     #[must_use]
     pub fn new(
-        open: OpenStored,
-        judged: Arc<JudgedPosition>,
+        source: Source,
         wanted: Selection,
         cursor: Cursor,
         statistics: Arc<Statistics>,
     ) -> Pull {
-        statistics.delivered.set(cursor.confirmed());
-        statistics.confirmed.set(cursor.confirmed());
+        statistics.note_progress(&cursor);
+        let books = Books {
+            statistics,
+            lanes: BTreeMap::new(),
+        };
         Pull {
-            open,
-            judged,
+            source,
             wanted,
             cursor: Mutex::new(cursor),
             shelf: Mutex::default(),
-            books: Mutex::new(Books {
-                statistics,
-                lanes: BTreeMap::new(),
-            }),
+            books: Mutex::new(books),
         }
     }
 
     /// How far there is anything to read, and how to wait for more.
     #[must_use]
     pub fn judged(&self) -> &JudgedPosition {
-        &self.judged
+        &self.source.judged
     }
 
     /// What is there, as far as it fits in one page and is found within some 100 ms; never waits for more to come.
@@ -124,8 +131,9 @@ impl Pull {
     fn read(&self, ask: &Ask, next: Position) -> Result<Page, FeedError> {
         let mut page = Page::new(before(next));
         let reading = self.shelf.lock().take(next, ask.lane);
-        let mut reading = reading
-            .unwrap_or_else(|| Reading::new((self.open)(next.sequence.max(1)), ask.lane, next));
+        let mut reading = reading.unwrap_or_else(|| {
+            Reading::new((self.source.open)(next.sequence.max(1)), ask.lane, next)
+        });
         let filled = reading.fill(&mut page, ask, &self.wanted);
         self.books.lock().enter(&mut page, filled.as_ref().err());
         filled?;
@@ -143,6 +151,9 @@ impl Pull {
     /// there. Durable when this returns.
     pub fn commit(&self, position: Item, lane: Option<Lane>) -> Result<(), PullError> {
         self.check(position)?;
+        if position.sequence > self.source.judged.get() {
+            return Err(PullError::Unjudged(position));
+        }
         let next = behind(position);
         let lanes = self.lanes_of(position)?;
         let mut cursor = self.cursor.lock();
@@ -162,8 +173,7 @@ impl Pull {
         }
         cursor.save(saved)?;
         let books = self.books.lock();
-        books.statistics.delivered.set(cursor.confirmed());
-        books.statistics.confirmed.set(cursor.confirmed());
+        books.statistics.note_progress(&cursor);
         Ok(())
     }
 
@@ -173,7 +183,7 @@ impl Pull {
     }
 
     fn check(&self, position: Item) -> Result<(), PullError> {
-        let last = self.judged.get();
+        let last = (self.source.durable)();
         if position.sequence > last {
             return Err(PullError::Beyond { position, last });
         }
@@ -188,7 +198,7 @@ impl Pull {
         if let Some(lanes) = self.books.lock().lanes.get(&position.sequence) {
             return Ok(lanes.clone());
         }
-        let delivery = (self.open)(position.sequence).next_stored()?;
+        let delivery = (self.source.open)(position.sequence).next_stored()?;
         let mut notifications = delivery
             .iter()
             .flat_map(|it| it.notifications(position.sequence));
@@ -219,6 +229,7 @@ impl Books {
         {
             if statistics.stopped.get() == 0 {
                 tracing::error!(%error, "a consumer cannot read any further");
+                let _ = statistics.reason.set(error.to_string()); // the first one stays
             }
             statistics.stopped.set(1);
         }

@@ -1,4 +1,4 @@
-use super::{Ask, Pull, PullError};
+use super::{Ask, Pull, PullError, Source};
 use crate::event::Lane;
 use crate::feed::tests::Bench;
 use crate::feed::{Cursors, Floor, Item, JudgedPosition, Selection};
@@ -42,14 +42,18 @@ impl Setting {
         let floor = Floor::new(Arc::clone(&self.floor));
         let journal = JournalId::parse("1").unwrap();
         let (cursors, _) = Cursors::open(storage, journal, self.judged.get(), floor).unwrap();
-        let open = self.bench.opener();
+        let feeds = self.bench.feeds();
         let opened = Arc::clone(&self.opened);
+        let judged = Arc::clone(&self.judged);
         Pull::new(
-            Box::new(move |next| {
-                opened.fetch_add(1, Ordering::Relaxed);
-                open(next)
-            }),
-            Arc::clone(&self.judged),
+            Source {
+                open: Box::new(move |next| {
+                    opened.fetch_add(1, Ordering::Relaxed);
+                    feeds.open(&Arc::default(), next).1
+                }),
+                durable: Box::new(move || judged.get()),
+                judged: Arc::clone(&self.judged),
+            },
             Selection {
                 types: types.iter().map(|it| (*it).into()).collect(),
                 ..Selection::default()

@@ -114,6 +114,46 @@ fn no_crash_changes_a_verdict() {
     assert!(points > 100, "{points}");
 }
 
+/// The disk was full of what had not been delivered, the keys had no room, and nothing was delivered any more.
+#[test]
+fn what_passes_on_a_full_disk_is_no_duplicate_of_itself() {
+    let journal = journal(7);
+    // With fewer keys in it, the memory reaches further back.
+    let ever = Options {
+        window: u64::MAX,
+        keys: u64::MAX,
+    };
+    let right = journal.repeated_within(&ever);
+    let mut passed = 0;
+    for at in 1..60 {
+        let disk = SimulatedDisk::new(at);
+        let mut dedupe = open(&disk, &OPTIONS, &journal);
+        let before = disk.operations();
+        disk.set_faults(Faults {
+            error_at: Some((before + at, Fault::NoSpace)),
+            ..Faults::default()
+        });
+        let mut found = Found::new();
+        for mut delivery in journal.deliveries(1) {
+            if let Err(error) = dedupe.judge(&mut delivery) {
+                assert!(error.is_shortage());
+                dedupe.pass(&mut delivery);
+                passed += 1;
+            }
+            assert_eq!(dedupe.judged(), delivery.last_sequence());
+            found.extend(marked(&delivery));
+        }
+        assert!(
+            found.iter().all(|mark| right.contains(mark)),
+            "operation {at}"
+        );
+        if dedupe.checkpoint().is_ok() {
+            assert_eq!(dedupe.checkpointed(), dedupe.judged());
+        }
+    }
+    assert!(passed > 20, "{passed}");
+}
+
 /// Each operation fails once for want of space, and writes are short: the call is made again, and all is well. So it
 /// is where the process ends instead.
 #[test]

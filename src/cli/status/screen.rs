@@ -1,0 +1,415 @@
+//! The overview as a screen of text.
+
+use super::super::counted;
+use super::super::journal::format_rounded;
+use crate::event::Lane;
+use crate::server::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// Writes all of it, some 20 lines and three more for each sink.
+pub(super) fn write(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
+    let Overview {
+        version,
+        pid,
+        uptime_seconds,
+        state,
+        ..
+    } = overview;
+    let up = span(*uptime_seconds);
+    writeln!(
+        out,
+        "hookline {version}, process {pid}, up {up}: {state}{}",
+        match state.as_str() {
+            "full" => "; the disk is full, new notifications get 503",
+            "failed" => "; the journal has failed, the process is about to exit",
+            _ => "",
+        }
+    )?;
+    receiving(out, overview)?;
+    acks(out, overview)?;
+    journal(out, &overview.journal)?;
+    dedupe(out, overview)?;
+    for sink in &overview.sinks {
+        self::sink(out, sink, overview)?;
+    }
+    if overview.sinks.is_empty() {
+        writeln!(out, "\nno sinks: `hookline tail` reads the events")?;
+    }
+    rest(out, overview)
+}
+
+fn receiving(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
+    let receiving = &overview.receiving;
+    let mut lanes = String::new();
+    let mut all = 0.0;
+    for lane in Lane::ALL {
+        let rate = receiving.events_per_second.get(lane.name());
+        let rate = rate.copied().unwrap_or_default();
+        all += rate;
+        let _ = write!(lanes, ", {} {}", lane.name(), per_second(rate)); // a String takes everything
+    }
+    writeln!(
+        out,
+        "\nreceiving   {} notifications, {} events{lanes}; {}",
+        per_second(receiving.notifications_per_second),
+        per_second(all),
+        counted(receiving.connections, "connection"),
+    )?;
+    let answers = receiving.answers.iter();
+    let answers: Vec<_> = answers
+        .map(|(code, count)| format!("{} × {code}", grouped(*count)))
+        .collect();
+    let answers = if answers.is_empty() {
+        "none".to_owned()
+    } else {
+        answers.join(", ")
+    };
+    writeln!(out, "answers     in the last minute: {answers}")
+}
+
+fn acks(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n{:<10} {:>10} {:>9} {:>9} {:>9} {:>10} {:>10} {:>10}",
+        "acks", "count", "p50", "p99", "p99.9", "> 250 ms", "> 1 s", "> 5 s"
+    )?;
+    for (name, times) in [
+        ("minute", &overview.acks.minute),
+        ("hour", &overview.acks.hour),
+    ] {
+        let AckTimes {
+            count,
+            over_250ms,
+            over_1s,
+            over_5s,
+            ..
+        } = *times;
+        writeln!(
+            out,
+            "{:<10} {:>10} {:>9} {:>9} {:>9} {:>10} {:>10} {:>10}",
+            format!("  {name}"),
+            grouped(count),
+            milliseconds(times.p50_ms),
+            milliseconds(times.p99_ms),
+            milliseconds(times.p999_ms),
+            share(over_250ms, count),
+            share(over_1s, count),
+            share(over_5s, count),
+        )?;
+    }
+    Ok(())
+}
+
+fn journal(out: &mut impl Write, journal: &JournalLevel) -> io::Result<()> {
+    let JournalLevel {
+        dir,
+        first_sequence: first,
+        durable_sequence: last,
+        disk_octets,
+        max_size,
+        ..
+    } = journal;
+    let held = if last < first {
+        "empty".to_owned()
+    } else {
+        let back = span(journal.reaches_back_seconds);
+        format!(
+            "sequences {first} to {last}, back to {back} ago (retention {})",
+            span(journal.retention_seconds)
+        )
+    };
+    writeln!(out, "\njournal     {dir}: {held}")?;
+    let free = journal.free_octets;
+    let free = free.map_or_else(|| "not known".to_owned(), format_rounded);
+    writeln!(
+        out,
+        "            {} of {} (max_size), disk has {free} left, {}/s written{}",
+        format_rounded(*disk_octets),
+        format_rounded(*max_size),
+        format_rounded(whole(journal.written_per_second)),
+        lasts(journal),
+    )
+}
+
+/// For how long there is room at this rate.
+fn lasts(journal: &JournalLevel) -> String {
+    let left = journal.max_size.saturating_sub(journal.disk_octets);
+    let left = left.min(journal.free_octets.unwrap_or(left));
+    match whole(journal.written_per_second) {
+        0 => String::new(),
+        rate => format!(": room for {}", span(left / rate)),
+    }
+}
+
+fn dedupe(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
+    let dedupe = &overview.dedupe;
+    writeln!(
+        out,
+        "dedupe      {} of {} keys in {}, window {}; {} of {} were duplicates",
+        grouped(dedupe.keys),
+        grouped(dedupe.keys_max),
+        format_rounded(dedupe.octets),
+        span(dedupe.window_seconds),
+        grouped(dedupe.duplicates),
+        counted(dedupe.events, "event"),
+    )?;
+    if dedupe.stopped {
+        let reason = dedupe.reason.as_deref().unwrap_or("see the log");
+        writeln!(out, "            STOPPED, nothing is delivered: {reason}")?;
+    }
+    Ok(())
+}
+
+fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Result<()> {
+    let state = match (&sink.reason, sink.stopped, sink.away) {
+        (Some(reason), true, _) => format!("; STOPPED: {reason}"),
+        (None, true, _) => "; STOPPED: see the log".to_owned(),
+        (_, _, true) => "; AWAY: the receiver takes nothing, and is probed".to_owned(),
+        _ => String::new(),
+    };
+    writeln!(
+        out,
+        "\nsink {} ({}, {}){state}",
+        sink.name, sink.kind, sink.confirmation
+    )?;
+    let letters = overview.dead_letters.get(&sink.name).copied();
+    let mut counts = format!("  {} delivered", grouped(sink.events));
+    for (count, what) in [
+        (sink.duplicates, "duplicate"),
+        (sink.unwanted, "filtered out"),
+        (sink.retries, "retried"),
+        (sink.replayed, "replayed"),
+        (letters.unwrap_or(0), "in the dead letters"),
+        (sink.unaccounted, "UNACCOUNTED"),
+    ] {
+        if count > 0 {
+            let _ = write!(counts, ", {} {what}", grouped(count)); // a String takes everything
+        }
+    }
+    writeln!(out, "{counts}")?;
+    let quiet = |lane: &LaneLevel| lane.lag_notifications == 0 && lane.open == 0;
+    if sink.lanes.iter().all(quiet) {
+        return writeln!(
+            out,
+            "  everything up to sequence {} is confirmed",
+            sink.confirmed
+        );
+    }
+    for lane in &sink.lanes {
+        if quiet(lane) {
+            writeln!(out, "  {:<9}  nothing behind", lane.lane)?;
+            continue;
+        }
+        writeln!(
+            out,
+            "  {:<9}  about {} behind, the oldest {} old, {} open, confirmed up to {}",
+            lane.lane,
+            counted_grouped(lane.lag_events, "event"),
+            span(whole(lane.lag_seconds)),
+            grouped(lane.open),
+            lane.confirmed,
+        )?;
+    }
+    Ok(())
+}
+
+fn rest(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
+    let sinks = &overview.sinks;
+    let mut begun = false;
+    let mut part = |out: &mut dyn Write| {
+        if std::mem::replace(&mut begun, true) {
+            Ok(())
+        } else {
+            writeln!(out)
+        }
+    };
+    for (name, count) in &overview.dead_letters {
+        if *count > 0 && !sinks.iter().any(|sink| sink.name == *name) {
+            part(out)?;
+            let letters = counted(*count, "dead letter");
+            writeln!(out, "{letters} of {name}; see `hookline dead-letters list`")?;
+        }
+    }
+    for replay in &overview.replays {
+        part(out)?;
+        writeln!(
+            out,
+            "replay {} to {}: {}, sequence {} of {} to {}; {} delivered, {}",
+            replay.id,
+            replay.sink,
+            replay.state,
+            replay.next,
+            replay.from,
+            replay.to,
+            grouped(replay.delivered),
+            counted(replay.failed, "dead letter"),
+        )?;
+    }
+    Ok(())
+}
+
+/// The two largest units of some seconds.
+fn span(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (name, length) in units {
+        let count = rest / length;
+        rest %= length;
+        if count > 0 {
+            parts.push(format!("{count}{name}"));
+        } else if !parts.is_empty() {
+            break;
+        }
+        if parts.len() == 2 {
+            break;
+        }
+    }
+    if parts.is_empty() {
+        return "0s".to_owned();
+    }
+    parts.join(" ")
+}
+
+/// With a comma between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn counted_grouped(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(count))
+}
+
+fn per_second(rate: f64) -> String {
+    if rate > 0.0 && rate < 10.0 {
+        format!("{rate:.1}/s")
+    } else {
+        format!("{}/s", grouped(whole(rate)))
+    }
+}
+
+fn milliseconds(ms: Option<f64>) -> String {
+    match ms {
+        None => "-".to_owned(),
+        Some(ms) if ms >= 5000.0 => "> 5 s".to_owned(),
+        Some(ms) if ms >= 1000.0 => format!("{:.1} s", ms / 1000.0),
+        Some(ms) if ms >= 10.0 => format!("{ms:.0} ms"),
+        Some(ms) => format!("{ms:.2} ms"),
+    }
+}
+
+/// Of so many; never 0 % unless it is none.
+fn share(part: u64, all: u64) -> String {
+    if all == 0 {
+        return "-".to_owned();
+    }
+    if part == 0 {
+        return "0 %".to_owned();
+    }
+    let hundredths = (u128::from(part) * 10_000).div_ceil(u128::from(all));
+    format!("{}.{:02} %", hundredths / 100, hundredths % 100)
+}
+
+/// To the next whole number; negative ones and those that are none are 0.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is read by people"
+)]
+fn whole(number: f64) -> u64 {
+    number.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{Acks, ReplayLevel};
+
+    #[test]
+    fn numbers_are_told_as_people_read_them() {
+        let spans = [0, 59, 60, 3601, 90_000, 8 * 86_400].map(span);
+        assert_eq!(spans, ["0s", "59s", "1m", "1h", "1d 1h", "8d"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(share(0, 0), "-");
+        assert_eq!(share(0, 9), "0 %");
+        assert_eq!(share(1, 1_000_000), "0.01 %");
+        assert_eq!(share(1, 3), "33.34 %");
+        let times = [None, Some(0.123), Some(45.6), Some(1500.0), Some(5000.0)];
+        assert_eq!(
+            times.map(milliseconds),
+            ["-", "0.12 ms", "46 ms", "1.5 s", "> 5 s"]
+        );
+        assert_eq!(
+            [0.0, 2.5, 1499.6].map(per_second),
+            ["0/s", "2.5/s", "1,500/s"]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_where_it_is() {
+        let lane = |name: &str, behind| LaneLevel {
+            lane: name.to_owned(),
+            lag_notifications: behind,
+            lag_events: behind * 2,
+            lag_seconds: 61.2,
+            open: behind.min(3),
+            ..LaneLevel::default()
+        };
+        let sink = |name: &str, stopped, away, behind| SinkLevel {
+            name: name.to_owned(),
+            kind: "http".to_owned(),
+            confirmation: "memory".to_owned(),
+            stopped,
+            away,
+            reason: stopped.then(|| "410 Gone".to_owned()),
+            lanes: vec![
+                lane("messages", behind),
+                lane("statuses", 0),
+                lane("rest", 0),
+            ],
+            ..SinkLevel::default()
+        };
+        let overview = Overview {
+            state: "full".to_owned(),
+            acks: Acks::default(),
+            sinks: vec![
+                sink("crm", true, false, 1000),
+                sink("erp", false, true, 1),
+                sink("log", false, false, 0),
+            ],
+            dead_letters: [("crm".to_owned(), 7), ("gone".to_owned(), 1)].into(),
+            replays: vec![ReplayLevel {
+                id: "20261123-014500-crm".to_owned(),
+                ..ReplayLevel::default()
+            }],
+            ..Overview::default()
+        };
+        let mut text = Vec::new();
+        write(&mut text, &overview).expect("a Vec takes everything");
+        let text = String::from_utf8(text).expect("text");
+        for line in [
+            "the disk is full, new notifications get 503",
+            "sink crm (http, memory); STOPPED: 410 Gone\n  0 delivered, 7 in the dead letters\n  messages   about 2,000 \
+             events behind, the oldest 1m 1s old, 3 open, confirmed up to 0\n  statuses   nothing behind\n",
+            "sink erp (http, memory); AWAY: ",
+            "sink log (http, memory)\n  0 delivered\n  everything up to sequence 0 is confirmed\n",
+            "1 dead letter of gone; ",
+            "replay 20261123-014500-crm to ",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}

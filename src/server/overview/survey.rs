@@ -1,0 +1,275 @@
+//! Gathers what the page shows from the counters, and from the directories that hold dead letters and replays.
+
+use super::{
+    AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
+    SinkLevel,
+};
+use crate::feed::{self, ReplayError, Replays};
+use crate::http::Status;
+use crate::journal::{Disk, State};
+use crate::metrics::Counter;
+use crate::reactor::{Control, Phase};
+use crate::server::exposition::{Sources, sum};
+use crate::server::history::Sample;
+use crate::sink::{Confirmation, Statistics};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Everything at a glance.
+pub(in crate::server) fn overview(sources: &Sources, control: &Control) -> Overview {
+    let now = unix_us();
+    let sample = Sample::take(sources);
+    Overview {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        now,
+        uptime_seconds: sources.about.started.elapsed().as_secs(),
+        state: state(sources, control).to_owned(),
+        receiving: receiving(sources, &sample),
+        acks: Acks {
+            minute: ack_times(sources, &sample, MINUTE),
+            hour: ack_times(sources, &sample, HOUR),
+        },
+        journal: journal(sources, &sample, now),
+        dedupe: dedupe(sources),
+        sinks: sinks(sources).collect(),
+        dead_letters: dead_letters(sources),
+        replays: replays(sources),
+    }
+}
+
+/// How each sink does.
+pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLevel> {
+    let now = unix_us();
+    let all = sources.sinks.iter().enumerate();
+    all.map(move |(place, (name, confirmation, statistics))| {
+        let kind = sources.about.kinds.iter().find(|(it, _)| it == name);
+        SinkLevel {
+            name: name.clone(),
+            kind: kind.map_or("", |(_, kind)| kind).to_owned(),
+            confirmation: survives(*confirmation).to_owned(),
+            stopped: statistics.stopped.get() > 0,
+            reason: statistics.reason.get().cloned(),
+            away: statistics.away.get() > 0,
+            events: statistics.events.get(),
+            duplicates: statistics.duplicates.get(),
+            unwanted: statistics.unwanted.get(),
+            dead: statistics.dead.get(),
+            letters: statistics.letters.get(),
+            replayed: statistics.replayed.get(),
+            retries: statistics.retries.get(),
+            unaccounted: statistics.unaccounted.get(),
+            confirmed: statistics.confirmed.get(),
+            lanes: (0..3)
+                .map(|lane| lane_level(sources, (place, statistics), lane, now))
+                .collect(),
+        }
+    })
+}
+
+/// The number of dead letters in each directory of them; one that cannot be read is left out.
+pub(in crate::server) fn dead_letters(sources: &Sources) -> BTreeMap<String, u64> {
+    let piles = feed::piles(&sources.about.dir.join("dead-letters")).unwrap_or_default();
+    let piles = piles.into_iter();
+    piles
+        .filter_map(|(name, letters)| Some((name, letters.list().ok()?.len() as u64)))
+        .collect()
+}
+
+fn lane_level(
+    sources: &Sources,
+    (place, statistics): (usize, &Statistics),
+    lane: usize,
+    now: u64,
+) -> LaneLevel {
+    let own = &statistics.lanes[lane];
+    // In this order: what is confirmed was durable.
+    let (confirmed, reached, open) = (own.confirmed.get(), own.reached.get(), own.open.get());
+    let oldest = Some(own.oldest.get()).filter(|oldest| *oldest > 0);
+    let durable = sources.journal.durable();
+    let behind = if confirmed >= durable && open == 0 {
+        0
+    } else {
+        // What is under way may be one that was just taken and is not open yet.
+        (durable.saturating_sub(reached) + open).max(1)
+    };
+    let lag = match oldest {
+        _ if behind == 0 => Duration::ZERO,
+        Some(oldest) => Duration::from_micros(now.saturating_sub(oldest)),
+        None => sources.history.still(place, lane, confirmed),
+    };
+    LaneLevel {
+        lane: feed::lane_names()[lane].to_owned(),
+        confirmed,
+        reached,
+        open,
+        lag_notifications: behind,
+        lag_events: events_of(sources, lane, behind),
+        lag_seconds: lag.as_secs_f64(),
+        oldest: oldest.filter(|_| behind > 0),
+    }
+}
+
+/// How many events of a lane so many notifications may hold; one each as long as nobody knows.
+fn events_of(sources: &Sources, lane: usize, notifications: u64) -> u64 {
+    let seen = sum(&sources.workers, |one| &one.notifications);
+    if seen == 0 {
+        return notifications;
+    }
+    let events = sum(&sources.workers, |one| &one.events[lane]);
+    let all = u128::from(notifications) * u128::from(events);
+    let all = u64::try_from(all.div_ceil(u128::from(seen))).unwrap_or(u64::MAX);
+    all.max(u64::from(notifications > 0))
+}
+
+fn receiving(sources: &Sources, now: &Sample) -> Receiving {
+    let lately = sources.history.before(now.at, LATELY);
+    let lately = lately.as_ref().unwrap_or(now);
+    let minute = sources.history.before(now.at, MINUTE);
+    let minute = minute.as_ref().unwrap_or(now);
+    let seconds = (now.at - lately.at).as_secs_f64();
+    let lanes = feed::lane_names().into_iter().enumerate();
+    let codes = Status::ALL
+        .iter()
+        .zip(now.answers.iter().zip(&minute.answers));
+    Receiving {
+        seconds,
+        notifications_per_second: rate(now.notifications, lately.notifications, seconds),
+        events_per_second: lanes
+            .map(|(place, lane)| {
+                let events = rate(now.events[place], lately.events[place], seconds);
+                (lane.to_owned(), events)
+            })
+            .collect(),
+        notifications: now.notifications,
+        connections: sum(&sources.loops, |one| &one.connections),
+        answers: codes
+            .map(|(status, (now, then))| (status.code(), now.saturating_sub(*then)))
+            .filter(|(_, count)| *count > 0)
+            .collect(),
+    }
+}
+
+fn ack_times(sources: &Sources, now: &Sample, ago: Duration) -> AckTimes {
+    let then = sources.history.before(now.at, ago);
+    let then = then.as_ref().unwrap_or(now);
+    let acks = now.acks.since(&then.acks);
+    let quantile = |per_mille| Some(acks.quantile(per_mille)?.as_secs_f64() * 1e3);
+    AckTimes {
+        seconds: (now.at - then.at).as_secs_f64(),
+        count: acks.count(),
+        p50_ms: quantile(500),
+        p99_ms: quantile(990),
+        p999_ms: quantile(999),
+        over_250ms: acks.longer_than(Duration::from_millis(250)),
+        over_1s: acks.longer_than(Duration::from_secs(1)),
+        over_5s: acks.longer_than(Duration::from_secs(5)),
+    }
+}
+
+fn journal(sources: &Sources, now: &Sample, now_us: u64) -> JournalLevel {
+    let statistics = &sources.journal.statistics;
+    let (about, since) = (
+        &sources.about,
+        statistics.first_commit.load(Ordering::Relaxed),
+    );
+    let then = sources.history.before(now.at, MINUTE);
+    let then = then.as_ref().unwrap_or(now);
+    let seconds = (now.at - then.at).as_secs_f64();
+    let free = Disk::open(&about.dir).and_then(|disk| disk.free_octets());
+    let is_empty = sources.journal.durable() < statistics.first_sequence.load(Ordering::Relaxed);
+    JournalLevel {
+        dir: about.dir.display().to_string(),
+        first_sequence: statistics.first_sequence.load(Ordering::Relaxed),
+        durable_sequence: sources.journal.durable(),
+        disk_octets: statistics.disk_octets.load(Ordering::Relaxed),
+        max_size: about.max_size,
+        free_octets: free.ok(),
+        written_per_second: rate(now.written, then.written, seconds),
+        reaches_back_seconds: if since == 0 || is_empty {
+            0
+        } else {
+            now_us.saturating_sub(since) / 1_000_000
+        },
+        retention_seconds: about.retention.as_secs(),
+    }
+}
+
+fn dedupe(sources: &Sources) -> DedupeLevel {
+    let judge = &sources.judge;
+    DedupeLevel {
+        window_seconds: sources.about.window.as_secs(),
+        keys_max: sources.about.keys,
+        keys: judge.keys.get(),
+        octets: judge.octets.get(),
+        events: judge.events.iter().map(Counter::get).sum(),
+        duplicates: judge.duplicates.iter().map(Counter::get).sum(),
+        stopped: judge.stopped.get() > 0,
+        reason: judge.reason.get().cloned(),
+    }
+}
+
+/// Those that have not ended, as far as they can be read.
+fn replays(sources: &Sources) -> Vec<ReplayLevel> {
+    let mut replays = sources.replays.lock();
+    if replays.is_none() {
+        // There is no directory before anybody asks for one.
+        let disk = Disk::open(&sources.about.dir.join("replays"));
+        *replays = disk.ok().map(|disk| Replays::open(Arc::new(disk)));
+    }
+    let under_way = replays.as_mut().map(Replays::under_way);
+    let under_way = under_way.unwrap_or_else(|| Ok::<_, ReplayError>(Vec::new()));
+    let under_way = under_way.unwrap_or_default().into_iter();
+    under_way
+        .map(|replay| ReplayLevel {
+            state: replay.state.name().to_owned(),
+            id: replay.id,
+            sink: replay.sink,
+            from: replay.from,
+            to: replay.to,
+            next: replay.next,
+            delivered: replay.delivered,
+            failed: replay.failed,
+        })
+        .collect()
+}
+
+fn state(sources: &Sources, control: &Control) -> &'static str {
+    match (control.phase(), sources.journal.state()) {
+        (_, State::Failed) => "failed",
+        (Phase::Serving, State::Full) => "full",
+        (Phase::Serving, State::Open) => "serving",
+        _ => "draining",
+    }
+}
+
+fn survives(confirmation: Confirmation) -> &'static str {
+    match confirmation {
+        Confirmation::Memory => "memory",
+        Confirmation::Replicated => "replicated",
+        Confirmation::Fsynced => "fsynced",
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate is read by people")]
+fn rate(now: u64, then: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 {
+        now.saturating_sub(then) as f64 / seconds
+    } else {
+        0.0
+    }
+}
+
+fn unix_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
+}
+
+/// What rates are about.
+const LATELY: Duration = Duration::from_secs(10);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
