@@ -349,7 +349,10 @@ impl Look<'_> {
                 .frame_at(*offset, &mut buffer)
                 .map_err(|error| self.read_error(error))?;
             // One that stands right there, and not in sequence, belongs elsewhere: it is part of the damage.
-            let is_behind = *offset > scan.end && header.first_sequence >= scan.next_sequence;
+            let is_before = |next_first| header.last_sequence() < next_first;
+            let is_behind = *offset > scan.end
+                && header.first_sequence >= scan.next_sequence
+                && self.next_first.is_none_or(is_before);
             if whole.is_ok() && is_behind {
                 end = *offset;
                 next_sequence = Some(header.first_sequence);

@@ -417,3 +417,37 @@ fn a_hole_says_that_what_stood_before_it_was_durable() {
     assert!(found.eq(expected));
     assert!(inspect(&*disk.storage(), Depth::Full).unwrap().is_whole());
 }
+
+/// A torn tail lay behind the end of a segment when the one that was ready was lost, and what may have been given was
+/// left out in that one. Then the frame before the torn ones was damaged: its hole came up to them, beyond the sequence
+/// with which the next segment begins.
+#[test]
+fn a_torn_frame_is_not_what_follows_damage() {
+    let disk = stored();
+    let id = Manifest::load(&*disk.storage()).unwrap().unwrap().id;
+    let mut torn = batch(&[b"torn"]);
+    torn.seal(&Place {
+        epoch: 3,
+        salt: id.salt(3),
+        first_sequence: STORED + 2,
+        committed_at: 1,
+        durable: STORED,
+    });
+    disk.damage(&segment::name(3), |octets| {
+        octets[4 * ALIGNMENT..5 * ALIGNMENT].copy_from_slice(torn.frame());
+    });
+    remove(&disk, &[&segment::name(4)]);
+    for lost in [STORED + 1, STORED] {
+        let repaired = repair(&disk.storage(), &SimulatedDisk::new(2)).unwrap();
+        assert_eq!(repaired.set_aside.len(), 1, "{repaired:?}");
+        assert_eq!(repaired.set_aside[0].hole.first_sequence, lost);
+        assert!(inspect(&*disk.storage(), Depth::Full).unwrap().is_whole());
+        let found = read_all(&disk.storage(), 0).into_iter().map(|it| it.0);
+        assert!(found.eq(1..lost));
+        if lost > STORED {
+            damage(&disk, 3, 1);
+        }
+    }
+    commit(&disk, &small_options(), 3);
+    assert_eq!(read_all(&disk.storage(), 0).len() as u64, STORED - 1 + 3);
+}
