@@ -88,12 +88,12 @@ pub(super) fn find_end(
         .find_map(|scan| scan.proof_of(end.next_sequence));
     match proof {
         None => Ok(last),
-        Some((_, header)) => Err(JournalError::Damaged {
+        Some(last_sequence) => Err(JournalError::Damaged {
             path: storage.describe(&segment::name(segment.epoch)),
             offset: end.end,
             reason: end.stop,
             first_sequence: end.next_sequence,
-            last_sequence: Some(header.first_sequence.saturating_sub(1)),
+            last_sequence: Some(last_sequence),
         }),
     }
 }

@@ -4,7 +4,7 @@
 //! show as a torn tail.
 
 use super::error::JournalError;
-use super::frame::NUMBER_END;
+use super::frame::{ALIGNMENT, NUMBER_END, octets};
 use super::manifest::{Hole, Manifest};
 use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
@@ -219,7 +219,7 @@ pub(crate) fn survey(
                         hole: Hole {
                             epoch: segment.epoch,
                             offset: found.used,
-                            length: segment.size - found.used,
+                            length: (segment.size - found.used).max(octets(ALIGNMENT)),
                             first_sequence,
                             count: found.next_sequence - first_sequence,
                         },
@@ -325,13 +325,14 @@ impl Look<'_> {
                 }
                 return Ok(report);
             };
-            report.used = found.hole.offset + found.hole.length;
+            report.used = (found.hole.offset + found.hole.length).min(self.segment.size);
             report.next_sequence = found.hole.end_sequence();
             damage.push(found);
         }
     }
 
-    /// The damage at the end of what was in sequence, up to the next whole frame.
+    /// The damage at the end of what was in sequence, up to the next whole frame. Behind the last octet it takes the
+    /// sequences that no octet is left for.
     fn damage_behind(&self, scan: &Scan) -> Result<Option<Damage>, JournalError> {
         let sealed_early = self
             .next_first
@@ -348,34 +349,42 @@ impl Look<'_> {
                 .frame_at(*offset, &mut buffer)
                 .map_err(|error| self.read_error(error))?;
             // One that stands right there, and not in sequence, belongs elsewhere: it is part of the damage.
-            let is_behind = *offset > scan.end && header.first_sequence >= scan.next_sequence;
+            let is_before = |next_first| header.last_sequence() < next_first;
+            let is_behind = *offset > scan.end
+                && header.first_sequence >= scan.next_sequence
+                && self.next_first.is_none_or(is_before);
             if whole.is_ok() && is_behind {
                 end = *offset;
                 next_sequence = Some(header.first_sequence);
                 break;
             }
         }
-        // With nothing whole behind it, the headers still say which sequences were given: none is given again.
+        // With nothing whole behind it, headers and holes still say which sequences were given: none is given again.
         let given = || {
             let headers = scan.behind.iter().map(|(_, header)| header.last_sequence());
-            headers.max().map(|last| last.saturating_add(1))
+            let last = headers.chain([scan.set_aside]).max();
+            last.map(|last| last.saturating_add(1))
         };
         let count = next_sequence
             .or_else(given)
             .map_or(0, |next| next.saturating_sub(scan.next_sequence));
+        let reason = if scan.end < self.segment.size {
+            scan.stop.to_string()
+        } else {
+            "frames are missing at its end".to_owned()
+        };
         Ok(Some(Damage {
             path: self.path(),
-            reason: scan.stop.to_string(),
+            reason,
             hole: Hole {
                 epoch: self.segment.epoch,
                 offset: scan.end,
-                length: end - scan.end,
+                length: (end - scan.end).max(octets(ALIGNMENT)),
                 first_sequence: scan.next_sequence,
                 count,
             },
             counted: true,
-        })
-        .filter(|damage| damage.hole.length > 0))
+        }))
     }
 
     /// In a journal that is in use, frames may be written between the look at the end and the look

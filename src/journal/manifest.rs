@@ -17,7 +17,8 @@
 //! no longer listed before its file goes, so a file that is missing or does not belong is noticed. An
 //! `endpoint` line gives a number its path; numbers are never reused. A `hole` line (epoch, offset,
 //! length, first sequence, number of sequences) is damage that was set aside by
-//! `hookline journal repair --quarantine`. The checksum is the CRC32C of all octets before its line;
+//! `hookline journal repair --quarantine`; one that begins where the segment ends spans sequences that no
+//! octet of it is left for. The checksum is the CRC32C of all octets before its line;
 //! line feeds behind it fill the last block.
 //!
 //! Two files exchange their names with each change, so none needs new space on the disk.
@@ -70,7 +71,8 @@ pub struct Hole {
     pub epoch: u64,
     /// Where the damage begins.
     pub offset: u64,
-    /// Octets to the next whole frame or the end of the segment.
+    /// Octets to the next whole frame or the end of the segment. Never 0: one that begins at that end has a block
+    /// that is not there.
     pub length: u64,
     /// First sequence that is lost.
     pub first_sequence: u64,

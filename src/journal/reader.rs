@@ -185,9 +185,12 @@ impl Reader {
         let set_aside = self.manifest.hole_at(at.0, at.1);
         let mut passed_over = self.passed_over.iter();
         let passed_over = || passed_over.find(|hole| (hole.epoch, hole.offset) == at);
-        if let Some(hole) = set_aside.or_else(passed_over) {
-            place.offset = place.offset.saturating_add(hole.length);
-            place.sequence = hole.end_sequence();
+        let (hole, size) = (set_aside.or_else(passed_over), place.segment.size);
+        if let Some(hole) = hole.filter(|_| place.offset <= size) {
+            // Beyond the end, behind one that begins there.
+            let end = size + u64::from(place.offset == size);
+            place.offset = place.offset.saturating_add(hole.length).min(end);
+            place.sequence = place.sequence.max(hole.end_sequence());
             if set_aside.is_some() {
                 self.set_aside += place.sequence.saturating_sub(self.wanted);
             }

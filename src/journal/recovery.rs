@@ -5,8 +5,8 @@
 //! - nothing of this epoch behind the last whole frame: the normal end;
 //! - a **torn tail**: frames of the last commit, of which a power cut kept some. Nothing of them was
 //!   answered as stored. It is cut, durably, and reported;
-//! - **damage**: a frame further on says that what is missing was durable. Recovery stops and says so,
-//!   since only a person can decide to go on without it.
+//! - **damage**: a frame further on, or a hole, says that what is missing was durable. Recovery stops and
+//!   says so, since only a person can decide to go on without it.
 //!
 //! And it may end **too early**: a consumer has had records that are not there, because this is an older
 //! copy, or the last frame was damaged. Whatever is there in their place is left as it is, and a hole in the

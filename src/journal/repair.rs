@@ -7,6 +7,11 @@
 //! written again over the frames that do, and for a segment of which nothing can be read a small empty
 //! one stands in. A repair that was interrupted is made whole by the next.
 //!
+//! That holds because everything that is missing has a place: the octets up to the next whole frame or the
+//! end of the segment, and where none are left, that end. So whoever walks a segment comes, from frame to hole, to
+//! the sequence with which the next one begins. And a repair takes nobody's word for it: it goes on in rounds, until
+//! one has found nothing.
+//!
 //! No sequence that may have been given is given again: where nothing tells how many are lost, as many
 //! are left out as a segment can have. What nothing tells of any more is what a consumer may still know:
 //! that is for the next start, see `recovery.rs`.
@@ -42,6 +47,26 @@ pub fn repair(
     quarantine: &dyn Storage,
 ) -> Result<Repair, JournalError> {
     let _lock = lock(&**storage)?;
+    let mut repair = Repair {
+        set_aside: Vec::new(),
+        copies: Vec::new(),
+        put_right: Vec::new(),
+    };
+    for _ in 0..ROUNDS_MAX {
+        let found = round(storage, quarantine)?;
+        let is_last = found.set_aside.is_empty() && found.put_right.is_empty();
+        repair.set_aside.extend(found.set_aside);
+        repair.copies.extend(found.copies);
+        repair.put_right.extend(found.put_right);
+        if is_last {
+            break;
+        }
+    }
+    Ok(repair)
+}
+
+/// Finds damage and sets it aside, once.
+fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair, JournalError> {
     let aside = Aside {
         storage: &**storage,
         quarantine,
@@ -80,7 +105,7 @@ pub fn repair(
     for damage in &report.damage {
         let whole = adopted.iter().any(|(epoch, _)| *epoch == damage.hole.epoch);
         if !whole {
-            repair.copies.push(aside.copy(&current, damage)?);
+            repair.copies.extend(aside.copy(&current, damage)?);
         }
     }
     repair.set_aside = report.damage;
@@ -111,6 +136,10 @@ pub fn repair(
         .sync()
         .map_err(JournalError::io(quarantine, "sync", ""))?;
 
+    // Of a segment that is lost, the new hole is all that there is.
+    let is_lost = |epoch| lost.iter().any(|lost| lost.epoch == epoch);
+    let mut current = current;
+    current.holes.retain(|hole| !is_lost(hole.epoch));
     let changed = with_holes(&current, &repair.set_aside, &firsts);
     ManifestFile::new(Arc::clone(storage), stored)
         .change(|manifest| *manifest = changed.clone())?;
@@ -141,10 +170,16 @@ fn with_holes(current: &Manifest, set_aside: &[Damage], firsts: &[(u64, u64)]) -
             entry.first_sequence = first.map(|(_, first)| *first);
         }
     }
-    for hole in set_aside.iter().map(|damage| damage.hole) {
-        if hole.length > 0 && changed.hole_at(hole.epoch, hole.offset).is_none() {
-            changed.holes.push(hole);
+    for mut hole in set_aside.iter().map(|damage| damage.hole) {
+        // One that is there already was not enough.
+        if let Some(before) = changed.hole_at(hole.epoch, hole.offset) {
+            let end = hole.end_sequence().max(before.end_sequence());
+            hole.first_sequence = hole.first_sequence.min(before.first_sequence);
+            hole.count = end - hole.first_sequence;
         }
+        let place = |it: &Hole| (it.epoch, it.offset);
+        changed.holes.retain(|before| place(before) != place(&hole));
+        changed.holes.push(hole);
     }
     changed
 }
@@ -156,12 +191,17 @@ struct Aside<'a> {
 }
 
 impl Aside<'_> {
-    /// Copies damaged octets to a file that is named by their place; gives its path.
-    fn copy(&self, manifest: &Manifest, damage: &Damage) -> Result<String, JournalError> {
+    /// Copies damaged octets, if there are any, to a file that is named by their place; gives its path.
+    fn copy(&self, manifest: &Manifest, damage: &Damage) -> Result<Option<String>, JournalError> {
         let (epoch, offset) = (damage.hole.epoch, damage.hole.offset);
         let segment = Segment::open(self.storage, Access::Read, manifest.id, epoch)?;
+        let length = damage.hole.length.min(segment.size - offset);
+        if length == 0 {
+            return Ok(None);
+        }
         let copy_name = format!("{}.at-{offset}", name(epoch));
-        self.copy_to(&copy_name, &*segment.file, offset, damage.hole.length)
+        let copy = self.copy_to(&copy_name, &*segment.file, offset, length);
+        copy.map(Some)
     }
 
     /// Copies a file of which nothing can be read, if it is there; gives what is wrong with it.
@@ -255,3 +295,6 @@ fn largest(storage: &dyn Storage) -> Result<u64, JournalError> {
 /// Why nothing of a segment is left when its file is not there.
 pub const FILE_MISSING: &str = "the file is missing";
 const CHUNK: usize = 1 << 20;
+
+/// One finds what is damaged, and one more that nothing is. Only what a forger has written goes on beyond a few.
+const ROUNDS_MAX: usize = 8;

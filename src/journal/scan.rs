@@ -30,6 +30,8 @@ pub(crate) struct Scan {
     pub(crate) behind: Vec<(u64, FrameHeader)>,
     /// Where, from `end` on, a frame begins whose header does not hold. Leftovers of a former life do.
     pub(crate) broken: Vec<u64>,
+    /// The last sequence that a hole behind `end` has set aside, so it was given; 0 without a hole.
+    pub(crate) set_aside: u64,
 }
 
 /// How much of a segment is read.
@@ -42,11 +44,13 @@ pub enum Depth {
 }
 
 impl Scan {
-    /// The first frame that proves that `sequence`, which is not where it should be, was durable once.
-    pub(crate) fn proof_of(&self, sequence: u64) -> Option<&(u64, FrameHeader)> {
-        self.behind
-            .iter()
-            .find(|(_, header)| header.durable >= sequence)
+    /// If a frame or a hole behind proves that `sequence`, which is not where it should be, was durable once: the last
+    /// sequence that is missing by that.
+    pub(crate) fn proof_of(&self, sequence: u64) -> Option<u64> {
+        let mut headers = self.behind.iter().map(|(_, header)| header);
+        let frame = headers.find(|header| header.durable >= sequence);
+        let hole = (self.set_aside >= sequence).then_some(self.set_aside);
+        frame.map(|header| header.first_sequence - 1).or(hole)
     }
 
     /// Octets from `end` to the end of the last frame behind it.
@@ -96,15 +100,16 @@ pub(crate) fn scan_from(
         records: 0,
         behind: Vec::new(),
         broken: Vec::new(),
+        set_aside: 0,
     };
     let mut buffer = Vec::new();
     scan.stop = loop {
-        // One that begins at the end of the segment would keep the scan there.
-        if let Some(hole) = manifest.hole_at(segment.epoch, scan.end)
-            && scan.end < segment.size
-        {
+        if let Some(hole) = manifest.hole_at(segment.epoch, scan.end) {
+            scan.next_sequence = scan.next_sequence.max(hole.end_sequence());
+            if scan.end >= segment.size {
+                break FrameError::Magic; // nothing stands behind the end
+            }
             scan.end = scan.end.saturating_add(hole.length).min(segment.size);
-            scan.next_sequence = hole.end_sequence();
             continue;
         }
         let found = match depth {
@@ -127,6 +132,11 @@ pub(crate) fn scan_from(
             Err(error) => break error,
         }
     };
+    let behind = scan.end..=segment.size;
+    let holes = manifest.holes.iter();
+    let holes = holes.filter(|hole| hole.epoch == segment.epoch && behind.contains(&hole.offset));
+    let last = holes.map(|hole| hole.end_sequence() - 1).max();
+    scan.set_aside = last.unwrap_or(0);
     if depth == Depth::Full {
         let (behind, broken) = (&mut scan.behind, &mut scan.broken);
         blocks(segment, scan.end, |at, found| match found {

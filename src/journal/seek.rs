@@ -47,10 +47,10 @@ pub fn sequence_at(storage: &dyn Storage, time: u64) -> Result<u64, JournalError
         return Ok(extent(storage)?.end);
     };
     let (mut offset, mut next) = (HEADER_BLOCK, 1);
-    while offset < segment.size {
+    while offset <= segment.size {
         if let Some(hole) = manifest.hole_at(segment.epoch, offset) {
             offset = offset.saturating_add(hole.length);
-            next = hole.end_sequence();
+            next = next.max(hole.end_sequence());
             continue;
         }
         let header = segment.header_at(offset);

@@ -1,10 +1,12 @@
 //! What is done to an image of a journal: octets overwritten, files cut, swapped, removed or copied, lines of the
-//! manifest changed.
+//! manifest changed, and a repair in between.
 
 use crate::image::{self, MANIFEST, SEGMENT_SIZE, segment_name};
 use crate::memory::Memory;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use hookline::journal::frame::{ALIGNMENT, NUMBER_END};
+use hookline::journal::{Storage, repair};
+use std::sync::Arc;
 
 /// One change of the directory.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub enum Edit {
     Field(u64, usize, usize, u64),
     /// A file that a crash could have left.
     Leftover(u8),
+    /// All damage so far is set aside: what follows comes to a journal that was repaired before.
+    Repair,
 }
 
 impl<'a> Arbitrary<'a> for Edit {
@@ -82,7 +86,10 @@ impl<'a> Arbitrary<'a> for Edit {
                 input.int_in_range(0..=HEADER_FIELDS)?,
                 number(input)?,
             ),
-            _ => Edit::Leftover(input.arbitrary()?),
+            _ => match input.arbitrary::<u8>()? {
+                kind @ 0..=0xbf => Edit::Leftover(kind),
+                _ => Edit::Repair,
+            },
         })
     }
 }
@@ -178,6 +185,10 @@ impl Edit {
                     ),
                 };
                 files.put(name, octets);
+            }
+            Edit::Repair => {
+                let storage: Arc<dyn Storage> = Arc::new(files.clone());
+                let _ = repair(&storage, &Memory::default());
             }
         }
     }
