@@ -64,6 +64,7 @@ fn endpoint(secrets: &[Vec<u8>]) -> Endpoint {
         path: "/webhook".to_owned(),
         number: 1,
         ack: Ack::Stored,
+        foreign: false,
         verify_tokens: VerifyTokens::default(),
         proof: Proof::Signature(Signature::meta(secrets)),
         keep_headers: Vec::new(),

@@ -112,11 +112,12 @@ mod tests {
         for (time, sequence) in [
             (0, 1),
             (BEGIN, 1),
-            (BEGIN + 1, 3),
+            // Each operation of the disk takes a microsecond, whoever asks for it.
+            (BEGIN + SECOND / 2, 3),
             (BEGIN + 50 * SECOND, 101),
-            (BEGIN + 50 * SECOND + 1, 103),
+            (BEGIN + 50 * SECOND + SECOND / 2, 103),
             (BEGIN + 99 * SECOND, 199),
-            (BEGIN + 99 * SECOND + 1, 201),
+            (BEGIN + 99 * SECOND + SECOND / 2, 201),
             (u64::MAX, 201),
         ] {
             assert_eq!(sequence_at(&*storage, time).unwrap(), sequence, "{time}");
