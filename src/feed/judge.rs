@@ -85,7 +85,7 @@ impl Judge {
         self.place.set(dedupe.checkpointed());
         self.feed.go_back_to(from);
         self.position.set(from - 1);
-        let mut saved_at = Instant::now();
+        let (mut saved_at, mut interval) = (Instant::now(), FIRST_CHECKPOINT);
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
             let wait = if stopping { Duration::ZERO } else { IDLE_WAIT };
@@ -100,9 +100,9 @@ impl Judge {
                 Err(error) if error.is_shortage() && !stopping => wait_for_room(&error),
                 Err(error) => return Err(error),
             }
-            if saved_at.elapsed() >= CHECKPOINT_INTERVAL {
+            if saved_at.elapsed() >= interval {
                 self.checkpoint(&mut dedupe);
-                saved_at = Instant::now();
+                (saved_at, interval) = (Instant::now(), CHECKPOINT_INTERVAL);
             }
         }
     }
@@ -186,7 +186,10 @@ fn now() -> u64 {
 const IDLE_WAIT: Duration = Duration::from_millis(200);
 
 /// How often what was judged is saved: what a crash lets be judged again.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The same for the first time: who crashes again and again still gets on, and so does retention.
+const FIRST_CHECKPOINT: Duration = Duration::from_millis(100);
 
 fn wait_for_room(error: &FeedError) {
     tracing::warn!(%error, "nothing is passed on for want of it; it is tried again");
