@@ -136,13 +136,19 @@ impl Judge {
     /// What was judged is not judged again after a crash.
     fn checkpoint(&mut self, dedupe: &mut Dedupe) {
         dedupe.retire((self.first)());
-        // The one before holds: delivery goes on, the journal keeps what is behind it, and the next start judges that.
-        if let Err(error) = dedupe.checkpoint()
+        let saved = dedupe.checkpoint();
+        let needed = match &saved {
+            // The journal's segments may be what takes the room: they are not kept for this.
+            Err(error) if error.is_shortage() => dedupe.judged(),
+            // The one before holds.
+            _ => dedupe.checkpointed(),
+        };
+        self.place.set(needed);
+        if let Err(error) = saved
             && !std::mem::replace(&mut self.told, true)
         {
             tracing::warn!(%error, "what was judged is not saved; a restart judges it again");
         }
-        self.place.set(dedupe.checkpointed());
         self.statistics.keys.set(dedupe.keys() as u64);
         self.statistics.octets.set(dedupe.octets() as u64);
     }
