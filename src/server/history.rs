@@ -17,7 +17,7 @@ pub(super) struct History(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// One every [`INTERVAL`], the last of them now and then taken over into `hour`.
+    /// One every [`History::INTERVAL`], the last of them now and then taken over into `hour`.
     minute: VecDeque<Sample>,
     hour: VecDeque<Sample>,
     /// What is confirmed in each lane of each sink, and since when it has not moved though something is behind.
