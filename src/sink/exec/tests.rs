@@ -355,7 +355,7 @@ fn a_program_that_closes_its_input_is_ended() {
         r#"echo "ok $at"; [ -e $1/closed ] || { : > $1/closed; exec <&-; exec sleep 600; }"#;
     let mut bench = reading(answers);
     // More than a shell needs to start on a machine that is busy.
-    bench.program.timeout = Duration::from_millis(2000);
+    bench.program.timeout = Duration::from_secs(2);
     bench.until_done(&mut bench.stream(), 100);
     let pids = bench.text("pids");
     let pids: Vec<&str> = pids.lines().collect();
