@@ -42,6 +42,7 @@ use crate::relay::{Closed, Receiver, Sender, Sleeper, channel_of};
 use std::borrow::Borrow as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Batches that wait for one sink in memory. The rest is in the journal.
@@ -276,6 +277,9 @@ impl<O: Origin> Feed<O> {
             return Ok(None);
         };
         let before = reader.set_aside();
+        // Who catches up works without a pause. On a core that it shares, whoever answers would wait for the end of
+        // its time slice, again and again.
+        thread::yield_now();
         let batch = reader.next(Some(self.origin.available()))?;
         self.set_aside += reader.set_aside() - before;
         let Some(batch) = batch else {
@@ -285,6 +289,7 @@ impl<O: Origin> Feed<O> {
             return Ok(None);
         };
         let given = self.origin.make(batch)?;
+        thread::yield_now();
         Ok(Some(self.given(given)))
     }
 

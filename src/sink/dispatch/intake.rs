@@ -196,24 +196,18 @@ impl Intake {
     fn read(&mut self, delivery: &Arc<Delivery>, from: u64, choice: Choice<'_>) {
         let passed_over = delivery.first_sequence().saturating_sub(from);
         self.unaccounted += passed_over.abs_diff(self.feed.take_set_aside());
-        let (mut all, before) = (0, self.tally.all());
-        let mut elsewhere = 0;
+        let mut all = 0;
         for notification in delivery.notifications(from) {
             if notification.sequence > self.until {
                 return;
             }
-            let events = notification.events().count() as u64;
-            all += events;
-            let tally = self.tally;
+            all += notification.events().count() as u64;
             match choice.unit {
                 Unit::Notification => self.whole(&notification, choice),
                 Unit::Event => self.each(&notification, choice),
             }
-            elsewhere += events - (self.tally.all() - tally.all());
         }
-        let here = self.tally.all() - before;
         self.unaccounted += delivery.made_from(from).abs_diff(all);
-        self.unaccounted += all.abs_diff(here + elsewhere);
     }
 
     fn whole(&mut self, notification: &Notification<'_>, choice: Choice<'_>) {
@@ -229,12 +223,6 @@ impl Intake {
             sequence: notification.sequence,
             index: None,
         };
-        // Whatever the unit was when it was saved.
-        let open = self.saved.open.iter();
-        let attempts = open
-            .filter(|open| open.item.sequence == item.sequence)
-            .map(|open| open.attempts)
-            .max();
         let mut conversations = Vec::new();
         let mut events = 0;
         for event in all() {
@@ -245,7 +233,7 @@ impl Intake {
                 choice.conversations(event, &mut conversations);
             }
         }
-        self.found(item, events, attempts, conversations, notification);
+        self.found(item, events, conversations, notification);
     }
 
     fn each(&mut self, notification: &Notification<'_>, choice: Choice<'_>) {
@@ -259,14 +247,9 @@ impl Intake {
                 continue;
             }
             let item = Item::from(event.position());
-            let same = |open: &&Open| {
-                let whole = open.item.index.is_none();
-                open.item == item || whole && open.item.sequence == item.sequence
-            };
-            let attempts = self.saved.open.iter().find(same).map(|open| open.attempts);
             let mut conversations = Vec::new();
             choice.conversations(event, &mut conversations);
-            self.found(item, 1, attempts, conversations, notification);
+            self.found(item, 1, conversations, notification);
         }
     }
 
@@ -274,26 +257,40 @@ impl Intake {
         &mut self,
         item: Item,
         events: u32,
-        attempts: Option<u32>,
         mut conversations: Vec<u64>,
         notification: &Notification<'_>,
     ) {
-        let is_behind = item.sequence > self.saved.reached;
-        if events == 0 || !is_behind && attempts.is_none() {
+        let attempts = match self.attempts_before(item) {
+            Some(attempts) if events > 0 => attempts,
             // Delivered before the restart: it is nobody's any more.
-            self.tally.wanted -= u64::from(events);
-            self.tally.before += u64::from(events);
-            return;
-        }
+            _ => {
+                self.tally.wanted -= u64::from(events);
+                self.tally.before += u64::from(events);
+                return;
+            }
+        };
         conversations.sort_unstable();
         conversations.dedup();
         self.waiting.push_back(Found {
             item,
             events,
-            attempts: attempts.unwrap_or(0),
+            attempts,
             conversations,
             received_at: notification.record.received_at,
         });
+    }
+
+    /// How often it was tried before the restart; `None` if it was delivered then. Whatever the unit was.
+    fn attempts_before(&self, item: Item) -> Option<u32> {
+        if item.sequence > self.saved.reached {
+            return Some(0);
+        }
+        let same = |open: &&Open| {
+            let either_is_whole = item.index.is_none() || open.item.index.is_none();
+            open.item.sequence == item.sequence && (either_is_whole || open.item == item)
+        };
+        let open = self.saved.open.iter().filter(same);
+        open.map(|open| open.attempts).max()
     }
 
     fn is_mine(&self, lane: Lane) -> bool {

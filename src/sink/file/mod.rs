@@ -140,14 +140,17 @@ impl File {
             self.lines.start_over(ends_in_a_line(&self.output)?);
         }
         self.pass_over()?;
-        self.unsynced += self.lines.rest().len();
         let mut output = &self.output;
-        let written = self.lines.write_to(|rest| output.write(rest))?;
-        if self.unsynced >= SYNC_OCTETS {
-            self.unsynced = 0;
-            self.unsure = self.output.sync_data().err().or(self.unsure.take());
-        }
-        Ok(written)
+        self.lines.write_to(|rest| {
+            if self.unsynced >= SYNC_OCTETS {
+                self.unsynced = 0;
+                self.unsure = output.sync_data().err().or(self.unsure.take());
+            }
+            let room = SYNC_OCTETS - self.unsynced;
+            let written = output.write(&rest[..rest.len().min(room)])?;
+            self.unsynced += written;
+            Ok(written)
+        })
     }
 }
 
@@ -198,9 +201,10 @@ impl Sink for File {
     }
 }
 
-/// Octets after which a sync comes before its time. What is written at once keeps the disk busy at once, and the syncs
-/// of the journal, which answers wait for, stand behind it: a catch-up is to hold them up for milliseconds only.
-const SYNC_OCTETS: usize = 4 << 20;
+/// Octets after which a sync comes before its time. What a sync has to write keeps the disk busy at once, and the syncs
+/// of the journal, which answers wait for, stand behind it: beside a catch-up with 64 KiB their p99 is what it is
+/// without, with 256 KiB once and a half that, with 4 MiB four times.
+const SYNC_OCTETS: usize = 64 << 10;
 
 /// Opens it, and makes its name durable.
 fn open(path: &Path) -> io::Result<fs::File> {
