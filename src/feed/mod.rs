@@ -213,6 +213,12 @@ impl<O: Origin> Feed<O> {
         self.origin.available() < self.next
     }
 
+    /// True while what it gives comes from the journal, since there was no room for it when it was live.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        self.is_reading
+    }
+
     /// True when a live batch waits.
     #[must_use]
     pub fn has_live(&self) -> bool {

@@ -162,6 +162,7 @@ impl Runner {
                 return Ok(true);
             }
         };
+        sink.note_backlog(true);
         let tally = self.retry(|| sink.deliver(&delivery, from, wanted))?;
         self.statistics.replayed.add(tally.wanted);
         *delivered += tally.wanted;

@@ -43,6 +43,12 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// Says whether what is delivered next is a backlog. Nobody waits for that, but for the disk that it may share with
+    /// the journal.
+    fn note_backlog(&mut self, is_backlog: bool) {
+        let _ = is_backlog;
+    }
+
     /// Delivers the events that are wanted of all notifications from sequence `from` on, and says what became of how
     /// many. On an error everything from `from` on is delivered again.
     fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally>;
@@ -234,6 +240,7 @@ impl Runner {
             };
             if let Some(delivery) = &next {
                 self.note_oldest(delivery, delivered + 1);
+                sink.note_backlog(self.feed.is_reading());
                 self.deliver(sink, delivery, delivered + 1)?;
                 delivered = delivery.last_sequence();
                 self.statistics.delivered.set(delivered);
