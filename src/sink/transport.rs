@@ -59,6 +59,9 @@ pub enum FailureKind {
         /// Not before this time has passed, says the other side.
         after: Option<Duration>,
     },
+    /// The other side has looked at just this and does not take it (HTTP 400, 422 ..). It is tried again, for a new
+    /// release may take it, but the other side is there.
+    Rejected,
     /// The other side is gone for good and says so (HTTP 410): the sink stops.
     Gone,
     /// The transport itself has ended and takes no more jobs: the sink stops.

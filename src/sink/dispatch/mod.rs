@@ -254,9 +254,7 @@ impl Running {
     fn ended(&mut self, outcome: Outcome) -> Result<(), SinkError> {
         let tickets = self.undone.ended(outcome.ticket);
         let Err(failure) = outcome.result else {
-            if self.breaker.succeeded() {
-                tracing::info!("the receiver is back");
-            }
+            self.is_there();
             for ticket in tickets {
                 self.delivered(ticket);
             }
@@ -264,6 +262,10 @@ impl Running {
         };
         let asked = match failure.kind {
             FailureKind::Retry { after } => after,
+            FailureKind::Rejected => {
+                self.is_there();
+                None
+            }
             FailureKind::Gone => return Err(SinkError::Refused(failure.reason)),
             FailureKind::Broken => return Err(SinkError::Broken(failure.reason)),
         };
@@ -273,6 +275,7 @@ impl Running {
         self.parts.statistics.retries.add(1);
         let mut entries = tickets.iter().filter_map(|it| self.undone.get(*it));
         match entries.next().map(|first| first.item) {
+            _ if failure.kind == FailureKind::Rejected => {}
             // However many went together, it was one answer.
             Some(item) if self.breaker.failed(item, asked, now) => {
                 let reason = &failure.reason;
@@ -301,6 +304,13 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// It has answered as only a receiver does that works.
+    fn is_there(&mut self) {
+        if self.breaker.succeeded() {
+            tracing::info!("the receiver is back");
+        }
     }
 
     fn delivered(&mut self, ticket: u64) {

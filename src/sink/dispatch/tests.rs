@@ -39,6 +39,7 @@ struct Receiver {
 enum Verdict {
     Take,
     Fail,
+    Reject,
     Gone,
     Broken,
 }
@@ -70,6 +71,7 @@ impl Transport for Receiver {
                 Ok(())
             }
             Verdict::Fail => Err(failed(FailureKind::Retry { after: None })),
+            Verdict::Reject => Err(failed(FailureKind::Rejected)),
             Verdict::Gone => Err(failed(FailureKind::Gone)),
             Verdict::Broken => Err(Failure::broken("a test")),
         };
@@ -375,6 +377,21 @@ fn whatever_is_refused_what_is_new_is_tried() {
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 40);
     assert_eq!(setting.statistics.unaccounted.get(), 0);
     assert_eq!(setting.statistics.dead.get(), 0);
+}
+
+/// Ten conversations that a receiver rejected, with nothing else to deliver, were taken for a receiver that is away, so
+/// no attempt counted, and they never became dead letters.
+#[test]
+fn what_is_rejected_says_nothing_about_the_receiver() {
+    let mut setting = Setting::new();
+    setting.max_attempts = 3;
+    fill(&setting.bench, 10, 20);
+    let dead = |statistics: &Statistics| statistics.dead.get() == 40;
+    setting
+        .run(Unit::Event, |_, _| Verdict::Reject, dead)
+        .unwrap();
+    assert_eq!(setting.statistics.retries.get(), 120);
+    assert_eq!(setting.statistics.away.get(), 0);
 }
 
 /// A stop waited for ever for a lane in which as much was open as a cursor names, since there was more behind.

@@ -28,11 +28,16 @@ pub(super) async fn judge(
     let mut begin = Vec::new();
     let _ = tokio::time::timeout_at(deadline, read(body, &mut begin)).await;
     let excerpt = excerpt(&composer.without_secrets(&String::from_utf8_lossy(&begin)));
-    let kind = if status == StatusCode::GONE {
-        FailureKind::Gone
-    } else {
-        let after = retry_after(&head.headers, SystemTime::now());
-        FailureKind::Retry { after }
+    let kind = match status {
+        StatusCode::GONE => FailureKind::Gone,
+        StatusCode::BAD_REQUEST
+        | StatusCode::CONFLICT
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        | StatusCode::UNPROCESSABLE_ENTITY => FailureKind::Rejected,
+        _ => FailureKind::Retry {
+            after: retry_after(&head.headers, SystemTime::now()),
+        },
     };
     let meaning = if status.is_redirection() {
         ": redirects are not followed, give the sink the address that it leads to"

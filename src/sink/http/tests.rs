@@ -185,7 +185,9 @@ fn what_an_answer_says_is_heeded() {
             "Retry-After: 999999\r\n",
             seconds(3600),
         ),
-        ("400 Bad Request", "", none),
+        ("401 Unauthorized", "", none),
+        ("400 Bad Request", "", FailureKind::Rejected),
+        ("422 Unprocessable Entity", "", FailureKind::Rejected),
         ("410 Gone", "", FailureKind::Gone),
         ("302 Found", "Location: /elsewhere\r\n", none),
         (
