@@ -14,7 +14,7 @@ use super::{
 use crate::metrics::Counter;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// What the thread `hl-dedupe` runs.
 pub struct Judge {
@@ -170,22 +170,15 @@ impl Judge {
 impl Judge {
     /// Bodies that nobody can take apart are delivered as they came; a person is to look at them.
     fn keep_crashed(&mut self, delivery: &Delivery) {
-        let letters = poison::letters(delivery, &self.paths, now());
-        if letters.is_empty() {
+        if delivery.crashed().next().is_none() {
             return;
         }
+        let letters = poison::letters(delivery, &self.paths, self.letters.now());
         if let Err(error) = self.letters.add_all(&letters) {
             // It is in the journal, and is found by its type.
             tracing::error!(%error, "a body that cannot be taken apart is not in the dead letters");
         }
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-    })
 }
 
 /// How long it waits for something before it looks whether it is to stop.

@@ -6,7 +6,6 @@ use super::{Failure, Running, SinkError};
 use crate::feed::{Failures, Item, Letter, LetterError, Maker};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Letters that are under way once more.
 #[derive(Debug, Default)]
@@ -24,11 +23,12 @@ impl Running {
         let Some(notification) = entry.notification() else {
             return true;
         };
+        let now = self.parts.letters.now();
         let failures = Failures {
             reason: failure.reason.clone(),
             attempts: entry.attempts,
-            first_failed: entry.first_failed.unwrap_or_else(now),
-            last_failed: now(),
+            first_failed: entry.first_failed.unwrap_or(now),
+            last_failed: now,
             last_answer: failure.answer.clone(),
         };
         let path = self.parts.paths.of(notification.record.endpoint);
@@ -110,14 +110,6 @@ impl Running {
             tracing::warn!(%error, "a dead letter was delivered, and stays");
         }
     }
-}
-
-/// In microseconds since 1970.
-pub(super) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-    })
 }
 
 /// Letters that are tried again at a time.

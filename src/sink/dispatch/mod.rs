@@ -290,7 +290,9 @@ impl Running {
                 continue;
             };
             entry.attempts += counts;
-            entry.first_failed.get_or_insert_with(letters::now);
+            entry
+                .first_failed
+                .get_or_insert_with(|| self.parts.letters.now());
             let (item, attempts) = (entry.item, entry.attempts);
             if let Source::Lane(place) = entry.source {
                 self.lanes[place].tried(item, attempts);
