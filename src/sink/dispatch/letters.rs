@@ -1,9 +1,9 @@
 //! Dead letters: what was tried too often, and what somebody wants to be tried again.
 
-use super::intake::{self, Found};
+use super::intake::Found;
 use super::undone::Source;
 use super::{Failure, Running, SinkError};
-use crate::feed::{Failures, Item, Letter, LetterError, Maker};
+use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -89,12 +89,15 @@ impl Running {
             };
             let endpoint = (self.parts.number)(&letter.endpoint);
             let delivery = letter.delivery(endpoint, &mut self.retried.maker);
+            let notification = delivery.notification(item.sequence);
+            let events = notification.iter().flat_map(Notification::events);
+            let events = events.filter(|it| item.index.is_none_or(|index| index == it.index()));
             let found = Found {
                 item,
                 events: 0,
                 attempts: 0,
                 // Letters keep their order among themselves; what came after them has gone by.
-                conversations: intake::conversations(&delivery, item, &self.parts.parties),
+                conversations: self.parts.parties.conversations(events),
                 received_at: letter.received_at,
             };
             self.retried.items.insert(item);

@@ -130,7 +130,7 @@ impl Dispatcher {
         let mut lanes = lanes.by_ref().zip(Lane::ALL);
         let lanes = std::array::from_fn(|_| {
             let ((feed, saved), lane) = lanes.next().expect("three of each");
-            Intake::lane(feed, lane, saved.clone())
+            Intake::lane(feed, lane, saved.clone(), self.wanted.clone())
         });
         let mut running = Running {
             lanes,

@@ -28,8 +28,6 @@ impl Running {
     fn take_in_once(&mut self, probes: bool) -> Result<bool, SinkError> {
         let choice = Choice {
             unit: self.parts.limits.unit,
-            wanted: &self.parts.wanted,
-            narrowed: None,
             parties: &self.parts.parties,
         };
         let mut has_read = false;
