@@ -30,7 +30,6 @@
 use super::rfc3339;
 use super::{Delivery, Item, Maker, Notification};
 use crate::event::Lane;
-use crate::journal::batch::{Batch, Place};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::Error as _;
@@ -131,18 +130,10 @@ impl Letter {
     /// number that the journal gives to [`Letter::endpoint`].
     #[must_use]
     pub fn delivery(&self, endpoint: u16, maker: &mut Maker) -> Delivery {
-        let mut batch = Batch::unpooled();
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_slice(), value.as_slice()));
-        batch.append(endpoint, 0, self.received_at, headers, &self.body);
-        batch.seal(&Place {
-            epoch: 0,
-            salt: 0,
-            first_sequence: self.item.sequence,
-            committed_at: self.received_at,
-            durable: 0,
-        });
-        maker.make(batch)
+        let came = (endpoint, 0, self.received_at);
+        maker.make_one(self.item.sequence, came, headers, &self.body)
     }
 
     /// The file of it.
