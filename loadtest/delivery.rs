@@ -12,6 +12,9 @@
 //! lag. Each prints one line of figures, times in microseconds. `loadtest/delivery` compiles and runs it; nothing but
 //! std is needed.
 
+mod client;
+
+use client::{ask, connect, request};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,12 +76,7 @@ struct Template {
 impl Template {
     fn of(path: &str) -> Template {
         let body = std::fs::read(path).expect("a file");
-        let head = format!(
-            "POST /webhook HTTP/1.1\r\nHost: h\r\nUser-Agent: facebookexternalua\r\nAccept: */*\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        let request = [head.as_bytes(), &body].concat();
+        let request = request(&body);
         let find = |text: &str, skip: usize| {
             let found = places(&request, text.as_bytes());
             found.map(|at| at + skip).collect()
@@ -191,30 +189,6 @@ fn percentiles(name: &str, micros: &mut [u64]) -> String {
         at(0.999),
         micros.last().unwrap_or(&0)
     )
-}
-
-/// One request and its answer. True when that was 200.
-fn ask(open: &mut Option<TcpStream>, port: u16, request: &[u8]) -> Result<bool> {
-    let stream = match open {
-        Some(stream) => stream,
-        None => open.insert(connect(port)?),
-    };
-    stream.write_all(request)?;
-    let (mut answer, mut len) = ([0; 4096], 0);
-    while !answer[..len].ends_with(b"\r\n\r\n") {
-        match stream.read(&mut answer[len..])? {
-            0 => return Err(ErrorKind::UnexpectedEof.into()),
-            read => len += read,
-        }
-    }
-    Ok(answer.starts_with(b"HTTP/1.1 200 "))
-}
-
-fn connect(port: u16) -> Result<TcpStream> {
-    let stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    Ok(stream)
 }
 
 fn fill(port: u16, connections: usize, count: usize, templates: &[Template]) {

@@ -5,8 +5,9 @@
 //! which it was due. Prints one line of figures, times in microseconds, as `report.lua` does. `loadtest/hostile`
 //! compiles and runs it; nothing but std is needed.
 
-use std::io::{ErrorKind, Read, Result, Write};
-use std::net::TcpStream;
+mod client;
+
+use client::{ask, request};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,15 +73,6 @@ fn main() {
     );
 }
 
-fn request(body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "POST /webhook HTTP/1.1\r\nHost: h\r\nUser-Agent: facebookexternalua\r\nAccept: */*\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body].concat()
-}
-
 fn connection(port: u16, request: &[u8], Timetable { first, pause, end }: Timetable) -> Seen {
     let (mut seen, mut due, mut open) = (Seen::default(), first, None);
     while due < end {
@@ -101,26 +93,4 @@ fn connection(port: u16, request: &[u8], Timetable { first, pause, end }: Timeta
         due += pause;
     }
     seen
-}
-
-/// One request and its answer. True when that was 200.
-fn ask(open: &mut Option<TcpStream>, port: u16, request: &[u8]) -> Result<bool> {
-    let stream = match open {
-        Some(stream) => stream,
-        None => {
-            let stream = TcpStream::connect(("127.0.0.1", port))?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-            open.insert(stream)
-        }
-    };
-    stream.write_all(request)?;
-    let (mut answer, mut len) = ([0; 4096], 0);
-    while !answer[..len].ends_with(b"\r\n\r\n") {
-        match stream.read(&mut answer[len..])? {
-            0 => return Err(ErrorKind::UnexpectedEof.into()),
-            read => len += read,
-        }
-    }
-    Ok(answer.starts_with(b"HTTP/1.1 200 "))
 }
