@@ -19,8 +19,7 @@ pub(super) struct Intake {
     feed: Feed<Judged>,
     /// `None` takes all lanes.
     lane: Option<Lane>,
-    /// Which events are for it.
-    wanted: Selection,
+    choice: Choice,
     /// What had been reached, and what of that was open, when it was saved last.
     saved: Progress,
     /// What the batch that was read last holds and was not given yet, in order.
@@ -51,36 +50,33 @@ pub(super) struct Found {
     pub(super) received_at: u64,
 }
 
-/// What an intake needs to know to make items of events.
-#[derive(Clone, Copy)]
-pub(super) struct Choice<'c> {
+/// What an intake needs to know to choose.
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
     pub(super) unit: Unit,
-    pub(super) parties: &'c Parties,
+    /// Which events are for it.
+    pub(super) wanted: Selection,
+    pub(super) parties: Parties,
 }
 
 impl Intake {
     /// The intake of a lane that goes on from `saved`; its feed begins behind what is confirmed there.
-    pub(super) fn lane(
-        feed: Feed<Judged>,
-        lane: Lane,
-        saved: Progress,
-        wanted: Selection,
-    ) -> Intake {
-        Intake::new(feed, Some(lane), saved, wanted)
+    pub(super) fn lane(feed: Feed<Judged>, lane: Lane, saved: Progress, choice: Choice) -> Intake {
+        Intake::new(feed, Some(lane), saved, choice)
     }
 
     /// An intake of all lanes, as far as what is wanted reaches.
-    pub(super) fn replay(feed: Feed<Judged>, wanted: Selection) -> Intake {
+    pub(super) fn replay(feed: Feed<Judged>, choice: Choice) -> Intake {
         let saved = Progress::up_to(feed.position() - 1);
-        Intake::new(feed, None, saved, wanted)
+        Intake::new(feed, None, saved, choice)
     }
 
-    fn new(feed: Feed<Judged>, lane: Option<Lane>, saved: Progress, wanted: Selection) -> Intake {
+    fn new(feed: Feed<Judged>, lane: Option<Lane>, saved: Progress, choice: Choice) -> Intake {
         let reached = feed.position() - 1;
         Intake {
             feed,
             lane,
-            wanted,
+            choice,
             saved,
             waiting: VecDeque::new(),
             delivery: None,
@@ -106,9 +102,9 @@ impl Intake {
 
     /// Reads the next batch, once all of the last one was given; false if there is none now. Of a long backlog that
     /// holds nothing for this intake, whoever calls is not kept waiting for the end.
-    pub(super) fn read_on(&mut self, choice: Choice<'_>) -> Result<bool, FeedError> {
+    pub(super) fn read_on(&mut self) -> Result<bool, FeedError> {
         let from = self.feed.position();
-        if !self.wanted.reaches(from) {
+        if !self.choice.wanted.reaches(from) {
             return Ok(false);
         }
         let Some(delivery) = self.feed.next(Duration::ZERO)? else {
@@ -117,7 +113,7 @@ impl Intake {
             self.delivery = None;
             return Ok(false);
         };
-        self.read(&delivery, from, choice);
+        self.read(&delivery, from);
         if self.waiting.is_empty() {
             self.reached = delivery.last_sequence();
         }
@@ -138,7 +134,7 @@ impl Intake {
     /// True when everything that there is was given.
     pub(super) fn is_at_end(&self) -> bool {
         let position = self.feed.position();
-        self.waiting.is_empty() && (self.feed.is_at_end() || !self.wanted.reaches(position))
+        self.waiting.is_empty() && (self.feed.is_at_end() || !self.choice.wanted.reaches(position))
     }
 
     /// The item is delivered, or is somebody else's matter now.
@@ -196,26 +192,27 @@ impl Intake {
     }
 
     /// Finds what is to be delivered of a batch from sequence `from` on.
-    fn read(&mut self, delivery: &Arc<Delivery>, from: u64, choice: Choice<'_>) {
+    fn read(&mut self, delivery: &Arc<Delivery>, from: u64) {
         let passed_over = delivery.first_sequence().saturating_sub(from);
         self.unaccounted += passed_over.abs_diff(self.feed.take_set_aside());
         let mut all = 0;
         for notification in delivery.notifications(from) {
-            if !self.wanted.reaches(notification.sequence) {
+            if !self.choice.wanted.reaches(notification.sequence) {
                 return;
             }
             all += notification.events().count() as u64;
-            match choice.unit {
-                Unit::Notification => self.whole(&notification, choice),
-                Unit::Event => self.each(&notification, choice),
+            match self.choice.unit {
+                Unit::Notification => self.whole(&notification),
+                Unit::Event => self.each(&notification),
             }
         }
         self.unaccounted += delivery.made_from(from).abs_diff(all);
     }
 
-    fn whole(&mut self, notification: &Notification<'_>, choice: Choice<'_>) {
+    fn whole(&mut self, notification: &Notification<'_>) {
         let endpoint = notification.record.endpoint;
-        let wanted = |event: &EventRef<'_>| self.wanted.fate(*event, endpoint) == Fate::Wanted;
+        let wanted =
+            |event: &EventRef<'_>| self.choice.wanted.fate(*event, endpoint) == Fate::Wanted;
         let all = || notification.events();
         let most_urgent = all().filter(wanted).map(|event| event.lane()).min();
         let lane = most_urgent.or_else(|| all().map(|event| event.lane()).min());
@@ -227,25 +224,25 @@ impl Intake {
             index: None,
         };
         let mut tally = Tally::default();
-        let wanted = self.wanted.of(notification, &mut tally);
-        let conversations = choice.parties.conversations(wanted);
+        let wanted = self.choice.wanted.of(notification, &mut tally);
+        let conversations = self.choice.parties.conversations(wanted);
         self.tally += tally;
         let events = u32::try_from(tally.wanted).unwrap_or(u32::MAX);
         self.found(item, events, conversations, notification);
     }
 
-    fn each(&mut self, notification: &Notification<'_>, choice: Choice<'_>) {
+    fn each(&mut self, notification: &Notification<'_>) {
         for event in notification.events() {
             if !self.is_mine(event.lane()) {
                 continue;
             }
-            let fate = self.wanted.fate(event, notification.record.endpoint);
+            let fate = self.choice.wanted.fate(event, notification.record.endpoint);
             self.tally.count(fate);
             if fate != Fate::Wanted {
                 continue;
             }
             let item = Item::from(event.position());
-            let conversations = choice.parties.conversations([event]);
+            let conversations = self.choice.parties.conversations([event]);
             self.found(item, 1, conversations, notification);
         }
     }

@@ -37,9 +37,13 @@ impl Running {
             return Ok(());
         };
         let (_, feed) = parts.feeds.open(&parts.sleeper, replay.next.max(1));
+        let choice = Choice {
+            wanted: replay.wanted(&parts.wanted),
+            ..parts.choice()
+        };
         self.replaying = Some(Replaying {
             id: replay.id.as_str().into(),
-            intake: Intake::replay(feed, replay.wanted(&parts.wanted)),
+            intake: Intake::replay(feed, choice),
             rate: Rate::new(u64::from(replay.rate)),
             replay,
         });
@@ -70,10 +74,6 @@ impl Running {
         let Some(replaying) = &mut self.replaying else {
             return false;
         };
-        let choice = Choice {
-            unit: self.parts.limits.unit,
-            parties: &self.parts.parties,
-        };
         let intake = &mut replaying.intake;
         let left_out = intake.tally.left_out();
         let (mut reads, mut has_more) = (0, true);
@@ -90,7 +90,7 @@ impl Running {
                 continue;
             }
             reads += 1;
-            has_more = match intake.read_on(choice) {
+            has_more = match intake.read_on() {
                 Ok(has_read) => has_read,
                 Err(error) if error.is_shortage() => false,
                 Err(error) => {

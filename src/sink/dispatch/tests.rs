@@ -273,21 +273,21 @@ fn a_lane_reads_one_batch_at_a_time() {
         bench.store(1);
     }
     let (_live, feed) = bench.feed(1);
-    let wanted = Selection::default();
-    let mut lane = Intake::lane(feed, Lane::Messages, Progress::default(), wanted);
     let choice = Choice {
         unit: Unit::Event,
-        parties: &Parties::default(),
+        wanted: Selection::default(),
+        parties: Parties::default(),
     };
+    let mut lane = Intake::lane(feed, Lane::Messages, Progress::default(), choice);
     for batch in 1..=40 {
-        while !lane.read_on(choice).unwrap() {
+        while !lane.read_on().unwrap() {
             assert!(!lane.is_at_end());
             thread::yield_now();
         }
         assert!(lane.next().is_none());
         assert_eq!(lane.reached(), batch);
     }
-    assert!(lane.is_at_end() && !lane.read_on(choice).unwrap());
+    assert!(lane.is_at_end() && !lane.read_on().unwrap());
 }
 
 /// One conversation is refused for ever: all others are delivered, and after a restart only what it lacks comes.
