@@ -14,7 +14,7 @@
 
 mod client;
 
-use client::{ask, connect, request};
+use client::{Seen, Timetable, connect, keep_time, quantile, request};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -118,55 +118,23 @@ fn places<'t>(text: &'t [u8], wanted: &'t [u8]) -> impl Iterator<Item = usize> +
         .map(|(at, _)| at)
 }
 
-/// What one connection has seen.
-#[derive(Default)]
-struct Seen {
-    micros: Vec<u64>,
-    refused: usize,
-    socket: usize,
-}
-
 fn send(port: u16, connections: u32, rate: f64, seconds: u64, template: &Template) {
     let start = Instant::now() + Duration::from_millis(200);
     let wall = SystemTime::now() + Duration::from_millis(200);
     let end = start + Duration::from_secs(seconds);
     let each = Duration::from_secs_f64(1.0 / rate);
     let numbers = Arc::new(AtomicUsize::new(0));
-    let threads: Vec<_> = (0..connections)
-        .map(|place| {
-            let (mut template, numbers) = (template.clone(), Arc::clone(&numbers));
-            thread::spawn(move || {
-                let (mut seen, mut open) = (Seen::default(), None);
-                let mut due = start + each * place;
-                while due < end {
-                    // Whatever keeps us from it is late, not left out.
-                    if let Some(early) = due.checked_duration_since(Instant::now()) {
-                        thread::sleep(early);
-                    }
-                    let number = numbers.fetch_add(1, Ordering::Relaxed);
-                    let request = template.make(micros(wall + (due - start)), number);
-                    match ask(&mut open, port, request) {
-                        Ok(true) => {}
-                        Ok(false) => seen.refused += 1,
-                        Err(_) => {
-                            seen.socket += 1;
-                            open = None;
-                        }
-                    }
-                    seen.micros.push(due.elapsed().as_micros() as u64);
-                    due += each * connections;
-                }
-                seen
-            })
-        })
-        .collect();
-    let mut all = Seen::default();
-    for thread in threads {
-        let seen = thread.join().expect("no thread panics");
-        all.micros.extend(seen.micros);
-        all.refused += seen.refused;
-        all.socket += seen.socket;
-    }
+    let threads = (0..connections).map(|place| {
+        let (mut template, numbers) = (template.clone(), Arc::clone(&numbers));
+        let (first, pause) = (start + each * place, each * connections);
+        let make = move |due| {
+            let number = numbers.fetch_add(1, Ordering::Relaxed);
+            let request = template.make(micros(wall + (due - start)), number);
+            request.to_vec()
+        };
+        thread::spawn(move || keep_time(port, Timetable { first, pause, end }, make))
+    });
+    let mut all = Seen::gather(threads.collect());
     let (refused, socket) = (all.refused, all.socket);
     println!(
         "FIGURES {} refused={refused} socket={socket}",
@@ -176,11 +144,7 @@ fn send(port: u16, connections: u32, rate: f64, seconds: u64, template: &Templat
 
 fn percentiles(name: &str, micros: &mut [u64]) -> String {
     micros.sort_unstable();
-    let at = |share: f64| {
-        micros
-            .get((micros.len() as f64 * share) as usize)
-            .unwrap_or(&0)
-    };
+    let at = |share| quantile(micros, share);
     format!(
         "{name}count={} {name}p50={} {name}p99={} {name}p999={} {name}max={}",
         micros.len(),

@@ -7,25 +7,9 @@
 
 mod client;
 
-use client::{ask, request};
+use client::{Seen, Timetable, keep_time, quantile, request};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// What one connection has seen.
-#[derive(Default)]
-struct Seen {
-    micros: Vec<u32>,
-    refused: usize,
-    socket: usize,
-}
-
-/// When the requests of one connection are due.
-#[derive(Clone, Copy)]
-struct Timetable {
-    first: Instant,
-    pause: Duration,
-    end: Instant,
-}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,27 +25,14 @@ fn main() {
     let start = Instant::now() + Duration::from_millis(200);
     let end = start + Duration::from_secs(seconds);
     let each = Duration::from_secs_f64(1.0 / rate);
-    let threads: Vec<_> = (0..connections)
-        .map(|number| {
-            let (request, first, pause) =
-                (request.clone(), start + each * number, each * connections);
-            thread::spawn(move || connection(port, &request, Timetable { first, pause, end }))
-        })
-        .collect();
-    let mut all = Seen::default();
-    for thread in threads {
-        let seen = thread.join().expect("no thread panics");
-        all.micros.extend(seen.micros);
-        all.refused += seen.refused;
-        all.socket += seen.socket;
-    }
+    let threads = (0..connections).map(|number| {
+        let (request, first, pause) = (request.clone(), start + each * number, each * connections);
+        thread::spawn(move || keep_time(port, Timetable { first, pause, end }, |_| request.clone()))
+    });
+    let mut all = Seen::gather(threads.collect());
     let duration = start.elapsed().as_micros();
     all.micros.sort_unstable();
-    let at = |share: f64| {
-        all.micros
-            .get((all.micros.len() as f64 * share) as usize)
-            .unwrap_or(&0)
-    };
+    let at = |share| quantile(&all.micros, share);
     println!(
         "FIGURES requests={} duration={duration} refused={} socket={} p50={} p99={} p999={}",
         all.micros.len(),
@@ -71,26 +42,4 @@ fn main() {
         at(0.99),
         at(0.999)
     );
-}
-
-fn connection(port: u16, request: &[u8], Timetable { first, pause, end }: Timetable) -> Seen {
-    let (mut seen, mut due, mut open) = (Seen::default(), first, None);
-    while due < end {
-        // Whatever keeps us from it is late, not left out.
-        if let Some(early) = due.checked_duration_since(Instant::now()) {
-            thread::sleep(early);
-        }
-        match ask(&mut open, port, request) {
-            Ok(true) => {}
-            Ok(false) => seen.refused += 1,
-            Err(_) => {
-                seen.socket += 1;
-                open = None;
-            }
-        }
-        seen.micros
-            .push(due.elapsed().as_micros().try_into().unwrap_or(u32::MAX));
-        due += pause;
-    }
-    seen
 }
