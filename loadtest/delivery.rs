@@ -12,6 +12,9 @@
 //! lag. Each prints one line of figures, times in microseconds. `loadtest/delivery` compiles and runs it; nothing but
 //! std is needed.
 
+mod client;
+
+use client::{Seen, Timetable, connect, keep_time, quantile, request};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,12 +76,7 @@ struct Template {
 impl Template {
     fn of(path: &str) -> Template {
         let body = std::fs::read(path).expect("a file");
-        let head = format!(
-            "POST /webhook HTTP/1.1\r\nHost: h\r\nUser-Agent: facebookexternalua\r\nAccept: */*\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        let request = [head.as_bytes(), &body].concat();
+        let request = request(&body);
         let find = |text: &str, skip: usize| {
             let found = places(&request, text.as_bytes());
             found.map(|at| at + skip).collect()
@@ -120,55 +118,23 @@ fn places<'t>(text: &'t [u8], wanted: &'t [u8]) -> impl Iterator<Item = usize> +
         .map(|(at, _)| at)
 }
 
-/// What one connection has seen.
-#[derive(Default)]
-struct Seen {
-    micros: Vec<u64>,
-    refused: usize,
-    socket: usize,
-}
-
 fn send(port: u16, connections: u32, rate: f64, seconds: u64, template: &Template) {
     let start = Instant::now() + Duration::from_millis(200);
     let wall = SystemTime::now() + Duration::from_millis(200);
     let end = start + Duration::from_secs(seconds);
     let each = Duration::from_secs_f64(1.0 / rate);
     let numbers = Arc::new(AtomicUsize::new(0));
-    let threads: Vec<_> = (0..connections)
-        .map(|place| {
-            let (mut template, numbers) = (template.clone(), Arc::clone(&numbers));
-            thread::spawn(move || {
-                let (mut seen, mut open) = (Seen::default(), None);
-                let mut due = start + each * place;
-                while due < end {
-                    // Whatever keeps us from it is late, not left out.
-                    if let Some(early) = due.checked_duration_since(Instant::now()) {
-                        thread::sleep(early);
-                    }
-                    let number = numbers.fetch_add(1, Ordering::Relaxed);
-                    let request = template.make(micros(wall + (due - start)), number);
-                    match ask(&mut open, port, request) {
-                        Ok(true) => {}
-                        Ok(false) => seen.refused += 1,
-                        Err(_) => {
-                            seen.socket += 1;
-                            open = None;
-                        }
-                    }
-                    seen.micros.push(due.elapsed().as_micros() as u64);
-                    due += each * connections;
-                }
-                seen
-            })
-        })
-        .collect();
-    let mut all = Seen::default();
-    for thread in threads {
-        let seen = thread.join().expect("no thread panics");
-        all.micros.extend(seen.micros);
-        all.refused += seen.refused;
-        all.socket += seen.socket;
-    }
+    let threads = (0..connections).map(|place| {
+        let (mut template, numbers) = (template.clone(), Arc::clone(&numbers));
+        let (first, pause) = (start + each * place, each * connections);
+        let make = move |due| {
+            let number = numbers.fetch_add(1, Ordering::Relaxed);
+            let request = template.make(micros(wall + (due - start)), number);
+            request.to_vec()
+        };
+        thread::spawn(move || keep_time(port, Timetable { first, pause, end }, make))
+    });
+    let mut all = Seen::gather(threads.collect());
     let (refused, socket) = (all.refused, all.socket);
     println!(
         "FIGURES {} refused={refused} socket={socket}",
@@ -178,11 +144,7 @@ fn send(port: u16, connections: u32, rate: f64, seconds: u64, template: &Templat
 
 fn percentiles(name: &str, micros: &mut [u64]) -> String {
     micros.sort_unstable();
-    let at = |share: f64| {
-        micros
-            .get((micros.len() as f64 * share) as usize)
-            .unwrap_or(&0)
-    };
+    let at = |share| quantile(micros, share);
     format!(
         "{name}count={} {name}p50={} {name}p99={} {name}p999={} {name}max={}",
         micros.len(),
@@ -191,30 +153,6 @@ fn percentiles(name: &str, micros: &mut [u64]) -> String {
         at(0.999),
         micros.last().unwrap_or(&0)
     )
-}
-
-/// One request and its answer. True when that was 200.
-fn ask(open: &mut Option<TcpStream>, port: u16, request: &[u8]) -> Result<bool> {
-    let stream = match open {
-        Some(stream) => stream,
-        None => open.insert(connect(port)?),
-    };
-    stream.write_all(request)?;
-    let (mut answer, mut len) = ([0; 4096], 0);
-    while !answer[..len].ends_with(b"\r\n\r\n") {
-        match stream.read(&mut answer[len..])? {
-            0 => return Err(ErrorKind::UnexpectedEof.into()),
-            read => len += read,
-        }
-    }
-    Ok(answer.starts_with(b"HTTP/1.1 200 "))
-}
-
-fn connect(port: u16) -> Result<TcpStream> {
-    let stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    Ok(stream)
 }
 
 fn fill(port: u16, connections: usize, count: usize, templates: &[Template]) {

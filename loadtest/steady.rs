@@ -5,26 +5,11 @@
 //! which it was due. Prints one line of figures, times in microseconds, as `report.lua` does. `loadtest/hostile`
 //! compiles and runs it; nothing but std is needed.
 
-use std::io::{ErrorKind, Read, Result, Write};
-use std::net::TcpStream;
+mod client;
+
+use client::{Seen, Timetable, keep_time, quantile, request};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// What one connection has seen.
-#[derive(Default)]
-struct Seen {
-    micros: Vec<u32>,
-    refused: usize,
-    socket: usize,
-}
-
-/// When the requests of one connection are due.
-#[derive(Clone, Copy)]
-struct Timetable {
-    first: Instant,
-    pause: Duration,
-    end: Instant,
-}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,27 +25,14 @@ fn main() {
     let start = Instant::now() + Duration::from_millis(200);
     let end = start + Duration::from_secs(seconds);
     let each = Duration::from_secs_f64(1.0 / rate);
-    let threads: Vec<_> = (0..connections)
-        .map(|number| {
-            let (request, first, pause) =
-                (request.clone(), start + each * number, each * connections);
-            thread::spawn(move || connection(port, &request, Timetable { first, pause, end }))
-        })
-        .collect();
-    let mut all = Seen::default();
-    for thread in threads {
-        let seen = thread.join().expect("no thread panics");
-        all.micros.extend(seen.micros);
-        all.refused += seen.refused;
-        all.socket += seen.socket;
-    }
+    let threads = (0..connections).map(|number| {
+        let (request, first, pause) = (request.clone(), start + each * number, each * connections);
+        thread::spawn(move || keep_time(port, Timetable { first, pause, end }, |_| request.clone()))
+    });
+    let mut all = Seen::gather(threads.collect());
     let duration = start.elapsed().as_micros();
     all.micros.sort_unstable();
-    let at = |share: f64| {
-        all.micros
-            .get((all.micros.len() as f64 * share) as usize)
-            .unwrap_or(&0)
-    };
+    let at = |share| quantile(&all.micros, share);
     println!(
         "FIGURES requests={} duration={duration} refused={} socket={} p50={} p99={} p999={}",
         all.micros.len(),
@@ -70,57 +42,4 @@ fn main() {
         at(0.99),
         at(0.999)
     );
-}
-
-fn request(body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "POST /webhook HTTP/1.1\r\nHost: h\r\nUser-Agent: facebookexternalua\r\nAccept: */*\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body].concat()
-}
-
-fn connection(port: u16, request: &[u8], Timetable { first, pause, end }: Timetable) -> Seen {
-    let (mut seen, mut due, mut open) = (Seen::default(), first, None);
-    while due < end {
-        // Whatever keeps us from it is late, not left out.
-        if let Some(early) = due.checked_duration_since(Instant::now()) {
-            thread::sleep(early);
-        }
-        match ask(&mut open, port, request) {
-            Ok(true) => {}
-            Ok(false) => seen.refused += 1,
-            Err(_) => {
-                seen.socket += 1;
-                open = None;
-            }
-        }
-        seen.micros
-            .push(due.elapsed().as_micros().try_into().unwrap_or(u32::MAX));
-        due += pause;
-    }
-    seen
-}
-
-/// One request and its answer. True when that was 200.
-fn ask(open: &mut Option<TcpStream>, port: u16, request: &[u8]) -> Result<bool> {
-    let stream = match open {
-        Some(stream) => stream,
-        None => {
-            let stream = TcpStream::connect(("127.0.0.1", port))?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-            open.insert(stream)
-        }
-    };
-    stream.write_all(request)?;
-    let (mut answer, mut len) = ([0; 4096], 0);
-    while !answer[..len].ends_with(b"\r\n\r\n") {
-        match stream.read(&mut answer[len..])? {
-            0 => return Err(ErrorKind::UnexpectedEof.into()),
-            read => len += read,
-        }
-    }
-    Ok(answer.starts_with(b"HTTP/1.1 200 "))
 }

@@ -9,7 +9,7 @@ mod common;
 use common::disk::{Cut, Mounted};
 use common::load::{self, Load};
 use common::strace::Strace;
-use common::{Site, eventually, number_from_env};
+use common::{Running, Site, eventually, number_from_env};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,13 +39,7 @@ fn nothing_is_lost_or_doubled_by_kills() {
     let mut random = u64::from(std::process::id());
     for round in 0..kills {
         let server = site.start();
-        let load = Load::start(&server, "/in", round);
-        load.reach_accepted(1);
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        // Not a wait for anything: the moment is to be any.
-        thread::sleep(Duration::from_micros((random >> 33) % 1_500_000));
+        let load = load_for_a_while(&server, round, &mut random);
         server.kill();
         load.end();
     }
@@ -95,12 +89,7 @@ fn nothing_is_lost_or_doubled_by_power_cuts() {
     let mut random = u64::from(std::process::id());
     for round in 0..cuts {
         let server = site.start();
-        let load = Load::start(&server, "/in", round);
-        load.reach_accepted(1);
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        thread::sleep(Duration::from_micros((random >> 33) % 1_500_000));
+        let load = load_for_a_while(&server, round, &mut random);
         let how = [Cut::Hard, Cut::LogFlushed, Cut::Hard, Cut::Flushed][round % 4];
         disk.cut_power(how).expect("ext4 lets its power be cut");
         server.kill();
@@ -147,6 +136,18 @@ fn site(rotation: &str) -> (Site, PathBuf) {
         path.display()
     );
     (site.sink(&lines), path)
+}
+
+/// A load that has been under way for any time.
+fn load_for_a_while(server: &Running, round: usize, random: &mut u64) -> Load {
+    let load = Load::start(server, "/in", round);
+    load.reach_accepted(1);
+    *random = random
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1);
+    // Not a wait for anything: the moment is to be any.
+    thread::sleep(Duration::from_micros((*random >> 33) % 1_500_000));
+    load
 }
 
 /// Lets a server deliver what is left, and holds all files together against the journal.

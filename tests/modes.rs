@@ -17,9 +17,10 @@
 mod common;
 
 use common::client::post;
-use common::load::{Load, is_in_order, stored};
+use common::load::{Load, check, stored};
 use common::{PATIENCE, Site, eventually, number_from_env};
 use rustix::process::Signal;
+use std::collections::HashMap;
 use std::net::TcpStream;
 use std::time::Instant;
 
@@ -110,36 +111,29 @@ fn received_loses_no_more_than_the_end_to_kill_9() {
 fn survives_sigterm(ack: &str) {
     let rounds = number_from_env("HOOKLINE_TERM_ROUNDS", 3);
     let (mut acknowledged, mut excused) = (0, 0);
-    let mut current = site(ack);
+    let (mut current, mut traces) = (site(ack), HashMap::new());
     for round in 0..rounds {
         if round % ROUNDS_EACH == 0 {
-            current = site(ack);
+            (current, traces) = (site(ack), HashMap::new());
         }
         let server = current.start();
         let load = Load::start(&server, "/in", round);
         load.reach(answers_before_the_end(round));
         let (status, stderr) = server.terminate();
         assert_eq!(status.code(), Some(0), "{stderr}");
-        let traces = load.end();
-        current.verify();
-        let stored = stored(&current);
-        for (name, trace) in traces {
-            let unserved = (trace.refused, trace.faults);
+        let ended = load.end();
+        for (_, trace) in &ended {
+            let unserved = (&trace.refused, &trace.faults);
             assert!(
                 unserved.0.is_empty() && unserved.1.is_empty(),
                 "round {round}: {unserved:#?}\n{stderr}"
             );
-            let numbers = stored.get(&name).map_or(&[][..], Vec::as_slice);
-            assert!(is_in_order(numbers), "{name} {numbers:?}");
-            let lost: Vec<_> = trace
-                .acknowledged
-                .iter()
-                .filter(|number| numbers.binary_search(number).is_err())
-                .collect();
-            assert!(lost.is_empty(), "{name}: answered and not stored: {lost:?}");
             acknowledged += trace.acknowledged.len();
             excused += trace.excused;
         }
+        traces.extend(ended);
+        current.verify();
+        check(&stored(&current), &traces);
     }
     eprintln!(
         "SIGTERM, {ack}, {rounds} rounds: {acknowledged} answered with 200, all stored; {excused} batches excused"

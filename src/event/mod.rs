@@ -64,4 +64,5 @@ pub use extract::{Extractor, NESTING_MAX, Origin};
 pub use key::{COMPONENT_MAX, fingerprint};
 pub use lane::Lane;
 pub use pattern::Pattern;
+pub(crate) use position::digits;
 pub use position::{NoPosition, Position};

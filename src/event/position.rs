@@ -29,16 +29,16 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Position, NoPosition> {
         let (sequence, index) = text.split_once('.').ok_or(NoPosition)?;
         Ok(Position {
-            sequence: number(sequence)?,
-            index: number(index)?,
+            sequence: digits(sequence)?,
+            index: digits(index)?,
         })
     }
 }
 
 /// Digits alone: `parse` would take a sign as well.
-fn number<N: FromStr>(text: &str) -> Result<N, NoPosition> {
-    let digits = text.bytes().all(|octet| octet.is_ascii_digit());
-    let number = digits.then(|| text.parse().ok()).flatten();
+pub(crate) fn digits<N: FromStr>(text: &str) -> Result<N, NoPosition> {
+    let plain = text.bytes().all(|octet| octet.is_ascii_digit());
+    let number = plain.then(|| text.parse().ok()).flatten();
     number.ok_or(NoPosition)
 }
 

@@ -112,6 +112,12 @@ impl DeadLetters {
         }
     }
 
+    /// The time of the disk that they are on, in microseconds since 1970.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.storage.now()
+    }
+
     /// Takes a letter, durably. One that is there already is replaced.
     pub fn add(&mut self, letter: &Letter) -> Result<(), LetterError> {
         self.add_all(std::slice::from_ref(letter))

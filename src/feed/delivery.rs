@@ -89,6 +89,27 @@ impl Maker {
             spare: self.give.clone(),
         }
     }
+
+    /// A delivery of one notification, in memory of its own. Beside the sequence that it had: its endpoint, flags and
+    /// time of arrival.
+    pub(super) fn make_one<'h>(
+        &mut self,
+        sequence: u64,
+        (endpoint, flags, received_at): (u16, u16, u64),
+        headers: impl Iterator<Item = (&'h [u8], &'h [u8])>,
+        body: &[u8],
+    ) -> Delivery {
+        let mut batch = Batch::unpooled();
+        batch.append(endpoint, flags, received_at, headers, body);
+        batch.seal(&Place {
+            epoch: 0,
+            salt: 0,
+            first_sequence: sequence,
+            committed_at: 0,
+            durable: 0,
+        });
+        self.make(batch)
+    }
 }
 
 impl Default for Maker {
@@ -188,24 +209,9 @@ impl Delivery {
     /// A delivery of this one notification, in memory of its own. `None` if it is not here.
     #[must_use]
     pub fn alone(&self, sequence: u64, maker: &mut Maker) -> Option<Delivery> {
-        let notification = self.notification(sequence)?;
-        let record = notification.record;
-        let mut batch = Batch::unpooled();
-        batch.append(
-            record.endpoint,
-            record.flags,
-            record.received_at,
-            record.headers(),
-            record.body,
-        );
-        batch.seal(&Place {
-            epoch: 0,
-            salt: 0,
-            first_sequence: notification.sequence,
-            committed_at: 0,
-            durable: 0,
-        });
-        Some(maker.make(batch))
+        let record = self.notification(sequence)?.record;
+        let came = (record.endpoint, record.flags, record.received_at);
+        Some(maker.make_one(sequence, came, record.headers(), record.body))
     }
 
     /// The notification with this sequence, if it is one of these.

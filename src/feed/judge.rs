@@ -14,7 +14,7 @@ use super::{
 use crate::metrics::Counter;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// What the thread `hl-dedupe` runs.
 pub struct Judge {
@@ -38,8 +38,16 @@ pub struct Judge {
     pub statistics: Arc<JudgeStatistics>,
     /// Set when it is to end once it has judged everything that is durable.
     pub stop: Arc<AtomicBool>,
-    /// It was said that there is no room.
-    pub told: bool,
+}
+
+/// Its state while it runs.
+struct Running {
+    parts: Judge,
+    dedupe: Dedupe,
+    /// It was said that there is no room to write down what is judged.
+    told_of_shortage: bool,
+    /// It was said that what was judged cannot be saved.
+    told_of_checkpoint: bool,
 }
 
 /// What is counted where all events pass.
@@ -67,64 +75,77 @@ impl Judge {
     /// Judges until told to stop, and then what is durable already. `open` gives what judges, and the sequence from
     /// which it wants to.
     pub fn run(
-        mut self,
+        self,
         open: impl FnOnce() -> Result<(Dedupe, u64), DedupeError>,
     ) -> Result<(), FeedError> {
+        let statistics = Arc::clone(&self.statistics);
         let opened = open().map_err(FeedError::from);
-        let ended = opened.and_then(|(dedupe, from)| self.work(dedupe, from));
+        let ended = opened.and_then(|(dedupe, from)| Running::new(self, dedupe, from).work());
         if let Err(error) = &ended {
             // It runs once.
-            let _ = self.statistics.reason.set(error.to_string());
-            self.statistics.stopped.set(1);
+            let _ = statistics.reason.set(error.to_string());
+            statistics.stopped.set(1);
         }
         ended
     }
+}
 
-    fn work(&mut self, mut dedupe: Dedupe, from: u64) -> Result<(), FeedError> {
-        dedupe.share(&self.parties);
-        self.place.set(dedupe.checkpointed());
-        self.feed.go_back_to(from);
-        self.position.set(from - 1);
+impl Running {
+    fn new(mut parts: Judge, mut dedupe: Dedupe, from: u64) -> Running {
+        dedupe.share(&parts.parties);
+        parts.place.set(dedupe.checkpointed());
+        parts.feed.go_back_to(from);
+        parts.position.set(from - 1);
+        Running {
+            parts,
+            dedupe,
+            told_of_shortage: false,
+            told_of_checkpoint: false,
+        }
+    }
+
+    fn work(mut self) -> Result<(), FeedError> {
         let (mut saved_at, mut interval) = (Instant::now(), FIRST_CHECKPOINT);
         loop {
-            let stopping = self.stop.load(Ordering::Acquire);
+            let stopping = self.parts.stop.load(Ordering::Acquire);
             let wait = if stopping { Duration::ZERO } else { IDLE_WAIT };
-            match self.feed.next(wait) {
-                Ok(Some(delivery)) => self.judge(&mut dedupe, delivery)?,
-                Ok(None) if stopping && self.feed.is_at_end() => {
-                    self.checkpoint(&mut dedupe);
+            match self.parts.feed.next(wait) {
+                Ok(Some(delivery)) => self.judge(delivery)?,
+                Ok(None) if stopping && self.parts.feed.is_at_end() => {
+                    self.checkpoint();
                     return Ok(());
                 }
                 // Behind damage that was set aside there may be nothing yet.
-                Ok(None) => self.position.set(self.feed.position() - 1),
+                Ok(None) => self.parts.position.set(self.parts.feed.position() - 1),
                 Err(error) if error.is_shortage() && !stopping => wait_for_room(&error),
                 Err(error) => return Err(error),
             }
             if saved_at.elapsed() >= interval {
-                self.checkpoint(&mut dedupe);
+                self.checkpoint();
                 (saved_at, interval) = (Instant::now(), CHECKPOINT_INTERVAL);
             }
         }
     }
 
     /// Marks the duplicates, and passes the delivery on.
-    fn judge(&mut self, dedupe: &mut Dedupe, mut delivery: Delivery) -> Result<(), FeedError> {
-        let verdicts = match dedupe.judge(&mut delivery) {
+    fn judge(&mut self, mut delivery: Delivery) -> Result<(), FeedError> {
+        let verdicts = match self.dedupe.judge(&mut delivery) {
             Ok(verdicts) => {
-                self.told = false;
+                self.told_of_shortage = false;
                 verdicts
             }
             // Only what is delivered makes room, so it is; rather twice than not at all.
             Err(error) if error.is_shortage() => {
-                if !std::mem::replace(&mut self.told, true) {
+                if !std::mem::replace(&mut self.told_of_shortage, true) {
                     tracing::warn!(%error, "until there is room, what comes again is delivered again");
                 }
-                self.statistics.unjudged.add(delivery.events().len() as u64);
-                dedupe.pass(&mut delivery)
+                let unjudged = &self.parts.statistics.unjudged;
+                unjudged.add(delivery.events().len() as u64);
+                self.dedupe.pass(&mut delivery)
             }
             Err(error) => return Err(error.into()),
         };
-        let statistics = &self.statistics;
+        let statistics = &self.parts.statistics;
         for place in 0..3 {
             statistics.events[place].add(verdicts.judged[place]);
             statistics.duplicates[place].add(verdicts.duplicates[place]);
@@ -134,58 +155,53 @@ impl Judge {
     }
 
     /// What was judged is not judged again after a crash.
-    fn checkpoint(&mut self, dedupe: &mut Dedupe) {
-        dedupe.retire((self.first)());
-        let saved = dedupe.checkpoint();
+    fn checkpoint(&mut self) {
+        self.dedupe.retire((self.parts.first)());
+        let saved = self.dedupe.checkpoint();
         let needed = match &saved {
             // The journal's segments may be what takes the room: they are not kept for this.
-            Err(error) if error.is_shortage() => dedupe.judged(),
+            Err(error) if error.is_shortage() => self.dedupe.judged(),
             // The one before holds.
-            _ => dedupe.checkpointed(),
+            _ => self.dedupe.checkpointed(),
         };
-        self.place.set(needed);
-        if let Err(error) = saved
-            && !std::mem::replace(&mut self.told, true)
-        {
-            tracing::warn!(%error, "what was judged is not saved; a restart judges it again");
+        self.parts.place.set(needed);
+        match saved {
+            Ok(()) => self.told_of_checkpoint = false,
+            Err(_) if self.told_of_checkpoint => {}
+            Err(error) => {
+                self.told_of_checkpoint = true;
+                tracing::warn!(%error, "what was judged is not saved; a restart judges it again");
+            }
         }
-        self.statistics.keys.set(dedupe.keys() as u64);
-        self.statistics.octets.set(dedupe.octets() as u64);
+        let statistics = &self.parts.statistics;
+        statistics.keys.set(self.dedupe.keys() as u64);
+        statistics.octets.set(self.dedupe.octets() as u64);
     }
 
     fn pass_on(&mut self, delivery: Delivery) {
         let last = delivery.last_sequence();
         self.keep_crashed(&delivery);
         let delivery = Arc::new(delivery);
-        for sink in &self.sinks {
+        for sink in &self.parts.sinks {
             if !sink.offer(Arc::clone(&delivery)) {
-                self.statistics.overflows.add(1);
+                self.parts.statistics.overflows.add(1);
             }
         }
         // Behind the offers: who finds nothing up to here has missed it.
-        self.position.set(last);
+        self.parts.position.set(last);
     }
-}
 
-impl Judge {
     /// Bodies that nobody can take apart are delivered as they came; a person is to look at them.
     fn keep_crashed(&mut self, delivery: &Delivery) {
-        let letters = poison::letters(delivery, &self.paths, now());
-        if letters.is_empty() {
+        if delivery.crashed().next().is_none() {
             return;
         }
-        if let Err(error) = self.letters.add_all(&letters) {
+        let letters = poison::letters(delivery, &self.parts.paths, self.parts.letters.now());
+        if let Err(error) = self.parts.letters.add_all(&letters) {
             // It is in the journal, and is found by its type.
             tracing::error!(%error, "a body that cannot be taken apart is not in the dead letters");
         }
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-    })
 }
 
 /// How long it waits for something before it looks whether it is to stop.
@@ -204,3 +220,6 @@ fn wait_for_room(error: &FeedError) {
 
 /// How long it waits for descriptors, memory or space.
 const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

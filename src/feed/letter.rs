@@ -24,17 +24,19 @@
 //! ```
 //!
 //! `index`, `id` and `subject` are missing where there is none: a letter without `index` is a whole notification, and
-//! its type is that of its first event. The octets of a header's value are written as the characters with their
+//! its type is that of its first event. `"foreign": true` stands in one from an endpoint for other senders than the
+//! platform, whose events have other keys. The octets of a header's value are written as the characters with their
 //! numbers, so that each value has one way to be written and most can be read.
 
 use super::rfc3339;
 use super::{Delivery, Item, Maker, Notification};
 use crate::event::Lane;
-use crate::journal::batch::{Batch, Place};
+use crate::journal::record::FLAG_FOREIGN;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ops::Not;
 
 /// What a sink could not deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Letter {
     pub lane: Lane,
     /// Path of the endpoint that took it.
     pub endpoint: String,
+    /// It came from other senders than the platform, who may mean the same body anew.
+    pub foreign: bool,
     /// Time of arrival in microseconds since 1970.
     pub received_at: u64,
     /// How it failed.
@@ -118,6 +122,7 @@ impl Letter {
             subject: event.and_then(|event| Some(event.subject()?.to_owned())),
             lane: lane.unwrap_or(Lane::Rest),
             endpoint: endpoint.to_owned(),
+            foreign: record.flags & FLAG_FOREIGN != 0,
             received_at: record.received_at,
             failures,
             headers: headers
@@ -131,18 +136,11 @@ impl Letter {
     /// number that the journal gives to [`Letter::endpoint`].
     #[must_use]
     pub fn delivery(&self, endpoint: u16, maker: &mut Maker) -> Delivery {
-        let mut batch = Batch::unpooled();
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_slice(), value.as_slice()));
-        batch.append(endpoint, 0, self.received_at, headers, &self.body);
-        batch.seal(&Place {
-            epoch: 0,
-            salt: 0,
-            first_sequence: self.item.sequence,
-            committed_at: self.received_at,
-            durable: 0,
-        });
-        maker.make(batch)
+        let flags = if self.foreign { FLAG_FOREIGN } else { 0 };
+        let came = (endpoint, flags, self.received_at);
+        maker.make_one(self.item.sequence, came, headers, &self.body)
     }
 
     /// The file of it.
@@ -177,6 +175,8 @@ struct Stored {
     subject: Option<String>,
     lane: String,
     endpoint: String,
+    #[serde(default, skip_serializing_if = "Not::not")]
+    foreign: bool,
     #[serde(with = "rfc3339")]
     received_at: u64,
     #[serde(flatten)]
@@ -200,6 +200,7 @@ impl Stored {
             subject: letter.subject.clone(),
             lane: letter.lane.name().to_owned(),
             endpoint: letter.endpoint.clone(),
+            foreign: letter.foreign,
             received_at: letter.received_at,
             failures: letter.failures.clone(),
             headers: headers
@@ -230,6 +231,7 @@ impl Stored {
             subject: self.subject,
             lane: lane.ok_or_else(|| format!("there is no lane {:?}", self.lane))?,
             endpoint: self.endpoint,
+            foreign: self.foreign,
             received_at: self.received_at,
             failures: self.failures,
             headers: headers.map(|(name, value)| (name.0, value.0)).collect(),

@@ -1,6 +1,6 @@
 //! How far a sink has come in one lane.
 
-use crate::event::{Lane, Position};
+use crate::event::{self, Lane, Position};
 use crate::journal::frame::NUMBER_END;
 use std::fmt;
 use std::str::FromStr;
@@ -122,15 +122,14 @@ impl fmt::Display for Item {
 
 /// `SEQ` or `SEQ.INDEX`.
 impl FromStr for Item {
-    type Err = crate::event::NoPosition;
+    type Err = event::NoPosition;
 
     fn from_str(text: &str) -> Result<Item, Self::Err> {
         if text.contains('.') {
             return Ok(text.parse::<Position>()?.into());
         }
-        let whole: Position = format!("{text}.0").parse()?;
         Ok(Item {
-            sequence: whole.sequence,
+            sequence: event::digits(text)?,
             index: None,
         })
     }

@@ -18,7 +18,7 @@
 //! }
 //! ```
 
-use super::{Selection, rfc3339};
+use super::{Replayed, Selection, rfc3339};
 use crate::journal::{self, Access, Storage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,8 @@ pub struct Replay {
     pub next: u64,
     /// Deliveries that were confirmed.
     pub delivered: u64,
-    /// What the patterns and numbers left out.
+    /// Events up to the last sequence that were left out: by the patterns and numbers, by the sink's own, or as
+    /// duplicates.
     pub skipped: u64,
     /// Deliveries that became dead letters.
     pub failed: u64,
@@ -161,6 +162,25 @@ impl Replay {
             ..Selection::default()
         }
     }
+
+    /// What of it a sink is to have that asks for `own`, marked as this replay's.
+    #[must_use]
+    pub fn wanted(&self, own: &Selection) -> Selection {
+        Selection {
+            replay: Some(Replayed {
+                id: self.id.as_str().into(),
+                to: self.to,
+                asked: Box::new(self.selection()),
+            }),
+            ..own.clone()
+        }
+    }
+
+    /// It cannot go on, for this reason; to be saved.
+    pub fn fail(&mut self, reason: String) {
+        self.state = ReplayState::Failed;
+        self.reason = Some(reason);
+    }
 }
 
 impl ReplayState {
@@ -230,6 +250,20 @@ impl Replays {
             }
         }
         Ok(None)
+    }
+
+    /// Takes up the one that waits for this sink: it is running from here on, durably.
+    pub fn take_up(&mut self, sink: &str) -> Result<Option<Replay>, ReplayError> {
+        let Some(mut replay) = self.waiting_for(sink)? else {
+            return Ok(None);
+        };
+        replay.state = ReplayState::Running;
+        self.save(&mut replay)?;
+        if replay.state.is_final() {
+            return Ok(None);
+        }
+        tracing::info!(replay = replay.id, "a replay begins");
+        Ok(Some(replay))
     }
 
     /// Those that wait or run, of all sinks, the oldest first; what cannot be read is left out. For who watches.

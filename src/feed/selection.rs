@@ -68,9 +68,16 @@ impl Selection {
         }
     }
 
+    /// False for what lies behind the end of a replay: nobody asks for that, and nobody counts it.
+    #[must_use]
+    pub fn reaches(&self, sequence: u64) -> bool {
+        let replay = self.replay.as_ref();
+        replay.is_none_or(|replay| sequence <= replay.to)
+    }
+
     fn takes(&self, event: EventRef<'_>, endpoint: u16) -> bool {
         if let Some(replay) = &self.replay
-            && (event.sequence() > replay.to || !replay.asked.takes(event, endpoint))
+            && !replay.asked.takes(event, endpoint)
         {
             return false;
         }
@@ -84,14 +91,17 @@ impl Selection {
             && named(&self.wabas, event.waba())
     }
 
-    /// The events of a notification that the sink is to have; all of them are counted.
+    /// The events of a notification that the sink is to have; all of them are counted, unless
+    /// [it lies behind](Selection::reaches) what is asked for.
     pub fn of<'n>(
         &'n self,
         notification: &'n Notification<'_>,
         tally: &'n mut Tally,
     ) -> impl Iterator<Item = EventRef<'n>> {
         let endpoint = notification.record.endpoint;
-        notification.events().filter(move |event| {
+        let events = self.reaches(notification.sequence);
+        let events = events.then(|| notification.events()).into_iter().flatten();
+        events.filter(move |event| {
             let fate = self.fate(*event, endpoint);
             tally.count(fate);
             fate == Fate::Wanted
@@ -107,6 +117,12 @@ impl Tally {
             Fate::Duplicate => &mut self.duplicates,
             Fate::Unwanted => &mut self.unwanted,
         } += 1;
+    }
+
+    /// Those that are not delivered.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.duplicates + self.unwanted
     }
 
     /// All events.

@@ -1,5 +1,5 @@
 use super::{Delivery, Duplicates, Feed, Feeds, Judged, JudgedPosition, Live, Maker, Shelf};
-use crate::journal::batch::Batch;
+use crate::journal::batch::{Batch, Place};
 use crate::journal::{Disk, DurablePosition, Journal, Options, Status, Storage};
 use crate::relay;
 use std::fs::File;
@@ -7,6 +7,28 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// A batch of these bodies, as if the first had been given that sequence.
+pub(crate) fn batch(first_sequence: u64, bodies: &[impl AsRef<[u8]>]) -> Batch {
+    let mut batch = unsealed(bodies);
+    batch.seal(&Place {
+        epoch: 1,
+        salt: 0,
+        first_sequence,
+        committed_at: 0,
+        durable: 0,
+    });
+    batch
+}
+
+fn unsealed(bodies: &[impl AsRef<[u8]>]) -> Batch {
+    let mut batch = Batch::unpooled();
+    for body in bodies {
+        let body = body.as_ref();
+        batch.append(1, 0, 1_750_000_000_000_000, std::iter::empty(), body);
+    }
+    batch
+}
 
 /// A journal on a real disk, whose committer hands every durable batch to the test.
 pub(crate) struct Bench {
@@ -61,11 +83,8 @@ impl Bench {
 
     /// The same with these bodies.
     pub(crate) fn store_all(&self, bodies: &[Vec<u8>]) -> Batch {
-        let mut batch = Batch::unpooled();
-        for body in bodies {
-            batch.append(1, 0, 1_750_000_000_000_000, std::iter::empty(), body);
-        }
-        self.commit.as_ref().unwrap().try_send(batch).unwrap();
+        let commit = self.commit.as_ref().unwrap();
+        commit.try_send(unsealed(bodies)).unwrap();
         let batch = self.durable.recv().unwrap();
         self.judged.set(batch.last_sequence());
         batch

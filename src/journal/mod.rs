@@ -86,7 +86,7 @@ pub use scan::Depth;
 pub use seek::{extent, sequence_at};
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
-pub use storage::{Access, Disk, Guard, Identity, LockError, Storage, StorageFile};
+pub use storage::{Access, Disk, Guard, Identity, LockError, Storage, StorageFile, now};
 pub(crate) use storage::{is_shortage, read_full_at, write_all_at};
 
 use crate::relay;

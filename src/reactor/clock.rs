@@ -1,6 +1,7 @@
 //! The time of a loop, read once a round: no request costs a clock call.
 
-use std::time::{Duration, Instant, SystemTime};
+use crate::journal;
+use std::time::{Duration, Instant};
 
 /// Grain of the deadlines, in milliseconds. A second is a whole number of them.
 const TICK_MS: u32 = 50;
@@ -30,10 +31,7 @@ impl Clock {
     /// Starts a round.
     pub(super) fn read(&mut self) {
         self.now = Instant::now();
-        let unix = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        self.unix_us = u64::try_from(unix.as_micros()).unwrap_or(u64::MAX);
+        self.unix_us = journal::now();
     }
 
     pub(super) fn unix_seconds(&self) -> u64 {

@@ -77,7 +77,6 @@ pub(super) fn prepare(
         paths: Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default()),
         statistics: Arc::clone(&sources.judge),
         stop: Arc::clone(&stop_judge),
-        told: false,
     };
     Ok(Delivery {
         poison,

@@ -36,6 +36,7 @@ pub use overview::{
     AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
     SinkLevel,
 };
+pub(crate) use sinks::selection;
 
 use crate::config::Config;
 use crate::feed::{CursorError, DedupeError, FeedError, LetterError};

@@ -177,6 +177,14 @@ struct Part<'c> {
 }
 
 impl Part<'_> {
+    /// Which events; every path among its filters has a number from here on.
+    fn wanted(&self, common: &Common<'_>) -> Result<Selection, ServerError> {
+        let filter = &self.sink.filter;
+        let numbers = filter.endpoints.iter();
+        let numbers = numbers.map(|path| common.endpoints.number(path));
+        Ok(selection(filter, numbers.collect::<Result<_, _>>()?))
+    }
+
     fn stream(
         self,
         common: &Common<'_>,
@@ -194,7 +202,7 @@ impl Part<'_> {
                 Replays::open(replays),
                 common.feeds.clone(),
             ),
-            wanted: selection(&self.sink.filter, &common.endpoints)?,
+            wanted: self.wanted(common)?,
             cursor: self.cursor,
             statistics: self.statistics,
             stop: self.stop,
@@ -217,7 +225,7 @@ impl Part<'_> {
             open: Box::new(move |next| feeds.open(&Arc::default(), next).1),
             durable: Box::new(move || status.durable()),
         };
-        let wanted = selection(&self.sink.filter, &common.endpoints)?;
+        let wanted = self.wanted(common)?;
         Ok(Pull::new(source, wanted, self.cursor, self.statistics))
     }
 
@@ -245,7 +253,7 @@ impl Part<'_> {
         let letters = directory(&dir.join("dead-letters").join(name))?;
         let dispatcher = Dispatcher {
             name: name.clone(),
-            wanted: selection(&self.sink.filter, &common.endpoints)?,
+            wanted: self.wanted(common)?,
             parties: common.parties.clone(),
             cursor: self.cursor,
             letters: DeadLetters::open(letters)?,
@@ -265,21 +273,16 @@ impl Part<'_> {
     }
 }
 
-/// What the filters of a sink let through.
-fn selection(
-    filter: &config::Filter,
-    endpoints: &journal::Endpoints,
-) -> Result<Selection, ServerError> {
+/// What the filters of a sink let through. `numbers` are those that the journal gives to the paths among them.
+pub(crate) fn selection(filter: &config::Filter, numbers: Vec<u16>) -> Selection {
     let types = filter.types.iter().map(|pattern| pattern.as_str().into());
-    let numbers = filter.endpoints.iter().map(|path| endpoints.number(path));
-    let numbers: Vec<u16> = numbers.collect::<Result<_, _>>()?;
-    Ok(Selection {
+    Selection {
         types: types.collect(),
         phone_number_ids: filter.phone_number_ids.clone(),
         wabas: filter.wabas.clone(),
-        endpoints: (!numbers.is_empty()).then_some(numbers),
+        endpoints: (!filter.endpoints.is_empty()).then_some(numbers),
         replay: None,
-    })
+    }
 }
 
 /// The path of an endpoint's number, whether it is configured or not.

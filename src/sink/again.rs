@@ -1,9 +1,7 @@
 //! Replays to a stream: what was asked for goes out once more, marked, when nothing else waits.
 
 use super::{Runner, Sink, SinkError};
-use crate::feed::{
-    Feed, Feeds, Judged, Replay, ReplayError, ReplayState, Replayed, Replays, Selection,
-};
+use crate::feed::{Feed, Feeds, Judged, Replay, ReplayError, ReplayState, Replays, Selection};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,28 +62,14 @@ impl Again {
             return Ok(());
         }
         self.looked_at = Instant::now();
-        let Some(mut replay) = self.replays.waiting_for(&self.sink)? else {
+        let Some(replay) = self.replays.take_up(&self.sink)? else {
             return Ok(());
         };
-        replay.state = ReplayState::Running;
-        self.replays.save(&mut replay)?;
-        if replay.state.is_final() {
-            return Ok(());
-        }
-        tracing::info!(replay = replay.id, "a replay begins");
         let (_, feed) = self.feeds.open(&Arc::default(), replay.next.max(1));
-        let wanted = Selection {
-            replay: Some(Replayed {
-                id: replay.id.as_str().into(),
-                to: replay.to,
-                asked: Box::new(replay.selection()),
-            }),
-            ..wanted.clone()
-        };
         self.under_way = Some(UnderWay {
+            wanted: replay.wanted(wanted),
             replay,
             feed,
-            wanted,
             not_before: Instant::now(),
             delivered: 0,
             skipped: 0,
@@ -157,8 +141,7 @@ impl Runner {
             Err(error) if error.is_shortage() => return Ok(false),
             Err(error) => {
                 tracing::error!(replay = replay.id, %error, "a replay cannot go on");
-                replay.state = ReplayState::Failed;
-                replay.reason = Some(error.to_string());
+                replay.fail(error.to_string());
                 return Ok(true);
             }
         };
@@ -166,7 +149,7 @@ impl Runner {
         let tally = self.retry(|| sink.deliver(&delivery, from, wanted))?;
         self.statistics.replayed.add(tally.wanted);
         *delivered += tally.wanted;
-        *skipped += tally.duplicates + tally.unwanted;
+        *skipped += tally.left_out();
         if let Some(rate) = u32::try_from(tally.wanted).ok().filter(|_| replay.rate > 0) {
             *not_before = now + Duration::from_secs(1) * rate / replay.rate;
         }

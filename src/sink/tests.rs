@@ -342,8 +342,9 @@ fn what_is_asked_for_once_more_goes_out_once_more() {
     assert_eq!(*kept.lock(), [2, 3, 4]);
     let ended = replays.read(&asked.id).unwrap();
     assert_eq!(
-        (ended.state, ended.delivered, ended.next),
-        (ReplayState::Done, 3, 5)
+        (ended.state, ended.delivered, ended.skipped, ended.next),
+        (ReplayState::Done, 3, 0, 5),
+        "what lies behind the end is not left out: nobody has asked for it"
     );
     assert_eq!(
         (setting.unaccounted(), setting.cursor().confirmed()),

@@ -248,11 +248,6 @@ pub(crate) fn author(octets: &[u8]) -> (String, usize) {
     (name.to_owned(), number)
 }
 
-/// Ever larger numbers, so each once and in order.
-pub(crate) fn is_in_order(numbers: &[usize]) -> bool {
-    numbers.is_sorted_by(|one, next| one < next)
-}
-
 /// What one load or several came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
@@ -273,8 +268,10 @@ pub(crate) fn check(
     }
     for (name, trace) in traces {
         let numbers = stored.get(name).map_or(&[][..], Vec::as_slice);
+        // Ever larger numbers: each once and in order.
+        let in_order = numbers.is_sorted_by(|one, next| one < next);
         assert!(
-            is_in_order(numbers) && numbers.last().is_none_or(|&last| last < trace.sent),
+            in_order && numbers.last().is_none_or(|&last| last < trace.sent),
             "{name}: {} sent, {numbers:?}",
             trace.sent
         );

@@ -3,8 +3,8 @@
 use super::common::{UNSIGNED, eventually, number_from_env};
 use super::receiver::{Receiver, Reply, Request};
 use super::stage::{
-    assert_nothing_is_unaccounted, audit, dead_letters, follow, is_delivered, lines, metric, site,
-    start, terminate, verb,
+    assert_nothing_is_unaccounted, audit, dead_letters, follow, follow_to, is_delivered, lines,
+    metric, site, start, terminate, verb,
 };
 use super::traffic::{Lane, Plan, Traffic};
 use serde_json::{Value, json};
@@ -157,12 +157,7 @@ fn refused_conversations_hold_up_no_other_and_are_dead_letters_until_they_are_re
             .status
             .success()
     );
-    follow(
-        &server,
-        "all is delivered",
-        || receiver.taken(),
-        || receiver.taken() == updates,
-    );
+    follow_to(&server, &receiver, updates);
     eventually("there are none any more", || dead_letters(&site).is_empty());
     assert_nothing_is_unaccounted(&server);
     terminate(server);
@@ -177,12 +172,7 @@ fn a_replay_leaves_nothing_out_beside_live_traffic_and_through_kill_9() {
     let site = site().sink(&receiver.sink("hook", EVENTS));
     let server = start(&site, 0);
     let before = send(&server, Plan::of(500));
-    follow(
-        &server,
-        "all is delivered",
-        || receiver.taken(),
-        || receiver.taken() == before,
-    );
+    follow_to(&server, &receiver, before);
     let last = server.metric("hookline_journal_durable_sequence");
     let to = last.to_string();
     let ask = [
@@ -205,12 +195,7 @@ fn a_replay_leaves_nothing_out_beside_live_traffic_and_through_kill_9() {
         state() == "done"
     });
     let updates = before + traffic.join();
-    follow(
-        &server,
-        "all is delivered",
-        || receiver.taken(),
-        || receiver.taken() == updates,
-    );
+    follow_to(&server, &receiver, updates);
     terminate(server);
     receiver.check();
     audit(&site);
@@ -241,24 +226,14 @@ fn a_receiver_that_is_away_costs_no_memory_and_gets_everything_in_order() {
         ..Plan::of(notifications)
     };
     let mut updates = send(&server, large(400, 1_000_000));
-    follow(
-        &server,
-        "all is delivered",
-        || receiver.taken(),
-        || receiver.taken() == updates,
-    );
+    follow_to(&server, &receiver, updates);
     let before = server.memory("VmRSS");
     receiver.leave();
     updates += send(&server, large(notifications, 2_000_000));
     let away = server.memory("VmRSS");
     let written = server.metric("hookline_journal_written_bytes_total");
     receiver.come_back();
-    follow(
-        &server,
-        "all is delivered",
-        || receiver.taken(),
-        || receiver.taken() == updates,
-    );
+    follow_to(&server, &receiver, updates);
     let after = server.memory("VmHWM");
     terminate(server);
     receiver.check();
@@ -305,12 +280,7 @@ fn a_stop_during_deliveries_repeats_little() {
         repeats = book.repeats;
     }
     receiver.behave(|_| Reply::Take);
-    follow(
-        &server,
-        "all is delivered",
-        || receiver.taken(),
-        || receiver.taken() == updates,
-    );
+    follow_to(&server, &receiver, updates);
     terminate(server);
     receiver.check();
     eprintln!(

@@ -1,6 +1,7 @@
 //! A server that is started again and again, and what has to hold of it.
 
 use super::common::{PATIENCE, PROGRAM, Running, Site};
+use super::receiver::Receiver;
 use serde_json::Value;
 use std::process::{Command, Output};
 use std::thread;
@@ -104,6 +105,12 @@ pub(crate) fn follow(
             server.stderr()
         );
     }
+}
+
+/// Waits until the receiver has taken so many updates.
+pub(crate) fn follow_to(server: &Running, receiver: &Receiver, updates: u64) {
+    let taken = || receiver.taken();
+    follow(server, "all is delivered", taken, || taken() == updates);
 }
 
 /// SIGTERM; everything went well.

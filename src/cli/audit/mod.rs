@@ -38,9 +38,10 @@ mod tally;
 
 use super::journal::{open, poison, refused};
 use super::{AuditArgs, CliError, Output};
-use crate::config::{Config, DATA_DIR, Filter, Flags};
-use crate::feed::{self, Found, Item, Selection};
+use crate::config::{Config, DATA_DIR, Flags};
+use crate::feed::{self, Found, Item};
 use crate::journal::{Disk, JournalError, Manifest, Storage};
+use crate::server;
 use reading::{Outcome, Progress};
 use report::{Report, SinkReport};
 use standing::Standing;
@@ -84,7 +85,11 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     }
     for sink in config.iter().flat_map(|config| &config.sinks) {
         if let Some(standing) = sinks.iter_mut().find(|it| it.name == sink.name) {
-            standing.wanted = Some(selection(&sink.filter, &manifest));
+            // A path that this journal does not know has had nothing.
+            let known = manifest.endpoints.iter();
+            let asked = known.filter(|(_, path)| sink.filter.endpoints.contains(path));
+            let numbers = asked.map(|(number, _)| *number).collect();
+            standing.wanted = Some(server::selection(&sink.filter, numbers));
         }
     }
     let job = reading::Job {
@@ -145,21 +150,6 @@ fn dedupe(dir: &Path) -> Result<Option<Arc<dyn Storage>>, CliError> {
             format!("cannot read {}", dir.display()),
             error,
         )),
-    }
-}
-
-/// What the filters of a sink let through. A path that this journal does not know has had nothing.
-fn selection(filter: &Filter, manifest: &Manifest) -> Selection {
-    let types = filter.types.iter().map(|pattern| pattern.as_str().into());
-    let endpoints = manifest.endpoints.iter();
-    let asked = endpoints.filter(|(_, path)| filter.endpoints.contains(path));
-    let asked = asked.map(|(number, _)| *number).collect();
-    Selection {
-        replay: None,
-        types: types.collect(),
-        phone_number_ids: filter.phone_number_ids.clone(),
-        wabas: filter.wabas.clone(),
-        endpoints: (!filter.endpoints.is_empty()).then_some(asked),
     }
 }
 

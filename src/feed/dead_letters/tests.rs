@@ -1,7 +1,7 @@
 use super::{DeadLetters, LetterError, Listed};
 use crate::event::Lane;
-use crate::feed::{Answer, Failures, Item, Letter, Maker};
-use crate::journal::batch::{Batch, Place};
+use crate::feed::{Answer, Delivery, Failures, Item, Letter, Maker};
+use crate::journal::record::FLAG_FOREIGN;
 use crate::journal::simulated::{Fault, Faults, SimulatedDisk};
 use crate::journal::{Access, Disk, Storage, write_all_at};
 use std::io::IoSlice;
@@ -14,17 +14,13 @@ const BODY: &[u8] = br#"{"object":"whatsapp_business_account","entry":[{"id":"1"
 
 /// The letter of an event of notification `sequence`, or of all of it.
 fn letter(sequence: u64, index: Option<u32>) -> Letter {
-    let mut batch = Batch::unpooled();
     let headers = [(b"x-sig".as_slice(), b"a\xff\"\n".as_slice()), (b"n", b"")];
-    batch.append(3, 0, 1_750_000_000_000_001, headers.into_iter(), BODY);
-    batch.seal(&Place {
-        epoch: 1,
-        salt: 0,
-        first_sequence: sequence,
-        committed_at: 0,
-        durable: 0,
-    });
-    let delivery = Maker::new().make(batch);
+    let came = (3, 0, 1_750_000_000_000_001);
+    let delivery = Maker::new().make_one(sequence, came, headers.into_iter(), BODY);
+    letter_of(&delivery, index)
+}
+
+fn letter_of(delivery: &Delivery, index: Option<u32>) -> Letter {
     let notification = delivery.notifications(0).next().unwrap();
     let failures = Failures {
         reason: "422".to_owned(),
@@ -75,6 +71,22 @@ fn a_letter_gives_back_what_was_to_be_delivered() {
     let failures = event.failures.clone();
     let again = Letter::new("crm", &notification, Some(1), "/webhook", failures);
     assert_eq!(again, event, "headers, time of arrival and all");
+}
+
+/// Another sender's body means something new each time, so the key of its event has the sequence in it. The letter of
+/// such an event forgot where it came from: tried again, it went out under another `id` than before.
+#[test]
+fn a_letter_from_another_sender_keeps_its_key() {
+    let came = (3, FLAG_FOREIGN, 1_750_000_000_000_001);
+    let delivery = Maker::new().make_one(4711, came, std::iter::empty(), b"{\"order\":7}");
+    let letter = letter_of(&delivery, Some(0));
+    let mut letters = DeadLetters::open(SimulatedDisk::new(1).storage()).unwrap();
+    letters.add(&letter).unwrap();
+    let read = letters.read(letter.item).unwrap();
+    assert_eq!(read, letter);
+    let again = read.delivery(3, &mut Maker::new());
+    let id = |delivery: &Delivery| delivery.events().get(0).unwrap().id().to_owned();
+    assert_eq!(id(&again), id(&delivery));
 }
 
 #[test]

@@ -212,12 +212,6 @@ impl Dedupe {
         self.marks.retire(first);
     }
 
-    /// What was learned of the names of parties, for sinks to read.
-    #[must_use]
-    pub fn parties(&self) -> Parties {
-        self.parties.clone()
-    }
-
     /// Tells what it learns of the names of parties to those who hold `parties` already.
     pub fn share(&mut self, parties: &Parties) {
         parties.take_over(&self.parties);

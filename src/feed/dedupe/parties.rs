@@ -57,6 +57,17 @@ impl Parties {
         })
     }
 
+    /// The hashes of all that these events have to keep their order in, each once.
+    pub fn conversations<'e>(&self, events: impl IntoIterator<Item = EventRef<'e>>) -> Vec<u64> {
+        let found = events.into_iter().filter_map(|it| self.conversation(it));
+        let mut all: Vec<u64> = found
+            .flat_map(|it| std::iter::once(it.main).chain(it.also))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Pairs that are known.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,6 +1,6 @@
 use super::{Poison, letters};
+use crate::feed::tests::batch;
 use crate::feed::{Delivery, Maker};
-use crate::journal::batch::{Batch, Place};
 use crate::journal::{Disk, JournalId};
 use std::path::Path;
 use std::process::Command;
@@ -18,21 +18,6 @@ pub(super) fn fail(body: &[u8]) {
 const PANICS: &[u8] = br#"{"this":"panics"}"#;
 const ABORTS: &[u8] = br#"{"this":"aborts"}"#;
 const FINE: &[u8] = br#"{"this":"is fine"}"#;
-
-fn batch(first_sequence: u64, bodies: &[&[u8]]) -> Batch {
-    let mut batch = Batch::unpooled();
-    for body in bodies {
-        batch.append(1, 0, 1_750_000_000_000_000, std::iter::empty(), body);
-    }
-    batch.seal(&Place {
-        epoch: 1,
-        salt: 0,
-        first_sequence,
-        committed_at: 0,
-        durable: 0,
-    });
-    batch
-}
 
 fn journal(number: u128) -> JournalId {
     JournalId::parse(&format!("{number:032x}")).unwrap()

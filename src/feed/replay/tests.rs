@@ -1,6 +1,6 @@
 use super::{ENDED_MAX, Replay, ReplayError, ReplayState, Replays};
+use crate::feed::tests::batch;
 use crate::feed::{Fate, Maker};
-use crate::journal::batch::{Batch, Place};
 use crate::journal::simulated::{Faults, SimulatedDisk};
 
 const NOW: u64 = 1_795_398_300_000_000;
@@ -137,18 +137,9 @@ fn progress_outlives_the_power() {
 
 #[test]
 fn events_are_chosen() {
-    let mut batch = Batch::unpooled();
     let body = br#"{"entry":[{"id":"1","changes":[{"field":"messages","value":{"metadata":{"phone_number_id":"7"},
         "statuses":[{"id":"wamid.B","status":"sent","timestamp":"1750000000","recipient_id":"1666"}]}}]}]}"#;
-    batch.append(1, 0, 1, std::iter::empty(), body);
-    batch.seal(&Place {
-        epoch: 1,
-        salt: 0,
-        first_sequence: 1,
-        committed_at: 0,
-        durable: 0,
-    });
-    let delivery = Maker::new().make(batch);
+    let delivery = Maker::new().make(batch(1, &[body]));
     let event = delivery.events().get(0).unwrap();
     for (types, numbers, wanted) in [
         ([].as_slice(), [].as_slice(), true),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::feed::{self, ReplayError, Replays};
 use crate::http::Status;
-use crate::journal::{Disk, State};
+use crate::journal::{self, Disk, State};
 use crate::metrics::Counter;
 use crate::reactor::{Control, Phase};
 use crate::server::exposition::{Sources, sum};
@@ -15,11 +15,11 @@ use crate::sink::{Confirmation, Statistics};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Everything at a glance.
 pub(in crate::server) fn overview(sources: &Sources, control: &Control) -> Overview {
-    let now = unix_us();
+    let now = journal::now();
     let sample = Sample::take(sources);
     Overview {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -42,7 +42,7 @@ pub(in crate::server) fn overview(sources: &Sources, control: &Control) -> Overv
 
 /// How each sink does.
 pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLevel> {
-    let now = unix_us();
+    let now = journal::now();
     let all = sources.sinks.iter().enumerate();
     all.map(move |(place, (name, confirmation, statistics))| {
         let kind = sources.about.kinds.iter().find(|(it, _)| it == name);
@@ -260,13 +260,6 @@ fn rate(now: u64, then: u64, seconds: f64) -> f64 {
     } else {
         0.0
     }
-}
-
-fn unix_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-    })
 }
 
 /// What rates are about.

@@ -9,6 +9,8 @@
 //! An async runtime of one thread, away from the receiving path, with a few threads that read the journal. What
 //! strangers and slow consumers can take of it is bounded: connections, time for a head and a body, requests at a time,
 //! octets in answers that are not taken. A connection that its client closes takes its request with it.
+//!
+//! A replay to such a sink fails within a second: who reads goes back by itself.
 
 mod access;
 mod ask;
@@ -17,7 +19,7 @@ mod routes;
 
 use super::ServerError;
 use crate::config;
-use crate::feed::{ReplayState, Replays};
+use crate::feed::Replays;
 use crate::journal::Storage;
 use crate::sink::Pull;
 use access::Access;
@@ -90,7 +92,7 @@ pub(super) fn run(
     served
 }
 
-/// Tells of a stop, and lets go of what nobody uses.
+/// Tells of a stop, lets go of what nobody uses, and refuses replays.
 async fn look_after(
     sinks: Vec<(String, Arc<Pull>)>,
     mut replays: Replays,
@@ -121,10 +123,10 @@ fn refuse_replays(replays: &mut Replays, sink: &str) {
         let Some(mut replay) = replay else {
             return Ok(());
         };
-        replay.state = ReplayState::Failed;
         let from = replay.from.saturating_sub(1);
-        let reason = format!("a sink of type \"pull\" is read again with after={from}");
-        replay.reason = Some(reason);
+        replay.fail(format!(
+            "a sink of type \"pull\" is read again with after={from}"
+        ));
         replays.save(&mut replay)
     });
     if let Err(error) = refused {
@@ -138,7 +140,7 @@ const READERS: usize = 4;
 /// How often it looks whether it is to stop.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// After how many looks readers are let go that nobody uses.
+/// After how many looks readers are let go that nobody uses, and replays are refused: once a second.
 const SWEEP_EVERY: usize = 10;
 
 /// How long what is under way may take at a stop.

@@ -19,8 +19,7 @@ pub(super) struct Intake {
     feed: Feed<Judged>,
     /// `None` takes all lanes.
     lane: Option<Lane>,
-    /// Nothing behind this sequence is for it.
-    until: u64,
+    choice: Choice,
     /// What had been reached, and what of that was open, when it was saved last.
     saved: Progress,
     /// What the batch that was read last holds and was not given yet, in order.
@@ -52,33 +51,32 @@ pub(super) struct Found {
 }
 
 /// What an intake needs to know to choose.
-#[derive(Clone, Copy)]
-pub(super) struct Choice<'c> {
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
     pub(super) unit: Unit,
-    pub(super) wanted: &'c Selection,
-    /// What else is asked for, as by a replay.
-    pub(super) narrowed: Option<&'c Selection>,
-    pub(super) parties: &'c Parties,
+    /// Which events are for it.
+    pub(super) wanted: Selection,
+    pub(super) parties: Parties,
 }
 
 impl Intake {
     /// The intake of a lane that goes on from `saved`; its feed begins behind what is confirmed there.
-    pub(super) fn lane(feed: Feed<Judged>, lane: Lane, saved: Progress) -> Intake {
-        Intake::new(feed, Some(lane), saved, u64::MAX)
+    pub(super) fn lane(feed: Feed<Judged>, lane: Lane, saved: Progress, choice: Choice) -> Intake {
+        Intake::new(feed, Some(lane), saved, choice)
     }
 
-    /// An intake of everything that the feed gives, up to and with the sequence `until`.
-    pub(super) fn replay(feed: Feed<Judged>, until: u64) -> Intake {
+    /// An intake of all lanes, as far as what is wanted reaches.
+    pub(super) fn replay(feed: Feed<Judged>, choice: Choice) -> Intake {
         let saved = Progress::up_to(feed.position() - 1);
-        Intake::new(feed, None, saved, until)
+        Intake::new(feed, None, saved, choice)
     }
 
-    fn new(feed: Feed<Judged>, lane: Option<Lane>, saved: Progress, until: u64) -> Intake {
+    fn new(feed: Feed<Judged>, lane: Option<Lane>, saved: Progress, choice: Choice) -> Intake {
         let reached = feed.position() - 1;
         Intake {
             feed,
             lane,
-            until,
+            choice,
             saved,
             waiting: VecDeque::new(),
             delivery: None,
@@ -104,9 +102,9 @@ impl Intake {
 
     /// Reads the next batch, once all of the last one was given; false if there is none now. Of a long backlog that
     /// holds nothing for this intake, whoever calls is not kept waiting for the end.
-    pub(super) fn read_on(&mut self, choice: Choice<'_>) -> Result<bool, FeedError> {
+    pub(super) fn read_on(&mut self) -> Result<bool, FeedError> {
         let from = self.feed.position();
-        if from > self.until {
+        if !self.choice.wanted.reaches(from) {
             return Ok(false);
         }
         let Some(delivery) = self.feed.next(Duration::ZERO)? else {
@@ -115,7 +113,7 @@ impl Intake {
             self.delivery = None;
             return Ok(false);
         };
-        self.read(&delivery, from, choice);
+        self.read(&delivery, from);
         if self.waiting.is_empty() {
             self.reached = delivery.last_sequence();
         }
@@ -135,7 +133,8 @@ impl Intake {
 
     /// True when everything that there is was given.
     pub(super) fn is_at_end(&self) -> bool {
-        self.waiting.is_empty() && (self.feed.is_at_end() || self.feed.position() > self.until)
+        let position = self.feed.position();
+        self.waiting.is_empty() && (self.feed.is_at_end() || !self.choice.wanted.reaches(position))
     }
 
     /// The item is delivered, or is somebody else's matter now.
@@ -193,26 +192,27 @@ impl Intake {
     }
 
     /// Finds what is to be delivered of a batch from sequence `from` on.
-    fn read(&mut self, delivery: &Arc<Delivery>, from: u64, choice: Choice<'_>) {
+    fn read(&mut self, delivery: &Arc<Delivery>, from: u64) {
         let passed_over = delivery.first_sequence().saturating_sub(from);
         self.unaccounted += passed_over.abs_diff(self.feed.take_set_aside());
         let mut all = 0;
         for notification in delivery.notifications(from) {
-            if notification.sequence > self.until {
+            if !self.choice.wanted.reaches(notification.sequence) {
                 return;
             }
             all += notification.events().count() as u64;
-            match choice.unit {
-                Unit::Notification => self.whole(&notification, choice),
-                Unit::Event => self.each(&notification, choice),
+            match self.choice.unit {
+                Unit::Notification => self.whole(&notification),
+                Unit::Event => self.each(&notification),
             }
         }
         self.unaccounted += delivery.made_from(from).abs_diff(all);
     }
 
-    fn whole(&mut self, notification: &Notification<'_>, choice: Choice<'_>) {
+    fn whole(&mut self, notification: &Notification<'_>) {
         let endpoint = notification.record.endpoint;
-        let wanted = |event: &EventRef<'_>| choice.fate(*event, endpoint) == Fate::Wanted;
+        let wanted =
+            |event: &EventRef<'_>| self.choice.wanted.fate(*event, endpoint) == Fate::Wanted;
         let all = || notification.events();
         let most_urgent = all().filter(wanted).map(|event| event.lane()).min();
         let lane = most_urgent.or_else(|| all().map(|event| event.lane()).min());
@@ -223,32 +223,26 @@ impl Intake {
             sequence: notification.sequence,
             index: None,
         };
-        let mut conversations = Vec::new();
-        let mut events = 0;
-        for event in all() {
-            let fate = choice.fate(event, endpoint);
-            self.tally.count(fate);
-            if fate == Fate::Wanted {
-                events += 1;
-                choice.conversations(event, &mut conversations);
-            }
-        }
+        let mut tally = Tally::default();
+        let wanted = self.choice.wanted.of(notification, &mut tally);
+        let conversations = self.choice.parties.conversations(wanted);
+        self.tally += tally;
+        let events = u32::try_from(tally.wanted).unwrap_or(u32::MAX);
         self.found(item, events, conversations, notification);
     }
 
-    fn each(&mut self, notification: &Notification<'_>, choice: Choice<'_>) {
+    fn each(&mut self, notification: &Notification<'_>) {
         for event in notification.events() {
             if !self.is_mine(event.lane()) {
                 continue;
             }
-            let fate = choice.fate(event, notification.record.endpoint);
+            let fate = self.choice.wanted.fate(event, notification.record.endpoint);
             self.tally.count(fate);
             if fate != Fate::Wanted {
                 continue;
             }
             let item = Item::from(event.position());
-            let mut conversations = Vec::new();
-            choice.conversations(event, &mut conversations);
+            let conversations = self.choice.parties.conversations([event]);
             self.found(item, 1, conversations, notification);
         }
     }
@@ -257,7 +251,7 @@ impl Intake {
         &mut self,
         item: Item,
         events: u32,
-        mut conversations: Vec<u64>,
+        conversations: Vec<u64>,
         notification: &Notification<'_>,
     ) {
         let attempts = match self.attempts_before(item) {
@@ -269,8 +263,6 @@ impl Intake {
                 return;
             }
         };
-        conversations.sort_unstable();
-        conversations.dedup();
         self.waiting.push_back(Found {
             item,
             events,
@@ -296,35 +288,6 @@ impl Intake {
     fn is_mine(&self, lane: Lane) -> bool {
         self.lane.is_none_or(|mine| mine == lane)
     }
-}
-
-impl Choice<'_> {
-    fn fate(self, event: EventRef<'_>, endpoint: u16) -> Fate {
-        let fate = self.wanted.fate(event, endpoint);
-        match self.narrowed {
-            Some(narrowed) if fate == Fate::Wanted => narrowed.fate(event, endpoint),
-            _ => fate,
-        }
-    }
-
-    fn conversations(self, event: EventRef<'_>, all: &mut Vec<u64>) {
-        let conversation = self.parties.conversation(event).into_iter();
-        all.extend(conversation.flat_map(|it| std::iter::once(it.main).chain(it.also)));
-    }
-}
-
-/// The conversations of an item, each once.
-pub(super) fn conversations(delivery: &Delivery, item: Item, parties: &Parties) -> Vec<u64> {
-    let notification = delivery.notification(item.sequence);
-    let events = notification.iter().flat_map(Notification::events);
-    let events = events.filter(|event| item.index.is_none_or(|index| index == event.index()));
-    let found = events.filter_map(|event| parties.conversation(event));
-    let mut all: Vec<u64> = found
-        .flat_map(|it| std::iter::once(it.main).chain(it.also))
-        .collect();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 /// Behind every item of the notifications up to `sequence`.

@@ -1,12 +1,11 @@
 //! Dead letters: what was tried too often, and what somebody wants to be tried again.
 
-use super::intake::{self, Found};
+use super::intake::Found;
 use super::undone::Source;
 use super::{Failure, Running, SinkError};
-use crate::feed::{Failures, Item, Letter, LetterError, Maker};
+use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Letters that are under way once more.
 #[derive(Debug, Default)]
@@ -24,11 +23,12 @@ impl Running {
         let Some(notification) = entry.notification() else {
             return true;
         };
+        let now = self.parts.letters.now();
         let failures = Failures {
             reason: failure.reason.clone(),
             attempts: entry.attempts,
-            first_failed: entry.first_failed.unwrap_or_else(now),
-            last_failed: now(),
+            first_failed: entry.first_failed.unwrap_or(now),
+            last_failed: now,
             last_answer: failure.answer.clone(),
         };
         let path = self.parts.paths.of(notification.record.endpoint);
@@ -89,12 +89,15 @@ impl Running {
             };
             let endpoint = (self.parts.number)(&letter.endpoint);
             let delivery = letter.delivery(endpoint, &mut self.retried.maker);
+            let notification = delivery.notification(item.sequence);
+            let events = notification.iter().flat_map(Notification::events);
+            let events = events.filter(|it| item.index.is_none_or(|index| index == it.index()));
             let found = Found {
                 item,
                 events: 0,
                 attempts: 0,
                 // Letters keep their order among themselves; what came after them has gone by.
-                conversations: intake::conversations(&delivery, item, &self.parts.parties),
+                conversations: self.parts.parties.conversations(events),
                 received_at: letter.received_at,
             };
             self.retried.items.insert(item);
@@ -110,14 +113,6 @@ impl Running {
             tracing::warn!(%error, "a dead letter was delivered, and stays");
         }
     }
-}
-
-/// In microseconds since 1970.
-pub(super) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-    })
 }
 
 /// Letters that are tried again at a time.

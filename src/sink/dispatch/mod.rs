@@ -34,7 +34,7 @@ use crate::feed::{
 };
 use crate::relay::{Receiver, Sleeper};
 use breaker::Breaker;
-use intake::Intake;
+use intake::{Choice, Intake};
 use letters::Retried;
 use rate::Rate;
 use reading::{has_room, is_its_turn};
@@ -130,7 +130,7 @@ impl Dispatcher {
         let mut lanes = lanes.by_ref().zip(Lane::ALL);
         let lanes = std::array::from_fn(|_| {
             let ((feed, saved), lane) = lanes.next().expect("three of each");
-            Intake::lane(feed, lane, saved.clone())
+            Intake::lane(feed, lane, saved.clone(), self.choice())
         });
         let mut running = Running {
             lanes,
@@ -154,6 +154,15 @@ impl Dispatcher {
         let ended = running.work();
         statistics.note_end(&ended);
         ended
+    }
+
+    /// What its lanes take.
+    fn choice(&self) -> Choice {
+        Choice {
+            unit: self.limits.unit,
+            wanted: self.wanted.clone(),
+            parties: self.parties.clone(),
+        }
     }
 }
 
@@ -293,7 +302,9 @@ impl Running {
                 continue;
             };
             entry.attempts += counts;
-            entry.first_failed.get_or_insert_with(letters::now);
+            entry
+                .first_failed
+                .get_or_insert_with(|| self.parts.letters.now());
             let (item, attempts) = (entry.item, entry.attempts);
             if let Source::Lane(place) = entry.source {
                 self.lanes[place].tried(item, attempts);

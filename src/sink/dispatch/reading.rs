@@ -1,6 +1,6 @@
 //! How much is read for a sink, of which lane, and when.
 
-use super::intake::{Choice, Intake};
+use super::intake::Intake;
 use super::undone::Source;
 use super::{Limits, Running, SinkError};
 use crate::feed::OPEN_MAX;
@@ -26,12 +26,6 @@ impl Running {
 
     /// At most one batch of each lane; true if any was read. For a probe, only until there is something new.
     fn take_in_once(&mut self, probes: bool) -> Result<bool, SinkError> {
-        let choice = Choice {
-            unit: self.parts.limits.unit,
-            wanted: &self.parts.wanted,
-            narrowed: None,
-            parties: &self.parts.parties,
-        };
         let mut has_read = false;
         for place in 0..self.lanes.len() {
             let source = Source::Lane(place);
@@ -48,7 +42,7 @@ impl Running {
                 if !std::mem::take(&mut may_read) {
                     break;
                 }
-                match lane.read_on(choice) {
+                match lane.read_on() {
                     Ok(true) => has_read = true,
                     Ok(false) => break,
                     // Descriptors or memory come back; and nothing is lost by waiting.

@@ -5,7 +5,7 @@ use super::rate::Rate;
 use super::reading::{READS_MAX, has_room};
 use super::undone::Source;
 use super::{Running, SinkError};
-use crate::feed::{Item, Replay, ReplayError, ReplayState, Selection};
+use crate::feed::{Item, Replay, ReplayError, ReplayState};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +15,6 @@ pub(super) struct Replaying {
     replay: Replay,
     pub(super) id: Arc<str>,
     pub(super) intake: Intake,
-    narrowed: Selection,
     pub(super) rate: Rate,
 }
 
@@ -33,23 +32,22 @@ impl Running {
     }
 
     fn take_up_replay(&mut self) -> Result<(), ReplayError> {
-        let Some(mut replay) = self.parts.replays.waiting_for(&self.parts.name)? else {
+        let parts = &mut self.parts;
+        let Some(replay) = parts.replays.take_up(&parts.name)? else {
             return Ok(());
         };
-        replay.state = ReplayState::Running;
-        let (_, feed) = self
-            .parts
-            .feeds
-            .open(&self.parts.sleeper, replay.next.max(1));
-        let replaying = Replaying {
+        let (_, feed) = parts.feeds.open(&parts.sleeper, replay.next.max(1));
+        let choice = Choice {
+            wanted: replay.wanted(&parts.wanted),
+            ..parts.choice()
+        };
+        self.replaying = Some(Replaying {
             id: replay.id.as_str().into(),
-            intake: Intake::replay(feed, replay.to),
-            narrowed: replay.selection(),
+            intake: Intake::replay(feed, choice),
             rate: Rate::new(u64::from(replay.rate)),
             replay,
-        };
-        tracing::info!(replay = &*replaying.id, "a replay begins");
-        self.save_replay(replaying)
+        });
+        Ok(())
     }
 
     fn save_replay(&mut self, mut replaying: Replaying) -> Result<(), ReplayError> {
@@ -76,13 +74,8 @@ impl Running {
         let Some(replaying) = &mut self.replaying else {
             return false;
         };
-        let choice = Choice {
-            unit: self.parts.limits.unit,
-            wanted: &self.parts.wanted,
-            narrowed: Some(&replaying.narrowed),
-            parties: &self.parts.parties,
-        };
         let intake = &mut replaying.intake;
+        let left_out = intake.tally.left_out();
         let (mut reads, mut has_more) = (0, true);
         while has_more
             && reads < READS_MAX
@@ -97,19 +90,17 @@ impl Running {
                 continue;
             }
             reads += 1;
-            has_more = match intake.read_on(choice) {
+            has_more = match intake.read_on() {
                 Ok(has_read) => has_read,
                 Err(error) if error.is_shortage() => false,
                 Err(error) => {
                     tracing::error!(replay = &*replaying.id, %error, "a replay cannot go on");
-                    replaying.replay.state = ReplayState::Failed;
-                    replaying.replay.reason = Some(error.to_string());
+                    replaying.replay.fail(error.to_string());
                     false
                 }
             };
         }
-        let tally = intake.tally;
-        replaying.replay.skipped = tally.unwanted + tally.duplicates;
+        replaying.replay.skipped += intake.tally.left_out() - left_out;
         has_more && reads == READS_MAX
     }
 

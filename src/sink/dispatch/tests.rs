@@ -1,10 +1,11 @@
+mod replays;
+
 use super::intake::{Choice, Intake};
 use super::{Backoff, Dispatcher, Limits, Unit};
 use crate::event::Lane;
 use crate::feed::tests::Bench;
 use crate::feed::{
-    Cursors, DeadLetters, Floor, OPEN_MAX, Parties, Progress, Replay, ReplayState, Replays,
-    Selection, place,
+    Cursors, DeadLetters, Floor, OPEN_MAX, Parties, Progress, Replays, Selection, place,
 };
 use crate::journal::{Disk, JournalId};
 use crate::relay::{self, Sleeper};
@@ -274,23 +275,21 @@ fn a_lane_reads_one_batch_at_a_time() {
         bench.store(1);
     }
     let (_live, feed) = bench.feed(1);
-    let mut lane = Intake::lane(feed, Lane::Messages, Progress::default());
-    let (wanted, parties) = (Selection::default(), Parties::default());
     let choice = Choice {
         unit: Unit::Event,
-        wanted: &wanted,
-        narrowed: None,
-        parties: &parties,
+        wanted: Selection::default(),
+        parties: Parties::default(),
     };
+    let mut lane = Intake::lane(feed, Lane::Messages, Progress::default(), choice);
     for batch in 1..=40 {
-        while !lane.read_on(choice).unwrap() {
+        while !lane.read_on().unwrap() {
             assert!(!lane.is_at_end());
             thread::yield_now();
         }
         assert!(lane.next().is_none());
         assert_eq!(lane.reached(), batch);
     }
-    assert!(lane.is_at_end() && !lane.read_on(choice).unwrap());
+    assert!(lane.is_at_end() && !lane.read_on().unwrap());
 }
 
 /// One conversation is refused for ever: all others are delivered, and after a restart only what it lacks comes.
@@ -469,31 +468,4 @@ fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
         "a letter is no event of a lane"
     );
     assert_eq!(setting.statistics.unaccounted.get(), 0);
-}
-
-#[test]
-fn a_replay_delivers_again_what_it_asks_for() {
-    let setting = Setting::new();
-    fill(&setting.bench, 20, 100);
-    let all = |statistics: &Statistics| statistics.events.get() == 200;
-    setting.run(Unit::Event, |_, _| Verdict::Take, all).unwrap();
-    setting.taken.lock().clear();
-    let mut replay = Replay::new("crm", 11, 60, 1_750_000_000_000_000);
-    replay.types = vec!["whatsapp.message.*".to_owned()];
-    let replays = Replays::open(setting.directory("replays"));
-    replays.request(&mut replay).unwrap();
-    let ended = |_: &Statistics| replays.read(&replay.id).unwrap().state.is_final();
-    setting
-        .run(Unit::Event, |_, _| Verdict::Take, ended)
-        .unwrap();
-    let replay = replays.read(&replay.id).unwrap();
-    assert_eq!(replay.state, ReplayState::Done);
-    assert_eq!(
-        (replay.delivered, replay.skipped, replay.next),
-        (50, 50, 61)
-    );
-    let taken = setting.taken.lock();
-    assert_eq!(taken.len(), 50);
-    assert!(taken.iter().all(|(_, lane, _)| *lane == Lane::Messages));
-    assert_eq!(setting.statistics.replayed.get(), 50);
 }

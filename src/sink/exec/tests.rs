@@ -1,6 +1,6 @@
 use super::{Each, Program, Stream};
+use crate::feed::tests::batch;
 use crate::feed::{Delivery, Item, Maker};
-use crate::journal::batch::{Batch, Place};
 use crate::relay::{self, Receiver};
 use crate::sink::{Failure, FailureKind, Job, Outcome, Parcel, Transport};
 use std::collections::BTreeMap;
@@ -12,25 +12,9 @@ use std::time::{Duration, Instant};
 
 /// So many events, a notification each, from sequence 1 on.
 fn delivery(count: u64) -> Arc<Delivery> {
-    let mut batch = Batch::unpooled();
-    for number in 1..=count {
-        let body = format!("{{\"number\":{number}}}");
-        batch.append(
-            1,
-            0,
-            1_750_000_000_000_000,
-            std::iter::empty(),
-            body.as_bytes(),
-        );
-    }
-    batch.seal(&Place {
-        epoch: 1,
-        salt: 0,
-        first_sequence: 1,
-        committed_at: 0,
-        durable: 0,
-    });
-    Arc::new(Maker::new().make(batch))
+    let bodies = (1..=count).map(|number| format!("{{\"number\":{number}}}"));
+    let bodies: Vec<String> = bodies.collect();
+    Arc::new(Maker::new().make(batch(1, &bodies)))
 }
 
 fn job(delivery: &Arc<Delivery>, sequence: u64) -> Job {
@@ -229,23 +213,8 @@ fn a_program_that_fails_says_how() {
 /// More than a pipe holds goes in and comes out at the same time; what is not read does no harm.
 #[test]
 fn pipes_that_are_full_hold_up_nothing() {
-    let mut batch = Batch::unpooled();
     let body = format!("{{\"text\":\"{}\"}}", "x".repeat(1_000_000));
-    batch.append(
-        1,
-        0,
-        1_750_000_000_000_000,
-        std::iter::empty(),
-        body.as_bytes(),
-    );
-    batch.seal(&Place {
-        epoch: 1,
-        salt: 0,
-        first_sequence: 1,
-        committed_at: 0,
-        durable: 0,
-    });
-    let delivery = Arc::new(Maker::new().make(batch));
+    let delivery = Arc::new(Maker::new().make(batch(1, &[body])));
     let bench = Bench::new("tee $1/event >&2");
     bench.each(1).start(job(&delivery, 1));
     bench.outcome().result.unwrap();

@@ -1,24 +1,12 @@
 use super::{File, Lines, Rotation, Sink};
+use crate::feed::tests::batch;
 use crate::feed::{Delivery, Maker, Selection};
-use crate::journal::batch::{Batch, Place};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 fn delivery(bodies: &[&[u8]]) -> Delivery {
-    let mut batch = Batch::unpooled();
-    for body in bodies {
-        batch.append(1, 0, 1_750_000_000_000_000, std::iter::empty(), body);
-    }
-    let place = Place {
-        epoch: 1,
-        salt: 0,
-        first_sequence: 7,
-        committed_at: 0,
-        durable: 0,
-    };
-    batch.seal(&place);
-    Maker::new().make(batch)
+    Maker::new().make(batch(7, bodies))
 }
 
 /// A disk took the begin of a batch and was full; the next attempt wrote all of it behind that, so that its first
@@ -99,15 +87,21 @@ fn live(path: &Path, rotation: Rotation, delivery: &Delivery, from: u64) {
     sink.deliver(delivery, from, &Selection::default()).unwrap();
 }
 
+/// Delivers three events to a new file; what stands in it then, and the length of the first of its lines.
+fn lived(path: &Path) -> (Delivery, Vec<u8>, usize) {
+    let delivery = delivery(&[b"{}", b"{\"x\":1}", b"not json"]);
+    live(path, Rotation::default(), &delivery, 7);
+    let whole = fs::read(path).unwrap();
+    let first = 1 + whole.iter().position(|octet| *octet == b'\n').unwrap();
+    (delivery, whole, first)
+}
+
 /// A kill left the file at any length; what follows is as if nothing had been.
 #[test]
 fn after_a_kill_the_file_is_as_it_would_have_been() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.ndjson");
-    let delivery = delivery(&[b"{}", b"{\"x\":1}", b"not json"]);
-    live(&path, Rotation::default(), &delivery, 7);
-    let whole = fs::read(&path).unwrap();
-    let first = 1 + whole.iter().position(|octet| *octet == b'\n').unwrap();
+    let (delivery, whole, first) = lived(&path);
     for cut in (0..whole.len()).step_by(17) {
         fs::write(&path, &whole[..cut]).unwrap();
         live(&path, Rotation::default(), &delivery, 7);
@@ -126,10 +120,7 @@ fn after_a_kill_the_file_is_as_it_would_have_been() {
 fn after_a_power_cut_what_is_torn_is_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.ndjson");
-    let delivery = delivery(&[b"{}", b"{\"x\":1}", b"not json"]);
-    live(&path, Rotation::default(), &delivery, 7);
-    let whole = fs::read(&path).unwrap();
-    let first = 1 + whole.iter().position(|octet| *octet == b'\n').unwrap();
+    let (delivery, whole, first) = lived(&path);
     for hole in (first..whole.len()).step_by(61) {
         for len in [1, 60, whole.len()] {
             let mut torn = whole.clone();

@@ -1,6 +1,7 @@
 //! Journals made by a seed, and what is right for them.
 
 use super::{Found, Options};
+use crate::event::EventRef;
 use crate::feed::{Delivery, Maker};
 use crate::journal::batch::{Batch, Place};
 use crate::journal::simulated::Random;
@@ -97,14 +98,8 @@ impl Journal {
         let mut seen: HashMap<String, u64> = HashMap::new();
         for delivery in self.deliveries(1) {
             for event in delivery.events().iter() {
-                let received_at = event.received_at();
-                let before = seen.insert(event.id().to_owned(), received_at);
-                let limit = if event.has_weak_key() {
-                    600_000_000
-                } else {
-                    u64::MAX
-                };
-                if before.is_some_and(|before| received_at.saturating_sub(before) <= limit) {
+                let before = seen.insert(event.id().to_owned(), event.received_at());
+                if before.is_some_and(|before| repeats(event, before)) {
                     found.insert(event.position());
                 }
             }
@@ -149,12 +144,7 @@ impl Journal {
                 let (id, received_at) = (event.id(), event.received_at());
                 let newest = generations.iter().rposition(|it| it.keys.contains_key(id));
                 let before = newest.map(|at| generations[at].keys[id]);
-                let limit = if event.has_weak_key() {
-                    600_000_000
-                } else {
-                    u64::MAX
-                };
-                if before.is_some_and(|before| received_at.saturating_sub(before) <= limit) {
+                if before.is_some_and(|before| repeats(event, before)) {
                     found.insert(event.position());
                 }
                 if newest != Some(generations.len() - 1) || event.has_weak_key() {
@@ -167,6 +157,11 @@ impl Journal {
         }
         found
     }
+}
+
+/// The rule: it repeats one with its key that came at `before`, unless the key is weak and that is long ago.
+fn repeats(event: EventRef<'_>, before: u64) -> bool {
+    !event.has_weak_key() || event.received_at().saturating_sub(before) <= 600_000_000
 }
 
 /// One body with a message for each id.

@@ -46,6 +46,6 @@ fn what_was_loaded_is_what_was_there() {
     let again = open(&disk.after_power_cut(), &PLENTY, &journal);
     assert_eq!(again.keys(), 2000);
     assert_eq!(again.octets(), dedupe.octets());
-    assert_eq!(again.parties().len(), dedupe.parties().len());
+    assert_eq!(again.parties.len(), dedupe.parties.len());
     assert_eq!(again.judged(), journal.last());
 }

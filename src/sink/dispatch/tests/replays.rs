@@ -1,0 +1,55 @@
+//! What a sink that delivers one by one makes of replays.
+
+use super::{Setting, Verdict, fill};
+use crate::event::Lane;
+use crate::feed::{Replay, ReplayState, Replays};
+use crate::sink::Statistics;
+use crate::sink::dispatch::Unit;
+
+/// A message and a status in each of 100 notifications, all delivered, and what a replay of some makes of them.
+fn replayed(setting: &Setting, mut replay: Replay) -> Replay {
+    fill(&setting.bench, 20, 100);
+    let all = |statistics: &Statistics| statistics.events.get() == 200;
+    setting.run(Unit::Event, |_, _| Verdict::Take, all).unwrap();
+    setting.taken.lock().clear();
+    replay.types = vec!["whatsapp.message.*".to_owned()];
+    let replays = Replays::open(setting.directory("replays"));
+    replays.request(&mut replay).unwrap();
+    let ended = |_: &Statistics| replays.read(&replay.id).unwrap().state.is_final();
+    setting
+        .run(Unit::Event, |_, _| Verdict::Take, ended)
+        .unwrap();
+    replays.read(&replay.id).unwrap()
+}
+
+#[test]
+fn a_replay_delivers_again_what_it_asks_for() {
+    let setting = Setting::new();
+    let replay = replayed(&setting, Replay::new("crm", 11, 60, NOW));
+    assert_eq!(replay.state, ReplayState::Done);
+    assert_eq!(
+        (replay.delivered, replay.skipped, replay.next),
+        (50, 50, 61)
+    );
+    let taken = setting.taken.lock();
+    assert_eq!(taken.len(), 50);
+    assert!(taken.iter().all(|(_, lane, _)| *lane == Lane::Messages));
+    assert_eq!(setting.statistics.replayed.get(), 50);
+}
+
+/// After a restart in the middle of a replay, what had been left out before it was forgotten.
+#[test]
+fn a_replay_goes_on_counting_after_a_restart() {
+    let setting = Setting::new();
+    let mut before = Replay::new("crm", 11, 60, NOW);
+    before.state = ReplayState::Running;
+    (before.next, before.delivered, before.skipped) = (31, 20, 20);
+    let replay = replayed(&setting, before);
+    assert_eq!(
+        (replay.delivered, replay.skipped, replay.next),
+        (50, 50, 61)
+    );
+    assert_eq!(setting.taken.lock().len(), 30);
+}
+
+const NOW: u64 = 1_750_000_000_000_000;
