@@ -57,7 +57,7 @@ impl Context {
     pub(super) fn begin(&mut self, body: &[u8]) {
         self.members.clear();
         self.joined = None;
-        self.has_lines = memchr::memchr2(b'\n', b'\r', body).is_some();
+        self.has_lines = has_lines(body);
     }
 
     /// How many members apply, for [`Context::pop_to`].
@@ -194,6 +194,14 @@ impl Context {
             out.extend_from_slice(raw);
         }
     }
+}
+
+/// True if there is a line end. A search for the first one would take longer in a body, which mostly has none.
+fn has_lines(body: &[u8]) -> bool {
+    let (chunks, rest) = body.as_chunks::<32>();
+    let is_end = |octet: &u8| matches!(octet, b'\n' | b'\r');
+    let any = |chunk: &[u8; 32]| chunk.iter().fold(false, |found, it| found | is_end(it));
+    chunks.iter().any(any) || rest.iter().any(is_end)
 }
 
 /// Appends a slice of a body on one line. Line ends stand between tokens only: inside a string they would

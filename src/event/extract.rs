@@ -5,6 +5,7 @@ use super::context::Context;
 use super::document::Document;
 use super::emit::{self, Emitter};
 use super::events::{Events, Unparsed};
+use super::shape::Holds;
 use super::span::Spans;
 use super::stand_in;
 use super::walk::Walk;
@@ -37,6 +38,7 @@ pub struct Extractor {
     spans: Spans,
     context: Context,
     contacts: Contacts,
+    carried: Vec<(usize, Holds)>,
 }
 
 impl Extractor {
@@ -50,6 +52,7 @@ impl Extractor {
             spans: Spans::default(),
             context: Context::default(),
             contacts: Contacts::default(),
+            carried: Vec::new(),
         }
     }
 
@@ -108,7 +111,14 @@ impl Extractor {
                     &mut self.context,
                     &mut self.contacts,
                 );
-                if (Walk { document, emitter }).body() {
+                self.carried.clear();
+                let carried = &mut self.carried;
+                let walk = Walk {
+                    document,
+                    emitter,
+                    carried,
+                };
+                if walk.body() {
                     Ok(())
                 } else {
                     events.truncate(mark);

@@ -167,10 +167,7 @@ pub(super) fn push_component(out: &mut String, text: &str) {
     if text.len() > COMPONENT_MAX {
         out.push_str("sha256-");
         push_hash(out, hash(text.as_bytes()));
-    } else if text
-        .bytes()
-        .fold(true, |plain, octet| plain & is_plain(octet))
-    {
+    } else if text.bytes().all(is_plain) {
         out.push_str(text);
     } else {
         for octet in text.bytes() {
@@ -243,9 +240,20 @@ const SEEDS: [u64; 3] = [
 /// What stands in a component as it is. With `%XX` for the rest, no two lists of components make one key, and
 /// nothing needs an escape in JSON or in the path of a URI.
 fn is_plain(octet: u8) -> bool {
-    // Few ranges, so that the compiler looks at sixteen octets at once. The first one is `*+,-./` and digits.
-    matches!(octet, b'*'..=b'9' | b'@'..=b'Z' | b'a'..=b'z' | b'=' | b'_')
+    PLAIN[usize::from(octet)]
 }
+
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "it is below 256")]
+        let is_plain = matches!(octet as u8, b'*'..=b'9' | b'@'..=b'Z' | b'a'..=b'z' | b'=' | b'_');
+        plain[octet] = is_plain;
+        octet += 1;
+    }
+    plain
+};
 
 #[cfg(test)]
 mod tests {

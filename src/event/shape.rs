@@ -106,6 +106,8 @@ pub(super) enum Level {
 /// What a member of a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
+    /// Entries, with changes in at least one.
+    Entries,
     /// Updates, all of its elements.
     Updates(Array),
     /// Threads of a history sync, with messages in at least one.
@@ -122,6 +124,10 @@ pub(super) fn holds(document: &Document<'_>, level: Level, key: &str, at: usize)
         let counts = level != Level::Top || array.at_top();
         if counts && document.is_filled_array(at) {
             return Holds::Updates(array);
+        }
+    } else if level == Level::Top {
+        if key == "entry" && is_entries(document, at) {
+            return Holds::Entries;
         }
     } else if level == Level::Value {
         if key == "history"
@@ -200,7 +206,6 @@ impl<'d> Shape<'d> {
         let (mut id, mut event, mut data) = (None, None, None);
         for member in document.members(at) {
             match member.key {
-                "entry" if is_entries(document, member.at) => return Shape::Notification,
                 "id" => id = document.scalar(member.at),
                 "event" => event = document.scalar(member.at),
                 "data" => data = Some(member.at).filter(|&data| document.is_object(data)),

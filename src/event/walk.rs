@@ -12,6 +12,8 @@ use super::shape::{self, Array, Holds, Level, Part, Shape};
 pub(super) struct Walk<'w, 'd> {
     pub(super) document: Document<'d>,
     pub(super) emitter: Emitter<'w, 'd>,
+    /// What holds updates of the values that are walked just now, the outer ones first.
+    pub(super) carried: &'w mut Vec<(usize, Holds)>,
 }
 
 impl<'d> Walk<'_, 'd> {
@@ -87,7 +89,11 @@ impl<'d> Walk<'_, 'd> {
 
     fn change(&mut self, at: usize, outer: Scope<'d>) {
         let document = self.document;
-        let field = document.member(at, "field");
+        let Change {
+            field,
+            first,
+            count,
+        } = Change::read(&document, at);
         let mut scope = Scope {
             field: field.and_then(|field| document.scalar(field)),
             ..outer
@@ -96,10 +102,21 @@ impl<'d> Walk<'_, 'd> {
             scope.setting = Setting::History;
         }
         let depth = self.emitter.depth();
-        let values = || document.members(at).filter(|member| member.key == "value");
         let has_updates = |at| shape::has_updates(&document, Level::Value, at);
-        let whole = !values().any(|value| has_updates(value.at));
-        let single = values().next().filter(|_| values().count() == 1);
+        let single = first.filter(|_| count == 1);
+        let values = || document.members(at).filter(|member| member.key == "value");
+        let whole = match single {
+            Some(at) => !has_updates(at),
+            None => !values().any(|value| has_updates(value.at)),
+        };
+        // Of a single one it is known.
+        let has_updates = |at| {
+            if single.is_some() {
+                !whole
+            } else {
+                has_updates(at)
+            }
+        };
         if !whole || single.is_some() {
             if let Some(field) = field {
                 self.emitter.share("field", field);
@@ -115,7 +132,7 @@ impl<'d> Walk<'_, 'd> {
             }
         } else if let Some(value) = single {
             self.emitter
-                .whole_change(Part::Value, value.at, scope.of_value(&document, value.at));
+                .whole_change(Part::Value, value, scope.of_value(&document, value));
         } else {
             self.emitter.whole_change(Part::Change, at, scope);
         }
@@ -128,21 +145,25 @@ impl<'d> Walk<'_, 'd> {
         let mut scope = outer.of_value(&document, at);
         self.emitter.place(&mut scope);
         let depth = self.emitter.depth();
-        let is_entries = |key: &str, at| {
-            level == Level::Top && key == "entry" && shape::is_entries(&document, at)
-        };
         let mut lifted = Lifted::default();
+        let mut beside_entries = false;
+        let begin = self.carried.len();
         for member in document.members(at) {
             match member.key {
                 "messaging_product" => lifted.product = Some(member.at),
                 "metadata" => lifted.metadata = Some(member.at),
                 "contacts" => lifted.contacts = Some(member.at),
-                key if is_entries(key, member.at) => lifted.beside_entries = true,
-                _ => {}
+                key => {
+                    let holds = shape::holds(&document, level, key, member.at);
+                    beside_entries |= holds == Holds::Entries;
+                    if holds != Holds::None {
+                        self.carried.push((member.at, holds));
+                    }
+                }
             }
         }
         // Entries bring their own.
-        if lifted.beside_entries {
+        if beside_entries {
             lifted = Lifted::default();
         }
         // These are the value's already.
@@ -165,46 +186,45 @@ impl<'d> Walk<'_, 'd> {
             Level::Value => "value",
             Level::Standby => "standby",
         };
-        self.emitter.share_rest(rest, at, |key, at| {
-            if is_entries(key, at) {
-                return Keep::ElementsWithout(shape::entry_has_changes);
-            }
-            match shape::holds(&document, level, key, at) {
-                Holds::Updates(_) | Holds::Standby => Keep::Nothing,
-                Holds::History => Keep::ElementsWithout(shape::chunk_has_messages),
-                Holds::None if lifted.has(at) => Keep::Nothing,
-                Holds::None => Keep::All,
-            }
-        });
+        let mut carried = self.carried[begin..].iter().peekable();
+        self.emitter
+            .share_rest(rest, at, |_, at| match carried.next_if(|it| it.0 == at) {
+                Some((_, Holds::Entries)) => Keep::ElementsWithout(shape::entry_has_changes),
+                Some((_, Holds::History)) => Keep::ElementsWithout(shape::chunk_has_messages),
+                Some(_) => Keep::Nothing,
+                None if lifted.has(at) => Keep::Nothing,
+                None => Keep::All,
+            });
         let first = self.emitter.count();
         if let Some(contacts) = lifted.contacts {
             self.emitter.begin_contacts(contacts);
         }
-        for member in document.members(at) {
-            if is_entries(member.key, member.at) {
-                let entries = document.elements(member.at);
-                for entry in entries.filter(|&at| shape::entry_has_changes(&document, at)) {
-                    self.entry(entry, scope);
+        for next in begin..self.carried.len() {
+            let (at, holds) = self.carried[next];
+            match holds {
+                Holds::Entries => {
+                    let entries = document.elements(at);
+                    for entry in entries.filter(|&at| shape::entry_has_changes(&document, at)) {
+                        self.entry(entry, scope);
+                    }
                 }
-                continue;
-            }
-            match shape::holds(&document, level, member.key, member.at) {
                 Holds::Updates(array) => {
-                    for element in document.elements(member.at) {
+                    for element in document.elements(at) {
                         self.emitter.update(array, element, &scope);
                     }
                 }
-                Holds::History => self.history(member.at, scope),
+                Holds::History => self.history(at, scope),
                 Holds::Standby => {
                     let scope = Scope {
                         setting: Setting::Standby,
                         ..scope
                     };
-                    self.value(Level::Standby, member.at, scope);
+                    self.value(Level::Standby, at, scope);
                 }
                 Holds::None => {}
             }
         }
+        self.carried.truncate(begin);
         if lifted.contacts.is_some() {
             self.emitter.end_contacts(first);
         }
@@ -259,13 +279,38 @@ impl<'d> Walk<'_, 'd> {
     }
 }
 
+/// The members of a change that matter.
+#[derive(Default)]
+struct Change {
+    field: Option<usize>,
+    /// The first `value`, and how many there are.
+    first: Option<usize>,
+    count: usize,
+}
+
+impl Change {
+    fn read(document: &Document<'_>, at: usize) -> Change {
+        let mut change = Change::default();
+        for member in document.members(at) {
+            match member.key {
+                "field" => change.field = Some(member.at),
+                "value" => {
+                    change.first = change.first.or(Some(member.at));
+                    change.count += 1;
+                }
+                _ => {}
+            }
+        }
+        change
+    }
+}
+
 /// Members of a value that stand in `data` under their own names.
 #[derive(Clone, Copy, Default)]
 struct Lifted {
     product: Option<usize>,
     metadata: Option<usize>,
     contacts: Option<usize>,
-    beside_entries: bool,
 }
 
 impl Lifted {
