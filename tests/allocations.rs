@@ -103,7 +103,7 @@ fn this_thread() -> Whose {
         return Whose::Others;
     };
     let is_it = |thread: &&str| name[..len].trim_ascii_end() == thread.as_bytes();
-    let found = THREADS.iter().position(|thread| is_it(&thread));
+    let found = THREADS.iter().position(is_it);
     found.map_or(Whose::Others, Whose::Ours)
 }
 

@@ -318,9 +318,9 @@ fn read(journal: &Path, look: &mut Look<'_>) -> Result<(), JournalError> {
 /// In the names of what it makes.
 const VERB: &str = "torture";
 
-/// Octets of frames that retention leaves with [`SETTINGS`]: of the 16 segments of `max_size`, what is in those that are
-/// neither in use, nor ready (two behind some kills), nor spare (two as well), less what no frame has filled at their
-/// ends, up to 8 MiB in each. A round has less.
+/// Octets of frames that retention leaves with [`SETTINGS`]: of the 16 segments of `max_size`, what is in those that
+/// are neither in use, nor ready (two behind some kills), nor spare (two as well), less what no frame has filled at
+/// their ends, up to 8 MiB in each. A round has less.
 const RETAINED: u64 = (16 - 5) * (56 << 20);
 
 /// Any free port; threads that do not insist on a core, since the senders need some as well. Two rounds of

@@ -1,12 +1,12 @@
 //! What a machine carries, told from what a notification costs. Arithmetic alone: nothing here measures anything.
 //!
-//! The platform's own formula for what a receiver has to take: webhooks a second = 3 × messages out + messages in, since each
-//! message that goes out is sent, delivered and read.
+//! The platform's own formula for what a receiver has to take: webhooks a second = 3 × messages out + messages in,
+//! since each message that goes out is sent, delivered and read.
 //!
 //! A part is taken to carry what keeps it at work for [`FULL`] of the time: beyond that a queue grows with every
-//! hiccup, and times of answers with it. The machine carries what its weakest part does. All of it holds for one notification
-//! after another at an even pace, for bodies with one update each, and for the network that was measured, which
-//! is that of one machine with itself.
+//! hiccup, and times of answers with it. The machine carries what its weakest part does. All of it holds for an even
+//! pace, for bodies with one update each, and for the network that was measured, which is that of one machine with
+//! itself.
 
 use super::measure::{Cost, Part, float};
 use crate::cli::trial::file_system::FileSystem;
@@ -171,8 +171,8 @@ impl Estimate {
         ceil(float(self.asked.webhooks()) * cost / (1e6 * FULL)).max(1)
     }
 
-    /// Octets that the journal grows by in a second at the rate that is asked. What comes during a sync shares a frame for
-    /// each loop, and a frame takes whole blocks, so at a low rate each notification takes one.
+    /// Octets that the journal grows by in a second at the rate that is asked. What comes during a sync shares a frame
+    /// for each loop, and a frame takes whole blocks, so at a low rate each notification takes one.
     pub(super) fn written(&self) -> f64 {
         let rate = float(self.asked.webhooks());
         let in_commit = (rate * self.disk.syncs.at(500).as_secs_f64()).max(1.0);
@@ -233,7 +233,7 @@ const KEPT_HEADERS: usize = (4 + 12 + 16) + (4 + 19 + 71);
 mod tests {
     use super::*;
 
-    /// A machine of two cores with a loop of 10 µs, a worker of 20 µs, 5 µs each for the others, and a disk of 100 MB/s.
+    /// Two cores, a loop of 10 µs, a worker of 20 µs, 5 µs each for the others, and a disk of 100 MB/s.
     fn estimate(messages: u64, sync: Duration) -> Estimate {
         let micros = [10, 5, 20, 5, 5, 0];
         let cost = Cost {

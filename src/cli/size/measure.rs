@@ -1,7 +1,7 @@
-//! What the server has used: processor time by the names of its threads, from `/proc/PID/task/TID/stat`, and what it has
-//! stored, from its metrics.
+//! What the server has used: processor time by the names of its threads, from `/proc/PID/task/TID/stat`, and what it
+//! has stored, from its metrics.
 //!
-//! Source: proc_pid_stat(5), fields 14 and 15, in hundredths of a second whatever the kernel counts in.
+//! Source: the manual page `proc_pid_stat(5)`, fields 14 and 15, in hundredths of a second whatever the kernel counts in.
 
 use crate::cli::CliError;
 use crate::cli::exchange::{Target, exchange};
@@ -172,8 +172,8 @@ fn processor(pid: u32) -> io::Result<[Duration; Part::ALL.len()]> {
 
 /// Name and processor time of a thread: `TID (NAME) STATE`, and numbers.
 fn parse(stat: &str) -> Option<(&str, Duration)> {
-    let (start, rest) = stat.rsplit_once(") ")?;
-    let (_, name) = start.split_once('(')?;
+    let (named, rest) = stat.rsplit_once(") ")?;
+    let (_, name) = named.split_once('(')?;
     let mut fields = rest.split(' ').skip(14 - 3);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;

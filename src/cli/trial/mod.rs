@@ -1,6 +1,6 @@
 //! What verbs have in common that try this machine: a directory of its own on a disk, a server as a child process, and
-//! signed load on it over loopback. Everything that is made is removed in the end, also on Ctrl-C; on `kill -9` the server
-//! ends with its parent, and the next run names the directory.
+//! signed load on it over loopback. What is made is removed in the end, also on Ctrl-C; on `kill -9` the server ends
+//! with its parent, and the next run names the directory.
 
 pub(super) mod body;
 pub(super) mod child;
