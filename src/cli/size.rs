@@ -137,6 +137,7 @@ fn measure(
         },
         round: 0,
         connections: CONNECTIONS,
+        depth: DEPTH,
         octets: u64::MAX,
     };
     let load = Load::start(&plan).map_err(|error| CliError::because("cannot send", error))?;
@@ -240,6 +241,9 @@ const LOOK_EACH: Duration = Duration::from_millis(200);
 const SPACE: u64 = 1400 << 20;
 
 const CONNECTIONS: u32 = 32;
+
+/// As the platform sends: the next request of a connection comes after the answer, so each has its own system calls.
+const DEPTH: u64 = 1;
 
 /// This part of the time is not measured: tables grow and buffers are made.
 const WARM_UP: u32 = 10;

@@ -200,6 +200,7 @@ impl Trial<'_> {
             bodies: self.bodies,
             round,
             connections: self.args.connections,
+            depth: DEPTH,
             octets: ROUND_OCTETS,
         };
         let moment = self
@@ -346,6 +347,9 @@ const ROUND_OCTETS: u64 = 384 << 20;
 
 /// Free space to begin with: `max_size`, a segment that is being made, and the rest.
 const SPACE: u64 = 1400 << 20;
+
+/// Requests of a connection that may be under way.
+const DEPTH: u64 = 32;
 
 /// Kills come within this time.
 const LONGEST_ROUND: Duration = Duration::from_secs(1);

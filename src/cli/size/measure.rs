@@ -1,7 +1,7 @@
 //! What the server has used: processor time by the names of its threads, from `/proc/PID/task/TID/stat`, and what it
 //! has stored, from its metrics.
 //!
-//! Source: the manual page `proc_pid_stat(5)`, fields 14 and 15, in hundredths of a second whatever the kernel counts in.
+//! Source: the manual page `proc_pid_stat(5)`, fields 14 and 15: hundredths of a second, whatever the kernel counts in.
 
 use crate::cli::CliError;
 use crate::cli::exchange::{Target, exchange};

@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) bodies: Bodies,
     pub(crate) round: u32,
     pub(crate) connections: u32,
+    /// Requests that may be under way on a connection, 32 at most: drawn anew each time.
+    pub(crate) depth: u64,
     /// Octets that the journal may take at most in this round.
     pub(crate) octets: u64,
 }
@@ -205,7 +207,7 @@ impl Sending {
 
     fn send(&mut self, link: &mut Link) -> io::Result<()> {
         self.requests.clear();
-        for _ in 0..=self.random.below(DEPTH_MAX) {
+        for _ in 0..=self.random.below(self.plan.depth) {
             self.request(link)?;
         }
         let socket = match &mut link.socket {
@@ -334,9 +336,6 @@ fn unasked() -> io::Error {
 
 /// More would take the cores from the server, and these are good for some 200,000 requests a second.
 const THREADS_MAX: u32 = 4;
-
-/// Requests of a connection that may be under way.
-const DEPTH_MAX: u64 = 32;
 
 /// Answers of 32 requests, and more.
 const RECEIVE_OCTETS: usize = 8 << 10;
