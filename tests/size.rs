@@ -96,7 +96,6 @@ fn what_is_too_much_is_said_on_one_screen() {
         "commit ",
         "dedupe ",
         "each sink ",
-        "all of it, ",
         "the disk ",
         "takes         server.loops = ",
         "journal ",

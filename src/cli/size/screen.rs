@@ -178,7 +178,7 @@ fn name(bearer: Bearer, estimate: &Estimate) -> String {
         Bearer::Threads(Part::Workers) => counted(limits.workers, "worker"),
         Bearer::Threads(Part::Sink) => "each sink".to_owned(),
         Bearer::Threads(part) => part.name().to_owned(),
-        Bearer::Cores => format!("all of it, {}", counted(limits.cores, "core")),
+        Bearer::Cores => format!("the {}", counted(limits.cores, "core")),
         Bearer::Disk => "the disk".to_owned(),
     }
 }
