@@ -56,7 +56,7 @@ const WRITERS: &[&str] = &[
     "src/sink/file/mod.rs",
     "src/sink/file/rotation.rs",
     "src/sink/file/tail.rs",
-    "src/cli/torture/site.rs",
+    "src/cli/trial/site.rs",
 ];
 
 const WRITING: &[&str] = &[

@@ -7,17 +7,23 @@ mod audit;
 mod check;
 mod cursor;
 mod dead_letters;
+mod draw;
 mod exchange;
+mod figures;
 mod journal;
 pub mod logging;
 mod moment;
+mod progress;
 mod replay;
 mod samples;
 mod send;
 mod serve;
+mod size;
+mod span;
 mod status;
 mod tail;
 mod torture;
+mod trial;
 
 use crate::config::{Config, ConfigErrors, DATA_DIR, Finding, Flags, parse_time};
 use crate::event::Pattern;
@@ -70,6 +76,9 @@ enum Verb {
     /// Look into the journal, verify it, repair it
     #[command(after_help = journal::EXAMPLES)]
     Journal(JournalArgs),
+    /// Measure this machine for some seconds: does it carry so many messages a second, and what would it take
+    #[command(after_help = size::EXAMPLES)]
+    Size(size::SizeArgs),
     /// Prove on this disk that nothing answered is lost: kill the server under load, again and again
     #[command(after_help = torture::EXAMPLES)]
     Torture(TortureArgs),
@@ -405,6 +414,7 @@ pub fn main() -> ExitCode {
         Verb::Replay(args) => replay::run(args),
         Verb::Cursor(args) => cursor::run(args),
         Verb::Journal(args) => journal::run(args),
+        Verb::Size(args) => size::run(args),
         Verb::Torture(args) => torture::run(args),
     };
     let Err(error) = result else {

@@ -14,29 +14,24 @@
 //! The order of a round is: load, kill, recovery, look. Recovery comes before the look since it is what a user
 //! gets; nothing is sent meanwhile, so the journal beside the server that has just recovered stands still.
 
-mod body;
-mod child;
-mod file_system;
-mod load;
 mod oracle;
 mod report;
-mod site;
 
+use super::draw::Random;
+use super::progress::Progress;
+use super::trial::body::Bodies;
+use super::trial::child::{self, Launcher, Ready, Server};
+use super::trial::load::{Ended, Load, Plan};
+use super::trial::site::Site;
+use super::trial::stream::Stream;
+use super::trial::watch_signals;
 use super::{CliError, TortureArgs, samples};
 use crate::journal::frame::ALIGNMENT;
 use crate::journal::{Disk, JournalError, Manifest, Reader};
 use aws_lc_rs::hmac;
-use body::{Bodies, Random};
-use child::{Launcher, Ready, Server};
-use crossbeam_channel::{Receiver, bounded, select};
-use file_system::FileSystem;
-use load::{Ended, Load, Plan};
+use crossbeam_channel::{Receiver, select};
 use oracle::{Look, Oracle};
-use report::{Progress, Report, Verdict};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use site::Site;
-use std::io::{self, Write as _};
+use report::{Report, Verdict};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -47,7 +42,7 @@ pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
     let dir = args.data_dir.display();
     let cannot = |error| CliError::because(format!("cannot use {dir}; see --data-dir"), error);
     let file_system = Site::file_system(&args.data_dir).map_err(cannot)?;
-    warn(&args.data_dir, &file_system).map_err(cannot)?;
+    Site::warn(&args.data_dir, VERB, &file_system).map_err(cannot)?;
     let free = Site::free(&args.data_dir).map_err(cannot)?;
     if free < SPACE {
         return Err(CliError::failed(format!(
@@ -63,17 +58,17 @@ pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
     let program =
         program.map_err(|error| CliError::because("cannot find the server to test", error))?;
     let interrupts = watch_signals()?;
-    let site = Site::make(&args.data_dir).map_err(cannot)?;
+    let site = Site::make(&args.data_dir, VERB).map_err(cannot)?;
     let seed = args.seed.unwrap_or_else(samples::random);
     // Good for this trial alone, on a loopback address: it has to be new, and no more.
     let secret = format!("{:016x}{:016x}", samples::random(), samples::random());
-    let launcher = Launcher::new(program, &site, secret.clone()).map_err(cannot)?;
+    let launcher = Launcher::new(program, &site, secret.clone(), SETTINGS).map_err(cannot)?;
     let mut trial = Trial {
         args,
         key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
         bodies: Bodies { seed },
         random: Random(seed),
-        oracle: Oracle::new(Bodies { seed }, child::RETAINED),
+        oracle: Oracle::new(Bodies { seed }, RETAINED),
         begin: Instant::now(),
         interrupts,
         is_interrupted: false,
@@ -139,7 +134,9 @@ impl Trial<'_> {
                 self.look(Oracle::look_at_all)?;
             }
             self.report.elapsed = self.begin.elapsed();
-            self.progress.show(&self.report);
+            if self.report.answered > 0 {
+                self.progress.show(|| self.report.progress());
+            }
         }
         self.look(Oracle::look_at_all)
     }
@@ -203,6 +200,7 @@ impl Trial<'_> {
             bodies: self.bodies,
             round,
             connections: self.args.connections,
+            depth: DEPTH,
             octets: ROUND_OCTETS,
         };
         let moment = self
@@ -224,11 +222,7 @@ impl Trial<'_> {
             .map_err(Wrong::because("cannot kill the server"))?;
         self.report.loaded += start.elapsed();
         let outcome = load.join();
-        let stored = outcome
-            .streams
-            .iter()
-            .map(oracle::Stream::stored)
-            .sum::<u64>();
+        let stored = outcome.streams.iter().map(Stream::stored).sum::<u64>();
         let answered: u64 = outcome.streams.iter().map(|stream| stream.answered).sum();
         self.report.answered += stored;
         self.report.refused += answered - stored;
@@ -284,7 +278,7 @@ impl Trial<'_> {
         self.progress.clear();
         self.report.elapsed = self.begin.elapsed();
         self.report.findings = self.oracle.findings().clone();
-        self.report.syncs = self.site.syncs().to_vec();
+        self.report.syncs = self.site.syncs();
         let verdict = self.report.verdict();
         if self.args.keep || verdict == Verdict::Broken {
             self.report.kept = Some(self.site.path().to_owned());
@@ -300,27 +294,6 @@ impl Trial<'_> {
             Verdict::Broken | Verdict::NothingTested => Err(CliError::Told(1)),
         }
     }
-}
-
-/// Says on stderr what is to be known before the report, that of an earlier run included.
-fn warn(parent: &Path, file_system: &FileSystem) -> io::Result<()> {
-    // Without a stderr there is nobody to tell.
-    for left in Site::left_behind(parent)? {
-        let _ = writeln!(
-            io::stderr(),
-            "hookline: left behind by an earlier run, remove it: {}",
-            left.display()
-        );
-    }
-    if file_system.is_memory {
-        let _ = writeln!(
-            io::stderr(),
-            "hookline: {} is {}; choose a disk with --data-dir",
-            parent.display(),
-            report::memory(file_system),
-        );
-    }
-    Ok(())
 }
 
 fn open(journal: &Path) -> Result<Disk, JournalError> {
@@ -343,23 +316,30 @@ fn read(journal: &Path, look: &mut Look<'_>) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// A thread that passes on that someone wants an end.
-fn watch_signals() -> Result<Receiver<()>, CliError> {
-    let failed = |error: io::Error| CliError::because("cannot watch signals", error);
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
-    let (tell, told) = bounded(1);
-    let watch = move || {
-        for _ in signals.forever() {
-            // One is enough.
-            let _ = tell.try_send(());
-        }
-    };
-    let watching = thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(watch);
-    watching.map_err(failed)?;
-    Ok(told)
-}
+/// In the names of what it makes.
+const VERB: &str = "torture";
+
+/// Octets of frames that retention leaves with [`SETTINGS`]: of the 16 segments of `max_size`, what is in those that
+/// are neither in use, nor ready (two behind some kills), nor spare (two as well), less what no frame has filled at
+/// their ends, up to 8 MiB in each. A round has less.
+const RETAINED: u64 = (16 - 5) * (56 << 20);
+
+/// Any free port; threads that do not insist on a core, since the senders need some as well. Two rounds of
+/// [`ROUND_OCTETS`] have to fit, with the segment in use, the one that is ready and a spare. Nothing goes
+/// because of its age, also where the clock is set or a run lasts for weeks.
+const SETTINGS: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+pin = false
+
+[journal]
+segment_size = "64MiB"
+max_size = "1GiB"
+retention = "3650d"
+
+[admin]
+listen = "off"
+"#;
 
 /// Octets that the journal may grow by in a round. Two rounds fit in the `max_size` of the server, so that retention
 /// takes nothing that is still to be looked at.
@@ -367,6 +347,9 @@ const ROUND_OCTETS: u64 = 384 << 20;
 
 /// Free space to begin with: `max_size`, a segment that is being made, and the rest.
 const SPACE: u64 = 1400 << 20;
+
+/// Requests of a connection that may be under way.
+const DEPTH: u64 = 32;
 
 /// Kills come within this time.
 const LONGEST_ROUND: Duration = Duration::from_secs(1);

@@ -1,7 +1,8 @@
 //! The overview as a screen of text.
 
-use super::super::counted;
+use super::super::figures::{counted, grouped};
 use super::super::journal::format_rounded;
+use super::super::span::span;
 use crate::event::Lane;
 use crate::server::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 use std::fmt::Write as _;
@@ -205,7 +206,7 @@ fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Resu
             out,
             "  {:<9}  about {} behind, the oldest {} old, {} open, confirmed up to {}",
             lane.lane,
-            counted_grouped(lane.lag_events, "event"),
+            counted(lane.lag_events, "event"),
             span(whole(lane.lag_seconds)),
             grouped(lane.open),
             lane.confirmed,
@@ -247,47 +248,6 @@ fn rest(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// The two largest units of some seconds.
-fn span(seconds: u64) -> String {
-    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
-    let mut rest = seconds;
-    let mut parts = Vec::new();
-    for (name, length) in units {
-        let count = rest / length;
-        rest %= length;
-        if count > 0 {
-            parts.push(format!("{count}{name}"));
-        } else if !parts.is_empty() {
-            break;
-        }
-        if parts.len() == 2 {
-            break;
-        }
-    }
-    if parts.is_empty() {
-        return "0s".to_owned();
-    }
-    parts.join(" ")
-}
-
-/// With a comma between thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn counted_grouped(count: u64, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {thing}{plural}", grouped(count))
 }
 
 fn per_second(rate: f64) -> String {
@@ -337,8 +297,6 @@ mod tests {
 
     #[test]
     fn numbers_are_told_as_people_read_them() {
-        let spans = [0, 59, 60, 3601, 90_000, 8 * 86_400].map(span);
-        assert_eq!(spans, ["0s", "59s", "1m", "1h", "1d 1h", "8d"]);
         assert_eq!(
             [0, 999, 1000, 1_234_567].map(grouped),
             ["0", "999", "1,000", "1,234,567"]

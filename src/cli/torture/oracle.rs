@@ -14,48 +14,11 @@
 //! What was sent and not answered may be there or not. So two counters for each connection say all that there is to
 //! know, and a round of a million notifications costs no more memory than one of ten.
 
-use super::body::{Bodies, Name, name_of};
+use crate::cli::trial::body::{Bodies, Name, name_of};
+use crate::cli::trial::stream::Stream;
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
-
-/// What happened on one connection in one round.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stream {
-    /// Requests of which any octet may have left: numbers from 0.
-    pub(super) sent: u64,
-    /// Every number below was answered with 200, but for those in `refused`.
-    pub(super) answered: u64,
-    /// Answered with 503, or not before a connection ended that had to: these may be there or not.
-    pub(super) refused: Vec<Range<u64>>,
-}
-
-impl Stream {
-    /// The next answer is no 200.
-    pub(super) fn refuse(&mut self, count: u64) {
-        let (start, end) = (self.answered, self.answered + count);
-        match self.refused.last_mut() {
-            Some(last) if last.end == start => last.end = end,
-            _ => self.refused.push(start..end),
-        }
-        self.answered = end;
-    }
-
-    /// How many were answered with 200.
-    pub(super) fn stored(&self) -> u64 {
-        self.owed(0..self.answered)
-    }
-
-    /// How many of these have to be there.
-    fn owed(&self, numbers: Range<u64>) -> u64 {
-        let numbers = numbers.start..numbers.end.min(self.answered);
-        let refused = self.refused.iter().map(|refused| {
-            let both = refused.start.max(numbers.start)..refused.end.min(numbers.end);
-            length(&both)
-        });
-        length(&numbers) - refused.sum::<u64>()
-    }
-}
 
 /// What is wrong, in notifications; all of it 0 is what is promised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -419,10 +382,6 @@ fn describe(name: Name) -> String {
         number,
     } = name;
     format!("round {round}, connection {stream}, number {number}")
-}
-
-fn length(range: &Range<u64>) -> u64 {
-    range.end.saturating_sub(range.start)
 }
 
 /// Findings that are told one by one.

@@ -1,13 +1,15 @@
-//! What is told: a line of progress while it runs, and the report at the end.
+//! What is told: a line of progress after a round, and the report at the end.
 
-use super::file_system::FileSystem;
 use super::oracle::Findings;
+use crate::cli::figures::{as_milliseconds, counted, grouped, milliseconds, rate};
+use crate::cli::trial::file_system::FileSystem;
+use crate::cli::trial::times::Times;
 use crate::cli::{CliError, Output};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +33,8 @@ pub(super) struct Report {
     pub(super) elapsed: Duration,
     /// From the start of the process until it took posts.
     pub(super) recoveries: Vec<Duration>,
-    /// Of this disk, in the order of time.
-    pub(super) syncs: Vec<Duration>,
+    /// Of this disk.
+    pub(super) syncs: Times,
     pub(super) findings: Findings,
     /// What ended it before its time.
     pub(super) cut_short: Option<&'static str>,
@@ -71,6 +73,17 @@ impl Report {
             Output::Json => self.json() + "\n",
         };
         Ok(io::stdout().write_all(text.as_bytes())?)
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> String {
+        format!(
+            "{:>4} s: {}, {} answered, {}/s under load, nothing lost",
+            self.elapsed.as_secs(),
+            counted(u64::from(self.rounds), "round"),
+            grouped(self.answered),
+            grouped(self.rate()),
+        )
     }
 
     /// Notifications that were answered in a second of load.
@@ -125,36 +138,17 @@ impl Report {
         ] {
             line(label, grouped(count));
         }
-        let recoveries = sorted(&self.recoveries);
+        let recoveries = Times::new(self.recoveries.clone());
         line(
             "recovery",
             format!(
                 "median {}, max {}: from exec until it takes posts",
-                milliseconds(percentile(&recoveries, 500)),
-                milliseconds(percentile(&recoveries, 1000)),
+                milliseconds(recoveries.at(500)),
+                milliseconds(recoveries.at(1000)),
             ),
         );
-        line(
-            "file system",
-            if self.file_system.is_memory {
-                memory(&self.file_system)
-            } else {
-                self.file_system.name.clone()
-            },
-        );
-        let syncs = sorted(&self.syncs);
-        let at = |permille| milliseconds(percentile(&syncs, permille));
-        line(
-            "fdatasync",
-            format!(
-                "p50 {}, p99 {}, p99.9 {}, max {}: {} of 16 KiB in the same directory",
-                at(500),
-                at(990),
-                at(999),
-                at(1000),
-                grouped(syncs.len() as u64),
-            ),
-        );
+        line("file system", self.file_system.told());
+        line("fdatasync", self.syncs.syncs_told());
         line("seed", self.seed.to_string());
         for wrong in self.failures.iter().chain(&found.examples) {
             line("FOUND", wrong.clone());
@@ -175,8 +169,8 @@ impl Report {
     }
 
     fn json(&self) -> String {
-        let (recoveries, syncs) = (sorted(&self.recoveries), sorted(&self.syncs));
-        let ms = |times: &[Duration], permille| as_milliseconds(percentile(times, permille));
+        let recoveries = Times::new(self.recoveries.clone());
+        let ms = |times: &Times, permille| as_milliseconds(times.at(permille));
         let found = &self.findings;
         json!({
             "ok": self.verdict() == Verdict::Kept,
@@ -204,12 +198,9 @@ impl Report {
             "out_of_order": found.disordered,
             "moved": found.moved,
             "recovery_milliseconds": {
-                "median": ms(&recoveries, 500), "max": ms(&recoveries, 1000), "count": recoveries.len(),
+                "median": ms(&recoveries, 500), "max": ms(&recoveries, 1000), "count": recoveries.count(),
             },
-            "fdatasync_milliseconds": {
-                "p50": ms(&syncs, 500), "p99": ms(&syncs, 990), "p99_9": ms(&syncs, 999), "max": ms(&syncs, 1000),
-                "count": syncs.len(),
-            },
+            "fdatasync_milliseconds": self.syncs.json(),
             "found": self.failures.iter().chain(&found.examples).collect::<Vec<_>>(),
             "kept": self.kept,
         })
@@ -217,139 +208,9 @@ impl Report {
     }
 }
 
-/// What is said of a file system that is none of a disk.
-pub(super) fn memory(file_system: &FileSystem) -> String {
-    format!(
-        "{}: memory, which proves nothing about a disk",
-        file_system.name
-    )
-}
-
-/// Tells on stderr how far it is: on a terminal in one line that is drawn again, else in a line every ten seconds.
-#[derive(Debug)]
-pub(super) struct Progress {
-    is_terminal: bool,
-    last: Option<Instant>,
-}
-
-impl Progress {
-    pub(super) fn new() -> Progress {
-        Progress {
-            is_terminal: io::stderr().is_terminal(),
-            last: None,
-        }
-    }
-
-    /// After each round, once there is something to tell.
-    pub(super) fn show(&mut self, report: &Report) {
-        if report.answered == 0 {
-            return;
-        }
-        let pause = if self.is_terminal { REDRAW } else { LINE };
-        if self.last.is_some_and(|last| last.elapsed() < pause) {
-            return;
-        }
-        self.last = Some(Instant::now());
-        let line = format!(
-            "{:>4} s: {}, {} answered, {}/s under load, nothing lost",
-            report.elapsed.as_secs(),
-            counted(u64::from(report.rounds), "round"),
-            grouped(report.answered),
-            grouped(report.rate()),
-        );
-        // Without a stderr there is nobody to tell.
-        let _ = if self.is_terminal {
-            write!(io::stderr(), "\r\x1b[K{line}")
-        } else {
-            writeln!(io::stderr(), "{line}")
-        };
-    }
-
-    /// Takes the line away, for the report.
-    pub(super) fn clear(&self) {
-        if self.is_terminal {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
-}
-
-fn rate(count: u64, time: Duration) -> u64 {
-    let micros = time.as_micros().max(1);
-    u64::try_from(u128::from(count) * 1_000_000 / micros).unwrap_or(u64::MAX)
-}
-
-fn sorted(times: &[Duration]) -> Vec<Duration> {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    times
-}
-
-/// The smallest of the sorted times that so many of a thousand are no longer than; 0 where there is none.
-fn percentile(sorted: &[Duration], permille: usize) -> Duration {
-    let rank = (sorted.len() * permille).div_ceil(1000).max(1);
-    sorted.get(rank - 1).copied().unwrap_or_default()
-}
-
-fn milliseconds(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
-}
-
-/// To the microsecond.
-fn as_milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
-
-/// `1 round`, `2 rounds`
-fn counted(number: u64, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(number))
-}
-
-/// `12345678` as `12,345,678`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (digit, left) in digits.chars().zip((0..digits.len()).rev()) {
-        text.push(digit);
-        if left > 0 && left % 3 == 0 {
-            text.push(',');
-        }
-    }
-    text
-}
-
-const REDRAW: Duration = Duration::from_millis(200);
-const LINE: Duration = Duration::from_secs(10);
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (12_345_678, "12,345,678"),
-        ] {
-            assert_eq!(grouped(number), text);
-        }
-        assert_eq!(
-            (counted(1, "round"), counted(0, "round")),
-            ("1 round".to_owned(), "0 rounds".to_owned())
-        );
-    }
-
-    #[test]
-    fn percentiles_are_those_of_the_sorted() {
-        let times: Vec<_> = (1..=1000).map(Duration::from_millis).collect();
-        for (permille, ms) in [(500, 500), (990, 990), (999, 999), (1000, 1000)] {
-            assert_eq!(percentile(&times, permille), Duration::from_millis(ms));
-        }
-        assert_eq!(percentile(&times[..1], 500), Duration::from_millis(1));
-        assert_eq!(percentile(&[], 500), Duration::ZERO);
-    }
 
     /// A run that was too short once had the same verdict as one that has shown something.
     #[test]

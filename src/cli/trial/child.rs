@@ -1,4 +1,4 @@
-//! The server under test: a child process that is started, listened to and killed.
+//! The server on trial: a child process that is started, listened to and killed.
 //!
 //! Its configuration comes over its standard input and its secrets over the environment, so no file is needed; other
 //! variables of Hookline are taken from its environment. What it says goes to a log.
@@ -19,10 +19,11 @@ use std::time::{Duration, Instant};
 
 /// How to start one.
 #[derive(Debug)]
-pub(super) struct Launcher {
+pub(crate) struct Launcher {
     program: PathBuf,
     journal: PathBuf,
     secret: String,
+    config: String,
     log: Arc<Mutex<Log>>,
 }
 
@@ -34,19 +35,26 @@ struct Log {
 }
 
 impl Launcher {
-    pub(super) fn new(program: PathBuf, site: &Site, secret: String) -> io::Result<Launcher> {
+    /// `settings` is a configuration without endpoints; [`PATH`] is added to it.
+    pub(crate) fn new(
+        program: PathBuf,
+        site: &Site,
+        secret: String,
+        settings: &str,
+    ) -> io::Result<Launcher> {
         let last = String::new();
         let file = site.log()?;
         Ok(Launcher {
             program,
             journal: site.journal(),
             secret,
+            config: format!("{settings}{ENDPOINT}"),
             log: Arc::new(Mutex::new(Log { file, last })),
         })
     }
 
     /// Starts a server.
-    pub(super) fn start(&self) -> io::Result<Server> {
+    pub(crate) fn start(&self) -> io::Result<Server> {
         let mut command = Command::new(&self.program);
         // A `kill -9` of this process must not leave one behind that runs for ever. This is the main thread, as it
         // has to be: the server goes when the thread ends that started it.
@@ -73,20 +81,23 @@ impl Launcher {
             child,
             started,
             greeting: None,
+            metrics: None,
             reading: None,
             log: Arc::clone(&self.log),
         };
         if let Some(mut input) = input {
             // One that has ended already says why.
-            let _ = input.write_all(CONFIG.as_bytes());
+            let _ = input.write_all(self.config.as_bytes());
         }
         if let Some(output) = output {
             let (tell, greeting) = bounded(1);
+            let (tell_metrics, metrics) = bounded(1);
             let log = Arc::clone(&self.log);
             let reading = thread::Builder::new()
                 .name("server-log".to_owned())
-                .spawn(move || listen(BufReader::new(output), &log, &tell))?;
-            (server.greeting, server.reading) = (Some(greeting), Some(reading));
+                .spawn(move || listen(BufReader::new(output), &log, &tell, &tell_metrics))?;
+            (server.greeting, server.metrics) = (Some(greeting), Some(metrics));
+            server.reading = Some(reading);
         }
         Ok(server)
     }
@@ -94,25 +105,26 @@ impl Launcher {
 
 /// A server that was started. Dropped, it is killed.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     started: Instant,
     greeting: Option<Receiver<(SocketAddr, Instant)>>,
+    metrics: Option<Receiver<SocketAddr>>,
     reading: Option<JoinHandle<()>>,
     log: Arc<Mutex<Log>>,
 }
 
 /// One that takes posts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ready {
-    pub(super) address: SocketAddr,
+pub(crate) struct Ready {
+    pub(crate) address: SocketAddr,
     /// From the start until it said so, recovery included.
-    pub(super) after: Duration,
+    pub(crate) after: Duration,
 }
 
 impl Server {
     /// Waits until it takes posts; the error says why it does not.
-    pub(super) fn ready(&mut self) -> Result<Ready, String> {
+    pub(crate) fn ready(&mut self) -> Result<Ready, String> {
         let Some(greeting) = &self.greeting else {
             return Err("nothing can be heard of the server".to_owned());
         };
@@ -129,8 +141,19 @@ impl Server {
         }
     }
 
+    /// Where its metrics are, for one that has an admin listener.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        let metrics = self.metrics.as_ref()?;
+        metrics.recv_timeout(LAST_WORDS).ok()
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, for one that has by itself.
-    pub(super) fn ended(&mut self) -> String {
+    pub(crate) fn ended(&mut self) -> String {
         let deadline = Instant::now() + LAST_WORDS;
         let status = loop {
             match self.child.try_wait() {
@@ -146,7 +169,7 @@ impl Server {
     }
 
     /// `kill -9`.
-    pub(super) fn kill(mut self) -> io::Result<()> {
+    pub(crate) fn kill(mut self) -> io::Result<()> {
         self.end()
     }
 
@@ -177,11 +200,18 @@ impl Drop for Server {
 }
 
 /// Puts every line in the log, and tells where posts are taken.
-fn listen(output: impl BufRead, log: &Mutex<Log>, tell: &Sender<(SocketAddr, Instant)>) {
+fn listen(
+    output: impl BufRead,
+    log: &Mutex<Log>,
+    tell: &Sender<(SocketAddr, Instant)>,
+    tell_metrics: &Sender<SocketAddr>,
+) {
     for line in output.lines().map_while(Result::ok) {
-        if let Some(address) = address(&line) {
-            // Said once by each server; further lines are only logged.
+        // Each is said once by each server; further lines are only logged.
+        if let Some(address) = address(&line, "POST to") {
             let _ = tell.try_send((address, Instant::now()));
+        } else if let Some(address) = address(&line, "metrics") {
+            let _ = tell_metrics.try_send(address);
         }
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         // A full disk is found by the server as well.
@@ -191,8 +221,9 @@ fn listen(output: impl BufRead, log: &Mutex<Log>, tell: &Sender<(SocketAddr, Ins
 }
 
 /// `hookline: POST to  http://127.0.0.1:8080/webhook`
-fn address(line: &str) -> Option<SocketAddr> {
-    let rest = line.strip_prefix("hookline: POST to")?.trim_start();
+fn address(line: &str, label: &str) -> Option<SocketAddr> {
+    let rest = line.strip_prefix("hookline: ")?.strip_prefix(label)?;
+    let rest = rest.trim_start();
     rest.strip_prefix("http://")?
         .split('/')
         .next()?
@@ -205,37 +236,17 @@ fn is_ours(name: &OsStr) -> bool {
 }
 
 /// Where posts are taken.
-pub(super) const PATH: &str = "/webhook";
+pub(crate) const PATH: &str = "/webhook";
 
-const SECRET: &str = "HOOKLINE_TORTURE_SECRET";
-const TOKEN: &str = "HOOKLINE_TORTURE_TOKEN";
+const SECRET: &str = "HOOKLINE_TRIAL_SECRET";
+const TOKEN: &str = "HOOKLINE_TRIAL_TOKEN";
 
-/// Octets of frames that retention leaves with [`CONFIG`]: of the 16 segments of `max_size`, what is in those that are
-/// neither in use, nor ready (two behind some kills), nor spare (two as well), less what no frame has filled at their
-/// ends, up to 8 MiB in each. A round has less.
-pub(super) const RETAINED: u64 = (16 - 5) * (56 << 20);
-
-/// Any free port; threads that do not insist on a core, since the senders need some as well. Two rounds of
-/// [`super::ROUND_OCTETS`] have to fit, with the segment in use, the one that is ready and a spare. Nothing goes
-/// because of its age, also where the clock is set or a run lasts for weeks.
-const CONFIG: &str = r#"
-[server]
-listen = "127.0.0.1:0"
-pin = false
-
-[journal]
-segment_size = "64MiB"
-max_size = "1GiB"
-retention = "3650d"
-
-[admin]
-listen = "off"
-
+const ENDPOINT: &str = r#"
 [[endpoint]]
 path = "/webhook"
 provider = "meta"
-app_secret = { env = "HOOKLINE_TORTURE_SECRET" }
-verify_token = { env = "HOOKLINE_TORTURE_TOKEN" }
+app_secret = { env = "HOOKLINE_TRIAL_SECRET" }
+verify_token = { env = "HOOKLINE_TRIAL_TOKEN" }
 "#;
 
 /// Longest recovery.

@@ -4,8 +4,9 @@
 //! what it is owed, so that the journal always has something to write while the next requests are made. Answers
 //! come in order, so the n-th one on a connection belongs to the n-th request.
 
-use super::body::{Bodies, Name, Random};
-use super::oracle::Stream;
+use super::body::{Bodies, Name};
+use super::stream::Stream;
+use crate::cli::draw::Random;
 use crate::cli::exchange;
 use crate::journal::frame::ALIGNMENT;
 use aws_lc_rs::hmac;
@@ -19,26 +20,28 @@ use std::time::{Duration, Instant};
 
 /// What is to be sent in a round.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) address: SocketAddr,
-    pub(super) path: &'static str,
-    pub(super) key: hmac::Key,
-    pub(super) bodies: Bodies,
-    pub(super) round: u32,
-    pub(super) connections: u32,
+pub(crate) struct Plan {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: &'static str,
+    pub(crate) key: hmac::Key,
+    pub(crate) bodies: Bodies,
+    pub(crate) round: u32,
+    pub(crate) connections: u32,
+    /// Requests that may be under way on a connection, 32 at most: drawn anew each time.
+    pub(crate) depth: u64,
     /// Octets that the journal may take at most in this round.
-    pub(super) octets: u64,
+    pub(crate) octets: u64,
 }
 
 /// The threads of a round.
-pub(super) struct Load {
+pub(crate) struct Load {
     threads: Vec<JoinHandle<Vec<Link>>>,
     ended: Receiver<Ended>,
 }
 
 /// Why a round cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// Its octets are sent.
     Spent,
     /// A connection has ended.
@@ -47,25 +50,25 @@ pub(super) enum Ended {
 
 /// What a round came to.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// By connection.
-    pub(super) streams: Vec<Stream>,
+    pub(crate) streams: Vec<Stream>,
     /// What should not have happened, and when.
-    pub(super) breaks: Vec<Break>,
+    pub(crate) breaks: Vec<Break>,
 }
 
 /// The end of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Break {
-    pub(super) at: Instant,
-    pub(super) reason: String,
+pub(crate) struct Break {
+    pub(crate) at: Instant,
+    pub(crate) reason: String,
     /// False where a server that is killed is reason enough.
-    pub(super) is_wrong: bool,
+    pub(crate) is_wrong: bool,
 }
 
 impl Load {
     /// Starts to send.
-    pub(super) fn start(plan: &Plan) -> io::Result<Load> {
+    pub(crate) fn start(plan: &Plan) -> io::Result<Load> {
         let cores = thread::available_parallelism()
             .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
         let count = cores.min(THREADS_MAX).min(plan.connections);
@@ -93,12 +96,12 @@ impl Load {
     }
 
     /// Tells when it cannot go on.
-    pub(super) fn ended(&self) -> &Receiver<Ended> {
+    pub(crate) fn ended(&self) -> &Receiver<Ended> {
         &self.ended
     }
 
     /// Waits for the end of all connections: the server must be gone.
-    pub(super) fn join(self) -> Outcome {
+    pub(crate) fn join(self) -> Outcome {
         let mut links: Vec<Link> = Vec::new();
         let mut outcome = Outcome::default();
         for thread in self.threads {
@@ -204,7 +207,7 @@ impl Sending {
 
     fn send(&mut self, link: &mut Link) -> io::Result<()> {
         self.requests.clear();
-        for _ in 0..=self.random.below(DEPTH_MAX) {
+        for _ in 0..=self.random.below(self.plan.depth) {
             self.request(link)?;
         }
         let socket = match &mut link.socket {
@@ -333,9 +336,6 @@ fn unasked() -> io::Error {
 
 /// More would take the cores from the server, and these are good for some 200,000 requests a second.
 const THREADS_MAX: u32 = 4;
-
-/// Requests of a connection that may be under way.
-const DEPTH_MAX: u64 = 32;
 
 /// Answers of 32 requests, and more.
 const RECEIVE_OCTETS: usize = 8 << 10;

@@ -1,4 +1,4 @@
-//! A directory of its own on the disk that is tested: made new, and removed again with all that is in it, unless it is
+//! A directory of its own on the disk that is tried: made new, and removed again with all that is in it, unless it is
 //! evidence. Nothing else is ever written or removed.
 //!
 //! Beside the journal it holds `server.log`, what every server has said, and `probe`, a file that was written to its
@@ -6,17 +6,19 @@
 //! while the run lasts, which tells this directory from one that an earlier run has left.
 
 use super::file_system::FileSystem;
+use super::times::Times;
+use crate::cli::figures::rate;
 use crate::cli::samples::random;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The directory.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(crate) struct Site {
     path: PathBuf,
     probe: File,
     probed: u64,
@@ -25,9 +27,9 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Makes one in `parent`, which has to be there.
-    pub(super) fn make(parent: &Path) -> io::Result<Site> {
-        let path = fs::canonicalize(parent)?.join(format!("{NAME}{:016x}", random()));
+    /// Makes one in `parent`, which has to be there, for this verb.
+    pub(crate) fn make(parent: &Path, verb: &str) -> io::Result<Site> {
+        let path = fs::canonicalize(parent)?.join(format!("{}{:016x}", name(verb), random()));
         // Not recursive: an error if there is anything of this name.
         DirBuilder::new().mode(DIRECTORY_MODE).create(&path)?;
         let probe = new_file(&path.join(PROBE)).and_then(|probe| {
@@ -50,15 +52,36 @@ impl Site {
         made
     }
 
+    /// Says on stderr what is to be known beforehand: what an earlier run of this verb has left, and memory.
+    pub(crate) fn warn(parent: &Path, verb: &str, file_system: &FileSystem) -> io::Result<()> {
+        // Without a stderr there is nobody to tell.
+        for left in Site::left_behind(parent, verb)? {
+            let _ = writeln!(
+                io::stderr(),
+                "hookline: left behind by an earlier run, remove it: {}",
+                left.display()
+            );
+        }
+        if file_system.is_memory {
+            let _ = writeln!(
+                io::stderr(),
+                "hookline: {} is {}; choose a disk with --data-dir",
+                parent.display(),
+                file_system.told(),
+            );
+        }
+        Ok(())
+    }
+
     /// Directories in `parent` that no run works in any more: evidence, kept on demand, or of a run that was killed.
-    pub(super) fn left_behind(parent: &Path) -> io::Result<Vec<PathBuf>> {
+    fn left_behind(parent: &Path, verb: &str) -> io::Result<Vec<PathBuf>> {
         let mut left = Vec::new();
         for entry in fs::read_dir(fs::canonicalize(parent)?)? {
             let entry = entry?;
             let is_ours = entry
                 .file_name()
                 .as_encoded_bytes()
-                .starts_with(NAME.as_bytes());
+                .starts_with(name(verb).as_bytes());
             if is_ours && entry.file_type()?.is_dir() && !is_in_use(&entry.path()) {
                 left.push(entry.path());
             }
@@ -68,31 +91,31 @@ impl Site {
     }
 
     /// What `parent` stands on.
-    pub(super) fn file_system(parent: &Path) -> io::Result<FileSystem> {
+    pub(crate) fn file_system(parent: &Path) -> io::Result<FileSystem> {
         Ok(FileSystem::numbered(rustix::fs::statfs(parent)?.f_type))
     }
 
     /// Octets that are free on the disk of `parent`.
-    pub(super) fn free(parent: &Path) -> io::Result<u64> {
+    pub(crate) fn free(parent: &Path) -> io::Result<u64> {
         let found = rustix::fs::statvfs(parent)?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn journal(&self) -> PathBuf {
+    pub(crate) fn journal(&self) -> PathBuf {
         self.path.join("journal")
     }
 
     /// For what servers say.
-    pub(super) fn log(&self) -> io::Result<File> {
+    pub(crate) fn log(&self) -> io::Result<File> {
         new_file(&self.path.join("server.log"))
     }
 
     /// Measures up to `times` syncs, for no longer than `most`.
-    pub(super) fn probe(&mut self, times: u32, most: Duration) -> io::Result<()> {
+    pub(crate) fn probe(&mut self, times: u32, most: Duration) -> io::Result<()> {
         let begin = Instant::now();
         for _ in 0..times {
             let block = self.probed % PROBE_BLOCKS;
@@ -109,13 +132,28 @@ impl Site {
         Ok(())
     }
 
-    /// What was measured, in order of time.
-    pub(super) fn syncs(&self) -> &[Duration] {
-        &self.syncs
+    /// What was measured.
+    pub(crate) fn syncs(&self) -> Times {
+        Times::new(self.syncs.clone())
+    }
+
+    /// Overwrites all of the probe again and again for this long, a sync each time, and gives octets a second.
+    pub(crate) fn bandwidth(&mut self, time: Duration) -> io::Result<u64> {
+        let whole = vec![1; BLOCK * usize::try_from(PROBE_BLOCKS).unwrap_or_default()];
+        let begin = Instant::now();
+        let mut octets = 0;
+        loop {
+            self.probe.write_all_at(&whole, 0)?;
+            self.probe.sync_data()?;
+            octets += whole.len() as u64;
+            if begin.elapsed() >= time {
+                return Ok(rate(octets, begin.elapsed()));
+            }
+        }
     }
 
     /// Removes everything that was made.
-    pub(super) fn remove(self) -> io::Result<()> {
+    pub(crate) fn remove(self) -> io::Result<()> {
         fs::remove_dir_all(self.path)
     }
 }
@@ -135,7 +173,9 @@ fn new_file(path: &Path) -> io::Result<File> {
 }
 
 /// What the name of each begins with.
-const NAME: &str = "hookline-torture-";
+fn name(verb: &str) -> String {
+    format!("hookline-{verb}-")
+}
 
 const PROBE: &str = "probe";
 
@@ -156,8 +196,9 @@ mod tests {
     fn what_nobody_uses_was_left_behind() {
         let dir = tempfile::tempdir().expect("a directory");
         let parent = fs::canonicalize(dir.path()).expect("it is there");
-        let left = || Site::left_behind(&parent).expect("readable");
-        let (one, other) = (Site::make(&parent), Site::make(&parent));
+        let left = || Site::left_behind(&parent, "torture").expect("readable");
+        let make = || Site::make(&parent, "torture");
+        let (one, other) = (make(), make());
         let (one, other) = (one.expect("made"), other.expect("made"));
         let path = one.path().to_owned();
         fs::create_dir(parent.join("mine")).expect("made");

@@ -1,25 +1,34 @@
-//! What the directory under test stands on, by the number that statfs(2) gives: what stays in memory proves nothing
+//! What a directory stands on, by the number that statfs(2) gives: what stays in memory proves nothing
 //! about a disk.
 //!
 //! Source: `linux/magic.h`; for ZFS, which is not in there, `ZFS_SUPER_MAGIC` of its own sources.
 
 /// A kind of file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct FileSystem {
+pub(crate) struct FileSystem {
     /// Its name; `0x` and the number in hexadecimal for one that is not known here.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// True where nothing is ever written to a disk.
-    pub(super) is_memory: bool,
+    pub(crate) is_memory: bool,
 }
 
 impl FileSystem {
     /// The one with this number, whose width and sign depend on the architecture.
-    pub(super) fn numbered(number: impl Into<i128>) -> FileSystem {
+    pub(crate) fn numbered(number: impl Into<i128>) -> FileSystem {
         let number = number.into() & 0xffff_ffff;
         let known = KNOWN.iter().find(|(known, ..)| *known == number);
         let name = known.map_or_else(|| format!("{number:#x}"), |(_, name)| (*name).to_owned());
         let is_memory = MEMORY.contains(&name.as_str());
         FileSystem { name, is_memory }
+    }
+
+    /// What there is to be told of it.
+    pub(crate) fn told(&self) -> String {
+        if self.is_memory {
+            format!("{}: memory, which proves nothing about a disk", self.name)
+        } else {
+            self.name.clone()
+        }
     }
 }
 

@@ -1,0 +1,285 @@
+//! The answer as a screen of text, or as JSON.
+
+use super::estimate::{Bearer, Estimate, FULL, Share};
+use super::measure::{Part, float};
+use crate::cli::figures::{counted, grouped};
+use crate::cli::span::span;
+use crate::cli::{CliError, Output};
+use crate::config::{format_size, format_time};
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+/// Prints it on stdout.
+pub(super) fn print(estimate: &Estimate, output: Output) -> Result<(), CliError> {
+    let text = match output {
+        Output::Text => text(estimate),
+        Output::Json => json(estimate).to_string() + "\n",
+    };
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+fn text(estimate: &Estimate) -> String {
+    let Estimate {
+        asked,
+        cost,
+        disk,
+        limits,
+        ..
+    } = estimate;
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{label:<13} {value}");
+    };
+    line(
+        "asked",
+        format!(
+            "{}/s and {} replies to each: {}/s",
+            counted(asked.messages, "message"),
+            asked.reply_ratio,
+            counted(asked.webhooks(), "webhook"),
+        ),
+    );
+    line(
+        "measured",
+        format!(
+            "{} in {:.1} s, with the senders on the same {}",
+            counted(cost.stored(), "notification"),
+            cost.elapsed.as_secs_f64(),
+            counted(limits.cores, "core"),
+        ),
+    );
+    let file_system = disk.file_system.told();
+    line(
+        "file system",
+        format!("{file_system}; {} free", octets(float(disk.free))),
+    );
+    line("fdatasync", disk.syncs.syncs_told());
+    line(
+        "bandwidth",
+        format!(
+            "{}/s, 4 MiB and a sync at a time",
+            octets(float(disk.bandwidth))
+        ),
+    );
+    let _ = writeln!(
+        text,
+        "\n{:<20} {:>14} {:>9} {:>20}",
+        "",
+        "for a webhook",
+        "at work",
+        format!("carries, at {:.0} %", FULL * 100.0),
+    );
+    for share in &estimate.shares {
+        let _ = writeln!(
+            text,
+            "{:<20} {:>14} {:>9} {:>18}/s",
+            name(share.bearer, estimate),
+            match share.bearer {
+                Bearer::Disk => format!("{:.0} octets", share.cost),
+                Bearer::Threads(_) | Bearer::Cores => format!("{:.2} µs", share.cost),
+            },
+            format!("{:.1} %", used(share, estimate) * 100.0),
+            grouped(share.carries),
+        );
+    }
+    text.push('\n');
+    for (label, value) in conclusions(estimate) {
+        let _ = writeln!(text, "{label:<13} {value}");
+    }
+    let _ = writeln!(text, "\n{}", verdict(estimate));
+    text
+}
+
+fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
+    let limits = &estimate.limits;
+    let written = estimate.written();
+    let lasts = |octets| span(estimate.lasts(octets).as_secs());
+    let needs = |bearer| estimate.needs(bearer);
+    vec![
+        (
+            "takes",
+            format!(
+                "server.loops = {}, server.workers = {}, and {}; here {}, {} and {}",
+                needs(Bearer::Threads(Part::Loops)),
+                needs(Bearer::Threads(Part::Workers)),
+                counted(needs(Bearer::Cores), "core"),
+                limits.loops,
+                limits.workers,
+                limits.cores,
+            ),
+        ),
+        (
+            "journal",
+            format!(
+                "{} an hour at this rate; journal.max_size, {}, is {} of it, and what is free is {}",
+                octets(written * 3600.0),
+                format_size(limits.max_size),
+                lasts(limits.max_size),
+                lasts(estimate.disk.free),
+            ),
+        ),
+        (
+            "retention",
+            format!(
+                "{} of it without a pause take {}",
+                milliseconds_told(limits.retention),
+                octets(float(estimate.retained())),
+            ),
+        ),
+        (
+            "dedupe",
+            format!(
+                "dedupe.keys, {}, knows the repeats of {}; dedupe.window, {}, has up to {} keys",
+                grouped(limits.keys),
+                span(estimate.remembers().as_secs()),
+                milliseconds_told(limits.window),
+                grouped(estimate.keys()),
+            ),
+        ),
+    ]
+}
+
+fn verdict(estimate: &Estimate) -> String {
+    let asked = counted(estimate.asked.messages, "message");
+    let weakest = estimate.weakest();
+    let name = name(weakest.bearer, estimate);
+    if !estimate.answers_in_time() {
+        return format!(
+            "It does not carry {asked}/s: the disk is too slow, an answer waits for up to two syncs, and the platform \
+             wants half of them within 250 ms."
+        );
+    }
+    if estimate.carries() {
+        return format!(
+            "It carries {asked}/s {:.1} times over; the limit is {name}.",
+            estimate.times()
+        );
+    }
+    let remedy = match weakest.bearer {
+        Bearer::Threads(Part::Loops) => "raise server.loops",
+        Bearer::Threads(Part::Workers) => "raise server.workers",
+        Bearer::Threads(_) => "it is one thread, so spread the numbers over several machines",
+        Bearer::Cores => "it takes more of them",
+        Bearer::Disk => "it takes a faster one",
+    };
+    format!(
+        "It does not carry {asked}/s, but {:.0} % of them; the limit is {name}: {remedy}.",
+        (estimate.times() * 100.0).floor()
+    )
+}
+
+fn name(bearer: Bearer, estimate: &Estimate) -> String {
+    let limits = &estimate.limits;
+    match bearer {
+        Bearer::Threads(Part::Loops) => counted(limits.loops, "event loop"),
+        Bearer::Threads(Part::Workers) => counted(limits.workers, "worker"),
+        Bearer::Threads(Part::Sink) => "each sink".to_owned(),
+        Bearer::Threads(part) => part.name().to_owned(),
+        Bearer::Cores => format!("the {}", counted(limits.cores, "core")),
+        Bearer::Disk => "the disk".to_owned(),
+    }
+}
+
+/// Of the bearer, at the rate that is asked.
+fn used(share: &Share, estimate: &Estimate) -> f64 {
+    FULL * float(estimate.asked.webhooks()) / float(share.carries.max(1))
+}
+
+fn json(estimate: &Estimate) -> Value {
+    let Estimate {
+        asked,
+        cost,
+        disk,
+        limits,
+        ..
+    } = estimate;
+    let key = |bearer| match bearer {
+        Bearer::Threads(part) => part.name(),
+        Bearer::Cores => "cores",
+        Bearer::Disk => "disk",
+    };
+    let shares: Map<_, _> = estimate.shares.iter().map(|share| {
+        let unit = match share.bearer {
+            Bearer::Disk => "octets",
+            Bearer::Threads(_) | Bearer::Cores => "microseconds",
+        };
+        let value = json!({
+            unit: rounded(share.cost), "used": rounded(used(share, estimate)), "webhooks_per_second": share.carries,
+        });
+        (key(share.bearer).to_owned(), value)
+    }).collect();
+    let needs = |bearer| estimate.needs(bearer);
+    json!({
+        "carries": estimate.carries(),
+        "times": rounded(estimate.times()),
+        "limit": if estimate.answers_in_time() { key(estimate.weakest().bearer) } else { "fdatasync" },
+        "messages_per_second": asked.messages,
+        "reply_ratio": asked.reply_ratio,
+        "webhooks_per_second": asked.webhooks(),
+        "at_work_at_most": FULL,
+        "measured": {
+            "seconds": cost.elapsed.as_secs_f64(), "notifications": cost.stored(), "written_octets": cost.octets,
+        },
+        "shares": shares,
+        "file_system": disk.file_system.name,
+        "is_memory": disk.file_system.is_memory,
+        "free_octets": disk.free,
+        "bandwidth_octets_per_second": disk.bandwidth,
+        "fdatasync_milliseconds": disk.syncs.json(),
+        "configured": { "loops": limits.loops, "workers": limits.workers, "cores": limits.cores },
+        "takes": {
+            "loops": needs(Bearer::Threads(Part::Loops)),
+            "workers": needs(Bearer::Threads(Part::Workers)),
+            "cores": needs(Bearer::Cores),
+        },
+        "journal": {
+            "octets_per_second": rounded(estimate.written()),
+            "retention_seconds": limits.retention.as_secs(),
+            "retained_octets": estimate.retained(),
+            "max_size": limits.max_size,
+            "max_size_seconds": estimate.lasts(limits.max_size).as_secs(),
+            "free_seconds": estimate.lasts(disk.free).as_secs(),
+        },
+        "dedupe": {
+            "keys": limits.keys,
+            "keys_seconds": estimate.remembers().as_secs(),
+            "window_seconds": limits.window.as_secs(),
+            "window_keys": estimate.keys(),
+        },
+    })
+}
+
+/// To the thousandth.
+fn rounded(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+fn milliseconds_told(time: Duration) -> String {
+    format_time(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// `7.4 TiB`
+fn octets(number: f64) -> String {
+    let (mut number, mut units) = (number, ["KiB", "MiB", "GiB", "TiB", "PiB"].into_iter());
+    let mut unit = "octets";
+    while number >= 1024.0
+        && let Some(next) = units.next()
+    {
+        (number, unit) = (number / 1024.0, next);
+    }
+    format!("{number:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_unit_that_suits_them() {
+        let sizes = [512.0, 1536.0, 8.1e12, 1e20].map(octets);
+        assert_eq!(sizes, ["512.0 octets", "1.5 KiB", "7.4 TiB", "88817.8 PiB"]);
+    }
+}
