@@ -22,17 +22,19 @@ mod oracle;
 mod report;
 mod site;
 
+use super::draw::Random;
+use super::progress::Progress;
 use super::{CliError, TortureArgs, samples};
 use crate::journal::frame::ALIGNMENT;
 use crate::journal::{Disk, JournalError, Manifest, Reader};
 use aws_lc_rs::hmac;
-use body::{Bodies, Random};
+use body::Bodies;
 use child::{Launcher, Ready, Server};
 use crossbeam_channel::{Receiver, bounded, select};
 use file_system::FileSystem;
 use load::{Ended, Load, Plan};
 use oracle::{Look, Oracle};
-use report::{Progress, Report, Verdict};
+use report::{Report, Verdict};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use site::Site;
@@ -139,7 +141,9 @@ impl Trial<'_> {
                 self.look(Oracle::look_at_all)?;
             }
             self.report.elapsed = self.begin.elapsed();
-            self.progress.show(&self.report);
+            if self.report.answered > 0 {
+                self.progress.show(|| self.report.progress());
+            }
         }
         self.look(Oracle::look_at_all)
     }

@@ -1,6 +1,6 @@
 //! The overview as a screen of text.
 
-use super::super::counted;
+use super::super::figures::{counted, grouped};
 use super::super::journal::format_rounded;
 use crate::event::Lane;
 use crate::server::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
@@ -205,7 +205,7 @@ fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Resu
             out,
             "  {:<9}  about {} behind, the oldest {} old, {} open, confirmed up to {}",
             lane.lane,
-            counted_grouped(lane.lag_events, "event"),
+            counted(lane.lag_events, "event"),
             span(whole(lane.lag_seconds)),
             grouped(lane.open),
             lane.confirmed,
@@ -270,24 +270,6 @@ fn span(seconds: u64) -> String {
         return "0s".to_owned();
     }
     parts.join(" ")
-}
-
-/// With a comma between thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn counted_grouped(count: u64, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {thing}{plural}", grouped(count))
 }
 
 fn per_second(rate: f64) -> String {

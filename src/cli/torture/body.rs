@@ -4,6 +4,7 @@
 //! They have the platform's form: mostly statuses, some text messages, 400 to 1000 octets each, and one in
 //! [`LARGE_ONE_IN`] with 100 KB to 1 MB. The name stands at a fixed place, as the id of the entry.
 
+use crate::cli::draw::{Random, digits, letters};
 use std::ops::Range;
 
 /// Which notification: its round, its connection and its number on that, all from 0.
@@ -96,45 +97,6 @@ fn status(out: &mut Vec<u8>, random: &mut Random) {
     out.extend_from_slice(br#""biz_opaque_callback_data":""#);
     letters(out, random, 0..300);
     out.extend_from_slice(br#""}]},"field":"messages"}]}]}"#);
-}
-
-/// Appends exactly `width` digits.
-fn digits(out: &mut Vec<u8>, mut value: u64, width: usize) {
-    let start = out.len();
-    out.resize(start + width, b'0');
-    for digit in out[start..].iter_mut().rev() {
-        *digit += (value % 10).to_le_bytes()[0];
-        value /= 10;
-    }
-}
-
-/// Appends that many letters, eight from each draw: a body of a megabyte costs less than its signature.
-fn letters(out: &mut Vec<u8>, random: &mut Random, count: Range<u64>) {
-    let count = count.start + random.below(count.end - count.start);
-    let end = out.len() + usize::try_from(count).unwrap_or_default();
-    while out.len() < end {
-        let eight = (random.next() & 0x0f0f_0f0f_0f0f_0f0f) + 0x6161_6161_6161_6161;
-        out.extend_from_slice(&eight.to_le_bytes());
-    }
-    out.truncate(end);
-}
-
-/// `SplitMix64` (Steele, Lea, Flood, 2014): any number is a good state, also one that counts.
-#[derive(Clone, Debug)]
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`, which is far below 2^64, so that the bias is too.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
 }
 
 const START: &[u8] = br#"{"object":"whatsapp_business_account","entry":[{"id":""#;

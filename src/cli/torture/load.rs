@@ -4,8 +4,9 @@
 //! what it is owed, so that the journal always has something to write while the next requests are made. Answers
 //! come in order, so the n-th one on a connection belongs to the n-th request.
 
-use super::body::{Bodies, Name, Random};
+use super::body::{Bodies, Name};
 use super::oracle::Stream;
+use crate::cli::draw::Random;
 use crate::cli::exchange;
 use crate::journal::frame::ALIGNMENT;
 use aws_lc_rs::hmac;
@@ -224,21 +225,16 @@ impl Sending {
         self.plan.bodies.make(name, &mut self.body);
         self.charge();
         link.ledger.sent += 1;
-        let tag = hmac::sign(&self.plan.key, &self.body);
         let out = &mut self.requests;
         write!(
             out,
-            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-             X-Hub-Signature-256: sha256=",
+            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
             self.plan.path,
             self.plan.address,
             self.body.len(),
         )?;
-        for octet in tag.as_ref() {
-            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-            out.extend_from_slice(&[digit(octet >> 4), digit(octet & 15)]);
-        }
-        out.extend_from_slice(b"\r\n\r\n");
+        exchange::sign(&self.plan.key, &self.body, out);
+        out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&self.body);
         Ok(())
     }

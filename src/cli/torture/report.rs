@@ -1,13 +1,14 @@
-//! What is told: a line of progress while it runs, and the report at the end.
+//! What is told: a line of progress after a round, and the report at the end.
 
 use super::file_system::FileSystem;
 use super::oracle::Findings;
+use crate::cli::figures::{as_milliseconds, counted, grouped, milliseconds, rate};
 use crate::cli::{CliError, Output};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +72,17 @@ impl Report {
             Output::Json => self.json() + "\n",
         };
         Ok(io::stdout().write_all(text.as_bytes())?)
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> String {
+        format!(
+            "{:>4} s: {}, {} answered, {}/s under load, nothing lost",
+            self.elapsed.as_secs(),
+            counted(u64::from(self.rounds), "round"),
+            grouped(self.answered),
+            grouped(self.rate()),
+        )
     }
 
     /// Notifications that were answered in a second of load.
@@ -225,59 +237,6 @@ pub(super) fn memory(file_system: &FileSystem) -> String {
     )
 }
 
-/// Tells on stderr how far it is: on a terminal in one line that is drawn again, else in a line every ten seconds.
-#[derive(Debug)]
-pub(super) struct Progress {
-    is_terminal: bool,
-    last: Option<Instant>,
-}
-
-impl Progress {
-    pub(super) fn new() -> Progress {
-        Progress {
-            is_terminal: io::stderr().is_terminal(),
-            last: None,
-        }
-    }
-
-    /// After each round, once there is something to tell.
-    pub(super) fn show(&mut self, report: &Report) {
-        if report.answered == 0 {
-            return;
-        }
-        let pause = if self.is_terminal { REDRAW } else { LINE };
-        if self.last.is_some_and(|last| last.elapsed() < pause) {
-            return;
-        }
-        self.last = Some(Instant::now());
-        let line = format!(
-            "{:>4} s: {}, {} answered, {}/s under load, nothing lost",
-            report.elapsed.as_secs(),
-            counted(u64::from(report.rounds), "round"),
-            grouped(report.answered),
-            grouped(report.rate()),
-        );
-        // Without a stderr there is nobody to tell.
-        let _ = if self.is_terminal {
-            write!(io::stderr(), "\r\x1b[K{line}")
-        } else {
-            writeln!(io::stderr(), "{line}")
-        };
-    }
-
-    /// Takes the line away, for the report.
-    pub(super) fn clear(&self) {
-        if self.is_terminal {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
-}
-
-fn rate(count: u64, time: Duration) -> u64 {
-    let micros = time.as_micros().max(1);
-    u64::try_from(u128::from(count) * 1_000_000 / micros).unwrap_or(u64::MAX)
-}
-
 fn sorted(times: &[Duration]) -> Vec<Duration> {
     let mut times = times.to_vec();
     times.sort_unstable();
@@ -290,56 +249,9 @@ fn percentile(sorted: &[Duration], permille: usize) -> Duration {
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
-fn milliseconds(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
-}
-
-/// To the microsecond.
-fn as_milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
-
-/// `1 round`, `2 rounds`
-fn counted(number: u64, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(number))
-}
-
-/// `12345678` as `12,345,678`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (digit, left) in digits.chars().zip((0..digits.len()).rev()) {
-        text.push(digit);
-        if left > 0 && left % 3 == 0 {
-            text.push(',');
-        }
-    }
-    text
-}
-
-const REDRAW: Duration = Duration::from_millis(200);
-const LINE: Duration = Duration::from_secs(10);
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (12_345_678, "12,345,678"),
-        ] {
-            assert_eq!(grouped(number), text);
-        }
-        assert_eq!(
-            (counted(1, "round"), counted(0, "round")),
-            ("1 round".to_owned(), "0 rounds".to_owned())
-        );
-    }
 
     #[test]
     fn percentiles_are_those_of_the_sorted() {

@@ -1,0 +1,65 @@
+//! Figures as people read them.
+
+use std::time::Duration;
+
+/// `12345678` as `12,345,678`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (digit, left) in digits.chars().zip((0..digits.len()).rev()) {
+        text.push(digit);
+        if left > 0 && left % 3 == 0 {
+            text.push(',');
+        }
+    }
+    text
+}
+
+/// `1 round`, `2,000 rounds`
+pub(super) fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(number))
+}
+
+/// So many in this time, a second.
+pub(super) fn rate(count: u64, time: Duration) -> u64 {
+    let micros = time.as_micros().max(1);
+    u64::try_from(u128::from(count) * 1_000_000 / micros).unwrap_or(u64::MAX)
+}
+
+/// `1.25 ms`
+pub(super) fn milliseconds(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// To the microsecond.
+pub(super) fn as_milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (12_345_678, "12,345,678"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+        assert_eq!(
+            (counted(1, "round"), counted(0, "round")),
+            ("1 round".to_owned(), "0 rounds".to_owned())
+        );
+    }
+
+    #[test]
+    fn rates_are_whole() {
+        assert_eq!(rate(99, Duration::from_millis(1500)), 66);
+        assert_eq!(rate(1, Duration::ZERO), 1_000_000);
+    }
+}
