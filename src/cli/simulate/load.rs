@@ -150,13 +150,14 @@ impl<'j> Load<'j> {
     fn wait(&mut self, look: Duration, events: &mut Events) -> io::Result<()> {
         poll(&mut self.poll, events, Duration::ZERO)?;
         let begin = self.now();
-        let due = self.schedule.due().unwrap_or(look);
-        let is_due = due <= begin && !self.free.is_empty() && self.ended.is_none();
-        if !events.is_empty() || is_due {
+        // Without a free connection, an answer has to come first.
+        let can_send = !self.free.is_empty() && self.ended.is_none();
+        let due = self.schedule.due().filter(|_| can_send);
+        if !events.is_empty() || due.is_some_and(|due| due <= begin) {
             return Ok(());
         }
-        if !self.free.is_empty() && due < look {
-            self.wake_in(due - begin)?;
+        if let Some(due) = due.filter(|due| *due < look) {
+            self.wake_in(due.saturating_sub(begin))?;
         }
         poll(&mut self.poll, events, look.saturating_sub(begin).max(TICK))?;
         let now = self.now();
