@@ -384,6 +384,29 @@ fn an_interrupted_run_reports_what_it_has() {
 }
 
 #[test]
+fn what_is_under_way_when_it_is_interrupted_is_counted() {
+    let receiver = Receiver::start(|_, _| {
+        thread::sleep(Duration::from_mins(1));
+        String::new()
+    });
+    let arguments = ["-r", "100", "--for", "1h", "--connections", "4"];
+    let child = simulate(receiver.address, &arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    eventually("every connection waits", || receiver.bodies().1 == 4);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    let (code, report) = reported(&child.wait_with_output().expect("it ends"));
+    assert_eq!((code, counts(&report, ["sent", "cut_off"])), (1, [4, 4]));
+    assert_eq!(
+        (&report["answered"], &report["failed"]),
+        (&json!({}), &json!({}))
+    );
+}
+
+#[test]
 fn it_says_what_it_cannot_do() {
     let dir = tempfile::tempdir().expect("a directory");
     let nobody = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -402,7 +425,7 @@ fn it_says_what_it_cannot_do() {
     let url = format!("http://{address}/");
     for (arguments, code, part) in [
         (&[&*url][..], 1, "is a receiver running there?"),
-        (&["https://127.0.0.1/"], 2, "must start with http://"),
+        (&["https://127.0.0.1/"], 2, "speaks plain http only"),
         (&[&*url, "--verify", path(dir.path())], 1, "journal"),
         (&["--for", "0s"], 2, "in no time nothing is tested"),
         (&["--duplicates", "101"], 2, "write a percentage"),

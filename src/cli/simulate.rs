@@ -18,7 +18,6 @@ mod verify;
 use super::exchange::Target;
 use super::progress::Progress;
 use super::{CliError, Output, duration, samples, send, serve};
-use crate::config::DATA_DIR;
 use aws_lc_rs::hmac;
 use body::Bodies;
 use clap::Args;
@@ -79,7 +78,7 @@ pub(super) struct SimulateArgs {
     headers: Vec<String>,
     /// Afterwards, whether this journal of Hookline holds everything that was answered with 200: its directory, or
     /// the server's configuration
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = DATA_DIR)]
+    #[arg(long, value_name = "DIR|FILE")]
     verify: Option<PathBuf>,
     /// Repeats the ids and the texts of an earlier run: to a receiver that knows repeats they are repeats
     #[arg(long, value_name = "N")]
@@ -104,10 +103,23 @@ struct Job {
 
 /// Runs the verb.
 pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
+    if args.to.starts_with("https://") {
+        return Err(CliError::Usage(
+            "this speaks plain http only: post to what stands behind the proxy that ends TLS"
+                .to_owned(),
+        ));
+    }
     let target = Target::parse(&args.to).map_err(CliError::Usage)?;
     let secret = send::given_secret(args.secret_file.as_deref())?;
     let head = head(&target, args)?;
     let witness = args.verify.as_deref().map(Witness::find).transpose()?;
+    let plan = plan(args);
+    if witness.is_some() && plan.count() > REMEMBERED_MAX {
+        return Err(CliError::Usage(format!(
+            "--verify can remember {REMEMBERED_MAX} notifications, and these are {}; make it shorter",
+            plan.count()
+        )));
+    }
     let connections = args.connections as usize;
     let possible = serve::raise_file_limit(connections, serve::FILES_BESIDE);
     if possible < connections {
@@ -135,7 +147,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
         address,
         head,
         key: secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose())),
-        bodies: Bodies::new(plan(args), start),
+        bodies: Bodies::new(plan, start),
         connections,
         retries: args.retry_storm,
         interrupted: watch_signals()?,
@@ -146,9 +158,14 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let ledger = load.and_then(|load| load.run(&mut progress));
     progress.clear();
     let ledger = ledger.map_err(|error| CliError::because("cannot go on", error))?;
-    let findings = match (&witness, &ledger.stored) {
-        (Some(witness), Some(stored)) => Some(witness.look(&job.bodies, stored)?),
-        _ => None,
+    let findings = witness
+        .as_ref()
+        .zip(ledger.stored.as_ref())
+        .map(|(witness, stored)| witness.look(&job.bodies, stored))
+        .transpose();
+    let (findings, unreadable) = match findings {
+        Ok(findings) => (findings, None),
+        Err(error) => (None, Some(error)),
     };
     let report = Report {
         job: &job,
@@ -156,10 +173,10 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
         findings,
     };
     io::stdout().write_all(report.render(args.output).as_bytes())?;
-    if report.is_good() {
-        Ok(())
-    } else {
-        Err(CliError::Told(1))
+    match unreadable {
+        Some(error) => Err(error),
+        None if report.is_good() => Ok(()),
+        None => Err(CliError::Told(1)),
     }
 }
 
@@ -236,6 +253,9 @@ fn millionths(text: &str) -> Option<u64> {
 const OF_A_NUMBER: u64 = 80;
 const NUMBERS_MAX: u64 = 10_000;
 
+/// Notifications, at two bits each: a gigabyte.
+const REMEMBERED_MAX: u64 = 1 << 32;
+
 pub(super) const EXAMPLES: &str = "\
 Examples:
   hookline simulate --messages-per-second 100 --for 10s       to the server that `hookline serve` starts
@@ -259,7 +279,7 @@ Keys of --output json, one object:
   asked_per_second, reached_per_second, pace_kept    first and redelivered; false when this generator was too slow
   late, waited, waiting_max      sent over 2 ms after they were due: by fault of this generator; since every
                        connection was busy, and so many at a time at most
-  busy_per_mille       of this generator's thread
+  busy_per_mille, ran_per_mille  of the time, in which this generator had something to do, and had a core
   milliseconds         p50, p90, p99, p99_9 and max, of what was answered with 200
   due, within          what was to be sent, and how many were answered with 200 within 250 ms, 1 s and 5 s
   journal              with --verify: records of this run; whole, lost: of what was answered with 200; altered,

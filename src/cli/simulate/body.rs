@@ -65,7 +65,7 @@ impl Bodies {
     }
 
     fn statuses(&self, number: u64, out: &mut Vec<u8>) {
-        self.begin(number % self.plan.numbers, out);
+        begin(number % self.plan.numbers, out);
         for (index, update) in (0..).zip(self.plan.updates(number)) {
             out.extend_from_slice(if index == 0 { CONTACTS } else { b"," });
             self.contact(self.party(update.message), out);
@@ -101,7 +101,7 @@ impl Bodies {
     fn message(&self, reply: Reply, out: &mut Vec<u8>) {
         let (phone, party) = (reply.to % self.plan.numbers, self.party(reply.to));
         let mut random = self.plan.draw(TEXT, reply.number);
-        self.begin(phone, out);
+        begin(phone, out);
         out.extend_from_slice(CONTACTS);
         self.contact(party, out);
         out.extend_from_slice(br#"],"messages":[{"#);
@@ -133,7 +133,7 @@ impl Bodies {
                 digits(out, media, 16);
                 out.extend_from_slice(IMAGE_BEFORE_MID);
                 digits(out, media, 16);
-                out.extend_from_slice(br#"&ext="#);
+                out.extend_from_slice(b"&ext=");
                 digits(out, self.start + reply.at + 300, 10);
                 out.extend_from_slice(br#"&hash=simulated"},"type":"image"}]"#);
             }
@@ -143,19 +143,6 @@ impl Bodies {
                 out.extend_from_slice(br#""},"type":"text"}]"#);
             }
         }
-    }
-
-    /// All up to the metadata of this phone number; ten of them belong to one account.
-    fn begin(&self, phone: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(
-            br#"{"object":"whatsapp_business_account","entry":[{"id":"12000000000"#,
-        );
-        digits(out, phone / 10, 4);
-        out.extend_from_slice(br#"","changes":[{"value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"1555010"#);
-        digits(out, phone, 4);
-        out.extend_from_slice(br#"","phone_number_id":"13000000000"#);
-        digits(out, phone, 4);
-        out.extend_from_slice(br#""},"#);
     }
 
     fn contact(&self, party: u64, out: &mut Vec<u8>) {
@@ -190,6 +177,17 @@ impl Bodies {
             out.truncate(start);
         }
     }
+}
+
+/// All up to the metadata of this phone number; ten of them belong to one account.
+fn begin(phone: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"object":"whatsapp_business_account","entry":[{"id":"12000000000"#);
+    digits(out, phone / 10, 4);
+    out.extend_from_slice(br#"","changes":[{"value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"1555010"#);
+    digits(out, phone, 4);
+    out.extend_from_slice(br#"","phone_number_id":"13000000000"#);
+    digits(out, phone, 4);
+    out.extend_from_slice(br#""},"#);
 }
 
 fn word(status: Status) -> &'static [u8] {

@@ -39,6 +39,8 @@ pub(super) struct Ledger {
     pub(super) last_planned: Duration,
     /// While this process had nothing to do.
     pub(super) idle: Duration,
+    /// While this process had a core.
+    pub(super) ran: Duration,
     /// What was due by then was to be sent.
     pub(super) until: Duration,
     /// All of it.
@@ -69,6 +71,7 @@ impl Ledger {
             waiting_max: 0,
             last_planned: Duration::ZERO,
             idle: Duration::ZERO,
+            ran: Duration::ZERO,
             until: Duration::ZERO,
             elapsed: Duration::ZERO,
             interrupted: false,

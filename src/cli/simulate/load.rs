@@ -14,8 +14,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
 };
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write as _};
@@ -35,6 +35,8 @@ pub(super) struct Load<'j> {
     /// Those with nothing under way, the longest idle first.
     free: VecDeque<usize>,
     start: Instant,
+    /// What this thread had of its core before.
+    cpu_before: Duration,
     /// No connection was free then, and nothing had come in.
     busy_until: Duration,
     /// When somebody ended it.
@@ -65,6 +67,7 @@ impl<'j> Load<'j> {
                 .collect(),
             free: (0..job.connections).collect(),
             start: Instant::now(),
+            cpu_before: cpu_time(),
             busy_until: Duration::ZERO,
             ended: None,
             body: Vec::new(),
@@ -85,7 +88,10 @@ impl<'j> Load<'j> {
             if now >= look {
                 look = now + LOOK;
                 self.look(now);
-                progress.show(|| report::progress(&self.ledger, now, self.schedule.waiting(now)));
+                if self.ledger.good() + self.ledger.bad() > 0 {
+                    let waiting = self.schedule.waiting(now);
+                    progress.show(|| report::progress(&self.ledger, now, waiting));
+                }
                 if self.is_over(now) {
                     break;
                 }
@@ -272,12 +278,15 @@ impl<'j> Load<'j> {
         }
         let ledger = &mut self.ledger;
         ledger.elapsed = now;
+        ledger.ran = cpu_time().saturating_sub(self.cpu_before);
         ledger.until = end.min(now);
         ledger.unsent = planned;
         ledger.interrupted = self.ended.is_some();
         ledger.given_up += retries;
-        if self.ended.is_none() && mem::take(&mut ledger.cut_off) > 0 {
-            ledger.fails("still not answered at the end".to_owned());
+        if self.ended.is_none() {
+            for _ in 0..mem::take(&mut ledger.cut_off) {
+                ledger.fails("not answered by the end".to_owned());
+            }
         }
         self.ledger
     }
@@ -285,6 +294,12 @@ impl<'j> Load<'j> {
     fn now(&self) -> Duration {
         self.start.elapsed()
     }
+}
+
+/// What this thread has had of a core.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn poll(poll: &mut Poll, events: &mut Events, timeout: Duration) -> io::Result<()> {

@@ -74,11 +74,15 @@ impl Report<'_> {
         }
     }
 
-    /// Of a thousand moments, those in which this process had something to do.
-    fn busy(&self) -> u64 {
+    /// While this process had something to do.
+    fn busy(&self) -> Duration {
+        self.ledger.elapsed.saturating_sub(self.ledger.idle)
+    }
+
+    /// In thousandths of the whole time.
+    fn permille(&self, time: Duration) -> u64 {
         let elapsed = self.ledger.elapsed.as_micros().max(1);
-        let idle = self.ledger.idle.as_micros().min(elapsed);
-        u64::try_from((elapsed - idle) * 1000 / elapsed).unwrap_or(1000)
+        u64::try_from(time.as_micros() * 1000 / elapsed).unwrap_or(1000)
     }
 
     /// More than one in a hundred went out late because of this process.
@@ -87,131 +91,116 @@ impl Report<'_> {
     }
 
     fn text(&self) -> String {
-        let ledger = self.ledger;
+        let mut lines = self.sending();
+        self.answers(&mut lines);
+        if let Some(findings) = &self.findings {
+            lines.push(("journal", kept(findings)));
+        }
+        lines.push(("seed", self.job.bodies.plan.seed.to_string()));
+        let examples = self.findings.iter().flat_map(|it| &it.examples);
+        lines.extend(examples.map(|example| ("FOUND", example.clone())));
         let mut text = String::new();
-        let mut line = |label: &str, value: String| {
+        for (label, value) in lines {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{label:<13} {value}");
-        };
-        let kinds = [
-            (ledger.again, "redelivered"),
-            (ledger.retried, "tried again"),
-        ];
-        let kinds = kinds.iter().filter(|(count, _)| *count > 0);
-        let kinds: String = kinds
-            .map(|(count, what)| format!(", {} {what}", grouped(*count)))
-            .collect();
-        line(
-            "sent",
-            format!(
-                "{} in {:.1} s{kinds}",
-                counted(ledger.first, "notification"),
-                ledger.elapsed.as_secs_f64()
-            ),
-        );
-        if ledger.interrupted {
-            let cut_off = grouped(ledger.cut_off);
-            line("interrupted", format!("{cut_off} were under way"));
-        }
-        let (asked, reached) = self.rates();
-        line(
-            "rate",
-            format!(
-                "{}/s asked for, {}/s reached",
-                grouped(asked),
-                grouped(reached)
-            ),
-        );
-        if self.fell_behind() {
-            line(
-                "PACE NOT KEPT",
-                format!(
-                    "{} went out late because this generator was too slow ({} % busy): its times are too long; \
-                     ask for less, or give it a core of its own",
-                    grouped(ledger.late),
-                    self.busy() / 10
-                ),
-            );
-        }
-        if ledger.waited > 0 {
-            line(
-                "waited",
-                format!(
-                    "{} until one of {} was free, up to {} at a time",
-                    grouped(ledger.waited),
-                    counted(self.job.connections as u64, "connection"),
-                    grouped(ledger.waiting_max)
-                ),
-            );
-        }
-        let answered = ledger.answered.iter();
-        let answered: Vec<_> = answered
-            .map(|(code, count)| format!("{} × {code}", grouped(*count)))
-            .collect();
-        line(
-            "answered",
-            if answered.is_empty() {
-                "none".to_owned()
-            } else {
-                answered.join(", ")
-            },
-        );
-        for (reason, count) in &ledger.failed {
-            line("failed", format!("{} × {reason}", grouped(*count)));
-        }
-        for (label, count) in [("not sent", ledger.unsent), ("given up", ledger.given_up)] {
-            if count > 0 {
-                line(label, grouped(count));
-            }
-        }
-        if ledger.good() > 0 {
-            let at = |permille| milliseconds(ledger.quantile(permille));
-            line(
-                "200 after",
-                format!(
-                    "p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
-                    at(500),
-                    at(900),
-                    at(990),
-                    at(999),
-                    at(1000)
-                ),
-            );
-        }
-        let within = ledger.within.iter().zip(MARKS);
-        let within: Vec<_> = within
-            .map(|(count, (_, mark))| format!("{} within {mark}", self.share(*count)))
-            .collect();
-        line("200 in time", within.join(", "));
-        if let Some(findings) = &self.findings {
-            line(
-                "journal",
-                format!(
-                    "{} of {} that were answered with 200 are there, octet for octet; {} lost, {} altered, \
-                     {} invented; {} more than once",
-                    grouped(findings.whole),
-                    grouped(findings.whole + findings.lost),
-                    grouped(findings.lost),
-                    grouped(findings.altered),
-                    grouped(findings.invented),
-                    grouped(findings.repeated)
-                ),
-            );
-        }
-        line("seed", self.job.bodies.plan.seed.to_string());
-        for example in self.findings.iter().flat_map(|it| &it.examples) {
-            line("FOUND", example.clone());
         }
         text.push_str(if self.is_good() {
             "\nEverything that was sent was answered with 200.\n"
-        } else if ledger.good() == 0 {
+        } else if self.ledger.good() == 0 {
             "\nNothing was answered with 200.\n"
-        } else if ledger.bad() > 0 {
+        } else if self.ledger.bad() > 0 {
             "\nNot everything was answered with 200.\n"
         } else {
             "\nThe journal does not hold what was answered with 200; see what was FOUND.\n"
         });
         text
+    }
+
+    /// What left, and when.
+    fn sending(&self) -> Vec<(&'static str, String)> {
+        let ledger = self.ledger;
+        let mut sent = format!(
+            "{} in {:.1} s",
+            counted(ledger.first, "notification"),
+            ledger.elapsed.as_secs_f64()
+        );
+        for (count, what) in [
+            (ledger.again, "redelivered"),
+            (ledger.retried, "tried again"),
+        ] {
+            if count > 0 {
+                // Writing to a string cannot fail.
+                let _ = write!(sent, ", {} {what}", grouped(count));
+            }
+        }
+        let mut lines = vec![("sent", sent)];
+        if ledger.interrupted {
+            let under_way = format!("{} under way", grouped(ledger.cut_off));
+            lines.push(("interrupted", under_way));
+        }
+        let (asked, reached) = self.rates();
+        let rate = format!(
+            "{}/s asked for, {}/s reached",
+            grouped(asked),
+            grouped(reached)
+        );
+        lines.push(("rate", rate));
+        if self.fell_behind() {
+            let behind = format!(
+                "{} went out late by this generator's own fault, so their times are too long: it had something to do \
+                 for {} % of the time, and a core for {} %; ask for less, or give it a core of its own",
+                grouped(ledger.late),
+                self.permille(self.busy()) / 10,
+                self.permille(ledger.ran) / 10
+            );
+            lines.push(("PACE NOT KEPT", behind));
+        }
+        if ledger.waited > 0 {
+            let waited = format!(
+                "{} until one of {} was free, up to {} at a time",
+                grouped(ledger.waited),
+                counted(self.job.connections as u64, "connection"),
+                grouped(ledger.waiting_max)
+            );
+            lines.push(("waited", waited));
+        }
+        lines
+    }
+
+    /// What came back, and how soon.
+    fn answers(&self, lines: &mut Vec<(&'static str, String)>) {
+        let ledger = self.ledger;
+        let answered = ledger.answered.iter();
+        let answered: Vec<_> = answered
+            .map(|(code, count)| format!("{} × {code}", grouped(*count)))
+            .collect();
+        let none = answered.is_empty().then(|| "none".to_owned());
+        lines.push(("answered", none.unwrap_or_else(|| answered.join(", "))));
+        for (reason, count) in &ledger.failed {
+            lines.push(("failed", format!("{} × {reason}", grouped(*count))));
+        }
+        for (label, count) in [("not sent", ledger.unsent), ("given up", ledger.given_up)] {
+            if count > 0 {
+                lines.push((label, grouped(count)));
+            }
+        }
+        if ledger.good() > 0 {
+            let at = |permille| milliseconds(ledger.quantile(permille));
+            let times = format!(
+                "p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
+                at(500),
+                at(900),
+                at(990),
+                at(999),
+                at(1000)
+            );
+            lines.push(("200 after", times));
+        }
+        let within = ledger.within.iter().zip(MARKS);
+        let within: Vec<_> = within
+            .map(|(count, (_, mark))| format!("{} within {mark}", self.share(*count)))
+            .collect();
+        lines.push(("200 in time", within.join(", ")));
     }
 
     fn json(&self) -> String {
@@ -240,7 +229,8 @@ impl Report<'_> {
             "reached_per_second": reached,
             "pace_kept": !self.fell_behind(),
             "late": ledger.late,
-            "busy_per_mille": self.busy(),
+            "busy_per_mille": self.permille(self.busy()),
+            "ran_per_mille": self.permille(ledger.ran),
             "waited": ledger.waited,
             "waiting_max": ledger.waiting_max,
             "milliseconds": {
@@ -262,4 +252,17 @@ impl Report<'_> {
         })
         .to_string()
     }
+}
+
+fn kept(findings: &Findings) -> String {
+    format!(
+        "{} of {} that were answered with 200 are there, octet for octet; {} lost, {} altered, {} invented; \
+         {} more than once",
+        grouped(findings.whole),
+        grouped(findings.whole + findings.lost),
+        grouped(findings.lost),
+        grouped(findings.altered),
+        grouped(findings.invented),
+        grouped(findings.repeated)
+    )
 }
