@@ -2,7 +2,7 @@
 //! none is kept.
 //!
 //! They have the platform's wire form: one line, `\/` for a slash, lower-case `\u` escapes; a status of 580 to 700
-//! octets, a message of 550 to 1000. Message ids are built as the platform builds them, in base64 with the party's
+//! octets, a message of 530 to 1000. Message ids are built as the platform builds them, in base64 with the party's
 //! phone number and 20 hex digits, and it is these digits that say which run and which message: 8 for the run, 12 for
 //! the number.
 
@@ -303,7 +303,7 @@ mod tests {
                     let kind = value["messages"][0]["type"].as_str().expect("a type");
                     assert!(value["messages"][0][kind].is_object(), "{value}");
                     types.insert(kind.to_owned());
-                    550..1000
+                    530..1000
                 }
             };
             assert!(sizes.contains(&body.len()), "{} {value}", body.len());

@@ -266,3 +266,120 @@ fn kept(findings: &Findings) -> String {
         grouped(findings.repeated)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::body::Bodies;
+    use super::super::plan::Plan;
+    use super::*;
+    use serde_json::Value;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    fn job() -> Job {
+        let plan = Plan {
+            messages_per_second: 100,
+            replies: 0,
+            batch: 1,
+            numbers: 1,
+            duplicates: 0,
+            disorder: 0,
+            seed: 1,
+            time: Duration::from_secs(10),
+        };
+        Job {
+            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            head: String::new(),
+            key: None,
+            bodies: Bodies::new(plan, 0),
+            connections: 4,
+            retries: false,
+            interrupted: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// 3000 that were answered in time, but for one.
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::new(None);
+        ledger.first = 3000;
+        ledger.answered.insert(200, 3000);
+        ledger.times.saturating_record_n(1500, 3000);
+        ledger.within = [2999, 3000, 3000];
+        (ledger.until, ledger.elapsed) = (Duration::from_secs(10), Duration::from_secs(11));
+        ledger
+    }
+
+    fn rendered(ledger: &Ledger, findings: Option<Findings>) -> (String, Value, bool) {
+        let job = job();
+        let report = Report {
+            job: &job,
+            ledger,
+            findings,
+        };
+        let json = serde_json::from_str(&report.render(Output::Json)).expect("JSON");
+        (report.render(Output::Text), json, report.is_good())
+    }
+
+    #[test]
+    fn a_good_run_says_so() {
+        let (text, json, good) = rendered(&ledger(), None);
+        assert!(good && json["ok"] == true);
+        for part in [
+            "sent          3,000 notifications in 11.0 s\n",
+            "rate          300/s asked for, 300/s reached\n",
+            "answered      3,000 × 200\n",
+            "200 in time   99.96 % within 250 ms, 100 % within 1 s, 100 % within 5 s\n",
+            "\nEverything that was sent was answered with 200.\n",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(json["within"]["250ms"], 2999);
+        assert!(!text.contains("PACE"), "{text}");
+    }
+
+    #[test]
+    fn what_was_never_sent_was_not_in_time() {
+        let mut ledger = ledger();
+        ledger.unsent = 1000;
+        let (text, json, good) = rendered(&ledger, None);
+        assert!(!good && json["due"] == 4000);
+        assert!(text.contains("74.97 % within 250 ms, 75 % within 1 s"));
+        assert!(text.contains("rate          400/s asked for, 300/s reached\n"));
+        assert!(text.contains("\nNot everything was answered with 200.\n"));
+    }
+
+    #[test]
+    fn a_generator_that_is_too_slow_says_so() {
+        let mut ledger = ledger();
+        ledger.late = 30;
+        assert_eq!(rendered(&ledger, None).1["pace_kept"], true);
+        ledger.late = 31;
+        (ledger.idle, ledger.ran) = (Duration::from_millis(110), Duration::from_millis(5500));
+        let (text, json, good) = rendered(&ledger, None);
+        assert!(good, "the receiver has done nothing wrong");
+        assert_eq!(
+            (&json["pace_kept"], &json["late"]),
+            (&false.into(), &31.into())
+        );
+        let part = "\nPACE NOT KEPT 31 went out late by this generator's own fault";
+        assert!(text.contains(part), "{text}");
+        assert!(text.contains("for 99 % of the time, and a core for 50 %"));
+    }
+
+    #[test]
+    fn a_journal_that_lacks_something_is_no_success() {
+        let mut findings = Findings {
+            whole: 3000,
+            ..Findings::default()
+        };
+        assert!(rendered(&ledger(), Some(findings.clone())).2);
+        (findings.whole, findings.lost) = (2999, 1);
+        findings.examples.push("lost: something".to_owned());
+        let (text, json, good) = rendered(&ledger(), Some(findings));
+        assert!(!good && json["journal"]["lost"] == 1);
+        assert!(text.contains("2,999 of 3,000 that were answered with 200 are there"));
+        assert!(text.contains("FOUND         lost: something\n"));
+        assert!(text.contains("\nThe journal does not hold what was answered with 200"));
+    }
+}
