@@ -279,7 +279,7 @@ Keys of --output json, one object:
   asked_per_second, reached_per_second, pace_kept    first and redelivered; false when this generator was too slow
   late, waited, waiting_max      sent over 2 ms after they were due: by fault of this generator; since every
                        connection was busy, and so many at a time at most
-  busy_per_mille, ran_per_mille  of the time, in which this generator had something to do, and had a core
+  ran_per_mille, queued_per_mille    of the time, in which this generator ran, and was ready to but had no core
   milliseconds         p50, p90, p99, p99_9 and max, of what was answered with 200
   due, within          what was to be sent, and how many were answered with 200 within 250 ms, 1 s and 5 s
   journal              with --verify: records of this run; whole, lost: of what was answered with 200; altered,

@@ -37,10 +37,9 @@ pub(super) struct Ledger {
     pub(super) waiting_max: u64,
     /// The last of the plan was sent then.
     pub(super) last_planned: Duration,
-    /// While this process had nothing to do.
-    pub(super) idle: Duration,
-    /// While this process had a core.
+    /// How long this process ran, and how long it was ready to and had no core.
     pub(super) ran: Duration,
+    pub(super) queued: Duration,
     /// What was due by then was to be sent.
     pub(super) until: Duration,
     /// All of it.
@@ -70,8 +69,8 @@ impl Ledger {
             waited: 0,
             waiting_max: 0,
             last_planned: Duration::ZERO,
-            idle: Duration::ZERO,
             ran: Duration::ZERO,
+            queued: Duration::ZERO,
             until: Duration::ZERO,
             elapsed: Duration::ZERO,
             interrupted: false,

@@ -14,10 +14,11 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
-    timerfd_create, timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
 };
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::mem;
 use std::sync::atomic::Ordering;
@@ -35,8 +36,8 @@ pub(super) struct Load<'j> {
     /// Those with nothing under way, the longest idle first.
     free: VecDeque<usize>,
     start: Instant,
-    /// What this thread had of its core before.
-    cpu_before: Duration,
+    /// What this thread had of its core, and lacked, before.
+    core_before: [Duration; 2],
     /// No connection was free then, and nothing had come in.
     busy_until: Duration,
     /// When somebody ended it.
@@ -67,7 +68,7 @@ impl<'j> Load<'j> {
                 .collect(),
             free: (0..job.connections).collect(),
             start: Instant::now(),
-            cpu_before: cpu_time(),
+            core_before: core_times(),
             busy_until: Duration::ZERO,
             ended: None,
             body: Vec::new(),
@@ -166,10 +167,8 @@ impl<'j> Load<'j> {
             self.wake_in(due.saturating_sub(begin))?;
         }
         poll(&mut self.poll, events, look.saturating_sub(begin).max(TICK))?;
-        let now = self.now();
-        self.ledger.idle += now.saturating_sub(begin);
         if self.free.is_empty() {
-            self.busy_until = now;
+            self.busy_until = self.now();
         }
         Ok(())
     }
@@ -278,7 +277,9 @@ impl<'j> Load<'j> {
         }
         let ledger = &mut self.ledger;
         ledger.elapsed = now;
-        ledger.ran = cpu_time().saturating_sub(self.cpu_before);
+        let times = core_times();
+        ledger.ran = times[0].saturating_sub(self.core_before[0]);
+        ledger.queued = times[1].saturating_sub(self.core_before[1]);
         ledger.until = end.min(now);
         ledger.unsent = planned;
         ledger.interrupted = self.ended.is_some();
@@ -296,10 +297,11 @@ impl<'j> Load<'j> {
     }
 }
 
-/// What this thread has had of a core.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
+/// How long this thread has run, and how long it was ready to and had no core. Nothing where Linux does not count that.
+fn core_times() -> [Duration; 2] {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let mut times = text.split(' ').map_while(|nanos| nanos.parse().ok());
+    [(); 2].map(|()| Duration::from_nanos(times.next().unwrap_or(0)))
 }
 
 fn poll(poll: &mut Poll, events: &mut Events, timeout: Duration) -> io::Result<()> {

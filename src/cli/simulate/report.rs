@@ -74,11 +74,6 @@ impl Report<'_> {
         }
     }
 
-    /// While this process had something to do.
-    fn busy(&self) -> Duration {
-        self.ledger.elapsed.saturating_sub(self.ledger.idle)
-    }
-
     /// In thousandths of the whole time.
     fn permille(&self, time: Duration) -> u64 {
         let elapsed = self.ledger.elapsed.as_micros().max(1);
@@ -147,11 +142,11 @@ impl Report<'_> {
         lines.push(("rate", rate));
         if self.fell_behind() {
             let behind = format!(
-                "{} went out late by this generator's own fault, so their times are too long: it had something to do \
-                 for {} % of the time, and a core for {} %; ask for less, or give it a core of its own",
+                "{} went out late by this generator's own fault, so their times are too long; it ran for {} % of the \
+                 time and waited for a core for {} %: ask for less, or give it a core of its own",
                 grouped(ledger.late),
-                self.permille(self.busy()) / 10,
-                self.permille(ledger.ran) / 10
+                self.permille(ledger.ran) / 10,
+                self.permille(ledger.queued) / 10
             );
             lines.push(("PACE NOT KEPT", behind));
         }
@@ -229,8 +224,8 @@ impl Report<'_> {
             "reached_per_second": reached,
             "pace_kept": !self.fell_behind(),
             "late": ledger.late,
-            "busy_per_mille": self.permille(self.busy()),
             "ran_per_mille": self.permille(ledger.ran),
+            "queued_per_mille": self.permille(ledger.queued),
             "waited": ledger.waited,
             "waiting_max": ledger.waiting_max,
             "milliseconds": {
@@ -355,7 +350,7 @@ mod tests {
         ledger.late = 30;
         assert_eq!(rendered(&ledger, None).1["pace_kept"], true);
         ledger.late = 31;
-        (ledger.idle, ledger.ran) = (Duration::from_millis(110), Duration::from_millis(5500));
+        (ledger.ran, ledger.queued) = (Duration::from_millis(5500), Duration::from_millis(4400));
         let (text, json, good) = rendered(&ledger, None);
         assert!(good, "the receiver has done nothing wrong");
         assert_eq!(
@@ -364,7 +359,7 @@ mod tests {
         );
         let part = "\nPACE NOT KEPT 31 went out late by this generator's own fault";
         assert!(text.contains(part), "{text}");
-        assert!(text.contains("for 99 % of the time, and a core for 50 %"));
+        assert!(text.contains("it ran for 50 % of the time and waited for a core for 40 %"));
     }
 
     #[test]
