@@ -169,6 +169,8 @@ impl<'j> Load<'j> {
         poll(&mut self.poll, events, look.saturating_sub(begin).max(TICK))?;
         if self.free.is_empty() {
             self.busy_until = self.now();
+            let waiting = self.schedule.waiting(self.busy_until);
+            self.ledger.waiting_max = self.ledger.waiting_max.max(waiting);
         }
         Ok(())
     }
@@ -233,8 +235,6 @@ impl<'j> Load<'j> {
         if self.job.interrupted.load(Ordering::Relaxed) && self.ended.is_none() {
             self.ended = Some(now);
         }
-        let waiting = self.schedule.waiting(now);
-        self.ledger.waiting_max = self.ledger.waiting_max.max(waiting);
         for index in 0..self.connections.len() {
             let under_way = self.connections[index].under_way;
             if under_way.is_some_and(|(_, sent)| sent + PATIENCE < now) {
