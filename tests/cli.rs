@@ -109,7 +109,9 @@ fn usage_is_exit_code_2() {
 
 #[test]
 fn every_verb_explains_itself() {
-    for verb in ["serve", "check", "tail", "send", "journal", "torture"] {
+    for verb in [
+        "serve", "check", "tail", "send", "simulate", "journal", "torture",
+    ] {
         let output = hookline(&[verb, "--help"]);
         assert_eq!(code(&output), 0);
         let help = stdout(&output);

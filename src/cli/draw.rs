@@ -18,6 +18,12 @@ impl Random {
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
+
+    /// One of them.
+    pub(super) fn among<'a, T: ?Sized>(&mut self, choice: &[&'a T]) -> &'a T {
+        let index = self.below(choice.len() as u64);
+        choice[usize::try_from(index).unwrap_or_default()]
+    }
 }
 
 /// Appends exactly `width` digits.

@@ -1,7 +1,8 @@
 //! One HTTP/1.1 request on a connection of its own, and its answer. Plain `http` only.
 
+use aws_lc_rs::hmac;
 use std::io::{self, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 /// Where requests go.
@@ -53,6 +54,19 @@ impl Target {
         })
     }
 
+    /// The first of its addresses that takes a connection.
+    pub(super) fn reach(&self, timeout: Duration) -> io::Result<SocketAddr> {
+        connect(self, Instant::now() + timeout)?.peer_addr()
+    }
+
+    /// The request line of a post, and the Host field.
+    pub(super) fn head(&self) -> String {
+        format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\n",
+            self.path, self.authority
+        )
+    }
+
     /// The same with `query` added.
     pub(super) fn with_query(&self, query: &str) -> Target {
         let joint = if self.path.contains('?') { '&' } else { '?' };
@@ -94,6 +108,16 @@ pub(super) fn exchange(
         Err(error) => Err(sent.err().unwrap_or(error)),
         answer => answer,
     }
+}
+
+/// Appends the field that proves `body` to Meta's receivers, with its line end.
+pub(super) fn sign(key: &hmac::Key, body: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"X-Hub-Signature-256: sha256=");
+    for octet in hmac::sign(key, body).as_ref() {
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+        out.extend_from_slice(&[digit(octet >> 4), digit(octet & 15)]);
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 fn connect(target: &Target, deadline: Instant) -> io::Result<TcpStream> {

@@ -18,6 +18,7 @@ mod replay;
 mod samples;
 mod send;
 mod serve;
+mod simulate;
 mod size;
 mod span;
 mod status;
@@ -58,6 +59,9 @@ enum Verb {
     /// Post built-in samples, correctly signed, and show the answers; without a name, list them
     #[command(after_help = send::EXAMPLES)]
     Send(SendArgs),
+    /// Load test a webhook server: the traffic of a campaign, due at fixed times
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(simulate::SimulateArgs),
     /// What a running server does: rates, times of answers, journal, and how far each sink is
     #[command(after_help = status::EXAMPLES)]
     Status(status::StatusArgs),
@@ -408,6 +412,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Tail(args) => tail::run(args),
         Verb::Send(args) => send::run(args),
+        Verb::Simulate(args) => simulate::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Audit(args) => audit::run(args),
         Verb::DeadLetters(args) => dead_letters::run(args),
@@ -450,6 +455,7 @@ Examples:
   hookline serve                     receive on 127.0.0.1:8080, print events
   hookline send text                 in another terminal: post a sample
   hookline check --config FILE       what is wrong with a config file, or what it runs
+  hookline simulate --messages-per-second 1000 --for 60s      load test any webhook server
   hookline torture                   prove that nothing is lost when it is killed, on this disk
 
 Exit codes: 0, 1 it failed, 2 wrong usage, 78 bad configuration.";

@@ -12,6 +12,7 @@ use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Runs the verb.
@@ -282,9 +283,15 @@ fn signature(provider: SignAs, key: &hmac::Key, body: &[u8]) -> Vec<(String, Str
 }
 
 fn secret(args: &SendArgs) -> Result<Option<Secret>, CliError> {
-    let text = if let Some(secret) = &args.secret {
-        secret.clone().into_bytes()
-    } else if let Some(path) = &args.secret_file {
+    match &args.secret {
+        Some(secret) => checked(secret.as_bytes()).map(Some),
+        None => given_secret(args.secret_file.as_deref()),
+    }
+}
+
+/// The secret in this file, else in the environment; `None` without any.
+pub(super) fn given_secret(file: Option<&Path>) -> Result<Option<Secret>, CliError> {
+    let text = if let Some(path) = file {
         let cannot = |error| CliError::because(format!("cannot read {}", path.display()), error);
         fs::read(path).map_err(cannot)?
     } else if let Some(secret) = env::var_os("HOOKLINE_APP_SECRET") {
@@ -292,14 +299,18 @@ fn secret(args: &SendArgs) -> Result<Option<Secret>, CliError> {
     } else {
         return Ok(None);
     };
-    let text = text.strip_suffix(b"\n").unwrap_or(&text);
+    checked(&text).map(Some)
+}
+
+fn checked(text: &[u8]) -> Result<Secret, CliError> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.trim_ascii().is_empty() {
         return Err(CliError::failed(
             "the secret is empty; leave it out to send unsigned",
         ));
     }
-    Ok(Some(Secret::new(text)))
+    Ok(Secret::new(text))
 }
 
 fn verify_token(args: &SendArgs) -> Result<String, CliError> {
@@ -314,7 +325,7 @@ fn verify_token(args: &SendArgs) -> Result<String, CliError> {
 }
 
 /// Header fields from the command line, or from the lines of a file.
-fn headers(given: &[String]) -> Result<Vec<(String, String)>, CliError> {
+pub(super) fn headers(given: &[String]) -> Result<Vec<(String, String)>, CliError> {
     let mut lines = Vec::new();
     for field in given {
         match field.strip_prefix('@') {
@@ -368,7 +379,7 @@ fn hex(octets: &[u8]) -> String {
 const HANDSHAKE: &str = "handshake";
 
 /// How long an answer may take; platforms wait for half of it.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of an unexpected answer is shown, in characters.
 const SHOWN_MAX: usize = 80;

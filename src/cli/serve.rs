@@ -232,7 +232,7 @@ fn reload(args: &ServeArgs, server: &Server) {
 }
 
 /// Each connection is a descriptor, and the usual soft limit is 1024. Gives the connections that there can be.
-fn raise_file_limit(connections: usize, beside: usize) -> usize {
+pub(super) fn raise_file_limit(connections: usize, beside: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let needed = (connections + beside) as u64;
     let limit = getrlimit(Resource::Nofile);
@@ -262,7 +262,7 @@ fn raise_file_limit(connections: usize, beside: usize) -> usize {
 }
 
 /// Descriptors for other things than connections, without consumers.
-const FILES_BESIDE: usize = 256;
+pub(super) const FILES_BESIDE: usize = 256;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -227,21 +227,16 @@ impl Sending {
         self.plan.bodies.make(name, &mut self.body);
         self.charge();
         link.ledger.sent += 1;
-        let tag = hmac::sign(&self.plan.key, &self.body);
         let out = &mut self.requests;
         write!(
             out,
-            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-             X-Hub-Signature-256: sha256=",
+            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
             self.plan.path,
             self.plan.address,
             self.body.len(),
         )?;
-        for octet in tag.as_ref() {
-            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-            out.extend_from_slice(&[digit(octet >> 4), digit(octet & 15)]);
-        }
-        out.extend_from_slice(b"\r\n\r\n");
+        exchange::sign(&self.plan.key, &self.body, out);
+        out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&self.body);
         Ok(())
     }

@@ -1,0 +1,380 @@
+//! What is told: a line of progress while it runs, and the report at the end.
+
+use super::Job;
+use super::ledger::{Ledger, MARKS};
+use super::verify::Findings;
+use crate::cli::Output;
+use crate::cli::figures::{as_milliseconds, counted, grouped, milliseconds, rate};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// What a run came to.
+pub(super) struct Report<'r> {
+    pub(super) job: &'r Job,
+    pub(super) ledger: &'r Ledger,
+    /// What the journal holds, where somebody wants to know.
+    pub(super) findings: Option<Findings>,
+}
+
+/// How far it is.
+pub(super) fn progress(ledger: &Ledger, now: Duration, waiting: u64) -> String {
+    let mut line = format!(
+        "{:>4} s: {} sent, {}/s, p50 {}, p99 {}",
+        now.as_secs(),
+        grouped(ledger.sent()),
+        grouped(rate(ledger.sent(), now)),
+        milliseconds(ledger.quantile(500)),
+        milliseconds(ledger.quantile(990)),
+    );
+    for (count, what) in [
+        (waiting, "waiting"),
+        (ledger.bad(), "not answered with 200"),
+    ] {
+        if count > 0 {
+            // Writing to a string cannot fail.
+            let _ = write!(line, ", {} {what}", grouped(count));
+        }
+    }
+    line
+}
+
+impl Report<'_> {
+    /// Everything that was sent was answered with 200, and is in the journal if that was looked at.
+    pub(super) fn is_good(&self) -> bool {
+        let is_kept = self.findings.as_ref().is_none_or(Findings::is_clean);
+        self.ledger.good() > 0 && self.ledger.bad() == 0 && is_kept
+    }
+
+    pub(super) fn render(&self, output: Output) -> String {
+        match output {
+            Output::Text => self.text(),
+            Output::Json => self.json() + "\n",
+        }
+    }
+
+    /// Planned posts a second that were asked for, and that left.
+    fn rates(&self) -> (u64, u64) {
+        let (planned, time) = (self.ledger.planned(), self.ledger.until);
+        let asked = rate(planned + self.ledger.unsent, time);
+        (asked, rate(planned, time.max(self.ledger.last_planned)))
+    }
+
+    /// What was to be sent within the time.
+    fn due(&self) -> u64 {
+        self.ledger.sent() + self.ledger.unsent - self.ledger.cut_off
+    }
+
+    /// In hundredths of a percent, rounded down, so that 100 % is all of it.
+    fn share(&self, count: u64) -> String {
+        let hundredths = count.saturating_mul(10_000) / self.due().max(1);
+        match (hundredths / 100, hundredths % 100) {
+            (percent, 0) => format!("{percent} %"),
+            (percent, rest) => format!("{percent}.{rest:02} %"),
+        }
+    }
+
+    /// In thousandths of the whole time.
+    fn permille(&self, time: Duration) -> u64 {
+        let elapsed = self.ledger.elapsed.as_micros().max(1);
+        u64::try_from(time.as_micros() * 1000 / elapsed).unwrap_or(1000)
+    }
+
+    /// More than one in a hundred went out late because of this process.
+    fn fell_behind(&self) -> bool {
+        self.ledger.late * 100 > self.ledger.sent()
+    }
+
+    fn text(&self) -> String {
+        let mut lines = self.sending();
+        self.answers(&mut lines);
+        if let Some(findings) = &self.findings {
+            lines.push(("journal", kept(findings)));
+        }
+        lines.push(("seed", self.job.bodies.plan.seed.to_string()));
+        let examples = self.findings.iter().flat_map(|it| &it.examples);
+        lines.extend(examples.map(|example| ("FOUND", example.clone())));
+        let mut text = String::new();
+        for (label, value) in lines {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{label:<13} {value}");
+        }
+        text.push_str(if self.is_good() {
+            "\nEverything that was sent was answered with 200.\n"
+        } else if self.ledger.good() == 0 {
+            "\nNothing was answered with 200.\n"
+        } else if self.ledger.bad() > 0 {
+            "\nNot everything was answered with 200.\n"
+        } else {
+            "\nThe journal does not hold what was answered with 200; see what was FOUND.\n"
+        });
+        text
+    }
+
+    /// What left, and when.
+    fn sending(&self) -> Vec<(&'static str, String)> {
+        let ledger = self.ledger;
+        let mut sent = format!(
+            "{} in {:.1} s",
+            counted(ledger.first, "notification"),
+            ledger.elapsed.as_secs_f64()
+        );
+        for (count, what) in [
+            (ledger.again, "redelivered"),
+            (ledger.retried, "tried again"),
+        ] {
+            if count > 0 {
+                // Writing to a string cannot fail.
+                let _ = write!(sent, ", {} {what}", grouped(count));
+            }
+        }
+        let mut lines = vec![("sent", sent)];
+        if ledger.interrupted {
+            let under_way = format!("{} under way", grouped(ledger.cut_off));
+            lines.push(("interrupted", under_way));
+        }
+        let (asked, reached) = self.rates();
+        let rate = format!(
+            "{}/s asked for, {}/s reached",
+            grouped(asked),
+            grouped(reached)
+        );
+        lines.push(("rate", rate));
+        if self.fell_behind() {
+            let behind = format!(
+                "{} went out late by this generator's own fault, so their times are too long; it ran for {} % of the \
+                 time and waited for a core for {} %: ask for less, or give it a core of its own",
+                grouped(ledger.late),
+                self.permille(ledger.ran) / 10,
+                self.permille(ledger.queued) / 10
+            );
+            lines.push(("PACE NOT KEPT", behind));
+        }
+        if ledger.waited > 0 {
+            let waited = format!(
+                "{} until one of {} was free, up to {} at a time",
+                grouped(ledger.waited),
+                counted(self.job.connections as u64, "connection"),
+                grouped(ledger.waiting_max)
+            );
+            lines.push(("waited", waited));
+        }
+        lines
+    }
+
+    /// What came back, and how soon.
+    fn answers(&self, lines: &mut Vec<(&'static str, String)>) {
+        let ledger = self.ledger;
+        let answered = ledger.answered.iter();
+        let answered: Vec<_> = answered
+            .map(|(code, count)| format!("{} × {code}", grouped(*count)))
+            .collect();
+        let none = answered.is_empty().then(|| "none".to_owned());
+        lines.push(("answered", none.unwrap_or_else(|| answered.join(", "))));
+        for (reason, count) in &ledger.failed {
+            lines.push(("failed", format!("{} × {reason}", grouped(*count))));
+        }
+        for (label, count) in [("not sent", ledger.unsent), ("given up", ledger.given_up)] {
+            if count > 0 {
+                lines.push((label, grouped(count)));
+            }
+        }
+        if ledger.good() > 0 {
+            let at = |permille| milliseconds(ledger.quantile(permille));
+            let times = format!(
+                "p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
+                at(500),
+                at(900),
+                at(990),
+                at(999),
+                at(1000)
+            );
+            lines.push(("200 after", times));
+        }
+        let within = ledger.within.iter().zip(MARKS);
+        let within: Vec<_> = within
+            .map(|(count, (_, mark))| format!("{} within {mark}", self.share(*count)))
+            .collect();
+        lines.push(("200 in time", within.join(", ")));
+    }
+
+    fn json(&self) -> String {
+        let ledger = self.ledger;
+        let (asked, reached) = self.rates();
+        let ms = |permille| {
+            let time = (ledger.good() > 0).then(|| ledger.quantile(permille));
+            time.map(as_milliseconds)
+        };
+        json!({
+            "ok": self.is_good(),
+            "interrupted": ledger.interrupted,
+            "seed": self.job.bodies.plan.seed,
+            "connections": self.job.connections,
+            "seconds": ledger.elapsed.as_secs_f64(),
+            "sent": ledger.sent(),
+            "first": ledger.first,
+            "redelivered": ledger.again,
+            "retried": ledger.retried,
+            "answered": ledger.answered,
+            "failed": ledger.failed,
+            "not_sent": ledger.unsent,
+            "given_up": ledger.given_up,
+            "cut_off": ledger.cut_off,
+            "asked_per_second": asked,
+            "reached_per_second": reached,
+            "pace_kept": !self.fell_behind(),
+            "late": ledger.late,
+            "ran_per_mille": self.permille(ledger.ran),
+            "queued_per_mille": self.permille(ledger.queued),
+            "waited": ledger.waited,
+            "waiting_max": ledger.waiting_max,
+            "milliseconds": {
+                "p50": ms(500), "p90": ms(900), "p99": ms(990), "p99_9": ms(999), "max": ms(1000),
+            },
+            "due": self.due(),
+            "within": {
+                "250ms": ledger.within[0], "1s": ledger.within[1], "5s": ledger.within[2],
+            },
+            "journal": self.findings.as_ref().map(|found| json!({
+                "records": found.records,
+                "whole": found.whole,
+                "repeated": found.repeated,
+                "lost": found.lost,
+                "altered": found.altered,
+                "invented": found.invented,
+                "found": found.examples,
+            })),
+        })
+        .to_string()
+    }
+}
+
+fn kept(findings: &Findings) -> String {
+    format!(
+        "{} of {} that were answered with 200 are there, octet for octet; {} lost, {} altered, {} invented; \
+         {} more than once",
+        grouped(findings.whole),
+        grouped(findings.whole + findings.lost),
+        grouped(findings.lost),
+        grouped(findings.altered),
+        grouped(findings.invented),
+        grouped(findings.repeated)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::body::Bodies;
+    use super::super::plan::Plan;
+    use super::*;
+    use serde_json::Value;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    fn job() -> Job {
+        let plan = Plan {
+            messages_per_second: 100,
+            replies: 0,
+            batch: 1,
+            numbers: 1,
+            duplicates: 0,
+            disorder: 0,
+            seed: 1,
+            time: Duration::from_secs(10),
+        };
+        Job {
+            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            head: String::new(),
+            key: None,
+            bodies: Bodies::new(plan, 0),
+            connections: 4,
+            retries: false,
+            interrupted: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// 3000 that were answered in time, but for one.
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::new(None);
+        ledger.first = 3000;
+        ledger.answered.insert(200, 3000);
+        ledger.times.saturating_record_n(1500, 3000);
+        ledger.within = [2999, 3000, 3000];
+        (ledger.until, ledger.elapsed) = (Duration::from_secs(10), Duration::from_secs(11));
+        ledger
+    }
+
+    fn rendered(ledger: &Ledger, findings: Option<Findings>) -> (String, Value, bool) {
+        let job = job();
+        let report = Report {
+            job: &job,
+            ledger,
+            findings,
+        };
+        let json = serde_json::from_str(&report.render(Output::Json)).expect("JSON");
+        (report.render(Output::Text), json, report.is_good())
+    }
+
+    #[test]
+    fn a_good_run_says_so() {
+        let (text, json, good) = rendered(&ledger(), None);
+        assert!(good && json["ok"] == true);
+        for part in [
+            "sent          3,000 notifications in 11.0 s\n",
+            "rate          300/s asked for, 300/s reached\n",
+            "answered      3,000 × 200\n",
+            "200 in time   99.96 % within 250 ms, 100 % within 1 s, 100 % within 5 s\n",
+            "\nEverything that was sent was answered with 200.\n",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(json["within"]["250ms"], 2999);
+        assert!(!text.contains("PACE"), "{text}");
+    }
+
+    #[test]
+    fn what_was_never_sent_was_not_in_time() {
+        let mut ledger = ledger();
+        ledger.unsent = 1000;
+        let (text, json, good) = rendered(&ledger, None);
+        assert!(!good && json["due"] == 4000);
+        assert!(text.contains("74.97 % within 250 ms, 75 % within 1 s"));
+        assert!(text.contains("rate          400/s asked for, 300/s reached\n"));
+        assert!(text.contains("\nNot everything was answered with 200.\n"));
+    }
+
+    #[test]
+    fn a_generator_that_is_too_slow_says_so() {
+        let mut ledger = ledger();
+        ledger.late = 30;
+        assert_eq!(rendered(&ledger, None).1["pace_kept"], true);
+        ledger.late = 31;
+        (ledger.ran, ledger.queued) = (Duration::from_millis(5500), Duration::from_millis(4400));
+        let (text, json, good) = rendered(&ledger, None);
+        assert!(good, "the receiver has done nothing wrong");
+        assert_eq!(
+            (&json["pace_kept"], &json["late"]),
+            (&false.into(), &31.into())
+        );
+        let part = "\nPACE NOT KEPT 31 went out late by this generator's own fault";
+        assert!(text.contains(part), "{text}");
+        assert!(text.contains("it ran for 50 % of the time and waited for a core for 40 %"));
+    }
+
+    #[test]
+    fn a_journal_that_lacks_something_is_no_success() {
+        let mut findings = Findings {
+            whole: 3000,
+            ..Findings::default()
+        };
+        assert!(rendered(&ledger(), Some(findings.clone())).2);
+        (findings.whole, findings.lost) = (2999, 1);
+        findings.examples.push("lost: something".to_owned());
+        let (text, json, good) = rendered(&ledger(), Some(findings));
+        assert!(!good && json["journal"]["lost"] == 1);
+        assert!(text.contains("2,999 of 3,000 that were answered with 200 are there"));
+        assert!(text.contains("FOUND         lost: something\n"));
+        assert!(text.contains("\nThe journal does not hold what was answered with 200"));
+    }
+}
