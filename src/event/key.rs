@@ -167,7 +167,10 @@ pub(super) fn push_component(out: &mut String, text: &str) {
     if text.len() > COMPONENT_MAX {
         out.push_str("sha256-");
         push_hash(out, hash(text.as_bytes()));
-    } else if text.bytes().fold(true, |plain, octet| plain & is_plain(octet)) {
+    } else if text
+        .bytes()
+        .fold(true, |plain, octet| plain & is_plain(octet))
+    {
         out.push_str(text);
     } else {
         for octet in text.bytes() {

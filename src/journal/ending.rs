@@ -57,9 +57,9 @@ fn scan_device(segment: &Segment, first_sequence: u64, manifest: &Manifest) -> i
     }
     let end = cached.end + cached.behind_octets() + octets(ALIGNMENT);
     segment.file.forget_cache(cached.unproven..end)?;
-    let (offset, sequence) = (cached.unproven, cached.unproven_sequence);
-    let mut read = scan_from(segment, offset, sequence, manifest, Depth::Full)?;
-    if offset > HEADER_BLOCK {
+    let begin = (cached.unproven, cached.unproven_sequence);
+    let mut read = scan_from(segment, begin, None, manifest, Depth::Full)?;
+    if begin.0 > HEADER_BLOCK {
         read.first_sequence = first_sequence;
         read.first = cached.first;
     }

@@ -4,7 +4,7 @@
 //! show as a torn tail.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, NUMBER_END, octets};
+use super::frame::{ALIGNMENT, FrameHeader, NUMBER_END, octets};
 use super::manifest::{Hole, Manifest};
 use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
@@ -101,7 +101,10 @@ pub fn inspect_from(
         let manifest = Manifest::load(storage)?.unwrap_or(manifest);
         let is_listed = |epoch| manifest.segments.iter().any(|entry| entry.epoch == epoch);
         lost.retain(|lost| is_listed(lost.epoch));
-        let first = report.damage.iter().map(|it| it.hole.first_sequence).min();
+        let holes = report.damage.iter().map(|it| it.hole);
+        // One that takes no sequence stands behind the one before.
+        let first = holes.map(|it| it.first_sequence.saturating_sub(u64::from(it.count == 0)));
+        let first = first.min();
         let from = first.unwrap_or(u64::MAX).max(sequence);
         let again = survey(storage, &manifest, (depth, from), None)?.report;
         let place = |damage: &Damage| (damage.hole.epoch, damage.hole.offset);
@@ -304,8 +307,15 @@ impl Look<'_> {
         };
         loop {
             let (offset, sequence) = (report.used, report.next_sequence);
-            let scan = scan_from(self.segment, offset, sequence, self.manifest, self.depth)
-                .map_err(|error| self.read_error(error))?;
+            let begin = (offset, sequence);
+            let scan = scan_from(
+                self.segment,
+                begin,
+                self.next_first,
+                self.manifest,
+                self.depth,
+            )
+            .map_err(|error| self.read_error(error))?;
             report.used = scan.end;
             report.next_sequence = scan.next_sequence;
             report.frames += scan.frames;
@@ -337,7 +347,8 @@ impl Look<'_> {
         let sealed_early = self
             .next_first
             .is_some_and(|next_first| scan.next_sequence < next_first);
-        if !sealed_early && scan.proof_of(scan.next_sequence).is_none() {
+        let goes_beyond = !sealed_early && self.goes_beyond(scan)?;
+        if !sealed_early && !goes_beyond && scan.proof_of(scan.next_sequence).is_none() {
             return Ok(None);
         }
         let mut end = self.segment.size;
@@ -368,7 +379,9 @@ impl Look<'_> {
         let count = next_sequence
             .or_else(given)
             .map_or(0, |next| next.saturating_sub(scan.next_sequence));
-        let reason = if scan.end < self.segment.size {
+        let reason = if goes_beyond {
+            "its frames come up to those of the next segment".to_owned()
+        } else if scan.end < self.segment.size {
             scan.stop.to_string()
         } else {
             "frames are missing at its end".to_owned()
@@ -392,7 +405,20 @@ impl Look<'_> {
     fn was_just_written(&self, scan: &Scan) -> Result<bool, JournalError> {
         let frame = self.segment.frame_at(scan.end, &mut Vec::new());
         let frame = frame.map_err(|error| self.read_error(error))?;
-        Ok(frame.is_ok_and(|header| header.first_sequence == scan.next_sequence))
+        let is_in_sequence = |header: FrameHeader| header.first_sequence == scan.next_sequence;
+        Ok(self.next_first.is_none() && frame.is_ok_and(is_in_sequence))
+    }
+
+    /// True if a frame stands in sequence behind the last one before the next segment: as in an older copy of a segment
+    /// that was damaged since, and made an end of where a repair could read no further. A reader would take it.
+    fn goes_beyond(&self, scan: &Scan) -> Result<bool, JournalError> {
+        let Some(next_first) = self.next_first else {
+            return Ok(false);
+        };
+        let frame = self.segment.frame_at(scan.end, &mut Vec::new());
+        let frame = frame.map_err(|error| self.read_error(error))?;
+        let is_in_sequence = |header: FrameHeader| header.first_sequence == next_first;
+        Ok(scan.next_sequence == next_first && frame.is_ok_and(is_in_sequence))
     }
 
     fn path(&self) -> String {

@@ -76,14 +76,16 @@ pub(crate) fn scan(
     first_sequence: u64,
     manifest: &Manifest,
 ) -> io::Result<Scan> {
-    scan_from(segment, HEADER_BLOCK, first_sequence, manifest, Depth::Full)
+    let begin = (HEADER_BLOCK, first_sequence);
+    scan_from(segment, begin, None, manifest, Depth::Full)
 }
 
-/// Reads a segment from a place where a frame with this sequence should begin.
+/// Reads a segment from a place where a frame with this sequence should begin, up to a frame that comes up to
+/// `next_first`, with which the next segment begins.
 pub(crate) fn scan_from(
     segment: &Segment,
-    offset: u64,
-    first_sequence: u64,
+    (offset, first_sequence): (u64, u64),
+    next_first: Option<u64>,
     manifest: &Manifest,
     depth: Depth,
 ) -> io::Result<Scan> {
@@ -117,7 +119,10 @@ pub(crate) fn scan_from(
             Depth::Full => segment.frame_at(scan.end, &mut buffer)?,
         };
         match found {
-            Ok(header) if header.first_sequence == scan.next_sequence => {
+            Ok(header)
+                if header.first_sequence == scan.next_sequence
+                    && next_first.is_none_or(|next| header.last_sequence() < next) =>
+            {
                 if header.durable + 1 == header.first_sequence {
                     (scan.unproven, scan.unproven_sequence) = (scan.end, header.first_sequence);
                 }

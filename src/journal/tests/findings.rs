@@ -451,3 +451,34 @@ fn a_torn_frame_is_not_what_follows_damage() {
     commit(&disk, &small_options(), 3);
     assert_eq!(read_all(&disk.storage(), 0).len() as u64, STORED - 1 + 3);
 }
+
+/// A segment was damaged at its end, and so was all that followed; a repair without a manifest had the next one begin
+/// there. Then the segment was lost, and a copy from before all that got its name: it went on where the next one
+/// begins. The inspection found nothing wrong, and no reader came over it, also after another repair.
+#[test]
+fn an_older_copy_goes_on_where_the_next_segment_begins() {
+    let disk = stored();
+    let manifest = Manifest::load(&*disk.storage()).unwrap().unwrap();
+    let place = manifest.segments.iter().position(|it| it.epoch == 3);
+    let first = manifest.segments[place.unwrap()].first_sequence.unwrap() - 1;
+    ManifestFile::new(disk.storage(), manifest)
+        .change(|manifest| {
+            manifest.segments[place.unwrap()].first_sequence = Some(first);
+            manifest.holes.push(Hole {
+                epoch: 3,
+                offset: HEADER_BLOCK,
+                length: ALIGNMENT as u64,
+                first_sequence: first,
+                count: 2,
+            });
+        })
+        .unwrap();
+    let damage = inspect(&*disk.storage(), Depth::Full).unwrap().damage;
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    let hole = damage[0].hole;
+    assert_eq!((hole.epoch, hole.first_sequence, hole.count), (2, first, 0));
+    repair(&disk.storage(), &SimulatedDisk::new(2)).unwrap();
+    assert!(inspect(&*disk.storage(), Depth::Full).unwrap().is_whole());
+    let found = read_all(&disk.storage(), 0).into_iter().map(|it| it.0);
+    assert!(found.eq((1..first).chain(first + 2..=STORED)));
+}

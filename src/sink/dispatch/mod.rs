@@ -32,7 +32,7 @@ use crate::event::Lane;
 use crate::feed::{
     Cursor, DeadLetters, Feed, Feeds, Judged, Lanes, OPEN_MAX, Parties, Replays, Selection, Tally,
 };
-use crate::relay::{Receiver, Sleeper};
+use crate::relay::{Closed, Receiver, Sleeper};
 use breaker::Breaker;
 use intake::{Choice, Intake};
 use letters::Retried;
@@ -172,6 +172,7 @@ impl Running {
             let stopping = self.parts.stop.load(Ordering::Acquire);
             while let Ok(Some(outcome)) = self.parts.outcomes.try_recv() {
                 if let Err(gone) = self.ended(outcome) {
+                    self.settle();
                     self.save()?;
                     return Err(gone);
                 }
@@ -315,6 +316,21 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// What was under way when the receiver said that it is gone may have been taken.
+    fn settle(&mut self) {
+        while self.undone.under_way() > 0 {
+            match self.parts.outcomes.recv(None) {
+                Ok(Some(outcome)) => {
+                    if let Err(SinkError::Broken(_)) = self.ended(outcome) {
+                        return;
+                    }
+                }
+                Ok(None) => {}
+                Err(Closed) => return,
+            }
+        }
     }
 
     /// It has answered as only a receiver does that works.
