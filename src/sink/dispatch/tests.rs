@@ -324,9 +324,19 @@ fn a_conversation_that_fails_holds_up_no_other_and_is_gone_on_with() {
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 760);
 }
 
-/// What the receiver took while it told somebody else that it is gone came again at the next start.
 #[test]
 fn a_receiver_that_is_gone_ends_the_sink() {
+    let setting = Setting::new();
+    fill(&setting.bench, 3, 20);
+    let error = setting.run(Unit::Event, |_, _| Verdict::Gone, |_| false);
+    assert!(matches!(error, Err(SinkError::Refused(_))));
+    assert_eq!(setting.statistics.stopped.get(), 1);
+    assert_eq!(setting.saved()[0].confirmed, 0);
+}
+
+/// What the receiver took while it told somebody else that it is gone came again at the next start.
+#[test]
+fn what_is_taken_while_the_receiver_goes_is_noted() {
     let setting = Setting::new();
     fill(&setting.bench, 30, 40);
     let last = |subject: &str, _: u32| match subject {
@@ -335,7 +345,6 @@ fn a_receiver_that_is_gone_ends_the_sink() {
     };
     let error = setting.run(Unit::Event, last, |_| false);
     assert!(matches!(error, Err(SinkError::Refused(_))));
-    assert_eq!(setting.statistics.stopped.get(), 1);
     let taken = setting.taken.lock().len() as u64;
     assert!(taken > 0);
     assert_eq!(setting.statistics.events.get(), taken);
