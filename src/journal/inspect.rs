@@ -4,7 +4,7 @@
 //! show as a torn tail.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, FrameHeader, NUMBER_END, octets};
+use super::frame::{ALIGNMENT, NUMBER_END, octets};
 use super::manifest::{Hole, Manifest};
 use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
@@ -306,8 +306,7 @@ impl Look<'_> {
             torn_tail: 0,
         };
         loop {
-            let (offset, sequence) = (report.used, report.next_sequence);
-            let begin = (offset, sequence);
+            let begin = (report.used, report.next_sequence);
             let scan = scan_from(
                 self.segment,
                 begin,
@@ -403,22 +402,20 @@ impl Look<'_> {
     /// In a journal that is in use, frames may be written between the look at the end and the look
     /// behind it.
     fn was_just_written(&self, scan: &Scan) -> Result<bool, JournalError> {
-        let frame = self.segment.frame_at(scan.end, &mut Vec::new());
-        let frame = frame.map_err(|error| self.read_error(error))?;
-        let is_in_sequence = |header: FrameHeader| header.first_sequence == scan.next_sequence;
-        Ok(self.next_first.is_none() && frame.is_ok_and(is_in_sequence))
+        Ok(self.next_first.is_none() && self.goes_on(scan)?)
     }
 
     /// True if a frame stands in sequence behind the last one before the next segment: as in an older copy of a segment
     /// that was damaged since, and made an end of where a repair could read no further. A reader would take it.
     fn goes_beyond(&self, scan: &Scan) -> Result<bool, JournalError> {
-        let Some(next_first) = self.next_first else {
-            return Ok(false);
-        };
+        Ok(self.next_first == Some(scan.next_sequence) && self.goes_on(scan)?)
+    }
+
+    /// True if a whole frame stands in sequence where the scan ended.
+    fn goes_on(&self, scan: &Scan) -> Result<bool, JournalError> {
         let frame = self.segment.frame_at(scan.end, &mut Vec::new());
         let frame = frame.map_err(|error| self.read_error(error))?;
-        let is_in_sequence = |header: FrameHeader| header.first_sequence == next_first;
-        Ok(scan.next_sequence == next_first && frame.is_ok_and(is_in_sequence))
+        Ok(frame.is_ok_and(|header| header.first_sequence == scan.next_sequence))
     }
 
     fn path(&self) -> String {
