@@ -105,29 +105,20 @@ impl<'d> Walk<'_, 'd> {
         let has_updates = |at| shape::has_updates(&document, Level::Value, at);
         let single = first.filter(|_| count == 1);
         let values = || document.members(at).filter(|member| member.key == "value");
-        let whole = match single {
-            Some(at) => !has_updates(at),
-            None => !values().any(|value| has_updates(value.at)),
-        };
+        let whole = !values().any(|value| has_updates(value.at));
         // Of a single one it is known.
-        let has_updates = |at| {
-            if single.is_some() {
-                !whole
-            } else {
-                has_updates(at)
-            }
-        };
+        let is_carried = |at| !whole && (single.is_some() || has_updates(at));
         if !whole || single.is_some() {
             if let Some(field) = field {
                 self.emitter.share("field", field);
             }
             self.emitter.share_rest("change", at, |key, at| {
-                let carried = field == Some(at) || key == "value" && (whole || has_updates(at));
+                let carried = field == Some(at) || key == "value" && (whole || is_carried(at));
                 if carried { Keep::Nothing } else { Keep::All }
             });
         }
         if !whole {
-            for value in values().filter(|value| has_updates(value.at)) {
+            for value in values().filter(|value| is_carried(value.at)) {
                 self.value(Level::Value, value.at, scope);
             }
         } else if let Some(value) = single {
