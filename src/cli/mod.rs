@@ -5,6 +5,7 @@
 
 mod audit;
 mod check;
+mod configuration;
 mod cursor;
 mod dead_letters;
 mod draw;
@@ -30,6 +31,7 @@ use crate::config::{Config, ConfigErrors, DATA_DIR, Finding, Flags, parse_time};
 use crate::event::Pattern;
 use crate::feed::Item;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use configuration::configuration;
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;

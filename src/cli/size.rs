@@ -16,8 +16,8 @@ use super::trial::child::{Launcher, PATH};
 use super::trial::load::{Load, Plan};
 use super::trial::site::Site;
 use super::trial::watch_signals;
-use super::{CliError, Output, samples};
-use crate::config::{Config, Flags, parse_time};
+use super::{CliError, Output, configuration, samples};
+use crate::config::{Config, parse_time};
 use aws_lc_rs::hmac;
 use clap::Args;
 use crossbeam_channel::{Receiver, select};
@@ -53,8 +53,7 @@ pub(super) struct SizeArgs {
 
 /// Runs the verb.
 pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
-    let environment = std::env::vars_os().collect();
-    let config = Config::look(args.config.as_deref(), &environment, &Flags::default())?;
+    let config = configuration(args.config.as_deref())?;
     let dir = args.data_dir.display();
     let cannot = |error| CliError::because(format!("cannot use {dir}; see --data-dir"), error);
     let file_system = Site::file_system(&args.data_dir).map_err(cannot)?;

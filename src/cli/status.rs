@@ -5,8 +5,7 @@
 mod screen;
 
 use super::exchange::{Target, exchange};
-use super::{CliError, Output};
-use crate::config::{Config, Flags};
+use super::{CliError, Output, configuration};
 use crate::server::Overview;
 use clap::Args;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -78,8 +77,7 @@ fn address(args: &StatusArgs) -> Result<SocketAddr, CliError> {
     if let Some(admin) = args.admin {
         return Ok(admin);
     }
-    let environment = std::env::vars_os().collect();
-    let config = Config::look(args.config.as_deref(), &environment, &Flags::default())?;
+    let config = configuration(args.config.as_deref())?;
     let listen = config.admin.listen.ok_or_else(|| {
         CliError::failed(
             "[admin] listen is \"off\" in the configuration: there is nobody to ask; give it an address and restart \

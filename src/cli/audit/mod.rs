@@ -37,8 +37,8 @@ mod standing;
 mod tally;
 
 use super::journal::{open, poison, refused};
-use super::{AuditArgs, CliError, Output};
-use crate::config::{Config, DATA_DIR, Flags};
+use super::{AuditArgs, CliError, Output, configuration};
+use crate::config::DATA_DIR;
 use crate::feed::{self, Found, Item};
 use crate::journal::{Disk, JournalError, Manifest, Storage};
 use crate::server;
@@ -53,13 +53,8 @@ use std::sync::Arc;
 /// Runs the verb.
 pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let failed = |error: JournalError| refused("cannot audit the journal", error);
-    let config = match &args.config {
-        None => None,
-        Some(file) => {
-            let environment = std::env::vars_os().collect();
-            Some(Config::look(Some(file), &environment, &Flags::default())?)
-        }
-    };
+    let config = args.config.as_deref();
+    let config = config.map(|file| configuration(Some(file))).transpose()?;
     let dir = args.data_dir.as_deref();
     let dir = dir.or_else(|| Some(&config.as_ref()?.journal.dir));
     let dir = dir.unwrap_or(Path::new(DATA_DIR));

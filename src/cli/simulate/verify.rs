@@ -6,10 +6,9 @@
 use super::body::Bodies;
 use super::ledger::Names;
 use super::plan::Name;
-use crate::cli::CliError;
 use crate::cli::journal::{open, refused};
 use crate::cli::moment::extent_of;
-use crate::config::{Config, Flags};
+use crate::cli::{CliError, configuration};
 use crate::journal::{JournalError, Reader, Storage};
 use std::path::Path;
 use std::sync::Arc;
@@ -60,10 +59,7 @@ impl Witness {
     pub(super) fn find(path: &Path) -> Result<Witness, CliError> {
         let configured;
         let dir = if path.is_file() {
-            let environment = std::env::vars_os().collect();
-            configured = Config::look(Some(path), &environment, &Flags::default())?
-                .journal
-                .dir;
+            configured = configuration(Some(path))?.journal.dir;
             configured.as_path()
         } else {
             path

@@ -9,6 +9,7 @@ use super::file_system::FileSystem;
 use super::times::Times;
 use crate::cli::figures::rate;
 use crate::cli::samples::random;
+use crate::journal::Disk;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -97,8 +98,7 @@ impl Site {
 
     /// Octets that are free on the disk of `parent`.
     pub(crate) fn free(parent: &Path) -> io::Result<u64> {
-        let found = rustix::fs::statvfs(parent)?;
-        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+        Disk::open(parent)?.free_octets()
     }
 
     pub(crate) fn path(&self) -> &Path {
