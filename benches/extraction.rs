@@ -1,13 +1,14 @@
 //! What it costs to take bodies apart, beside what a plain handler does with `serde_json`.
 //!
-//! All contenders come to the same facts of each update: id, type or status, timestamp, and the field it came
-//! with. `extract` also makes keys, conversations and the shared parts of `data`; `extract and render` writes
+//! All contenders but simd-json's tape, which is parsed and not looked at, come to the same facts of each update: id,
+//! type or status, timestamp, and the field it came with. `extract` also makes keys, conversations and the shared parts of `data`; `extract and render` writes
 //! the lines. Run with `cargo bench --bench extraction`; throughput is of body octets.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hookline::event::{Events, Extractor, Origin, render};
 use serde::Deserialize;
 use serde_json::Value;
+use simd_json::{Buffers, INPUT_PADDING, Tape, fill_tape_padded};
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::hint::black_box;
@@ -57,6 +58,26 @@ fn extraction(criterion: &mut Criterion) {
                         }
                     }
                     black_box(lines.len())
+                });
+            },
+        );
+        group.bench_with_input(
+            BenchmarkId::from_parameter("simd-json tape"),
+            bodies,
+            |bencher, bodies| {
+                let (mut buffers, mut copy) = (Buffers::default(), Vec::new());
+                let mut spare = Tape(Vec::new());
+                bencher.iter(|| {
+                    for body in bodies {
+                        let mut tape = std::mem::replace(&mut spare, Tape(Vec::new())).reset();
+                        copy.clear();
+                        copy.extend_from_slice(body.as_bytes());
+                        copy.resize(body.len() + INPUT_PADDING, 0);
+                        fill_tape_padded(&mut copy, body.len(), &mut buffers, &mut tape)
+                            .expect("a body of this file");
+                        black_box(&tape.0);
+                        spare = tape.reset();
+                    }
                 });
             },
         );

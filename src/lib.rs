@@ -6,7 +6,7 @@
 //! ```text
 //! socket ──► event loop ──► batch ──► commit thread ──► worker ──► feed ──► sink
 //!  mio, one   httparse,     owned     write + one        pinned,    live or   your
-//!  per core   endpoint      buffer    fdatasync          simd-json  journal   systems
+//!  per core   endpoint      buffer    fdatasync          events     journal   systems
 //!     ▲        checks          ▲          │                 │
 //!     └── 200 ─────────────────│──────────┘ durable         │
 //!                              └──────── recycled ──────────┘

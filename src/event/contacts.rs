@@ -5,6 +5,7 @@
 
 use super::document::Document;
 use super::key::fingerprint;
+use super::name::Name;
 use super::update::Update;
 
 /// The contacts of one value; reused from value to value.
@@ -21,7 +22,7 @@ pub(super) struct Contacts {
     next: usize,
 }
 
-/// One element of `contacts`, by tape index.
+/// One element of `contacts`, by position.
 #[derive(Clone, Copy, Debug)]
 struct Contact {
     at: usize,
@@ -60,9 +61,9 @@ impl Contacts {
                 taken: false,
             };
             for member in document.members(at) {
-                match member.key {
-                    "wa_id" => contact.wa_id = Some(member.at),
-                    "user_id" => contact.user_id = Some(member.at),
+                match member.name {
+                    Name::WaId => contact.wa_id = Some(member.at),
+                    Name::UserId => contact.user_id = Some(member.at),
                     _ => {}
                 }
             }
@@ -121,7 +122,7 @@ impl Contacts {
             }
             self.index.sort_unstable();
         }
-        update.names().into_iter().flatten().find_map(|name| {
+        update.parties().find_map(|name| {
             let wanted = fingerprint(name.as_bytes());
             let first = self.index.partition_point(|entry| entry.0 < wanted);
             let hit = self.index.get(first).filter(|entry| entry.0 == wanted)?;
@@ -137,7 +138,8 @@ impl Contact {
     fn is_named_by(&self, document: &Document<'_>, update: &Update<'_>) -> bool {
         let text = |at: Option<usize>| document.scalar(at?);
         let (wa_id, user_id) = (text(self.wa_id), text(self.user_id));
-        let mut names = update.names().into_iter().flatten();
-        names.any(|name| Some(name) == wa_id || Some(name) == user_id)
+        update
+            .parties()
+            .any(|name| Some(name) == wa_id || Some(name) == user_id)
     }
 }

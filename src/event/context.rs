@@ -7,6 +7,7 @@
 
 use super::document::Document;
 use super::events::Text;
+use super::name::Name;
 use super::span::Span;
 
 /// Octets that the copies of one member may add up to: what a thousand updates with 2 KiB each need.
@@ -54,10 +55,10 @@ impl Context {
     }
 
     /// Begins with another body.
-    pub(super) fn begin(&mut self, body: &[u8]) {
+    pub(super) fn begin(&mut self, document: &Document<'_>) {
         self.members.clear();
         self.joined = None;
-        self.has_lines = has_lines(body);
+        self.has_lines = document.has_lines();
     }
 
     /// How many members apply, for [`Context::pop_to`].
@@ -93,7 +94,7 @@ impl Context {
         document: &Document<'_>,
         key: &str,
         object: usize,
-        mut keep: impl FnMut(&str, usize) -> Keep,
+        mut keep: impl FnMut(Name, usize) -> Keep,
     ) {
         let start = out.len();
         push_key(out, key);
@@ -104,10 +105,9 @@ impl Context {
             if before > empty {
                 out.push(b',');
             }
-            let key = document.span(member.key_at).of(document.body());
-            self.push_raw(out, key.unwrap_or_default());
+            out.extend_from_slice(document.raw(member.name_at));
             out.push(b':');
-            match keep(member.key, member.at) {
+            match keep(member.name, member.at) {
                 Keep::All => self.push_raw(out, document.raw(member.at)),
                 Keep::Nothing => out.truncate(before),
                 Keep::ElementsWithout(carried) => {
@@ -194,14 +194,6 @@ impl Context {
             out.extend_from_slice(raw);
         }
     }
-}
-
-/// True if there is a line end. A search for the first one would take longer in a body, which mostly has none.
-fn has_lines(body: &[u8]) -> bool {
-    let (chunks, rest) = body.as_chunks::<32>();
-    let is_end = |octet: &u8| matches!(octet, b'\n' | b'\r');
-    let any = |chunk: &[u8; 32]| chunk.iter().fold(false, |found, it| found | is_end(it));
-    chunks.iter().any(any) || rest.iter().any(is_end)
 }
 
 /// Appends a slice of a body on one line. Line ends stand between tokens only: inside a string they would

@@ -19,6 +19,7 @@
 
 use super::document::Document;
 use super::key::push_component;
+use super::name::Name;
 use super::shape::Array;
 use super::update::Update;
 
@@ -34,50 +35,45 @@ impl<'d> Party<'d> {
     /// The party of an element of `array`. `business` is the number as displayed, `thread` the thread of a
     /// history sync.
     pub(super) fn of_update(
-        document: &Document<'d>,
         array: Array,
         update: &Update<'d>,
         business: Option<&str>,
         thread: Option<Party<'d>>,
     ) -> Party<'d> {
-        let from = (update.from, update.from_user_id);
-        let to = (update.to, update.to_user_id);
+        let from = (update.text(Name::From), update.text(Name::FromUserId));
+        let to = (update.text(Name::To), update.text(Name::ToUserId));
         let (phone, user_id) = match array {
             Array::MessageEchoes => other_side(to, from, business),
-            Array::Calls if update.direction == Some("BUSINESS_INITIATED") => to,
-            Array::Calls if update.direction == Some("USER_INITIATED") => from,
+            Array::Calls if update.text(Name::Direction) == Some("BUSINESS_INITIATED") => to,
+            Array::Calls if update.text(Name::Direction) == Some("USER_INITIATED") => from,
             Array::Messages | Array::Calls => match other_side(from, to, business) {
-                (None, None) => changed(document, update),
+                (None, None) => changed(update),
                 side => side,
             },
             Array::Statuses => {
-                let recipient = update.recipient.or_else(|| {
-                    document.text(update.message?, "recipient_id") // On-Premises
-                });
-                if update.recipient_type == Some("group") && recipient.is_some() {
+                let recipient = update
+                    .text(Name::RecipientId)
+                    .or_else(|| update.text_in(Name::Message, Name::RecipientId)); // On-Premises
+                if update.text(Name::RecipientType) == Some("group") && recipient.is_some() {
                     return Party {
                         group: recipient,
                         ..Party::default()
                     };
                 }
-                (recipient, update.recipient_user_id)
+                (recipient, update.text(Name::RecipientUserId))
             }
             Array::StateSync => {
-                let text = |key| {
-                    update
-                        .contact
-                        .and_then(|contact| document.text(contact, key))
-                };
-                (text("phone_number"), text("user_id"))
+                let text = |name| update.text_in(Name::Contact, name);
+                (text(Name::PhoneNumber), text(Name::UserId))
             }
             Array::UserActions
             | Array::UserPreferences
             | Array::Groups
             | Array::AutomaticEvents
-            | Array::Errors => (update.wa_id, update.user_id),
+            | Array::Errors => (update.text(Name::WaId), update.text(Name::UserId)),
         };
         let party = Party {
-            group: update.group_id,
+            group: update.text(Name::GroupId),
             phone,
             user_id,
         };
@@ -89,23 +85,23 @@ impl<'d> Party<'d> {
 
     /// The party of a thread in a history sync.
     pub(super) fn of_thread(document: &Document<'d>, thread: usize) -> Party<'d> {
-        let context = document.member(thread, "context");
-        let text = |key| context.and_then(|context| document.text(context, key));
+        let context = document.member(thread, Name::Context);
+        let text = |name| context.and_then(|context| document.text(context, name));
         Party {
             group: None,
-            phone: document.text(thread, "id").or_else(|| text("wa_id")),
-            user_id: text("user_id"),
+            phone: document.text(thread, Name::Id).or_else(|| text(Name::WaId)),
+            user_id: text(Name::UserId),
         }
     }
 
     /// The party of a change as a whole: who handed over or took a conversation.
     pub(super) fn of_change(document: &Document<'d>, value: usize) -> Party<'d> {
-        let sender = document.member(value, "sender");
-        let text = |key| sender.and_then(|sender| document.text(sender, key));
+        let sender = document.member(value, Name::Sender);
+        let text = |name| sender.and_then(|sender| document.text(sender, name));
         Party {
             group: None,
-            phone: text("phone_number"),
-            user_id: text("user_id"),
+            phone: text(Name::PhoneNumber),
+            user_id: text(Name::UserId),
         }
     }
 
@@ -143,10 +139,10 @@ impl<'d> Party<'d> {
 }
 
 /// Who a system message without a sender is about, by the name that the person had before.
-fn changed<'d>(document: &Document<'d>, update: &Update<'d>) -> Names<'d> {
-    let text = |key| update.system.and_then(|system| document.text(system, key));
-    match text("previous_user_id") {
-        None => (text("wa_id"), text("user_id")),
+fn changed<'d>(update: &Update<'d>) -> Names<'d> {
+    let text = |name| update.text_in(Name::System, name);
+    match text(Name::PreviousUserId) {
+        None => (text(Name::WaId), text(Name::UserId)),
         previous => (None, previous),
     }
 }

@@ -9,6 +9,7 @@ use super::extract::Origin;
 use super::key::{self, COMPONENT_MAX, Key};
 use super::kind::{self, Kind, Setting};
 use super::lane::Lane;
+use super::name::Name;
 use super::scope::Scope;
 use super::shape::{Array, Part, Partner};
 use super::span::Span;
@@ -57,7 +58,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
         context: &'w mut Context,
         contacts: &'w mut Contacts,
     ) -> Self {
-        context.begin(document.body());
+        context.begin(&document);
         Emitter {
             document,
             origin,
@@ -77,8 +78,8 @@ impl<'w, 'd> Emitter<'w, 'd> {
             return;
         }
         let document = self.document;
-        let update = Update::read(&document, at);
-        let mut party = Party::of_update(&document, array, &update, scope.business, scope.thread);
+        let update = Update::read(document, at);
+        let mut party = Party::of_update(array, &update, scope.business, scope.thread);
         let contacts = match self.contacts_for(&update) {
             Chosen::None => WithContacts::None,
             Chosen::One {
@@ -95,8 +96,8 @@ impl<'w, 'd> Emitter<'w, 'd> {
         let kind = Kind::of_update(scope.setting, array, &update, scope.field)
             .or_by_member(&self.document, at);
         let (id, identified) = self.update_key(array, at, &update, scope);
-        let timestamp = update.timestamp.and_then(time::parse);
-        let inner = || time::parse(document.text(update.metadata?, "timestamp")?);
+        let timestamp = update.text(Name::Timestamp).and_then(time::parse);
+        let inner = || time::parse(update.text_in(Name::Metadata, Name::Timestamp)?);
         let time = timestamp.or_else(inner);
         let draft = Draft {
             kind: self.kind(kind),
@@ -124,7 +125,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
         let mut key = scope.account_key(&mut self.events.names);
         key.hash(document.raw(at));
         scope.mark_test(&mut key, self.origin);
-        let time = document.text(at, "timestamp").and_then(time::parse);
+        let time = document.text(at, Name::Timestamp).and_then(time::parse);
         let draft = Draft {
             kind: self.kind(kind),
             lane: kind.family.lane,
@@ -210,7 +211,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
         &mut self,
         key: &str,
         object: usize,
-        keep: impl FnMut(&str, usize) -> Keep,
+        keep: impl FnMut(Name, usize) -> Keep,
     ) {
         self.context
             .push_rest(&mut self.events.shared, &self.document, key, object, keep);

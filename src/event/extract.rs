@@ -5,16 +5,11 @@ use super::context::Context;
 use super::document::Document;
 use super::emit::{self, Emitter};
 use super::events::{Events, Unparsed};
+use super::scan::{Refused, Scan};
 use super::shape::Holds;
-use super::span::Spans;
-use super::stand_in;
 use super::walk::Walk;
-use simd_json::{Buffers, ErrorType, INPUT_PADDING, Tape};
+use serde::de::IgnoredAny;
 use std::fmt;
-
-/// Deepest nesting of arrays and objects that is taken apart. The platform's bodies nest about ten deep;
-/// common parsers, which read what is made of them, give up at 128.
-pub const NESTING_MAX: usize = 100;
 
 /// Where a body comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,12 +25,9 @@ pub struct Origin {
 }
 
 /// Takes bodies apart; each worker has one, and nothing is allocated per event once it is warm.
+#[derive(Default)]
 pub struct Extractor {
-    buffers: Buffers,
-    tape: Tape<'static>,
-    /// simd-json unescapes strings in place, so it gets a copy; the journal's body stays as it is.
-    copy: Vec<u8>,
-    spans: Spans,
+    scan: Scan,
     context: Context,
     contacts: Contacts,
     carried: Vec<(usize, Holds)>,
@@ -45,30 +37,12 @@ impl Extractor {
     /// An extractor that has not allocated yet.
     #[must_use]
     pub fn new() -> Extractor {
-        Extractor {
-            buffers: Buffers::with_max_depth(0, NESTING_MAX),
-            tape: Tape(Vec::new()),
-            copy: Vec::new(),
-            spans: Spans::default(),
-            context: Context::default(),
-            contacts: Contacts::default(),
-            carried: Vec::new(),
-        }
+        Extractor::default()
     }
 
     /// Appends the events of one body, at least one.
     pub fn extract(&mut self, body: &[u8], origin: Origin, events: &mut Events) {
-        self.copy.clear();
-        self.copy.extend_from_slice(body);
-        let mut outcome = self.parse(body, origin, events);
-        if let Err(refused @ (Unparsed::NotJson | Unparsed::TooDeep)) = outcome {
-            if !stand_in::write(body, &mut self.copy) {
-                outcome = Err(Unparsed::NotJson);
-            } else if refused == Unparsed::NotJson {
-                outcome = self.parse(body, origin, events);
-            }
-        }
-        if let Err(reason) = outcome {
+        if let Err(reason) = self.take_apart(body, origin, events) {
             emit::unparsed(events, body, origin, reason);
         }
         if body.len() > RETAINED_MAX {
@@ -79,62 +53,46 @@ impl Extractor {
     /// What its own buffers hold at most.
     #[cfg(test)]
     pub(super) fn capacities(&self) -> [usize; 2] {
-        [self.copy.capacity(), self.tape.0.capacity()]
+        self.scan.capacities()
     }
 
-    /// Parses the copy, and takes everything else from `body`: the two differ only where a stand-in was made.
-    fn parse(&mut self, body: &[u8], origin: Origin, events: &mut Events) -> Result<(), Unparsed> {
-        self.copy.resize(body.len() + INPUT_PADDING, 0);
-        let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        let filled =
-            simd_json::fill_tape_padded(&mut self.copy, body.len(), &mut self.buffers, &mut tape);
-        let outcome = match filled {
-            Err(error) => Err(match error.error() {
-                ErrorType::DepthLimitExceeded => Unparsed::TooDeep,
-                _ => Unparsed::NotJson,
-            }),
-            Ok(())
-                if !self
-                    .spans
-                    .fill(body, self.buffers.structural_indexes(), tape.0.len()) =>
-            {
-                debug_assert!(false, "the tape and the structural characters disagree");
-                Err(Unparsed::NotJson)
-            }
-            Ok(()) => {
-                let document = Document::new(body, &tape.0, &self.spans);
-                let mark = events.mark();
-                let emitter = Emitter::new(
-                    document,
-                    origin,
-                    events,
-                    &mut self.context,
-                    &mut self.contacts,
-                );
-                self.carried.clear();
-                let carried = &mut self.carried;
-                let walk = Walk {
-                    document,
-                    emitter,
-                    carried,
-                };
-                if walk.body() {
-                    Ok(())
-                } else {
-                    events.truncate(mark);
-                    Err(Unparsed::TooMany)
-                }
-            }
+    fn take_apart(
+        &mut self,
+        body: &[u8],
+        origin: Origin,
+        events: &mut Events,
+    ) -> Result<(), Unparsed> {
+        let text = std::str::from_utf8(body).map_err(|_| Unparsed::NotJson)?;
+        self.scan.fill(text).map_err(|refused| match refused {
+            Refused::TooDeep if is_json(text) => Unparsed::TooDeep,
+            Refused::TooDeep | Refused::NotJson => Unparsed::NotJson,
+        })?;
+        let document = Document::new(text, &self.scan);
+        let mark = events.mark();
+        let emitter = Emitter::new(
+            document,
+            origin,
+            events,
+            &mut self.context,
+            &mut self.contacts,
+        );
+        self.carried.clear();
+        let walk = Walk {
+            document,
+            emitter,
+            carried: &mut self.carried,
         };
-        self.tape = tape.reset();
-        outcome
+        if !walk.body() {
+            events.truncate(mark);
+            return Err(Unparsed::TooMany);
+        }
+        Ok(())
     }
 }
 
-impl Default for Extractor {
-    fn default() -> Self {
-        Extractor::new()
-    }
+/// Looks at what is behind the limit, too: `IgnoredAny` keeps its nesting on the heap.
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 impl fmt::Debug for Extractor {
@@ -144,5 +102,5 @@ impl fmt::Debug for Extractor {
     }
 }
 
-/// Octets of the largest body after which the buffers are kept: they grow to some thirty times that.
+/// Octets of the largest body after which the buffers are kept: they grow to some ten times that.
 const RETAINED_MAX: usize = 1 << 20;

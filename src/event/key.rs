@@ -22,6 +22,7 @@
 //! Hashes are SHA-256 of the text as it came, cut to 128 bits, in hexadecimal.
 
 use super::document::Document;
+use super::name::Name;
 use super::shape::Array;
 use super::update::Update;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -89,47 +90,61 @@ impl<'o> Key<'o> {
     ) -> bool {
         match array {
             Array::Messages | Array::MessageEchoes => {
-                let Some(id) = update.id else { return false };
-                self.part(id);
-                if history {
-                    self.part(update.kind.unwrap_or("-"));
-                }
-            }
-            Array::Statuses => {
-                let (Some(id), Some(status)) = (update.id, update.status) else {
+                let Some(id) = update.text(Name::Id) else {
                     return false;
                 };
                 self.part(id);
-                if update.kind == Some("payment") {
+                if history {
+                    self.part(update.kind().unwrap_or("-"));
+                }
+            }
+            Array::Statuses => {
+                let (Some(id), Some(status)) = (update.text(Name::Id), update.text(Name::Status))
+                else {
+                    return false;
+                };
+                self.part(id);
+                if update.kind() == Some("payment") {
                     self.payment(document, update);
                 }
                 self.part(status);
-                if let Some(participant) = update.participant.or(update.participant_user_id) {
+                if let Some(participant) = update
+                    .participant()
+                    .or_else(|| update.text(Name::RecipientParticipantUserId))
+                {
                     self.part(participant);
                 }
             }
             Array::Calls => {
-                let (Some(id), Some(event)) = (update.id, update.event.or(update.status)) else {
+                let (Some(id), Some(event)) = (
+                    update.text(Name::Id),
+                    update
+                        .text(Name::Event)
+                        .or_else(|| update.text(Name::Status)),
+                ) else {
                     return false;
                 };
                 self.part(id);
                 self.part(event);
             }
             Array::UserPreferences => {
-                let (Some(person), Some(timestamp)) =
-                    (update.wa_id.or(update.user_id), update.timestamp)
-                else {
+                let (Some(person), Some(timestamp)) = (
+                    update
+                        .text(Name::WaId)
+                        .or_else(|| update.text(Name::UserId)),
+                    update.text(Name::Timestamp),
+                ) else {
                     return false;
                 };
                 self.part(person);
-                self.part(update.category.unwrap_or("-"));
-                self.part(update.value.unwrap_or("-"));
+                self.part(update.text(Name::Category).unwrap_or("-"));
+                self.part(update.text(Name::Value).unwrap_or("-"));
                 self.part(timestamp);
             }
             Array::UserActions => {
                 let click = update
-                    .action_data
-                    .and_then(|at| document.text(at, "click_id"));
+                    .action_data()
+                    .and_then(|at| document.text(at, Name::ClickId));
                 let Some(click) = click else { return false };
                 self.part(click);
             }
@@ -143,20 +158,20 @@ impl<'o> Key<'o> {
     /// One message id has many payment statuses: each try, and each refund, is one of its own.
     fn payment(&mut self, document: &Document<'_>, update: &Update<'_>) {
         self.part("payment");
-        let Some(payment) = update.payment else {
+        let Some(payment) = update.member(Name::Payment) else {
             return;
         };
-        let transaction = document.member(payment, "transaction");
-        let text = |key| {
+        let transaction = document.member(payment, Name::Transaction);
+        let text = |name| {
             transaction
-                .and_then(|at| document.text(at, key))
+                .and_then(|at| document.text(at, name))
                 .unwrap_or("-")
         };
-        self.part(text("id"));
-        self.part(text("updated_timestamp"));
-        if let Some(refunds) = document.member(payment, "refunds") {
+        self.part(text(Name::Id));
+        self.part(text(Name::UpdatedTimestamp));
+        if let Some(refunds) = document.member(payment, Name::Refunds) {
             for refund in document.elements(refunds) {
-                self.part(document.text(refund, "id").unwrap_or("-"));
+                self.part(document.text(refund, Name::Id).unwrap_or("-"));
             }
         }
     }

@@ -20,6 +20,7 @@
 
 use super::document::Document;
 use super::lane::Lane;
+use super::name::Name;
 use super::shape::Array;
 use super::update::Update;
 
@@ -78,26 +79,34 @@ impl<'d> Kind<'d> {
         update: &Update<'d>,
         field: Option<&'d str>,
     ) -> Kind<'d> {
-        let status = |message, payment, call| match update.kind {
+        let kind = update.kind();
+        let call = || {
+            update
+                .text(Name::Event)
+                .or_else(|| update.text(Name::Status))
+        };
+        let status = |message, payment, call| match kind {
             Some("payment") => payment,
             Some("call") => call,
             _ => message,
         };
         let (family, name) = match (array, setting) {
-            (Array::Messages, Setting::Live) => (&MESSAGE, update.kind),
-            (Array::Messages, Setting::History) => (&HISTORY_MESSAGE, update.kind),
-            (Array::Messages, Setting::Standby) => (&STANDBY_MESSAGE, update.kind),
-            (Array::MessageEchoes, Setting::Standby) => (&STANDBY_ECHO, update.kind),
-            (Array::MessageEchoes, _) => (&ECHO, update.kind),
+            (Array::Messages, Setting::Live) => (&MESSAGE, kind),
+            (Array::Messages, Setting::History) => (&HISTORY_MESSAGE, kind),
+            (Array::Messages, Setting::Standby) => (&STANDBY_MESSAGE, kind),
+            (Array::MessageEchoes, Setting::Standby) => (&STANDBY_ECHO, kind),
+            (Array::MessageEchoes, _) => (&ECHO, kind),
             (Array::Statuses, Setting::Standby) => (
                 status(&STANDBY_STATUS, &STANDBY_PAYMENT, &STANDBY_CALL),
-                update.status,
+                update.text(Name::Status),
             ),
-            (Array::Statuses, _) => (status(&STATUS, &PAYMENT, &CALL), update.status),
-            (Array::Calls, Setting::Standby) => (&STANDBY_CALL, update.event.or(update.status)),
-            (Array::Calls, _) => (&CALL, update.event.or(update.status)),
-            (Array::UserActions, Setting::Standby) => (&STANDBY_USER_ACTION, update.action_type),
-            (Array::UserActions, _) => (&USER_ACTION, update.action_type),
+            (Array::Statuses, _) => (status(&STATUS, &PAYMENT, &CALL), update.text(Name::Status)),
+            (Array::Calls, Setting::Standby) => (&STANDBY_CALL, call()),
+            (Array::Calls, _) => (&CALL, call()),
+            (Array::UserActions, Setting::Standby) => {
+                (&STANDBY_USER_ACTION, update.text(Name::ActionType))
+            }
+            (Array::UserActions, _) => (&USER_ACTION, update.text(Name::ActionType)),
             (Array::Errors, Setting::Standby) => (&STANDBY_ERROR, None),
             (Array::Errors, _) => (&ERROR, None),
             (
@@ -114,10 +123,10 @@ impl<'d> Kind<'d> {
         if self.name.is_some() || !self.family.contains("location") {
             return self;
         }
-        let documented = |key: &&str| self.family.contains(key);
+        let documented = |name: &&str| self.family.contains(name);
         let mut names = document
             .members(at)
-            .map(|member| member.key)
+            .filter_map(|member| document.string(member.name_at))
             .filter(documented);
         let name = names.next();
         let same = names.all(|other| Some(other) == name);
@@ -307,6 +316,7 @@ static FIELD: Family = family!(
 
 #[cfg(test)]
 mod tests {
+    use super::super::scan::Scan;
     use super::*;
 
     fn typed(kind: Kind<'_>) -> (String, bool) {
@@ -328,7 +338,8 @@ mod tests {
 
     #[test]
     fn a_missing_name_leaves_the_family() {
-        let update = Update::default();
+        let scan = Scan::default();
+        let update = Update::read(Document::new("", &scan), 0);
         let typed = |array| typed(Kind::of_update(Setting::Live, array, &update, None));
         assert_eq!(
             typed(Array::Messages),

@@ -22,8 +22,9 @@
 //! | file | idea |
 //! |---|---|
 //! | `extract` | a body is parsed once, into buffers that are reused |
-//! | `stand_in` | a second opinion on what simd-json refuses |
-//! | `document`, `span` | the tape together with the place of each value in the body |
+//! | `scan`, `string`, `span` | whether a body is JSON, and the place of each value in it |
+//! | `name` | the names of members that mean something |
+//! | `document` | the values, read by position |
 //! | `shape`, `walk` | which updates there are |
 //! | `scope`, `emit` | what surrounds an update, and the event made of both |
 //! | `update` | the facts of one update |
@@ -45,12 +46,14 @@ mod extract;
 mod key;
 mod kind;
 mod lane;
+mod name;
 mod pattern;
 mod position;
+mod scan;
 mod scope;
 mod shape;
 mod span;
-mod stand_in;
+mod string;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -60,9 +63,10 @@ mod walk;
 pub use emit::UPDATES_MAX;
 pub use envelope::{attributes, content_type, render, render_data, render_replayed, timestamp};
 pub use events::{EventRef, Events, Unparsed};
-pub use extract::{Extractor, NESTING_MAX, Origin};
+pub use extract::{Extractor, Origin};
 pub use key::{COMPONENT_MAX, fingerprint};
 pub use lane::Lane;
 pub use pattern::Pattern;
 pub(crate) use position::digits;
 pub use position::{NoPosition, Position};
+pub use scan::NESTING_MAX;

@@ -6,6 +6,7 @@ use super::events::Text;
 use super::extract::Origin;
 use super::key::{Key, push_component};
 use super::kind::Setting;
+use super::name::Name;
 
 /// Gathered on the way from the top of a body to an update; of an outer and an inner one the inner counts.
 #[derive(Clone, Copy, Default)]
@@ -30,17 +31,17 @@ impl<'d> Scope<'d> {
         // Messages and statuses have `metadata`, handovers `recipient`, settings the last.
         let mut places = [None; 3];
         for member in document.members(value) {
-            match member.key {
-                "metadata" => places[0] = Some(member.at),
-                "recipient" => places[1] = Some(member.at),
-                "phone_number_settings" => places[2] = Some(member.at),
+            match member.name {
+                Name::Metadata => places[0] = Some(member.at),
+                Name::Recipient => places[1] = Some(member.at),
+                Name::PhoneNumberSettings => places[2] = Some(member.at),
                 _ => {}
             }
         }
         for at in places.into_iter().flatten() {
-            if let Some(number) = document.text(at, "phone_number_id") {
+            if let Some(number) = document.text(at, Name::PhoneNumberId) {
                 self.number = Some(number);
-                self.business = document.text(at, "display_phone_number");
+                self.business = document.text(at, Name::DisplayPhoneNumber);
                 break;
             }
         }

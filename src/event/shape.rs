@@ -1,6 +1,7 @@
 //! Where updates stand: the arrays that hold them, and which containers have any.
 
 use super::document::Document;
+use super::name::Name;
 
 /// The arrays whose elements are updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,20 +32,19 @@ pub(super) enum Part {
 }
 
 impl Array {
-    /// The array that `key` names.
-    pub(super) fn named(key: &str) -> Option<Array> {
-        // By length first: most keys of a value differ there.
-        match key.len() {
-            5 if key == "calls" => Some(Array::Calls),
-            6 if key == "groups" => Some(Array::Groups),
-            6 if key == "errors" => Some(Array::Errors),
-            8 if key == "messages" => Some(Array::Messages),
-            8 if key == "statuses" => Some(Array::Statuses),
-            10 if key == "state_sync" => Some(Array::StateSync),
-            12 if key == "user_actions" => Some(Array::UserActions),
-            14 if key == "message_echoes" => Some(Array::MessageEchoes),
-            16 if key == "user_preferences" => Some(Array::UserPreferences),
-            16 if key == "automatic_events" => Some(Array::AutomaticEvents),
+    /// The array that is called so.
+    pub(super) fn named(name: Name) -> Option<Array> {
+        match name {
+            Name::Messages => Some(Array::Messages),
+            Name::Statuses => Some(Array::Statuses),
+            Name::Calls => Some(Array::Calls),
+            Name::MessageEchoes => Some(Array::MessageEchoes),
+            Name::UserActions => Some(Array::UserActions),
+            Name::UserPreferences => Some(Array::UserPreferences),
+            Name::StateSync => Some(Array::StateSync),
+            Name::Groups => Some(Array::Groups),
+            Name::AutomaticEvents => Some(Array::AutomaticEvents),
+            Name::Errors => Some(Array::Errors),
             _ => None,
         }
     }
@@ -118,26 +118,26 @@ pub(super) enum Holds {
     None,
 }
 
-/// What updates the member `key` with the value `at` of an object at `level` holds.
-pub(super) fn holds(document: &Document<'_>, level: Level, key: &str, at: usize) -> Holds {
-    if let Some(array) = Array::named(key) {
+/// What updates the member `name` with the value `at` of an object at `level` holds.
+pub(super) fn holds(document: &Document<'_>, level: Level, name: Name, at: usize) -> Holds {
+    if let Some(array) = Array::named(name) {
         let counts = level != Level::Top || array.at_top();
         if counts && document.is_filled_array(at) {
             return Holds::Updates(array);
         }
     } else if level == Level::Top {
-        if key == "entry" && is_entries(document, at) {
+        if name == Name::Entry && is_entries(document, at) {
             return Holds::Entries;
         }
     } else if level == Level::Value {
-        if key == "history"
+        if name == Name::History
             && document
                 .elements(at)
                 .any(|chunk| chunk_has_messages(document, chunk))
         {
             return Holds::History;
         }
-        if key == "standby" && has_updates(document, Level::Standby, at) {
+        if name == Name::Standby && has_updates(document, Level::Standby, at) {
             return Holds::Standby;
         }
     }
@@ -148,13 +148,13 @@ pub(super) fn holds(document: &Document<'_>, level: Level, key: &str, at: usize)
 pub(super) fn has_updates(document: &Document<'_>, level: Level, at: usize) -> bool {
     document
         .members(at)
-        .any(|member| holds(document, level, member.key, member.at) != Holds::None)
+        .any(|member| holds(document, level, member.name, member.at) != Holds::None)
 }
 
 /// True if an element of `history` has a thread with messages.
 pub(super) fn chunk_has_messages(document: &Document<'_>, at: usize) -> bool {
     document.members(at).any(|member| {
-        member.key == "threads"
+        member.name == Name::Threads
             && document
                 .elements(member.at)
                 .any(|thread| thread_has_messages(document, thread))
@@ -165,14 +165,14 @@ pub(super) fn chunk_has_messages(document: &Document<'_>, at: usize) -> bool {
 pub(super) fn thread_has_messages(document: &Document<'_>, at: usize) -> bool {
     document
         .members(at)
-        .any(|member| member.key == "messages" && document.is_filled_array(member.at))
+        .any(|member| member.name == Name::Messages && document.is_filled_array(member.at))
 }
 
 /// True if an element of `entry` has changes.
 pub(super) fn entry_has_changes(document: &Document<'_>, at: usize) -> bool {
     document
         .members(at)
-        .any(|member| member.key == "changes" && document.is_filled_array(member.at))
+        .any(|member| member.name == Name::Changes && document.is_filled_array(member.at))
 }
 
 /// True if some element of the array at `at`, the value of `entry`, has changes.
@@ -205,11 +205,11 @@ impl<'d> Shape<'d> {
     pub(super) fn of(document: &Document<'d>, at: usize) -> Shape<'d> {
         let (mut id, mut event, mut data) = (None, None, None);
         for member in document.members(at) {
-            match member.key {
-                "id" => id = document.scalar(member.at),
-                "event" => event = document.scalar(member.at),
-                "data" => data = Some(member.at).filter(|&data| document.is_object(data)),
-                key if holds(document, Level::Top, key, member.at) != Holds::None => {
+            match member.name {
+                Name::Id => id = document.scalar(member.at),
+                Name::Event => event = document.scalar(member.at),
+                Name::Data => data = Some(member.at).filter(|&data| document.is_object(data)),
+                name if holds(document, Level::Top, name, member.at) != Holds::None => {
                     return Shape::Notification;
                 }
                 _ => {}

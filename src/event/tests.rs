@@ -7,6 +7,7 @@ mod odd_shapes;
 mod properties;
 mod reference;
 mod samples;
+mod scan;
 
 use super::{Events, Extractor, Origin, render};
 use serde_json::Value;

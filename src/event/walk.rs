@@ -5,6 +5,7 @@ use super::conversation::Party;
 use super::document::Document;
 use super::emit::Emitter;
 use super::kind::Setting;
+use super::name::Name;
 use super::scope::Scope;
 use super::shape::{self, Array, Holds, Level, Part, Shape};
 
@@ -46,7 +47,7 @@ impl<'d> Walk<'_, 'd> {
         if partner.event == "history" {
             scope.setting = Setting::History;
         }
-        scope.waba = document.text(partner.data, "id");
+        scope.waba = document.text(partner.data, Name::Id);
         self.emitter.share_rest("notification", at, |_, at| {
             if at == partner.data {
                 Keep::Nothing
@@ -61,16 +62,16 @@ impl<'d> Walk<'_, 'd> {
     fn entry(&mut self, at: usize, outer: Scope<'d>) {
         let document = self.document;
         let scope = Scope {
-            waba: document.text(at, "id"),
-            entry_time: document.text(at, "time"),
+            waba: document.text(at, Name::Id),
+            entry_time: document.text(at, Name::Time),
             number: None,
             business: None,
             ..outer
         };
         let depth = self.emitter.depth();
-        let is_changes = |key: &str, at| key == "changes" && document.is_filled_array(at);
-        self.emitter.share_rest("entry", at, |key, at| {
-            if is_changes(key, at) {
+        let is_changes = |name, at| name == Name::Changes && document.is_filled_array(at);
+        self.emitter.share_rest("entry", at, |name, at| {
+            if is_changes(name, at) {
                 Keep::Nothing
             } else {
                 Keep::All
@@ -78,7 +79,7 @@ impl<'d> Walk<'_, 'd> {
         });
         for member in document
             .members(at)
-            .filter(|member| is_changes(member.key, member.at))
+            .filter(|member| is_changes(member.name, member.at))
         {
             for change in document.elements(member.at) {
                 self.change(change, scope);
@@ -104,7 +105,11 @@ impl<'d> Walk<'_, 'd> {
         let depth = self.emitter.depth();
         let has_updates = |at| shape::has_updates(&document, Level::Value, at);
         let single = first.filter(|_| count == 1);
-        let values = || document.members(at).filter(|member| member.key == "value");
+        let values = || {
+            document
+                .members(at)
+                .filter(|member| member.name == Name::Value)
+        };
         let whole = !values().any(|value| has_updates(value.at));
         // Of a single one it is known.
         let is_carried = |at| !whole && (single.is_some() || has_updates(at));
@@ -112,8 +117,8 @@ impl<'d> Walk<'_, 'd> {
             if let Some(field) = field {
                 self.emitter.share("field", field);
             }
-            self.emitter.share_rest("change", at, |key, at| {
-                let carried = field == Some(at) || key == "value" && (whole || is_carried(at));
+            self.emitter.share_rest("change", at, |name, at| {
+                let carried = field == Some(at) || name == Name::Value && (whole || is_carried(at));
                 if carried { Keep::Nothing } else { Keep::All }
             });
         }
@@ -140,12 +145,12 @@ impl<'d> Walk<'_, 'd> {
         let mut beside_entries = false;
         let begin = self.carried.len();
         for member in document.members(at) {
-            match member.key {
-                "messaging_product" => lifted.product = Some(member.at),
-                "metadata" => lifted.metadata = Some(member.at),
-                "contacts" => lifted.contacts = Some(member.at),
-                key => {
-                    let holds = shape::holds(&document, level, key, member.at);
+            match member.name {
+                Name::MessagingProduct => lifted.product = Some(member.at),
+                Name::Metadata => lifted.metadata = Some(member.at),
+                Name::Contacts => lifted.contacts = Some(member.at),
+                name => {
+                    let holds = shape::holds(&document, level, name, member.at);
                     beside_entries |= holds == Holds::Entries;
                     if holds != Holds::None {
                         self.carried.push((member.at, holds));
@@ -225,15 +230,15 @@ impl<'d> Walk<'_, 'd> {
     fn history(&mut self, at: usize, outer: Scope<'d>) {
         let document = self.document;
         let has_messages = |&at: &usize| shape::thread_has_messages(&document, at);
-        let is_threads = |key: &str, at| {
-            key == "threads" && document.elements(at).any(|thread| has_messages(&thread))
+        let is_threads = |name, at| {
+            name == Name::Threads && document.elements(at).any(|thread| has_messages(&thread))
         };
-        let is_messages = |key: &str, at| key == "messages" && document.is_filled_array(at);
+        let is_messages = |name, at| name == Name::Messages && document.is_filled_array(at);
         let mut chunks = document.elements(at);
         while let Some(chunk) = chunks.find(|&chunk| shape::chunk_has_messages(&document, chunk)) {
             let depth = self.emitter.depth();
-            self.emitter.share_rest("history", chunk, |key, at| {
-                if is_threads(key, at) {
+            self.emitter.share_rest("history", chunk, |name, at| {
+                if is_threads(name, at) {
                     Keep::ElementsWithout(shape::thread_has_messages)
                 } else {
                     Keep::All
@@ -241,12 +246,12 @@ impl<'d> Walk<'_, 'd> {
             });
             let members = document
                 .members(chunk)
-                .filter(|member| is_threads(member.key, member.at));
+                .filter(|member| is_threads(member.name, member.at));
             let threads = members.flat_map(|member| document.elements(member.at));
             for thread in threads.filter(has_messages) {
                 let depth = self.emitter.depth();
-                self.emitter.share_rest("thread", thread, |key, at| {
-                    if is_messages(key, at) {
+                self.emitter.share_rest("thread", thread, |name, at| {
+                    if is_messages(name, at) {
                         Keep::Nothing
                     } else {
                         Keep::All
@@ -258,7 +263,7 @@ impl<'d> Walk<'_, 'd> {
                     ..outer
                 };
                 let members = document.members(thread);
-                for member in members.filter(|member| is_messages(member.key, member.at)) {
+                for member in members.filter(|member| is_messages(member.name, member.at)) {
                     for message in document.elements(member.at) {
                         self.emitter.update(Array::Messages, message, &scope);
                     }
@@ -283,9 +288,9 @@ impl Change {
     fn read(document: &Document<'_>, at: usize) -> Change {
         let mut change = Change::default();
         for member in document.members(at) {
-            match member.key {
-                "field" => change.field = Some(member.at),
-                "value" => {
+            match member.name {
+                Name::Field => change.field = Some(member.at),
+                Name::Value => {
                     change.first = change.first.or(Some(member.at));
                     change.count += 1;
                 }
