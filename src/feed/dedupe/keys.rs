@@ -22,8 +22,11 @@ pub(super) struct KeyLog {
     storage: Arc<dyn Storage>,
     /// Oldest first.
     generations: VecDeque<Generation>,
-    /// What is behind the written part of the last one.
-    pending: Vec<u8>,
+    /// The end of the last one, the part that is still to be written included: what comes again mostly comes soon, and
+    /// is then compared without a read.
+    tail: Vec<u8>,
+    /// Offset in that generation where it begins.
+    tail_at: u64,
     /// For reading.
     scratch: Vec<u8>,
     /// Numbers of those that the last checkpoint may still need.
@@ -59,8 +62,9 @@ impl KeyLog {
     pub(super) fn new(storage: Arc<dyn Storage>, generations: VecDeque<Generation>) -> KeyLog {
         KeyLog {
             storage,
+            tail_at: generations.back().map_or(0, |last| last.facts.octets),
+            tail: Vec::new(),
             generations,
-            pending: Vec::new(),
             scratch: Vec::new(),
             gone: Vec::new(),
         }
@@ -69,7 +73,10 @@ impl KeyLog {
     /// Begins a generation with a delivery of this time, if it is time for one; gives the numbers of those that go.
     /// After an error nothing has changed.
     pub(super) fn turn(&mut self, now: u64, options: &Options) -> Result<Vec<u64>, DedupeError> {
-        debug_assert!(self.pending.is_empty(), "a delivery is written as a whole");
+        debug_assert!(
+            self.pending().is_empty(),
+            "a delivery is written as a whole"
+        );
         let share = options.keys.div_ceil(GENERATIONS).max(1);
         if let Some(Generation { facts, .. }) = self.generations.back_mut() {
             facts.first = facts.first.min(now);
@@ -109,14 +116,16 @@ impl KeyLog {
             facts,
             is_synced: false,
         });
+        self.tail.clear();
+        self.tail_at = 0;
         Ok(gone)
     }
 
     /// Appends an entry; `None`, and nothing is appended, where there is no room for it in the generation.
     pub(super) fn append(&mut self, entry: &Entry<'_>) -> Option<Place> {
         let facts = &mut self.generations.back_mut()?.facts;
-        let place = Place::new(facts.number, facts.octets + self.pending.len() as u64)?;
-        entry.encode(&mut self.pending);
+        let place = Place::new(facts.number, self.tail_at + self.tail.len() as u64)?;
+        entry.encode(&mut self.tail);
         facts.keys += u64::from(!matches!(entry.text, Text::Names(..)));
         facts.latest = facts.latest.max(entry.received_at);
         Some(place)
@@ -133,9 +142,10 @@ impl KeyLog {
         };
         let offset = place.offset();
         let Generation { file, facts, .. } = &self.generations[at];
-        let octets = if let Some(pending) = offset.checked_sub(facts.octets) {
-            let pending = usize::try_from(pending).unwrap_or(usize::MAX);
-            self.pending.get(pending..).unwrap_or_default()
+        let in_tail = offset.checked_sub(self.tail_at).filter(|_| steps == 0);
+        let octets = if let Some(start) = in_tail {
+            let start = usize::try_from(start).unwrap_or(usize::MAX);
+            self.tail.get(start..).unwrap_or_default()
         } else {
             self.scratch
                 .resize((HEAD_LEN + key.len()).next_multiple_of(ALIGNMENT), 0);
@@ -158,9 +168,11 @@ impl KeyLog {
 
     /// Writes what was appended, without a sync. After an error it is to be called again.
     pub(super) fn flush(&mut self) -> Result<(), DedupeError> {
-        if self.pending.is_empty() {
+        let pending = self.pending();
+        if pending.is_empty() {
             return Ok(());
         }
+        let (start, len) = (self.tail.len() - pending.len(), pending.len() as u64);
         if let Some(Generation {
             file,
             facts,
@@ -168,15 +180,27 @@ impl KeyLog {
         }) = self.generations.back_mut()
         {
             let name = file_name(facts.number);
-            write_all_at(&**file, &mut [IoSlice::new(&self.pending)], facts.octets)
+            let pending = &self.tail[start..];
+            write_all_at(&**file, &mut [IoSlice::new(pending)], facts.octets)
                 .map_err(DedupeError::io(&*self.storage, "write", &name))?;
-            facts.octets += self.pending.len() as u64;
-            facts.crc = crc32c::crc32c_append(facts.crc, &self.pending);
+            facts.octets += len;
+            facts.crc = crc32c::crc32c_append(facts.crc, pending);
             *is_synced = false;
         }
-        self.pending.clear();
-        self.pending.shrink_to(PENDING_KEPT);
+        if self.tail.len() > 2 * TAIL_KEPT {
+            let cut = self.tail.len() - TAIL_KEPT;
+            self.tail.drain(..cut);
+            self.tail.shrink_to(TAIL_MEMORY);
+            self.tail_at += cut as u64;
+        }
         Ok(())
+    }
+
+    /// What is behind the written part of the last generation.
+    fn pending(&self) -> &[u8] {
+        let written = self.active().map_or(0, |facts| facts.octets - self.tail_at);
+        let written = usize::try_from(written).unwrap_or(usize::MAX);
+        self.tail.get(written..).unwrap_or_default()
     }
 
     /// Makes what was written durable, but for the names of the files.
@@ -237,5 +261,8 @@ const GENERATIONS: u64 = 8;
 /// Octets that end a generation. Half of what a [`Place`] can say: a delivery has room behind it.
 const OCTETS_MAX: u64 = 1 << 30;
 
-/// Octets of memory that are kept for the next delivery.
-const PENDING_KEPT: usize = 1 << 20;
+/// Octets of the tail that are kept at least: some thousand keys.
+const TAIL_KEPT: usize = if cfg!(test) { 1 << 10 } else { 256 << 10 };
+
+/// Octets of memory that are kept for the tail.
+const TAIL_MEMORY: usize = 1 << 20;

@@ -20,8 +20,8 @@
 //!
 //! In memory there is a table from fingerprints to places in the log of keys: 8 octets a slot, 10.7 to 16 octets a
 //! key, 12 in the end, see `index.rs`; and the pairs of names of [`Parties`]. On the disk a key takes its length
-//! and 16 octets. A key that is new costs no reading; a hit costs one read, and one key in 4,000 million / keys does
-//! without being one.
+//! and 16 octets. A key that is new costs no reading; a hit on one that is not among the last thousands costs one
+//! read, and one key in 4,000 million / keys does without being one.
 //!
 //! # What a crash costs
 //!
