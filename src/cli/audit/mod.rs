@@ -42,7 +42,7 @@ use crate::config::DATA_DIR;
 use crate::feed::{self, Found, Item};
 use crate::journal::{Disk, JournalError, Manifest, Storage};
 use crate::server;
-use reading::{Outcome, Progress};
+use reading::{Meter, Outcome};
 use report::{Report, SinkReport};
 use standing::Standing;
 use std::collections::BTreeSet;
@@ -95,9 +95,9 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
         dedupe: dedupe(dir)?,
         sinks,
     };
-    let mut progress = Progress::begin(&*disk);
-    let outcome = job.run(&mut progress);
-    progress.end();
+    let mut meter = Meter::begin(&*disk);
+    let outcome = job.run(&mut meter);
+    meter.end();
     let report = balance(&manifest, first, job.sinks, outcome.map_err(failed)?);
     match args.output {
         Output::Json => writeln!(io::stdout(), "{}", report.as_json())?,
