@@ -21,7 +21,6 @@ mod send;
 mod serve;
 mod simulate;
 mod size;
-mod span;
 mod status;
 mod tail;
 mod torture;

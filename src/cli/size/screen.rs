@@ -2,8 +2,7 @@
 
 use super::estimate::{Bearer, Estimate, FULL, Share};
 use super::measure::{Part, float};
-use crate::cli::figures::{counted, grouped};
-use crate::cli::span::span;
+use crate::cli::figures::{counted, grouped, span};
 use crate::cli::{CliError, Output};
 use crate::config::{format_size, format_time};
 use serde_json::{Map, Value, json};
