@@ -1,6 +1,11 @@
-//! Figures as people read them.
+//! Figures as people read them, and the lines of reports that give them.
 
 use std::time::Duration;
+
+/// A line of a report.
+pub(super) fn labelled(label: &str, value: &str) -> String {
+    format!("{label:<13} {value}\n")
+}
 
 /// `12345678` as `12,345,678`.
 pub(super) fn grouped(number: u64) -> String {

@@ -2,7 +2,7 @@
 
 use super::estimate::{Bearer, Estimate, FULL, Share};
 use super::measure::{Part, float};
-use crate::cli::figures::{counted, grouped, span};
+use crate::cli::figures::{counted, grouped, labelled, span};
 use crate::cli::{CliError, Output};
 use crate::config::{format_size, format_time};
 use serde_json::{Map, Value, json};
@@ -28,10 +28,7 @@ fn text(estimate: &Estimate) -> String {
         ..
     } = estimate;
     let mut text = String::new();
-    let mut line = |label: &str, value: String| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{label:<13} {value}");
-    };
+    let mut line = |label: &str, value: String| text.push_str(&labelled(label, &value));
     line(
         "asked",
         format!(
@@ -63,6 +60,7 @@ fn text(estimate: &Estimate) -> String {
             octets(float(disk.bandwidth))
         ),
     );
+    // Writing to a string cannot fail.
     let _ = writeln!(
         text,
         "\n{:<20} {:>14} {:>9} {:>20}",
@@ -86,7 +84,7 @@ fn text(estimate: &Estimate) -> String {
     }
     text.push('\n');
     for (label, value) in conclusions(estimate) {
-        let _ = writeln!(text, "{label:<13} {value}");
+        text.push_str(&labelled(label, &value));
     }
     let _ = writeln!(text, "\n{}", verdict(estimate));
     text
