@@ -272,21 +272,11 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     fn job() -> Job {
-        let plan = Plan {
-            messages_per_second: 100,
-            replies: 0,
-            batch: 1,
-            numbers: 1,
-            duplicates: 0,
-            disorder: 0,
-            seed: 1,
-            time: Duration::from_secs(10),
-        };
         Job {
             address: SocketAddr::from(([127, 0, 0, 1], 1)),
             head: String::new(),
             key: None,
-            bodies: Bodies::new(plan, 0),
+            bodies: Bodies::new(Plan::plain(), 0),
             connections: 4,
             retries: false,
             interrupted: Arc::new(AtomicBool::new(false)),
