@@ -4,6 +4,7 @@ use super::exchange::{Answer, Target, exchange};
 use super::samples::{self, SAMPLES, Sample};
 use super::{CliError, Output, SendArgs, SignAs};
 use crate::config::{Secret, nearest};
+use crate::journal;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +14,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Runs the verb.
 pub(super) fn run(args: &SendArgs) -> Result<(), CliError> {
@@ -268,9 +269,7 @@ fn signature(provider: SignAs, key: &hmac::Key, body: &[u8]) -> Vec<(String, Str
         }
         SignAs::StandardWebhooks => {
             let id = format!("msg_{:016x}", samples::random());
-            let time = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs());
+            let time = journal::now() / 1_000_000;
             let signed = [format!("{id}.{time}.").as_bytes(), body].concat();
             let tag = STANDARD.encode(hmac::sign(key, &signed));
             vec![
