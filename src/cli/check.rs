@@ -2,15 +2,27 @@
 
 mod sinks;
 
-use super::{CheckArgs, CliError, Output};
+use super::configuration::ConfigArgs;
+use super::{CliError, Output};
 use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret,
     format_size, format_time,
 };
+use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::Duration;
+
+/// `hookline check`
+#[derive(Clone, Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
@@ -21,9 +33,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
                 json!({ "ok": true, "warnings": warnings, "plan": plan_json(config) }),
                 None,
             ),
-            Err(CliError::Config(errors)) => (
+            Err(error @ CliError::Config(errors)) => (
                 json!({ "ok": false, "mistakes": errors.mistakes }),
-                Some(super::BAD_CONFIG),
+                Some(error.code()),
             ),
             Err(_) => return loaded.map(drop),
         };

@@ -1,16 +1,54 @@
 //! `hookline journal`: look into a journal, verify it, set damage aside.
 
-use super::{CliError, JournalAction, JournalArgs, JournalPlace, Output, counted, sequences};
-use crate::config::format_size;
+use super::{CliError, Output, counted, sequences};
+use crate::config::{DATA_DIR, format_size};
 use crate::feed::{Maker, Poison};
 use crate::journal::{
     self, Damage, Depth, Disk, FILE_MISSING, Hole, JournalError, Report, SegmentReport, Storage,
 };
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// `hookline journal`
+#[derive(Clone, Debug, Args)]
+pub(super) struct JournalArgs {
+    #[command(subcommand)]
+    action: JournalAction,
+}
+
+/// What `hookline journal` does.
+#[derive(Clone, Debug, Subcommand)]
+enum JournalAction {
+    /// List the segments and what they hold
+    Inspect(JournalPlace),
+    /// Read everything and check every checksum
+    Verify(JournalPlace),
+    /// Make a damaged journal usable again, with --quarantine; the server must be stopped. Without that flag
+    /// nothing is touched: it says what the flag does, and the exit code is 2
+    Repair {
+        #[command(flatten)]
+        place: JournalPlace,
+        /// Go on without what is damaged, after copying it to `quarantine` beside the journal. Only with this
+        /// flag anything is changed; `hookline journal verify` tells beforehand what would be lost
+        #[arg(long)]
+        quarantine: bool,
+    },
+}
+
+/// Which journal, and how to speak of it.
+#[derive(Clone, Debug, Args)]
+struct JournalPlace {
+    /// Directory of the journal
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    data_dir: PathBuf,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &JournalArgs) -> Result<(), CliError> {

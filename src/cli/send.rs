@@ -2,19 +2,73 @@
 
 use super::exchange::{Answer, Target, exchange};
 use super::samples::{self, SAMPLES, Sample};
-use super::{CliError, Output, SendArgs, SignAs};
+use super::{CliError, Output};
 use crate::config::{Secret, nearest};
 use crate::journal;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// `hookline send`
+#[derive(Clone, Debug, Args)]
+pub(super) struct SendArgs {
+    /// Names of samples, in the order in which to send them
+    #[arg(value_name = "SAMPLE", conflicts_with = "all")]
+    samples: Vec<String>,
+    /// Send every sample
+    #[arg(long)]
+    all: bool,
+    /// Where to send them; plain http
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080/webhook"
+    )]
+    to: String,
+    /// How to sign them
+    #[arg(long, value_enum, default_value_t, value_name = "PROVIDER")]
+    provider: SignAs,
+    /// Secret to sign with; others on this machine can see it in the process list, so prefer the
+    /// environment variable `HOOKLINE_APP_SECRET`, or --secret-file. Without any: unsigned
+    #[arg(long, value_name = "SECRET")]
+    secret: Option<String>,
+    /// File that holds the secret to sign with
+    #[arg(long, value_name = "FILE", conflicts_with = "secret")]
+    secret_file: Option<PathBuf>,
+    /// Token for the handshake [default: the environment variable `HOOKLINE_VERIFY_TOKEN`, else "hookline"]
+    #[arg(long, value_name = "TOKEN")]
+    verify_token: Option<String>,
+    /// One more header field, as in 'Name: value', or @FILE with one on each line; may be repeated
+    #[arg(long = "header", short = 'H', value_name = "FIELD")]
+    headers: Vec<String>,
+    /// How often to send them; each time with new ids
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// How to print the results; json: one object a line
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
+/// How `hookline send` signs what it posts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum SignAs {
+    /// `X-Hub-Signature-256`
+    #[default]
+    Meta,
+    /// `x-360dialog-signature`
+    #[value(name = "360dialog")]
+    Dialog360,
+    /// `webhook-id`, `webhook-timestamp` and `webhook-signature`
+    StandardWebhooks,
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &SendArgs) -> Result<(), CliError> {

@@ -25,16 +25,46 @@ use super::trial::load::{Ended, Load, Plan};
 use super::trial::site::{Site, cannot_use};
 use super::trial::stream::Stream;
 use super::trial::watch_signals;
-use super::{CliError, TortureArgs, samples};
+use super::{CliError, Output, duration, samples};
 use crate::journal::frame::ALIGNMENT;
 use crate::journal::{Disk, JournalError, Manifest, Reader};
+use clap::Args;
 use crossbeam_channel::{Receiver, select};
 use oracle::{Look, Oracle};
 use report::{Report, Verdict};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// `hookline torture`
+#[derive(Clone, Debug, Args)]
+pub(super) struct TortureArgs {
+    /// Directory on the disk to test, with 1400 MiB free. All that is made is one new sub-directory of it
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    data_dir: PathBuf,
+    /// How long; with --rounds, what comes first ends the run [default: 60s, or as long as --rounds takes]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    time: Option<Duration>,
+    /// How often to kill the server under load
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..100_000_000))]
+    rounds: Option<u32>,
+    /// Connections to send on
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    connections: u32,
+    /// Repeats the bodies and the moments of an earlier run
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Another build of hookline to test [default: this one]
+    #[arg(long, value_name = "PROGRAM")]
+    server: Option<PathBuf>,
+    /// Keep the journal and the log in any case, not only as evidence
+    #[arg(long)]
+    keep: bool,
+    /// How to print the report; progress goes to stderr
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {

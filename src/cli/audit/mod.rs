@@ -37,18 +37,44 @@ mod standing;
 mod tally;
 
 use super::journal::{open, poison, refused};
-use super::{AuditArgs, CliError, Output, configuration};
+use super::{CliError, Output, configuration};
 use crate::config::DATA_DIR;
 use crate::feed::{self, Found, Item};
 use crate::journal::{Disk, JournalError, Manifest, Storage};
 use crate::server;
+use clap::Args;
 use reading::{Meter, Outcome};
 use report::{Report, SinkReport};
 use standing::Standing;
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// `hookline audit`
+#[derive(Clone, Debug, Args)]
+pub(super) struct AuditArgs {
+    /// Directory of the journal [default: that of --config, else ./hookline-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The server's configuration, which says what the sinks' filters leave out; its secrets are not needed
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only what follows this `sequence`; with 4711.3, notification 4711 counts as a whole
+    #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
+    after: Item,
+    /// Find repeats that are at most this many different keys apart; each takes up to 30 octets of memory
+    #[arg(long, value_name = "KEYS", default_value_t = 7_000_000, value_parser = window)]
+    window: usize,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
+fn window(text: &str) -> Result<usize, &'static str> {
+    let keys = text.parse().ok().filter(|keys| *keys > 0);
+    keys.ok_or("write a number of keys, 1 or more")
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
