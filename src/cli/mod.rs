@@ -20,6 +20,7 @@ mod replay;
 mod samples;
 mod send;
 mod serve;
+mod signature;
 mod simulate;
 mod size;
 mod status;
