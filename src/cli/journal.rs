@@ -138,6 +138,19 @@ pub(super) fn open(dir: &Path) -> Result<Disk, CliError> {
     })
 }
 
+/// What lies beside the journal in `dir` under this name; nothing as long as no server had need of it.
+pub(super) fn beside(dir: &Path, name: &str) -> Result<Option<Disk>, CliError> {
+    let dir = dir.join(name);
+    match Disk::open(&dir) {
+        Ok(disk) => Ok(Some(disk)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(CliError::because(
+            format!("cannot read {}", dir.display()),
+            error,
+        )),
+    }
+}
+
 /// Takes bodies of the journal in `dir` apart, but for those that are known to end whoever does.
 pub(super) fn maker(dir: &Path, disk: &dyn Storage) -> Result<Maker, CliError> {
     Ok(Maker::sparing(&Arc::new(poison(dir, disk)?)))
@@ -146,13 +159,12 @@ pub(super) fn maker(dir: &Path, disk: &dyn Storage) -> Result<Maker, CliError> {
 /// Which bodies of the journal in `dir` are known to end whoever takes them apart.
 pub(super) fn poison(dir: &Path, disk: &dyn Storage) -> Result<Poison, CliError> {
     let id = journal::stored_id(disk).map_err(|error| refused("cannot read the journal", error))?;
-    let dir = dir.join("poison");
-    let poison = match (Disk::open(&dir), id) {
-        (Ok(storage), Some(id)) => Poison::look(&storage, id),
-        (Err(error), _) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(Poison::default()),
+    let (Some(storage), Some(id)) = (beside(dir, "poison")?, id) else {
+        return Ok(Poison::default());
     };
-    poison.map_err(|error| CliError::because(format!("cannot read {}", dir.display()), error))
+    let dir = dir.join("poison");
+    Poison::look(&storage, id)
+        .map_err(|error| CliError::because(format!("cannot read {}", dir.display()), error))
 }
 
 /// Says that there is no journal, or what could not be done with the one that there is.

@@ -2,7 +2,7 @@
 //!
 //! The verb only asks, by a file, see [`Replays`]; the running server does it, and this shows how far it is.
 
-use super::journal::{maker, open, refused, time};
+use super::journal::{beside, maker, open, refused, time};
 use super::moment::{Moment, extent_of};
 use super::progress::Progress;
 use super::{CliError, Output, counted, sequences};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -368,15 +368,8 @@ fn cancel(data_dir: &Path, id: &str) -> Result<(), CliError> {
 
 /// The replays there; none where none was ever asked for.
 fn opened(data_dir: &Path) -> Result<Option<Replays>, CliError> {
-    let dir = data_dir.join("replays");
-    match Disk::open(&dir) {
-        Ok(disk) => Ok(Some(Replays::open(Arc::new(disk)))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CliError::because(
-            format!("cannot read {}", dir.display()),
-            error,
-        )),
-    }
+    let disk = beside(data_dir, "replays")?;
+    Ok(disk.map(|disk| Replays::open(Arc::new(disk))))
 }
 
 fn as_json(replays: &Replays, replay: &Replay) -> Value {

@@ -36,11 +36,11 @@ mod report;
 mod standing;
 mod tally;
 
-use super::journal::{open, poison, refused};
-use super::{CliError, Output, configuration};
+use super::journal::{beside, open, poison, refused};
+use super::{CliError, Output, configuration, cursor};
 use crate::config::DATA_DIR;
-use crate::feed::{self, Found, Item};
-use crate::journal::{Disk, JournalError, Manifest, Storage};
+use crate::feed::{self, Item};
+use crate::journal::{JournalError, Manifest, Storage};
 use crate::server;
 use clap::Args;
 use reading::{Meter, Outcome};
@@ -86,7 +86,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let dir = dir.unwrap_or(Path::new(DATA_DIR));
     let disk: Arc<dyn Storage> = Arc::new(open(dir)?);
     // Before the letters: what a cursor has passed was a letter by then, or is no longer one.
-    let cursors = cursors(dir)?;
+    let cursors = cursor::all(dir)?;
     let manifest = Manifest::load_existing(&*disk).map_err(failed)?;
     let oldest = manifest.segments.first();
     let oldest = oldest.and_then(|segment| segment.first_sequence);
@@ -118,7 +118,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
         first,
         window: args.window,
         poison: Arc::new(poison(dir, &*disk)?),
-        dedupe: dedupe(dir)?,
+        dedupe: beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
         sinks,
     };
     let mut meter = Meter::begin(&*disk);
@@ -136,20 +136,6 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     }
 }
 
-/// What each cursor says; a journal that never had a sink has none.
-fn cursors(dir: &Path) -> Result<Vec<Found>, CliError> {
-    let dir = dir.join("cursors");
-    match Disk::open(&dir) {
-        Ok(disk) => feed::read_all(&disk)
-            .map_err(|error| CliError::because("cannot read the cursors", error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(CliError::because(
-            format!("cannot read {}", dir.display()),
-            error,
-        )),
-    }
-}
-
 /// What is among the dead letters of each sink.
 fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
     let failed = |error| CliError::because("cannot read the dead letters", error);
@@ -159,19 +145,6 @@ fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
         Ok((name, letters.into_iter().map(|it| it.item).collect()))
     });
     listed.collect()
-}
-
-/// Where duplicates are written down, if they are.
-fn dedupe(dir: &Path) -> Result<Option<Arc<dyn Storage>>, CliError> {
-    let dir = dir.join("dedupe");
-    match Disk::open(&dir) {
-        Ok(disk) => Ok(Some(Arc::new(disk))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CliError::because(
-            format!("cannot read {}", dir.display()),
-            error,
-        )),
-    }
 }
 
 /// Draws the balance of everything from the sequence `first` on.
