@@ -1,5 +1,6 @@
 //! Figures as people read them, and the lines of reports that give them.
 
+use crate::config::format_time;
 use std::time::Duration;
 
 /// A line of a report.
@@ -40,6 +41,11 @@ pub(super) fn milliseconds(time: Duration) -> String {
 /// To the microsecond.
 pub(super) fn as_milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+/// As a configuration says it: `7d`.
+pub(super) fn as_configured(time: Duration) -> String {
+    format_time(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The two largest units of some seconds.

@@ -2,13 +2,12 @@
 
 use super::estimate::{Bearer, Estimate, FULL, Share};
 use super::measure::{Part, float};
-use crate::cli::figures::{counted, grouped, labelled, span};
+use crate::cli::figures::{as_configured, counted, grouped, labelled, span};
 use crate::cli::{CliError, Output};
-use crate::config::{format_size, format_time};
+use crate::config::format_size;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::time::Duration;
 
 /// Prints it on stdout.
 pub(super) fn print(estimate: &Estimate, output: Output) -> Result<(), CliError> {
@@ -122,7 +121,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
             "retention",
             format!(
                 "{} of it without a pause take {}",
-                milliseconds_told(limits.retention),
+                as_configured(limits.retention),
                 octets(float(estimate.retained())),
             ),
         ),
@@ -132,7 +131,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
                 "dedupe.keys, {}, knows the repeats of {}; dedupe.window, {}, has up to {} keys",
                 grouped(limits.keys),
                 span(estimate.remembers().as_secs()),
-                milliseconds_told(limits.window),
+                as_configured(limits.window),
                 grouped(estimate.keys()),
             ),
         ),
@@ -252,10 +251,6 @@ fn json(estimate: &Estimate) -> Value {
 /// To the thousandth.
 fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
-}
-
-fn milliseconds_told(time: Duration) -> String {
-    format_time(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// `7.4 TiB`
