@@ -17,7 +17,7 @@
 mod common;
 
 use common::client::post;
-use common::load::{Load, check, stored};
+use common::load::{Load, Trace, check, stored};
 use common::{PATIENCE, Site, eventually, number_from_env};
 use rustix::process::Signal;
 use std::collections::HashMap;
@@ -41,6 +41,30 @@ fn answers_before_the_end(round: usize) -> usize {
     200 + round * 977 % 3000
 }
 
+/// What each client has sent and seen when a server here is killed under load, and how much of it the journal has: all
+/// from its beginning on.
+fn killed(site: &Site, round: usize) -> Vec<(String, Trace, usize)> {
+    let server = site.start();
+    let load = Load::start(&server, "/in", round);
+    load.reach(answers_before_the_end(round));
+    server.kill();
+    let traces = load.end();
+    // Recovery comes before the look: what it cuts must not have been answered.
+    site.start().kill();
+    site.verify();
+    let stored = stored(site);
+    let look = |(name, trace)| {
+        let numbers = stored.get(&name).map_or(&[][..], Vec::as_slice);
+        let prefix: Vec<usize> = (0..numbers.len()).collect();
+        assert_eq!(
+            numbers, prefix,
+            "{name}: each once, in order, without a gap"
+        );
+        (name, trace, numbers.len())
+    };
+    traces.into_iter().map(look).collect()
+}
+
 #[test]
 fn stored_survives_kill_9() {
     let rounds = number_from_env("HOOKLINE_KILL_ROUNDS", 3);
@@ -50,31 +74,13 @@ fn stored_survives_kill_9() {
         if round % ROUNDS_EACH == 0 {
             current = site("stored");
         }
-        let server = current.start();
-        let load = Load::start(&server, "/in", round);
-        load.reach(answers_before_the_end(round));
-        server.kill();
-        let traces = load.end();
-        // Recovery comes before the look: what it cuts must not have been answered.
-        current.start().kill();
-        current.verify();
-        let stored = stored(&current);
-        for (name, trace) in traces {
-            let numbers = stored.get(&name).map_or(&[][..], Vec::as_slice);
-            let prefix: Vec<usize> = (0..numbers.len()).collect();
-            assert_eq!(
-                numbers, prefix,
-                "{name}: each once, in order, without a gap"
-            );
+        for (name, trace, stored) in killed(&current, round) {
             let answered: Vec<usize> = (0..trace.acknowledged.len()).collect();
             assert_eq!(trace.acknowledged, answered, "{name} {:?}", trace.faults);
-            assert!(
-                answered.len() <= numbers.len(),
-                "{name}: a 200 that is not stored"
-            );
-            assert!(numbers.len() <= trace.sent);
+            assert!(answered.len() <= stored, "{name}: a 200 that is not stored");
+            assert!(stored <= trace.sent);
             acknowledged += answered.len();
-            kept += numbers.len();
+            kept += stored;
         }
     }
     eprintln!("kill -9, {rounds} rounds: {acknowledged} answered with 200, {kept} in the journal");
@@ -86,21 +92,9 @@ fn received_loses_no_more_than_the_end_to_kill_9() {
     let rounds = number_from_env("HOOKLINE_KILL_ROUNDS", 3);
     let (mut acknowledged, mut kept) = (0, 0);
     for round in 0..rounds {
-        let site = site("received");
-        let server = site.start();
-        let load = Load::start(&server, "/in", round);
-        load.reach(answers_before_the_end(round));
-        server.kill();
-        let traces = load.end();
-        site.start().kill();
-        site.verify();
-        let stored = stored(&site);
-        for (name, trace) in traces {
-            let numbers = stored.get(&name).map_or(&[][..], Vec::as_slice);
-            let prefix: Vec<usize> = (0..numbers.len()).collect();
-            assert_eq!(numbers, prefix, "{name}");
+        for (_, trace, stored) in killed(&site("received"), round) {
             acknowledged += trace.acknowledged.len();
-            kept += numbers.len();
+            kept += stored;
         }
     }
     eprintln!(

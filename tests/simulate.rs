@@ -3,13 +3,15 @@
 mod common;
 
 use common::client::Client;
+use common::verb::{interrupted, reported};
 use common::{PROGRAM, Site, ended, eventually};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -29,13 +31,6 @@ fn simulate(address: SocketAddr, arguments: &[&str]) -> Command {
 
 fn with(arguments: &[&'static str]) -> Vec<&'static str> {
     [SECOND, arguments].concat()
-}
-
-/// Exit code and report.
-fn reported(output: &Output) -> (i32, Value) {
-    let report = serde_json::from_slice(&output.stdout);
-    let report = report.unwrap_or_else(|_| panic!("a report: {output:?}"));
-    (output.status.code().expect("was not killed"), report)
 }
 
 fn counts<const N: usize>(report: &Value, keys: [&str; N]) -> [u64; N] {
@@ -364,19 +359,14 @@ fn the_same_seed_sends_the_same_messages() {
 #[test]
 fn an_interrupted_run_reports_what_it_has() {
     let receiver = Receiver::start(|_, _| status("200 OK"));
-    let mut child = simulate(receiver.address, &["-r", "100", "--for", "1h"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let mut progress = BufReader::new(child.stderr.take().expect("piped"));
-    let mut line = String::new();
-    progress.read_line(&mut line).expect("readable");
-    assert!(line.starts_with("no secret is given"), "{line}");
-    eventually("something was sent", || receiver.bodies().1 > 10);
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
-    let (code, report) = reported(&child.wait_with_output().expect("it ends"));
+    let command = simulate(receiver.address, &["-r", "100", "--for", "1h"]);
+    let output = interrupted(command, Signal::INT, |stderr| {
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("readable");
+        assert!(line.starts_with("no secret is given"), "{line}");
+        eventually("something was sent", || receiver.bodies().1 > 10);
+    });
+    let (code, report) = reported(&output);
     assert_eq!((code, &report["interrupted"]), (0, &json!(true)));
     let [sent, cut_off, unsent] = counts(&report, ["sent", "cut_off", "not_sent"]);
     assert!(sent > 10 && unsent == 0, "{report}");
@@ -390,15 +380,11 @@ fn what_is_under_way_when_it_is_interrupted_is_counted() {
         String::new()
     });
     let arguments = ["-r", "100", "--for", "1h", "--connections", "4"];
-    let child = simulate(receiver.address, &arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program runs");
-    eventually("every connection waits", || receiver.bodies().1 == 4);
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-    let (code, report) = reported(&child.wait_with_output().expect("it ends"));
+    let command = simulate(receiver.address, &arguments);
+    let output = interrupted(command, Signal::TERM, |_| {
+        eventually("every connection waits", || receiver.bodies().1 == 4);
+    });
+    let (code, report) = reported(&output);
     assert_eq!((code, counts(&report, ["sent", "cut_off"])), (1, [4, 4]));
     assert_eq!(
         (&report["answered"], &report["failed"]),

@@ -4,26 +4,18 @@
 
 mod common;
 
+use common::verb::{interrupted, names, reported};
 use common::{PROGRAM, eventually};
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use rustix::process::Signal;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 fn size(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.arg("size").args(arguments);
     command.arg("--data-dir").arg(dir);
     command
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).expect("readable");
-    let name = |entry: fs::DirEntry| entry.file_name().into_string().expect("UTF-8");
-    entries
-        .map(|entry| name(entry.expect("readable")))
-        .collect()
 }
 
 #[test]
@@ -47,9 +39,8 @@ fn it_measures_and_leaves_nothing_behind() {
         .args(["--reply-ratio", "0.5", "--config", config])
         .output()
         .expect("the program runs");
-    let answer: Value =
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("an answer: {output:?}"));
-    assert_eq!(output.status.code(), Some(0), "{answer}");
+    let (code, answer) = reported(&output);
+    assert_eq!(code, 0, "{answer}");
     assert_eq!(answer["carries"], true);
     assert_eq!(answer["webhooks_per_second"], 4);
     for part in ["loops", "commit", "workers", "dedupe", "sink", "cores"] {
@@ -111,21 +102,16 @@ fn what_is_too_much_is_said_on_one_screen() {
 #[test]
 fn a_signal_leaves_nothing_behind() {
     let dir = tempfile::tempdir().expect("a directory");
-    let child = size(dir.path(), &["--messages-per-second", "1", "--for", "1h"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    eventually("a server is at work", || {
-        let made = names(dir.path());
-        let journal = made
-            .first()
-            .map(|name| dir.path().join(name).join("journal"));
-        journal.is_some_and(|journal| journal.join("LOCK").exists())
+    let command = size(dir.path(), &["--messages-per-second", "1", "--for", "1h"]);
+    let output = interrupted(command, Signal::INT, |_| {
+        eventually("a server is at work", || {
+            let made = names(dir.path());
+            let journal = made
+                .first()
+                .map(|name| dir.path().join(name).join("journal"));
+            journal.is_some_and(|journal| journal.join("LOCK").exists())
+        });
     });
-    let pid = Pid::from_child(&child);
-    kill_process(pid, Signal::INT).expect("it runs");
-    let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("ended by a signal"), "{said}");

@@ -4,13 +4,14 @@
 
 mod common;
 
+use common::verb::{interrupted, names, reported};
 use common::{PROGRAM, eventually, number_from_env};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 /// Kills after 0.9 to 1 s twice, then after less than 0.3 s, and none during the first three recoveries.
 const SEED: &str = "1072";
@@ -24,28 +25,13 @@ fn torture(dir: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Exit code and report.
-fn judged(output: &Output) -> (i32, Value) {
-    let report = serde_json::from_slice(&output.stdout);
-    let report = report.unwrap_or_else(|_| panic!("a report: {output:?}"));
-    (output.status.code().expect("was not killed"), report)
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).expect("readable");
-    let name = |entry: fs::DirEntry| entry.file_name().into_string().expect("UTF-8");
-    entries
-        .map(|entry| name(entry.expect("readable")))
-        .collect()
-}
-
 #[test]
 fn nothing_is_lost_and_nothing_is_left_behind() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("mine"), "untouched").expect("written");
     let rounds = number_from_env("HOOKLINE_TORTURE_ROUNDS", 3).to_string();
     let output = torture(dir.path(), &["--rounds", &rounds, "--seed", SEED]).output();
-    let (code, report) = judged(&output.expect("the program runs"));
+    let (code, report) = reported(&output.expect("the program runs"));
     assert_eq!((code, &report["ok"]), (0, &Value::Bool(true)), "{report}");
     assert_eq!(report["rounds"].to_string(), rounds);
     for count in [
@@ -70,18 +56,13 @@ fn nothing_is_lost_and_nothing_is_left_behind() {
 #[test]
 fn an_interrupted_run_reports_what_it_has() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut child = torture(dir.path(), &["--for", "1h", "--seed", SEED])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let mut progress = BufReader::new(child.stderr.take().expect("piped"));
-    let mut line = String::new();
-    progress.read_line(&mut line).expect("readable");
-    assert!(line.contains(": 1 round, "), "{line}");
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
-    let (code, report) = judged(&child.wait_with_output().expect("it ends"));
+    let command = torture(dir.path(), &["--for", "1h", "--seed", SEED]);
+    let output = interrupted(command, Signal::INT, |stderr| {
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("readable");
+        assert!(line.contains(": 1 round, "), "{line}");
+    });
+    let (code, report) = reported(&output);
     assert_eq!((code, &report["ok"]), (0, &Value::Bool(true)), "{report}");
     assert_eq!(report["cut_short"], "by a signal");
     assert!(names(dir.path()).is_empty());
@@ -99,7 +80,7 @@ fn a_run_that_tests_nothing_proves_nothing() {
         ),
     ] {
         let output = torture(dir.path(), arguments).output();
-        let (code, report) = judged(&output.expect("the program runs"));
+        let (code, report) = reported(&output.expect("the program runs"));
         assert_eq!((code, &report["ok"]), (1, &Value::Bool(false)), "{report}");
         assert_eq!(report["verdict"], "nothing tested");
         assert_eq!(
@@ -189,7 +170,7 @@ fn found_out(script: &str) -> (Value, tempfile::TempDir) {
     let server = stand_in(dir.path(), script);
     let mut command = torture(dir.path(), &["--rounds", "40", "--seed", SEED]);
     let output = command.arg("--server").arg(server).output();
-    let (code, report) = judged(&output.expect("the program runs"));
+    let (code, report) = reported(&output.expect("the program runs"));
     assert_eq!((code, &report["ok"]), (1, &Value::Bool(false)), "{report}");
     let kept = PathBuf::from(report["kept"].as_str().expect("evidence is kept"));
     let names = names(&kept);

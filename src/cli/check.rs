@@ -2,15 +2,27 @@
 
 mod sinks;
 
-use super::{CheckArgs, CliError, Output};
+use super::configuration::ConfigArgs;
+use super::figures::as_configured;
+use super::{CliError, Output, counted};
 use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret,
-    format_size, format_time,
+    format_size,
 };
+use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::time::Duration;
+
+/// `hookline check`
+#[derive(Clone, Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
@@ -21,9 +33,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
                 json!({ "ok": true, "warnings": warnings, "plan": plan_json(config) }),
                 None,
             ),
-            Err(CliError::Config(errors)) => (
+            Err(error @ CliError::Config(errors)) => (
                 json!({ "ok": false, "mistakes": errors.mistakes }),
-                Some(super::BAD_CONFIG),
+                Some(error.code()),
             ),
             Err(_) => return loaded.map(drop),
         };
@@ -93,8 +105,8 @@ fn overview(config: &Config) -> [(&'static str, String); 4] {
     };
     let threads = format!(
         "{} with {}, {pinned}",
-        counted(server.loops, "event loop"),
-        counted(server.workers, "worker")
+        counted(server.loops as u64, "event loop"),
+        counted(server.workers as u64, "worker")
     );
     let admin = match config.admin.listen {
         Some(listen) => format!("http://{listen}  /metrics, /livez, /readyz"),
@@ -105,7 +117,7 @@ fn overview(config: &Config) -> [(&'static str, String); 4] {
         "{}  segments of {}, kept for {}, up to {}",
         journal.dir.display(),
         format_size(journal.segment_size),
-        milliseconds(journal.retention),
+        as_configured(journal.retention),
         format_size(journal.max_size)
     );
     let format = match config.log.format {
@@ -135,7 +147,7 @@ fn describe(endpoint: &Endpoint) -> String {
 fn proofs(endpoint: &Endpoint) -> Vec<String> {
     let some = |secrets: &[Secret], what: &str| {
         (!secrets.is_empty())
-            .then(|| counted(secrets.len(), what))
+            .then(|| counted(secrets.len() as u64, what))
             .into_iter()
     };
     let mut proofs: Vec<String> = match &endpoint.provider {
@@ -161,7 +173,7 @@ fn proofs(endpoint: &Endpoint) -> Vec<String> {
                 .collect()
         }
         Provider::StandardWebhooks { secrets, tolerance } => {
-            let tolerance = milliseconds(*tolerance);
+            let tolerance = as_configured(*tolerance);
             some(secrets, "secret")
                 .map(|text| format!("{text}, within {tolerance}"))
                 .collect()
@@ -242,15 +254,6 @@ fn plan_json(config: &Config) -> Value {
         "sinks": sinks.collect::<Vec<_>>(),
         "limits": limits.collect::<serde_json::Map<_, _>>(),
     })
-}
-
-fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
-}
-
-fn milliseconds(time: Duration) -> String {
-    format_time(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 pub(super) const EXAMPLES: &str = "\

@@ -1,6 +1,6 @@
 //! `hookline cursor`: how far each sink has come, and where it is to go on.
 
-use super::journal::{open, refused};
+use super::journal::{beside, open, refused};
 use super::moment::{Moment, extent_of};
 use super::{CliError, Output, counted, sequences};
 use crate::config::DATA_DIR;
@@ -9,7 +9,7 @@ use crate::feed::{self, CursorError, Cursors, Floor, Found, Progress, place};
 use crate::journal::{self, Disk, JournalError, Storage};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -217,17 +217,11 @@ fn stored_id(disk: &dyn Storage) -> Result<Option<journal::JournalId>, CliError>
 }
 
 /// What each cursor says; a journal that never had a sink has none.
-fn all(dir: &Path) -> Result<Vec<Found>, CliError> {
-    let dir = dir.join("cursors");
-    match Disk::open(&dir) {
-        Ok(disk) => feed::read_all(&disk)
-            .map_err(|error| CliError::because("cannot read the cursors", error)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(CliError::because(
-            format!("cannot read {}", dir.display()),
-            error,
-        )),
-    }
+pub(super) fn all(dir: &Path) -> Result<Vec<Found>, CliError> {
+    let Some(disk) = beside(dir, "cursors")? else {
+        return Ok(Vec::new());
+    };
+    feed::read_all(&disk).map_err(|error| CliError::because("cannot read the cursors", error))
 }
 
 pub(super) const EXAMPLES: &str = "\

@@ -1,6 +1,5 @@
 //! One HTTP/1.1 request on a connection of its own, and its answer. Plain `http` only.
 
-use aws_lc_rs::hmac;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
@@ -108,16 +107,6 @@ pub(super) fn exchange(
         Err(error) => Err(sent.err().unwrap_or(error)),
         answer => answer,
     }
-}
-
-/// Appends the field that proves `body` to Meta's receivers, with its line end.
-pub(super) fn sign(key: &hmac::Key, body: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"X-Hub-Signature-256: sha256=");
-    for octet in hmac::sign(key, body).as_ref() {
-        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-        out.extend_from_slice(&[digit(octet >> 4), digit(octet & 15)]);
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 fn connect(target: &Target, deadline: Instant) -> io::Result<TcpStream> {

@@ -1,6 +1,12 @@
-//! Figures as people read them.
+//! Figures as people read them, and the lines of reports that give them.
 
+use crate::config::format_time;
 use std::time::Duration;
+
+/// A line of a report.
+pub(super) fn labelled(label: &str, value: &str) -> String {
+    format!("{label:<13} {value}\n")
+}
 
 /// `12345678` as `12,345,678`.
 pub(super) fn grouped(number: u64) -> String {
@@ -37,6 +43,34 @@ pub(super) fn as_milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
+/// As a configuration says it: `7d`.
+pub(super) fn as_configured(time: Duration) -> String {
+    format_time(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The two largest units of some seconds.
+pub(super) fn span(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (name, length) in units {
+        let count = rest / length;
+        rest %= length;
+        if count > 0 {
+            parts.push(format!("{count}{name}"));
+        } else if !parts.is_empty() {
+            break;
+        }
+        if parts.len() == 2 {
+            break;
+        }
+    }
+    if parts.is_empty() {
+        return "0s".to_owned();
+    }
+    parts.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +95,11 @@ mod tests {
     fn rates_are_whole() {
         assert_eq!(rate(99, Duration::from_millis(1500)), 66);
         assert_eq!(rate(1, Duration::ZERO), 1_000_000);
+    }
+
+    #[test]
+    fn the_rest_is_left_out() {
+        let spans = [0, 59, 60, 3601, 90_000, 8 * 86_400].map(span);
+        assert_eq!(spans, ["0s", "59s", "1m", "1h", "1d 1h", "8d"]);
     }
 }

@@ -1,16 +1,54 @@
 //! `hookline journal`: look into a journal, verify it, set damage aside.
 
-use super::{CliError, JournalAction, JournalArgs, JournalPlace, Output, counted, sequences};
-use crate::config::format_size;
+use super::{CliError, Output, counted, sequences};
+use crate::config::{DATA_DIR, format_size};
 use crate::feed::{Maker, Poison};
 use crate::journal::{
     self, Damage, Depth, Disk, FILE_MISSING, Hole, JournalError, Report, SegmentReport, Storage,
 };
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// `hookline journal`
+#[derive(Clone, Debug, Args)]
+pub(super) struct JournalArgs {
+    #[command(subcommand)]
+    action: JournalAction,
+}
+
+/// What `hookline journal` does.
+#[derive(Clone, Debug, Subcommand)]
+enum JournalAction {
+    /// List the segments and what they hold
+    Inspect(JournalPlace),
+    /// Read everything and check every checksum
+    Verify(JournalPlace),
+    /// Make a damaged journal usable again, with --quarantine; the server must be stopped. Without that flag
+    /// nothing is touched: it says what the flag does, and the exit code is 2
+    Repair {
+        #[command(flatten)]
+        place: JournalPlace,
+        /// Go on without what is damaged, after copying it to `quarantine` beside the journal. Only with this
+        /// flag anything is changed; `hookline journal verify` tells beforehand what would be lost
+        #[arg(long)]
+        quarantine: bool,
+    },
+}
+
+/// Which journal, and how to speak of it.
+#[derive(Clone, Debug, Args)]
+struct JournalPlace {
+    /// Directory of the journal
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    data_dir: PathBuf,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &JournalArgs) -> Result<(), CliError> {
@@ -100,6 +138,19 @@ pub(super) fn open(dir: &Path) -> Result<Disk, CliError> {
     })
 }
 
+/// What lies beside the journal in `dir` under this name; nothing as long as no server had need of it.
+pub(super) fn beside(dir: &Path, name: &str) -> Result<Option<Disk>, CliError> {
+    let dir = dir.join(name);
+    match Disk::open(&dir) {
+        Ok(disk) => Ok(Some(disk)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(CliError::because(
+            format!("cannot read {}", dir.display()),
+            error,
+        )),
+    }
+}
+
 /// Takes bodies of the journal in `dir` apart, but for those that are known to end whoever does.
 pub(super) fn maker(dir: &Path, disk: &dyn Storage) -> Result<Maker, CliError> {
     Ok(Maker::sparing(&Arc::new(poison(dir, disk)?)))
@@ -108,13 +159,12 @@ pub(super) fn maker(dir: &Path, disk: &dyn Storage) -> Result<Maker, CliError> {
 /// Which bodies of the journal in `dir` are known to end whoever takes them apart.
 pub(super) fn poison(dir: &Path, disk: &dyn Storage) -> Result<Poison, CliError> {
     let id = journal::stored_id(disk).map_err(|error| refused("cannot read the journal", error))?;
-    let dir = dir.join("poison");
-    let poison = match (Disk::open(&dir), id) {
-        (Ok(storage), Some(id)) => Poison::look(&storage, id),
-        (Err(error), _) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(Poison::default()),
+    let (Some(storage), Some(id)) = (beside(dir, "poison")?, id) else {
+        return Ok(Poison::default());
     };
-    poison.map_err(|error| CliError::because(format!("cannot read {}", dir.display()), error))
+    let dir = dir.join("poison");
+    Poison::look(&storage, id)
+        .map_err(|error| CliError::because(format!("cannot read {}", dir.display()), error))
 }
 
 /// Says that there is no journal, or what could not be done with the one that there is.

@@ -11,10 +11,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Shows the first line at once.
     pub(super) fn new() -> Progress {
         Progress {
             is_terminal: io::stderr().is_terminal(),
             last: None,
+        }
+    }
+
+    /// Waits with the first line as with any other, so that nothing is shown of what is over soon.
+    pub(super) fn patient() -> Progress {
+        Progress {
+            last: Some(Instant::now()),
+            ..Progress::new()
         }
     }
 
@@ -33,9 +42,9 @@ impl Progress {
         };
     }
 
-    /// Takes the line away, for the report.
-    pub(super) fn clear(&self) {
-        if self.is_terminal {
+    /// Takes the line away, for what is said next; on a terminal the next one comes at once.
+    pub(super) fn clear(&mut self) {
+        if self.is_terminal && self.last.take().is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! The verb only asks, by a file, see [`Replays`]; the running server does it, and this shows how far it is.
 
-use super::journal::{maker, open, refused, time};
+use super::journal::{beside, maker, open, refused, time};
 use super::moment::{Moment, extent_of};
+use super::progress::Progress;
 use super::{CliError, Output, counted, sequences};
 use crate::config::DATA_DIR;
 use crate::event::Pattern;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -184,12 +185,12 @@ fn watch(replays: &Replays, mut replay: Replay, output: Output) -> Result<(), Cl
     let interrupted = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&interrupted))
         .map_err(|error| CliError::because("cannot watch signals", error))?;
-    let mut bar = Bar::begin();
+    let mut progress = Progress::new();
     let began = Instant::now();
     let mut told = false;
     while !replay.state.is_final() {
         if interrupted.load(Ordering::Relaxed) {
-            bar.clear();
+            progress.clear();
             writeln!(
                 io::stderr(),
                 "the replay goes on without this; `hookline replay cancel {}` ends it",
@@ -199,18 +200,18 @@ fn watch(replays: &Replays, mut replay: Replay, output: Output) -> Result<(), Cl
         }
         if replay.state == ReplayState::Requested && !told && began.elapsed() > TAKE_UP {
             told = true;
-            bar.clear();
+            progress.clear();
             writeln!(
                 io::stderr(),
                 "nobody has taken it up yet: no server runs here, it has no such sink, or another replay to that sink \
                  comes before; it stays asked for"
             )?;
         }
-        bar.show(&replay);
+        progress.show(|| bar(&replay));
         std::thread::sleep(LOOK);
         replay = replays.read(&replay.id).map_err(failed)?;
     }
-    bar.clear();
+    progress.clear();
     if output == Output::Json {
         writeln!(io::stdout(), "{}", as_json(replays, &replay))?;
     } else {
@@ -251,7 +252,7 @@ fn count(
     let (mut maker, selection) = (maker(dir, &**disk)?, replay.selection());
     let (mut notifications, mut events) = (0, 0);
     let mut types = BTreeMap::<String, u64>::new();
-    let mut bar = Bar::begin();
+    let mut progress = Progress::new();
     let mut shown = replay.clone();
     shown.state = ReplayState::Running;
     while let Some(batch) = reader.next(None).map_err(unreadable)? {
@@ -277,9 +278,9 @@ fn count(
         if shown.next > replay.to {
             break;
         }
-        bar.show(&shown);
+        progress.show(|| bar(&shown));
     }
-    bar.clear();
+    progress.clear();
     let mut out = io::stdout().lock();
     if output == Output::Json {
         let counted = json!({
@@ -367,15 +368,8 @@ fn cancel(data_dir: &Path, id: &str) -> Result<(), CliError> {
 
 /// The replays there; none where none was ever asked for.
 fn opened(data_dir: &Path) -> Result<Option<Replays>, CliError> {
-    let dir = data_dir.join("replays");
-    match Disk::open(&dir) {
-        Ok(disk) => Ok(Some(Replays::open(Arc::new(disk)))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CliError::because(
-            format!("cannot read {}", dir.display()),
-            error,
-        )),
-    }
+    let disk = beside(data_dir, "replays")?;
+    Ok(disk.map(|disk| Replays::open(Arc::new(disk))))
 }
 
 fn as_json(replays: &Replays, replay: &Replay) -> Value {
@@ -407,48 +401,17 @@ fn percent(replay: &Replay) -> u64 {
         .unwrap_or(100)
 }
 
-/// How far it is, on stderr: a bar that is drawn again on a terminal, or a line every ten seconds.
-struct Bar {
-    terminal: bool,
-    told: Option<Instant>,
-}
-
-impl Bar {
-    fn begin() -> Bar {
-        Bar {
-            terminal: io::stderr().is_terminal(),
-            told: None,
-        }
-    }
-
-    fn show(&mut self, replay: &Replay) {
-        let interval = if self.terminal { LOOK } else { RETELL };
-        if self.told.is_some_and(|told| told.elapsed() < interval) {
-            return;
-        }
-        self.told = Some(Instant::now());
-        let percent = percent(replay);
-        let full = usize::try_from(percent / 4).unwrap_or(0);
-        let text = format!(
-            "{:<9} [{:<25}] {percent:>3} %  sequence {}, {} delivered",
-            replay.state.name(),
-            "=".repeat(full),
-            replay.next,
-            replay.delivered,
-        );
-        // Without a stderr there is nobody to tell.
-        let _ = if self.terminal {
-            write!(io::stderr(), "\r\x1b[K{text}")
-        } else {
-            writeln!(io::stderr(), "{text}")
-        };
-    }
-
-    fn clear(&mut self) {
-        if self.terminal && self.told.take().is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
+/// How far it is, for the line of its progress.
+fn bar(replay: &Replay) -> String {
+    let percent = percent(replay);
+    let full = usize::try_from(percent / 4).unwrap_or(0);
+    format!(
+        "{:<9} [{:<25}] {percent:>3} %  sequence {}, {} delivered",
+        replay.state.name(),
+        "=".repeat(full),
+        replay.next,
+        replay.delivered,
+    )
 }
 
 fn failed(error: ReplayError) -> CliError {
@@ -463,8 +426,6 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// How soon a server that runs has taken up a replay.
 const TAKE_UP: Duration = Duration::from_secs(5);
-
-const RETELL: Duration = Duration::from_secs(10);
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

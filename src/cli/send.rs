@@ -2,18 +2,58 @@
 
 use super::exchange::{Answer, Target, exchange};
 use super::samples::{self, SAMPLES, Sample};
-use super::{CliError, Output, SendArgs, SignAs};
+use super::signature::SignAs;
+use super::{CliError, Output};
 use crate::config::{Secret, nearest};
 use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use clap::Args;
 use serde_json::json;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// `hookline send`
+#[derive(Clone, Debug, Args)]
+pub(super) struct SendArgs {
+    /// Names of samples, in the order in which to send them
+    #[arg(value_name = "SAMPLE", conflicts_with = "all")]
+    samples: Vec<String>,
+    /// Send every sample
+    #[arg(long)]
+    all: bool,
+    /// Where to send them; plain http
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080/webhook"
+    )]
+    to: String,
+    /// How to sign them
+    #[arg(long, value_enum, default_value_t, value_name = "PROVIDER")]
+    provider: SignAs,
+    /// Secret to sign with; others on this machine can see it in the process list, so prefer the
+    /// environment variable `HOOKLINE_APP_SECRET`, or --secret-file. Without any: unsigned
+    #[arg(long, value_name = "SECRET")]
+    secret: Option<String>,
+    /// File that holds the secret to sign with
+    #[arg(long, value_name = "FILE", conflicts_with = "secret")]
+    secret_file: Option<PathBuf>,
+    /// Token for the handshake [default: the environment variable `HOOKLINE_VERIFY_TOKEN`, else "hookline"]
+    #[arg(long, value_name = "TOKEN")]
+    verify_token: Option<String>,
+    /// One more header field, as in 'Name: value', or @FILE with one on each line; may be repeated
+    #[arg(long = "header", short = 'H', value_name = "FIELD")]
+    headers: Vec<String>,
+    /// How often to send them; each time with new ids
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// How to print the results; json: one object a line
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &SendArgs) -> Result<(), CliError> {
@@ -24,7 +64,7 @@ pub(super) fn run(args: &SendArgs) -> Result<(), CliError> {
     let sender = Sender {
         target: Target::parse(&args.to).map_err(CliError::Usage)?,
         key: secret(args)?
-            .map(|secret| signing_key(args.provider, &secret))
+            .map(|secret| args.provider.key(&secret))
             .transpose()?,
         provider: args.provider,
         verify_token: verify_token(args)?,
@@ -118,7 +158,7 @@ impl Sender {
             ("Content-Type".to_owned(), "application/json".to_owned()),
         ];
         if let Some(key) = &self.key {
-            headers.extend(signature(self.provider, key, body.as_bytes()));
+            headers.extend(self.provider.fields(key, body.as_bytes()));
         }
         headers.extend(self.headers.iter().cloned());
         let answer = exchange(&self.target, "POST", &headers, body.as_bytes(), TIMEOUT)?;
@@ -240,48 +280,6 @@ fn hint(answer: &Answer) -> String {
         .collect()
 }
 
-fn signing_key(provider: SignAs, secret: &Secret) -> Result<hmac::Key, CliError> {
-    let octets = secret.expose();
-    if provider != SignAs::StandardWebhooks {
-        return Ok(hmac::Key::new(hmac::HMAC_SHA256, octets));
-    }
-    let text = octets.strip_prefix(b"whsec_").unwrap_or(octets);
-    let key = STANDARD.decode(text).map_err(|_| {
-        CliError::failed("a Standard Webhooks secret is \"whsec_\" and base64 behind it")
-    })?;
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, &key))
-}
-
-/// The header fields that prove `body`.
-fn signature(provider: SignAs, key: &hmac::Key, body: &[u8]) -> Vec<(String, String)> {
-    let field = |name: &str, value: String| (name.to_owned(), value);
-    match provider {
-        SignAs::Meta => {
-            let tag = hex(hmac::sign(key, body).as_ref());
-            vec![field("X-Hub-Signature-256", format!("sha256={tag}"))]
-        }
-        SignAs::Dialog360 => {
-            vec![field(
-                "x-360dialog-signature",
-                hex(hmac::sign(key, body).as_ref()),
-            )]
-        }
-        SignAs::StandardWebhooks => {
-            let id = format!("msg_{:016x}", samples::random());
-            let time = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs());
-            let signed = [format!("{id}.{time}.").as_bytes(), body].concat();
-            let tag = STANDARD.encode(hmac::sign(key, &signed));
-            vec![
-                field("webhook-id", id),
-                field("webhook-timestamp", time.to_string()),
-                field("webhook-signature", format!("v1,{tag}")),
-            ]
-        }
-    }
-}
-
 fn secret(args: &SendArgs) -> Result<Option<Secret>, CliError> {
     match &args.secret {
         Some(secret) => checked(secret.as_bytes()).map(Some),
@@ -367,14 +365,6 @@ fn percent_encoded(text: &str) -> String {
     encoded
 }
 
-fn hex(octets: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    octets
-        .iter()
-        .flat_map(|octet| [digit(octet >> 4), digit(octet & 15)])
-        .collect()
-}
-
 /// The name of the step that is no post.
 const HANDSHAKE: &str = "handshake";
 
@@ -397,27 +387,6 @@ The exit code is 1 when anything is not answered with 200.";
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn signatures_are_those_of_the_providers() {
-        let body = br#"{"object":"whatsapp_business_account","entry":[]}"#;
-        let tag = "dec6a680679a968e7e0319355b23599cbfc54502c0784668e9618baa0c633756";
-        let key = signing_key(SignAs::Meta, &Secret::new(*b"test_app_secret")).expect("any octets");
-        let fields = signature(SignAs::Meta, &key, body);
-        assert_eq!(
-            fields,
-            [("X-Hub-Signature-256".to_owned(), format!("sha256={tag}"))]
-        );
-        assert_eq!(signature(SignAs::Dialog360, &key, body)[0].1, tag);
-
-        let secret = Secret::new(*b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        let key = signing_key(SignAs::StandardWebhooks, &secret).expect("base64");
-        let fields = signature(SignAs::StandardWebhooks, &key, body);
-        let signed = [format!("{}.{}.", fields[0].1, fields[1].1).as_bytes(), body].concat();
-        let tag = fields[2].1.strip_prefix("v1,").expect("a version");
-        let tag = STANDARD.decode(tag).expect("base64");
-        assert!(hmac::verify(&key, &signed, &tag).is_ok());
-    }
 
     #[test]
     fn header_fields_are_taken_apart() {

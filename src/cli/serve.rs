@@ -1,8 +1,10 @@
 //! `hookline serve`: the main job.
 
-use super::{CliError, ServeArgs, logging, sequences};
+use super::configuration::ConfigArgs;
+use super::{CliError, logging, sequences};
 use crate::config::{Config, Credential, Endpoint, Provider, Sink, SinkKind};
 use crate::server::{CONSUMER_FILES, Server};
+use clap::Args;
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
@@ -10,6 +12,16 @@ use signal_hook::iterator::Signals;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::sync::Arc;
+
+/// `hookline serve`
+#[derive(Clone, Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Stop, as on SIGTERM, when the process that started this one ends; PID is its number
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    with_parent: Option<i32>,
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {

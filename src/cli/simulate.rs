@@ -18,6 +18,7 @@ mod verify;
 use super::exchange::Target;
 use super::progress::Progress;
 use super::{CliError, Output, duration, samples, send, serve};
+use crate::journal;
 use aws_lc_rs::hmac;
 use body::Bodies;
 use clap::Args;
@@ -33,7 +34,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use verify::Witness;
 
 /// `hookline simulate`
@@ -140,9 +141,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
             "no secret is given: posts are unsigned (see --help)"
         )?;
     }
-    let start = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let start = journal::now() / 1_000_000;
     let job = Job {
         address,
         head,

@@ -14,11 +14,10 @@ mod screen;
 use super::trial::body::Bodies;
 use super::trial::child::{Launcher, PATH};
 use super::trial::load::{Load, Plan};
-use super::trial::site::Site;
+use super::trial::site::{Site, cannot_use};
 use super::trial::watch_signals;
-use super::{CliError, Output, configuration, samples};
+use super::{CliError, Output, configuration};
 use crate::config::{Config, parse_time};
-use aws_lc_rs::hmac;
 use clap::Args;
 use crossbeam_channel::{Receiver, select};
 use estimate::{Asked, Disk, Estimate, Limits};
@@ -54,20 +53,10 @@ pub(super) struct SizeArgs {
 /// Runs the verb.
 pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
     let config = configuration(args.config.as_deref())?;
-    let dir = args.data_dir.display();
-    let cannot = |error| CliError::because(format!("cannot use {dir}; see --data-dir"), error);
-    let file_system = Site::file_system(&args.data_dir).map_err(cannot)?;
-    Site::warn(&args.data_dir, VERB, &file_system).map_err(cannot)?;
-    let free = Site::free(&args.data_dir).map_err(cannot)?;
-    if free < SPACE {
-        return Err(CliError::failed(format!(
-            "{dir} has {} MiB free, and {} MiB are needed; choose another disk with --data-dir",
-            free >> 20,
-            SPACE >> 20
-        )));
-    }
+    let (file_system, free) = Site::look(&args.data_dir, VERB, SPACE)?;
     let interrupts = watch_signals()?;
-    let mut site = Site::make(&args.data_dir, VERB).map_err(cannot)?;
+    let mut site =
+        Site::make(&args.data_dir, VERB).map_err(|error| cannot_use(&args.data_dir, error))?;
     let measured = measure(args, &config, &mut site, &interrupts);
     let syncs = site.syncs();
     let path = site.path().display().to_string();
@@ -117,11 +106,8 @@ fn measure(
     }
     let failed = |error| CliError::because("cannot start the server", error);
     let program = std::env::current_exe().map_err(failed)?;
-    // Good for this run alone, on a loopback address: it has to be new, and no more.
-    let secret = format!("{:016x}{:016x}", samples::random(), samples::random());
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let settings = settings(config);
-    let launcher = Launcher::new(program, site, secret, &settings).map_err(failed)?;
+    let launcher = Launcher::new(program, site, &settings).map_err(failed)?;
     let mut server = launcher.start().map_err(failed)?;
     let ready = server.ready().map_err(CliError::failed)?;
     let metrics = server
@@ -130,7 +116,7 @@ fn measure(
     let plan = Plan {
         address: ready.address,
         path: PATH,
-        key,
+        key: launcher.key(),
         // The same ones each time, in a journal that is new.
         bodies: Bodies { seed: 1 },
         round: 0,

@@ -1,15 +1,38 @@
 //! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
 
+use super::CliError;
 use super::journal::{maker, open, refused};
-use super::{CliError, TailArgs};
+use crate::config::DATA_DIR;
 use crate::event::{self, EventRef, Pattern};
 use crate::feed::Item;
 use crate::journal::{Depth, JournalError, Reader, Storage, inspect_from};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use clap::Args;
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// `hookline tail`
+#[derive(Clone, Debug, Args)]
+pub(super) struct TailArgs {
+    /// Directory of the journal
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    data_dir: PathBuf,
+    /// Start behind this `sequence`: 4711 stands for the whole notification, 4711.3 for its event 3
+    #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
+    after: Item,
+    /// Wait for more when the end is reached
+    #[arg(long, short)]
+    follow: bool,
+    /// Only events of this type, as in 'whatsapp.message.*'; may be repeated
+    #[arg(long = "type", value_name = "GLOB")]
+    types: Vec<Pattern>,
+    /// Print each stored raw body as one base64 line, instead of its events
+    #[arg(long, conflicts_with = "types")]
+    bodies: bool,
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {

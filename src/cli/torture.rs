@@ -22,35 +22,53 @@ use super::progress::Progress;
 use super::trial::body::Bodies;
 use super::trial::child::{self, Launcher, Ready, Server};
 use super::trial::load::{Ended, Load, Plan};
-use super::trial::site::Site;
+use super::trial::site::{Site, cannot_use};
 use super::trial::stream::Stream;
 use super::trial::watch_signals;
-use super::{CliError, TortureArgs, samples};
+use super::{CliError, Output, duration, samples};
 use crate::journal::frame::ALIGNMENT;
 use crate::journal::{Disk, JournalError, Manifest, Reader};
-use aws_lc_rs::hmac;
+use clap::Args;
 use crossbeam_channel::{Receiver, select};
 use oracle::{Look, Oracle};
 use report::{Report, Verdict};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// `hookline torture`
+#[derive(Clone, Debug, Args)]
+pub(super) struct TortureArgs {
+    /// Directory on the disk to test, with 1400 MiB free. All that is made is one new sub-directory of it
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    data_dir: PathBuf,
+    /// How long; with --rounds, what comes first ends the run [default: 60s, or as long as --rounds takes]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    time: Option<Duration>,
+    /// How often to kill the server under load
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..100_000_000))]
+    rounds: Option<u32>,
+    /// Connections to send on
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    connections: u32,
+    /// Repeats the bodies and the moments of an earlier run
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Another build of hookline to test [default: this one]
+    #[arg(long, value_name = "PROGRAM")]
+    server: Option<PathBuf>,
+    /// Keep the journal and the log in any case, not only as evidence
+    #[arg(long)]
+    keep: bool,
+    /// How to print the report; progress goes to stderr
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
 /// Runs the verb.
 pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
-    let dir = args.data_dir.display();
-    let cannot = |error| CliError::because(format!("cannot use {dir}; see --data-dir"), error);
-    let file_system = Site::file_system(&args.data_dir).map_err(cannot)?;
-    Site::warn(&args.data_dir, VERB, &file_system).map_err(cannot)?;
-    let free = Site::free(&args.data_dir).map_err(cannot)?;
-    if free < SPACE {
-        return Err(CliError::failed(format!(
-            "{dir} has {} MiB free, and {} MiB are needed; choose another disk with --data-dir",
-            free >> 20,
-            SPACE >> 20
-        )));
-    }
+    let (file_system, _) = Site::look(&args.data_dir, VERB, SPACE)?;
     let program = match &args.server {
         Some(program) => program.canonicalize(),
         None => std::env::current_exe(),
@@ -58,14 +76,12 @@ pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
     let program =
         program.map_err(|error| CliError::because("cannot find the server to test", error))?;
     let interrupts = watch_signals()?;
+    let cannot = |error| cannot_use(&args.data_dir, error);
     let site = Site::make(&args.data_dir, VERB).map_err(cannot)?;
     let seed = args.seed.unwrap_or_else(samples::random);
-    // Good for this trial alone, on a loopback address: it has to be new, and no more.
-    let secret = format!("{:016x}{:016x}", samples::random(), samples::random());
-    let launcher = Launcher::new(program, &site, secret.clone(), SETTINGS).map_err(cannot)?;
+    let launcher = Launcher::new(program, &site, SETTINGS).map_err(cannot)?;
     let mut trial = Trial {
         args,
-        key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
         bodies: Bodies { seed },
         random: Random(seed),
         oracle: Oracle::new(Bodies { seed }, RETAINED),
@@ -106,7 +122,6 @@ struct Trial<'a> {
     args: &'a TortureArgs,
     site: Site,
     launcher: Launcher,
-    key: hmac::Key,
     bodies: Bodies,
     random: Random,
     oracle: Oracle,
@@ -196,7 +211,7 @@ impl Trial<'_> {
         let plan = Plan {
             address: ready.address,
             path: child::PATH,
-            key: self.key.clone(),
+            key: self.launcher.key(),
             bodies: self.bodies,
             round,
             connections: self.args.connections,

@@ -67,11 +67,10 @@ const fn count(
     (min, max): (u64, u64),
     reason: &'static str,
 ) -> Setting {
-    let unit = Unit::Count;
     Setting {
         section,
         key,
-        unit,
+        unit: Unit::Count,
         default,
         min,
         max,
@@ -80,38 +79,26 @@ const fn count(
 }
 
 const fn octets(
-    (section, key): (&'static str, &'static str),
+    name: (&'static str, &'static str),
     default: u64,
-    (min, max): (u64, u64),
+    range: (u64, u64),
     reason: &'static str,
 ) -> Setting {
-    let (unit, default) = (Unit::Octets, Some(default));
     Setting {
-        section,
-        key,
-        unit,
-        default,
-        min,
-        max,
-        reason,
+        unit: Unit::Octets,
+        ..count(name, Some(default), range, reason)
     }
 }
 
 const fn time(
-    (section, key): (&'static str, &'static str),
+    name: (&'static str, &'static str),
     default: u64,
-    (min, max): (u64, u64),
+    range: (u64, u64),
     reason: &'static str,
 ) -> Setting {
-    let (unit, default) = (Unit::Milliseconds, Some(default));
     Setting {
-        section,
-        key,
-        unit,
-        default,
-        min,
-        max,
-        reason,
+        unit: Unit::Milliseconds,
+        ..count(name, Some(default), range, reason)
     }
 }
 

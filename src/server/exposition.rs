@@ -18,6 +18,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -144,20 +145,13 @@ fn endpoints(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     let mut octets = Vec::new();
     for endpoint in table.endpoints() {
         let name = endpoint.name.as_str();
-        let total = |counter: &dyn Fn(&crate::endpoint::Counters) -> u64| -> u64 {
-            endpoint
-                .counters
-                .iter()
-                .map(|counters| counter(counters))
-                .sum()
-        };
         for status in Status::ALL {
             answers.push((
                 [
                     ("endpoint", name.to_owned()),
                     ("code", status.code().to_string()),
                 ],
-                total(&|counters| counters.answers[status.index()].get()),
+                sum(&endpoint.counters, |one| &one.answers[status.index()]),
             ));
         }
         for secret in 0..crate::endpoint::SECRETS_COUNTED {
@@ -166,12 +160,12 @@ fn endpoints(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
                     ("endpoint", name.to_owned()),
                     ("secret", secret.to_string()),
                 ],
-                total(&|counters| counters.verified[secret].get()),
+                sum(&endpoint.counters, |one| &one.verified[secret]),
             ));
         }
         octets.push((
             [("endpoint", name.to_owned())],
-            total(&|counters| counters.body_octets.get()),
+            sum(&endpoint.counters, |one| &one.body_octets),
         ));
     }
     for (status, count) in Status::ALL.iter().zip(refused) {
@@ -404,10 +398,11 @@ fn workers(out: &mut Out<'_>, all: &[Arc<worker::Statistics>]) -> fmt::Result {
 }
 
 /// The sum of one counter of each.
-pub(super) fn sum<T>(all: &[Arc<T>], counter: impl Fn(&T) -> &Counter) -> u64 {
+pub(super) fn sum<P: Deref>(all: &[P], counter: impl Fn(&P::Target) -> &Counter) -> u64 {
     all.iter().map(|one| counter(one).get()).sum()
 }
 
-fn total_of(counters: &[Counter]) -> u64 {
+/// The sum of these.
+pub(super) fn total_of(counters: &[Counter]) -> u64 {
     counters.iter().map(Counter::get).sum()
 }

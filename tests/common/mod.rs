@@ -14,6 +14,7 @@ pub(crate) mod disk;
 pub(crate) mod load;
 pub(crate) mod sign;
 pub(crate) mod strace;
+pub(crate) mod verb;
 
 use hookline::journal::batch::Batch;
 use hookline::journal::{Disk, Reader};
@@ -396,8 +397,7 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.pid()).expect("a pid");
-        let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+        let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("it runs");
     }
 

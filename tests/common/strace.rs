@@ -81,9 +81,7 @@ impl Strace {
 
     /// Lets the server go and gives what it has written.
     pub(crate) fn detach(mut self) -> String {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        let pid = Pid::from_raw(pid).expect("a pid");
-        kill_process(pid, Signal::INT).expect("it runs");
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
         let child = &mut self.child;
         eventually("strace has detached", || {
             child.try_wait().expect("can be asked").is_some()

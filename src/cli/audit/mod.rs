@@ -36,19 +36,45 @@ mod report;
 mod standing;
 mod tally;
 
-use super::journal::{open, poison, refused};
-use super::{AuditArgs, CliError, Output, configuration};
+use super::journal::{beside, open, poison, refused};
+use super::{CliError, Output, configuration, cursor};
 use crate::config::DATA_DIR;
-use crate::feed::{self, Found, Item};
-use crate::journal::{Disk, JournalError, Manifest, Storage};
+use crate::feed::{self, Item};
+use crate::journal::{JournalError, Manifest, Storage};
 use crate::server;
-use reading::{Outcome, Progress};
+use clap::Args;
+use reading::{Meter, Outcome};
 use report::{Report, SinkReport};
 use standing::Standing;
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// `hookline audit`
+#[derive(Clone, Debug, Args)]
+pub(super) struct AuditArgs {
+    /// Directory of the journal [default: that of --config, else ./hookline-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The server's configuration, which says what the sinks' filters leave out; its secrets are not needed
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only what follows this `sequence`; with 4711.3, notification 4711 counts as a whole
+    #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
+    after: Item,
+    /// Find repeats that are at most this many different keys apart; each takes up to 30 octets of memory
+    #[arg(long, value_name = "KEYS", default_value_t = 7_000_000, value_parser = window)]
+    window: usize,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
+fn window(text: &str) -> Result<usize, &'static str> {
+    let keys = text.parse().ok().filter(|keys| *keys > 0);
+    keys.ok_or("write a number of keys, 1 or more")
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
@@ -60,7 +86,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let dir = dir.unwrap_or(Path::new(DATA_DIR));
     let disk: Arc<dyn Storage> = Arc::new(open(dir)?);
     // Before the letters: what a cursor has passed was a letter by then, or is no longer one.
-    let cursors = cursors(dir)?;
+    let cursors = cursor::all(dir)?;
     let manifest = Manifest::load_existing(&*disk).map_err(failed)?;
     let oldest = manifest.segments.first();
     let oldest = oldest.and_then(|segment| segment.first_sequence);
@@ -92,12 +118,12 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
         first,
         window: args.window,
         poison: Arc::new(poison(dir, &*disk)?),
-        dedupe: dedupe(dir)?,
+        dedupe: beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
         sinks,
     };
-    let mut progress = Progress::begin(&*disk);
-    let outcome = job.run(&mut progress);
-    progress.end();
+    let mut meter = Meter::begin(&*disk);
+    let outcome = job.run(&mut meter);
+    meter.end();
     let report = balance(&manifest, first, job.sinks, outcome.map_err(failed)?);
     match args.output {
         Output::Json => writeln!(io::stdout(), "{}", report.as_json())?,
@@ -110,20 +136,6 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     }
 }
 
-/// What each cursor says; a journal that never had a sink has none.
-fn cursors(dir: &Path) -> Result<Vec<Found>, CliError> {
-    let dir = dir.join("cursors");
-    match Disk::open(&dir) {
-        Ok(disk) => feed::read_all(&disk)
-            .map_err(|error| CliError::because("cannot read the cursors", error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(CliError::because(
-            format!("cannot read {}", dir.display()),
-            error,
-        )),
-    }
-}
-
 /// What is among the dead letters of each sink.
 fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
     let failed = |error| CliError::because("cannot read the dead letters", error);
@@ -133,19 +145,6 @@ fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
         Ok((name, letters.into_iter().map(|it| it.item).collect()))
     });
     listed.collect()
-}
-
-/// Where duplicates are written down, if they are.
-fn dedupe(dir: &Path) -> Result<Option<Arc<dyn Storage>>, CliError> {
-    let dir = dir.join("dedupe");
-    match Disk::open(&dir) {
-        Ok(disk) => Ok(Some(Arc::new(disk))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CliError::because(
-            format!("cannot read {}", dir.display()),
-            error,
-        )),
-    }
 }
 
 /// Draws the balance of everything from the sequence `first` on.

@@ -1,6 +1,7 @@
 //! Reads the journal with one thread, takes it apart with several, and puts the results in order again.
 
 use super::super::journal::{damage_text, format_rounded};
+use super::super::progress::Progress;
 use super::repeats::{Key, Repeats};
 use super::standing::Standing;
 use super::tally::Tally;
@@ -11,11 +12,10 @@ use crate::journal::{
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::mem;
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What to read, and how.
 pub(super) struct Job {
@@ -73,7 +73,7 @@ pub(super) struct End {
 
 impl Job {
     /// Reads from the beginning to the end that there is.
-    pub(super) fn run(&self, progress: &mut Progress) -> Result<Outcome, JournalError> {
+    pub(super) fn run(&self, meter: &mut Meter) -> Result<Outcome, JournalError> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let under_way = 4 * threads;
         let (spare, spares) = bounded(under_way);
@@ -102,7 +102,7 @@ impl Job {
                 early.insert(number, done);
                 while let Some(done) = early.remove(&expected) {
                     expected += 1;
-                    progress.advance(done.octets, done.next);
+                    meter.advance(done.octets, done.next);
                     // Its thread has gone when everything is read.
                     let _ = spare.send(order.take(done));
                 }
@@ -291,57 +291,41 @@ impl Order {
     }
 }
 
-/// Tells on stderr how far it is: a line that is drawn again on a terminal, or one every ten seconds.
-pub(super) struct Progress {
-    terminal: bool,
+/// How far the reading is, on stderr.
+pub(super) struct Meter {
+    progress: Progress,
     began: Instant,
-    told: Instant,
     octets: u64,
     /// Octets of the segments' files; the last ones are not full.
     total: u64,
-    drawn: bool,
 }
 
-impl Progress {
+impl Meter {
     /// Nothing is read yet of the journal in `storage`.
-    pub(super) fn begin(storage: &dyn Storage) -> Progress {
+    pub(super) fn begin(storage: &dyn Storage) -> Meter {
         let names = storage.list().unwrap_or_default();
         let segments = names.iter().filter(|name| name.ends_with(".segment"));
         let length = |name: &String| storage.open(name, Access::Read)?.length();
-        Progress {
-            terminal: io::stderr().is_terminal(),
+        Meter {
+            progress: Progress::patient(),
             began: Instant::now(),
-            told: Instant::now(),
             octets: 0,
             total: segments.filter_map(|name| length(name).ok()).sum(),
-            drawn: false,
         }
     }
 
     fn advance(&mut self, octets: u64, next: u64) {
         self.octets += octets;
-        let interval = if self.terminal { REDRAW } else { RETELL };
-        if self.told.elapsed() < interval {
-            return;
-        }
-        self.told = Instant::now();
-        let (read, total) = (format_rounded(self.octets), format_rounded(self.total));
-        let rate = format_rounded(self.octets / self.began.elapsed().as_secs().max(1));
-        let text = format!("audit: read {read} of at most {total}, {rate}/s, sequence {next}");
-        // Without a stderr there is nobody to tell.
-        let _ = if self.terminal {
-            self.drawn = true;
-            write!(io::stderr(), "\r\x1b[K{text}")
-        } else {
-            writeln!(io::stderr(), "{text}")
-        };
+        self.progress.show(|| {
+            let (read, total) = (format_rounded(self.octets), format_rounded(self.total));
+            let rate = format_rounded(self.octets / self.began.elapsed().as_secs().max(1));
+            format!("audit: read {read} of at most {total}, {rate}/s, sequence {next}")
+        });
     }
 
     /// Clears the line.
-    pub(super) fn end(self) {
-        if self.drawn {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
+    pub(super) fn end(mut self) {
+        self.progress.clear();
     }
 }
 
@@ -351,6 +335,3 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
-
-const REDRAW: Duration = Duration::from_millis(200);
-const RETELL: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! What each sink would do, in words and as JSON. No secret, no header value and no query of an address stands in it.
 
-use super::{counted, milliseconds};
+use crate::cli::counted;
+use crate::cli::figures::as_configured;
 use crate::config::{
     Config, Dispatch, ExecMode, FileSink, Filter, Form, HttpSink, PullSink, Sink, SinkKind,
     format_size,
@@ -68,7 +69,7 @@ fn rotation(file: &FileSink) -> String {
         .map(|size| format!(", rotated at {}", format_size(size)));
     let every = file
         .rotate_every
-        .map(|every| format!(", rotated every {}", milliseconds(every)));
+        .map(|every| format!(", rotated every {}", as_configured(every)));
     let keep = file.keep.map(|keep| format!(", {keep} kept"));
     [size, every, keep].into_iter().flatten().collect()
 }
@@ -77,7 +78,8 @@ fn requests(http: &HttpSink) -> String {
     let names: Vec<&str> = http.headers.iter().map(|(name, _)| name.as_str()).collect();
     let fields = (!names.is_empty()).then(|| format!(" with {}", names.join(", ")));
     let secrets = http.signing_secrets.len();
-    let signed = (secrets > 0).then(|| format!(", signed with {}", counted(secrets, "secret")));
+    let signed =
+        (secrets > 0).then(|| format!(", signed with {}", counted(secrets as u64, "secret")));
     format!(
         "{} to {}{}{}, {}",
         form(http.form),
@@ -105,10 +107,10 @@ fn pace(dispatch: &Dispatch) -> String {
     format!(
         "up to {} at a time{rate}, {} for each of up to {}, pauses from {} to {}",
         dispatch.concurrency,
-        milliseconds(dispatch.timeout),
-        counted(dispatch.max_attempts as usize, "attempt"),
-        milliseconds(dispatch.retry_min),
-        milliseconds(dispatch.retry_max),
+        as_configured(dispatch.timeout),
+        counted(dispatch.max_attempts.into(), "attempt"),
+        as_configured(dispatch.retry_min),
+        as_configured(dispatch.retry_max),
     )
 }
 
@@ -116,7 +118,7 @@ fn proof(pull: &PullSink) -> String {
     if pull.tokens.is_empty() {
         "by anyone who reaches it".to_owned()
     } else {
-        format!("with {}", counted(pull.tokens.len(), "token"))
+        format!("with {}", counted(pull.tokens.len() as u64, "token"))
     }
 }
 

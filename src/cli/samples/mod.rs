@@ -4,8 +4,8 @@
 //! A sample is valid as it stands. When it is sent, three marks in it are replaced, so that it is no duplicate of
 //! the one before: the time [`TIME`], the [`TAG`] inside ids, and the [`NUMBER`] that stands for numeric ids.
 
+use crate::journal;
 use std::hash::{BuildHasher as _, RandomState};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One built-in notification.
 #[derive(Clone, Copy, Debug)]
@@ -18,9 +18,7 @@ pub(super) struct Sample {
 impl Sample {
     /// The body with the time and the ids of now.
     pub(super) fn fresh(&self) -> String {
-        let time = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let time = journal::now() / 1_000_000;
         let random = random();
         self.text
             .trim_end()

@@ -262,18 +262,15 @@ mod tests {
     use super::super::plan::Plan;
     use super::*;
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     fn bodies(batch: u64, seed: u64) -> Bodies {
         let plan = Plan {
-            messages_per_second: 100,
             replies: 500_000,
             batch,
             numbers: 12,
-            duplicates: 0,
             disorder: 50_000,
             seed,
-            time: Duration::from_secs(10),
+            ..Plan::plain()
         };
         Bodies::new(plan, 1_795_000_000)
     }

@@ -271,14 +271,10 @@ mod tests {
     #[test]
     fn names_are_told_apart() {
         let plan = Plan {
-            messages_per_second: 100,
             replies: 500_000,
-            batch: 1,
             numbers: 12,
-            duplicates: 0,
-            disorder: 0,
-            seed: 1,
             time: Duration::from_secs(1),
+            ..Plan::plain()
         };
         let (mut one, mut other) = (Names::none_of(&plan), Names::none_of(&plan));
         for number in [0, 63, 64, 299] {

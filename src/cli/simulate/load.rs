@@ -8,8 +8,8 @@ use super::connection::Connection;
 use super::ledger::Ledger;
 use super::schedule::{Delivery, Schedule};
 use super::{Job, report};
-use crate::cli::exchange;
 use crate::cli::progress::Progress;
+use crate::cli::signature;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::fd::{AsRawFd as _, OwnedFd};
@@ -147,7 +147,7 @@ impl<'j> Load<'j> {
         // Writing to a vector cannot fail.
         let _ = write!(self.request, "Content-Length: {}\r\n", self.body.len());
         if let Some(key) = &self.job.key {
-            exchange::sign(key, &self.body, &mut self.request);
+            signature::sign(key, &self.body, &mut self.request);
         }
         self.request.extend_from_slice(b"\r\n");
         self.request.extend_from_slice(&self.body);

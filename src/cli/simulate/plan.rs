@@ -257,6 +257,23 @@ const DISORDER: u64 = 2 << 60;
 const DISORDER_OF_REPLIES: u64 = 3 << 60;
 
 #[cfg(test)]
+impl Plan {
+    /// 3000 statuses in 10 seconds, one by one, and nothing else.
+    pub(super) fn plain() -> Plan {
+        Plan {
+            messages_per_second: 100,
+            replies: 0,
+            batch: 1,
+            numbers: 1,
+            duplicates: 0,
+            disorder: 0,
+            seed: 1,
+            time: Duration::from_secs(10),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
@@ -265,12 +282,8 @@ mod tests {
         Plan {
             messages_per_second: 1000,
             replies: 300_000,
-            batch: 1,
             numbers: 7,
-            duplicates: 0,
-            disorder: 0,
-            seed: 1,
-            time: Duration::from_secs(10),
+            ..Plan::plain()
         }
     }
 

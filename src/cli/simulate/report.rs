@@ -4,7 +4,7 @@ use super::Job;
 use super::ledger::{Ledger, MARKS};
 use super::verify::Findings;
 use crate::cli::Output;
-use crate::cli::figures::{as_milliseconds, counted, grouped, milliseconds, rate};
+use crate::cli::figures::{as_milliseconds, counted, grouped, labelled, milliseconds, rate};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -94,11 +94,10 @@ impl Report<'_> {
         lines.push(("seed", self.job.bodies.plan.seed.to_string()));
         let examples = self.findings.iter().flat_map(|it| &it.examples);
         lines.extend(examples.map(|example| ("FOUND", example.clone())));
-        let mut text = String::new();
-        for (label, value) in lines {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{label:<13} {value}");
-        }
+        let mut text: String = lines
+            .iter()
+            .map(|(label, value)| labelled(label, value))
+            .collect();
         text.push_str(if self.is_good() {
             "\nEverything that was sent was answered with 200.\n"
         } else if self.ledger.good() == 0 {
@@ -273,21 +272,11 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     fn job() -> Job {
-        let plan = Plan {
-            messages_per_second: 100,
-            replies: 0,
-            batch: 1,
-            numbers: 1,
-            duplicates: 0,
-            disorder: 0,
-            seed: 1,
-            time: Duration::from_secs(10),
-        };
         Job {
             address: SocketAddr::from(([127, 0, 0, 1], 1)),
             head: String::new(),
             key: None,
-            bodies: Bodies::new(plan, 0),
+            bodies: Bodies::new(Plan::plain(), 0),
             connections: 4,
             retries: false,
             interrupted: Arc::new(AtomicBool::new(false)),

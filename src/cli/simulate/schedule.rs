@@ -166,14 +166,11 @@ mod tests {
 
     fn plan(duplicates: u64) -> Plan {
         Plan {
-            messages_per_second: 100,
             replies: 250_000,
-            batch: 1,
             numbers: 3,
             duplicates,
-            disorder: 0,
-            seed: 1,
             time: Duration::from_secs(4),
+            ..Plan::plain()
         }
     }
 

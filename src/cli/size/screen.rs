@@ -2,14 +2,12 @@
 
 use super::estimate::{Bearer, Estimate, FULL, Share};
 use super::measure::{Part, float};
-use crate::cli::figures::{counted, grouped};
-use crate::cli::span::span;
+use crate::cli::figures::{as_configured, counted, grouped, labelled, span};
 use crate::cli::{CliError, Output};
-use crate::config::{format_size, format_time};
+use crate::config::format_size;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::time::Duration;
 
 /// Prints it on stdout.
 pub(super) fn print(estimate: &Estimate, output: Output) -> Result<(), CliError> {
@@ -29,10 +27,7 @@ fn text(estimate: &Estimate) -> String {
         ..
     } = estimate;
     let mut text = String::new();
-    let mut line = |label: &str, value: String| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{label:<13} {value}");
-    };
+    let mut line = |label: &str, value: String| text.push_str(&labelled(label, &value));
     line(
         "asked",
         format!(
@@ -64,6 +59,7 @@ fn text(estimate: &Estimate) -> String {
             octets(float(disk.bandwidth))
         ),
     );
+    // Writing to a string cannot fail.
     let _ = writeln!(
         text,
         "\n{:<20} {:>14} {:>9} {:>20}",
@@ -87,7 +83,7 @@ fn text(estimate: &Estimate) -> String {
     }
     text.push('\n');
     for (label, value) in conclusions(estimate) {
-        let _ = writeln!(text, "{label:<13} {value}");
+        text.push_str(&labelled(label, &value));
     }
     let _ = writeln!(text, "\n{}", verdict(estimate));
     text
@@ -125,7 +121,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
             "retention",
             format!(
                 "{} of it without a pause take {}",
-                milliseconds_told(limits.retention),
+                as_configured(limits.retention),
                 octets(float(estimate.retained())),
             ),
         ),
@@ -135,7 +131,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
                 "dedupe.keys, {}, knows the repeats of {}; dedupe.window, {}, has up to {} keys",
                 grouped(limits.keys),
                 span(estimate.remembers().as_secs()),
-                milliseconds_told(limits.window),
+                as_configured(limits.window),
                 grouped(estimate.keys()),
             ),
         ),
@@ -255,10 +251,6 @@ fn json(estimate: &Estimate) -> Value {
 /// To the thousandth.
 fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
-}
-
-fn milliseconds_told(time: Duration) -> String {
-    format_time(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// `7.4 TiB`

@@ -1,8 +1,7 @@
 //! The overview as a screen of text.
 
-use super::super::figures::{counted, grouped};
+use super::super::figures::{counted, grouped, span};
 use super::super::journal::format_rounded;
-use super::super::span::span;
 use crate::event::Lane;
 use crate::server::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 use std::fmt::Write as _;

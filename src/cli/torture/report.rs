@@ -1,12 +1,11 @@
 //! What is told: a line of progress after a round, and the report at the end.
 
 use super::oracle::Findings;
-use crate::cli::figures::{as_milliseconds, counted, grouped, milliseconds, rate};
+use crate::cli::figures::{as_milliseconds, counted, grouped, labelled, milliseconds, rate};
 use crate::cli::trial::file_system::FileSystem;
 use crate::cli::trial::times::Times;
 use crate::cli::{CliError, Output};
 use serde_json::json;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,10 +93,7 @@ impl Report {
     fn text(&self) -> String {
         let found = &self.findings;
         let mut text = String::new();
-        let mut line = |label: &str, value: String| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{label:<13} {value}");
-        };
+        let mut line = |label: &str, value: String| text.push_str(&labelled(label, &value));
         line(
             "rounds",
             format!(

@@ -4,6 +4,8 @@
 //! variables of Hookline are taken from its environment. What it says goes to a log.
 
 use super::site::Site;
+use crate::cli::samples::random;
+use aws_lc_rs::hmac;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
@@ -36,21 +38,22 @@ struct Log {
 
 impl Launcher {
     /// `settings` is a configuration without endpoints; [`PATH`] is added to it.
-    pub(crate) fn new(
-        program: PathBuf,
-        site: &Site,
-        secret: String,
-        settings: &str,
-    ) -> io::Result<Launcher> {
+    pub(crate) fn new(program: PathBuf, site: &Site, settings: &str) -> io::Result<Launcher> {
         let last = String::new();
         let file = site.log()?;
         Ok(Launcher {
             program,
             journal: site.journal(),
-            secret,
+            // Good for this trial alone, on a loopback address: it has to be new, and no more.
+            secret: format!("{:016x}{:016x}", random(), random()),
             config: format!("{settings}{ENDPOINT}"),
             log: Arc::new(Mutex::new(Log { file, last })),
         })
+    }
+
+    /// What its servers want posts to be signed with.
+    pub(crate) fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes())
     }
 
     /// Starts a server.

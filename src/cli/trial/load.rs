@@ -7,7 +7,7 @@
 use super::body::{Bodies, Name};
 use super::stream::Stream;
 use crate::cli::draw::Random;
-use crate::cli::exchange;
+use crate::cli::{exchange, signature};
 use crate::journal::frame::ALIGNMENT;
 use aws_lc_rs::hmac;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -235,7 +235,7 @@ impl Sending {
             self.plan.address,
             self.body.len(),
         )?;
-        exchange::sign(&self.plan.key, &self.body, out);
+        signature::sign(&self.plan.key, &self.body, out);
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&self.body);
         Ok(())

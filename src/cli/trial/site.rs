@@ -7,6 +7,7 @@
 
 use super::file_system::FileSystem;
 use super::times::Times;
+use crate::cli::CliError;
 use crate::cli::figures::rate;
 use crate::cli::samples::random;
 use crate::journal::Disk;
@@ -28,6 +29,29 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// What `parent` stands on, and the octets that are free there, which have to be as many as `space`. Says on
+    /// stderr what is to be known beforehand.
+    pub(crate) fn look(
+        parent: &Path,
+        verb: &str,
+        space: u64,
+    ) -> Result<(FileSystem, u64), CliError> {
+        let looked = Site::file_system(parent).and_then(|file_system| {
+            Site::warn(parent, verb, &file_system)?;
+            Ok((file_system, Disk::open(parent)?.free_octets()?))
+        });
+        let (file_system, free) = looked.map_err(|error| cannot_use(parent, error))?;
+        if free < space {
+            return Err(CliError::failed(format!(
+                "{} has {} MiB free, and {} MiB are needed; choose another disk with --data-dir",
+                parent.display(),
+                free >> 20,
+                space >> 20
+            )));
+        }
+        Ok((file_system, free))
+    }
+
     /// Makes one in `parent`, which has to be there, for this verb.
     pub(crate) fn make(parent: &Path, verb: &str) -> io::Result<Site> {
         let path = fs::canonicalize(parent)?.join(format!("{}{:016x}", name(verb), random()));
@@ -53,8 +77,8 @@ impl Site {
         made
     }
 
-    /// Says on stderr what is to be known beforehand: what an earlier run of this verb has left, and memory.
-    pub(crate) fn warn(parent: &Path, verb: &str, file_system: &FileSystem) -> io::Result<()> {
+    /// What an earlier run of this verb has left, and memory.
+    fn warn(parent: &Path, verb: &str, file_system: &FileSystem) -> io::Result<()> {
         // Without a stderr there is nobody to tell.
         for left in Site::left_behind(parent, verb)? {
             let _ = writeln!(
@@ -91,14 +115,8 @@ impl Site {
         Ok(left)
     }
 
-    /// What `parent` stands on.
-    pub(crate) fn file_system(parent: &Path) -> io::Result<FileSystem> {
+    fn file_system(parent: &Path) -> io::Result<FileSystem> {
         Ok(FileSystem::numbered(rustix::fs::statfs(parent)?.f_type))
-    }
-
-    /// Octets that are free on the disk of `parent`.
-    pub(crate) fn free(parent: &Path) -> io::Result<u64> {
-        Disk::open(parent)?.free_octets()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -156,6 +174,12 @@ impl Site {
     pub(crate) fn remove(self) -> io::Result<()> {
         fs::remove_dir_all(self.path)
     }
+}
+
+/// Why nothing can be tried in `parent`.
+pub(crate) fn cannot_use(parent: &Path, error: io::Error) -> CliError {
+    let dir = parent.display();
+    CliError::because(format!("cannot use {dir}; see --data-dir"), error)
 }
 
 fn is_in_use(path: &Path) -> bool {

@@ -7,9 +7,8 @@ use super::{
 use crate::feed::{self, ReplayError, Replays};
 use crate::http::Status;
 use crate::journal::{self, Disk, State};
-use crate::metrics::Counter;
 use crate::reactor::{Control, Phase};
-use crate::server::exposition::{Sources, sum};
+use crate::server::exposition::{Sources, sum, total_of};
 use crate::server::history::Sample;
 use crate::sink::{Confirmation, Statistics};
 use std::collections::BTreeMap;
@@ -204,8 +203,8 @@ fn dedupe(sources: &Sources) -> DedupeLevel {
         keys_max: sources.about.keys,
         keys: judge.keys.get(),
         octets: judge.octets.get(),
-        events: judge.events.iter().map(Counter::get).sum(),
-        duplicates: judge.duplicates.iter().map(Counter::get).sum(),
+        events: total_of(&judge.events),
+        duplicates: total_of(&judge.duplicates),
         stopped: judge.stopped.get() > 0,
         reason: judge.reason.get().cloned(),
     }

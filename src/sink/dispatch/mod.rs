@@ -270,34 +270,34 @@ impl Running {
             }
             return Ok(());
         };
-        let asked = match failure.kind {
-            FailureKind::Retry { after } => after,
+        let now = Instant::now();
+        let (asked, counts) = match failure.kind {
+            FailureKind::Retry { after } => {
+                // Of a receiver that is away no item is to blame.
+                let counts = u32::from(!self.breaker.is_open());
+                // However many went together, it was one answer.
+                match tickets.iter().find_map(|it| self.undone.get(*it)) {
+                    Some(first) if self.breaker.failed(first.item, after, now) => {
+                        let reason = &failure.reason;
+                        tracing::warn!(
+                            reason,
+                            "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
+                        );
+                    }
+                    Some(_) => {}
+                    // A replay has ended meanwhile.
+                    None => self.breaker.gave_up(),
+                }
+                (after, counts)
+            }
             FailureKind::Rejected => {
                 self.is_there();
-                None
+                (None, 1)
             }
             FailureKind::Gone => return Err(SinkError::Refused(failure.reason)),
             FailureKind::Broken => return Err(SinkError::Broken(failure.reason)),
         };
-        let now = Instant::now();
-        // Of a receiver that is away no item is to blame.
-        let counts = u32::from(!self.breaker.is_open());
         self.parts.statistics.retries.add(1);
-        let mut entries = tickets.iter().filter_map(|it| self.undone.get(*it));
-        match entries.next().map(|first| first.item) {
-            _ if failure.kind == FailureKind::Rejected => {}
-            // However many went together, it was one answer.
-            Some(item) if self.breaker.failed(item, asked, now) => {
-                let reason = &failure.reason;
-                tracing::warn!(
-                    reason,
-                    "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
-                );
-            }
-            Some(_) => {}
-            // A replay has ended meanwhile.
-            None => self.breaker.gave_up(),
-        }
         for ticket in tickets {
             let Some(entry) = self.undone.get_mut(ticket) else {
                 continue;

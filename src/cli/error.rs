@@ -1,0 +1,111 @@
+//! Why a verb failed, and what the process says and ends with.
+
+use crate::config::ConfigErrors;
+use std::error::Error;
+use std::io;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration has mistakes: exit code 78.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The command line asks for what there is not: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// The result could not be written; quiet when nobody reads it any more.
+    #[error("cannot write the result")]
+    Output(#[from] io::Error),
+    /// Anything else: exit code 1.
+    #[error("{message}")]
+    Failed {
+        /// What failed, in lower case, and what to do about it.
+        message: String,
+        /// Why.
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// The result on stdout said it all.
+    #[error("exit code {0}")]
+    Told(u8),
+}
+
+impl CliError {
+    /// Failed for a reason that the message gives.
+    pub fn failed(message: impl Into<String>) -> CliError {
+        CliError::Failed {
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// Failed because of another error.
+    pub fn because(
+        message: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> CliError {
+        CliError::Failed {
+            message: message.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// The exit code of the process.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            CliError::Config(_) => BAD_CONFIG,
+            CliError::Usage(_) => 2,
+            CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            CliError::Output(_) | CliError::Failed { .. } => 1,
+            CliError::Told(code) => *code,
+        }
+    }
+
+    /// What is printed on stderr: one line with the causes, or the mistakes of the configuration; or nothing.
+    #[must_use]
+    pub fn report(&self) -> Option<String> {
+        match self {
+            CliError::Config(errors) => {
+                let count = errors.mistakes.len();
+                let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+                Some(format!(
+                    "{errors}\nhookline: {count} {mistakes} in the configuration"
+                ))
+            }
+            CliError::Told(_) => None,
+            CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            CliError::Usage(_) | CliError::Output(_) | CliError::Failed { .. } => {
+                let mut line = format!("hookline: {self}");
+                let mut cause = self.source();
+                while let Some(error) = cause {
+                    line.push_str(": ");
+                    line.push_str(&error.to_string());
+                    cause = error.source();
+                }
+                Some(line.replace('\n', " "))
+            }
+        }
+    }
+}
+
+/// `EX_CONFIG` of sysexits.h
+const BAD_CONFIG: u8 = 78;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_with_its_causes() {
+        let cause = io::Error::other("the disk\nis gone");
+        let error = CliError::because("cannot open the journal", cause);
+        let report = error.report().expect("is told");
+        assert_eq!(
+            report,
+            "hookline: cannot open the journal: the disk is gone"
+        );
+        assert_eq!(error.code(), 1);
+        let closed = CliError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((closed.code(), closed.report()), (0, None));
+    }
+}
