@@ -1,0 +1,33 @@
+//! ntex with one route and one worker, on tokio.
+
+use std::io;
+
+use crossbeam_channel::Sender;
+use ntex::util::Bytes;
+use ntex::web::types::State;
+use ntex::web::{self, App, HttpResponse};
+
+#[ntex::main]
+async fn main() -> io::Result<()> {
+    let queue = peers::worker();
+    let app = async move || {
+        App::new()
+            .state(queue.clone())
+            .route("/webhook", web::post().to(webhook))
+    };
+    web::server(app)
+        .workers(1)
+        .bind(peers::address())?
+        .run()
+        .await
+}
+
+async fn webhook(queue: State<Sender<bytes::Bytes>>, body: Bytes) -> HttpResponse {
+    // Its bytes are a type of its own.
+    let body = bytes::Bytes::copy_from_slice(&body);
+    if queue.try_send(body).is_ok() {
+        HttpResponse::Ok().finish()
+    } else {
+        HttpResponse::ServiceUnavailable().finish()
+    }
+}
