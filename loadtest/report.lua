@@ -37,8 +37,9 @@ function M.post(body, headers)
   return wrk.format("POST", wrk.path, fields, body)
 end
 
--- What gives one request with the text message after another. With FIRST in the environment each has a message id of its
--- own, with numbers from FIRST on, so that no server has seen it before; without it all are the same octets.
+-- What gives one request with the text message after another. With FIRST in the environment, ten digits, each has a
+-- message id of its own, counted from there, so that no server has seen it before; without it all are the same octets.
+-- New ones cost this side a twelfth more, and the server nothing.
 function M.texts(headers)
   local one = M.post(M.sample("text"), headers)
   local number = tonumber(os.getenv("FIRST"))
@@ -46,10 +47,9 @@ function M.texts(headers)
     return function() return one end
   end
   local before, after = one:match("^(.*)0000000001(AA==.*)$")
-  local format = string.format
   return function()
     number = number + 1
-    return before .. format("%010d", number) .. after
+    return before .. number .. after
   end
 end
 

@@ -33,8 +33,8 @@ START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 15
 PROBE_WRITES = 300
 BLOCK = 4096
-# wrk counts in ten digits from here, so that no message of the warm-up comes again.
-FIRST_AFTER_WARM_UP = 1_000_000_000
+# From where messages are counted, in ten digits that fit 32 bits: none of the warm-up comes again.
+FIRST, FIRST_AFTER_WARM_UP = 1_000_000_000, 1_500_000_000
 
 
 class Failed(SystemExit):
@@ -189,7 +189,7 @@ def measure_one(seconds, script, connections, command, cores, work, new=False):
         port = free_port()
         server = Server(command(port, directory), port, cores[0], directory)
         try:
-            wrk(1, script, connections, port, cores[1], first=0 if new else None)
+            wrk(1, script, connections, port, cores[1], first=FIRST if new else None)
             server.settle()
             # What earlier servers left to be written would be this one's to wait for.
             os.sync()
@@ -207,7 +207,7 @@ def measure_one(seconds, script, connections, command, cores, work, new=False):
 
 
 def wrk(seconds, script, connections, port, core, first=None):
-    """With `first`, each message has an id of its own, counted from there; without it all are the same octets."""
+    """With `first`, ten digits, each message has an id of its own, counted from there; without it all are the same."""
     body = (ROOT / "src/cli/samples/text.json").read_bytes()
     signature = "sha256=" + hmac.new(SECRET, body, hashlib.sha256).hexdigest()
     environment = {**os.environ, "SIGNATURE": signature}

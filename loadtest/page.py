@@ -1,0 +1,78 @@
+"""Writes the comparison as a page of Markdown: the charts, where it was measured, tables, and how to read them."""
+import statistics
+
+import rig
+
+READING = """
+Each server runs alone on one core, wrk on another. wrk sends the next request of a connection when the answer is there,
+so requests/s is what a server can do, and latency what it has at that: with so many connections, not at a rate that it
+carries easily. Every figure is a median of rounds; a ratio is taken round by round, with the lowest and the highest
+beside it, so that a machine that drifts does so for both sides. Absolute figures are those of this machine.
+
+- CPU us: user and system time of the server's whole process tree for each request, with what it does after the answer.
+  The kernel's own threads, such as those that write to the disk, are nobody's.
+- The floor is one recv and one send, nothing parsed (`loadtest/floor.c`). It is quicker than wrk, so its requests/s are
+  wrk's, and the ratio of CPU time is the better one to look at.
+- Hookline is the whole server: it checks, writes its journal, parses, sorts out repeats and delivers to a file, in both
+  modes. The others parse and no more, and nginx and HAProxy not even that; those with a database have stored the body
+  and parsed nothing.
+- p50, p99 and p99.9 are microseconds until the answer, RSS is the most memory that was resident, failed are all answers
+  but 2xx and connections that broke or timed out, in all rounds together.
+- disk us: the median of 4 KiB written over zeros and `fdatasync`, taken before each measurement. What `stored` and the
+  databases cost means nothing without it.
+"""
+
+MESSAGES = {True: "Each message has an id of its own.", False: "All messages are the same octets."}
+
+
+def page(record, images):
+    """The whole page."""
+    lines = ["# Hookline beside other servers", "",
+             "Written by `loadtest/compare`, which reproduces it; each round is in [`results.json`](results.json).", ""]
+    lines += [f"![{image.removesuffix('.svg')}]({image})" for image in sorted(images, reverse=True)]
+    lines += ["", "## Where", "", "| | |", "|---|---|"]
+    lines += [f"| {key} | {value} |" for key, value in record["machine"].items()]
+    parts = record["parts"].values()
+    servers = {name: about for part in parts for name, about in part["servers"].items()}
+    lines += ["", "## Who", "", "| | version | what a 200 means, and what is done |", "|---|---|---|"]
+    lines += [f"| {about['label']} | {about['version']} | {about['does']} |" for about in servers.values()]
+    lines += ["", "## How to read it", READING.rstrip()]
+    for part in parts:
+        lines += section(part)
+    return "\n".join(lines) + "\n"
+
+
+def section(part):
+    disk = part["fdatasync"]
+    lines = ["", f"## {part['title']}", "",
+             f"{part['date']}, commit {part['commit']}: `{part['command']}`, {part['rounds']} rounds of {part['seconds']} s. "
+             f"{MESSAGES[part['new']]} fdatasync took {disk['p50']:.0f} us at p50, {disk['p99']:.0f} us at p99 beforehand."]
+    missing = {**part["left_out"], **part["failed"]}
+    lines += [f"Left out: {server}, {why}." for server, why in missing.items()]
+    baseline = next(iter(part["results"]))
+    for connections in part["connections"]:
+        lines += table(part, str(connections), baseline)
+    return lines
+
+
+def table(part, connections, baseline):
+    label = lambda server: part["servers"][server]["label"]
+    lines = ["", f"| {connections} connections | req/s | to {label(baseline)} | CPU us | to {label(baseline)} | p50 | p99 "
+             "| p99.9 | RSS MiB | failed | disk us |", "|---|" + "--:|" * 10]
+    median = lambda server, key: statistics.median(figures[key] for figures in part["results"][server][connections])
+    for server in sorted(part["results"], key=lambda server: -median(server, "rate")):
+        rounds = part["results"][server][connections]
+        versus = [ratio(rounds, part["results"][baseline][connections], key) for key in ("rate", "cpu")]
+        # wrk loses the highest percentiles of pipelined requests and says 0.
+        percentiles = [f"{median(server, key):,.0f}" if median(server, key) else "-" for key in ("p50", "p99", "p999")]
+        failed = sum(figures["refused"] + figures["socket"] for figures in rounds)
+        name = f"**{label(server)}**" if part["servers"][server]["kind"] == "hookline" else label(server)
+        cells = [name, f"{median(server, 'rate'):,.0f}", versus[0], f"{median(server, 'cpu'):.2f}", versus[1], *percentiles,
+                 f"{median(server, 'rss'):,.0f}", f"{failed:,}", f"{median(server, 'disk'):.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def ratio(mine, theirs, key):
+    found = rig.ratios(mine, theirs, key)
+    return f"{found[0]:.2f} ({found[1]:.2f}-{found[2]:.2f})" if found else "-"
