@@ -16,8 +16,8 @@ BAR, BETWEEN_BARS, BETWEEN_ROWS = 12, 2, 9
 ROW = 22
 # What is left of the bars' colour for each further number of connections.
 FADE = ["1", "0.5", "0.3"]
-KINDS = {"hookline": "Hookline", "stored": "a 200 says it is stored", "memory": "a 200 says nothing of storage",
-         "floor": "least on epoll"}
+KINDS = {"hookline": "Hookline", "stored": "others, synced before the 200",
+         "memory": "others, not synced before the 200", "floor": "the least that epoll can do"}
 PERCENTILES = ["p50", "p99", "p999"]
 DURABILITIES = ["received", "stored", "redis", "jetstream"]
 
@@ -62,10 +62,11 @@ def charts(record):
         drawn["cpu.svg"] = bars("CPU time that a request costs the server", part, list(part["results"]),
                                 [Figure("microseconds of CPU for each request", "cpu", decimals=1)])
         servers = [server for server in DURABILITIES if server in part["results"]]
-        drawn["durability.svg"] = bars(
-            "What it costs to store before the answer", part, servers,
-            [Figure("requests/s", "rate", best_first=True), Figure("microseconds of CPU for each request", "cpu",
-             decimals=1), Figure("milliseconds until 99 % have their answer", "p99", decimals=2, scale=1e-3)])
+        drawn["durability.svg"] = bars("What it costs to store before the answer", part, servers, [
+            Figure("requests/s", "rate", best_first=True),
+            Figure("microseconds of CPU for each request", "cpu", decimals=1),
+            Figure("milliseconds until 99 % have their answer", "p99", decimals=2, scale=1e-3),
+        ])
     if part := parts.get("latency"):
         drawn["latency.svg"] = latency("Time until the answer, by connections", part)
     return drawn
@@ -106,8 +107,10 @@ class Drawing:
         self.elements.append(f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" class="{style}"/>')
 
     def rectangle(self, x, y, width, height, style, opacity="1"):
-        self.elements.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{height:.1f}" rx="1.5" '
-                             f'class="{style}" fill-opacity="{opacity}"/>')
+        # What is pale lets no grid through.
+        for style, opacity in [("page", "1"), (style, opacity)]:
+            self.elements.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" '
+                                 f'height="{height:.1f}" class="{style}" fill-opacity="{opacity}"/>')
 
     def legend(self, entries):
         """Name, style and opacity of each, in a row."""
@@ -129,7 +132,8 @@ class Drawing:
         return "\n".join([
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
             f'height="{height:.0f}" role="img" aria-labelledby="title what">',
-            f'<title id="title">{escape(self.title)}</title>', f'<desc id="what">{escape(". ".join(self.said))}.</desc>',
+            f'<title id="title">{escape(self.title)}</title>',
+            f'<desc id="what">{escape(". ".join(self.said))}.</desc>',
             f"<style>{STYLE}</style>", f'<rect class="page" width="{WIDTH}" height="{height:.0f}" rx="6"/>',
             *self.elements, "</svg>\n"])
 
@@ -154,7 +158,7 @@ def panel(drawing, part, servers, figure):
     numbers = part["connections"]
     values = {server: [figure.of(part["results"][server][str(number)]) for number in numbers] for server in servers}
     # Room for the longest bar's value beside it.
-    ticks = round_steps(max(high for row in values.values() for _, _, high in row))
+    ticks = round_steps(max((high for row in values.values() for _, _, high in row), default=1))
     place = lambda value: LEFT + (RIGHT - LEFT) * value / ticks[-1]
     drawing.y += 16
     top = drawing.y
@@ -183,7 +187,7 @@ def whisker(drawing, low, high, y):
 
 def latency(title, part):
     """A panel for each number of connections; a server's line goes from its p50 to its p99.9, on one scale for all."""
-    drawing = Drawing(title, note(part, "circle p50, diamond p99, line's end p99.9; on the right all three"))
+    drawing = Drawing(title, note(part, "circle p50, diamond p99, line's end p99.9"))
     results, servers = part["results"], list(part["results"])
     kinds = [kind for kind in KINDS if any(part["servers"][server]["kind"] == kind for server in servers)]
     drawing.legend([(KINDS[kind], kind, "1") for kind in kinds])
@@ -196,6 +200,7 @@ def latency(title, part):
     for number in part["connections"]:
         drawing.y += 30
         drawing.text(MARGIN, drawing.y, f"{number} connections", "heading")
+        drawing.text(WIDTH - MARGIN, drawing.y, "p50 / p99 / p99.9 in ms", "note", "end")
         top = drawing.y + 8
         bottom = top + len(servers) * ROW
         is_last = number == part["connections"][-1]
@@ -228,7 +233,8 @@ def name(drawing, about, y):
 
 
 def note(part, more):
-    return f"{part['rounds']} rounds of {part['seconds']} s, medians, {part['date'][:10]}; {more}"
+    rounds = f"medians of {part['rounds']} rounds" if part["rounds"] > 1 else "one round"
+    return f"{rounds} of {part['seconds']} s, {part['date'][:10]}; {more}"
 
 
 def round_steps(highest):

@@ -71,7 +71,7 @@ jetstream {{
 # A database and what is in front of it, in one process tree: $1 is the database's port.
 IN_FRONT = """cd {directory}
 {database} &
-until (: </dev/tcp/127.0.0.1/$1) 2>/dev/null; do sleep 0.05; done
+until (: </dev/tcp/127.0.0.1/$1) 2>/dev/null; do kill -0 $! || exit 1; sleep 0.05; done
 exec "$2" "$3" "$4"
 """
 
@@ -102,9 +102,9 @@ class Contender:
 
 def contenders(binary, floor):
     """All of them by name, in the order in which they are measured; `floor` is where that program will be."""
-    hookline = lambda label, does, mode, **more: Contender(
-        label, does, lambda port, directory: rig.hookline(binary, mode, more.get("script") == "signed", port, directory),
-        lambda: first_line(str(binary), "--version").split()[-1], kind="hookline", **more)
+    hookline = lambda label, does, mode, script="": Contender(
+        label, does, lambda port, directory: rig.hookline(binary, mode, script == "signed", port, directory),
+        lambda: first_line(str(binary), "--version").split()[-1], kind="hookline", script=script)
     return {
         "floor": Contender("floor", "recv and send in C, nothing parsed", lambda port, _: [str(floor), str(port)],
                            lambda: first_line("cc", "--version"), kind="floor", programs=["cc"],
@@ -126,10 +126,11 @@ def contenders(binary, floor):
         "aiohttp": Contender("aiohttp", "200 once the body is in a queue, which a thread parses", aiohttp,
                              aiohttp_version, programs=["aiohttp"], packages=["python3-aiohttp", "python3-uvloop"]),
         "redis": Contender("axum + Redis, fsync always", "200 once a stream has it, `appendfsync always`", redis,
-                           lambda: number(first_line("redis-server", "--version")), kind="stored", is_peer=True,
-                           programs=["redis-server"], packages=["redis-server"]),
-        "jetstream": Contender("axum + JetStream", "200 once a file store acknowledged it", jetstream, nats_version,
-                               kind="stored", is_peer=True, programs=["nats-server"], packages=["nats-server"]),
+                           lambda: f"{locked('axum')}, Redis {number(first_line('redis-server', '--version'))}",
+                           kind="stored", is_peer=True, programs=["redis-server"], packages=["redis-server"]),
+        "jetstream": Contender("axum + JetStream", "200 once a file store acknowledged it", jetstream,
+                               lambda: f"{locked('axum')}, nats-server {nats_version()}", kind="stored", is_peer=True,
+                               programs=["nats-server"], packages=["nats-server"]),
     }
 
 

@@ -16,8 +16,9 @@ beside it, so that a machine that drifts does so for both sides. Absolute figure
 - Hookline is the whole server: it checks, writes its journal, parses, sorts out repeats and delivers to a file, in both
   modes. The others parse and no more, and nginx and HAProxy not even that; those with a database have stored the body
   and parsed nothing.
-- p50, p99 and p99.9 are microseconds until the answer, RSS is the most memory that was resident, failed are all answers
-  but 2xx and connections that broke or timed out, in all rounds together.
+- failed: answers other than 2xx and connections that broke or timed out, in all rounds together. They count neither in
+  requests/s nor in the CPU time of one. Those that parse afterwards answer 503 when 65,536 bodies wait.
+- p50, p99 and p99.9 are microseconds until the answer; RSS is the most memory that was resident.
 - disk us: the median of 4 KiB written over zeros and `fdatasync`, taken before each measurement. What `stored` and the
   databases cost means nothing without it.
 """
@@ -29,7 +30,7 @@ def page(record, images):
     """The whole page."""
     lines = ["# Hookline beside other servers", "",
              "Written by `loadtest/compare`, which reproduces it; each round is in [`results.json`](results.json).", ""]
-    lines += [f"![{image.removesuffix('.svg')}]({image})" for image in sorted(images, reverse=True)]
+    lines += [f"![{image.removesuffix('.svg')}]({image})" for image in images]
     lines += ["", "## Where", "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in record["machine"].items()]
     parts = record["parts"].values()
@@ -43,22 +44,29 @@ def page(record, images):
 
 
 def section(part):
-    disk = part["fdatasync"]
+    disk, results = part["fdatasync"], part["results"]
     lines = ["", f"## {part['title']}", "",
-             f"{part['date']}, commit {part['commit']}: `{part['command']}`, {part['rounds']} rounds of {part['seconds']} s. "
-             f"{MESSAGES[part['new']]} fdatasync took {disk['p50']:.0f} us at p50, {disk['p99']:.0f} us at p99 beforehand."]
+             f"{part['date']}, commit {part['commit']}: `{part['command']}`, rounds: {part['rounds']}, of "
+             f"{part['seconds']} s. {MESSAGES[part['new']]} fdatasync took {disk['p50']:.0f} us at p50, "
+             f"{disk['p99']:.0f} us at p99 beforehand."]
     missing = {**part["left_out"], **part["failed"]}
-    lines += [f"Left out: {server}, {why}." for server, why in missing.items()]
-    baseline = next(iter(part["results"]))
-    for connections in part["connections"]:
-        lines += table(part, str(connections), baseline)
+    for server, why in missing.items():
+        lines += ["", f"Left out: {server}: {why}."]
+    for connections in map(str, part["connections"]):
+        lines += table(part, connections)
+        if {"received", "signed"} <= set(results):
+            both = zip(results["signed"][connections], results["received"][connections])
+            adds = sorted(signed["cpu"] - unsigned["cpu"] for signed, unsigned in both)
+            lines += ["", f"The signature adds {statistics.median(adds):.2f} us of CPU to a request "
+                      f"({adds[0]:.2f} to {adds[-1]:.2f})."]
     return lines
 
 
-def table(part, connections, baseline):
+def table(part, connections):
     label = lambda server: part["servers"][server]["label"]
-    lines = ["", f"| {connections} connections | req/s | to {label(baseline)} | CPU us | to {label(baseline)} | p50 | p99 "
-             "| p99.9 | RSS MiB | failed | disk us |", "|---|" + "--:|" * 10]
+    baseline = next(iter(part["results"]))
+    lines = ["", f"| {connections} connections | req/s | to {baseline} | CPU us | to {baseline} | p50 | p99 | p99.9 "
+             "| RSS MiB | failed | disk us |", "|---|" + "--:|" * 10]
     median = lambda server, key: statistics.median(figures[key] for figures in part["results"][server][connections])
     for server in sorted(part["results"], key=lambda server: -median(server, "rate")):
         rounds = part["results"][server][connections]
@@ -67,8 +75,8 @@ def table(part, connections, baseline):
         percentiles = [f"{median(server, key):,.0f}" if median(server, key) else "-" for key in ("p50", "p99", "p999")]
         failed = sum(figures["refused"] + figures["socket"] for figures in rounds)
         name = f"**{label(server)}**" if part["servers"][server]["kind"] == "hookline" else label(server)
-        cells = [name, f"{median(server, 'rate'):,.0f}", versus[0], f"{median(server, 'cpu'):.2f}", versus[1], *percentiles,
-                 f"{median(server, 'rss'):,.0f}", f"{failed:,}", f"{median(server, 'disk'):.0f}"]
+        cells = [name, f"{median(server, 'rate'):,.0f}", versus[0], f"{median(server, 'cpu'):.2f}", versus[1],
+                 *percentiles, f"{median(server, 'rss'):,.0f}", f"{failed:,}", f"{median(server, 'disk'):.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

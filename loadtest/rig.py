@@ -73,9 +73,9 @@ def install(packages):
     progress(f"installing {' '.join(packages)}")
     # Installed, and not started: Debian makes services of servers.
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1"}
-    get = lambda *words: subprocess.run(["apt-get", "-qq", *words], env=quiet, stdout=subprocess.DEVNULL).returncode == 0
+    get = lambda *words: subprocess.run(["apt-get", "-qq", *words], env=quiet, stdout=subprocess.DEVNULL).returncode
     get("update")
-    return all([get("install", "-y", "--no-install-recommends", package) for package in packages])
+    return not any([get("install", "-y", "--no-install-recommends", package) for package in packages])
 
 
 def hookline_binary(options):
@@ -197,7 +197,7 @@ def measure_one(seconds, script, connections, command, cores, work, new=False):
             cpu = server.cpu()
             figures = wrk(seconds, script, connections, port, cores[1], first=FIRST_AFTER_WARM_UP if new else None)
             server.settle()
-            figures["cpu"] = (server.cpu() - cpu) * 1e6 / max(figures["requests"], 1)
+            figures["cpu"] = (server.cpu() - cpu) * 1e6 / max(figures["requests"] - figures["refused"], 1)
             figures |= {"rss": server.rss(), "disk": statistics.median(disk), "disk99": percentile(disk, 0.99)}
         finally:
             server.stop()
@@ -220,7 +220,7 @@ def wrk(seconds, script, connections, port, core, first=None):
     if not line:
         raise Failed(f"wrk has failed: {done.stdout}{done.stderr}")
     figures = {key: int(value) for key, value in (pair.split("=") for pair in line[1].split())}
-    figures["rate"] = figures["requests"] / (figures["duration"] / 1e6)
+    figures["rate"] = (figures["requests"] - figures["refused"]) / (figures["duration"] / 1e6)
     return figures
 
 

@@ -1,6 +1,7 @@
 //! axum in front of NATS JetStream: 200 is what its file store has acknowledged.
 //!
-//! `axum_jetstream PORT URL`. Whether that is on the disk by then is a setting of the server's; see `loadtest/peers.py`.
+//! `axum_jetstream PORT URL`. Whether that is on the disk by then is a setting of the server's: see
+//! `loadtest/contenders.py`.
 
 use std::error::Error;
 
