@@ -10,14 +10,16 @@ carries easily. Every figure is a median of rounds; a ratio is taken round by ro
 beside it, so that a machine that drifts does so for both sides. Absolute figures are those of this machine.
 
 - CPU us: user and system time of the server's whole process tree for each request, with what it does after the answer.
-  The kernel's own threads, such as those that write to the disk, are nobody's.
+  The kernel's own threads, such as those that write to the disk, are nobody's. Where requests/s times that is more than
+  a second, some of the work was done after the last answer: Hookline's journal holds what waits for it, and the queue
+  of the others 65,536 bodies, then they wait.
 - The floor is one recv and one send, nothing parsed (`loadtest/floor.c`). It is quicker than wrk, so its requests/s are
   wrk's, and the ratio of CPU time is the better one to look at.
 - Hookline is the whole server: it checks, writes its journal, parses, sorts out repeats and delivers to a file, in both
   modes. The others parse and no more, and nginx and HAProxy not even that; those with a database have stored the body
   and parsed nothing.
-- failed: answers other than 2xx and connections that broke or timed out, in all rounds together. They count neither in
-  requests/s nor in the CPU time of one. Those that parse afterwards answer 503 when 65,536 bodies wait.
+- failed: answers other than 2xx, which count neither in requests/s nor in the CPU time of one, and connections that
+  broke or timed out, in all rounds together.
 - p50, p99 and p99.9 are microseconds until the answer; RSS is the most memory that was resident.
 - disk us: the median of 4 KiB written over zeros and `fdatasync`, taken before each measurement. What `stored` and the
   databases cost means nothing without it.
@@ -72,7 +74,8 @@ def table(part, connections):
         rounds = part["results"][server][connections]
         versus = [ratio(rounds, part["results"][baseline][connections], key) for key in ("rate", "cpu")]
         # wrk loses the highest percentiles of pipelined requests and says 0.
-        percentiles = [f"{median(server, key):,.0f}" if median(server, key) else "-" for key in ("p50", "p99", "p999")]
+        percentiles = [f"{median(server, key):,.0f}" if all(figures[key] for figures in rounds) else "-"
+                       for key in ("p50", "p99", "p999")]
         failed = sum(figures["refused"] + figures["socket"] for figures in rounds)
         name = f"**{label(server)}**" if part["servers"][server]["kind"] == "hookline" else label(server)
         cells = [name, f"{median(server, 'rate'):,.0f}", versus[0], f"{median(server, 'cpu'):.2f}", versus[1],

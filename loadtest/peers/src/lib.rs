@@ -10,11 +10,23 @@ use std::thread;
 use bytes::Bytes;
 use crossbeam_channel::{Sender, bounded};
 
-/// Bodies that may wait for the worker; what comes beyond is answered 503.
+/// Bodies that may wait for the worker. With more, servers wait as well: on one core that gives the worker the time that
+/// it needs, where a 503 would have the client come again at once.
 const QUEUE_MAX: usize = 1 << 16;
 
-/// Starts the worker, and says where to put bodies.
-pub fn worker() -> Sender<Bytes> {
+/// Where the worker takes bodies from.
+#[derive(Clone)]
+pub struct Queue(Sender<Bytes>);
+
+impl Queue {
+    /// Hands over a body.
+    pub fn put(&self, body: Bytes) {
+        self.0.send(body).expect("the worker ends with the process");
+    }
+}
+
+/// Starts the worker.
+pub fn worker() -> Queue {
     let (sender, receiver) = bounded::<Bytes>(QUEUE_MAX);
     thread::spawn(move || {
         let mut notifications = 0_u64;
@@ -25,7 +37,7 @@ pub fn worker() -> Sender<Bytes> {
         // The result is used, so that no compiler leaves the work out.
         println!("{notifications} notifications");
     });
-    sender
+    Queue(sender)
 }
 
 /// Where to listen: the port that is the first argument, on loopback.

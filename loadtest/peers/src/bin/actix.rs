@@ -4,7 +4,7 @@ use std::io;
 
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpResponse, HttpServer};
-use crossbeam_channel::Sender;
+use peers::Queue;
 
 #[actix_web::main]
 async fn main() -> io::Result<()> {
@@ -21,10 +21,7 @@ async fn main() -> io::Result<()> {
         .await
 }
 
-async fn webhook(queue: Data<Sender<Bytes>>, body: Bytes) -> HttpResponse {
-    if queue.try_send(body).is_ok() {
-        HttpResponse::Ok().finish()
-    } else {
-        HttpResponse::ServiceUnavailable().finish()
-    }
+async fn webhook(queue: Data<Queue>, body: Bytes) -> HttpResponse {
+    queue.put(body);
+    HttpResponse::Ok().finish()
 }

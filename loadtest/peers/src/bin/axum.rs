@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use crossbeam_channel::Sender;
+use peers::Queue;
 use tokio::net::TcpListener;
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,10 +18,7 @@ async fn main() -> io::Result<()> {
     axum::serve(TcpListener::bind(peers::address()).await?, app).await
 }
 
-async fn webhook(State(queue): State<Sender<Bytes>>, body: Bytes) -> StatusCode {
-    if queue.try_send(body).is_ok() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    }
+async fn webhook(State(queue): State<Queue>, body: Bytes) -> StatusCode {
+    queue.put(body);
+    StatusCode::OK
 }

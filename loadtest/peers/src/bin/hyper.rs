@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
@@ -23,11 +23,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let queue = queue.clone();
             async move {
                 let body = request.into_body().collect().await?.to_bytes();
-                let mut response = Response::new(Empty::<Bytes>::new());
-                if queue.try_send(body).is_err() {
-                    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-                }
-                Ok::<_, hyper::Error>(response)
+                queue.put(body);
+                Ok::<_, hyper::Error>(Response::new(Empty::<Bytes>::new()))
             }
         });
         tokio::spawn(async move {

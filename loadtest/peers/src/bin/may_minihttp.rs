@@ -3,20 +3,17 @@
 
 use std::io::{self, Read};
 
-use bytes::Bytes;
-use crossbeam_channel::Sender;
 use may_minihttp::{HttpServer, HttpService, Request, Response};
+use peers::Queue;
 
 #[derive(Clone)]
-struct Webhook(Sender<Bytes>);
+struct Webhook(Queue);
 
 impl HttpService for Webhook {
-    fn call(&mut self, request: Request, response: &mut Response) -> io::Result<()> {
+    fn call(&mut self, request: Request, _: &mut Response) -> io::Result<()> {
         let mut body = Vec::new();
         request.body().read_to_end(&mut body)?;
-        if self.0.try_send(body.into()).is_err() {
-            response.status_code(503, "Service Unavailable");
-        }
+        self.0.put(body.into());
         Ok(())
     }
 }

@@ -2,10 +2,10 @@
 
 use std::io;
 
-use crossbeam_channel::Sender;
 use ntex::util::Bytes;
 use ntex::web::types::State;
 use ntex::web::{self, App, HttpResponse};
+use peers::Queue;
 
 #[ntex::main]
 async fn main() -> io::Result<()> {
@@ -22,12 +22,8 @@ async fn main() -> io::Result<()> {
         .await
 }
 
-async fn webhook(queue: State<Sender<bytes::Bytes>>, body: Bytes) -> HttpResponse {
+async fn webhook(queue: State<Queue>, body: Bytes) -> HttpResponse {
     // Its bytes are a type of its own.
-    let body = bytes::Bytes::copy_from_slice(&body);
-    if queue.try_send(body).is_ok() {
-        HttpResponse::Ok().finish()
-    } else {
-        HttpResponse::ServiceUnavailable().finish()
-    }
+    queue.put(bytes::Bytes::copy_from_slice(&body));
+    HttpResponse::Ok().finish()
 }
