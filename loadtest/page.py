@@ -14,7 +14,7 @@ beside it, so that a machine that drifts does so for both sides. Absolute figure
   a second, some of the work was done after the last answer: Hookline's journal holds what waits for it, and the queue
   of the others 65,536 bodies, then they wait.
 - The floor is one recv and one send, nothing parsed (`loadtest/floor.c`). It is quicker than wrk, so its requests/s are
-  wrk's, and the ratio of CPU time is the better one to look at.
+  wrk's, as are those of all that come near it, and the ratio of CPU time is the better one to look at.
 - Hookline is the whole server: it checks, writes its journal, parses, sorts out repeats and delivers to a file, in both
   modes. The others parse and no more, and nginx and HAProxy not even that; those with a database have stored the body
   and parsed nothing.
