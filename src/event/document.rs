@@ -10,6 +10,7 @@ use std::ops::Range;
 #[derive(Clone, Copy)]
 pub(super) struct Document<'d> {
     body: &'d str,
+    nodes: &'d [Node],
     scan: &'d Scan,
 }
 
@@ -24,7 +25,8 @@ pub(super) struct Member {
 impl<'d> Document<'d> {
     /// What `scan` has found in `body`.
     pub(super) fn new(body: &'d str, scan: &'d Scan) -> Self {
-        Document { body, scan }
+        let nodes = scan.nodes();
+        Document { body, nodes, scan }
     }
 
     pub(super) fn body(&self) -> &'d [u8] {
@@ -33,7 +35,7 @@ impl<'d> Document<'d> {
 
     /// True if there is a line end between two tokens. There is none elsewhere.
     pub(super) fn has_lines(&self) -> bool {
-        self.scan.has_lines
+        self.scan.has_lines()
     }
 
     pub(super) fn is_object(&self, at: usize) -> bool {
@@ -71,7 +73,7 @@ impl<'d> Document<'d> {
     /// The members of an object in the order of the text; none if it is something else.
     #[inline]
     pub(super) fn members(&self, at: usize) -> impl Iterator<Item = Member> + use<'d> {
-        let nodes = &self.scan.nodes;
+        let nodes = self.nodes;
         let mut rest = self.inside(at, Kind::Object);
         std::iter::from_fn(move || {
             let name_at = rest.next()?;
@@ -85,7 +87,7 @@ impl<'d> Document<'d> {
     /// The elements of an array; none if it is something else.
     #[inline]
     pub(super) fn elements(&self, at: usize) -> impl Iterator<Item = usize> + use<'d> {
-        let nodes = &self.scan.nodes;
+        let nodes = self.nodes;
         let mut rest = self.inside(at, Kind::Array);
         std::iter::from_fn(move || {
             let at = rest.next()?;
@@ -119,7 +121,7 @@ impl<'d> Document<'d> {
 
     #[inline]
     fn node(&self, at: usize) -> Option<&'d Node> {
-        self.scan.nodes.get(at)
+        self.nodes.get(at)
     }
 
     /// The positions of all that is in a container of this kind; of anything else none.

@@ -1,7 +1,7 @@
 //! The names of members that mean something here, told apart once while a body is scanned.
 //!
 //! The walk looks at the members of an object several times; so each name is looked up once, by its length and its
-//! first eight octets, in a table without collisions that the compiler makes.
+//! ends, in a table without collisions that the compiler makes.
 
 macro_rules! names {
     ($($name:ident = $text:literal)*) => {
@@ -88,93 +88,118 @@ impl Name {
     /// The name that `text` is.
     #[inline]
     pub(super) fn of(text: &[u8]) -> Name {
-        let head = head(text);
-        let slot = &TABLE[slot(head, text.len(), SEED)];
-        let is_same = slot.head == head && slot.len == text.len();
-        if is_same && (text.len() <= 8 || text[8..] == slot.text.as_bytes()[8..]) {
-            slot.name
-        } else {
-            Name::Other
-        }
+        let ends = Ends::of(text);
+        let entry = &ENTRIES[usize::from(TABLE[slot(&ends, SEED)])];
+        let is_same = entry.ends == ends
+            && (ends.len <= 16 || text[8..ends.len - 8] == entry.text.as_bytes()[8..ends.len - 8]);
+        if is_same { entry.name } else { Name::Other }
     }
 }
 
+/// What there is to know of a name.
 #[derive(Clone, Copy)]
-struct Slot {
+struct Entry {
     name: Name,
     text: &'static str,
-    head: u64,
-    len: usize,
+    ends: Ends,
 }
 
-const SLOTS: usize = 256;
-
-static TABLE: [Slot; SLOTS] = {
-    let mut table = [Slot {
+/// Behind the first one, which is nothing's, in the order of [`NAMES`].
+static ENTRIES: [Entry; Name::COUNT] = {
+    let mut entries = [Entry {
         name: Name::Other,
         text: "",
-        head: 0,
-        len: 0,
-    }; SLOTS];
+        ends: Ends::of(b""),
+    }; Name::COUNT];
     let mut next = 0;
     while next < NAMES.len() {
         let (name, text) = NAMES[next];
-        let (head, len) = (head(text.as_bytes()), text.len());
-        table[slot(head, len, SEED)] = Slot {
-            name,
-            text,
-            head,
-            len,
-        };
+        let ends = Ends::of(text.as_bytes());
         next += 1;
+        entries[next] = Entry { name, text, ends };
     }
-    table
+    entries
 };
+
+/// All of a text of up to sixteen octets; of a longer one its ends, which overlap or meet in a shorter one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    len: usize,
+    head: u64,
+    tail: u64,
+}
+
+impl Ends {
+    #[inline]
+    const fn of(text: &[u8]) -> Ends {
+        // Loads that overlap, where a loop would be a call to copy some octets.
+        let len = text.len();
+        let (head, tail) = if let Some((head, tail)) = ends::<8>(text) {
+            (u64::from_le_bytes(head), u64::from_le_bytes(tail))
+        } else if let Some((head, tail)) = ends::<4>(text) {
+            (
+                u32::from_le_bytes(head) as u64,
+                u32::from_le_bytes(tail) as u64,
+            )
+        } else if let Some((head, tail)) = ends::<2>(text) {
+            (
+                u16::from_le_bytes(head) as u64,
+                u16::from_le_bytes(tail) as u64,
+            )
+        } else if let Some(&only) = text.first() {
+            (only as u64, 0)
+        } else {
+            (0, 0)
+        };
+        Ends { len, head, tail }
+    }
+}
+
+#[inline]
+const fn ends<const N: usize>(text: &[u8]) -> Option<([u8; N], [u8; N])> {
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(head), Some(tail)) => Some((*head, *tail)),
+        _ => None,
+    }
+}
+
+const SLOTS: usize = 512;
+
+/// The position among the entries for each slot.
+static TABLE: [u8; SLOTS] = table(SEED).expect("it is searched for");
 
 /// The first odd number with which no two names meet.
 const SEED: u64 = {
     let mut seed = 0x9e37_79b9_7f4a_7c15;
-    while !is_free_of_collisions(seed) {
+    while table(seed).is_none() {
         seed += 2;
     }
     seed
 };
 
-const fn is_free_of_collisions(seed: u64) -> bool {
-    let mut taken = [false; SLOTS];
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "there are fewer than 256 names"
+)]
+const fn table(seed: u64) -> Option<[u8; SLOTS]> {
+    let mut table = [0; SLOTS];
     let mut next = 0;
     while next < NAMES.len() {
-        let text = NAMES[next].1.as_bytes();
-        let slot = slot(head(text), text.len(), seed);
-        if taken[slot] {
-            return false;
-        }
-        taken[slot] = true;
+        let slot = slot(&Ends::of(NAMES[next].1.as_bytes()), seed);
         next += 1;
+        if table[slot] > 0 {
+            return None;
+        }
+        table[slot] = next as u8;
     }
-    true
+    Some(table)
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "eight bits are left")]
-const fn slot(head: u64, len: usize, seed: u64) -> usize {
-    ((head ^ len as u64).wrapping_mul(seed) >> (64 - SLOTS.trailing_zeros())) as usize
-}
-
-/// What is different for different names of the same length: the first eight octets, or all of a shorter one.
-#[inline]
-const fn head(text: &[u8]) -> u64 {
-    // Loads that overlap, where a loop would be a call to copy some octets.
-    let len = text.len();
-    if let Some(head) = text.first_chunk::<8>() {
-        u64::from_le_bytes(*head)
-    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        (u32::from_le_bytes(*first) as u64) | (u32::from_le_bytes(*last) as u64) << 32
-    } else if len > 0 {
-        (text[0] as u64) | (text[len / 2] as u64) << 8 | (text[len - 1] as u64) << 16
-    } else {
-        0
-    }
+#[expect(clippy::cast_possible_truncation, reason = "nine bits are left")]
+const fn slot(ends: &Ends, seed: u64) -> usize {
+    let mixed = (ends.head ^ ends.tail.rotate_left(32) ^ ends.len as u64).wrapping_mul(seed);
+    (mixed >> (64 - SLOTS.trailing_zeros())) as usize
 }
 
 #[cfg(test)]

@@ -19,24 +19,19 @@ pub const NESTING_MAX: usize = 100;
 /// The values of one body; reused from body to body.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    pub(super) nodes: Vec<Node>,
-    /// There is a line end between two tokens.
-    pub(super) has_lines: bool,
-    /// What the strings with an escape say, joined.
-    unescaped: String,
-    /// Those strings by their positions among the nodes, and their places in the text above.
-    escaped: Vec<(usize, Span)>,
-    /// The containers that are still open.
-    open: Vec<Open>,
-    /// More of them are than can be.
-    is_too_deep: bool,
+    /// Room for as many as the longest body so far could have; see [`Scan::nodes`].
+    room: Vec<Node>,
+    count: usize,
+    escaped: Escaped,
+    has_lines: bool,
 }
 
 /// One value, or the name of a member.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) span: Span,
-    /// Position of the node that follows this one and all that is in it.
+    /// Position of the node that follows this one and all that is in it; of a container that is not closed yet, the
+    /// position of the one that it is in.
     pub(super) after: u32,
     pub(super) kind: Kind,
     /// Of a string before a colon.
@@ -64,199 +59,268 @@ pub(super) enum Refused {
     TooDeep,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    node: usize,
-    is_object: bool,
+/// What strings with an escape say.
+#[derive(Debug, Default)]
+struct Escaped {
+    /// Joined.
+    text: String,
+    /// The strings by their positions among the nodes, and their places in the text.
+    places: Vec<(usize, Span)>,
 }
 
 impl Scan {
     /// Lists the values of `body`.
     pub(super) fn fill(&mut self, body: &str) -> Result<(), Refused> {
-        self.nodes.clear();
-        self.has_lines = false;
-        self.unescaped.clear();
-        self.escaped.clear();
-        self.open.clear();
-        self.is_too_deep = false;
+        self.count = 0;
+        self.escaped.text.clear();
+        self.escaped.places.clear();
         // Offsets have 32 bits.
-        let is_short = u32::try_from(body.len()).is_ok();
-        let end = is_short.then(|| self.document(body)).flatten();
-        match end {
-            Some(end) if end == body.len() => Ok(()),
-            _ if self.is_too_deep => Err(Refused::TooDeep),
-            _ => Err(Refused::NotJson),
+        if u32::try_from(body.len()).is_err() {
+            return Err(Refused::NotJson);
         }
+        // No value, but for the first, goes without an octet that parts it from another one.
+        let most = body.len() / 2 + 1;
+        if self.room.len() < most {
+            self.room.resize(most, Node::NONE);
+        }
+        let mut pass = Pass {
+            body,
+            octets: body.as_bytes(),
+            at: 0,
+            room: &mut self.room,
+            count: 0,
+            open: NOTHING,
+            depth: 0,
+            escaped: &mut self.escaped,
+            has_lines: false,
+        };
+        let is_whole = pass.document().is_some() && pass.at == body.len();
+        let is_too_deep = pass.depth > NESTING_MAX;
+        (self.count, self.has_lines) = (pass.count, pass.has_lines);
+        if is_whole {
+            Ok(())
+        } else if is_too_deep {
+            Err(Refused::TooDeep)
+        } else {
+            Err(Refused::NotJson)
+        }
+    }
+
+    /// The values in the order of the text.
+    #[inline]
+    pub(super) fn nodes(&self) -> &[Node] {
+        self.room.get(..self.count).unwrap_or_default()
+    }
+
+    /// True if there is a line end between two tokens. There is none elsewhere.
+    pub(super) fn has_lines(&self) -> bool {
+        self.has_lines
     }
 
     /// What the string at position `node` says; it has an escape.
     pub(super) fn unescaped(&self, node: usize) -> Option<&str> {
-        let found = self
-            .escaped
-            .binary_search_by_key(&node, |escaped| escaped.0);
-        let (_, text) = self.escaped.get(found.ok()?)?;
-        self.unescaped.get(text.range())
+        let Escaped { text, places } = &self.escaped;
+        let found = places.binary_search_by_key(&node, |place| place.0).ok()?;
+        text.get(places.get(found)?.1.range())
     }
 
     /// What its buffers hold at most.
     #[cfg(test)]
     pub(super) fn capacities(&self) -> [usize; 2] {
-        [self.nodes.capacity(), self.unescaped.capacity()]
+        [self.room.capacity(), self.escaped.text.capacity()]
     }
+}
 
-    /// A value with the white space around it; gives the offset behind. Here and below, `None` is a refusal.
-    fn document(&mut self, body: &str) -> Option<usize> {
-        let octets = body.as_bytes();
-        let mut at = self.space(octets, 0);
+impl Node {
+    const NONE: Node = Node {
+        span: Span { start: 0, end: 0 },
+        after: 0,
+        kind: Kind::Literal,
+        name: Name::Other,
+    };
+}
+
+/// The pass over one body. Its parts go into one function, so that what it keeps here stays in registers.
+struct Pass<'p> {
+    body: &'p str,
+    octets: &'p [u8],
+    /// The octet that is next.
+    at: usize,
+    room: &'p mut [Node],
+    count: usize,
+    /// The innermost container that is open, or [`NOTHING`].
+    open: u32,
+    /// How many are open.
+    depth: usize,
+    escaped: &'p mut Escaped,
+    has_lines: bool,
+}
+
+/// No container is open.
+const NOTHING: u32 = u32::MAX;
+
+/// `None` is a refusal.
+#[expect(clippy::inline_always, reason = "see above")]
+impl Pass<'_> {
+    /// A value with the white space around it.
+    fn document(&mut self) -> Option<()> {
+        self.space();
         loop {
-            at = self.value(body, at)?;
+            self.value()?;
             // Behind a value, and behind each container that ends with it.
             loop {
-                at = self.space(octets, at);
-                let Some(&Open { is_object, .. }) = self.open.last() else {
-                    return Some(at);
-                };
-                match octets.get(at)? {
+                self.space();
+                if self.open == NOTHING {
+                    return Some(());
+                }
+                let is_object = self.room.get(self.open as usize)?.kind == Kind::Object;
+                match self.octets.get(self.at)? {
                     b',' => {
-                        at = self.space(octets, at + 1);
+                        self.at += 1;
+                        self.space();
                         if is_object {
-                            at = self.name(body, at)?;
+                            self.name()?;
                         }
                         break;
                     }
-                    b'}' if is_object => at = self.close(at),
-                    b']' if !is_object => at = self.close(at),
+                    b'}' if is_object => self.close()?,
+                    b']' if !is_object => self.close()?,
                     _ => return None,
                 }
             }
         }
     }
 
-    /// The value at `at`, with the beginnings of what it contains up to the first scalar or empty container.
-    #[inline]
-    fn value(&mut self, body: &str, mut at: usize) -> Option<usize> {
-        let octets = body.as_bytes();
+    /// A value: of a container what stands before its first scalar, or all of it if it is empty.
+    #[inline(always)]
+    fn value(&mut self) -> Option<()> {
         loop {
-            match octets.get(at)? {
-                b'"' => return self.string(body, at),
+            match self.octets.get(self.at)? {
+                b'"' => return self.string().map(|_| ()),
                 b'{' => {
-                    self.open(at, Kind::Object)?;
-                    at = self.space(octets, at + 1);
-                    if octets.get(at) == Some(&b'}') {
-                        return Some(self.close(at));
+                    self.open(Kind::Object)?;
+                    if self.octets.get(self.at)? == &b'}' {
+                        return self.close();
                     }
-                    at = self.name(body, at)?;
+                    self.name()?;
                 }
                 b'[' => {
-                    self.open(at, Kind::Array)?;
-                    at = self.space(octets, at + 1);
-                    if octets.get(at) == Some(&b']') {
-                        return Some(self.close(at));
+                    self.open(Kind::Array)?;
+                    if self.octets.get(self.at)? == &b']' {
+                        return self.close();
                     }
                 }
                 b'-' | b'0'..=b'9' => {
-                    let end = number_end(octets, at)?;
-                    return Some(self.push(at, end, Kind::Number));
+                    return self.scalar(number_end(self.octets, self.at)?, Kind::Number);
                 }
-                _ => {
-                    let end = literal_end(octets, at)?;
-                    return Some(self.push(at, end, Kind::Literal));
-                }
+                _ => return self.scalar(literal_end(self.octets, self.at)?, Kind::Literal),
             }
         }
     }
 
-    /// The name of a member with its colon; gives the offset of the value.
-    #[inline]
-    fn name(&mut self, body: &str, at: usize) -> Option<usize> {
-        let octets = body.as_bytes();
-        if octets.get(at) != Some(&b'"') {
-            return None;
-        }
-        let end = self.string(body, at)?;
-        let node = self.nodes.last_mut()?;
-        let text = if node.kind == Kind::Plain {
-            octets.get(at + 1..end - 1)
-        } else {
-            self.escaped.last()?.1.of(self.unescaped.as_bytes())
-        };
-        node.name = Name::of(text?);
-        let at = self.space(octets, end);
-        (octets.get(at) == Some(&b':')).then(|| self.space(octets, at + 1))
-    }
-
-    #[expect(
-        clippy::inline_always,
-        reason = "a call costs as much as a string of usual length"
-    )]
+    /// The name of a member, with its colon.
     #[inline(always)]
-    fn string(&mut self, body: &str, start: usize) -> Option<usize> {
-        let octets = body.as_bytes();
-        let at = string::plain_end(octets, start + 1);
-        match octets.get(at)? {
-            b'"' => Some(self.push(start, at + 1, Kind::Plain)),
-            b'\\' => self.escaped(body, start, at),
-            _ => None,
-        }
-    }
-
-    /// A string that begins at `start` and has its first backslash at `at`.
-    #[cold]
-    #[inline(never)]
-    fn escaped(&mut self, body: &str, start: usize, at: usize) -> Option<usize> {
-        let first = self.unescaped.len();
-        let at = string::unescape(body, start + 1, at, &mut self.unescaped)?;
-        let text = Span::new(first, self.unescaped.len());
-        self.escaped.push((self.nodes.len(), text));
-        (body.as_bytes().get(at) == Some(&b'"')).then(|| self.push(start, at + 1, Kind::Escaped))
-    }
-
-    #[inline]
-    fn open(&mut self, at: usize, kind: Kind) -> Option<()> {
-        if self.open.len() == NESTING_MAX {
-            self.is_too_deep = true;
+    fn name(&mut self) -> Option<()> {
+        if self.octets.get(self.at)? != &b'"' {
             return None;
         }
-        let is_object = kind == Kind::Object;
-        let node = self.nodes.len();
-        self.open.push(Open { node, is_object });
-        // Where it ends, and what follows it, is set when it is closed.
-        self.push(at, at, kind);
+        let node = self.count;
+        let text = self.string()?;
+        self.room.get_mut(node)?.name = Name::of(text);
+        self.space();
+        if self.octets.get(self.at)? != &b':' {
+            return None;
+        }
+        self.at += 1;
+        self.space();
         Some(())
     }
 
-    /// Closes the innermost container, whose last character is at `at`.
-    #[inline]
-    fn close(&mut self, at: usize) -> usize {
-        let after = offset(self.nodes.len());
-        let open = self.open.pop();
-        if let Some(node) = open.and_then(|open| self.nodes.get_mut(open.node)) {
-            node.span.end = offset(at + 1);
-            node.after = after;
+    /// A string; gives what it says.
+    #[inline(always)]
+    fn string(&mut self) -> Option<&[u8]> {
+        let start = self.at + 1;
+        let end = string::plain_end(self.octets, start);
+        if self.octets.get(end)? == &b'"' {
+            self.scalar(end + 1, Kind::Plain)?;
+            return self.octets.get(start..end);
         }
-        at + 1
+        let end = unescape(self.escaped, self.body, self.count, start, end)?;
+        self.scalar(end + 1, Kind::Escaped)?;
+        let (_, place) = self.escaped.places.last()?;
+        place.of(self.escaped.text.as_bytes())
     }
 
-    #[inline]
-    fn push(&mut self, start: usize, end: usize, kind: Kind) -> usize {
-        self.nodes.push(Node {
-            span: Span::new(start, end),
-            after: offset(self.nodes.len() + 1),
+    /// A value without others in it, up to before `end`.
+    #[inline(always)]
+    fn scalar(&mut self, end: usize, kind: Kind) -> Option<()> {
+        let after = offset(self.count + 1);
+        self.push(end, after, kind)
+    }
+
+    #[inline(always)]
+    fn open(&mut self, kind: Kind) -> Option<()> {
+        self.depth += 1;
+        if self.depth > NESTING_MAX {
+            return None;
+        }
+        let node = offset(self.count);
+        self.push(self.at + 1, self.open, kind)?;
+        self.open = node;
+        self.space();
+        Some(())
+    }
+
+    /// Closes the innermost container, whose last octet is next.
+    #[inline(always)]
+    fn close(&mut self) -> Option<()> {
+        self.at += 1;
+        self.depth -= 1;
+        let node = self.room.get_mut(self.open as usize)?;
+        self.open = node.after;
+        node.after = offset(self.count);
+        node.span.end = offset(self.at);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn push(&mut self, end: usize, after: u32, kind: Kind) -> Option<()> {
+        *self.room.get_mut(self.count)? = Node {
+            span: Span::new(self.at, end),
+            after,
             kind,
             name: Name::Other,
-        });
-        end
+        };
+        self.count += 1;
+        self.at = end;
+        Some(())
     }
 
-    /// The offset behind white space.
-    #[inline]
-    fn space(&mut self, octets: &[u8], mut at: usize) -> usize {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = octets.get(at) {
-            self.has_lines |= octets[at] < b' ' && octets[at] != b'\t';
-            at += 1;
+    #[inline(always)]
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.octets.get(self.at) {
+            self.has_lines |= matches!(self.octets[self.at], b'\n' | b'\r');
+            self.at += 1;
         }
-        at
     }
+}
+
+/// The string at position `node`, which begins behind its quote at `start` and has its first backslash at `at`. Gives
+/// the offset of the quote that ends it.
+#[cold]
+#[inline(never)]
+fn unescape(
+    escaped: &mut Escaped,
+    body: &str,
+    node: usize,
+    start: usize,
+    at: usize,
+) -> Option<usize> {
+    let first = escaped.text.len();
+    let end = string::unescape(body, start, at, &mut escaped.text)?;
+    let place = Span::new(first, escaped.text.len());
+    escaped.places.push((node, place));
+    (body.as_bytes().get(end)? == &b'"').then_some(end)
 }
 
 /// The offset behind the number at `at`.
