@@ -9,7 +9,7 @@
 
 use super::batch::{Batch, FrameAt, Place};
 use super::error::JournalError;
-use super::frame::{NUMBER_END, octets, padded};
+use super::frame::{ALIGNMENT, NUMBER_END, octets, padded};
 use super::position::DurablePosition;
 use super::segment;
 use super::segment::{HEADER_BLOCK, Segment};
@@ -33,6 +33,8 @@ pub struct Committer {
     pub(crate) active: Segment,
     /// Where the next frame goes.
     pub(crate) offset: u64,
+    /// What stands before this offset need not stay in the cache.
+    pub(crate) forgotten: u64,
     pub(crate) next_sequence: u64,
     /// Time of the latest commit, microseconds since 1970.
     pub(crate) latest: u64,
@@ -234,7 +236,20 @@ impl Committer {
         for batch in self.unsynced.drain(..) {
             (self.hand_on)(batch);
         }
+        self.forget(self.offset.saturating_sub(CACHED), FORGOTTEN_AT_ONCE);
         Ok(())
+    }
+
+    /// Lets the cache go of what stands before `end`, if that is as much as `least`. All of it is durable, and nobody
+    /// reads it soon: who is live has it in memory. The pages come back for what is written next, warm, where a
+    /// cache that is full of old segments has to find cold ones, at up to four times the cost of the write.
+    fn forget(&mut self, end: u64, least: u64) {
+        let end = end - end % octets(ALIGNMENT);
+        if end >= self.forgotten + least {
+            // Advice: a cache that keeps it costs time only.
+            let _ = self.active.file.forget_cache(self.forgotten..end);
+            self.forgotten = end;
+        }
     }
 
     /// Goes on in the next segment. The one that is left is synced first, so whatever a later segment
@@ -248,8 +263,10 @@ impl Committer {
             return Err(JournalError::BatchTooLarge { octets: wanted });
         }
         self.sync()?;
+        self.forget(self.active.size, 0);
         self.active = self.next_segment(inbox)?;
         self.offset = HEADER_BLOCK;
+        self.forgotten = HEADER_BLOCK;
         self.status.set_room(self.active.size - self.offset);
         self.status.segment_taken();
         let statistics = &self.status.statistics;
@@ -327,5 +344,9 @@ const COMMIT_OCTETS: usize = 16 << 20;
 const WRITE_OCTETS: u64 = 8 << 20;
 /// How many frames one call writes at most. The system's limit, `IOV_MAX`, is 1024.
 const WRITE_PARTS: usize = 128;
+/// The end of the journal that stays in the cache, in octets: for who reads a little behind.
+const CACHED: u64 = if cfg!(test) { 8 << 10 } else { 2 << 20 };
+/// What the cache is told to let go of in one call, at least.
+const FORGOTTEN_AT_ONCE: u64 = if cfg!(test) { 4 << 10 } else { 1 << 20 };
 /// How often a full journal looks whether it is being closed.
 const CLOSED_CHECK: Duration = Duration::from_millis(200);

@@ -232,6 +232,7 @@ impl Journal {
             storage: self.storage,
             active: opened.active,
             offset: opened.offset,
+            forgotten: opened.offset,
             next_sequence: opened.report.next_sequence,
             latest: opened.latest,
             frame_max: self.options.segment_size - segment::HEADER_BLOCK,
