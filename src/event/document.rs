@@ -33,7 +33,7 @@ impl<'d> Document<'d> {
         self.body.as_bytes()
     }
 
-    /// True if there is a line end between two tokens. There is none elsewhere.
+    /// True if there is a line end in the value of the body, where it is between two tokens always.
     pub(super) fn has_lines(&self) -> bool {
         self.scan.has_lines()
     }

@@ -94,9 +94,14 @@ impl Scan {
             escaped: &mut self.escaped,
             has_lines: false,
         };
-        let is_whole = pass.document().is_some() && pass.at == body.len();
-        let is_too_deep = pass.depth > NESTING_MAX;
+        pass.space();
+        // What stands around the whole is in no event.
+        pass.has_lines = false;
+        let is_value = pass.document().is_some();
         (self.count, self.has_lines) = (pass.count, pass.has_lines);
+        pass.space();
+        let is_whole = is_value && pass.at == body.len();
+        let is_too_deep = pass.depth > NESTING_MAX;
         if is_whole {
             Ok(())
         } else if is_too_deep {
@@ -112,7 +117,7 @@ impl Scan {
         self.room.get(..self.count).unwrap_or_default()
     }
 
-    /// True if there is a line end between two tokens. There is none elsewhere.
+    /// True if there is a line end between the first token and the last. There is none in a token.
     pub(super) fn has_lines(&self) -> bool {
         self.has_lines
     }
@@ -162,17 +167,16 @@ const NOTHING: u32 = u32::MAX;
 /// `None` is a refusal.
 #[expect(clippy::inline_always, reason = "see above")]
 impl Pass<'_> {
-    /// A value with the white space around it.
+    /// A value with all that is in it.
     fn document(&mut self) -> Option<()> {
-        self.space();
         loop {
             self.value()?;
             // Behind a value, and behind each container that ends with it.
             loop {
-                self.space();
                 if self.open == NOTHING {
                     return Some(());
                 }
+                self.space();
                 let is_object = self.room.get(self.open as usize)?.kind == Kind::Object;
                 match self.octets.get(self.at)? {
                     b',' => {

@@ -29,7 +29,7 @@ fn nesting_has_a_limit() {
         extract(open).get(0).unwrap().unparsed(),
         Some(Unparsed::NotJson)
     );
-    // What simd-json refuses for another reason has the same limit.
+    // So has what other parsers refuse for another reason.
     let body = nested(NESTING_MAX + 1).replace("[]", "[1e999]");
     assert_eq!(
         extract(body).get(0).unwrap().unparsed(),

@@ -273,7 +273,7 @@ proptest! {
         check(&pretty);
     }
 
-    /// simd-json and the second opinion together take exactly what is JSON.
+    /// The scan takes exactly what is JSON.
     #[test]
     fn unparsed_is_what_is_not_json(
         body in body(),

@@ -114,8 +114,8 @@ fn a_lone_surrogate_reads_as_a_replacement() {
 #[test]
 fn line_ends_are_noted_between_tokens() {
     let has_lines = |body| scanned(body).unwrap().has_lines();
-    assert!(has_lines("[1,\n2]") && has_lines("[]\r") && has_lines("\n{\"a\" : 1}"));
-    assert!(!has_lines("{\"a\\n\":\t[1, 2]}"));
+    assert!(has_lines("[1,\n2]") && has_lines("{\r}") && has_lines("{\"a\" :\n1}"));
+    assert!(!has_lines("{\"a\\n\":\t[1, 2]}") && !has_lines("\n[]\r\n"));
 }
 
 /// Writes a value with escapes where none are needed.
