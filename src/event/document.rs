@@ -3,7 +3,6 @@
 use super::name::Name;
 use super::scan::{Kind, Node, Scan};
 use super::span::Span;
-use std::ops::Range;
 
 /// Borrowed view of one parsed body. Values are named by their position in the list of nodes; one that is not in it
 /// is a value of no type.
@@ -44,7 +43,7 @@ impl<'d> Document<'d> {
 
     /// True for an array that has elements.
     pub(super) fn is_filled_array(&self, at: usize) -> bool {
-        !self.inside(at, Kind::Array).is_empty()
+        self.elements(at).next().is_some()
     }
 
     /// The text of a string that is not empty, or of a number.
@@ -74,12 +73,11 @@ impl<'d> Document<'d> {
     #[inline]
     pub(super) fn members(&self, at: usize) -> impl Iterator<Item = Member> + use<'d> {
         let nodes = self.nodes;
-        let mut rest = self.inside(at, Kind::Object);
+        let mut inside = self.inside(at, Kind::Object);
         std::iter::from_fn(move || {
-            let name_at = rest.next()?;
+            let name_at = inside.next()?;
             let name = nodes.get(name_at)?.name;
-            let at = rest.next()?;
-            rest.start = nodes.get(at)?.after as usize;
+            let at = inside.next()?;
             Some(Member { name, name_at, at })
         })
     }
@@ -87,13 +85,7 @@ impl<'d> Document<'d> {
     /// The elements of an array; none if it is something else.
     #[inline]
     pub(super) fn elements(&self, at: usize) -> impl Iterator<Item = usize> + use<'d> {
-        let nodes = self.nodes;
-        let mut rest = self.inside(at, Kind::Array);
-        std::iter::from_fn(move || {
-            let at = rest.next()?;
-            rest.start = nodes.get(at)?.after as usize;
-            Some(at)
-        })
+        self.inside(at, Kind::Array)
     }
 
     /// The value of a member; of a repeated name the last, as nearly every JSON library has it.
@@ -124,12 +116,18 @@ impl<'d> Document<'d> {
         self.nodes.get(at)
     }
 
-    /// The positions of all that is in a container of this kind; of anything else none.
+    /// What stands in a container of this kind, without what is in that; of anything else nothing.
     #[inline]
-    fn inside(&self, at: usize, kind: Kind) -> Range<usize> {
-        match self.node(at) {
+    fn inside(&self, at: usize, kind: Kind) -> impl Iterator<Item = usize> + use<'d> {
+        let nodes = self.nodes;
+        let mut rest = match self.node(at) {
             Some(node) if node.kind == kind => at + 1..node.after as usize,
             _ => 0..0,
-        }
+        };
+        std::iter::from_fn(move || {
+            let at = rest.next()?;
+            rest.start = nodes.get(at)?.after as usize;
+            Some(at)
+        })
     }
 }

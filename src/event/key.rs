@@ -116,12 +116,7 @@ impl<'o> Key<'o> {
                 }
             }
             Array::Calls => {
-                let (Some(id), Some(event)) = (
-                    update.text(Name::Id),
-                    update
-                        .text(Name::Event)
-                        .or_else(|| update.text(Name::Status)),
-                ) else {
+                let (Some(id), Some(event)) = (update.text(Name::Id), update.of_call()) else {
                     return false;
                 };
                 self.part(id);

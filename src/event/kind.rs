@@ -80,11 +80,6 @@ impl<'d> Kind<'d> {
         field: Option<&'d str>,
     ) -> Kind<'d> {
         let kind = update.kind();
-        let call = || {
-            update
-                .text(Name::Event)
-                .or_else(|| update.text(Name::Status))
-        };
         let status = |message, payment, call| match kind {
             Some("payment") => payment,
             Some("call") => call,
@@ -101,8 +96,8 @@ impl<'d> Kind<'d> {
                 update.text(Name::Status),
             ),
             (Array::Statuses, _) => (status(&STATUS, &PAYMENT, &CALL), update.text(Name::Status)),
-            (Array::Calls, Setting::Standby) => (&STANDBY_CALL, call()),
-            (Array::Calls, _) => (&CALL, call()),
+            (Array::Calls, Setting::Standby) => (&STANDBY_CALL, update.of_call()),
+            (Array::Calls, _) => (&CALL, update.of_call()),
             (Array::UserActions, Setting::Standby) => {
                 (&STANDBY_USER_ACTION, update.text(Name::ActionType))
             }

@@ -49,6 +49,11 @@ impl<'d> Update<'d> {
         self.text(Name::Type)
     }
 
+    /// What happens to a call: its event, or a status of it.
+    pub(super) fn of_call(&self) -> Option<&'d str> {
+        self.text(Name::Event).or_else(|| self.text(Name::Status))
+    }
+
     /// The member of a group that a status is about; the platform spells it in both ways.
     pub(super) fn participant(&self) -> Option<&'d str> {
         let spelled = [Name::RecipientParticipantId, Name::ParticipantRecipientId];
