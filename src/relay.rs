@@ -93,7 +93,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// The next message. `Ok(None)` when `timeout` passed or somebody called [`Sender::wake`].
+    /// The next message. `Ok(None)` when `timeout` passed, somebody called [`Sender::wake`], or now and then for no
+    /// reason: the wake for a message may come after that was received, and then ends the next sleep.
     pub fn recv(&self, timeout: Option<Duration>) -> Result<Option<T>, Closed> {
         if let Some(message) = self.try_recv()? {
             return Ok(Some(message));

@@ -68,8 +68,14 @@ impl Bench {
     }
 
     fn outcome(&self) -> Outcome {
-        let outcome = self.outcomes.recv(Some(Duration::from_secs(30)));
-        outcome.unwrap().expect("an outcome")
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.outcomes.recv(Some(left)).unwrap() {
+                Some(outcome) => return outcome,
+                None => assert!(!left.is_zero(), "no outcome"),
+            }
+        }
     }
 
     fn failure(&self) -> Failure {
