@@ -56,7 +56,7 @@ fn a_reader_follows_while_segments_are_recycled_behind_it() {
     let mut harness = Harness::start(Arc::clone(&storage), options);
     let status = Arc::clone(&harness.status);
     let consumer = thread::spawn({
-        let storage = Arc::clone(&storage);
+        let (storage, floor) = (Arc::clone(&storage), Arc::clone(&floor));
         move || {
             let mut reader = Reader::open(storage, 1).unwrap();
             let mut next = 1;
@@ -78,6 +78,10 @@ fn a_reader_follows_while_segments_are_recycled_behind_it() {
         let ticket = harness.send(batch(&[body(number)]));
         if number % 3 == 0 {
             assert!(harness.wait_durable(ticket));
+            // So that there is something to retire with every roll, however busy the machine is.
+            while floor.load(Ordering::Acquire) <= number && !consumer.is_finished() {
+                thread::yield_now();
+            }
         }
     }
     consumer.join().unwrap();
