@@ -50,6 +50,7 @@ mod manifest;
 mod options;
 mod position;
 mod prepare;
+mod read_ahead;
 mod reader;
 mod rebuild;
 pub mod record;

@@ -200,13 +200,24 @@ impl Preparer {
             let manifest = self.manifest.lock();
             (manifest.current().id, manifest.current().next_epoch)
         };
-        let (storage, size) = (&*self.storage, self.options.segment_size);
+        let (storage, size) = (Arc::clone(&self.storage), self.options.segment_size);
         while let Some(spare) = self.spares.pop() {
-            if let Some(segment) = Segment::recycle(storage, &spare, id, epoch, size)? {
+            if let Some(segment) = Segment::recycle(&*storage, &spare, id, epoch, size)? {
                 return Ok(segment);
             }
         }
-        Segment::create(storage, id, epoch, size)
+        Segment::create_paced(&*storage, id, epoch, size, &mut |left| self.pace(left))
+    }
+
+    /// Leaves the disk to the commits for a moment while there is time: as long as the active segment has more room
+    /// than is left to be filled. At full speed every commit stands behind zeros for half a second, and what comes
+    /// meanwhile waits for tens of milliseconds.
+    fn pace(&mut self, left: u64) {
+        if self.status.room() > left {
+            // Closed is seen by whoever waits for long.
+            let rolled = self.rolled.recv(Some(PACE)).unwrap_or(None);
+            self.note_rolled(rolled);
+        }
     }
 
     fn measure(&self) {
@@ -233,6 +244,8 @@ impl Preparer {
 const PREPARED_AHEAD: usize = 1;
 /// Retired files that are kept for a new life, beside the segment that is ready.
 const SPARES_MAX: usize = 1;
+/// Pause between two pieces of a segment that is made.
+const PACE: Duration = Duration::from_millis(2);
 /// How often retention looks.
 const TURN: Duration = Duration::from_secs(10);
 /// How often a full disk is tried.

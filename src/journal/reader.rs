@@ -7,6 +7,7 @@ use super::batch::{Batch, FrameAt};
 use super::error::JournalError;
 use super::frame::{FrameError, octets};
 use super::manifest::{Entry, Hole, Manifest};
+use super::read_ahead::ReadAhead;
 use super::segment::{self, HEADER_BLOCK, Segment};
 use super::storage::{Access, Storage};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ struct Place {
     offset: u64,
     /// Sequence of the frame that stands, or will stand, at `offset`.
     sequence: u64,
+    ahead: ReadAhead,
 }
 
 enum Step {
@@ -151,6 +153,7 @@ impl Reader {
                     segment,
                     offset,
                     sequence,
+                    ahead: ReadAhead::default(),
                 });
                 return Ok(());
             }
@@ -225,6 +228,7 @@ impl Reader {
             }
         };
         place.offset += octets(header.padded_len());
+        place.ahead.follow(&*place.segment.file, place.offset);
         place.sequence = header.last_sequence() + 1;
         self.wanted = self.wanted.max(place.sequence);
         Ok(step)
@@ -256,6 +260,7 @@ impl Reader {
                     segment,
                     offset: HEADER_BLOCK,
                     sequence,
+                    ahead: ReadAhead::default(),
                 });
                 return Ok(true);
             }

@@ -25,6 +25,7 @@ use super::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
 
 /// The random name of a journal, in every segment header and in the manifest.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,17 @@ impl Segment {
         epoch: u64,
         size: u64,
     ) -> Result<Segment, JournalError> {
+        Segment::create_paced(storage, id, epoch, size, &mut |_| {})
+    }
+
+    /// The same; `pace` is told, before each piece, how many zeros are still to be written, and may wait.
+    pub(crate) fn create_paced(
+        storage: &dyn Storage,
+        id: JournalId,
+        epoch: u64,
+        size: u64,
+        pace: &mut dyn FnMut(u64),
+    ) -> Result<Segment, JournalError> {
         check_epoch(epoch)?;
         let temporary = format!("{epoch:020}{TEMPORARY}");
         // One that an attempt before this could not remove would be in the way.
@@ -91,7 +103,7 @@ impl Segment {
         let filled = (|| {
             file.allocate(size)?;
             write_header(&*file, id, epoch, size)?;
-            write_zeros(&*file, HEADER_BLOCK, size)?;
+            write_zeros(&*file, HEADER_BLOCK..size, pace)?;
             file.sync_all()
         })();
         if let Err(error) = filled {
@@ -218,11 +230,8 @@ impl Segment {
     /// Gives a segment that was adopted the header and the length that it should have.
     pub(crate) fn mend(&self) -> io::Result<()> {
         let length = self.file.length()?.max(HEADER_BLOCK);
-        write_zeros(
-            &*self.file,
-            length.next_multiple_of(octets(ALIGNMENT)),
-            self.size,
-        )?;
+        let missing = length.next_multiple_of(octets(ALIGNMENT))..self.size;
+        write_zeros(&*self.file, missing, &mut |_| {})?;
         let unaligned = length % octets(ALIGNMENT);
         if unaligned > 0 {
             let zeros = vec![0; ALIGNMENT - in_memory(unaligned)];
@@ -340,30 +349,36 @@ fn check_epoch(epoch: u64) -> Result<(), JournalError> {
     }
 }
 
-/// Writes zeros from one offset to another, both multiples of [`ALIGNMENT`], synced as it goes, so that no
-/// flood of dirty pages stands before a commit. Past the cache where the file system can: that costs a
-/// fifth of the time, and the cache keeps what is read again.
-fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
-    let length = in_memory(to.saturating_sub(from).min(octets(ZEROS)));
+/// Writes zeros to a range that begins and ends with multiples of [`ALIGNMENT`]. Past the cache where the file system
+/// can: that costs a fifth of the time, and the cache keeps what is read again. Elsewhere it is synced as it goes, so
+/// that no flood of dirty pages stands before a commit.
+fn write_zeros(
+    file: &dyn StorageFile,
+    Range { start, end }: Range<u64>,
+    pace: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    let length = in_memory(end.saturating_sub(start).min(octets(ZEROS)));
     let buffer = vec![0; length + ALIGNMENT];
     let aligned = buffer.as_ptr().align_offset(ALIGNMENT);
     let zeros = buffer.get(aligned..aligned + length).unwrap_or_default();
-    let direct = file.bypass_cache(true).is_ok();
-    let (mut at, mut unsynced) = (from, 0);
-    while at < to {
-        let length = octets(zeros.len()).min(to - at);
+    let mut direct = file.bypass_cache(true).is_ok();
+    let (mut at, mut unsynced) = (start, 0);
+    while at < end {
+        pace(end - at);
+        let length = octets(zeros.len()).min(end - at);
         let piece = zeros.get(..in_memory(length)).unwrap_or_default();
         match write_all_at(file, &mut [IoSlice::new(piece)], at) {
             // Some file systems take the flag and refuse the write.
             Err(error) if direct && error.kind() == ErrorKind::InvalidInput => {
                 file.bypass_cache(false)?;
+                direct = false;
                 write_all_at(file, &mut [IoSlice::new(piece)], at)?;
             }
             result => result?,
         }
         at += length;
         unsynced += length;
-        if unsynced >= UNSYNCED_ZEROS_MAX {
+        if !direct && unsynced >= UNSYNCED_ZEROS_MAX {
             file.sync_data()?;
             unsynced = 0;
         }
@@ -433,7 +448,6 @@ fn decode_header(
 const MAGIC: [u8; 4] = *b"HKLS";
 const VERSION: u16 = 1;
 const NEWER: &str = "it was written by a newer version";
-const UNSYNCED_ZEROS_MAX: u64 = 16 << 20;
-
-/// Octets of zeros in one write.
-const ZEROS: usize = 1 << 20;
+/// Octets of zeros in one write, and between two syncs where it takes these. A commit may have to wait for as much.
+const ZEROS: usize = 256 << 10;
+const UNSYNCED_ZEROS_MAX: u64 = 1 << 20;

@@ -122,6 +122,10 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     /// Lets the next read of this range come from the device where possible. After a sync that failed,
     /// the cache may hold what the device does not.
     fn forget_cache(&self, range: Range<u64>) -> io::Result<()>;
+
+    /// Has the device read this range into the cache, without waiting for that. From then on a read takes from the
+    /// device what it asks for, and nothing behind it.
+    fn read_ahead(&self, range: Range<u64>) -> io::Result<()>;
 }
 
 /// What tells a file or a directory from all others, as long as it is there or open.
@@ -360,16 +364,21 @@ impl StorageFile for File {
     }
 
     fn forget_cache(&self, range: Range<u64>) -> io::Result<()> {
-        let Some(length) = NonZeroU64::new(range.end.saturating_sub(range.start)) else {
-            return Ok(()); // for the call, no length is all the rest
-        };
-        let advice = Advice::DontNeed;
-        Ok(rustix::fs::fadvise(
-            self,
-            range.start,
-            Some(length),
-            advice,
-        )?)
+        advise(self, range, Advice::DontNeed)
+    }
+
+    fn read_ahead(&self, range: Range<u64>) -> io::Result<()> {
+        // Of the open file, whatever the range.
+        rustix::fs::fadvise(self, 0, None, Advice::Random)?;
+        advise(self, range, Advice::WillNeed)
+    }
+}
+
+fn advise(file: &File, range: Range<u64>, advice: Advice) -> io::Result<()> {
+    match NonZeroU64::new(range.end.saturating_sub(range.start)) {
+        // For the call, no length is all the rest.
+        None => Ok(()),
+        length => Ok(rustix::fs::fadvise(file, range.start, length, advice)?),
     }
 }
 

@@ -195,6 +195,10 @@ impl StorageFile for SimulatedFile {
         inode.forget(in_memory(range.start)..in_memory(range.end));
         Ok(())
     }
+
+    fn read_ahead(&self, _range: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// All is on one device, and the directory is number 0.

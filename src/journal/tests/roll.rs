@@ -2,6 +2,8 @@
 
 use super::harness::{disk, options, read_all};
 use super::{Harness, batch};
+use crate::journal::frame::HEADER_LEN;
+use crate::journal::segment::{self, HEADER_BLOCK, JournalId, Segment};
 use crate::journal::{Depth, Journal, JournalError, Options, Reader, inspect};
 use std::fs;
 use std::sync::Arc;
@@ -102,6 +104,27 @@ fn a_reader_follows_while_segments_are_recycled_behind_it() {
         matches!(error, JournalError::Gone { wanted: 1, .. }),
         "{error}"
     );
+}
+
+/// Zeros are written in pieces so small that a commit can go between two, and none is left out.
+#[test]
+fn a_segment_is_filled_in_small_pieces() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = disk(directory.path());
+    let size = 3 << 20;
+    let mut left = Vec::new();
+    let pace = &mut |octets| left.push(octets);
+    let segment = Segment::create_paced(&*storage, JournalId::random(), 1, size, pace).unwrap();
+    assert_eq!(left[0], size - HEADER_BLOCK);
+    let ends = left.iter().skip(1).copied().chain([0]);
+    assert!(
+        left.iter()
+            .zip(ends)
+            .all(|(from, to)| from - to <= 256 << 10)
+    );
+    let file = fs::read(directory.path().join(segment::name(1))).unwrap();
+    assert_eq!((file.len() as u64, segment.size), (size, size));
+    assert!(file[HEADER_LEN..].iter().all(|octet| *octet == 0));
 }
 
 /// The frames of a recycled segment's former life lay where the next frame would stand, and a start after a

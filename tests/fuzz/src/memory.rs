@@ -224,6 +224,10 @@ impl StorageFile for File {
     fn forget_cache(&self, _range: Range<u64>) -> io::Result<()> {
         Ok(())
     }
+
+    fn read_ahead(&self, _range: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// No file of a target is as large as that.
