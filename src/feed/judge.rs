@@ -151,6 +151,8 @@ impl Running {
             statistics.duplicates[place].add(verdicts.duplicates[place]);
         }
         self.pass_on(delivery);
+        let synced = self.dedupe.sync_many();
+        self.tell(synced);
         Ok(())
     }
 
@@ -165,17 +167,21 @@ impl Running {
             _ => self.dedupe.checkpointed(),
         };
         self.parts.place.set(needed);
-        match saved {
-            Ok(()) => self.told_of_checkpoint = false,
-            Err(_) if self.told_of_checkpoint => {}
-            Err(error) => {
-                self.told_of_checkpoint = true;
-                tracing::warn!(%error, "what was judged is not saved; a restart judges it again");
-            }
+        if saved.is_ok() {
+            self.told_of_checkpoint = false;
         }
+        self.tell(saved);
         let statistics = &self.parts.statistics;
         statistics.keys.set(self.dedupe.keys() as u64);
         statistics.octets.set(self.dedupe.octets() as u64);
+    }
+
+    fn tell(&mut self, saved: Result<(), DedupeError>) {
+        if let Err(error) = saved
+            && !std::mem::replace(&mut self.told_of_checkpoint, true)
+        {
+            tracing::warn!(%error, "what was judged is not saved; a restart judges it again");
+        }
     }
 
     fn pass_on(&mut self, delivery: Delivery) {

@@ -27,6 +27,8 @@ pub(super) struct KeyLog {
     tail: Vec<u8>,
     /// Offset in that generation where it begins.
     tail_at: u64,
+    /// Octets that were written since the last sync.
+    pub(super) unsynced: u64,
     /// For reading.
     scratch: Vec<u8>,
     /// Numbers of those that the last checkpoint may still need.
@@ -64,6 +66,7 @@ impl KeyLog {
             storage,
             tail_at: generations.back().map_or(0, |last| last.facts.octets),
             tail: Vec::new(),
+            unsynced: 0,
             generations,
             scratch: Vec::new(),
             gone: Vec::new(),
@@ -186,6 +189,7 @@ impl KeyLog {
             facts.octets += len;
             facts.crc = crc32c::crc32c_append(facts.crc, pending);
             *is_synced = false;
+            self.unsynced += len;
         }
         if self.tail.len() > 2 * TAIL_KEPT {
             let cut = self.tail.len() - TAIL_KEPT;
@@ -214,6 +218,7 @@ impl KeyLog {
             ))?;
             generation.is_synced = true;
         }
+        self.unsynced = 0;
         Ok(())
     }
 

@@ -170,6 +170,17 @@ impl Dedupe {
         self.judged
     }
 
+    /// Syncs the keys if many were written since. With all of them left to a checkpoint, what the disk has to do then
+    /// would stand in the way of answers for some milliseconds. Errors are those of [`Dedupe::checkpoint`].
+    pub fn sync_many(&mut self) -> Result<(), DedupeError> {
+        if self.failed || self.keys.unsynced < UNSYNCED_MAX {
+            return Ok(());
+        }
+        let synced = self.keys.sync();
+        self.failed = synced.is_err();
+        synced
+    }
+
     /// Makes what was judged durable, so that it is not judged again after a crash. Syncs, so not on the way of an
     /// answer. Does nothing while a delivery waits to be tried again. After an error the one before still holds; a
     /// sync that has failed makes all later ones fail.
@@ -316,6 +327,9 @@ impl Dedupe {
 fn upper_half(fingerprint: u64) -> u32 {
     (fingerprint >> 32) as u32
 }
+
+/// Octets of keys after which they are synced.
+const UNSYNCED_MAX: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
 
 /// Microseconds for which a weak key counts.
 const WEAK_WINDOW: u64 = 600_000_000;

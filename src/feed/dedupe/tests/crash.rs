@@ -35,6 +35,7 @@ fn live(disk: &SimulatedDisk, journal: &Journal, random: &mut Random, until: u64
             break;
         }
         dedupe.judge(&mut delivery).unwrap();
+        dedupe.sync_many().unwrap();
         if random.below(4) == 0 {
             dedupe.checkpoint().unwrap();
         }
@@ -215,6 +216,33 @@ fn a_sync_that_failed_is_not_tried_again() {
     assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Io { .. })));
     assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Failed)));
     assert_eq!(dedupe.checkpointed(), 0);
+}
+
+/// That goes for those between two checkpoints too, of which there is one whenever much was written.
+#[test]
+fn many_keys_are_synced_before_the_checkpoint() {
+    let journal = journal(3);
+    let disk = SimulatedDisk::new(3);
+    let mut dedupe = open(&disk, &PLENTY, &journal);
+    let mut syncs = 0;
+    for mut delivery in journal.deliveries(1) {
+        dedupe.judge(&mut delivery).unwrap();
+        let before = disk.operations();
+        dedupe.sync_many().unwrap();
+        syncs += disk.operations() - before;
+    }
+    assert!(syncs > 1, "{syncs}");
+
+    let disk = SimulatedDisk::new(3);
+    let mut dedupe = open(&disk, &PLENTY, &journal);
+    judge_rest(&mut dedupe, &journal);
+    disk.set_faults(Faults {
+        error_at: Some((disk.operations() + 1, Fault::Broken)),
+        ..Faults::default()
+    });
+    assert!(matches!(dedupe.sync_many(), Err(DedupeError::Io { .. })));
+    dedupe.sync_many().unwrap();
+    assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Failed)));
 }
 
 /// An older copy of the journal comes back, and another end grows on it. What stood behind the checkpoint is of the
