@@ -80,6 +80,7 @@ pub use manifest::{Hole, Manifest};
 pub use options::Options;
 pub use position::DurablePosition;
 pub use prepare::Preparer;
+pub(crate) use read_ahead::ReadAhead;
 pub use reader::Reader;
 pub use recovery::{LeftOut, Recovery, TornTail};
 pub use repair::{FILE_MISSING, Repair, repair};

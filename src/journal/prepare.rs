@@ -206,14 +206,18 @@ impl Preparer {
                 return Ok(segment);
             }
         }
-        Segment::create_paced(&*storage, id, epoch, size, &mut |left| self.pace(left))
+        let room = self.status.room();
+        let pace = &mut |left| self.pace(left, room);
+        Segment::create_paced(&*storage, id, epoch, size, pace)
     }
 
-    /// Leaves the disk to the commits for a moment while there is time: as long as the active segment has more room
-    /// than is left to be filled. At full speed every commit stands behind zeros for half a second, and what comes
-    /// meanwhile waits for tens of milliseconds.
-    fn pace(&mut self, left: u64) {
-        if self.status.room() > left {
+    /// Leaves the disk to the commits for a moment while there is time: zeros are written slowly, but so fast that
+    /// none is left when half of the `room` that there was at first is used up. At full speed every commit stands
+    /// behind zeros for half a second, and what comes meanwhile waits for tens of milliseconds.
+    fn pace(&mut self, left: u64, room: u64) {
+        let unused = (2 * self.status.room()).saturating_sub(room);
+        let size = self.options.segment_size;
+        if u128::from(left) * u128::from(room) < u128::from(unused) * u128::from(size) {
             // Closed is seen by whoever waits for long.
             let rolled = self.rolled.recv(Some(PACE)).unwrap_or(None);
             self.note_rolled(rolled);
@@ -245,7 +249,7 @@ const PREPARED_AHEAD: usize = 1;
 /// Retired files that are kept for a new life, beside the segment that is ready.
 const SPARES_MAX: usize = 1;
 /// Pause between two pieces of a segment that is made.
-const PACE: Duration = Duration::from_millis(2);
+const PACE: Duration = Duration::from_millis(10);
 /// How often retention looks.
 const TURN: Duration = Duration::from_secs(10);
 /// How often a full disk is tried.

@@ -6,15 +6,15 @@
 
 use super::storage::StorageFile;
 
-/// How far a segment was read ahead.
+/// How far a file was read ahead.
 #[derive(Debug, Default)]
-pub(super) struct ReadAhead {
+pub(crate) struct ReadAhead {
     end: u64,
 }
 
 impl ReadAhead {
-    /// Frames have been read up to `offset`, and the next ones will be.
-    pub(super) fn follow(&mut self, file: &dyn StorageFile, offset: u64) {
+    /// The file was read up to `offset`, and goes on being read there.
+    pub(crate) fn follow(&mut self, file: &dyn StorageFile, offset: u64) {
         if self.end < offset + WINDOW / 2 {
             let end = offset + WINDOW;
             // Advice: what was not read ahead is read when it is wanted.

@@ -11,10 +11,13 @@ use super::parties::Parties;
 use super::place::{LIVE_MAX, Place};
 use super::{Dedupe, Tag};
 use crate::event::{Position, fingerprint};
-use crate::journal::{Access, JournalId, Storage, StorageFile, read_full_at, write_all_at};
+use crate::journal::{
+    Access, JournalId, ReadAhead, Storage, StorageFile, read_full_at, write_all_at,
+};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What there is to open.
@@ -187,6 +190,7 @@ impl Opening {
         let damaged = || Unusable::Damaged(format!("{name} is damaged"));
         let file = self.open_file(&name, facts.octets)?;
         let (mut octets, mut read, mut crc) = (Vec::new(), 0, 0);
+        let mut ahead = ReadAhead::default();
         while read < facts.octets {
             let kept = octets.len();
             if kept > TEXT_MAX {
@@ -206,6 +210,9 @@ impl Opening {
             let len = rest.len();
             octets.drain(..octets.len() - len);
             progress.step(more);
+            ahead.follow(&*file, read);
+            // Requests are answered meanwhile, perhaps on this core, and would wait for the end of the time slice.
+            thread::yield_now();
         }
         if !octets.is_empty() || crc != facts.crc {
             return Err(damaged());
@@ -347,7 +354,7 @@ impl Progress {
 }
 
 /// Octets that are read at once.
-const CHUNK: u64 = 1 << 20;
+const CHUNK: u64 = 64 << 10;
 
 /// Octets of the longest text, roughly: a body's, with each octet escaped.
 const TEXT_MAX: usize = 3 * (96 << 20);
