@@ -85,7 +85,7 @@ impl Segment {
         Segment::create_paced(storage, id, epoch, size, &mut |_| {})
     }
 
-    /// The same; `pace` is told, before each piece, how many zeros are still to be written, and may wait.
+    /// The same; `pace` is told, between two pieces, how many zeros are still to be written, and may wait.
     pub(crate) fn create_paced(
         storage: &dyn Storage,
         id: JournalId,
@@ -364,7 +364,6 @@ fn write_zeros(
     let mut direct = file.bypass_cache(true).is_ok();
     let (mut at, mut unsynced) = (start, 0);
     while at < end {
-        pace(end - at);
         let length = octets(zeros.len()).min(end - at);
         let piece = zeros.get(..in_memory(length)).unwrap_or_default();
         match write_all_at(file, &mut [IoSlice::new(piece)], at) {
@@ -381,6 +380,9 @@ fn write_zeros(
         if !direct && unsynced >= UNSYNCED_ZEROS_MAX {
             file.sync_data()?;
             unsynced = 0;
+        }
+        if at < end {
+            pace(end - at);
         }
     }
     if direct {

@@ -6,6 +6,7 @@ use crate::journal::frame::HEADER_LEN;
 use crate::journal::segment::{self, HEADER_BLOCK, JournalId, Segment};
 use crate::journal::{Depth, Journal, JournalError, Options, Reader, inspect};
 use std::fs;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -115,12 +116,12 @@ fn a_segment_is_filled_in_small_pieces() {
     let mut left = Vec::new();
     let pace = &mut |octets| left.push(octets);
     let segment = Segment::create_paced(&*storage, JournalId::random(), 1, size, pace).unwrap();
-    assert_eq!(left[0], size - HEADER_BLOCK);
-    let ends = left.iter().skip(1).copied().chain([0]);
+    let begins = iter::once(size - HEADER_BLOCK).chain(left.iter().copied());
+    let ends = left.iter().copied().chain([0]);
     assert!(
-        left.iter()
+        begins
             .zip(ends)
-            .all(|(from, to)| from - to <= 256 << 10)
+            .all(|(begin, end)| begin - end <= 256 << 10)
     );
     let file = fs::read(directory.path().join(segment::name(1))).unwrap();
     assert_eq!((file.len() as u64, segment.size), (size, size));
