@@ -158,6 +158,9 @@ fn a_limit_on_file_sizes_is_an_error_with_a_message() {
         let mut server = site.start();
         let load = Load::start(&server, "/in", 0);
         load.reach_accepted(20);
+        // Otherwise it is that one which finds no room, and the journal is full and waits.
+        let next = site.path().join("journal/00000000000000000002.segment");
+        eventually("the next segment is ready", || next.exists());
         let pid = i32::try_from(server.pid()).expect("a pid");
         let limits = Rlimit {
             current: Some(limit),

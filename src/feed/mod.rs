@@ -51,6 +51,9 @@ const LIVE_MAX: usize = 64;
 /// How long a gap may be open because another worker is still at the batch before it is read from the journal.
 const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(5);
 
+/// How long it works through the journal before it lets others have the core.
+const WORKED_AT_MOST: Duration = Duration::from_micros(200);
+
 /// Hands live batches to one feed. A full feed is no error: it will read the journal.
 #[derive(Debug)]
 pub struct Live<T>(Sender<T>);
@@ -117,6 +120,8 @@ pub struct Feed<O: Origin> {
     next: u64,
     /// Since when it is there but not here.
     missing_since: Option<Instant>,
+    /// When the core was last left to others.
+    stepped_aside: Instant,
     /// See [`Feed::take_set_aside`].
     set_aside: u64,
 }
@@ -147,6 +152,7 @@ impl<O: Origin> Feed<O> {
             origin,
             next,
             missing_since: None,
+            stepped_aside: Instant::now(),
             set_aside: 0,
         };
         (Live(sender), feed)
@@ -283,9 +289,6 @@ impl<O: Origin> Feed<O> {
             return Ok(None);
         };
         let before = reader.set_aside();
-        // Who catches up works without a pause. On a core that it shares, whoever answers would wait for the end of
-        // its time slice, again and again.
-        thread::yield_now();
         let batch = reader.next(Some(self.origin.available()))?;
         self.set_aside += reader.set_aside() - before;
         let Some(batch) = batch else {
@@ -295,8 +298,18 @@ impl<O: Origin> Feed<O> {
             return Ok(None);
         };
         let given = self.origin.make(batch)?;
-        thread::yield_now();
+        self.step_aside();
         Ok(Some(self.given(given)))
+    }
+
+    /// Who catches up works without a pause. On a core that it shares, whoever answers would wait for the end of its
+    /// time slice, again and again. Where others want all of the core, each step costs a slice of theirs, so there is
+    /// none after every small batch.
+    fn step_aside(&mut self) {
+        if self.stepped_aside.elapsed() >= WORKED_AT_MOST {
+            thread::yield_now();
+            self.stepped_aside = Instant::now();
+        }
     }
 
     fn stop_reading(&mut self) {
