@@ -450,6 +450,8 @@ fn decode_header(
 const MAGIC: [u8; 4] = *b"HKLS";
 const VERSION: u16 = 1;
 const NEWER: &str = "it was written by a newer version";
-/// Octets of zeros in one write, and between two syncs where it takes these. A commit may have to wait for as much.
+/// Octets of zeros in one write. A commit may have to wait for as much.
 const ZEROS: usize = 256 << 10;
+
+/// Octets of zeros between two syncs, where it takes these.
 const UNSYNCED_ZEROS_MAX: u64 = 1 << 20;

@@ -2,7 +2,7 @@ use super::{Judge, Running};
 use crate::feed::tests::Bench;
 use crate::feed::{DeadLetters, Dedupe, DedupeOptions, Durable, Feed, Floor, Maker, Parties};
 use crate::journal::JournalId;
-use crate::journal::simulated::{Fault, Faults, SimulatedDisk};
+use crate::journal::simulated::{Fault, SimulatedDisk};
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
 
@@ -44,10 +44,7 @@ fn what_cannot_be_saved_is_told_once() {
             let delivery = Maker::new().make(bench.store(1));
             running.judge(delivery).unwrap();
             if batch == 2 {
-                memory.set_faults(Faults {
-                    error_at: Some((memory.operations() + 1, Fault::Broken)),
-                    ..Faults::default()
-                });
+                memory.fail_once(1, Fault::Broken);
             }
             running.checkpoint();
             let reached = running.dedupe.checkpointed();

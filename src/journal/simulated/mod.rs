@@ -95,6 +95,14 @@ impl SimulatedDisk {
         self.0.lock().faults = faults;
     }
 
+    /// So many operations from now on, 1 for the next one, is one that fails.
+    pub(crate) fn fail_once(&self, operations: u64, fault: Fault) {
+        self.set_faults(Faults {
+            error_at: Some((self.operations() + operations, fault)),
+            ..Faults::default()
+        });
+    }
+
     /// Syncs of files wait from now on while what this gives is locked.
     pub(crate) fn hang(&self) -> Arc<Mutex<()>> {
         let device = Arc::default();

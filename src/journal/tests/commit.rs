@@ -91,10 +91,7 @@ fn nothing_is_published_after_a_failed_write_or_sync() {
         let mut batch = batch(&[b"body"]);
         batch.last_ticket = 1;
         inbox.try_send(batch).unwrap();
-        disk.set_faults(Faults {
-            error_at: Some((disk.operations() + operation, Fault::Broken)),
-            ..Faults::default()
-        });
+        disk.fail_once(operation, Fault::Broken);
         let error = committer.run(&receiver).unwrap_err();
         assert!(
             error

@@ -129,11 +129,7 @@ fn what_passes_on_a_full_disk_is_no_duplicate_of_itself() {
     for at in 1..60 {
         let disk = SimulatedDisk::new(at);
         let mut dedupe = open(&disk, &OPTIONS, &journal);
-        let before = disk.operations();
-        disk.set_faults(Faults {
-            error_at: Some((before + at, Fault::NoSpace)),
-            ..Faults::default()
-        });
+        disk.fail_once(at, Fault::NoSpace);
         let mut found = Found::new();
         for mut delivery in journal.deliveries(1) {
             if let Err(error) = dedupe.judge(&mut delivery) {
@@ -209,16 +205,13 @@ fn a_sync_that_failed_is_not_tried_again() {
     let disk = SimulatedDisk::new(3);
     let mut dedupe = open(&disk, &OPTIONS, &journal);
     judge_rest(&mut dedupe, &journal);
-    disk.set_faults(Faults {
-        error_at: Some((disk.operations() + 1, Fault::Broken)),
-        ..Faults::default()
-    });
+    disk.fail_once(1, Fault::Broken);
     assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Io { .. })));
     assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Failed)));
     assert_eq!(dedupe.checkpointed(), 0);
 }
 
-/// That goes for those between two checkpoints too, of which there is one whenever much was written.
+/// A checkpoint is left only what was written since.
 #[test]
 fn many_keys_are_synced_before_the_checkpoint() {
     let journal = journal(3);
@@ -232,14 +225,15 @@ fn many_keys_are_synced_before_the_checkpoint() {
         syncs += disk.operations() - before;
     }
     assert!(syncs > 1, "{syncs}");
+}
 
+#[test]
+fn a_sync_of_many_keys_that_failed_is_not_tried_again() {
+    let journal = journal(3);
     let disk = SimulatedDisk::new(3);
     let mut dedupe = open(&disk, &PLENTY, &journal);
     judge_rest(&mut dedupe, &journal);
-    disk.set_faults(Faults {
-        error_at: Some((disk.operations() + 1, Fault::Broken)),
-        ..Faults::default()
-    });
+    disk.fail_once(1, Fault::Broken);
     assert!(matches!(dedupe.sync_many(), Err(DedupeError::Io { .. })));
     dedupe.sync_many().unwrap();
     assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Failed)));
