@@ -2,8 +2,9 @@
 
 use super::intake::Found;
 use super::undone::Source;
-use super::{Failure, Running, SinkError};
+use super::{Running, SinkError};
 use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification};
+use crate::sink::transport::Failure;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ impl Running {
         let now = self.parts.letters.now();
         let failures = Failures {
             reason: failure.reason.clone(),
-            attempts: entry.attempts,
+            attempts: entry.blame.attempts,
             first_failed: entry.first_failed.unwrap_or(now),
             last_failed: now,
             last_answer: failure.answer.clone(),
@@ -96,6 +97,7 @@ impl Running {
                 item,
                 events: 0,
                 attempts: 0,
+                counted: 0,
                 // Letters keep their order among themselves; what came after them has gone by.
                 conversations: self.parts.parties.conversations(events),
                 received_at: letter.received_at,

@@ -6,8 +6,8 @@
 //! - **Lanes**: messages go before statuses before the rest, and a part of the slots is theirs alone.
 //! - **Order**: within a conversation, one after the other; conversations go beside each other ([`order`]).
 //! - **Failures** are tried again with growing pauses ([`backoff`]). Meanwhile their conversation waits and the others
-//!   do not; the cursor names what is open. After `max_attempts` it becomes a dead letter, durable before the cursor
-//!   passes it.
+//!   do not; the cursor names what is open. After `max_attempts` that count ([`blame`]) it becomes a dead letter,
+//!   durable before the cursor passes it.
 //! - **A receiver that is away** is probed now and then ([`breaker`]), and no more is read for it meanwhile.
 //! - **Replays and retried letters** come last.
 //!
@@ -15,10 +15,12 @@
 //! own notification instead of the whole batch that it came in.
 
 mod backoff;
+mod blame;
 mod breaker;
 mod intake;
 mod letters;
 mod order;
+mod outcomes;
 mod rate;
 mod reading;
 mod replaying;
@@ -26,13 +28,13 @@ mod undone;
 
 pub use backoff::Backoff;
 
-use super::transport::{Failure, FailureKind, Job, Outcome, Paths, Transport};
+use super::transport::{Job, Outcome, Paths, Transport};
 use super::{SinkError, Statistics};
 use crate::event::Lane;
 use crate::feed::{
     Cursor, DeadLetters, Feed, Feeds, Judged, Lanes, OPEN_MAX, Parties, Replays, Selection, Tally,
 };
-use crate::relay::{Closed, Receiver, Sleeper};
+use crate::relay::{Receiver, Sleeper};
 use breaker::Breaker;
 use intake::{Choice, Intake};
 use letters::Retried;
@@ -66,7 +68,7 @@ pub struct Limits {
     pub rate: u64,
     /// Pauses between attempts.
     pub backoff: Backoff,
-    /// After so many failures it becomes a dead letter.
+    /// After so many failures that count it becomes a dead letter.
     pub max_attempts: u32,
 }
 
@@ -113,6 +115,8 @@ struct Running {
     rate: Rate,
     retried: Retried,
     replaying: Option<Replaying>,
+    /// Deliveries that the receiver has taken.
+    taken: u64,
     saved_at: Instant,
     told_of_shortage: bool,
     told_of_letters: bool,
@@ -139,6 +143,7 @@ impl Dispatcher {
             rate: Rate::new(self.limits.rate),
             retried: Retried::default(),
             replaying: None,
+            taken: 0,
             saved_at: Instant::now(),
             told_of_shortage: false,
             told_of_letters: false,
@@ -178,7 +183,7 @@ impl Running {
                 }
             }
             let now = Instant::now();
-            self.undone.wake(now);
+            self.wake(now);
             let mut has_more = match self.take_in(now) {
                 Ok(has_more) => has_more,
                 Err(error) => {
@@ -233,7 +238,7 @@ impl Running {
             let (mut source, mut batch) = (self.undone.first_ready(sources), limits.batch);
             if self.breaker.is_open() {
                 // A probe goes alone, so that it fails for nobody else.
-                (source, batch) = (self.undone.first_new(sources).or(source), 1);
+                (source, batch) = (self.undone.first_probe(sources).or(source), 1);
             }
             let Some(source) = source else {
                 return;
@@ -257,107 +262,6 @@ impl Running {
                 attempt,
                 replay,
             });
-        }
-    }
-
-    /// A delivery has ended. An error when the receiver wants no more.
-    fn ended(&mut self, outcome: Outcome) -> Result<(), SinkError> {
-        let tickets = self.undone.ended(outcome.ticket);
-        let Err(failure) = outcome.result else {
-            self.is_there();
-            for ticket in tickets {
-                self.delivered(ticket);
-            }
-            return Ok(());
-        };
-        let now = Instant::now();
-        let (asked, counts) = match failure.kind {
-            FailureKind::Retry { after } => {
-                // Of a receiver that is away no item is to blame.
-                let counts = u32::from(!self.breaker.is_open());
-                // However many went together, it was one answer.
-                match tickets.iter().find_map(|it| self.undone.get(*it)) {
-                    Some(first) if self.breaker.failed(first.item, after, now) => {
-                        let reason = &failure.reason;
-                        tracing::warn!(
-                            reason,
-                            "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
-                        );
-                    }
-                    Some(_) => {}
-                    // A replay has ended meanwhile.
-                    None => self.breaker.gave_up(),
-                }
-                (after, counts)
-            }
-            FailureKind::Rejected => {
-                self.is_there();
-                (None, 1)
-            }
-            FailureKind::Gone => return Err(SinkError::Refused(failure.reason)),
-            FailureKind::Broken => return Err(SinkError::Broken(failure.reason)),
-        };
-        self.parts.statistics.retries.add(1);
-        for ticket in tickets {
-            let Some(entry) = self.undone.get_mut(ticket) else {
-                continue;
-            };
-            entry.attempts += counts;
-            entry
-                .first_failed
-                .get_or_insert_with(|| self.parts.letters.now());
-            let (item, attempts) = (entry.item, entry.attempts);
-            if let Source::Lane(place) = entry.source {
-                self.lanes[place].tried(item, attempts);
-            }
-            if attempts < self.parts.limits.max_attempts || !self.bury(ticket, &failure) {
-                let pause = self.parts.limits.backoff.pause(item, attempts, asked);
-                self.undone.postpone(ticket, now + pause);
-            }
-        }
-        Ok(())
-    }
-
-    /// What was under way when the receiver said that it is gone may have been taken.
-    fn settle(&mut self) {
-        while self.undone.under_way() > 0 {
-            match self.parts.outcomes.recv(None) {
-                Ok(Some(outcome)) => {
-                    if let Err(SinkError::Broken(_)) = self.ended(outcome) {
-                        return;
-                    }
-                }
-                Ok(None) => {}
-                Err(Closed) => return,
-            }
-        }
-    }
-
-    /// It has answered as only a receiver does that works.
-    fn is_there(&mut self) {
-        if self.breaker.succeeded() {
-            tracing::info!("the receiver is back");
-        }
-    }
-
-    fn delivered(&mut self, ticket: u64) {
-        let Some(entry) = self.undone.done(ticket) else {
-            return;
-        };
-        let statistics = &self.parts.statistics;
-        match entry.source {
-            Source::Lane(place) => {
-                statistics.events.add(u64::from(entry.events));
-                self.lanes[place].done(entry.item);
-            }
-            Source::Letter => {
-                statistics.letters.add(1);
-                self.letter_delivered(entry.item);
-            }
-            Source::Replay => {
-                statistics.replayed.add(1);
-                self.replay_item_done(entry.item, true);
-            }
         }
     }
 

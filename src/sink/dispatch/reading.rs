@@ -11,9 +11,11 @@ impl Running {
     /// the receiver is away that is one for the next probe: what has failed already may be refused for itself.
     pub(super) fn take_in(&mut self, now: Instant) -> Result<bool, SinkError> {
         let probes = self.breaker.is_open();
-        if probes && (self.breaker.next_probe().is_none_or(|at| at > now) || self.undone.has_new())
-        {
-            return Ok(false);
+        if probes {
+            let is_due = self.breaker.next_probe().is_some_and(|at| at <= now);
+            if !is_due || self.undone.has_new() || self.undone.is_asking() {
+                return Ok(false);
+            }
         }
         // Lanes that are at the same place go on in step, so that each batch is taken apart once.
         for _ in 0..READS_MAX {

@@ -80,7 +80,7 @@ impl Transport for Each {
             let problem =
                 problem.map_or_else(|| "too many at a time".to_owned(), |it| it.to_string());
             let reason = format!("no thread for the program: {problem}");
-            self.shared.end(ticket, Err(retry(reason, None)));
+            self.shared.end(ticket, Err(Failure::unreached(reason)));
         }
     }
 }
@@ -111,7 +111,7 @@ impl Shared {
         let ended = run.and_then(|run| run.until_it_ends(&self.program));
         let (status, in_time, said) = ended.map_err(|error| {
             let name = &self.program.command[0];
-            retry(format!("cannot run {name}: {error}"), None)
+            Failure::unreached(format!("cannot run {name}: {error}"))
         })?;
         if in_time && status.success() {
             return Ok(());

@@ -80,7 +80,7 @@ impl Transport for Stream {
         if sent == Some(true) {
             self.ring();
         } else {
-            let result = Err(retry("too many events at a time".to_owned(), None));
+            let result = Err(Failure::unreached("too many events at a time"));
             // Who does not listen any more has no use for it.
             let _ = self.outcomes.try_send(Outcome { ticket, result });
         }
@@ -152,7 +152,7 @@ impl Feeder {
             if let Err(error) = self.turn() {
                 self.talk = None;
                 let reason = format!("cannot run {}: {error}", self.program.command[0]);
-                self.has_ended(&reason, None, false);
+                self.has_ended(&Failure::unreached(reason), false);
             }
         }
         if let Some(mut talk) = self.talk.take() {
@@ -320,15 +320,16 @@ impl Feeder {
             status: code(status),
             excerpt: talk.said.excerpt(),
         };
-        self.has_ended(reason, Some(&answer), talk.answered.is_some());
+        let failure = retry(reason.to_owned(), Some(answer));
+        self.has_ended(&failure, talk.answered.is_some());
     }
 
     /// No program runs any more. `worked` if it has answered anything.
-    fn has_ended(&mut self, reason: &str, answer: Option<&Answer>, worked: bool) {
+    fn has_ended(&mut self, failure: &Failure, worked: bool) {
         let sink = &self.program.sink;
         tracing::warn!(
             sink,
-            reason,
+            reason = failure.reason,
             "the program is started again with the next event"
         );
         self.not_before = Instant::now() + self.pause;
@@ -346,8 +347,7 @@ impl Feeder {
             open.sent = None;
         }
         for open in failed {
-            let failure = retry(reason.to_owned(), answer.cloned());
-            self.end(open.job.ticket, Err(failure));
+            self.end(open.job.ticket, Err(failure.clone()));
         }
     }
 

@@ -211,9 +211,12 @@ fn a_program_that_fails_says_how() {
     let mut bench = Bench::new("");
     bench.program.command = vec!["/nonexistent/program".to_owned()];
     bench.each(1).start(job(&delivery(1), 1));
-    let failure = bench.failure();
+    let failure = bench.outcome().result.unwrap_err();
     assert!(failure.reason.contains("cannot run /nonexistent/program"));
-    assert_eq!(failure.answer, None);
+    assert_eq!(
+        (failure.kind, failure.answer),
+        (FailureKind::Unreached, None)
+    );
 }
 
 /// More than a pipe holds goes in and comes out at the same time; what is not read does no harm.
@@ -353,5 +356,7 @@ fn a_program_that_does_not_work_fails_everything() {
     bench.program.command = vec!["/nonexistent/program".to_owned()];
     let mut stream = bench.stream();
     stream.start(job(&delivery, 1));
-    assert!(bench.failure().reason.contains("cannot run /nonexistent"));
+    let failure = bench.outcome().result.unwrap_err();
+    assert!(failure.reason.contains("cannot run /nonexistent"));
+    assert_eq!(failure.kind, FailureKind::Unreached);
 }
