@@ -4,9 +4,9 @@
 //!
 //! An event is a duplicate if an earlier one, by sequence and index, had the same key, came to the same endpoint and is
 //! remembered; that one may have been a duplicate itself. Which endpoints count as the same says [`Scope`]. Keys are
-//! compared as a whole: a hash only says where to look. A key is remembered for [`Options::window`] at least, or until [`Options::keys`] newer ones are nearly there, see
-//! `keys.rs`; a weak one ([`EventRef::has_weak_key`]) counts for ten minutes. All of that depends on what stands in
-//! the journal alone, on no clock and on no thread.
+//! compared as a whole: a hash only says where to look. A key is remembered for [`Options::window`] at least, or until
+//! [`Options::keys`] newer ones are nearly there, see `keys.rs`; a weak one ([`EventRef::has_weak_key`]) counts for ten
+//! minutes. All of that depends on what stands in the journal alone, on no clock and on no thread.
 //!
 //! # The files
 //!
