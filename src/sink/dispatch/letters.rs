@@ -1,8 +1,8 @@
 //! Dead letters: what was tried too often, and what somebody wants to be tried again.
 
+use super::Running;
 use super::intake::Found;
 use super::undone::Source;
-use super::Running;
 use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification};
 use crate::sink::transport::Failure;
 use std::collections::BTreeSet;
