@@ -250,8 +250,8 @@ fn an_outage_costs_replays_and_letters_nothing() {
     assert_eq!(setting.statistics.unaccounted.get(), 0);
 }
 
-/// What is refused for ever while others are taken becomes a dead letter, its conversation goes on, and whoever puts the
-/// receiver right has it delivered after all.
+/// What is refused for ever while others are taken becomes a dead letter, its conversation goes on, and whoever puts
+/// the receiver right has it delivered after all.
 #[test]
 fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
     let setting = Setting {
