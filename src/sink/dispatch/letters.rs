@@ -3,7 +3,7 @@
 use super::Running;
 use super::intake::Found;
 use super::undone::Source;
-use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification};
+use crate::feed::{Delivery, Failures, Item, Letter, LetterError, Maker, Notification};
 use crate::sink::transport::Failure;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,13 +46,17 @@ impl Running {
         };
         if let Err(error) = kept {
             if !std::mem::replace(&mut self.told_of_letters, true) {
-                tracing::error!(%error, "nothing can go to the dead letters; it is tried on instead");
+                let sink = &self.parts.name;
+                tracing::error!(sink, %error, "nothing can go to the dead letters; it is tried on instead");
             }
             return false;
         }
         self.told_of_letters = false;
         let (item, reason) = (letter.item, &letter.failures.reason);
-        tracing::error!(%item, attempts = letter.failures.attempts, reason, "it was tried too often, and goes to the dead letters");
+        if let Some(times) = self.lines.dead.count() {
+            let (sink, attempts) = (&self.parts.name, letter.failures.attempts);
+            tracing::error!(sink, times, %item, attempts, reason, "what was tried too often is a dead letter now, since the last such line so many; look at them with `hookline dead-letters list`");
+        }
         let statistics = &self.parts.statistics;
         if let Some(entry) = self.undone.done(ticket) {
             self.breaker.buried(entry.item);
@@ -86,7 +90,7 @@ impl Running {
         };
         retried.told = false;
         for item in waiting {
-            if self.retried.items.len() >= RETRIED_MAX {
+            if self.retried.items.len() >= RETRIED_MAX || self.undone.is_full(Source::Letter) {
                 return;
             }
             if self.retried.items.contains(&item) {
@@ -100,8 +104,7 @@ impl Running {
                 }
             };
             self.retried.unreadable.remove(&item);
-            let endpoint = (self.parts.number)(&letter.endpoint);
-            let delivery = letter.delivery(endpoint, &mut self.retried.maker);
+            let delivery = self.delivery_of(&letter);
             let notification = delivery.notification(item.sequence);
             let events = notification.iter().flat_map(Notification::events);
             let events = events.filter(|it| item.index.is_none_or(|index| index == it.index()));
@@ -115,8 +118,21 @@ impl Running {
                 received_at: letter.received_at,
             };
             self.retried.items.insert(item);
-            self.undone.enter(Source::Letter, found, Arc::new(delivery));
+            self.undone
+                .enter(Source::Letter, found, Arc::clone(&delivery));
         }
+    }
+
+    /// What a letter holds; letters of one notification share it, and it is taken apart once.
+    fn delivery_of(&mut self, letter: &Letter) -> Arc<Delivery> {
+        let sequence = letter.item.sequence;
+        let here = (self.undone).copy_of(sequence, letter.received_at, letter.body.len());
+        here.unwrap_or_else(|| {
+            let endpoint = (self.parts.number)(&letter.endpoint);
+            let delivery = Arc::new(letter.delivery(endpoint, &mut self.retried.maker));
+            self.undone.share(sequence, &delivery);
+            delivery
+        })
     }
 
     /// The letter waits for another request: what it holds is not to be lost, nor looked at once a second.
@@ -137,7 +153,8 @@ impl Running {
     pub(super) fn letter_delivered(&mut self, item: Item) {
         self.retried.items.remove(&item);
         if let Err(error) = self.parts.letters.done(item) {
-            tracing::warn!(%error, "a dead letter was delivered, and stays");
+            let sink = &self.parts.name;
+            tracing::warn!(sink, %item, %error, "a dead letter was delivered, but cannot be taken away: it is delivered again; put the directory right");
         }
     }
 }

@@ -11,8 +11,9 @@
 //! - **A receiver that is away** is probed now and then ([`breaker`]), and no more is read for it meanwhile.
 //! - **Replays and retried letters** come last.
 //!
-//! Memory is bounded: at most [`OPEN_MAX`] items of each lane are under way, and what has failed keeps a copy of its
-//! own notification instead of the whole batch that it came in.
+//! Memory is bounded: at most [`OPEN_MAX`](crate::feed::OPEN_MAX) items of each lane are under way, and the notifications that they belong to
+//! take 32 MiB at most (beside the last one). What has failed keeps a copy of its own notification instead of the whole
+//! batch that it came in; all that has failed of one notification shares that copy.
 
 mod backoff;
 mod blame;
@@ -32,14 +33,15 @@ use super::transport::{Job, Outcome, Paths, Transport};
 use super::{SinkError, Statistics};
 use crate::event::Lane;
 use crate::feed::{
-    Cursor, DeadLetters, Feed, Feeds, Judged, Lanes, OPEN_MAX, Parties, Replays, Selection, Tally,
+    Cursor, DeadLetters, Feed, Feeds, Judged, Lanes, Parties, Replays, Selection, Tally,
 };
+use crate::log::Repeats;
 use crate::relay::{Receiver, Sleeper};
 use breaker::Breaker;
 use intake::{Choice, Intake};
 use letters::Retried;
 use rate::Rate;
-use reading::{has_room, is_its_turn};
+use reading::{has_room, is_full, is_its_turn};
 use replaying::Replaying;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,9 +122,19 @@ struct Running {
     saved_at: Instant,
     told_of_shortage: bool,
     told_of_letters: bool,
+    lines: Lines,
     /// What the counters said when it began.
     gone_before: u64,
     before: Tally,
+}
+
+/// Lines of the log that could come very often.
+#[derive(Debug, Default)]
+struct Lines {
+    dead: Repeats,
+    away: Repeats,
+    back: Repeats,
+    unreadable: Repeats,
 }
 
 impl Dispatcher {
@@ -147,6 +159,7 @@ impl Dispatcher {
             saved_at: Instant::now(),
             told_of_shortage: false,
             told_of_letters: false,
+            lines: Lines::default(),
             gone_before: statistics.events.get() + statistics.dead.get(),
             before: Tally {
                 duplicates: statistics.duplicates.get(),
@@ -198,9 +211,11 @@ impl Running {
             let idle = self.undone.under_way() == 0
                 && Source::ALL.iter().all(|it| self.undone.ready(*it) == 0);
             // What is behind as much as a cursor names is the next start's.
-            let done = |lane: &Intake| lane.is_at_end() || lane.undone() >= OPEN_MAX;
-            let finished =
-                stopping && (self.breaker.is_open() || idle && self.lanes.iter().all(done));
+            let done = |(place, lane): (usize, &Intake)| {
+                lane.is_at_end() || is_full(lane, &self.undone, Source::Lane(place))
+            };
+            let finished = stopping
+                && (self.breaker.is_open() || idle && self.lanes.iter().enumerate().all(done));
             let interval = if stopping {
                 STOP_SAVE_INTERVAL
             } else {
@@ -209,6 +224,7 @@ impl Running {
             if finished || self.saved_at.elapsed() >= interval {
                 self.save()?;
                 self.look_after_replay();
+                self.say_the_rest(finished);
                 if !stopping {
                     self.take_up_letters();
                 }
@@ -219,6 +235,19 @@ impl Running {
             if !has_more {
                 self.sleep(now, stopping);
             }
+        }
+    }
+
+    /// What has happened since the last line about it, now and then and at the end.
+    fn say_the_rest(&self, finished: bool) {
+        let (sink, dead) = (&self.parts.name, &self.lines.dead);
+        let left = if finished { dead.end() } else { dead.left() };
+        if let Some(times) = left {
+            tracing::error!(
+                sink,
+                times,
+                "so many more dead letters; look at them with `hookline dead-letters list`"
+            );
         }
     }
 
@@ -281,7 +310,8 @@ impl Running {
             // Delivery goes on, for that is what makes room; until then a crash repeats more.
             Err(error) if error.is_shortage() => {
                 if !std::mem::replace(&mut self.told_of_shortage, true) {
-                    tracing::warn!(%error, "the cursor is saved when there is space; a crash repeats what comes meanwhile");
+                    let sink = &self.parts.name;
+                    tracing::warn!(sink, %error, "the cursor is saved when there is space; a crash repeats what comes meanwhile");
                 }
                 Ok(())
             }
@@ -329,8 +359,8 @@ impl Running {
         let limits = &self.parts.limits;
         let room = |(place, lane): (usize, &Intake)| {
             !self.breaker.is_open()
-                && is_its_turn(&self.lanes, place)
-                && has_room(lane, self.undone.ready(Source::Lane(place)), limits)
+                && is_its_turn(&self.lanes, &self.undone, place)
+                && has_room(lane, &self.undone, Source::Lane(place), limits)
         };
         let reads = |one: (usize, &Intake)| room(one) && !one.1.is_at_end();
         let idle = if self.lanes.iter().enumerate().any(reads) {

@@ -167,6 +167,14 @@ impl Running {
         if self.breaker.failed(item, reached, asked(failure), now) {
             self.say_away(&failure.reason);
         }
+        self.note_why_away(failure);
+    }
+
+    /// What a receiver that is away said last, for `status`.
+    fn note_why_away(&self, failure: &Failure) {
+        if self.breaker.is_open() {
+            *self.parts.statistics.away_reason.lock() = Some(failure.reason.clone());
+        }
     }
 
     /// As this has failed, the receiver is away.
@@ -175,20 +183,30 @@ impl Running {
             && self.breaker.open(entry.item, asked(failure), now)
         {
             self.say_away(&failure.reason);
+            self.note_why_away(failure);
         }
     }
 
     fn say_away(&self, reason: &str) {
-        tracing::warn!(
-            reason,
-            "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
-        );
+        if let Some(times) = self.lines.away.count() {
+            let sink = &self.parts.name;
+            tracing::warn!(
+                sink,
+                times,
+                reason,
+                "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
+            );
+        }
     }
 
     /// It has answered as only a receiver does that works.
     fn is_there(&mut self) {
         if self.breaker.succeeded() {
-            tracing::info!("the receiver is back");
+            *self.parts.statistics.away_reason.lock() = None;
+            if let Some(times) = self.lines.back.count() {
+                let sink = &self.parts.name;
+                tracing::info!(sink, times, "the receiver is back");
+            }
         }
     }
 

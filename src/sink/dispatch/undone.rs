@@ -7,7 +7,7 @@ use crate::feed::{Delivery, Item, Maker, Notification};
 use crate::sink::transport::{Failure, Parcel};
 use foldhash::fast::RandomState;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// Where something came from, which is also how urgent it is.
@@ -95,6 +95,15 @@ pub(super) struct Undone {
     ahead: Option<Ahead>,
     next_ticket: u64,
     maker: Maker,
+    /// Notifications that were copied, by sequence, as long as something of them is undone.
+    copies: HashMap<u64, Weak<Delivery>, RandomState>,
+    /// How many entries there are of a notification, by place and sequence, and how many bytes it takes.
+    held: HashMap<(usize, u64), (usize, usize), RandomState>,
+    /// Bytes of these by place: each notification once, however many entries it has.
+    bytes: [usize; 5],
+    /// Notifications that were copied, and taken apart for it.
+    #[cfg(test)]
+    copied: u64,
 }
 
 impl Undone {
@@ -110,6 +119,7 @@ impl Undone {
         if order.enter(ticket, &found.conversations) {
             self.ready[source.place()].push_back(ticket);
         }
+        self.hold(source, found.item.sequence, &delivery);
         let entry = Entry {
             item: found.item,
             source,
@@ -275,6 +285,7 @@ impl Undone {
     pub(super) fn done(&mut self, ticket: u64) -> Option<Entry> {
         let entry = self.entries.remove(&ticket)?;
         let place = entry.source.place();
+        self.let_go(place, entry.item.sequence);
         let mut firsts = Vec::new();
         self.orders[place].leave(ticket, &entry.conversations, |first| firsts.push(first));
         firsts.sort_unstable();
@@ -340,6 +351,8 @@ impl Undone {
         self.entries.retain(|_, entry| entry.source != source);
         self.orders[source.place()] = Order::default();
         self.ready[source.place()].clear();
+        self.held.retain(|(place, _), _| *place != source.place());
+        self.bytes[source.place()] = 0;
         let entries = &self.entries;
         self.ahead.take_if(|it| !entries.contains_key(&it.first));
     }
@@ -357,15 +370,82 @@ impl Undone {
         mine.map(|entry| entry.received_at).min()
     }
 
-    /// Gives it a copy of its own notification, so that it does not keep the whole batch.
+    /// True when the notifications of which something from this source is undone take as many bytes as they may.
+    pub(super) fn is_full(&self, source: Source) -> bool {
+        self.bytes[source.place()] >= BYTES_MAX
+    }
+
+    /// The copy of a notification that is here already. A letter may be of another journal, where its sequence was
+    /// that of another notification.
+    pub(super) fn copy_of(
+        &self,
+        sequence: u64,
+        received_at: u64,
+        length: usize,
+    ) -> Option<Arc<Delivery>> {
+        let copy = self.copies.get(&sequence)?.upgrade()?;
+        let record = copy.notification(sequence)?.record;
+        let is_same = record.received_at == received_at && record.body.len() == length;
+        is_same.then_some(copy)
+    }
+
+    /// This is a notification alone, which others that belong to it may share.
+    pub(super) fn share(&mut self, sequence: u64, alone: &Arc<Delivery>) {
+        if self.copies.len() > 2 * self.entries.len() + COPIES_SLACK {
+            self.copies.retain(|_, copy| copy.strong_count() > 0);
+        }
+        self.copies.insert(sequence, Arc::downgrade(alone));
+    }
+
+    /// Gives it a copy of its own notification, so that it does not keep the whole batch. All that belongs to the
+    /// notification shares one, which is taken apart once.
     fn set_apart(&mut self, ticket: u64) {
         let Some(entry) = self.entries.get_mut(&ticket) else {
             return;
         };
-        if !std::mem::replace(&mut entry.alone, true)
-            && let Some(alone) = entry.delivery.alone(entry.item.sequence, &mut self.maker)
+        if std::mem::replace(&mut entry.alone, true) {
+            return;
+        }
+        let (sequence, delivery) = (entry.item.sequence, Arc::clone(&entry.delivery));
+        let record = delivery.notification(sequence).map(|it| it.record);
+        let shared = record.and_then(|it| self.copy_of(sequence, it.received_at, it.body.len()));
+        let alone = shared.or_else(|| {
+            let alone = Arc::new(delivery.alone(sequence, &mut self.maker)?);
+            self.share(sequence, &alone);
+            #[cfg(test)]
+            {
+                self.copied += 1;
+            }
+            Some(alone)
+        });
+        if let Some(alone) = alone
+            && let Some(entry) = self.entries.get_mut(&ticket)
         {
-            entry.delivery = Arc::new(alone);
+            entry.delivery = alone;
+        }
+    }
+
+    fn hold(&mut self, source: Source, sequence: u64, delivery: &Delivery) {
+        let place = source.place();
+        let (entries, bytes) = self.held.entry((place, sequence)).or_default();
+        if *entries == 0 {
+            let notification = delivery.notification(sequence);
+            *bytes = notification.map_or(0, |it| {
+                it.record.body.len() + it.events().count() * EVENT_BYTES
+            });
+            self.bytes[place] += *bytes;
+        }
+        *entries += 1;
+    }
+
+    fn let_go(&mut self, place: usize, sequence: u64) {
+        let Some((entries, bytes)) = self.held.get_mut(&(place, sequence)) else {
+            return;
+        };
+        *entries -= 1;
+        if *entries == 0 {
+            self.bytes[place] -= *bytes;
+            self.held.remove(&(place, sequence));
         }
     }
 
@@ -374,3 +454,15 @@ impl Undone {
         self.next_ticket
     }
 }
+
+/// Bytes that the notifications take of which something from one source is undone, at most, and those of one more.
+const BYTES_MAX: usize = 32 << 20;
+
+/// About what an event takes beside its body.
+const EVENT_BYTES: usize = 160;
+
+/// Copies that nobody holds any more, and that are known all the same.
+const COPIES_SLACK: usize = 64;
+
+#[cfg(test)]
+mod tests;
