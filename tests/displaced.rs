@@ -7,7 +7,7 @@
 mod common;
 
 use common::load::{self, Load, Trace, check, stored};
-use common::{Running, Site, eventually};
+use common::{Running, Site, eventually, last_words};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -31,15 +31,15 @@ fn ends_of(site: &Site, happens: impl FnOnce(&Path), says: &str) -> HashMap<Stri
     let (status, stderr) = server.wait();
     assert_eq!(status.code(), Some(1), "{stderr}");
     // The sinks may find out first that there is nothing to be read any more.
-    let of_delivery = |line: &&str| line.contains("delivery has stopped");
+    let of_delivery = |line: &&str| line.contains("has stopped until the next start");
     let errors = stderr.lines().filter(|line| line.contains("\"ERROR\""));
     assert_eq!(
         errors.filter(|line| !of_delivery(line)).count(),
         1,
         "{stderr}"
     );
-    let last = stderr.lines().last().unwrap_or_default();
-    let begin = "hookline: the receiver has stopped: ";
+    let last = last_words(&stderr);
+    let begin = "the receiver has stopped: ";
     assert!(last.starts_with(begin) && last.contains(says), "{stderr}");
     let traces: HashMap<_, _> = load.end().into_iter().collect();
     for (name, trace) in &traces {

@@ -156,8 +156,7 @@ impl EventLoop {
             let idle = events.is_empty() && !self.has_more();
             self.core.outbox.end_round(idle, self.core.clock.now);
             self.publish();
-            if self.follow_phase() {
-                self.core.outbox.submit();
+            if self.follow_phase() && self.core.hands_all_over() {
                 return Ok(());
             }
         }

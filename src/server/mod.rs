@@ -121,6 +121,11 @@ pub enum ServerError {
     /// A thread ended that never should.
     #[error("thread {0} has ended; this is a bug in Hookline")]
     Ended(String),
+    /// The drain was cut short.
+    #[error(
+        "it was told to stop a second time; what was answered is stored, and what sinks have not had comes after the next start"
+    )]
+    ToldAgain,
     /// Not everything could be finished in time.
     #[error("the drain took longer than drain_timeout; {0} had not ended")]
     DrainTimeout(String),
@@ -312,7 +317,25 @@ impl Server {
     /// Stops in order: every request whose octets have arrived is answered, everything stored is delivered as far as
     /// `drain_timeout` allows, cursors are saved. A journal that has failed is no reason to stay: what has arrived is
     /// answered with 503, and nothing else is waited for.
-    pub fn stop(mut self) -> Result<(), ServerError> {
+    ///
+    /// A message on `again` cuts it short: what was taken is stored, which takes some seconds if the disk is slow, and
+    /// the rest is left for the next start.
+    pub fn stop(mut self, again: &Receiver<()>) -> Result<(), ServerError> {
+        self.threads.listen_to(again);
+        let drained = self.drain();
+        if !self.threads.is_hurried() {
+            return drained;
+        }
+        // An endpoint that answers as `received` may have answered what is only gathered.
+        self.threads.take_time();
+        self.control.advance(Phase::Leaving);
+        self.wake();
+        let store = |name: &str| name.starts_with(LOOP) || name == "hl-commit";
+        let stored = self.threads.join(store, Instant::now() + STORE_TIME);
+        stored.and(Err(ServerError::ToldAgain))
+    }
+
+    fn drain(&mut self) -> Result<(), ServerError> {
         let time = if self.has_failed() {
             self.drain_timeout.min(2 * LEAVE_TIME)
         } else {
@@ -326,14 +349,18 @@ impl Server {
         self.control.advance(Phase::Closing);
         self.wake();
         // All listeners first: a client that is told to reconnect must not reach one that is about to close.
-        while self.control.listeners() > 0 && Instant::now() < loops_until && !self.has_failed() {
+        while self.control.listeners() > 0
+            && Instant::now() < loops_until
+            && !self.has_failed()
+            && !self.threads.is_hurried()
+        {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.control.advance(Phase::Draining);
         self.wake();
         let loops = |name: &str| name.starts_with(LOOP);
         let mut result = self.threads.join(loops, loops_until);
-        if self.threads.run(loops) {
+        if self.threads.run(loops) && !self.threads.is_hurried() {
             tracing::warn!("time is over: requests that had not arrived as a whole are cut");
             self.control.advance(Phase::Leaving);
             self.wake();
@@ -351,11 +378,17 @@ impl Server {
         self.stop_sinks.store(true, Ordering::Release);
         match self
             .threads
-            .join(|name| name.starts_with("hl-sink") || name == PULL, deadline)
+            .join(|name| name.starts_with(SINK) || name == PULL, deadline)
         {
+            Err(_) if self.threads.is_hurried() => {}
             // What it has not delivered is in the journal, and what its cursor does not tell comes twice.
-            Err(error @ ServerError::DrainTimeout(_)) => {
-                tracing::warn!(%error, "a sink is left behind; it goes on after the next start");
+            Err(ServerError::DrainTimeout(_)) => {
+                for sink in self.threads.names_after(SINK) {
+                    tracing::warn!(
+                        sink,
+                        "the sink has not delivered everything within drain_timeout; it goes on after the next start"
+                    );
+                }
             }
             other => result = result.and(other),
         }
@@ -397,6 +430,7 @@ fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
 pub const CONSUMER_FILES: usize = pull::FILES_MAX;
 
 const LOOP: &str = "hl-loop-";
+const SINK: &str = "hl-sink-";
 const ADMIN: &str = "hl-admin";
 const PULL: &str = "hl-pull";
 const JUDGE: &str = "hl-dedupe";
@@ -409,3 +443,6 @@ const WORKER_INBOX: usize = 64;
 
 /// Time of a stop that is kept for the journal and the sinks.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
+
+/// How long a stop that was asked for twice waits for the journal.
+const STORE_TIME: Duration = Duration::from_secs(8);
