@@ -62,6 +62,7 @@ impl Extractor {
         origin: Origin,
         events: &mut Events,
     ) -> Result<(), Unparsed> {
+        let body = without_mark(body);
         let text = std::str::from_utf8(body).map_err(|_| Unparsed::NotJson)?;
         self.scan.fill(text).map_err(|refused| match refused {
             Refused::TooDeep if is_json(text) => Unparsed::TooDeep,
@@ -88,6 +89,12 @@ impl Extractor {
         }
         Ok(())
     }
+}
+
+/// The body without the byte order mark that some write before UTF-8, and a parser may ignore (RFC 8259, section 8.1).
+/// The places of an event are those in what is left.
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// Looks at what is behind the limit, too: `IgnoredAny` keeps its nesting on the heap.
