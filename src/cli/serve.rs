@@ -39,6 +39,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     *connections = raise_file_limit(*connections, beside).min(*connections);
     let failed = |error| CliError::because("the receiver has stopped", error);
     let signals = signals::watch()?;
+    crate::children::look_after_orphans()
+        .map_err(|error| CliError::because("cannot look after what programs leave", error))?;
     let mut server =
         Server::start(&config).map_err(|error| CliError::because("cannot start", error))?;
     greeting::greet(&config, &server);

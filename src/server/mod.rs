@@ -363,7 +363,7 @@ impl Server {
         let loops = |name: &str| name.starts_with(LOOP);
         let mut result = self.threads.join(loops, loops_until);
         if self.threads.run(loops) && !self.threads.is_hurried() {
-            tracing::warn!("time is over: requests that had not arrived as a whole are cut");
+            tracing::warn!("drain_timeout is over: requests that have not arrived as a whole are cut");
             self.control.advance(Phase::Leaving);
             self.wake();
             let left = self.threads.join(loops, deadline);
