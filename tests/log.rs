@@ -1,8 +1,8 @@
 //! Whatever becomes of stderr and stdout, what was promised is kept: posts are answered, `/readyz` says so, SIGTERM
 //! ends the process with 0 within its drain time, and nothing is lost.
 //!
-//! Once one post with a wrong signature ended the loop that wanted to log it: stderr was a pipe whose reader had gone.
-//! Where it was a pipe that nobody read, the loop waited in `write` for ever. And in JSON, everything on stderr is JSON.
+//! Once one post with a wrong signature ended the loop that wanted to log it: stderr was a pipe whose reader had
+//! gone. Where it was a pipe that nobody read, the loop waited in `write` for ever. And in JSON, all of stderr is JSON.
 
 mod common;
 

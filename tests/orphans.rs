@@ -8,7 +8,7 @@ mod common;
 use common::client::post;
 use common::{PROGRAM, Running, Site, eventually};
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// `prctl(PR_SET_CHILD_SUBREAPER)` outlives `execve`.
 const AS_SUBREAPER: &str = "import ctypes, os, sys
@@ -23,8 +23,8 @@ echo x >> "$1/done""#;
 
 #[test]
 fn what_programs_leave_behind_does_not_stay() {
-    let python = Command::new("python3").arg("--version").stdout(Stdio::null());
-    if !matches!(python.status(), Ok(status) if status.success()) {
+    let python = Command::new("python3").arg("--version").output();
+    if !python.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: python3 is not installed");
         return;
     }
@@ -56,8 +56,14 @@ fn what_programs_leave_behind_does_not_stay() {
     assert_eq!(lines("done").len(), 30, "each was taken once");
     let label = "{sink=\"run\"}";
     let retries = server.metric(&format!("hookline_sink_retries_total{label}"));
-    assert!(retries >= 9, "statuses of failed programs arrive: {retries}");
-    assert_eq!(server.metric(&format!("hookline_sink_dead_total{label}")), 0);
+    assert!(
+        retries >= 9,
+        "statuses of failed programs arrive: {retries}"
+    );
+    assert_eq!(
+        server.metric(&format!("hookline_sink_dead_total{label}")),
+        0
+    );
     let left = lines("left");
     assert!(left.len() > 30);
     eventually("nothing is left of what they have started", || {
@@ -66,5 +72,8 @@ fn what_programs_leave_behind_does_not_stay() {
     });
     let (status, stderr) = server.terminate();
     assert_eq!(status.code(), Some(0), "{stderr}");
-    assert!(!stderr.contains("cannot run"), "no status was taken: {stderr}");
+    assert!(
+        !stderr.contains("cannot run"),
+        "no status was taken: {stderr}"
+    );
 }

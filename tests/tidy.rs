@@ -385,7 +385,8 @@ fn lines_of_sinks_name_the_sink() {
     let mut count = 0;
     for source in sources("src").iter().filter(|source| !source.is_test()) {
         let of_sinks = ["src/sink/", "src/server/pull/"];
-        if !of_sinks.iter().any(|part| source.path.starts_with(part)) {
+        let is_dispatch = source.path.starts_with("src/sink/dispatch/");
+        if is_dispatch || !of_sinks.iter().any(|part| source.path.starts_with(part)) {
             continue;
         }
         let code: String = source.code().flat_map(|line| [line, "\n"]).collect();

@@ -75,7 +75,9 @@ impl Preparer {
         match turn {
             Ok(()) => {
                 if self.status.set_shortage(false) {
-                    tracing::info!("there is space for the next segment of the journal again; notifications are taken");
+                    tracing::info!(
+                        "there is space for the next segment of the journal again; notifications are taken"
+                    );
                 }
                 Ok(TURN)
             }

@@ -20,6 +20,7 @@
 
 mod admin;
 mod delivery;
+mod drain;
 mod endpoints;
 mod exposition;
 mod history;
@@ -42,7 +43,7 @@ use crate::config::Config;
 use crate::feed::{CursorError, DeadLetters, DedupeError, FeedError, LetterError};
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
-use crate::reactor::{Control, Phase, ReactorError};
+use crate::reactor::{Control, ReactorError};
 use crate::sink::SinkError;
 use crate::{relay, worker};
 use crossbeam_channel::{Receiver, select};
@@ -54,7 +55,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 use threads::{Cores, Threads};
 
@@ -316,87 +317,6 @@ impl Server {
         }
     }
 
-    /// Stops in order: every request whose octets have arrived is answered, everything stored is delivered as far as
-    /// `drain_timeout` allows, cursors are saved. A journal that has failed is no reason to stay: what has arrived is
-    /// answered with 503, and nothing else is waited for.
-    ///
-    /// A message on `again` cuts it short: what was taken is stored, which takes some seconds if the disk is slow, and
-    /// the rest is left for the next start.
-    pub fn stop(mut self, again: &Receiver<()>) -> Result<(), ServerError> {
-        self.threads.listen_to(again);
-        let drained = self.drain();
-        if !self.threads.is_hurried() {
-            return drained;
-        }
-        // An endpoint that answers as `received` may have answered what is only gathered.
-        self.threads.take_time();
-        self.control.advance(Phase::Leaving);
-        self.wake();
-        let store = |name: &str| name.starts_with(LOOP) || name == "hl-commit";
-        let stored = self.threads.join(store, Instant::now() + STORE_TIME);
-        stored.and(Err(ServerError::ToldAgain))
-    }
-
-    fn drain(&mut self) -> Result<(), ServerError> {
-        let time = if self.has_failed() {
-            self.drain_timeout.min(2 * LEAVE_TIME)
-        } else {
-            self.drain_timeout
-        };
-        let deadline = Instant::now() + time;
-        // The rest of the time is for what must not be left undone: to sync what was taken, to save the cursors.
-        let loops_until = deadline
-            .checked_sub(LEAVE_TIME.min(time / 2))
-            .unwrap_or(deadline);
-        self.control.advance(Phase::Closing);
-        self.wake();
-        // All listeners first: a client that is told to reconnect must not reach one that is about to close.
-        while self.control.listeners() > 0
-            && Instant::now() < loops_until
-            && !self.has_failed()
-            && !self.threads.is_hurried()
-        {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.control.advance(Phase::Draining);
-        self.wake();
-        let loops = |name: &str| name.starts_with(LOOP);
-        let mut result = self.threads.join(loops, loops_until);
-        if self.threads.run(loops) && !self.threads.is_hurried() {
-            tracing::warn!("drain_timeout is over: requests that have not arrived as a whole are cut");
-            self.control.advance(Phase::Leaving);
-            self.wake();
-            let left = self.threads.join(loops, deadline);
-            result = match result {
-                Err(ServerError::DrainTimeout(_)) => left,
-                result => result.and(left),
-            };
-        }
-        let deadline = deadline.max(Instant::now() + LEAVE_TIME);
-        let journal = |name: &str| name == "hl-commit" || name.starts_with("hl-worker");
-        result = result.and(self.threads.join(journal, deadline));
-        self.stop_judge.store(true, Ordering::Release);
-        result = result.and(self.threads.join(|name| name == JUDGE, deadline));
-        self.stop_sinks.store(true, Ordering::Release);
-        match self
-            .threads
-            .join(|name| name.starts_with(SINK) || name == PULL, deadline)
-        {
-            Err(_) if self.threads.is_hurried() => {}
-            // What it has not delivered is in the journal, and what its cursor does not tell comes twice.
-            Err(ServerError::DrainTimeout(_)) => {
-                for sink in self.threads.names_after(SINK) {
-                    tracing::warn!(
-                        sink,
-                        "the sink has not delivered everything within drain_timeout; it goes on after the next start"
-                    );
-                }
-            }
-            other => result = result.and(other),
-        }
-        result.and(self.threads.join(|name| name == "hl-segment", deadline))
-    }
-
     fn has_failed(&self) -> bool {
         self.sources.journal.state() == State::Failed
     }
@@ -508,6 +428,3 @@ const WORKER_INBOX: usize = 64;
 
 /// Time of a stop that is kept for the journal and the sinks.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
-
-/// How long a stop that was asked for twice waits for the journal.
-const STORE_TIME: Duration = Duration::from_secs(8);
