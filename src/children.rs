@@ -3,7 +3,8 @@
 //! Process 1 of a container, and a process that is a subreaper, inherits what its children have started and left. When
 //! that ends it stays a zombie until somebody asks for its status, and zombies use up process numbers.
 //! [`look_after_orphans`] asks once a second, and never for the status of a child that somebody waits for: those are
-//! started by [`spawn`], and known before they can have ended.
+//! started by [`spawn`], and known before they can have ended. What else has ended is left for a second, for whoever
+//! started it otherwise and waits for it.
 
 use parking_lot::{Mutex, RwLock};
 use rustix::process::{Pid, WaitId, WaitIdOptions, child_subreaper, getpid, waitid};
@@ -41,35 +42,36 @@ pub fn look_after_orphans() -> io::Result<()> {
         return Ok(());
     }
     let look = || {
+        let mut seen = BTreeSet::new();
         loop {
             thread::sleep(LOOK_INTERVAL);
-            reap_orphans();
+            seen = reap_orphans(&seen);
         }
     };
     let thread = thread::Builder::new().name("hl-reap".to_owned());
     thread.spawn(look).map(drop)
 }
 
-/// Takes the status of every child that has ended and that nobody waits for; says how many there were.
-fn reap_orphans() -> usize {
+/// Takes the status of every child that had ended at the last look and that nobody waits for; gives all that
+/// have ended.
+fn reap_orphans(seen: &BTreeSet<i32>) -> BTreeSet<i32> {
     // Cheap, and almost always all that there is to it.
     let any = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     if !matches!(waitid(WaitId::All, any), Ok(Some(_))) {
-        return 0;
+        return BTreeSet::new();
     }
     let _nobody_starts = STARTING.write();
     let awaited = AWAITED.lock().clone();
-    let mut count = 0;
-    for pid in zombies() {
-        if awaited.contains(&pid) {
-            continue;
-        }
+    let mut ended: BTreeSet<i32> = zombies().into_iter().collect();
+    ended.retain(|pid| !awaited.contains(pid));
+    for pid in ended.intersection(seen) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let pid = Pid::from_raw(pid).map(WaitId::Pid);
-        let reaped = pid.and_then(|pid| waitid(pid, options).ok()).flatten();
-        count += usize::from(reaped.is_some());
+        if let Some(pid) = Pid::from_raw(*pid) {
+            // One that somebody else was quicker to wait for is gone as well.
+            let _ = waitid(WaitId::Pid(pid), options);
+        }
     }
-    count
+    ended
 }
 
 /// The children of this process that have ended, if `/proc` shows the processes that it sees itself.

@@ -286,6 +286,43 @@ fn nobody_reads_the_events_on_stdout() {
     reading.join().expect("it reads to the end");
 }
 
+/// Who asks for pages and does not read them holds up nobody either.
+#[test]
+fn nobody_reads_the_pages_that_were_asked_for() {
+    let site = Site::unsigned()
+        .server("drain_timeout = \"10m\"")
+        .sink("name = \"consumer\"\ntype = \"pull\"")
+        .variable("HOOKLINE__PULL__LISTEN", "127.0.0.1:0");
+    let server = site.start();
+    let mut client = server.connect();
+    let long = "x".repeat(4000);
+    for number in 0..1000 {
+        client.send(&post("/webhook", "", format!("{number} {long}").as_bytes()));
+        assert_eq!(client.answer().code, 200);
+    }
+    let ask = |address: SocketAddr, path: &str| {
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_nonblocking(true).expect("set");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").repeat(500);
+        let _ = (&stream).write(request.as_bytes());
+        stream
+    };
+    let admin = server.admin.expect("there");
+    let mut held: Vec<TcpStream> = (0..8).map(|_| ask(admin, "/metrics")).collect();
+    held.extend((0..8).map(|_| ask(server.pull(), "/v1/events?sink=consumer&after=0")));
+    for number in 0..100 {
+        client.send(&post("/webhook", "", number.to_string().as_bytes()));
+        assert_eq!(client.answer().code, 200);
+    }
+    let (code, _) = server.admin_page("/readyz").expect("it runs");
+    assert_eq!(code, 200);
+    drop(client);
+    let (status, stderr) = server.terminate();
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert_eq!(site.bodies().len(), 1100);
+    drop(held);
+}
+
 /// Every line of a life is an object: the greeting, what happens, and the last words.
 #[test]
 fn in_json_everything_is_json() {
