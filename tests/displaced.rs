@@ -31,7 +31,7 @@ fn ends_of(site: &Site, happens: impl FnOnce(&Path), says: &str) -> HashMap<Stri
     let (status, stderr) = server.wait();
     assert_eq!(status.code(), Some(1), "{stderr}");
     // The sinks may find out first that there is nothing to be read any more.
-    let of_delivery = |line: &&str| line.contains("has stopped until the next start");
+    let of_delivery = |line: &&str| line.contains("delivery has stopped");
     let errors = stderr.lines().filter(|line| line.contains("\"ERROR\""));
     assert_eq!(
         errors.filter(|line| !of_delivery(line)).count(),

@@ -76,7 +76,7 @@ impl Preparer {
             Ok(()) => {
                 if self.status.set_shortage(false) {
                     tracing::info!(
-                        "there is space for the next segment of the journal again; notifications are taken"
+                        "there is space for the journal again"
                     );
                 }
                 Ok(TURN)

@@ -90,7 +90,7 @@ impl Threads {
                 tracing::error!(
                     sink = name,
                     error = why,
-                    "the delivery to the sink has stopped until the next start; its events stay in the journal"
+                    "delivery has stopped; the events of the sink stay in the journal until a restart"
                 );
                 Ok(())
             }
@@ -98,7 +98,7 @@ impl Threads {
                 let why = chain(&cause);
                 tracing::error!(
                     error = why,
-                    "the delivery to all sinks has stopped until the next start; the events stay in the journal"
+                    "delivery has stopped for all sinks; the events stay in the journal until a restart"
                 );
                 Ok(())
             }
