@@ -282,10 +282,10 @@ impl Running {
         let text = Arc::clone(&stderr);
         let reading = thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let _ = greeted.send(line.clone());
                 let mut text = text.lock().expect("nobody panics with it");
                 text.push_str(&line);
                 text.push('\n');
+                let _ = greeted.send(line);
             }
         });
         let mut running = Running {
