@@ -291,7 +291,7 @@ fn nobody_reads_the_events_on_stdout() {
 fn nobody_reads_the_pages_that_were_asked_for() {
     let site = Site::unsigned()
         .server("drain_timeout = \"10m\"")
-        .sink("name = \"consumer\"\ntype = \"pull\"")
+        .sink("name = \"consumer\"\ntype = \"pull\"\naccept_unauthenticated = true")
         .variable("HOOKLINE__PULL__LISTEN", "127.0.0.1:0");
     let server = site.start();
     let mut client = server.connect();
