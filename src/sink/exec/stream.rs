@@ -16,7 +16,6 @@ use super::process::{Process, read_some, unblock, wait};
 use super::{LastWords, Program, STOP_LOOK, STOP_PATIENCE, code, deadline, render, retry};
 use crate::feed::Answer;
 use crate::feed::Item;
-use crate::log::Repeats;
 use crate::sink::{Failure, Job, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
@@ -58,7 +57,6 @@ impl Stream {
             pause: RESTART_MIN,
             not_before: Instant::now(),
             stopping: None,
-            failures: Repeats::default(),
         };
         let thread = thread::Builder::new().name(name).spawn(|| feeder.work())?;
         Ok(Stream {
@@ -113,8 +111,6 @@ struct Feeder {
     not_before: Instant,
     /// Since when the server is to stop.
     stopping: Option<Instant>,
-    /// Ends of programs, for the log.
-    failures: Repeats,
 }
 
 /// An event that is not done.
@@ -330,14 +326,11 @@ impl Feeder {
     /// No program runs any more. `worked` if it has answered anything.
     fn has_ended(&mut self, reason: &str, answer: Option<&Answer>, worked: bool) {
         let sink = &self.program.sink;
-        if let Some(times) = self.failures.count() {
-            tracing::warn!(
-                sink,
-                reason,
-                times,
-                "the sink's program has ended or cannot run; it is started again with the next event"
-            );
-        }
+        tracing::warn!(
+            sink,
+            reason,
+            "the program is started again with the next event"
+        );
         self.not_before = Instant::now() + self.pause;
         self.pause = (2 * self.pause).min(RESTART_MAX);
         let oldest = self.open.iter().position(|open| open.sent.is_some());
