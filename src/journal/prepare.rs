@@ -75,9 +75,7 @@ impl Preparer {
         match turn {
             Ok(()) => {
                 if self.status.set_shortage(false) {
-                    tracing::info!(
-                        "there is space for the journal again"
-                    );
+                    tracing::info!("there is space for the journal again");
                 }
                 Ok(TURN)
             }
