@@ -5,6 +5,7 @@
 //! figures hold its work too. For rates and for the server's own CPU time see `loadtest/run`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use crossbeam_channel::never;
 use hookline::config::{Config, Environment, Flags};
 use hookline::server::Server;
 use std::fs;
@@ -43,7 +44,7 @@ fn requests(criterion: &mut Criterion) {
             });
         }
         group.finish();
-        server.stop().expect("everything is stored");
+        server.stop(&never()).expect("everything is stored");
         drop(directory);
     }
 }

@@ -30,6 +30,7 @@
 //! - [`sink`]: delivers: streams in journal order, receivers one by one, consumers when they ask
 //! - [`metrics`]: counters and histograms that cost a plain store
 //! - [`relay`]: the bounded channel between threads, whose receiver parks at once
+//! - [`children`]: processes that are started, and what they leave behind
 //! - [`log`]: what may not hold up whoever has something to say
 //!
 //! # Where to begin
@@ -57,4 +58,5 @@ pub mod feed;
 pub mod sink;
 pub mod metrics;
 pub mod relay;
+pub mod children;
 pub mod log;

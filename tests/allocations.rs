@@ -276,7 +276,7 @@ fn a_keep_alive_request_allocates_nothing() {
             assert!(allocations * 4 <= events, "{thread}: {allocations}");
         }
     }
-    server.stop().expect("it stops");
+    server.stop(&crossbeam_channel::never()).expect("it stops");
     site.verify();
 }
 

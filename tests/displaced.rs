@@ -7,7 +7,7 @@
 mod common;
 
 use common::load::{self, Load, Trace, check, stored};
-use common::{Running, Site, eventually};
+use common::{Running, Site, eventually, last_words};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -38,8 +38,8 @@ fn ends_of(site: &Site, happens: impl FnOnce(&Path), says: &str) -> HashMap<Stri
         1,
         "{stderr}"
     );
-    let last = stderr.lines().last().unwrap_or_default();
-    let begin = "hookline: the receiver has stopped: ";
+    let last = last_words(&stderr);
+    let begin = "the receiver has stopped: ";
     assert!(last.starts_with(begin) && last.contains(says), "{stderr}");
     let traces: HashMap<_, _> = load.end().into_iter().collect();
     for (name, trace) in &traces {

@@ -20,7 +20,7 @@ use common::client::post;
 use common::delivered::FileSink;
 use common::load::{self, Load, Tally, author, body, check, signed, stored};
 use common::strace::Strace;
-use common::{Running, Site, eventually, number_from_env};
+use common::{Running, Site, eventually, last_words, number_from_env};
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -128,13 +128,13 @@ fn ends_of(thread: &str, inject: &str, end: End) -> Option<Tally> {
     Some(check(&stored(&site), &traces))
 }
 
-/// One line in the log says what happened, and the last words of the process say it again.
+/// The last words of the process are the one error in the log, and say what happened.
 fn assert_one_line(stderr: &str, what: &str) {
     let errors = stderr.lines().filter(|line| line.contains("\"ERROR\""));
     let errors: Vec<_> = errors.collect();
     assert!(errors.len() == 1 && errors[0].contains(what), "{stderr}");
-    let last = stderr.lines().last().unwrap_or_default();
-    let said = last.starts_with("hookline: the receiver has stopped: ") && last.contains(what);
+    let last = last_words(stderr);
+    let said = last.starts_with("the receiver has stopped: ") && last.contains(what);
     assert!(said, "{stderr}");
 }
 

@@ -174,7 +174,7 @@ fn a_limit_on_file_sizes_is_an_error_with_a_message() {
         let traces = checked(load.end());
 
         let server = site.start();
-        let cut = server.stderr().contains("octets cut");
+        let cut = server.stderr().contains("recovery has cut");
         let (status, stderr) = server.terminate();
         assert_eq!(status.code(), Some(0), "{stderr}");
         site.verify();

@@ -18,6 +18,7 @@ mod common;
 
 use common::client::post;
 use common::load::{Load, Trace, check, stored};
+use common::strace::Strace;
 use common::{PATIENCE, Site, eventually, number_from_env};
 use rustix::process::Signal;
 use std::collections::HashMap;
@@ -218,6 +219,41 @@ fn a_second_sigterm_leaves_at_once() {
     assert_eq!(status.code(), Some(1), "{stderr}");
     site.verify();
     assert_eq!(site.bodies(), [b"before"]);
+}
+
+/// What was answered as `received` is still on its way to a disk that takes its time when both signals come.
+#[test]
+fn two_sigterms_in_a_row_lose_nothing_that_was_answered() {
+    let site = site("received").server("loops = 1");
+    let mut server = site.start();
+    let mut client = server.connect();
+    let mut answered = 0;
+    let mut answer = |client: &mut common::client::Client| {
+        client.send(&post("/in", "", format!("{answered}").as_bytes()));
+        assert_eq!(client.answer().code, 200);
+        answered += 1;
+    };
+    answer(&mut client);
+    let options = ["-e", "inject=pwritev,pwrite64:delay_enter=2000000"];
+    let Some(strace) = Strace::attach_thread(&server, "hl-commit", &site, &options) else {
+        return;
+    };
+    for _ in 0..200 {
+        answer(&mut client);
+    }
+    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
+    let (status, stderr) = server.wait();
+    drop(strace);
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    let expected: Vec<Vec<u8>> = (0..answered)
+        .map(|it| it.to_string().into_bytes())
+        .collect();
+    assert_eq!(site.bodies(), expected);
+    assert!(
+        common::last_words(&stderr).contains("second time"),
+        "{stderr}"
+    );
 }
 
 /// Both modes behind one listener and on one connection: answers in the order of the requests.

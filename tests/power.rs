@@ -70,7 +70,7 @@ fn survives_power_cuts(ack: &str) {
 
             // Recovery comes before the look: what it cuts must not have been answered. And twice gives the same.
             let recovered = site.start();
-            torn += usize::from(recovered.stderr().contains("hookline: recovery"));
+            torn += usize::from(recovered.stderr().contains("recovery has cut"));
             recovered.kill();
             let records = site.records();
             site.start().kill();

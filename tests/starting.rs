@@ -4,7 +4,7 @@
 mod common;
 
 use common::client::{Client, post};
-use common::{PROGRAM, Running, Site, ended};
+use common::{PROGRAM, Running, Site, ended, last_words};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -15,21 +15,14 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-/// What the program says for people: everything but its log.
-fn said(output: &Output) -> Vec<String> {
-    let text = stderr(output);
-    let lines = text.lines().filter(|line| !line.starts_with('{'));
-    lines.map(str::to_owned).collect()
-}
-
 /// It failed with exit code 1 and one line that has all these parts.
 fn failed_saying(output: &Output, parts: &[&str]) {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(output));
-    let said = said(output);
-    let [line] = said.as_slice() else {
-        panic!("one line, not {said:#?}");
-    };
-    assert!(line.starts_with("hookline: cannot start: "), "{line}");
+    let text = stderr(output);
+    let errors = text.lines().filter(|line| line.contains("\"ERROR\""));
+    assert_eq!(errors.count(), 1, "{text}");
+    let line = last_words(&text);
+    assert!(line.starts_with("cannot start: "), "{text}");
     for part in parts {
         assert!(line.contains(part), "{part:?} is missing in: {line}");
     }

@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sink", &["feed"]),
 ];
 
-const LEAVES: &[&str] = &["metrics", "relay", "log"];
+const LEAVES: &[&str] = &["metrics", "relay", "children", "log"];
 
 /// Arrows beside those, and why.
 const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
@@ -378,6 +378,34 @@ fn secrets_are_compared_in_constant_time_only() {
         assert!(needed.contains(*line), "no longer needed: {line}, {reason}");
     }
 }
+
+/// Whoever reads the log at night has to know which sink a line is about.
+#[test]
+fn lines_of_sinks_name_the_sink() {
+    let mut count = 0;
+    for source in sources("src").iter().filter(|source| !source.is_test()) {
+        let of_sinks = ["src/sink/", "src/server/pull/"];
+        let is_dispatch = source.path.starts_with("src/sink/dispatch/");
+        if is_dispatch || !of_sinks.iter().any(|part| source.path.starts_with(part)) {
+            continue;
+        }
+        let code: String = source.code().flat_map(|line| [line, "\n"]).collect();
+        for level in ["info", "warn", "error"] {
+            for (at, call) in code.match_indices(&format!("tracing::{level}!(")) {
+                let rest = &code[at + call.len()..];
+                let fields = &rest[..rest.find('"').expect("a message")];
+                let named = fields.contains("sink,") || fields.contains("sink =");
+                let of_all = NO_SINK.iter().any(|path| *path == source.path);
+                assert!(named || of_all, "{}: {level}!({rest:.200}", source.path);
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 0);
+}
+
+/// A line of these is about all sinks that they serve.
+const NO_SINK: &[&str] = &["src/server/pull/connections.rs"];
 
 #[test]
 fn library_and_program_forbid_unsafe_code() {

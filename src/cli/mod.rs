@@ -32,7 +32,6 @@ use crate::config::parse_time;
 use clap::{Parser, Subcommand, ValueEnum};
 use configuration::configuration;
 pub use error::CliError;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -116,14 +115,8 @@ pub fn main() -> ExitCode {
         Verb::Size(args) => size::run(args),
         Verb::Torture(args) => torture::run(args),
     };
-    let Err(error) = result else {
-        return ExitCode::SUCCESS;
-    };
-    if let Some(report) = error.report() {
-        // Without a stderr the exit code has to do.
-        let _ = writeln!(io::stderr(), "{report}");
-    }
-    ExitCode::from(error.code())
+    logging::last_words(result.as_ref().err());
+    result.map_or_else(|error| ExitCode::from(error.code()), |()| ExitCode::SUCCESS)
 }
 
 /// How long to test.

@@ -1,17 +1,14 @@
 //! `hookline serve`: the main job.
 
+mod greeting;
+mod signals;
+
 use super::configuration::ConfigArgs;
-use super::{CliError, logging, sequences};
-use crate::config::{Config, Credential, Endpoint, Provider, Sink, SinkKind};
+use super::{CliError, logging};
+use crate::config::{Sink, SinkKind};
 use crate::server::{CONSUMER_FILES, Server};
 use clap::Args;
-use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::flag;
-use signal_hook::iterator::Signals;
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::sync::Arc;
+use signal_hook::consts::SIGHUP;
 
 /// `hookline serve`
 #[derive(Clone, Debug, Args)]
@@ -25,6 +22,8 @@ pub(super) struct ServeArgs {
 
 /// Runs the verb.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
+    let no_log = |error| CliError::because("cannot start the thread that logs", error);
+    crate::log::start().map_err(no_log)?;
     if let Some(parent) = args.with_parent {
         stay_with(parent)?;
     }
@@ -39,24 +38,29 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let beside = FILES_BESIDE + if consumers { CONSUMER_FILES } else { 0 };
     *connections = raise_file_limit(*connections, beside).min(*connections);
     let failed = |error| CliError::because("the receiver has stopped", error);
-    let signals = watch_signals()?;
+    let signals = signals::watch()?;
+    crate::children::look_after_orphans()
+        .map_err(|error| CliError::because("cannot look after what programs leave", error))?;
     let mut server =
         Server::start(&config).map_err(|error| CliError::because("cannot start", error))?;
-    // Without a stderr there is nobody to greet.
-    let _ = io::stderr().write_all(greeting(&config, &server).as_bytes());
+    greeting::greet(&config, &server);
     loop {
-        match server.wait(&signals) {
+        match server.wait(&signals.told) {
             Ok(SIGHUP) => reload(args, &server),
             Ok(signal) => {
-                tracing::info!(signal, "draining; the same signal again leaves at once");
-                server.stop().map_err(failed)?;
+                tracing::info!(
+                    signal,
+                    "draining; the same signal again leaves without the rest of the deliveries"
+                );
+                server.stop(&signals.again).map_err(failed)?;
                 tracing::info!("everything that was answered is stored");
                 return Ok(());
             }
             Err(error) => {
-                tracing::error!(%error, "stopping: new notifications get 503 and the platform sends them again");
+                // The last words are the error.
+                tracing::warn!(%error, "stopping: new notifications get 503 and the platform sends them again");
                 // The first error is the one to report.
-                let _ = server.stop();
+                let _ = server.stop(&signals.again);
                 return Err(failed(error));
             }
         }
@@ -79,149 +83,6 @@ fn stay_with(parent: i32) -> Result<(), CliError> {
     Err(CliError::failed(format!(
         "process {parent} is not the parent, or has ended; --with-parent takes the one that starts this"
     )))
-}
-
-/// A thread that passes signals on. The second one that asks to stop ends the process where it stands: what was
-/// answered as stored is on disk already.
-fn watch_signals() -> Result<Receiver<i32>, CliError> {
-    let failed = |error| CliError::because("cannot watch signals", error);
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
-    // A write beyond a limit on file sizes is an error like others, not the end of the process.
-    flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
-    let (tell, told) = bounded(SIGNALS_MAX);
-    let watch = move || {
-        let mut stopping = false;
-        for signal in signals.forever() {
-            if stopping && signal != SIGHUP {
-                signal_hook::low_level::exit(1);
-            }
-            stopping |= signal != SIGHUP;
-            // Full only of reloads that are still to come; one more of them is none.
-            if signal == SIGHUP {
-                let _ = tell.try_send(signal);
-            } else if tell.send(signal).is_err() {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new()
-        .name("hl-signal".to_owned())
-        .spawn(watch)
-        .map_err(failed)?;
-    Ok(told)
-}
-
-/// Signals that wait for their turn.
-const SIGNALS_MAX: usize = 2;
-
-/// What runs and where, in a few lines for the person at the terminal.
-fn greeting(config: &Config, server: &Server) -> String {
-    let mut text = String::new();
-    let mut line = |label: &str, value: String| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "hookline: {label:<8} {value}");
-    };
-    for endpoint in &config.endpoints {
-        let unsigned = if endpoint.accept_unsigned {
-            "; unsigned posts are accepted"
-        } else {
-            ""
-        };
-        line(
-            "POST to",
-            format!("http://{}{}{unsigned}", server.address(), endpoint.path),
-        );
-    }
-    let recovery = server.recovery();
-    let held = if recovery.next_sequence > recovery.first_sequence {
-        sequences(recovery.first_sequence, recovery.next_sequence - 1)
-    } else {
-        "empty".to_owned()
-    };
-    line(
-        "journal",
-        format!("{}, {held}", config.journal.dir.display()),
-    );
-    if let Some(torn) = &recovery.torn_tail {
-        line(
-            "recovery",
-            format!(
-                "{}: {} octets cut at {}, the last write, which a crash has torn; it was not answered as stored",
-                torn.path, torn.octets, torn.offset
-            ),
-        );
-    }
-    for sink in &config.sinks {
-        line(
-            "events",
-            match &sink.kind {
-                SinkKind::Stdout => "stdout, one JSON object a line".to_owned(),
-                SinkKind::File(file) => file.path.display().to_string(),
-                SinkKind::Http(http) => http.address().to_owned(),
-                SinkKind::Exec(exec) => exec.command.first().cloned().unwrap_or_default(),
-                SinkKind::Pull(_) => {
-                    let address = server.pull_address().unwrap_or(config.pull.listen);
-                    format!("http://{address}/v1/events?sink={}", sink.name)
-                }
-            },
-        );
-    }
-    if config.sinks.is_empty() {
-        line(
-            "events",
-            "no sink; read them with `hookline tail`".to_owned(),
-        );
-    }
-    if let Some(admin) = server.admin_address() {
-        line(
-            "metrics",
-            format!("http://{admin}/metrics, /livez, /readyz"),
-        );
-    }
-    let mut endpoints = config.endpoints.iter();
-    let options = |it: &Endpoint| Some((it.path.clone(), proof(it)?));
-    if let Some((path, proof)) = endpoints.find_map(options) {
-        line(
-            "try",
-            format!(
-                "hookline send text --to http://{}{path}{proof}",
-                server.address()
-            ),
-        );
-    }
-    text
-}
-
-/// What `hookline send` takes so that this endpoint takes what it sends; none if it cannot sign like that.
-fn proof(endpoint: &Endpoint) -> Option<String> {
-    if endpoint.accept_unsigned {
-        return Some(String::new());
-    }
-    let secret = " --secret-file FILE";
-    match &endpoint.provider {
-        Provider::Meta { .. } => Some(format!("{secret}, which holds the app secret")),
-        Provider::StandardWebhooks { .. } => Some(format!(
-            " --provider standard-webhooks{secret}, which holds the secret"
-        )),
-        Provider::Dialog360 {
-            credential,
-            signature_secrets,
-        } => {
-            let field = match credential {
-                None => "",
-                Some(Credential::Basic { .. }) => " -H 'Authorization: Basic …'",
-                Some(Credential::Bearer(_)) => " -H 'Authorization: Bearer …'",
-                Some(Credential::Header { name, .. }) => &format!(" -H '{name}: …'"),
-            };
-            let signed = if signature_secrets.is_empty() {
-                ""
-            } else {
-                " --provider 360dialog --secret-file FILE"
-            };
-            Some(format!("{field}{signed}"))
-        }
-        Provider::GenericHmac { .. } => None,
-    }
 }
 
 /// Takes over the endpoints of the configuration as it is now; with mistakes in it, everything stays.

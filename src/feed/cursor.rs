@@ -172,6 +172,12 @@ impl Cursors {
 }
 
 impl Cursor {
+    /// The name of its sink.
+    #[must_use]
+    pub fn sink(&self) -> &str {
+        self.name.strip_suffix(SUFFIX).unwrap_or(&self.name)
+    }
+
     /// How far it had come in each lane when it was saved last.
     #[must_use]
     pub fn saved(&self) -> &Lanes {

@@ -11,6 +11,7 @@ use super::{
     DeadLetters, Dedupe, DedupeError, Delivery, Durable, Feed, FeedError, FloorPlace,
     JudgedPosition, Live, Parties,
 };
+use crate::log::Repeats;
 use crate::metrics::Counter;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -48,6 +49,8 @@ struct Running {
     told_of_shortage: bool,
     /// It was said that what was judged cannot be saved.
     told_of_checkpoint: bool,
+    /// Times that the journal could not be read, for the log.
+    shortages: Repeats,
 }
 
 /// What is counted where all events pass.
@@ -101,6 +104,7 @@ impl Running {
             dedupe,
             told_of_shortage: false,
             told_of_checkpoint: false,
+            shortages: Repeats::default(),
         }
     }
 
@@ -117,7 +121,17 @@ impl Running {
                 }
                 // Behind damage that was set aside there may be nothing yet.
                 Ok(None) => self.parts.position.set(self.parts.feed.position() - 1),
-                Err(error) if error.is_shortage() && !stopping => wait_for_room(&error),
+                Err(error) if error.is_shortage() && !stopping => {
+                    if let Some(times) = self.shortages.count() {
+                        tracing::warn!(
+                            %error,
+                            times,
+                            "dedupe cannot read the journal for lack of file descriptors, memory or space: nothing is \
+                             delivered to any sink meanwhile; it is tried again every second"
+                        );
+                    }
+                    std::thread::sleep(SHORTAGE_PAUSE);
+                }
                 Err(error) => return Err(error),
             }
             if saved_at.elapsed() >= interval {
@@ -137,7 +151,7 @@ impl Running {
             // Only what is delivered makes room, so it is; rather twice than not at all.
             Err(error) if error.is_shortage() => {
                 if !std::mem::replace(&mut self.told_of_shortage, true) {
-                    tracing::warn!(%error, "until there is room, what comes again is delivered again");
+                    tracing::warn!(%error, "no space for the keys of dedupe: until there is, events that come again are delivered again; make room on its disk");
                 }
                 let unjudged = &self.parts.statistics.unjudged;
                 unjudged.add(delivery.events().len() as u64);
@@ -180,7 +194,7 @@ impl Running {
         if let Err(error) = saved
             && !std::mem::replace(&mut self.told_of_checkpoint, true)
         {
-            tracing::warn!(%error, "what was judged is not saved; a restart judges it again");
+            tracing::warn!(%error, "the state of dedupe cannot be saved and is tried again; a restart before reads more of the journal");
         }
     }
 
@@ -218,11 +232,6 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The same for the first time: who crashes again and again still gets on, and so does retention.
 const FIRST_CHECKPOINT: Duration = Duration::from_millis(100);
-
-fn wait_for_room(error: &FeedError) {
-    tracing::warn!(%error, "nothing is passed on for want of it; it is tried again");
-    std::thread::sleep(SHORTAGE_PAUSE);
-}
 
 /// How long it waits for descriptors, memory or space.
 const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);

@@ -58,7 +58,7 @@ impl Preparer {
         match self.list_active() {
             // The next start finds out by itself, only slower.
             Err(error) if error.is_shortage() => {
-                tracing::debug!(%error, "the manifest stays as it is");
+                tracing::debug!(%error, "no space for the journal's manifest, which stays as it is; the next start takes longer");
             }
             listed => listed?,
         }
@@ -81,7 +81,7 @@ impl Preparer {
             }
             Err(error) if error.is_shortage() => {
                 if !self.status.set_shortage(true) {
-                    tracing::warn!(%error, "no space for the next segment of the journal");
+                    tracing::warn!(%error, "no space for the next segment of the journal: once the one in use is full, new notifications get 503; make room on its disk");
                 }
                 Ok(RETRY)
             }
@@ -164,7 +164,7 @@ impl Preparer {
                     &name,
                 ))?;
             }
-            tracing::debug!(segment = name, "retired");
+            tracing::debug!(segment = name, "a segment of the journal is retired");
             self.unlinked.pop();
         }
         Ok(())

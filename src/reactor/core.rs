@@ -206,6 +206,12 @@ impl Core {
         }
     }
 
+    /// Gives the commit thread what has gathered, which may be answered already; false while it has no room for it.
+    pub(super) fn hands_all_over(&mut self) -> bool {
+        self.outbox.submit();
+        !self.outbox.is_refused() || self.journal == State::Failed
+    }
+
     /// True while requests are to be judged, though it be to refuse them.
     pub(super) fn admits(&self) -> bool {
         self.late || self.outbox.admits()

@@ -156,8 +156,7 @@ impl EventLoop {
             let idle = events.is_empty() && !self.has_more();
             self.core.outbox.end_round(idle, self.core.clock.now);
             self.publish();
-            if self.follow_phase() {
-                self.core.outbox.submit();
+            if self.follow_phase() && self.core.hands_all_over() {
                 return Ok(());
             }
         }
@@ -314,7 +313,10 @@ impl EventLoop {
             let mut connection = Connection::new(socket, token, peer, &self.core);
             if let Err(error) = connection.register(&self.core) {
                 self.core.statistics.accept_errors.add(1);
-                tracing::warn!(%error, "a connection cannot be watched and is closed");
+                // Fewer and fewer lines while it lasts.
+                if self.core.statistics.accept_errors.get().is_power_of_two() {
+                    tracing::warn!(%error, "a connection cannot be watched and is closed");
+                }
                 self.door.leave(peer);
                 continue;
             }

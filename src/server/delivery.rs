@@ -4,7 +4,7 @@ use super::exposition::Sources;
 use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
 use super::threads::Threads;
-use super::{JUDGE, ServerError, all_aside, beside, options, poison};
+use super::{JUDGE, SINK, ServerError, all_aside, beside, options, poison};
 use crate::config::Config;
 use crate::feed::{
     Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Judge, JudgedPosition,
@@ -119,7 +119,7 @@ impl Delivery {
         let (judge, open) = (self.judge, self.open);
         threads.start(JUDGE, None, move || Ok(judge.run(open)?))?;
         for (name, sink) in self.sinks.ready {
-            threads.start(&format!("hl-sink-{name}"), None, move || {
+            threads.start(&format!("{SINK}{name}"), None, move || {
                 sink.run()
                     .map_err(|cause| ServerError::Sink { name, cause })
             })?;

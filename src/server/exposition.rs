@@ -9,6 +9,7 @@ use crate::endpoint::Table;
 use crate::feed::{self, Replays};
 use crate::http::Status;
 use crate::journal;
+use crate::log;
 use crate::metrics::{Counter, Histogram};
 use crate::sink::{self, Confirmation};
 use crate::{reactor, worker};
@@ -132,6 +133,11 @@ impl Collector for Collected {
         loops(&mut out, sources)?;
         journal(&mut out, &sources.journal)?;
         workers(&mut out, &sources.workers)?;
+        out.counter(
+            "hookline_log_dropped",
+            "Log lines that found no room or could not be written",
+            log::dropped(),
+        )?;
         delivery::delivery(&mut out, sources)
     }
 }

@@ -11,6 +11,9 @@
 //! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
 //!
+//! Beside them the process has `hl-log`, which writes the log ([`crate::log`]), `hl-signal`, and, where it inherits what
+//! programs leave behind, `hl-reap` ([`crate::children`]).
+//!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
 //! syncs what they left and ends, the workers end, the judge ends, the sinks deliver what is durable, the cursors are
 //! saved.
@@ -20,6 +23,7 @@
 
 mod admin;
 mod delivery;
+mod drain;
 mod endpoints;
 mod exposition;
 mod history;
@@ -43,7 +47,7 @@ use crate::config::Config;
 use crate::feed::{CursorError, DeadLetters, DedupeError, FeedError, LetterError};
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
-use crate::reactor::{Control, Phase, ReactorError};
+use crate::reactor::{Control, ReactorError};
 use crate::sink::SinkError;
 use crate::{relay, worker};
 use crossbeam_channel::{Receiver, select};
@@ -55,7 +59,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 use threads::{Cores, Threads};
 
@@ -124,6 +128,11 @@ pub enum ServerError {
     /// A thread ended that never should.
     #[error("thread {0} has ended; this is a bug in Hookline")]
     Ended(String),
+    /// The drain was cut short.
+    #[error(
+        "it was told to stop a second time; what was answered is stored, and what sinks have not had comes after the next start"
+    )]
+    ToldAgain,
     /// Not everything could be finished in time.
     #[error("the drain took longer than drain_timeout; {0} had not ended")]
     DrainTimeout(String),
@@ -312,59 +321,6 @@ impl Server {
         }
     }
 
-    /// Stops in order: every request whose octets have arrived is answered, everything stored is delivered as far as
-    /// `drain_timeout` allows, cursors are saved. A journal that has failed is no reason to stay: what has arrived is
-    /// answered with 503, and nothing else is waited for.
-    pub fn stop(mut self) -> Result<(), ServerError> {
-        let time = if self.has_failed() {
-            self.drain_timeout.min(2 * LEAVE_TIME)
-        } else {
-            self.drain_timeout
-        };
-        let deadline = Instant::now() + time;
-        // The rest of the time is for what must not be left undone: to sync what was taken, to save the cursors.
-        let loops_until = deadline
-            .checked_sub(LEAVE_TIME.min(time / 2))
-            .unwrap_or(deadline);
-        self.control.advance(Phase::Closing);
-        self.wake();
-        // All listeners first: a client that is told to reconnect must not reach one that is about to close.
-        while self.control.listeners() > 0 && Instant::now() < loops_until && !self.has_failed() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.control.advance(Phase::Draining);
-        self.wake();
-        let loops = |name: &str| name.starts_with(LOOP);
-        let mut result = self.threads.join(loops, loops_until);
-        if self.threads.run(loops) {
-            tracing::warn!("time is over: requests that had not arrived as a whole are cut");
-            self.control.advance(Phase::Leaving);
-            self.wake();
-            let left = self.threads.join(loops, deadline);
-            result = match result {
-                Err(ServerError::DrainTimeout(_)) => left,
-                result => result.and(left),
-            };
-        }
-        let deadline = deadline.max(Instant::now() + LEAVE_TIME);
-        let journal = |name: &str| name == "hl-commit" || name.starts_with("hl-worker");
-        result = result.and(self.threads.join(journal, deadline));
-        self.stop_judge.store(true, Ordering::Release);
-        result = result.and(self.threads.join(|name| name == JUDGE, deadline));
-        self.stop_sinks.store(true, Ordering::Release);
-        match self
-            .threads
-            .join(|name| name.starts_with("hl-sink") || name == PULL, deadline)
-        {
-            // What it has not delivered is in the journal, and what its cursor does not tell comes twice.
-            Err(error @ ServerError::DrainTimeout(_)) => {
-                tracing::warn!(%error, "a sink is left behind; it goes on after the next start");
-            }
-            other => result = result.and(other),
-        }
-        result.and(self.threads.join(|name| name == "hl-segment", deadline))
-    }
-
     fn has_failed(&self) -> bool {
         self.sources.journal.state() == State::Failed
     }
@@ -463,6 +419,7 @@ fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
 pub const CONSUMER_FILES: usize = pull::FILES_MAX;
 
 const LOOP: &str = "hl-loop-";
+const SINK: &str = "hl-sink-";
 const ADMIN: &str = "hl-admin";
 const PULL: &str = "hl-pull";
 const JUDGE: &str = "hl-dedupe";

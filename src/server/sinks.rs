@@ -12,6 +12,7 @@ use crate::feed::{
     Selection, Shelf,
 };
 use crate::journal::{self, Disk, JournalId, Storage};
+use crate::log::Repeats;
 use crate::relay::{self, Sleeper};
 use crate::sink::{
     self, Again, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
@@ -208,6 +209,8 @@ impl Part<'_> {
             cursor: self.cursor,
             statistics: self.statistics,
             stop: self.stop,
+            failures: Repeats::default(),
+            unbalanced: Repeats::default(),
         };
         Ok((
             target.confirmation(),
@@ -351,5 +354,5 @@ fn open_file(
         return Err(failed()(cause));
     }
     files.push(identity);
-    Ok(file)
+    Ok(file.named(sink))
 }

@@ -3,8 +3,9 @@
 use super::{LEAVE_TIME, ServerError};
 use crate::journal::JournalError;
 use core_affinity::CoreId;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::thread;
 use std::time::Instant;
 
@@ -14,6 +15,9 @@ pub(super) struct Threads {
     running: BTreeSet<String>,
     tell: Sender<Ended>,
     ended: Receiver<Ended>,
+    /// Says that nothing is to be waited for any more but what must not be left undone.
+    again: Receiver<()>,
+    hurried: bool,
 }
 
 pub(super) type Ended = (String, Result<(), ServerError>);
@@ -25,7 +29,25 @@ impl Threads {
             running: BTreeSet::new(),
             tell,
             ended,
+            again: never(),
+            hurried: false,
         }
+    }
+
+    /// From now on a message on `again` ends every wait at once.
+    pub(super) fn listen_to(&mut self, again: &Receiver<()>) {
+        self.again = again.clone();
+    }
+
+    /// True once there was one.
+    pub(super) fn is_hurried(&mut self) -> bool {
+        self.hurried |= self.again.try_recv().is_ok();
+        self.hurried
+    }
+
+    /// Waits as before, for what has to be done all the same.
+    pub(super) fn take_time(&mut self) {
+        (self.again, self.hurried) = (never(), false);
     }
 
     /// Starts a thread, on `core` if one is given.
@@ -63,8 +85,21 @@ impl Threads {
         self.running.remove(&name);
         match outcome {
             // The receiver goes on without this until it is restarted.
-            Err(error @ (ServerError::Sink { .. } | ServerError::Feed(_))) => {
-                tracing::error!(%error, "delivery has stopped; the events stay in the journal");
+            Err(ServerError::Sink { name, cause }) => {
+                let why = chain(&cause);
+                tracing::error!(
+                    sink = name,
+                    error = why,
+                    "delivery has stopped; the events of the sink stay in the journal until a restart"
+                );
+                Ok(())
+            }
+            Err(ServerError::Feed(cause)) => {
+                let why = chain(&cause);
+                tracing::error!(
+                    error = why,
+                    "delivery has stopped for all sinks; the events stay in the journal until a restart"
+                );
                 Ok(())
             }
             outcome => outcome,
@@ -80,8 +115,8 @@ impl Threads {
     ) -> Result<(), ServerError> {
         let mut result = Ok(());
         while let Some(name) = self.running.iter().find(|name| concerned(name)).cloned() {
-            match self.ended.recv_deadline(deadline) {
-                Ok(ended) => {
+            match self.next_end(deadline) {
+                Some(ended) => {
                     let judged = self.judge(ended);
                     if judged.is_err() {
                         deadline = deadline.min(Instant::now() + LEAVE_TIME);
@@ -94,18 +129,58 @@ impl Threads {
                         result => result.and(judged),
                     };
                 }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return result.and(Err(ServerError::DrainTimeout(name)));
-                }
+                None => return result.and(Err(ServerError::DrainTimeout(name))),
             }
         }
         result
+    }
+
+    /// The next thread that ends, unless time is over or somebody is in a hurry.
+    fn next_end(&mut self, deadline: Instant) -> Option<Ended> {
+        if self.is_hurried() {
+            return None;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        select! {
+            recv(self.ended) -> ended => ended.ok(),
+            recv(self.again) -> message => {
+                if message.is_err() {
+                    // Who could ask for it has gone.
+                    self.again = never();
+                    return self.next_end(deadline);
+                }
+                self.hurried = true;
+                None
+            }
+            default(left) => None,
+        }
+    }
+
+    /// What follows `prefix` in the names of those that run and begin so.
+    pub(super) fn names_after<'t>(&'t self, prefix: &'t str) -> impl Iterator<Item = &'t str> {
+        let names = self.running.iter();
+        names.filter_map(move |name| name.strip_prefix(prefix))
     }
 
     /// True while one of them runs.
     pub(super) fn run(&self, concerned: impl Fn(&str) -> bool) -> bool {
         self.running.iter().any(|name| concerned(name))
     }
+}
+
+/// An error and its causes, each of which is said once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Tells how a thread ended, also when it panicked.

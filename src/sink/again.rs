@@ -96,7 +96,8 @@ impl Again {
         }
         if replay.state.is_final() {
             let (id, state) = (&replay.id, replay.state.name());
-            tracing::info!(replay = id, state, "a replay has ended");
+            let sink = &self.sink;
+            tracing::info!(sink, replay = id, state, "a replay to the sink has ended");
             self.under_way = None;
         }
     }
@@ -143,7 +144,8 @@ impl Runner {
             Ok(None) => return Ok(feed.is_at_end()),
             Err(error) if error.is_shortage() => return Ok(false),
             Err(error) => {
-                tracing::error!(replay = replay.id, %error, "a replay cannot go on");
+                let sink = self.cursor.sink();
+                tracing::error!(sink, replay = replay.id, %error, "a replay to the sink cannot go on and has failed");
                 replay.fail(error.to_string());
                 return Ok(true);
             }

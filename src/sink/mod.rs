@@ -27,6 +27,7 @@ pub use transport::{
 use crate::feed::{
     Cursor, CursorError, Delivery, Feed, FeedError, Judged, Progress, Selection, Tally,
 };
+use crate::log::Repeats;
 use crate::metrics::Counter;
 use parking_lot::Mutex;
 use std::io;
@@ -192,6 +193,10 @@ pub struct Runner {
     pub statistics: Arc<Statistics>,
     /// Set when the sink is to end once it has delivered everything that is durable.
     pub stop: Arc<AtomicBool>,
+    /// What fails, for the log.
+    pub failures: Repeats,
+    /// Deliveries after which the books did not balance, for the log.
+    pub unbalanced: Repeats,
 }
 
 impl Runner {
@@ -273,7 +278,8 @@ impl Runner {
                 Err(error) if error.is_shortage() => {
                     self.statistics.retries.add(1);
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%error, "the cursor is saved when there is space; a crash repeats what comes meanwhile");
+                        let sink = self.cursor.sink();
+                        tracing::warn!(sink, %error, "there is no space for the cursor of the sink: it is saved when there is; a crash repeats what is delivered meanwhile");
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -328,13 +334,17 @@ impl Runner {
         let lost = delivery.made_from(from).abs_diff(tally.all());
         if unexplained + lost > 0 {
             self.statistics.unaccounted.add(unexplained + lost);
-            tracing::error!(
-                from,
-                to = delivery.last_sequence(),
-                events = lost,
-                sequences = unexplained,
-                "the books do not balance; this is a bug in Hookline, and what is missing is in the journal"
-            );
+            if let Some(times) = self.unbalanced.count() {
+                tracing::error!(
+                    sink = self.cursor.sink(),
+                    from,
+                    to = delivery.last_sequence(),
+                    events = lost,
+                    sequences = unexplained,
+                    times,
+                    "the books of the sink do not balance; this is a bug in Hookline, and what is missing is in the journal"
+                );
+            }
         }
         Ok(())
     }
@@ -356,8 +366,9 @@ impl Runner {
             return Err(SinkError::Gone);
         }
         self.statistics.retries.add(1);
-        if *pause == PAUSE_MIN || *pause == PAUSE_MAX {
-            tracing::warn!(%error, "delivery fails and is tried again; the events wait in the journal");
+        if let Some(times) = self.failures.count() {
+            let sink = self.cursor.sink();
+            tracing::warn!(sink, %error, times, "the delivery to the sink fails and is tried again; its events wait in the journal");
         }
         std::thread::sleep(*pause);
         *pause = (2 * *pause).min(PAUSE_MAX);

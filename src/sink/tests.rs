@@ -6,6 +6,7 @@ use crate::feed::{
     Selection, Tally,
 };
 use crate::journal::{Access, Disk, Guard, Identity, JournalId, LockError, Storage, StorageFile};
+use crate::log::Repeats;
 use crate::metrics::Counter;
 use parking_lot::Mutex;
 use std::io;
@@ -146,6 +147,8 @@ impl Setting {
             cursor: self.cursor(),
             statistics: Arc::clone(&self.statistics),
             stop: Arc::clone(&self.stop),
+            failures: Repeats::default(),
+            unbalanced: Repeats::default(),
         }
     }
 

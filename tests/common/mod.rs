@@ -282,10 +282,10 @@ impl Running {
         let text = Arc::clone(&stderr);
         let reading = thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let _ = greeted.send(line.clone());
                 let mut text = text.lock().expect("nobody panics with it");
                 text.push_str(&line);
                 text.push('\n');
+                let _ = greeted.send(line);
             }
         });
         let mut running = Running {
@@ -301,14 +301,29 @@ impl Running {
             let Ok(line) = greeting.recv_timeout(left) else {
                 panic!("no greeting from the server:\n{}", running.stderr());
             };
-            if let Some(address) = address_after(&line, "hookline: POST to  http://") {
-                running.address = address;
-            } else if let Some(address) = address_after(&line, "hookline: metrics  http://") {
-                running.admin = Some(address);
-            } else if line.starts_with("hookline: try ") {
+            if running.is_greeted_by(&line) {
                 return running;
             }
         }
+    }
+
+    /// The event that has the addresses, or the last of the lines at a terminal.
+    fn is_greeted_by(&mut self, line: &str) -> bool {
+        if let Ok(event) = serde_json::from_str::<Value>(line) {
+            let address = |key: &str| event[key].as_str().and_then(|text| text.parse().ok());
+            if event["message"] != "hookline runs" {
+                return false;
+            }
+            self.address = address("address").expect("it has one");
+            self.admin = address("admin");
+            return true;
+        }
+        if let Some(address) = address_after(line, "hookline: POST to  http://") {
+            self.address = address;
+        } else if let Some(address) = address_after(line, "hookline: metrics  http://") {
+            self.admin = Some(address);
+        }
+        line.starts_with("hookline: try ")
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -318,8 +333,10 @@ impl Running {
     /// Where its first sink of type `pull` is read.
     pub(crate) fn pull(&self) -> SocketAddr {
         let text = self.stderr();
-        let mut lines = text.lines();
-        let address = lines.find_map(|line| address_after(line, "hookline: events   http://"));
+        let mut events = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let address = events.find_map(|event| event["pull"].as_str()?.parse().ok());
         address.expect("it says so when it starts")
     }
 
@@ -431,6 +448,20 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What a process has said at its end.
+pub(crate) fn last_words(stderr: &str) -> String {
+    let last = stderr.lines().last().unwrap_or_default();
+    match serde_json::from_str::<Value>(last) {
+        Ok(event) if event["level"] == "ERROR" => {
+            event["message"].as_str().unwrap_or_default().to_owned()
+        }
+        _ => last
+            .strip_prefix("hookline: ")
+            .unwrap_or_default()
+            .to_owned(),
     }
 }
 

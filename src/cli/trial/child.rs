@@ -69,6 +69,8 @@ impl Launcher {
             command.env_remove(name);
         }
         command.env(SECRET, &self.secret).env(TOKEN, &self.secret);
+        // The greeting is read below.
+        command.env("HOOKLINE__LOG__FORMAT", "text");
         // A Ctrl-C on the terminal is for this process, which then ends its child.
         command.process_group(0);
         command

@@ -55,7 +55,7 @@ impl Opening {
                 if self.last >= self.first {
                     tracing::info!(
                         path,
-                        "no duplicates are known yet: the journal is read from its first sequence"
+                        "dedupe knows no events yet: it reads the journal from its first sequence"
                     );
                 }
                 return self.anew();
@@ -79,7 +79,7 @@ impl Opening {
             reason,
             first = self.first,
             last = self.last,
-            "the memory of keys cannot be used and begins anew: the journal is read again"
+            "what dedupe has saved cannot be used: it begins anew and reads the journal again"
         );
         self.anew()
     }
@@ -357,9 +357,9 @@ impl Progress {
         if self.told.elapsed() >= TOLD_EVERY {
             self.told = Instant::now();
             tracing::info!(
-                read = self.done,
+                bytes = self.done,
                 of = self.octets,
-                "reading the keys that are remembered; octets"
+                "dedupe reads the keys that it has saved"
             );
         }
     }

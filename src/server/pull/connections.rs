@@ -1,5 +1,6 @@
 //! The connections of consumers, each of which ends in bounded time if its client does nothing.
 
+use crate::log::Repeats;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 /// Serves until told to stop, and then what is under way for a short while.
 pub(super) async fn serve(listener: &TcpListener, routes: &Router, stop: &watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
+    let failures = Repeats::default();
     while let Some(accepted) = unless(stop, listener.accept()).await {
         while connections.try_join_next().is_some() {}
         match accepted {
@@ -26,7 +28,9 @@ pub(super) async fn serve(listener: &TcpListener, routes: &Router, stop: &watch:
             Ok((stream, _)) => drop(stream.try_write(FULL)),
             // Descriptors come back.
             Err(error) => {
-                tracing::warn!(%error, "a consumer cannot connect");
+                if let Some(times) = failures.count() {
+                    tracing::warn!(%error, times, "no consumer can connect to the pull listener for a moment; raise the limit of open files");
+                }
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
             }
         }

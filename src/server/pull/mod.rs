@@ -130,7 +130,7 @@ fn refuse_replays(replays: &mut Replays, sink: &str) {
         replays.save(&mut replay)
     });
     if let Err(error) = refused {
-        tracing::warn!(sink, %error, "a replay that cannot be is not answered");
+        tracing::warn!(sink, %error, "a replay to the sink cannot be refused for a moment, and waits: a sink of type pull is read again instead");
     }
 }
 

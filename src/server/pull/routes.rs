@@ -202,12 +202,10 @@ fn failure(error: &PullError) -> Refusal {
             ),
         },
         PullError::Cursor(error) if error.is_shortage() => busy("the disk is full"),
-        PullError::Cursor(error) => {
-            tracing::error!(%error, "a consumer's cursor cannot be saved");
-            refuse(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the cursor cannot be saved; the log says why",
-            )
+        PullError::Cursor(_) => {
+            // Logged where it was tried.
+            let message = "the cursor cannot be saved; the log says why";
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, message)
         }
     }
 }

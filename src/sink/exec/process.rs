@@ -1,6 +1,7 @@
 //! A child process in a group of its own, whose end can be waited for together with its pipes.
 
 use super::Program;
+use crate::children::{self, Awaited};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -18,6 +19,8 @@ pub(super) struct Process {
     pid: Pid,
     end: OwnedFd,
     reaped: bool,
+    /// Goes after it was reaped.
+    _awaited: Awaited,
 }
 
 impl Process {
@@ -34,7 +37,8 @@ impl Process {
         let inherited = INHERITED
             .iter()
             .filter_map(|name| Some((name, std::env::var_os(name)?)));
-        let mut child = Command::new(name)
+        let mut command = Command::new(name);
+        command
             .args(arguments)
             .env_clear()
             .envs(inherited)
@@ -43,8 +47,8 @@ impl Process {
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(stdout)
-            .stderr(Stdio::piped())
-            .spawn()?;
+            .stderr(Stdio::piped());
+        let (mut child, awaited) = children::spawn(&mut command)?;
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(end) => Ok(Process {
@@ -52,6 +56,7 @@ impl Process {
                 pid,
                 end,
                 reaped: false,
+                _awaited: awaited,
             }),
             Err(error) => {
                 child.kill()?;

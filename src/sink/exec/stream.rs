@@ -320,7 +320,7 @@ impl Feeder {
                 && !std::mem::replace(&mut talk.told, true)
             {
                 let (sink, line) = (&self.program.sink, String::from_utf8_lossy(line));
-                tracing::warn!(sink, %line, "the program says what is neither ok nor retry with a sequence; it is left aside");
+                tracing::warn!(sink, %line, "the sink's program has printed a line that is neither `ok SEQ.INDEX` nor `retry SEQ.INDEX`; such lines are ignored");
             }
             return;
         };

@@ -37,6 +37,8 @@ use tail::{Tail, Then};
 /// The sink.
 #[derive(Debug)]
 pub struct File {
+    /// Name of the sink, for the log.
+    sink: String,
     path: PathBuf,
     rotation: Rotation,
     output: fs::File,
@@ -62,6 +64,7 @@ impl File {
     /// Opens the file for appending, or makes it, durable with its name.
     pub fn open(path: &Path, rotation: Rotation) -> io::Result<File> {
         Ok(File {
+            sink: String::new(),
             path: path.to_owned(),
             rotation,
             output: open(path)?,
@@ -75,6 +78,13 @@ impl File {
             at_rest: false,
             told: false,
         })
+    }
+
+    /// Gives it the name of its sink, which the log says.
+    #[must_use]
+    pub fn named(self, sink: &str) -> File {
+        let sink = sink.to_owned();
+        File { sink, ..self }
     }
 
     /// Which file it is, whatever its path: device and inode.
@@ -102,13 +112,13 @@ impl File {
 
     /// False if that is not possible now; the file grows on then, and it is tried again.
     fn set_aside(&mut self) -> bool {
-        let done = self.rotation.set_aside(&self.path);
+        let done = self.rotation.set_aside(&self.path, &self.sink);
         let failed_before = std::mem::replace(&mut self.told, done.is_err());
         if let Err(error) = &done
             && !failed_before
         {
-            let path = self.path.display();
-            tracing::warn!(%error, %path, "the file cannot be rotated and grows on; it is tried again");
+            let (sink, path) = (&self.sink, self.path.display());
+            tracing::warn!(sink, %error, %path, "the file of the sink cannot be rotated and grows on; it is tried again");
         }
         done.is_ok()
     }

@@ -52,7 +52,7 @@ impl Rotation {
 
     /// Renames the file, and removes those that are too many. Durable with the directory, which whoever makes the new
     /// file syncs.
-    pub(super) fn set_aside(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn set_aside(&self, path: &Path, sink: &str) -> io::Result<()> {
         let mut stamps = stamps(path)?;
         let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
         let stamp = Stamp::behind(stamps.last(), time.to_string());
@@ -64,7 +64,7 @@ impl Rotation {
             let path = stamp.path(path);
             if let Err(error) = fs::remove_file(&path) {
                 let path = path.display();
-                tracing::warn!(%error, %path, "a rotated file that is one too many cannot be removed");
+                tracing::warn!(sink, %error, %path, "a rotated file of the sink that is one too many cannot be removed; remove it");
             }
         }
         Ok(())
@@ -166,7 +166,7 @@ mod tests {
         };
         for number in 0..12 {
             fs::write(&path, number.to_string()).unwrap();
-            rotation.set_aside(&path).unwrap();
+            rotation.set_aside(&path, "file").unwrap();
         }
         let left = stamps(&path).unwrap();
         let left: Vec<String> = left

@@ -17,6 +17,7 @@ use crate::event::{Lane, Position};
 use crate::feed::{
     self, Cursor, CursorError, Feed, FeedError, Item, Judged, JudgedPosition, Lanes, Selection,
 };
+use crate::log::Repeats;
 use parking_lot::Mutex;
 use place::{before, behind, next_of, whole};
 use reading::{Reading, Shelf};
@@ -81,7 +82,13 @@ pub enum PullError {
 /// What is counted, by several threads.
 #[derive(Debug)]
 struct Books {
+    /// Name of the sink.
+    sink: String,
     statistics: Arc<Statistics>,
+    /// Pages after which they did not balance, for the log.
+    unbalanced: Repeats,
+    /// Commits that could not be saved, for the log.
+    unsaved: Repeats,
     /// The lanes of the events of what was handed out last, by sequence.
     lanes: BTreeMap<u64, Box<[Lane]>>,
 }
@@ -97,7 +104,10 @@ impl Pull {
     ) -> Pull {
         statistics.note_progress(&cursor);
         let books = Books {
+            sink: cursor.sink().to_owned(),
             statistics,
+            unbalanced: Repeats::default(),
+            unsaved: Repeats::default(),
             lanes: BTreeMap::new(),
         };
         Pull {
@@ -135,7 +145,8 @@ impl Pull {
             Reading::new((self.source.open)(next.sequence.max(1)), ask.lane, next)
         });
         let filled = reading.fill(&mut page, ask, &self.wanted);
-        self.books.lock().enter(&mut page, filled.as_ref().err());
+        let failed = filled.as_ref().err();
+        self.books.lock().enter(&mut page, failed);
         filled?;
         self.shelf.lock().put(reading);
         Ok(page)
@@ -174,8 +185,15 @@ impl Pull {
                 *progress = place::progress(lane, next, &lanes);
             }
         }
-        cursor.save(saved)?;
+        let saved = cursor.save(saved);
         let books = self.books.lock();
+        if let Err(error) = &saved
+            && let Some(times) = books.unsaved.count()
+        {
+            let sink = cursor.sink();
+            tracing::error!(sink, %error, times, "the cursor of the sink cannot be saved; its consumer is told so, and has to commit again");
+        }
+        saved?;
         books.statistics.note_progress(&cursor);
         Ok(())
     }
@@ -213,25 +231,29 @@ impl Pull {
 
 impl Books {
     fn enter(&mut self, page: &mut Page, error: Option<&FeedError>) {
-        let statistics = &self.statistics;
+        let (sink, statistics) = (&self.sink, &self.statistics);
         statistics.events.add(page.tally.wanted);
         statistics.duplicates.add(page.tally.duplicates);
         statistics.unwanted.add(page.tally.unwanted);
         if page.unaccounted > 0 {
             statistics.unaccounted.add(page.unaccounted);
             let (next, events) = (page.next.to_string(), page.unaccounted);
-            tracing::error!(
-                next,
-                events,
-                "the books do not balance; this is a bug in Hookline, and what is missing is in the journal"
-            );
+            if let Some(times) = self.unbalanced.count() {
+                tracing::error!(
+                    sink,
+                    next,
+                    events,
+                    times,
+                    "the books of the sink do not balance; this is a bug in Hookline, and what is missing is in the journal"
+                );
+            }
         }
         if let Some(error) = error
             && error.gone().is_none()
             && !error.is_shortage()
         {
             if statistics.stopped.get() == 0 {
-                tracing::error!(%error, "a consumer cannot read any further");
+                tracing::error!(sink, %error, "the consumer of the sink cannot read any further; the events stay in the journal");
                 let _ = statistics.reason.set(error.to_string()); // the first one stays
             }
             statistics.stopped.set(1);

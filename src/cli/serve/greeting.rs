@@ -1,0 +1,163 @@
+//! What a server says when it runs: a few lines for the person at the terminal, or events of a log in JSON.
+
+use crate::cli::{logging, sequences};
+use crate::config::{Config, Credential, Endpoint, Provider, SinkKind};
+use crate::log;
+use crate::server::Server;
+use std::fmt::Write as _;
+
+/// Says what runs and where.
+pub(super) fn greet(config: &Config, server: &Server) {
+    if logging::is_json() {
+        log_events(config, server);
+    } else {
+        log::say(&text(config, server));
+    }
+}
+
+/// The last event has the addresses: who waits for it knows that everything else has been said.
+fn log_events(config: &Config, server: &Server) {
+    for endpoint in &config.endpoints {
+        tracing::info!(
+            endpoint = endpoint.path,
+            url = format!("http://{}{}", server.address(), endpoint.path),
+            accept_unsigned = endpoint.accept_unsigned,
+            "posts are taken"
+        );
+    }
+    for sink in &config.sinks {
+        let to = target(&sink.kind, &sink.name, config, server);
+        tracing::info!(sink = sink.name, to, "events are delivered");
+    }
+    let recovery = server.recovery();
+    if let Some(torn) = &recovery.torn_tail {
+        tracing::info!(
+            file = torn.path,
+            offset = torn.offset,
+            bytes = torn.octets,
+            "recovery has cut the last write, which a crash has torn; it was not answered as stored"
+        );
+    }
+    let held = recovery.next_sequence > recovery.first_sequence;
+    tracing::info!(
+        address = %server.address(),
+        admin = server.admin_address().map(|it| it.to_string()),
+        pull = server.pull_address().map(|it| it.to_string()),
+        journal = %config.journal.dir.display(),
+        first = held.then_some(recovery.first_sequence),
+        last = held.then(|| recovery.next_sequence - 1),
+        "hookline runs"
+    );
+}
+
+/// Where the events of a sink go.
+fn target(kind: &SinkKind, name: &str, config: &Config, server: &Server) -> String {
+    match kind {
+        SinkKind::Stdout => "stdout, one JSON object a line".to_owned(),
+        SinkKind::File(file) => file.path.display().to_string(),
+        SinkKind::Http(http) => http.address().to_owned(),
+        SinkKind::Exec(exec) => exec.command.first().cloned().unwrap_or_default(),
+        SinkKind::Pull(_) => {
+            let address = server.pull_address().unwrap_or(config.pull.listen);
+            format!("http://{address}/v1/events?sink={name}")
+        }
+    }
+}
+
+/// What runs and where, in a few lines for the person at the terminal.
+fn text(config: &Config, server: &Server) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "hookline: {label:<8} {value}");
+    };
+    for endpoint in &config.endpoints {
+        let unsigned = if endpoint.accept_unsigned {
+            "; unsigned posts are accepted"
+        } else {
+            ""
+        };
+        line(
+            "POST to",
+            format!("http://{}{}{unsigned}", server.address(), endpoint.path),
+        );
+    }
+    let recovery = server.recovery();
+    let held = if recovery.next_sequence > recovery.first_sequence {
+        sequences(recovery.first_sequence, recovery.next_sequence - 1)
+    } else {
+        "empty".to_owned()
+    };
+    line(
+        "journal",
+        format!("{}, {held}", config.journal.dir.display()),
+    );
+    if let Some(torn) = &recovery.torn_tail {
+        line(
+            "recovery",
+            format!(
+                "{}: {} octets cut at {}, the last write, which a crash has torn; it was not answered as stored",
+                torn.path, torn.octets, torn.offset
+            ),
+        );
+    }
+    for sink in &config.sinks {
+        line("events", target(&sink.kind, &sink.name, config, server));
+    }
+    if config.sinks.is_empty() {
+        line(
+            "events",
+            "no sink; read them with `hookline tail`".to_owned(),
+        );
+    }
+    if let Some(admin) = server.admin_address() {
+        line(
+            "metrics",
+            format!("http://{admin}/metrics, /livez, /readyz"),
+        );
+    }
+    let mut endpoints = config.endpoints.iter();
+    let options = |it: &Endpoint| Some((it.path.clone(), proof(it)?));
+    if let Some((path, proof)) = endpoints.find_map(options) {
+        line(
+            "try",
+            format!(
+                "hookline send text --to http://{}{path}{proof}",
+                server.address()
+            ),
+        );
+    }
+    text
+}
+
+/// What `hookline send` takes so that this endpoint takes what it sends; none if it cannot sign like that.
+fn proof(endpoint: &Endpoint) -> Option<String> {
+    if endpoint.accept_unsigned {
+        return Some(String::new());
+    }
+    let secret = " --secret-file FILE";
+    match &endpoint.provider {
+        Provider::Meta { .. } => Some(format!("{secret}, which holds the app secret")),
+        Provider::StandardWebhooks { .. } => Some(format!(
+            " --provider standard-webhooks{secret}, which holds the secret"
+        )),
+        Provider::Dialog360 {
+            credential,
+            signature_secrets,
+        } => {
+            let field = match credential {
+                None => "",
+                Some(Credential::Basic { .. }) => " -H 'Authorization: Basic …'",
+                Some(Credential::Bearer(_)) => " -H 'Authorization: Bearer …'",
+                Some(Credential::Header { name, .. }) => &format!(" -H '{name}: …'"),
+            };
+            let signed = if signature_secrets.is_empty() {
+                ""
+            } else {
+                " --provider 360dialog --secret-file FILE"
+            };
+            Some(format!("{field}{signed}"))
+        }
+        Provider::GenericHmac { .. } => None,
+    }
+}
