@@ -117,7 +117,7 @@ fn a_sink_that_takes_nothing_costs_no_memory() {
     let site = site("name = \"out\"\ntype = \"stdout\"");
     let (reader, writer) = io::pipe().expect("a pipe");
     let server = Running::spawn_onto(site.command(), Stdio::from(writer));
-    let (few, rest) = (4, 60);
+    let (few, rest) = (3, 60);
     store(&server, (0..few).map(many));
     store(&server, (0..rest).map(long));
     let events = few * UPDATES + rest;
