@@ -3,11 +3,13 @@
 //! crossbeam's own blocking `recv` spins and yields before it parks, which costs system calls and steals
 //! time from the sender where both share a core. Here the sender pays one fence and one load; the wake, one
 //! `futex`, is at most one for each time the receiver went to sleep. Any number of senders, one receiver.
+//!
+//! It bounds messages. Where one of them may hold megabytes, a [`Room`] beside it bounds what all of them hold.
 
 use crossbeam_channel::{TryRecvError, TrySendError, bounded};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -120,6 +122,40 @@ impl<T> Receiver<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.receiver.is_empty()
+    }
+}
+
+/// Octets that may be on their way at a time, between those who send and the one who receives.
+#[derive(Debug)]
+pub struct Room {
+    taken: AtomicUsize,
+    most: usize,
+}
+
+impl Room {
+    /// Room for up to `most` octets, or for one message that is larger.
+    #[must_use]
+    pub fn new(most: usize) -> Room {
+        Room {
+            taken: AtomicUsize::new(0),
+            most,
+        }
+    }
+
+    /// Takes so many, to be given back once they are received. False if there is no room for them.
+    #[must_use]
+    pub fn take(&self, octets: usize) -> bool {
+        let before = self.taken.fetch_add(octets, Ordering::Relaxed);
+        let fits = before == 0 || before + octets <= self.most;
+        if !fits {
+            self.give_back(octets);
+        }
+        fits
+    }
+
+    /// So many are not on their way any more.
+    pub fn give_back(&self, octets: usize) {
+        self.taken.fetch_sub(octets, Ordering::Relaxed);
     }
 }
 

@@ -85,12 +85,35 @@ impl Events {
 
     /// Takes all events out. Keeps the memory up to a limit, so that one large body does not pin it for ever.
     pub fn clear(&mut self) {
+        if self.octets() > RETAINED_MAX {
+            *self = Events::new();
+        }
         self.list.clear();
         self.names.clear();
         self.shared.clear();
-        self.list.shrink_to(RETAINED_MAX / size_of::<Event>());
-        self.names.shrink_to(RETAINED_MAX);
-        self.shared.shrink_to(RETAINED_MAX);
+    }
+
+    /// Octets of memory that it has, those for more events included.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.list.capacity() * size_of::<Event>() + self.names.capacity() + self.shared.capacity()
+    }
+
+    /// Makes room for the events of a large body.
+    pub(super) fn expect_many(&mut self) {
+        own_pages(&mut self.list);
+        let mut names = std::mem::take(&mut self.names).into_bytes();
+        own_pages(&mut names);
+        self.names = String::from_utf8(names).unwrap_or_default();
+    }
+
+    /// Gives back the room for more events, where that is much.
+    pub fn fit(&mut self) {
+        if self.octets() > RETAINED_MAX {
+            self.list.shrink_to_fit();
+            self.names.shrink_to_fit();
+            self.shared.shrink_to_fit();
+        }
     }
 
     /// Number of events.
@@ -347,5 +370,18 @@ impl Text {
     }
 }
 
-/// Octets that each part of a cleared list keeps: more than a batch of ordinary bodies needs.
-const RETAINED_MAX: usize = 8 << 20;
+/// Gives what will be large pages of its own, which go back to the system as soon as it is freed. What the allocator
+/// takes from its heaps stays in them when it is freed, for each thread tens of megabytes, and from some size on, up to
+/// 32 MiB, it takes that from there which has been that large before. Addresses cost nothing that are not written to.
+pub(super) fn own_pages<T>(room: &mut Vec<T>) {
+    let wanted = OWN_PAGES / size_of::<T>();
+    if room.capacity() < wanted {
+        room.reserve_exact(wanted - room.len());
+    }
+}
+
+/// Octets that every allocator takes from the system.
+const OWN_PAGES: usize = 33 << 20;
+
+/// Octets that a cleared list keeps: more than a batch of ordinary bodies needs.
+const RETAINED_MAX: usize = 512 << 10;

@@ -66,6 +66,10 @@ impl Extractor {
     ) -> Result<(), Unparsed> {
         let body = without_mark(body);
         let text = std::str::from_utf8(body).map_err(|_| Unparsed::NotJson)?;
+        if body.len() > RETAINED_MAX {
+            self.scan.expect_many();
+            events.expect_many();
+        }
         self.scan.fill(text).map_err(|refused| match refused {
             Refused::TooDeep if is_json(text) => Unparsed::TooDeep,
             Refused::TooDeep | Refused::NotJson => Unparsed::NotJson,
@@ -111,5 +115,6 @@ impl fmt::Debug for Extractor {
     }
 }
 
-/// Octets of the largest body after which the buffers are kept: they grow to some ten times that.
-const RETAINED_MAX: usize = 1 << 20;
+/// Octets of the largest body after which the buffers are kept: they are twice as large as most bodies, and ten times as
+/// large at worst.
+const RETAINED_MAX: usize = 256 << 10;

@@ -8,6 +8,7 @@
 //! it takes half the time of the whole extraction with this (`cargo bench --bench extraction`). Most strings of a
 //! webhook are a few words of eight octets, too short for wider registers to pay.
 
+use super::events::own_pages;
 use super::name::Name;
 use super::span::Span;
 use super::string;
@@ -19,7 +20,7 @@ pub const NESTING_MAX: usize = 100;
 /// The values of one body; reused from body to body.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// Room for as many as the longest body so far could have; see [`Scan::nodes`].
+    /// Room for as many as there were in one body so far, and more; see [`Scan::nodes`].
     room: Vec<Node>,
     count: usize,
     escaped: Escaped,
@@ -72,17 +73,38 @@ impl Scan {
     /// Lists the values of `body`.
     pub(super) fn fill(&mut self, body: &str) -> Result<(), Refused> {
         self.count = 0;
-        self.escaped.text.clear();
-        self.escaped.places.clear();
         // Offsets have 32 bits.
         if u32::try_from(body.len()).is_err() {
             return Err(Refused::NotJson);
         }
-        // No value, but for the first, goes without an octet that parts it from another one.
+        // No value, but for the first, goes without an octet that parts it from another one. Few bodies have nearly
+        // as many, and the room for these would be eight times as large as the body.
         let most = body.len() / 2 + 1;
-        if self.room.len() < most {
-            self.room.resize(most, Node::NONE);
+        let usual = most.div_ceil(8);
+        if self.room.len() < usual {
+            self.room.resize(usual, Node::NONE);
         }
+        loop {
+            let read = self.pass(body);
+            let was_full = self.count == self.room.len() && self.count < most;
+            if read.is_ok() || !was_full {
+                return read;
+            }
+            // It begins anew with more room: to grow on the way would cost every body something.
+            let grown = self.count + self.count / 2 + 1;
+            self.room.resize(grown.min(most), Node::NONE);
+        }
+    }
+
+    /// Makes room for the values of a large body.
+    pub(super) fn expect_many(&mut self) {
+        own_pages(&mut self.room);
+    }
+
+    /// One pass over `body`, as far as there is room.
+    fn pass(&mut self, body: &str) -> Result<(), Refused> {
+        self.escaped.text.clear();
+        self.escaped.places.clear();
         let mut pass = Pass {
             body,
             octets: body.as_bytes(),
@@ -129,7 +151,7 @@ impl Scan {
         text.get(places.get(found)?.1.range())
     }
 
-    /// What its buffers hold at most.
+    /// What its buffers have room for.
     #[cfg(test)]
     pub(super) fn capacities(&self) -> [usize; 2] {
         [self.room.capacity(), self.escaped.text.capacity()]

@@ -84,6 +84,7 @@ impl Maker {
             counts.push(events.len() - before);
         }
         self.extractor.end();
+        events.fit();
         Delivery {
             batch,
             made,
@@ -151,6 +152,12 @@ impl Delivery {
     #[must_use]
     pub fn at(&self) -> Option<FrameAt> {
         self.batch.at()
+    }
+
+    /// Octets of memory that it takes, in bodies and events.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.batch.len() + self.made.events.octets() + self.made.counts.capacity() * 8
     }
 
     /// All events of the batch.
@@ -239,8 +246,11 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
+        let mut made = std::mem::take(&mut self.made);
+        // A large one gives its memory back here, and not when it is used again.
+        made.events.clear();
         // Where enough are kept already, this one is freed.
-        let _ = self.spare.try_send(std::mem::take(&mut self.made));
+        let _ = self.spare.try_send(made);
     }
 }
 

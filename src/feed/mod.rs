@@ -39,15 +39,16 @@ pub use selection::{Fate, Replayed, Selection, Tally};
 
 use crate::journal::batch::FrameAt;
 use crate::journal::{JournalError, Reader, Storage};
-use crate::relay::{Closed, Receiver, Sender, Sleeper, channel_of};
-use std::borrow::Borrow as _;
+use crate::relay::{Closed, Receiver, Room, Sender, Sleeper, channel_of};
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Batches that wait for one sink in memory. The rest is in the journal.
+/// Batches that wait for one sink in memory, and the octets of their bodies and events. The rest is in the journal.
 const LIVE_MAX: usize = 64;
+const LIVE_OCTETS: usize = 16 << 20;
 
 /// How long a gap may be open because another worker is still at the batch before it is read from the journal.
 const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(5);
@@ -57,19 +58,33 @@ const WORKED_AT_MOST: Duration = Duration::from_micros(200);
 
 /// Hands live batches to one feed. A full feed is no error: it will read the journal.
 #[derive(Debug)]
-pub struct Live<T>(Sender<T>);
+pub struct Live<T> {
+    sender: Sender<T>,
+    room: Arc<Room>,
+}
 
 impl<T> Clone for Live<T> {
     fn clone(&self) -> Live<T> {
-        Live(self.0.clone())
+        Live {
+            sender: self.sender.clone(),
+            room: Arc::clone(&self.room),
+        }
     }
 }
 
-impl<T> Live<T> {
+impl<T: Borrow<Delivery>> Live<T> {
     /// Offers a batch; false when the feed had no room for it.
     #[must_use]
-    pub fn offer(&self, delivery: T) -> bool {
-        self.0.try_send(delivery).is_ok()
+    pub fn offer(&self, given: T) -> bool {
+        let octets = given.borrow().octets();
+        if !self.room.take(octets) {
+            return false;
+        }
+        let sent = self.sender.try_send(given).is_ok();
+        if !sent {
+            self.room.give_back(octets);
+        }
+        sent
     }
 }
 
@@ -108,6 +123,8 @@ impl FeedError {
 #[derive(Debug)]
 pub struct Feed<O: Origin> {
     live: Receiver<O::Given>,
+    /// Taken by what is in `live` and in `early`.
+    room: Arc<Room>,
     /// Live batches that came before it was their turn, by first sequence.
     early: BTreeMap<u64, O::Given>,
     storage: Arc<dyn Storage>,
@@ -143,8 +160,10 @@ impl<O: Origin> Feed<O> {
         next: u64,
     ) -> (Live<O::Given>, Feed<O>) {
         let (sender, live) = channel_of(sleeper, LIVE_MAX);
+        let room = Arc::new(Room::new(LIVE_OCTETS));
         let feed = Feed {
             live,
+            room: Arc::clone(&room),
             early: BTreeMap::new(),
             storage,
             is_reading: false,
@@ -156,7 +175,7 @@ impl<O: Origin> Feed<O> {
             stepped_aside: Instant::now(),
             set_aside: 0,
         };
-        (Live(sender), feed)
+        (Live { sender, room }, feed)
     }
 
     /// The next batch, from the sequence that follows the last one given. Waits up to `timeout` for one. What it
@@ -249,12 +268,24 @@ impl<O: Origin> Feed<O> {
     fn keep(&mut self, given: O::Given) {
         let delivery: &Delivery = given.borrow();
         let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
-        if last >= self.next {
-            self.early.insert(first, given);
+        let let_go = if last < self.next {
+            Some(given)
+        } else if let Some(same) = self.early.insert(first, given) {
+            Some(same)
+        } else if self.early.len() > LIVE_MAX {
+            self.early.pop_last().map(|(_, furthest)| furthest)
+        } else {
+            None
+        };
+        if let Some(given) = let_go {
+            self.leave(&given);
         }
-        if self.early.len() > LIVE_MAX {
-            self.early.pop_last();
-        }
+    }
+
+    /// It is on its way no more.
+    fn leave(&self, given: &O::Given) {
+        let delivery: &Delivery = given.borrow();
+        self.room.give_back(delivery.octets());
     }
 
     fn take_contiguous(&mut self) -> Option<O::Given> {
@@ -263,6 +294,7 @@ impl<O: Origin> Feed<O> {
                 return None;
             }
             let given = entry.remove();
+            self.leave(&given);
             let delivery: &Delivery = given.borrow();
             if delivery.last_sequence() >= self.next {
                 self.stop_reading();

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -71,9 +71,16 @@ pub struct Judged {
 }
 
 /// The last batches that feeds beside each other have read from the journal. The lanes of a sink are often at the same
-/// place, and what one of them has taken apart is not taken apart again for the next.
+/// place, and what one of them has taken apart is not taken apart again for the next. A large one is here only as long
+/// as somebody else has it.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf(Arc<Mutex<VecDeque<Arc<Delivery>>>>);
+pub struct Shelf(Arc<Mutex<VecDeque<Kept>>>);
+
+#[derive(Debug)]
+enum Kept {
+    Ordinary(Arc<Delivery>),
+    Large(Weak<Delivery>),
+}
 
 /// The highest sequence of which, and below which, everything was judged.
 #[derive(Debug, Default)]
@@ -116,19 +123,27 @@ impl Judged {
 }
 
 impl Shelf {
-    fn put(&self, delivery: &Arc<Delivery>) {
+    pub(super) fn put(&self, delivery: &Arc<Delivery>) {
         let mut kept = self.0.lock();
         if kept.len() == SHELF_MAX {
             kept.pop_front();
         }
-        kept.push_back(Arc::clone(delivery));
+        kept.push_back(if delivery.octets() <= SHELF_OCTETS / SHELF_MAX {
+            Kept::Ordinary(Arc::clone(delivery))
+        } else {
+            Kept::Large(Arc::downgrade(delivery))
+        });
     }
 
-    fn find(&self, sequence: u64) -> Option<Arc<Delivery>> {
+    pub(super) fn find(&self, sequence: u64) -> Option<Arc<Delivery>> {
         let kept = self.0.lock();
+        let mut here = kept.iter().rev().filter_map(|kept| match kept {
+            Kept::Ordinary(delivery) => Some(Arc::clone(delivery)),
+            Kept::Large(delivery) => delivery.upgrade(),
+        });
         let has =
-            |it: &&Arc<Delivery>| (it.first_sequence()..=it.last_sequence()).contains(&sequence);
-        kept.iter().rev().find(has).cloned()
+            |it: &Arc<Delivery>| (it.first_sequence()..=it.last_sequence()).contains(&sequence);
+        here.find(has)
     }
 }
 
@@ -202,3 +217,6 @@ impl Origin for Judged {
 
 /// Batches on a shelf: as many as there are lanes, and one.
 const SHELF_MAX: usize = 4;
+
+/// Octets that these may keep in memory.
+const SHELF_OCTETS: usize = 4 << 20;

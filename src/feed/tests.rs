@@ -187,6 +187,48 @@ fn what_found_no_room_comes_from_the_journal() {
     assert_eq!(drain(&mut feed), [401]);
 }
 
+/// Sixty-four batches of three megabytes waited for each sink, with events that took five times as much.
+#[test]
+fn what_waits_is_bounded_in_octets_as_well() {
+    let bench = Bench::new();
+    let (live, mut feed) = bench.feed(1);
+    let large = |sequence, octets| deliver(batch(sequence, &[vec![b'x'; octets]]));
+    let offer = |sequence| live.offer(large(sequence, 3 << 20));
+    assert_eq!((1..=20).filter(|&it| offer(it)).count(), 5);
+    // What came before its turn still waits.
+    feed.go_back_to(6);
+    assert_eq!((7..=20).filter(|&it| offer(it)).count(), 0);
+    assert!(feed.next(Duration::ZERO).unwrap().is_none());
+    assert_eq!((7..=20).filter(|&it| offer(it)).count(), 5);
+    assert!(feed.next(Duration::ZERO).unwrap().is_none());
+    assert!(!offer(12));
+    bench.judged.set(20);
+    feed.go_back_to(7);
+    for sequence in 7..=11 {
+        let next = feed.next(Duration::ZERO).unwrap().unwrap();
+        assert_eq!(next.first_sequence(), sequence);
+    }
+    // One that is larger than all room is taken where nothing else waits.
+    assert!(live.offer(large(12, 20 << 20)));
+    assert!(!offer(13));
+    let next = feed.next(Duration::ZERO).unwrap().unwrap();
+    assert_eq!(next.first_sequence(), 12);
+    assert!(offer(13));
+}
+
+/// Four batches stayed in memory for each sink, however large they were, until others came.
+#[test]
+fn a_large_batch_is_shared_only_while_somebody_has_it() {
+    let shared = Shelf::default();
+    let ordinary = deliver(batch(1, &["{}"]));
+    let large = deliver(batch(2, &[vec![b'x'; 2 << 20]]));
+    shared.put(&ordinary);
+    shared.put(&large);
+    assert!(Arc::ptr_eq(&shared.find(2).unwrap(), &large));
+    drop((ordinary, large));
+    assert!(shared.find(1).is_some() && shared.find(2).is_none());
+}
+
 #[test]
 fn batches_of_several_workers_are_put_in_order() {
     let bench = Bench::new();

@@ -186,6 +186,9 @@ impl Batch {
             records_crc: crc32c::crc32c(records),
         };
         self.frame[..HEADER_LEN].copy_from_slice(&header.encode(place.salt));
+        // Behind a large body there is no room as yet, and twice as much is not needed.
+        self.frame
+            .reserve_exact(padded(self.records_end) - self.records_end);
         self.frame.resize(padded(self.records_end), 0);
         self.first_sequence = place.first_sequence;
     }

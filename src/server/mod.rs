@@ -48,8 +48,9 @@ use crate::feed::{CursorError, DeadLetters, DedupeError, FeedError, LetterError}
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, ReactorError};
+use crate::relay::{self, Room};
 use crate::sink::SinkError;
-use crate::{relay, worker};
+use crate::worker;
 use crossbeam_channel::{Receiver, select};
 use exposition::Sources;
 use mio::Waker;
@@ -197,12 +198,13 @@ impl Server {
         let mut workers = Vec::new();
         for index in 0..config.server.workers {
             let (sender, inbox) = relay::channel(WORKER_INBOX);
+            let room = Arc::new(Room::new(WORKER_OCTETS));
             let statistics = Arc::new(worker::Statistics::default());
             sources.workers.push(Arc::clone(&statistics));
-            workers.push(sender);
+            workers.push((sender, Arc::clone(&room)));
             let (maker, live) = delivery.for_worker();
             let run = move || {
-                worker::run(&inbox, maker, &live, &statistics);
+                worker::run(&inbox, &room, maker, &live, &statistics);
                 Ok(())
             };
             threads.start(&format!("hl-worker-{index}"), cores.take_from_end(), run)?;
@@ -407,11 +409,18 @@ fn letters(config: &Config, sink: &str) -> Result<DeadLetters, ServerError> {
 }
 
 /// Gives each durable batch to the next worker. One that finds no room is let go: the feeds read it from the journal.
-fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
+fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> journal::HandOn {
     let mut next = 0;
     Box::new(move |batch| {
         next = (next + 1) % workers.len();
-        drop(workers[next].try_send(batch));
+        let (worker, room) = &workers[next];
+        let octets = batch.len();
+        if room.take(octets)
+            && let Err(batch) = worker.try_send(batch)
+        {
+            room.give_back(octets);
+            drop(batch);
+        }
     })
 }
 
@@ -427,8 +436,30 @@ const JUDGE: &str = "hl-dedupe";
 /// Batches that may wait for the commit thread. What they hold is bounded by `limits.unacknowledged`.
 const COMMIT_INBOX: usize = 1024;
 
-/// Batches that may wait for a worker; beyond, the feeds read them from the journal.
+/// Batches that may wait for a worker, and their octets; beyond, the feeds read them from the journal.
 const WORKER_INBOX: usize = 64;
+const WORKER_OCTETS: usize = 16 << 20;
 
 /// Time of a stop that is kept for the journal and the sinks.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, Room, WORKER_OCTETS, hand_on, relay};
+    use crate::feed::tests::batch;
+
+    /// Sixty-four batches waited for each worker, of whatever size.
+    #[test]
+    fn what_waits_for_a_worker_is_bounded_in_octets() {
+        let (worker, inbox) = relay::channel(64);
+        let room = Arc::new(Room::new(WORKER_OCTETS));
+        let mut hand_on = hand_on(vec![(worker, Arc::clone(&room))]);
+        let mut hand = || (1..=20).for_each(|it| hand_on(batch(it, &[vec![b'x'; 3 << 20]])));
+        hand();
+        assert_eq!(inbox.len(), 5);
+        let first = inbox.try_recv().unwrap().unwrap();
+        room.give_back(first.len());
+        hand();
+        assert_eq!(inbox.len(), 5);
+    }
+}

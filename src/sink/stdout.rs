@@ -15,17 +15,20 @@ pub struct Stdout {
 
 impl Sink for Stdout {
     fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
-        self.lines.prepare(delivery, from, wanted);
-        // Past the buffer of `io::stdout`, which would keep what could not be written.
-        self.lines
-            .write_to(|rest| match rustix::io::write(io::stdout(), rest) {
-                // Whoever shares the pipe may have made it one that does not wait.
-                Err(rustix::io::Errno::AGAIN) => {
-                    thread::sleep(FULL_PAUSE);
-                    Err(io::ErrorKind::Interrupted.into())
-                }
-                written => Ok(written?),
-            })
+        self.lines.prepare(delivery, from);
+        while self.lines.fill(delivery, wanted) {
+            // Past the buffer of `io::stdout`, which would keep what could not be written.
+            self.lines
+                .write_to(|rest| match rustix::io::write(io::stdout(), rest) {
+                    // Whoever shares the pipe may have made it one that does not wait.
+                    Err(rustix::io::Errno::AGAIN) => {
+                        thread::sleep(FULL_PAUSE);
+                        Err(io::ErrorKind::Interrupted.into())
+                    }
+                    written => Ok(written?),
+                })?;
+        }
+        Ok(self.lines.finish())
     }
 
     fn confirm(&mut self) -> io::Result<()> {

@@ -8,7 +8,7 @@ use crate::event::Lane;
 use crate::feed::{Delivery, Live, Maker};
 use crate::journal::batch::Batch;
 use crate::metrics::Counter;
-use crate::relay::Receiver;
+use crate::relay::{Receiver, Room};
 
 /// What one worker counts.
 #[derive(Debug, Default)]
@@ -25,15 +25,18 @@ pub struct Statistics {
     pub overflows: Counter,
 }
 
-/// Works until the commit thread is gone and everything it left has been passed on.
+/// Works until the commit thread is gone and everything it left has been passed on. What waits in `inbox` has taken
+/// its octets from `room`.
 pub fn run(
     inbox: &Receiver<Batch>,
+    room: &Room,
     mut maker: Maker,
     feed: &Live<Delivery>,
     statistics: &Statistics,
 ) {
     while let Ok(next) = inbox.recv(None) {
         let Some(batch) = next else { continue };
+        room.give_back(batch.len());
         let notifications = batch.count();
         let delivery = maker.make(batch);
         count(&delivery, u64::from(notifications), statistics);

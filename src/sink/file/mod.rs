@@ -148,13 +148,21 @@ impl File {
     }
 
     fn write(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
-        let resumes = self.lines.prepare(delivery, from, wanted);
+        let resumes = self.lines.prepare(delivery, from);
         // Somebody may have cut the file meanwhile, and the begin of a line with it.
         if resumes && self.output.metadata()?.len() != self.cut_at {
             self.tail = None;
             self.lines.start_over(ends_in_a_line(&self.output)?);
         }
-        self.pass_over()?;
+        while self.lines.fill(delivery, wanted) {
+            self.pass_over()?;
+            self.append()?;
+        }
+        Ok(self.lines.finish())
+    }
+
+    /// Writes the lines that are not in the file yet.
+    fn append(&mut self) -> io::Result<()> {
         let mut output = &self.output;
         self.lines.write_to(|rest| {
             if self.unsynced >= self.sync_after {

@@ -14,44 +14,53 @@ fn delivery(bodies: &[&[u8]]) -> Delivery {
 /// had the rest of a line at its begin.
 #[test]
 fn what_was_taken_in_part_is_gone_on_with() {
-    let delivery = delivery(&[b"{}", b"{\"x\":1}"]);
-    let mut lines = Lines::default();
-    assert!(!lines.prepare(&delivery, 7, &Selection::default()));
-    let mut out = Vec::new();
-    let full = |room: usize| {
-        move |out: &mut Vec<u8>, rest: &[u8]| {
-            let taken = rest.len().min(room.saturating_sub(out.len()));
-            out.extend_from_slice(&rest[..taken]);
-            match taken {
-                0 => Err(std::io::ErrorKind::StorageFull.into()),
-                taken => Ok(taken),
-            }
+    let delivery = delivery(&[b"{}", b"{\"x\":1}", b"[]"]);
+    let write = |lines: &mut Lines, out: &mut Vec<u8>, room: usize| {
+        while lines.fill(&delivery, &Selection::default()) {
+            lines.write_to(|rest| {
+                let taken = rest.len().min(room.saturating_sub(out.len()));
+                out.extend_from_slice(&rest[..taken]);
+                match taken {
+                    0 => Err(std::io::ErrorKind::StorageFull.into()),
+                    taken => Ok(taken),
+                }
+            })?;
         }
+        Ok::<_, std::io::Error>(lines.finish().wanted)
     };
-    lines.write_to(|rest| full(40)(&mut out, rest)).unwrap_err();
-    assert!(lines.prepare(&delivery, 7, &Selection::default()));
-    assert_eq!(
-        lines
-            .write_to(|rest| full(9999)(&mut out, rest))
-            .unwrap()
-            .wanted,
-        2
-    );
     let mut whole = Vec::new();
-    let mut again = Lines::default();
-    assert!(!again.prepare(&delivery, 7, &Selection::default()));
-    again.write_to(|rest| full(9999)(&mut whole, rest)).unwrap();
-    assert!(out == whole);
+    let mut lines = Lines::default();
+    assert!(!lines.prepare(&delivery, 7));
+    assert_eq!(write(&mut lines, &mut whole, 9999).unwrap(), 3);
+    let ends: Vec<usize> = memchr::memchr_iter(b'\n', &whole).collect();
+    // Within the first line, behind it, and within the second one.
+    for room in [40, ends[0] + 1, ends[0] + 40] {
+        let mut out = Vec::new();
+        assert!(!lines.prepare(&delivery, 7));
+        write(&mut lines, &mut out, room).unwrap_err();
+        assert!(lines.prepare(&delivery, 7));
+        assert_eq!(write(&mut lines, &mut out, 9999).unwrap(), 3);
+        assert!(out == whole, "{room}");
 
-    let mut cut = Lines::default();
-    cut.prepare(&delivery, 7, &Selection::default());
-    let mut out = Vec::new();
-    cut.write_to(|rest| full(40)(&mut out, rest)).unwrap_err();
-    assert!(cut.prepare(&delivery, 7, &Selection::default()));
-    cut.start_over(true);
-    cut.write_to(|rest| full(9999)(&mut out, rest)).unwrap();
-    assert_eq!(out[40], b'\n');
-    assert!(out[41..] == whole);
+        let mut out = Vec::new();
+        assert!(!lines.prepare(&delivery, 7));
+        write(&mut lines, &mut out, room).unwrap_err();
+        assert!(lines.prepare(&delivery, 7));
+        lines.start_over(true);
+        assert_eq!(write(&mut lines, &mut out, 9999).unwrap(), 3);
+        assert_eq!(out[room], b'\n');
+        assert!(out[room + 1..] == whole, "{room}");
+
+        // It is given up for another one.
+        let mut out = Vec::new();
+        assert!(!lines.prepare(&delivery, 7));
+        write(&mut lines, &mut out, room).unwrap_err();
+        assert!(!lines.prepare(&delivery, 8));
+        assert_eq!(write(&mut lines, &mut out, 9999).unwrap(), 2);
+        let rest = out[room..].strip_prefix(b"\n").unwrap_or(&out[room..]);
+        assert!(rest == &whole[ends[0] + 1..], "{room}");
+        assert_eq!(out[room] == b'\n', room != ends[0] + 1);
+    }
 }
 
 #[test]
