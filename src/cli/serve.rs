@@ -3,6 +3,7 @@
 use super::configuration::ConfigArgs;
 use super::{CliError, logging, sequences};
 use crate::config::{Config, Credential, Endpoint, Provider, Sink, SinkKind};
+use crate::journal::command;
 use crate::server::{CONSUMER_FILES, Server};
 use clap::Args;
 use crossbeam_channel::{Receiver, bounded};
@@ -169,7 +170,10 @@ fn greeting(config: &Config, server: &Server) -> String {
     if config.sinks.is_empty() {
         line(
             "events",
-            "no sink; read them with `hookline tail`".to_owned(),
+            format!(
+                "no sink; read them with `{}`",
+                command("tail", &config.journal.dir)
+            ),
         );
     }
     if let Some(admin) = server.admin_address() {

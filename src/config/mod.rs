@@ -57,6 +57,9 @@ use std::time::Duration;
 /// The environment variables of the process, or those that a test makes up.
 pub type Environment = BTreeMap<OsString, OsString>;
 
+/// Which variable says where the journal is.
+pub const DATA_DIR_VARIABLE: &str = "HOOKLINE__JOURNAL__DIR";
+
 /// Where the journal is when nothing else is said.
 pub const DATA_DIR: &str = "./hookline-data";
 
