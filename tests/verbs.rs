@@ -285,3 +285,103 @@ fn tail_says_when_it_is_asked_for_what_is_beyond_the_end() {
         );
     }
 }
+
+/// In a directory that is not there, or has no journal, `dead-letters` and `replay` saw that all was well; the variable
+/// that the server takes was nothing to them.
+#[test]
+fn every_verb_needs_a_journal_and_finds_it_by_the_variable() {
+    let site = site();
+    receive(&site, 2);
+    let there = site.journal_dir();
+    let empty = tempfile::tempdir().expect("a directory");
+    for verb in [
+        "tail",
+        "audit",
+        "cursor list",
+        "dead-letters list",
+        "dead-letters retry --all",
+        "dead-letters drop --all --yes",
+        "replay list",
+        "replay cancel 20261123-014500-crm",
+        "replay --sink events --from start --dry-run",
+        "journal inspect",
+        "journal verify",
+    ] {
+        for dir in [empty.path(), &empty.path().join("missing")] {
+            let said = refusal(verb, dir);
+            let expected = format!("there is no journal in {}; see --data-dir", dir.display());
+            assert!(said.contains(&expected), "{verb}: {said}");
+        }
+        let mut command = Command::new(PROGRAM);
+        command.args(verb.split(' ')).current_dir(empty.path());
+        command.env("HOOKLINE__JOURNAL__DIR", &there);
+        let output = command.output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("no journal"), "{verb}: {said}");
+    }
+    assert_eq!(fs::read_dir(empty.path()).expect("readable").count(), 0);
+    let said = refusal("dead-letters list --sink nobody", &there);
+    assert!(said.contains("there never was a sink nobody"), "{said}");
+    assert_eq!(printed("dead-letters list --sink events", &there).1, 0);
+}
+
+/// What was advised was about the journal in the working directory.
+#[test]
+fn what_is_advised_works_as_it_stands() {
+    let site = site();
+    receive(&site, 3);
+    let dir = site.path().join("it's mine");
+    fs::rename(site.journal_dir(), &dir).expect("renamed");
+    let advised = |text: &str| {
+        let command = text.split('`').find(|part| part.starts_with("hookline "));
+        let command = command.unwrap_or_else(|| panic!("nothing is advised: {text}"));
+        let script = command.replacen("hookline", PROGRAM, 1);
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(script).current_dir("/");
+        let output = shell.output().expect("it runs");
+        assert!(output.status.success(), "{command}: {output:?}");
+        command.to_owned()
+    };
+    let (text, _) = printed("journal inspect", &dir);
+    assert!(advised(&text).contains("journal verify"));
+    for verb in [
+        "replay cancel 20261123-014500-crm",
+        "replay --sink nobody --from start",
+        "dead-letters list --sink nobody",
+    ] {
+        advised(&refusal(verb, &dir));
+    }
+    let (text, code) = printed("replay --sink events --from start --detach", &dir);
+    assert_eq!(code, 0);
+    advised(&text);
+    fs::remove_file(dir.join("manifest")).expect("removed");
+    assert!(advised(&refusal("tail", &dir)).contains("journal repair --quarantine"));
+}
+
+/// Without a server it waited for ever.
+#[test]
+fn a_replay_that_nobody_takes_up_ends_after_a_minute() {
+    let site = site();
+    receive(&site, 2);
+    let mut command = Command::new(PROGRAM);
+    command.args([
+        "replay",
+        "--sink",
+        "events",
+        "--from",
+        "start",
+        "--data-dir",
+    ]);
+    command.arg(site.journal_dir());
+    let output = command.output().expect("it ends by itself");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in [
+        "nobody has taken it up yet",
+        "for a minute",
+        "--wait",
+        "replay cancel",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}

@@ -9,6 +9,7 @@ use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret,
     format_size,
 };
+use crate::journal::command;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -68,7 +69,10 @@ fn plan(config: &Config) -> String {
     if config.sinks.is_empty() {
         line(
             "sink",
-            "none: events are kept, read them with `hookline tail`",
+            &format!(
+                "none: events are kept, read them with `{}`",
+                command("tail", &config.journal.dir)
+            ),
         );
     }
     let _ = writeln!(

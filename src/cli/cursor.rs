@@ -3,10 +3,10 @@
 use super::journal::{beside, open, refused};
 use super::moment::{Moment, extent_of};
 use super::{CliError, Output, counted, sequences};
-use crate::config::DATA_DIR;
+use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::event::Lane;
 use crate::feed::{self, CursorError, Cursors, Floor, Found, Progress, place};
-use crate::journal::{self, Disk, JournalError, Storage};
+use crate::journal::{self, Disk, JournalError, Storage, command, quoted};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::io::{self, Write as _};
@@ -20,7 +20,7 @@ pub(super) struct CursorArgs {
     #[command(subcommand)]
     action: Action,
     /// Directory of the journal
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR, global = true)]
+    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR, global = true)]
     data_dir: PathBuf,
 }
 
@@ -152,8 +152,9 @@ fn seek(dir: &Path, sink: &str, to: Moment, only: Option<Lane>) -> Result<(), Cl
     // Held to the end: a server would save its own place over this one.
     let _lock = journal::lock(&*disk).map_err(|error| match error {
         JournalError::Locked { holder, .. } => CliError::failed(format!(
-            "a server runs here ({holder}) and keeps this cursor itself: stop it, or deliver a part again with \
-             `hookline replay --sink {sink} --from …`"
+            "a server runs here ({holder}) and keeps this cursor itself: stop it, or deliver everything again that there is \
+             with `{}`, or a part of it with another --from",
+            command(&format!("replay --sink {} --from start", quoted(sink)), dir)
         )),
         error => CliError::because("cannot take the journal", error),
     })?;
@@ -214,6 +215,18 @@ fn within(next: u64, extent: &Range<u64>) -> Result<u64, CliError> {
 
 fn stored_id(disk: &dyn Storage) -> Result<Option<journal::JournalId>, CliError> {
     journal::stored_id(disk).map_err(|error| refused("cannot look into the journal", error))
+}
+
+/// An error if no server has ever delivered to a sink of this name.
+pub(super) fn was_ever(sink: &str, dir: &Path) -> Result<(), CliError> {
+    if dir.join("cursors").join(format!("{sink}.cursor")).exists() {
+        return Ok(());
+    }
+    Err(CliError::failed(format!(
+        "there never was a sink {sink} at {}; `{}` shows those that there are",
+        dir.display(),
+        command("cursor list", dir)
+    )))
 }
 
 /// What each cursor says; a journal that never had a sink has none.

@@ -2,9 +2,10 @@
 //!
 //! Works on the files alone, beside a running server or without one, see [`DeadLetters`].
 
-use super::journal::time;
+use super::cursor::was_ever;
+use super::journal::{is_journal, time};
 use super::{CliError, Output, counted};
-use crate::config::DATA_DIR;
+use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::event;
 use crate::feed::{self, DeadLetters, Item, Letter, LetterError, Maker, WORKER};
 use crate::journal::Disk;
@@ -23,7 +24,7 @@ pub(super) struct DeadLettersArgs {
     #[command(subcommand)]
     action: Action,
     /// Directory of the journal
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR, global = true)]
+    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR, global = true)]
     data_dir: PathBuf,
 }
 
@@ -100,14 +101,13 @@ impl FromStr for LetterName {
                 item: item.parse().ok()?,
             })
         };
-        named().ok_or(
-            "write the name of a letter as `hookline dead-letters list` prints it: crm/4711.3",
-        )
+        named().ok_or("write the name of a letter as it is listed, with its sink: crm/4711.3")
     }
 }
 
 /// Runs the verb.
 pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
+    is_journal(&args.data_dir)?;
     let dir = args.data_dir.join("dead-letters");
     match &args.action {
         Action::List { sink, output } => list(&dir, sink.as_deref(), *output),
@@ -249,7 +249,7 @@ fn retry(dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
         if sink == WORKER {
             return Err(CliError::Usage(
                 "a letter of the worker cannot be retried: a newer version of Hookline takes its body apart again by \
-                 itself; then `hookline replay` delivers it"
+                 itself; then a replay delivers it"
                     .to_owned(),
             ));
         }
@@ -329,6 +329,9 @@ fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
 fn sinks(dir: &Path, only: Option<&str>) -> Result<Vec<(String, DeadLetters)>, CliError> {
     let mut piles = feed::piles(dir).map_err(failed)?;
     piles.retain(|(name, _)| only.is_none_or(|only| only == name));
+    if let (Some(sink), true, Some(data_dir)) = (only, piles.is_empty(), dir.parent()) {
+        was_ever(sink, data_dir)?;
+    }
     let piles = piles.into_iter();
     let read = piles.map(|(name, letters)| Ok((name, letters.map_err(failed)?)));
     read.collect()

@@ -1,10 +1,11 @@
 //! `hookline journal`: look into a journal, verify it, set damage aside.
 
 use super::{CliError, Output, counted, sequences};
-use crate::config::{DATA_DIR, format_size};
+use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, format_size};
 use crate::feed::{Maker, Poison};
 use crate::journal::{
     self, Damage, Depth, Disk, FILE_MISSING, Hole, JournalError, Report, SegmentReport, Storage,
+    command,
 };
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -43,7 +44,7 @@ enum JournalAction {
 #[derive(Clone, Debug, Args)]
 struct JournalPlace {
     /// Directory of the journal
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR)]
     data_dir: PathBuf,
     /// How to print the result
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
@@ -78,7 +79,7 @@ fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
     let report = journal::inspect(&disk, depth).map_err(failed)?;
     match place.output {
         Output::Json => writeln!(io::stdout(), "{}", as_json(&report))?,
-        Output::Text => write_text(&mut io::stdout().lock(), &report, depth)?,
+        Output::Text => write_text(&mut io::stdout().lock(), &report, depth, &place.data_dir)?,
     }
     if report.is_whole() {
         Ok(())
@@ -131,11 +132,24 @@ fn repair(place: &JournalPlace) -> Result<(), CliError> {
 /// The directory of a journal, to read.
 pub(super) fn open(dir: &Path) -> Result<Disk, CliError> {
     Disk::open(dir).map_err(|error| {
-        CliError::because(
-            format!("there is no journal in {}; see --data-dir", dir.display()),
-            error,
-        )
+        let shown = dir.display();
+        let message = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!("this user may not read {shown}; be the user that serves, or root")
+            }
+            _ => format!("there is no journal in {shown}; see --data-dir"),
+        };
+        CliError::because(message, error)
     })
+}
+
+/// What lies beside a journal is looked at in this directory, which has one.
+pub(super) fn is_journal(dir: &Path) -> Result<(), CliError> {
+    match journal::exists(&open(dir)?) {
+        Err(error @ JournalError::NoJournal { .. }) => Err(CliError::failed(error.to_string())),
+        // What else is wrong with it is no matter of what lies beside.
+        _ => Ok(()),
+    }
 }
 
 /// What lies beside the journal in `dir` under this name; nothing as long as no server had need of it.
@@ -175,7 +189,7 @@ pub(super) fn refused(what: impl Into<String>, error: JournalError) -> CliError 
     }
 }
 
-fn write_text(out: &mut impl Write, report: &Report, depth: Depth) -> io::Result<()> {
+fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -> io::Result<()> {
     writeln!(out, "journal {}\n", report.id)?;
     out.write_all(b"epoch  first sequence   records    frames      used      size  first commit          last commit\n")?;
     for segment in &report.segments {
@@ -220,15 +234,17 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth) -> io::Result
         writeln!(out, "unusable: {unusable}")?;
     }
     let verdict = match (report.is_whole(), depth) {
-        (true, Depth::Full) => "whole: every record and every checksum was read\n",
-        (true, Depth::Headers) => {
-            "no damage seen; only headers were read, `hookline journal verify` reads everything\n"
-        }
-        (false, _) => {
-            "damaged: restore from a backup, or set it aside with `hookline journal repair --quarantine`\n"
-        }
+        (true, Depth::Full) => "whole: every record and every checksum was read".to_owned(),
+        (true, Depth::Headers) => format!(
+            "no damage seen; only headers were read, `{}` reads everything",
+            command("journal verify", dir)
+        ),
+        (false, _) => format!(
+            "damaged: restore from a backup, or set it aside with `{}`",
+            command("journal repair --quarantine", dir)
+        ),
     };
-    out.write_all(verdict.as_bytes())
+    writeln!(out, "{verdict}")
 }
 
 /// Where the damage is, and what it took.

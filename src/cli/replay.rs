@@ -2,14 +2,15 @@
 //!
 //! The verb only asks, by a file, see [`Replays`]; the running server does it, and this shows how far it is.
 
-use super::journal::{beside, maker, open, refused, time};
+use super::cursor::was_ever;
+use super::journal::{beside, is_journal, maker, open, refused, time};
 use super::moment::{Moment, extent_of};
 use super::progress::Progress;
 use super::{CliError, Output, counted, sequences};
-use crate::config::DATA_DIR;
+use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::event::Pattern;
 use crate::feed::{Fate, Replay, ReplayError, ReplayState, Replays};
-use crate::journal::{Disk, Reader, Storage};
+use crate::journal::{Disk, Reader, Storage, command};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
@@ -36,7 +37,7 @@ enum ReplayVerb {
     /// List the replays that wait, run or have ended
     List {
         /// Directory of the journal
-        #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+        #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR)]
         data_dir: PathBuf,
         /// How to print the result; json: one object a line
         #[arg(long, value_enum, default_value_t, value_name = "FORM")]
@@ -48,7 +49,7 @@ enum ReplayVerb {
         #[arg(value_name = "ID")]
         id: String,
         /// Directory of the journal
-        #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+        #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR)]
         data_dir: PathBuf,
     },
 }
@@ -79,8 +80,11 @@ struct ReplayAsk {
     /// Do not wait until it is done
     #[arg(long, conflicts_with = "dry_run")]
     detach: bool,
+    /// Wait as long as it takes until a server takes it up; otherwise for a minute
+    #[arg(long, conflicts_with_all = ["dry_run", "detach"])]
+    wait: bool,
     /// Directory of the journal
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR)]
     data_dir: PathBuf,
     /// How to print the result; progress goes to stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
@@ -116,13 +120,7 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
     if args.dry_run {
         return count(&args.data_dir, &disk, &replay, args.output);
     }
-    let cursor = args.data_dir.join("cursors").join(format!("{sink}.cursor"));
-    if !cursor.exists() {
-        return Err(CliError::failed(format!(
-            "there never was a sink {sink} at {}; `hookline cursor list` shows those that there are",
-            args.data_dir.display()
-        )));
-    }
+    was_ever(sink, &args.data_dir)?;
     let dir = args.data_dir.join("replays");
     let replays = Disk::create_within(&dir)
         .map_err(|error| CliError::because(format!("cannot use {}", dir.display()), error))?;
@@ -138,13 +136,14 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
             Output::Json => writeln!(io::stdout(), "{}", as_json(&replays, &replay))?,
             Output::Text => writeln!(
                 io::stdout(),
-                "asked for {what}; `hookline replay list` shows it"
+                "asked for {what}; `{}` shows it",
+                command("replay list", &args.data_dir)
             )?,
         }
         return Ok(());
     }
     writeln!(io::stderr(), "asked for {what}")?;
-    watch(&replays, replay, args.output)
+    watch(&replays, replay, args)
 }
 
 /// What is to be replayed, with the sequences that there are.
@@ -181,38 +180,56 @@ fn range(
 }
 
 /// Shows how far a replay is until it has ended.
-fn watch(replays: &Replays, mut replay: Replay, output: Output) -> Result<(), CliError> {
+fn watch(replays: &Replays, mut replay: Replay, args: &ReplayAsk) -> Result<(), CliError> {
+    let dir = &args.data_dir;
     let interrupted = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&interrupted))
         .map_err(|error| CliError::because("cannot watch signals", error))?;
     let mut progress = Progress::new();
     let began = Instant::now();
-    let mut told = false;
+    let (mut told, mut moved) = (false, began);
     while !replay.state.is_final() {
         if interrupted.load(Ordering::Relaxed) {
             progress.clear();
             writeln!(
                 io::stderr(),
-                "the replay goes on without this; `hookline replay cancel {}` ends it",
-                replay.id
+                "the replay goes on without this; `{}` ends it",
+                command(&format!("replay cancel {}", replay.id), dir)
             )?;
             return Ok(());
         }
         if replay.state == ReplayState::Requested && !told && began.elapsed() > TAKE_UP {
             told = true;
             progress.clear();
+            let until = if args.wait {
+                ""
+            } else {
+                "; this ends after a minute"
+            };
             writeln!(
                 io::stderr(),
-                "nobody has taken it up yet: no server runs here, it has no such sink, or another replay to that sink \
-                 comes before; it stays asked for"
+                "nobody has taken it up yet: {NOBODY}; it stays asked for{until}"
             )?;
+        }
+        if !args.wait && moved.elapsed() > WAIT_MAX && is_stuck(&replay) {
+            progress.clear();
+            return Err(CliError::failed(format!(
+                "nobody does anything about the replay {id} for a minute: {NOBODY}; it stays asked for: `{}` ends it, \
+                 and with --wait this waits on",
+                command(&format!("replay cancel {}", replay.id), dir),
+                id = replay.id,
+            )));
         }
         progress.show(|| bar(&replay));
         std::thread::sleep(LOOK);
+        let before = (replay.state, replay.updated);
         replay = replays.read(&replay.id).map_err(failed)?;
+        if before != (replay.state, replay.updated) {
+            moved = Instant::now();
+        }
     }
     progress.clear();
-    if output == Output::Json {
+    if args.output == Output::Json {
         writeln!(io::stdout(), "{}", as_json(replays, &replay))?;
     } else {
         let Replay {
@@ -238,6 +255,11 @@ fn watch(replays: &Replays, mut replay: Replay, output: Output) -> Result<(), Cl
                 .unwrap_or_else(|| format!("was {}", state.name()))
         ))),
     }
+}
+
+/// True if it would move by now if anybody looked after it. At a rate of its own it may rest for longer.
+fn is_stuck(replay: &Replay) -> bool {
+    replay.state == ReplayState::Requested || replay.rate == 0
 }
 
 /// Counts what would be delivered.
@@ -356,9 +378,16 @@ fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
 }
 
 fn cancel(data_dir: &Path, id: &str) -> Result<(), CliError> {
-    let missing = || failed(ReplayError::Missing(id.to_owned()));
+    let refused = |error: ReplayError| match error {
+        error @ ReplayError::Missing(_) => CliError::failed(format!(
+            "{error}; `{}` shows those that there are",
+            command("replay list", data_dir)
+        )),
+        error => failed(error),
+    };
+    let missing = || refused(ReplayError::Missing(id.to_owned()));
     let replays = opened(data_dir)?.ok_or_else(missing)?;
-    replays.cancel(id).map_err(failed)?;
+    replays.cancel(id).map_err(refused)?;
     writeln!(
         io::stdout(),
         "the replay {id} ends within a second, or before it begins again"
@@ -368,6 +397,7 @@ fn cancel(data_dir: &Path, id: &str) -> Result<(), CliError> {
 
 /// The replays there; none where none was ever asked for.
 fn opened(data_dir: &Path) -> Result<Option<Replays>, CliError> {
+    is_journal(data_dir)?;
     let disk = beside(data_dir, "replays")?;
     Ok(disk.map(|disk| Replays::open(Arc::new(disk))))
 }
@@ -423,6 +453,13 @@ fn failed(error: ReplayError) -> CliError {
 
 /// How often the file is read.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// What it waits for, as far as can be seen from here.
+const NOBODY: &str =
+    "no server runs here, it has no such sink, or another replay to that sink comes before";
+
+/// How long nothing moves before this gives up.
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// How soon a server that runs has taken up a replay.
 const TAKE_UP: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use super::CliError;
 use super::journal::{maker, open, refused};
-use crate::config::DATA_DIR;
+use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::event::{self, EventRef, Pattern};
 use crate::feed::Item;
 use crate::journal::{Depth, JournalError, Reader, Storage, inspect_from};
@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Args)]
 pub(super) struct TailArgs {
     /// Directory of the journal
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR)]
     data_dir: PathBuf,
     /// Start behind this `sequence`: 4711 stands for the whole notification, 4711.3 for its event 3
     #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]

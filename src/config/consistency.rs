@@ -2,6 +2,7 @@
 
 use super::finding::Place;
 use super::reader::Reading;
+use super::surroundings;
 use super::units::{format_size, format_time};
 use super::{Config, Endpoint, SinkKind};
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ pub(super) struct Places {
     pub(super) admin: Place,
     /// `None` when it was not set.
     pub(super) pull: Option<Place>,
+    pub(super) data_dir: Place,
 }
 
 pub(super) fn check(
@@ -24,6 +26,12 @@ pub(super) fn check(
     sizes(reading);
     addresses(reading, config, places);
     pull(reading, config, places);
+    // Who only looks is often another user, or on another machine.
+    if reading.secrets {
+        surroundings::data_dir(reading, &places.data_dir, &config.journal.dir);
+        surroundings::own_address(reading, config);
+        surroundings::threads(reading);
+    }
     let unsigned: Vec<&Endpoint> = config
         .endpoints
         .iter()
@@ -118,7 +126,8 @@ fn addresses(reading: &mut Reading<'_>, config: &mut Config, places: &Places) {
         let port = admin.port();
         if config.admin.required {
             let message = format!(
-                "the admin pages and the endpoints would both listen on port {port}; give one another"
+                "the admin pages and the endpoints would both listen on port {port}; set listen in [admin] to another \
+                 address, or to \"off\""
             );
             reading.mistake(&places.admin, message);
         } else {

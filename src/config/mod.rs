@@ -28,6 +28,7 @@ mod sections;
 mod settings;
 mod sink;
 mod suggest;
+mod surroundings;
 mod units;
 
 #[cfg(test)]
@@ -55,6 +56,9 @@ use std::time::Duration;
 
 /// The environment variables of the process, or those that a test makes up.
 pub type Environment = BTreeMap<OsString, OsString>;
+
+/// Which variable says where the journal is.
+pub const DATA_DIR_VARIABLE: &str = "HOOKLINE__JOURNAL__DIR";
 
 /// Where the journal is when nothing else is said.
 pub const DATA_DIR: &str = "./hookline-data";
@@ -188,7 +192,8 @@ pub struct Pull {
 pub struct Admin {
     /// Where they are served; `None` when switched off.
     pub listen: Option<SocketAddr>,
-    /// True when the address was configured. A default that is taken by somebody else is no reason not to start.
+    /// True when there is a configuration: then the server does not start without them. Where nothing is configured, a
+    /// default that is taken by somebody else is no reason not to start.
     pub required: bool,
 }
 
@@ -253,6 +258,7 @@ impl Config {
             mistakes: Vec::new(),
             warnings: Vec::new(),
             numbers: Vec::new(),
+            targets: Vec::new(),
         };
         let Parsed {
             mut root,
@@ -319,13 +325,17 @@ fn config(reading: &mut Reading<'_>, root: &[Entry], from_file: bool, flags: &Fl
         },
         admin: admin.place_of("listen"),
         pull: pull.has("listen").then(|| pull.place_of("listen")),
+        data_dir: match flags.data_dir {
+            Some(_) => Place::Named("--data-dir".to_owned()),
+            None => journal.place_of("dir"),
+        },
     };
     let mut config = Config {
         server: sections::server(reading, &mut server),
         limits: sections::limits(reading, limits),
         journal: sections::journal(reading, &mut journal),
         dedupe: sections::dedupe(reading, dedupe),
-        admin: sections::admin(reading, &mut admin),
+        admin: sections::admin(reading, &mut admin, from_file),
         pull: sections::pull(reading, &mut pull),
         log: sections::log(reading, log),
         endpoints: Vec::new(),

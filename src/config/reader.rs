@@ -7,6 +7,7 @@ use super::secret::{Reference, Secret};
 use super::settings::{Setting, Unit, setting};
 use super::suggest::did_you_mean;
 use super::units::{parse_size, parse_time};
+use ::http::Uri;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(super) struct Reading<'a> {
     pub(super) warnings: Vec<Finding>,
     /// Each number of the sections, with its place when it was set.
     pub(super) numbers: Vec<(&'static Setting, u64, Option<Place>)>,
+    /// Where sinks post to.
+    pub(super) targets: Vec<(Place, Uri)>,
 }
 
 impl Reading<'_> {

@@ -8,8 +8,10 @@
 //! | `{ file = "PATH" }` | the content of a file, relative to the working directory |
 //! | `{ credential = "NAME" }` | a file in `$CREDENTIALS_DIRECTORY`, as systemd's `LoadCredential=` puts it there |
 //!
-//! One line end at its end is not part of it. A secret written out in the file is refused: such files get
-//! copied, committed and shown in tickets. An empty one is refused too, for it would verify anything.
+//! One line end at its end is not part of it. What else the ways of handing a secret over leave in it is refused, for
+//! with that it verifies nothing: quotes around it, a byte order mark before it, white space around it, and the line of
+//! a file of variables (`NAME=value`). A secret written out in the file is refused: such files get copied, committed
+//! and shown in tickets. An empty one is refused too, for it would verify anything.
 
 use super::Environment;
 use std::ffi::OsStr;
@@ -87,9 +89,57 @@ impl Reference<'_> {
                 "{place} is empty; an empty secret would verify anything"
             ));
         }
+        if let Some(what) = left_over(octets) {
+            return Err(format!("{place} {what}"));
+        }
         Ok(Secret::new(octets))
     }
 }
+
+/// What no secret has and the ways of handing one over leave in it, and what to do about it.
+fn left_over(octets: &[u8]) -> Option<&'static str> {
+    let quoted = |quote: u8| {
+        octets.len() > 1 && octets.first() == Some(&quote) && octets.last() == Some(&quote)
+    };
+    if octets.starts_with(b"\xef\xbb\xbf") {
+        Some("begins with a byte order mark, which an editor has put there; save it without one")
+    } else if octets.starts_with(b"\xff\xfe") || octets.starts_with(b"\xfe\xff") {
+        Some("is in UTF-16; save it in UTF-8, without a byte order mark")
+    } else if octets.trim_ascii().len() < octets.len() {
+        Some(
+            "has white space before or behind the secret; write the secret alone, as printf '%s' does",
+        )
+    } else if quoted(b'"') || quoted(b'\'') {
+        Some(
+            "has quotes around the secret, as `docker --env-file` leaves them; take the quotes away",
+        )
+    } else if is_assignment(octets) {
+        Some("holds a line as in NAME=value; write the value alone")
+    } else {
+        None
+    }
+}
+
+/// True for a name of variables, and something behind an equals sign. In base64 nothing stands behind one.
+fn is_assignment(octets: &[u8]) -> bool {
+    let Some(at) = octets.iter().position(|octet| *octet == b'=') else {
+        return false;
+    };
+    let (name, value) = octets.split_at(at);
+    let name = name.strip_prefix(b"export ").unwrap_or(name);
+    let is_name =
+        |octet: &u8| octet.is_ascii_uppercase() || octet.is_ascii_digit() || *octet == b'_';
+    let lower = name.to_ascii_lowercase();
+    let says_so = [&b"secret"[..], b"token", b"password"]
+        .iter()
+        .any(|it| lower.ends_with(it));
+    let value = value.get(1..).unwrap_or_default();
+    let has_value = value.iter().any(|octet| *octet != b'=');
+    has_value && (says_so || name.len() >= NAME_MIN && name.iter().all(is_name))
+}
+
+/// Shorter ones stand by chance in passwords with an equals sign.
+const NAME_MIN: usize = 3;
 
 fn read(path: &Path) -> Result<(Vec<u8>, String), String> {
     let place = format!("the file {}", path.display());
@@ -165,6 +215,44 @@ mod tests {
         ] {
             let message = reference.fetch(&environment).expect_err("refused");
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    /// With quotes, a mark or a blank that somebody's tool left in it, no signature was ever right.
+    #[test]
+    fn what_tools_leave_in_a_secret_is_refused_and_never_shown() {
+        let environment = |value: &str| environment(&[("APP", value)]);
+        for (value, part) in [
+            ("\"hunter2\"", "quotes"),
+            ("'hunter2'", "quotes"),
+            ("\u{feff}hunter2", "byte order mark"),
+            ("hunter2 ", "white space"),
+            ("\thunter2", "white space"),
+            ("hunter2\n\n", "white space"),
+            ("APP_SECRET=hunter2", "NAME=value"),
+            ("export APP=hunter2", "NAME=value"),
+            ("app_secret=hunter2", "NAME=value"),
+        ] {
+            let fetched = Reference::Env("APP").fetch(&environment(value));
+            let message = fetched.expect_err("refused");
+            assert!(
+                message.contains(part) && !message.contains("hunter2"),
+                "{message}"
+            );
+        }
+        for value in [
+            "hunter 2",
+            "hu\"nter\"",
+            "QUJD=",
+            "QUJDRA==",
+            "a=b",
+            "whsec_QUJD",
+            "x=\"y\"",
+        ] {
+            assert!(
+                Reference::Env("APP").fetch(&environment(value)).is_ok(),
+                "{value}"
+            );
         }
     }
 

@@ -81,8 +81,12 @@ pub(super) fn pull(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Pull
     }
 }
 
-pub(super) fn admin(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Admin {
-    let required = section.has("listen");
+pub(super) fn admin(
+    reading: &mut Reading<'_>,
+    section: &mut Section<'_>,
+    from_file: bool,
+) -> Admin {
+    let required = from_file || section.has("listen");
     let off = section.node("listen").is_some_and(|node| node.says("off"));
     if off {
         return Admin {

@@ -76,8 +76,8 @@ pub enum LetterError {
     },
     /// There are too many.
     #[error(
-        "{path} has {LETTERS_MAX} dead letters and takes no more: look at them with `hookline dead-letters list`, then \
-         retry or drop them"
+        "{path} has {LETTERS_MAX} dead letters and takes no more: look at them with `{}`, then retry or drop them",
+        listing(.path)
     )]
     Full {
         /// The directory.
@@ -393,6 +393,14 @@ impl LetterError {
             cause,
         }
     }
+}
+
+/// What lists the letters in this directory, `dead-letters/SINK` in that of the journal.
+fn listing(path: &str) -> String {
+    let path = Path::new(path.trim_end_matches('/'));
+    let sink = path.file_name().unwrap_or_default().to_string_lossy();
+    let data_dir = path.ancestors().nth(2).unwrap_or(Path::new(""));
+    journal::command(&format!("dead-letters list --sink {sink}"), data_dir)
 }
 
 fn list(storage: &dyn Storage) -> Result<Vec<String>, LetterError> {

@@ -59,13 +59,6 @@ impl Disk {
         rustix::fs::access(&self.path, all).is_ok()
     }
 
-    /// True if anybody on this machine may put files into it, or take them away.
-    #[must_use]
-    pub fn is_open_to_all(&self) -> bool {
-        let metadata = self.directory.metadata();
-        metadata.is_ok_and(|metadata| metadata.mode() & 0o002 != 0)
-    }
-
     /// Removes the directory at `path` if it is there and nothing is in it.
     pub fn remove_empty(path: &Path) -> io::Result<()> {
         match fs::remove_dir(path) {

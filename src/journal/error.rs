@@ -1,5 +1,6 @@
 //! What can go wrong with a journal, and what to do about it.
 
+use super::advice::repair;
 use super::frame::FrameError;
 use super::segment;
 use super::storage::{Storage, is_shortage};
@@ -39,8 +40,9 @@ pub enum JournalError {
     },
     /// There are segments and no manifest.
     #[error(
-        "{path} is missing but there was a journal: restore it from a backup, let `hookline journal repair --quarantine` \
-         make it again, or move the directory away to begin a new journal"
+        "{path} is missing but there was a journal: restore it from a backup, let `{}` make it again, or move the \
+         directory away to begin a new journal",
+        repair(.path)
     )]
     ManifestMissing {
         /// Where the manifest should be.
@@ -48,7 +50,8 @@ pub enum JournalError {
     },
     /// The manifest is not what was written.
     #[error(
-        "{path} is damaged ({reason}): let `hookline journal repair --quarantine` make it again from the segments"
+        "{path} is damaged ({reason}): let `{}` make it again from the segments",
+        repair(.path)
     )]
     Manifest {
         /// The manifest.
@@ -73,7 +76,8 @@ pub enum JournalError {
     /// The manifest lists a segment that is not there.
     #[error(
         "{path} is missing: restore it from a backup, or go on without it with \
-         `hookline journal repair --quarantine`{}",
+         `{}`{}",
+        repair(.path),
         held(*.first_sequence)
     )]
     SegmentMissing {
@@ -84,7 +88,8 @@ pub enum JournalError {
     },
     /// A segment's header does not belong to this journal and place.
     #[error(
-        "{path} is not the segment that belongs here ({reason}): restore it from a backup, or see `hookline journal repair --quarantine`"
+        "{path} is not the segment that belongs here ({reason}): restore it from a backup, or see `{}`",
+        repair(.path)
     )]
     SegmentHeader {
         /// The segment.
@@ -96,8 +101,9 @@ pub enum JournalError {
     #[error(
         "{path} is damaged at offset {offset} ({reason}): sequence {first_sequence} {}\
          cannot be read; restore the file from a backup, or set the damage aside with \
-         `hookline journal repair --quarantine` and go on without these records",
-        until(*.last_sequence)
+         `{}` and go on without these records",
+        until(*.last_sequence),
+        repair(.path)
     )]
     Damaged {
         /// The segment.

@@ -40,6 +40,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::as_conversions)]
 
+mod advice;
 pub mod batch;
 mod commit;
 mod disk;
@@ -75,6 +76,7 @@ mod storage;
 mod tests;
 mod whereabouts;
 
+pub use advice::{command, quoted};
 pub use commit::{Committer, HandOn};
 pub use disk::Disk;
 pub use error::JournalError;

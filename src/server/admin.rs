@@ -69,7 +69,7 @@ fn readiness(sources: &Sources, control: &Control, strict: bool) -> (StatusCode,
     match (control.phase(), sources.journal.state()) {
         (Phase::Serving, State::Open) if strict && overview::has_stopped(sources) => (
             refuse,
-            "delivery to a sink has stopped; `hookline status` says why\n",
+            "delivery to a sink has stopped; /status says to which, and why\n",
         ),
         (Phase::Serving, State::Open) => (StatusCode::OK, "ok\n"),
         (_, State::Failed) => (

@@ -55,9 +55,7 @@ pub(super) fn bind_admin(admin: &Admin) -> Result<Option<std::net::TcpListener>,
             tracing::warn!(%address, "metrics and health are not served: the default address is in use");
             Ok(None)
         }
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            Err(ServerError::AddressInUse(address))
-        }
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(ServerError::AdminInUse(address)),
         Err(cause) => Err(ServerError::Io {
             action: format!("listen on {address}"),
             cause,

@@ -123,6 +123,12 @@ pub enum ServerError {
         "{0} is in use by another process: stop it, or choose another address with --listen or `listen`"
     )]
     AddressInUse(SocketAddr),
+    /// That of the admin pages is in use.
+    #[error(
+        "{0}, where metrics and health are served, is in use by another process: stop it, or set `listen` in [admin] to \
+         another address, or to \"off\""
+    )]
+    AdminInUse(SocketAddr),
     /// A thread panicked; what it said is on stderr.
     #[error("thread {0} panicked; this is a bug in Hookline")]
     Panicked(String),
@@ -342,10 +348,6 @@ fn data_directory(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
         "use {} as a directory for the journal (name another with --data-dir, or `dir` in [journal])",
         path.display()
     )))?;
-    if disk.is_open_to_all() {
-        let dir = path.display();
-        tracing::warn!(%dir, "everybody on this machine can change what is in the data directory: chmod 700 it");
-    }
     Ok(Arc::new(disk))
 }
 

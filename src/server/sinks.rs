@@ -134,7 +134,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
             }
             SinkKind::File(file) => {
                 let target = open_file(file, &sink.name, &mut files)?;
-                part.stream(common, Box::new(target), &mut sinks.lives)?
+                part.stream(common, target, &mut sinks.lives)?
             }
             #[cfg(feature = "http")]
             SinkKind::Http(http) => {
@@ -339,20 +339,37 @@ fn open_file(
     file: &config::FileSink,
     sink: &str,
     files: &mut Vec<(u64, u64)>,
-) -> Result<sink::File, ServerError> {
-    let path = &file.path;
+) -> Result<Box<dyn Sink>, ServerError> {
+    let (path, mode) = (&file.path, file.mode);
     let failed = || ServerError::io(format!("open {} for the sink {sink}", path.display()));
     let rotation = sink::Rotation {
         size: file.rotate_size,
         every: file.rotate_every,
         keep: file.keep,
     };
-    let file = sink::File::open(path, rotation).map_err(failed())?;
+    let file = match sink::File::open(path, rotation, mode) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::PermissionDenied
+            ) =>
+        {
+            let path = path.display();
+            tracing::warn!(
+                sink, %path, %error,
+                "the file cannot be opened yet: events wait in the journal until it can; make its directory, or give it \
+                 to the user that serves"
+            );
+            let file = sink::LateFile::new(sink, &file.path, rotation, mode);
+            return Ok(Box::new(file));
+        }
+        opened => opened.map_err(failed())?,
+    };
     let identity = file.identity().map_err(failed())?;
     if files.contains(&identity) {
         let cause = io::Error::other("another sink writes to the same file");
         return Err(failed()(cause));
     }
     files.push(identity);
-    Ok(file.named(sink))
+    Ok(Box::new(file.named(sink)))
 }

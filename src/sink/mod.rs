@@ -17,7 +17,7 @@ mod transport;
 pub use again::Again;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use exec::{Each, INHERITED, Program, Stream};
-pub use file::{File, Rotation};
+pub use file::{File, LateFile, Rotation};
 pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use stdout::Stdout;
 pub use transport::{
@@ -30,7 +30,7 @@ use crate::feed::{
 use crate::log::Repeats;
 use crate::metrics::Counter;
 use parking_lot::Mutex;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -165,6 +165,12 @@ pub enum SinkError {
         "{0}: the receiver says for good that it takes nothing; put that right, or take the sink out, and restart"
     )]
     Refused(String),
+    /// What it writes to keeps nothing that is synced: it would be written again without end.
+    #[error("{0}: what it writes to cannot be synced; name a regular file, and restart")]
+    Unsyncable(io::Error),
+    /// It was told to stop while deliveries failed.
+    #[error("{0}: what is not delivered waits in the journal for the next start")]
+    Unfinished(String),
     /// What delivers for it has ended.
     #[error("{0}: that is a fault of Hookline, and goes on after a restart")]
     Broken(String),
@@ -259,6 +265,12 @@ impl Runner {
                 continue;
             }
             if let Err(error) = sink.confirm() {
+                if matches!(
+                    error.kind(),
+                    ErrorKind::InvalidInput | ErrorKind::Unsupported
+                ) {
+                    return Err(SinkError::Unsyncable(error));
+                }
                 self.failed(&error, &mut pause)?;
                 self.feed.go_back_to(confirmed + 1);
                 self.replays.unconfirmed();
@@ -362,7 +374,7 @@ impl Runner {
 
     /// Waits for `pause`, which grows. A pipe without a reader does not come back.
     fn failed(&self, error: &io::Error, pause: &mut Duration) -> Result<(), SinkError> {
-        if error.kind() == io::ErrorKind::BrokenPipe {
+        if error.kind() == ErrorKind::BrokenPipe {
             return Err(SinkError::Gone);
         }
         self.statistics.retries.add(1);
@@ -370,7 +382,13 @@ impl Runner {
             let sink = self.cursor.sink();
             tracing::warn!(sink, %error, times, "the delivery to the sink fails and is tried again; its events wait in the journal");
         }
-        std::thread::sleep(*pause);
+        let until = Instant::now() + *pause;
+        while Instant::now() < until {
+            if self.stop.load(Ordering::Acquire) && *pause > STOP_PAUSE_MAX {
+                return Err(SinkError::Unfinished(error.to_string()));
+            }
+            std::thread::sleep(PAUSE_MIN);
+        }
         *pause = (2 * *pause).min(PAUSE_MAX);
         Ok(())
     }
@@ -389,6 +407,9 @@ const IDLE_WAIT: Duration = Duration::from_millis(200);
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The same on the way out, where what still fails then is left to the next start.
+const STOP_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -38,7 +38,7 @@ mod tally;
 
 use super::journal::{beside, open, poison, refused};
 use super::{CliError, Output, configuration, cursor};
-use crate::config::DATA_DIR;
+use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::feed::{self, Item};
 use crate::journal::{JournalError, Manifest, Storage};
 use crate::server;
@@ -55,7 +55,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Args)]
 pub(super) struct AuditArgs {
     /// Directory of the journal [default: that of --config, else ./hookline-data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE)]
     data_dir: Option<PathBuf>,
     /// The server's configuration, which says what the sinks' filters leave out; its secrets are not needed
     #[arg(long, short, value_name = "FILE")]

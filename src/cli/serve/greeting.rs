@@ -2,6 +2,7 @@
 
 use crate::cli::{logging, sequences};
 use crate::config::{Config, Credential, Endpoint, Provider, SinkKind};
+use crate::journal::command;
 use crate::log;
 use crate::server::Server;
 use std::fmt::Write as _;
@@ -107,7 +108,10 @@ fn text(config: &Config, server: &Server) -> String {
     if config.sinks.is_empty() {
         line(
             "events",
-            "no sink; read them with `hookline tail`".to_owned(),
+            format!(
+                "no sink; read them with `{}`",
+                command("tail", &config.journal.dir)
+            ),
         );
     }
     if let Some(admin) = server.admin_address() {

@@ -3,9 +3,11 @@
 use super::super::figures::{counted, grouped, span};
 use super::super::journal::format_rounded;
 use crate::event::Lane;
+use crate::journal::command;
 use crate::server::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// Writes all of it, some 20 lines and three more for each sink.
 pub(super) fn write(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
@@ -34,7 +36,8 @@ pub(super) fn write(out: &mut impl Write, overview: &Overview) -> io::Result<()>
         self::sink(out, sink, overview)?;
     }
     if overview.sinks.is_empty() {
-        writeln!(out, "\nno sinks: `hookline tail` reads the events")?;
+        let tail = command("tail", Path::new(&overview.journal.dir));
+        writeln!(out, "\nno sinks: `{tail}` reads the events")?;
     }
     rest(out, overview)
 }
@@ -231,7 +234,9 @@ fn rest(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
         if *count > 0 && !sinks.iter().any(|sink| sink.name == *name) {
             part(out)?;
             let letters = counted(*count, "dead letter");
-            writeln!(out, "{letters} of {name}; see `hookline dead-letters list`")?;
+            let list = format!("dead-letters list --sink {name}");
+            let list = command(&list, Path::new(&overview.journal.dir));
+            writeln!(out, "{letters} of {name}; see `{list}`")?;
         }
     }
     for replay in &overview.replays {

@@ -1,7 +1,7 @@
 //! What is told: a line of progress after a round, and the report at the end.
 
 use super::oracle::Findings;
-use crate::cli::figures::{as_milliseconds, counted, grouped, labelled, milliseconds, rate};
+use crate::cli::figures::{counted, grouped, labelled, rate};
 use crate::cli::trial::file_system::FileSystem;
 use crate::cli::trial::times::Times;
 use crate::cli::{CliError, Output};
@@ -139,8 +139,8 @@ impl Report {
             "recovery",
             format!(
                 "median {}, max {}: from exec until it takes posts",
-                milliseconds(recoveries.at(500)),
-                milliseconds(recoveries.at(1000)),
+                recoveries.told(500),
+                recoveries.told(1000),
             ),
         );
         line("file system", self.file_system.told());
@@ -166,7 +166,7 @@ impl Report {
 
     fn json(&self) -> String {
         let recoveries = Times::new(self.recoveries.clone());
-        let ms = |times: &Times, permille| as_milliseconds(times.at(permille));
+        let ms = |times: &Times, permille| times.in_milliseconds(permille);
         let found = &self.findings;
         json!({
             "ok": self.verdict() == Verdict::Kept,

@@ -24,9 +24,23 @@ impl Times {
         self.0.get(rank - 1).copied().unwrap_or_default()
     }
 
+    /// The same for people: what was never measured took no 0 ms.
+    pub(crate) fn told(&self, permille: usize) -> String {
+        self.some(permille).map_or("-".to_owned(), milliseconds)
+    }
+
+    /// The same for scripts, in milliseconds.
+    pub(crate) fn in_milliseconds(&self, permille: usize) -> Option<f64> {
+        self.some(permille).map(as_milliseconds)
+    }
+
+    fn some(&self, permille: usize) -> Option<Duration> {
+        (!self.0.is_empty()).then(|| self.at(permille))
+    }
+
     /// For people, of syncs of the probe.
     pub(crate) fn syncs_told(&self) -> String {
-        let at = |permille| milliseconds(self.at(permille));
+        let at = |permille| self.told(permille);
         format!(
             "p50 {}, p99 {}, p99.9 {}, max {}: {} of 16 KiB in the same directory",
             at(500),
@@ -39,7 +53,7 @@ impl Times {
 
     /// For scripts, in milliseconds.
     pub(crate) fn json(&self) -> Value {
-        let at = |permille| as_milliseconds(self.at(permille));
+        let at = |permille| self.in_milliseconds(permille);
         json!({
             "p50": at(500), "p99": at(990), "p99_9": at(999), "max": at(1000), "count": self.count(),
         })
@@ -58,6 +72,10 @@ mod tests {
         }
         let one = Times::new(vec![Duration::from_millis(1)]);
         assert_eq!(one.at(500), Duration::from_millis(1));
-        assert_eq!(Times::default().at(500), Duration::ZERO);
+        assert_eq!(one.told(500), "1.00 ms");
+        let none = Times::default();
+        assert_eq!(none.at(500), Duration::ZERO);
+        assert_eq!(none.told(500), "-");
+        assert_eq!(none.json()["p50"], Value::Null);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::dispatch::{self, Dispatch};
 use crate::config::reader::{Reading, Section};
+use crate::config::surroundings;
 
 /// A program, and how it is given events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,12 @@ pub(super) fn read(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Opti
     }
     if command.iter().flatten().any(|word| word.contains('\0')) {
         reading.mistake(&place, "command holds a NUL, which no argument can hold");
+    }
+    if let Some(program) = command.as_ref().and_then(|words| words.first())
+        && !program.is_empty()
+        && reading.secrets
+    {
+        surroundings::program(reading, &place, program);
     }
     let modes = [("each", ExecMode::Each), ("stream", ExecMode::Stream)];
     let mode = section.choice(reading, "mode", &modes);

@@ -1,6 +1,7 @@
 //! Reads what is peculiar to `type = "file"`.
 
 use crate::config::reader::{Reading, Section};
+use crate::config::surroundings;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub struct FileSink {
     pub rotate_every: Option<Duration>,
     /// Rotated files that stay; `None` keeps all of them.
     pub keep: Option<NonZeroU32>,
+    /// Permissions of a file that is made, as in `chmod`.
+    pub mode: u32,
 }
 
 pub(super) fn read(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Option<FileSink> {
@@ -40,10 +43,32 @@ pub(super) fn read(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Opti
         let message = "keep is for rotated files; add rotate_size or rotate_every";
         reading.mistake(&section.place_of("keep"), message);
     }
+    let mode = section
+        .text(reading, "mode")
+        .map(|text| (text, parse_mode(text)));
+    if let Some((text, None)) = mode {
+        let message = format!(
+            "mode must be permissions that let the owner read and write, as in \"0640\", found {text:?}"
+        );
+        reading.mistake(&section.place_of("mode"), message);
+    }
+    let path = PathBuf::from(path?);
+    if reading.secrets {
+        surroundings::sink_file(reading, &section.place_of("path"), &path);
+    }
     Some(FileSink {
-        path: PathBuf::from(path?),
+        mode: mode.and_then(|(_, mode)| mode).unwrap_or(MODE),
+        path,
         rotate_size: size,
         rotate_every: every.map(Duration::from_millis),
         keep: keep.and_then(|keep| NonZeroU32::new(u32::try_from(keep).unwrap_or(u32::MAX))),
     })
 }
+
+fn parse_mode(text: &str) -> Option<u32> {
+    let mode = u32::from_str_radix(text, 8).ok()?;
+    (mode <= 0o777 && mode & 0o600 == 0o600).then_some(mode)
+}
+
+/// The owner writes, the group reads, nobody else does.
+const MODE: u32 = 0o640;

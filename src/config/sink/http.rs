@@ -106,7 +106,10 @@ fn url(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Option<Uri> {
             (Some("http" | "https"), Some(authority)) if !has_host(authority.as_str(), &url) => {
                 "url needs a host, and a port from 1 to 65535 if any".to_owned()
             }
-            (Some("http" | "https"), Some(_)) => return Some(url),
+            (Some("http" | "https"), Some(_)) => {
+                reading.targets.push((place, url.clone()));
+                return Some(url);
+            }
             (Some(_), _) => "url must start with https:// or http://".to_owned(),
             (None, _) => "url must start with https:// or http://, and name a host".to_owned(),
         },
@@ -212,12 +215,39 @@ fn ca_file(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Option<PathB
     let path = section.text(reading, "ca_file")?;
     let readable = File::open(path).and_then(|file| file.metadata());
     let message = match readable {
-        Ok(metadata) if metadata.is_file() => return Some(PathBuf::from(path)),
+        Ok(metadata) if metadata.is_file() => match holds_certificates(path) {
+            Ok(()) => return Some(PathBuf::from(path)),
+            Err(error) => format!("ca_file {path:?} {error}"),
+        },
         Ok(_) => format!("ca_file {path:?} is no file"),
         Err(error) => format!("cannot read ca_file {path:?}: {error}"),
     };
     reading.mistake(&section.place_of("ca_file"), message);
     None
+}
+
+/// As the client reads it at the start.
+#[cfg(feature = "http")]
+fn holds_certificates(path: &str) -> Result<(), String> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("is not in PEM: {error}"))?;
+    if certificates.is_empty() {
+        return Err("holds no certificate in PEM".to_owned());
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates {
+        let added = roots.add(certificate);
+        added.map_err(|error| format!("holds what is no authority's certificate: {error}"))?;
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "http"))]
+fn holds_certificates(_path: &str) -> Result<(), String> {
+    Ok(())
 }
 
 /// Fields that a request cannot have from the configuration.

@@ -3,7 +3,7 @@
 //! | type | delivers | keys of its own |
 //! |---|---|---|
 //! | `stdout` | NDJSON to the standard output | |
-//! | `file` | NDJSON, appended to a file | `path`, `rotate_size`, `rotate_every`, `keep` |
+//! | `file` | NDJSON, appended to a file | `path`, `mode`, `rotate_size`, `rotate_every`, `keep` |
 //! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
 //! | `exec` | to the standard input of a program | `command`, `mode`, and those below |
 //! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
@@ -29,6 +29,7 @@ use super::Endpoint;
 use super::finding::Place;
 use super::reader::{Reading, Section};
 use super::suggest::did_you_mean;
+use super::surroundings;
 
 /// Where events are delivered, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,9 @@ impl SinkKind {
     fn collides(&self, other: &SinkKind) -> bool {
         match (self, other) {
             (SinkKind::Stdout, SinkKind::Stdout) => true,
-            (SinkKind::File(one), SinkKind::File(other)) => one.path == other.path,
+            (SinkKind::File(one), SinkKind::File(other)) => {
+                surroundings::is_same_file(&one.path, &other.path)
+            }
             _ => false,
         }
     }
@@ -91,10 +94,17 @@ pub(super) fn read_all(
         let Some(sink) = read(reading, section, endpoints) else {
             continue;
         };
+        let differs_by_case = |other: &&Sink| other.name.eq_ignore_ascii_case(&sink.name);
         if sinks.iter().any(|other| other.name == sink.name) {
             let message = format!(
                 "a second sink has the name {:?}; give it another name",
                 sink.name
+            );
+            reading.mistake(&place, message);
+        } else if let Some(other) = sinks.iter().find(differs_by_case) {
+            let message = format!(
+                "sink {:?} has the name of {:?} but for capitals, and names stand in file names; give it another name",
+                sink.name, other.name
             );
             reading.mistake(&place, message);
         } else if sinks.iter().any(|other| other.kind.collides(&sink.kind)) {
@@ -115,9 +125,11 @@ fn read(
     if let Some(name) = name {
         let place = section.place_of("name");
         check_name(reading, &place, name);
-        if name.starts_with('.') {
-            let message =
-                "the name of a sink is that of a directory, and must not start with a dot";
+        if let Some(why) = is_reserved(name) {
+            let message = format!(
+                "a sink cannot be called {name:?}: {why}; give it another name, and to keep its place rename \
+                 cursors/{name}.cursor in the data directory while no server runs"
+            );
             reading.mistake(&place, message);
         }
     }
@@ -189,13 +201,32 @@ pub(super) fn check_name(reading: &mut Reading<'_>, place: &Place, name: &str) {
     }
 }
 
+/// Why no sink can have this name, which stands for something else where names of sinks stand.
+fn is_reserved(name: &str) -> Option<&'static str> {
+    let behind_aside = name.rsplit_once(".aside").map(|(_, behind)| behind);
+    if name.eq_ignore_ascii_case("worker") {
+        Some("the dead letters of bodies that nobody can take apart have this name")
+    } else if name.starts_with('.') {
+        Some("it is that of a directory, and must not start with a dot")
+    } else if name.starts_with('-') {
+        Some("on a command line it would be an option")
+    } else if behind_aside.is_some_and(|it| it.is_empty() || it.starts_with('.')) {
+        Some("what is set aside has such names")
+    } else {
+        None
+    }
+}
+
 /// Longest name, in characters.
 const NAME_MAX: usize = 64;
 
 /// What `type` may say, and the keys that only these types take.
 const KINDS: [(&str, &[&str]); 5] = [
     ("stdout", &[]),
-    ("file", &["path", "rotate_size", "rotate_every", "keep"]),
+    (
+        "file",
+        &["path", "mode", "rotate_size", "rotate_every", "keep"],
+    ),
     (
         "http",
         &[

@@ -32,7 +32,9 @@ fn the_defaults_are_those_of_the_table() {
 
 #[test]
 fn a_full_file_is_taken() {
-    let (config, warnings) = load(FULL).expect("valid");
+    let (config, mut warnings) = load(FULL).expect("valid");
+    // On a smaller machine.
+    warnings.retain(|it| !it.message.contains("cores"));
     assert_eq!(warnings, []);
     assert_eq!(
         (
@@ -178,12 +180,18 @@ fn what_is_doubtful_is_a_warning() {
     ] {
         assert!(found.contains(part), "{found}");
     }
-    // The admin pages have a default that gives way to what was asked for.
-    let (config, warnings) = load(&format!(
-        "[server]\nlisten = \"127.0.0.1:8081\"\n{ENDPOINT}"
-    ))
-    .expect("valid");
+    // Where nothing is configured, the admin pages give way to what was asked for.
+    let flags = Flags {
+        listen: "127.0.0.1:8081".parse().ok(),
+        data_dir: None,
+    };
+    let (config, warnings) = Config::load(None, &environment(&[]), &flags).expect("valid");
     assert_eq!((config.admin.listen, warnings.len()), (None, 1));
+    let found = load(&format!(
+        "[server]\nlisten = \"127.0.0.1:8081\"\n{ENDPOINT}"
+    ));
+    let found = found.expect_err("they would be missed").to_string();
+    assert!(found.contains("set listen in [admin]"), "{found}");
 }
 
 const FULL: &str = r#"

@@ -25,7 +25,7 @@ pub enum ReplayError {
         reason: String,
     },
     /// There is no such replay.
-    #[error("there is no replay {0}; `hookline replay list` shows those that there are")]
+    #[error("there is no replay {0}")]
     Missing(String),
     /// The server could not use it.
     #[error(

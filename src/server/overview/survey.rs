@@ -12,6 +12,7 @@ use crate::server::exposition::{Sources, sum, total_of};
 use crate::server::history::Sample;
 use crate::sink::{Confirmation, Statistics};
 use std::collections::BTreeMap;
+use std::path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -187,7 +188,10 @@ fn journal(sources: &Sources, now: &Sample, now_us: u64) -> JournalLevel {
     let free = Disk::open(&about.dir).and_then(|disk| disk.free_octets());
     let is_empty = sources.journal.durable() < statistics.first_sequence.load(Ordering::Relaxed);
     JournalLevel {
-        dir: about.dir.display().to_string(),
+        dir: path::absolute(&about.dir)
+            .unwrap_or_else(|_| about.dir.clone())
+            .display()
+            .to_string(),
         first_sequence: statistics.first_sequence.load(Ordering::Relaxed),
         durable_sequence: sources.journal.durable(),
         disk_octets: statistics.disk_octets.load(Ordering::Relaxed),

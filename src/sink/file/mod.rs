@@ -11,25 +11,28 @@
 //! | a sync failed | the same process writes everything since the cursor once more, so that it may stand there twice |
 //! | another build or other filters, after a kill | lines that would be different now may come twice |
 //! | somebody moved or removed the file | within a second of the next event there is a new one |
+//! | at its path there is a pipe, a device or a directory | nothing is written until there is a regular file, or none |
 //! | somebody cut it | what was in it is gone; the next line begins as a line |
 //!
 //! **Rotation** waits until everything in the file is confirmed and the cursor is saved. So a file that was set aside
 //! is complete, and no start has to look into it; and at each moment everything up to the cursor is durable under one
 //! name or the other. A file gets larger than `size` by one batch at most, and older than `every` while nothing comes.
 
+mod late;
 mod rotation;
 mod tail;
 
+pub use late::LateFile;
 pub use rotation::Rotation;
 
 use super::lines::Lines;
 use super::{Confirmation, Sink};
 use crate::feed::{Delivery, Selection, Tally};
-use rustix::fs::Advice;
-use std::fs::{self, OpenOptions};
+use rustix::fs::{Advice, OFlags};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tail::{Tail, Then};
@@ -41,6 +44,8 @@ pub struct File {
     sink: String,
     path: PathBuf,
     rotation: Rotation,
+    /// Who may read a file that is made here.
+    mode: u32,
     output: fs::File,
     opened: SystemTime,
     lines: Lines,
@@ -61,13 +66,15 @@ pub struct File {
 }
 
 impl File {
-    /// Opens the file for appending, or makes it, durable with its name.
-    pub fn open(path: &Path, rotation: Rotation) -> io::Result<File> {
+    /// Opens the file for appending, or makes it with these permissions, durable with its name. An error for what is
+    /// no regular file: what is written there could not be synced.
+    pub fn open(path: &Path, rotation: Rotation, mode: u32) -> io::Result<File> {
         Ok(File {
             sink: String::new(),
             path: path.to_owned(),
             rotation,
-            output: open(path)?,
+            mode,
+            output: open(path, mode)?,
             opened: SystemTime::now(),
             lines: Lines::default(),
             tail: None,
@@ -105,7 +112,7 @@ impl File {
                 return Ok(());
             }
         }
-        self.output = open(&self.path)?;
+        self.output = open(&self.path, self.mode)?;
         self.opened = SystemTime::now();
         self.end_cut_line()
     }
@@ -249,13 +256,32 @@ fn forget(file: &fs::File) -> io::Result<()> {
 /// Octets of the file that stay in the cache.
 const CACHED: u64 = 8 << 20;
 
-/// Opens it, and makes its name durable.
-fn open(path: &Path) -> io::Result<fs::File> {
-    let file = OpenOptions::new()
+/// Opens it, and makes its name durable. A file that is new gets exactly this mode, whatever the umask is.
+fn open(path: &Path, mode: u32) -> io::Result<fs::File> {
+    let mut options = OpenOptions::new();
+    // At the other end of a pipe there may be nobody.
+    options
         .read(true)
         .append(true)
-        .create(true)
-        .open(path)?;
+        .mode(mode)
+        .custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0));
+    let file = match options.clone().create_new(true).open(path) {
+        Ok(made) => {
+            made.set_permissions(Permissions::from_mode(mode))?;
+            made
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            options.create(true).open(path)?
+        }
+        Err(error) => return Err(error),
+    };
+    if !file.metadata()?.is_file() {
+        let message = format!(
+            "{} is no regular file, so nothing written there could be synced",
+            path.display()
+        );
+        return Err(io::Error::new(ErrorKind::InvalidInput, message));
+    }
     fs::File::open(directory(path))?.sync_all()?;
     Ok(file)
 }

@@ -1,9 +1,11 @@
 use super::{File, Lines, Rotation, Sink};
 use crate::feed::tests::batch;
 use crate::feed::{Delivery, Maker, Selection};
-use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
+use std::{fs, io};
 
 fn delivery(bodies: &[&[u8]]) -> Delivery {
     Maker::new().make(batch(7, bodies))
@@ -69,7 +71,7 @@ fn lines_are_appended_and_a_cut_one_is_ended() {
     let path = dir.path().join("events.ndjson");
     fs::write(&path, "{\"whole\":1}\n{\"cut").unwrap();
     let delivery = delivery(&[b"{\"object\":\"x\",\"entry\":[]}", b"not json", b"{}"]);
-    let mut sink = File::open(&path, Rotation::default()).unwrap();
+    let mut sink = File::open(&path, Rotation::default(), MODE).unwrap();
     sink.resume(7).unwrap();
     assert_eq!(
         sink.deliver(&delivery, 8, &Selection::default())
@@ -91,7 +93,7 @@ fn lines_are_appended_and_a_cut_one_is_ended() {
 
 /// Delivers everything from `from` on, as a process that begins behind that does, and ends without a word.
 fn live(path: &Path, rotation: Rotation, delivery: &Delivery, from: u64) {
-    let mut sink = File::open(path, rotation).unwrap();
+    let mut sink = File::open(path, rotation, MODE).unwrap();
     sink.resume(from - 1).unwrap();
     sink.deliver(delivery, from, &Selection::default()).unwrap();
 }
@@ -153,7 +155,7 @@ fn an_old_file_is_set_aside_once_it_is_at_rest() {
         ..Rotation::default()
     };
     let count = || fs::read_dir(dir.path()).unwrap().count();
-    let mut sink = File::open(&path, rotation).unwrap();
+    let mut sink = File::open(&path, rotation, MODE).unwrap();
     sink.resume(6).unwrap();
     let mut deliver = |saved: bool| {
         sink.deliver(&one, 7, &Selection::default()).unwrap();
@@ -176,4 +178,70 @@ fn an_old_file_is_set_aside_once_it_is_at_rest() {
     assert_eq!(count(), 2, "what others remove is made anew");
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.lines().count(), 1);
+}
+
+const MODE: u32 = 0o640;
+
+/// The umask left the file open to everybody.
+#[test]
+fn a_new_file_has_its_mode_and_an_old_one_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+    for wanted in [0o640, 0o664] {
+        drop(File::open(&path, Rotation::default(), wanted).unwrap());
+        assert_eq!(mode(), wanted);
+        drop(File::open(&path, Rotation::default(), 0o600).unwrap());
+        assert_eq!(mode(), wanted, "it was there");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+/// The same event was written to a pipe without end, for it could never be synced.
+#[test]
+fn what_cannot_be_synced_is_refused_also_when_it_comes_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    let pipe = dir.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for other in [
+        "/dev/null",
+        dir.path().to_str().unwrap(),
+        pipe.to_str().unwrap(),
+    ] {
+        let refused = File::open(Path::new(other), Rotation::default(), MODE);
+        assert!(refused.is_err(), "{other}");
+    }
+    let target = dir.path().join("target");
+    symlink(&target, &path).unwrap();
+    let one = delivery(&[b"{}"]);
+    let mut sink = File::open(&path, Rotation::default(), MODE).unwrap();
+    sink.resume(6).unwrap();
+    let mut deliver = |from| {
+        sink.deliver(&one, from, &Selection::default())?;
+        sink.confirm()?;
+        sink.saved();
+        Ok::<(), io::Error>(())
+    };
+    deliver(7).unwrap();
+    assert_eq!(
+        fs::read_to_string(&target).unwrap().lines().count(),
+        1,
+        "through a link"
+    );
+    fs::remove_file(&path).unwrap();
+    symlink(&pipe, &path).unwrap();
+    for _ in 0..3 {
+        let refused = deliver(7).unwrap_err();
+        assert!(refused.to_string().contains("no regular file"), "{refused}");
+    }
+    fs::remove_file(&path).unwrap();
+    deliver(7).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
 }

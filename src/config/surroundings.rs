@@ -1,0 +1,311 @@
+//! What the machine says to a configuration: files, directories and programs as they are now, and which addresses are
+//! its own.
+//!
+//! What can never work is a mistake. What may be there later, as a directory that is mounted or a program that is
+//! installed, is a warning: the server starts, and events wait in the journal until it is there.
+
+use super::Config;
+use super::finding::Place;
+use super::reader::Reading;
+use ::http::Uri;
+use rustix::process::{getegid, geteuid, getgroups};
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// Where the journal is to be.
+pub(super) fn data_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
+    let shown = path.display();
+    let mut there = path.ancestors().filter(|it| !it.as_os_str().is_empty());
+    let nearest = there.find_map(|it| Some((it, fs::metadata(it).ok()?)));
+    let here = || (Path::new("."), fs::metadata("."));
+    let (nearest, metadata) = match nearest.or_else(|| Some((here().0, here().1.ok()?))) {
+        Some(found) => found,
+        None => return,
+    };
+    if !metadata.is_dir() {
+        let is = if nearest == path {
+            "it"
+        } else {
+            "something above it"
+        };
+        let message = format!(
+            "the data directory {shown} cannot be used: {is} is no directory; name another, or move that away"
+        );
+        reading.mistake(place, message);
+    } else if !may_write(&metadata) {
+        let message = format!(
+            "this user may not write to {}, where the data directory {shown} is to be: give it to the user that serves",
+            nearest.display()
+        );
+        reading.warning(place, message);
+    } else if nearest == path && metadata.mode() & 0o002 != 0 {
+        let message = format!(
+            "everybody on this machine can change what is in the data directory {shown}: chmod 700 it"
+        );
+        reading.warning(place, message);
+    }
+}
+
+/// The file of a sink.
+pub(super) fn sink_file(reading: &mut Reading<'_>, place: &Place, path: &Path) {
+    let shown = path.display();
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return sink_dir(reading, place, path),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            let message = format!("{shown} cannot be made: something above it is no directory");
+            return reading.mistake(place, message);
+        }
+        Err(error) => {
+            let message =
+                format!("cannot look at {shown}: {error}; events wait until that is put right");
+            return reading.warning(place, message);
+        }
+    };
+    if !metadata.is_file() {
+        let kind = kind(&metadata);
+        let message = format!(
+            "{shown} is {kind}, and a file sink needs a regular file, which keeps what is synced; name another path, \
+             or take a sink of type \"stdout\" or \"exec\""
+        );
+        reading.mistake(place, message);
+    } else if !may_write(&metadata) {
+        let message =
+            format!("this user may not write to {shown}: give it to the user that serves");
+        reading.warning(place, message);
+    } else if metadata.mode() & 0o004 != 0 {
+        let message = format!(
+            "everybody on this machine can read {shown}, which holds numbers and texts: chmod 640 it"
+        );
+        reading.warning(place, message);
+    }
+}
+
+fn sink_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.unwrap_or(Path::new("."));
+    let shown = dir.display();
+    match fs::metadata(dir) {
+        Ok(metadata) if !may_write(&metadata) => {
+            let message =
+                format!("this user may not make files in {shown}: give it to the user that serves");
+            reading.warning(place, message);
+        }
+        Ok(_) => {}
+        Err(_) => {
+            let message = format!(
+                "the directory {shown} is not there: make it; until then events wait in the journal"
+            );
+            reading.warning(place, message);
+        }
+    }
+}
+
+/// What an exec sink starts.
+pub(super) fn program(reading: &mut Reading<'_>, place: &Place, name: &str) {
+    let candidates: Vec<PathBuf> = if name.contains('/') {
+        vec![PathBuf::from(name)]
+    } else {
+        let path = reading.environment.get(OsStr::new("PATH"));
+        let path = path.map_or(OsStr::new("/bin:/usr/bin"), |path| path);
+        std::env::split_paths(path)
+            .map(|dir| dir.join(name))
+            .collect()
+    };
+    let found: Vec<Metadata> = candidates
+        .iter()
+        .filter_map(|it| fs::metadata(it).ok())
+        .collect();
+    let runs = |it: &Metadata| it.is_file() && it.mode() & 0o111 != 0;
+    if found.iter().any(runs) {
+        return;
+    }
+    let what = if found.is_empty() {
+        "is not there"
+    } else {
+        "cannot be run"
+    };
+    let remedy = if found.is_empty() {
+        "install it, or write its path"
+    } else {
+        "chmod +x it"
+    };
+    let message =
+        format!("the program {name} {what}: {remedy}; until then events wait in the journal");
+    reading.warning(place, message);
+}
+
+/// A sink that posts to where this process takes posts would have each event come in again, without end.
+pub(super) fn own_address(reading: &mut Reading<'_>, config: &Config) {
+    let listen = config.server.listen;
+    for (place, url) in std::mem::take(&mut reading.targets) {
+        if is_at(&url, listen) {
+            let message = format!(
+                "url leads to {listen}, where this server itself takes posts: each event would come in again without \
+                 end; name the address of your handler"
+            );
+            reading.mistake(&place, message);
+        }
+    }
+}
+
+/// True if two paths lead to one file, whether it is there or not.
+pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
+    let place = |path: &Path| {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = fs::canonicalize(dir.unwrap_or(Path::new("."))).ok()?;
+        Some(dir.join(path.file_name()?))
+    };
+    match (identity(one), identity(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one == other || place(one).is_some_and(|it| Some(it) == place(other)),
+    }
+}
+
+/// More threads than cores only take turns.
+pub(super) fn threads(reading: &mut Reading<'_>) {
+    let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let set = reading
+        .numbers
+        .iter()
+        .filter_map(|(setting, value, place)| {
+            let counts = setting.section == "server" && ["loops", "workers"].contains(&setting.key);
+            let place = place.clone().filter(|_| counts && *value > cores)?;
+            Some((place, setting.key, *value))
+        });
+    let set: Vec<_> = set.collect();
+    for (place, key, value) in set {
+        let message = format!(
+            "{key} = {value} is more than this process has cores ({cores}): they take turns, and each costs memory; \
+             leave {key} out"
+        );
+        reading.warning(&place, message);
+    }
+}
+
+/// True if a request to this address arrives at `listen`.
+fn is_at(url: &Uri, listen: SocketAddr) -> bool {
+    let default = if url.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    if listen.port() == 0 || url.port_u16().unwrap_or(default) != listen.port() {
+        return false;
+    }
+    let addresses = addresses(url.host().unwrap_or_default());
+    addresses.into_iter().any(|target| {
+        let target = match target.to_canonical() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        match listen.ip().to_canonical() {
+            IpAddr::V4(ip) if ip.is_unspecified() => target.is_ipv4() && is_local(target),
+            // It takes connections to both.
+            IpAddr::V6(ip) if ip.is_unspecified() => is_local(target),
+            ip => ip == target,
+        }
+    })
+}
+
+/// What is known of a host without asking anybody: addresses, this machine's own names, and `/etc/hosts`.
+fn addresses(host: &str) -> Vec<IpAddr> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    if let Ok(ip) = host.parse() {
+        return vec![ip];
+    }
+    if host == "localhost" || host.ends_with(".localhost") {
+        return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    }
+    // As in 127.1 or 0x7f000001, which the system reads without a look-up.
+    let is_number = |c: char| c.is_ascii_hexdigit() || c == 'x' || c == '.';
+    if host.starts_with(|c: char| c.is_ascii_digit()) && host.chars().all(is_number) {
+        let found = (host.as_str(), 0).to_socket_addrs();
+        return found.map_or_else(|_| Vec::new(), |found| found.map(|it| it.ip()).collect());
+    }
+    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let known = hosts.lines().filter_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let ip = words.next()?.parse().ok()?;
+        words
+            .any(|name| name.eq_ignore_ascii_case(&host))
+            .then_some(ip)
+    });
+    known.collect()
+}
+
+/// True for an address of this machine: one that a socket can have.
+fn is_local(ip: IpAddr) -> bool {
+    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+}
+
+/// By owner, group and mode; other means of a system are not looked at.
+fn may_write(metadata: &Metadata) -> bool {
+    let (user, mode) = (geteuid(), metadata.mode());
+    let is_ours = |gid: u32| {
+        getegid().as_raw() == gid
+            || getgroups().is_ok_and(|all| all.iter().any(|it| it.as_raw() == gid))
+    };
+    if user.is_root() {
+        true
+    } else if user.as_raw() == metadata.uid() {
+        mode & 0o200 != 0
+    } else if is_ours(metadata.gid()) {
+        mode & 0o020 != 0
+    } else {
+        mode & 0o002 != 0
+    }
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_at;
+
+    #[test]
+    fn a_process_knows_its_own_address() {
+        for (url, listen, is) in [
+            ("http://localhost:8080/w", "127.0.0.1:8080", true),
+            ("http://LOCALHOST.:8080/w", "0.0.0.0:8080", true),
+            ("http://app.localhost:8080/w", "[::1]:8080", true),
+            ("http://127.0.0.1:8080/w", "127.0.0.1:8080", true),
+            ("http://127.0.0.2:8080/w", "127.0.0.1:8080", false),
+            ("http://127.0.0.2:8080/w", "0.0.0.0:8080", true),
+            ("http://0.0.0.0:8080/w", "127.0.0.1:8080", true),
+            ("http://127.1:8080/w", "127.0.0.1:8080", true),
+            ("http://[::1]:8080/w", "[::]:8080", true),
+            ("http://127.0.0.1:8080/w", "[::]:8080", true),
+            ("http://[::ffff:127.0.0.1]:8080/w", "127.0.0.1:8080", true),
+            ("http://[::1]:8080/w", "127.0.0.1:8080", false),
+            ("http://localhost/w", "127.0.0.1:80", true),
+            ("https://localhost/w", "127.0.0.1:443", true),
+            ("http://localhost:8081/w", "127.0.0.1:8080", false),
+            ("http://localhost:8080/w", "127.0.0.1:0", false),
+            ("http://192.0.2.1:8080/w", "0.0.0.0:8080", false),
+            ("http://nobody.invalid:8080/w", "0.0.0.0:8080", false),
+        ] {
+            let found = is_at(&url.parse().unwrap(), listen.parse().unwrap());
+            assert_eq!(found, is, "{url} at {listen}");
+        }
+    }
+}
