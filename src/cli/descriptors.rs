@@ -17,8 +17,8 @@ use crate::config::{Config, ConfigErrors, Finding, Sink, SinkKind};
 use crate::server::READER_FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit as far as this configuration wants and the hard limit allows, and lowers what the configuration
-/// allows where that is not enough. An error of the configuration if there is no sense in starting.
+/// Raises the soft limit as far as this configuration wants and the hard limit allows, and lowers what it
+/// allows for connections where that is not enough. An error of the configuration if there is no sense in starting.
 pub(super) fn share_out(config: &mut Config) -> Result<(), CliError> {
     let connections = config.server.max_connections as u64;
     let beside = beside(config);
