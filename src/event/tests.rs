@@ -9,6 +9,7 @@ mod properties;
 mod reference;
 mod samples;
 mod scan;
+mod unknown;
 
 use super::{Events, Extractor, Origin, render};
 use serde_json::Value;
