@@ -15,8 +15,10 @@ const KEY: &[u8] = b"standard-webhooks-key-01";
 fn site() -> Site {
     Site::new()
         .variable("STANDARD", "whsec_c3RhbmRhcmQtd2ViaG9va3Mta2V5LTAx")
-        .sink("name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"")
+        .sink(SINK)
 }
+
+const SINK: &str = "name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"";
 
 /// An endpoint of each kind.
 fn endpoints(site: Site) -> Site {
@@ -141,7 +143,7 @@ fn a_delivery_is_one_event_and_stays_what_it_was() {
     assert!(status.success(), "{said}");
 
     // Nobody reads by what the configuration says by now.
-    let site = changed_endpoints(site.without_endpoints());
+    let site = changed_endpoints(site.without_endpoints().sink(SINK));
     let server = site.start();
     let mut client = server.connect();
     assert_eq!(tail(&site), told);

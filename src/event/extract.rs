@@ -61,9 +61,9 @@ impl Extractor {
         let text = self.scan(body);
         match sender.filter(|sender| !self.is_whatsapp(sender, text)) {
             Some(sender) => {
-                let json = text.map(|text| (text, Document::new(text, &self.scan).span(0)));
+                let document = text.map(|text| Document::new(text, &self.scan));
                 let from = (sender, origin);
-                foreign::received(events, &mut self.values, body, json, from);
+                foreign::received(events, &mut self.values, body, document, from);
             }
             None => {
                 let walked = text.and_then(|text| self.walk(text, origin, events));

@@ -1,10 +1,11 @@
 //! The event of a body of another sender: `webhook.received`, or `webhook.` and what the sender calls it.
 //!
 //! The body is `data` as it came, every digit of it. What else is taken from it, its type and its time, is asked of
-//! simd-json, which rounds numbers and knows no places, but is not asked for these. What it cannot read, such as half of
-//! a surrogate pair, has no type.
+//! simd-json, which rounds numbers and knows no places, but is not asked for these. A body that it refuses although it is
+//! JSON, such as one with half of a surrogate pair or a number beyond all floats, is looked through here.
 
 use super::context::WithContacts;
+use super::document::Document;
 use super::events::{Event, Events, Text, Type, Unparsed};
 use super::extract::Origin;
 use super::form::{Form, Sender};
@@ -35,31 +36,37 @@ impl Default for Values {
 }
 
 impl Values {
-    /// Calls `take` with the members `names` of the object in `text`, where they are texts; of a repeated one with
+    /// Calls `take` with the members `names` of the object that the document is, where they are texts; of a repeated one with
     /// the last.
     fn read<R>(
         &mut self,
-        text: &[u8],
+        document: Option<Document<'_>>,
         names: [Option<&str>; 2],
         take: impl FnOnce([Option<&str>; 2]) -> R,
     ) -> R {
-        if names == [None; 2] {
+        let Some(document) = document.filter(|_| names != [None; 2]) else {
             return take([None; 2]);
-        }
+        };
         self.copy.clear();
-        self.copy.extend_from_slice(text);
+        self.copy.extend_from_slice(document.body());
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
         let filled = simd_json::fill_tape(&mut self.copy, &mut self.buffers, &mut tape);
         let mut found = [None; 2];
-        if filled.is_ok()
-            && let Some(object) = tape.as_value().as_object()
-        {
-            for (key, value) in object.iter() {
-                for (name, found) in names.iter().zip(&mut found) {
-                    if *name == Some(key) {
-                        *found = value.into_string();
-                    }
+        let mut note = |key: &str, value| {
+            for (name, found) in names.iter().zip(&mut found) {
+                if *name == Some(key) {
+                    *found = value;
                 }
+            }
+        };
+        if filled.is_err() {
+            for member in document.members(0) {
+                let key = document.string(member.name_at).unwrap_or_default();
+                note(key, document.string(member.at));
+            }
+        } else if let Some(object) = tape.as_value().as_object() {
+            for (key, value) in object.iter() {
+                note(key, value.into_string());
             }
         }
         let taken = take(found);
@@ -68,12 +75,12 @@ impl Values {
     }
 }
 
-/// Appends the event. `json` is the text of the body and the place of its value, if it is JSON.
+/// Appends the event. `document` is the body, if that is JSON.
 pub(super) fn received(
     events: &mut Events,
     values: &mut Values,
     body: &[u8],
-    json: Result<(&str, Span), Unparsed>,
+    document: Result<Document<'_>, Unparsed>,
     (sender, origin): (Sender<'_>, Origin),
 ) {
     let form = sender.form;
@@ -91,9 +98,8 @@ pub(super) fn received(
     let id = Text::since(start, names.len());
     let fingerprint = key::fingerprint(&names.as_bytes()[id.range()]);
     let source = write_source(names, form);
-    let text = json.map_or(&b""[..], |(text, _)| text.as_bytes());
     let asked = [form.kind.as_deref(), form.time.as_deref()];
-    let (kind, time) = values.read(text, asked, |[kind, time]| {
+    let (kind, time) = values.read(document.ok(), asked, |[kind, time]| {
         let start = names.len();
         names.push_str("webhook.");
         match kind {
@@ -111,7 +117,7 @@ pub(super) fn received(
         fingerprint,
         record: origin.record,
         index: 0,
-        own: json.map_or(Span::whole(body), |(_, span)| span),
+        own: document.map_or(Span::whole(body), |document| document.span(0)),
         part: Part::Body,
         contacts: WithContacts::None,
         context: Text::default(),
@@ -126,7 +132,7 @@ pub(super) fn received(
         lane: Lane::Rest,
         weak_key: false,
         duplicate: false,
-        unparsed: json.err(),
+        unparsed: document.err(),
     });
 }
 

@@ -118,7 +118,7 @@ impl Forms {
         if let Some((number, _)) = known.forms.iter().find(|(_, it)| ***it == *form) {
             return Ok(*number);
         }
-        let next = known.next;
+        let next = known.next.max(1);
         let mut free = (next..=NUMBER_MAX).chain(1..next);
         let number = free.find(|number| !known.forms.contains_key(number));
         let number = number.ok_or(FormsError::Full)?;

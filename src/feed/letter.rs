@@ -25,8 +25,8 @@
 //!
 //! `index`, `id` and `subject` are missing where there is none: a letter without `index` is a whole notification, and
 //! its type is that of its first event. `"foreign": true` stands in one from an endpoint for other senders than the
-//! platform, whose events have other keys, and `"form": N` is the number of the [form](super::Forms) by which its body is
-//! read, if it has one. The octets of a header's value are written as the characters with their
+//! platform, whose events have other keys, and `"form": N` is the number of the [form](super::Forms) by which its body
+//! is read, if it has one. The octets of a header's value are written as the characters with their
 //! numbers, so that each value has one way to be written and most can be read.
 
 use super::rfc3339;
