@@ -21,6 +21,8 @@ pub struct Origin {
     pub sequence: u64,
     /// Position of the record in its batch, from 0.
     pub record: u32,
+    /// Number that the journal gives to the endpoint; 0 is none's.
+    pub endpoint: u16,
     /// Time of arrival in microseconds since 1970.
     pub received_at: u64,
     /// It came from other senders than the platform, who may mean the same body anew.

@@ -116,6 +116,8 @@ pub(super) fn received(
         time: time.unwrap_or(origin.received_at),
         fingerprint,
         record: origin.record,
+        endpoint: origin.endpoint,
+        foreign: origin.foreign,
         index: 0,
         own: document.map_or(Span::whole(body), |document| document.span(0)),
         part: Part::Body,

@@ -18,6 +18,7 @@ use serde_json::Value;
 const ORIGIN: Origin = Origin {
     sequence: 41,
     record: 7,
+    endpoint: 1,
     received_at: 1_790_500_000_250_000,
     foreign: false,
 };

@@ -35,6 +35,7 @@ use std::collections::BTreeSet;
 const ORIGIN: Origin = Origin {
     sequence: 41,
     record: 7,
+    endpoint: 1,
     received_at: 1_790_500_000_250_000,
     foreign: false,
 };
