@@ -19,9 +19,9 @@
 //! crc32c 1b2c3d4e
 //! ```
 //!
-//! A form has a number, a provider and the name of the endpoint. `rules` are those by which ids and types
-//! are made; `whatsapp` says in which bodies the shapes of the platform are looked for (`always`, `named` by their
-//! `object`, `never`); the rest names headers and members of the body, each only where there is one. Numbers go from 1 to
+//! A form has a number, a provider and the name of the endpoint. `rules` are those by which ids and types are made;
+//! `whatsapp` says in which bodies the shapes of the platform are looked for (`always`, `named` by their `object`,
+//! `never`); the rest names headers and members of the body, each only where there is one. Numbers go from 1 to
 //! [`NUMBER_MAX`] and are never given anew, so the file grows with each change of an endpoint by some 100 bytes.
 //!
 //! Nothing stops because of this file:
