@@ -328,7 +328,8 @@ pub(super) fn keep_headers(
             reading.mistake(&place, message);
         } else if PROOFS.iter().any(|word| name.contains(word)) {
             let message = format!(
-                "{name} looks as if it carries proof: it is stored, and sinks of whole notifications get it, but no event"
+                "{name} looks as if it carries proof: it is stored, and sinks of whole notifications get it, but no \
+                 event"
             );
             reading.warning(&place, message);
             keep(&mut kept, name);

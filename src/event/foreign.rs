@@ -1,8 +1,8 @@
 //! The event of a body of another sender: `webhook.received`, or `webhook.` and what the sender calls it.
 //!
 //! The body is `data` as it came, every digit of it. What else is taken from it, its type and its time, is asked of
-//! simd-json, which rounds numbers and knows no places, but is not asked for these. A body that it refuses although it is
-//! JSON, such as one with half of a surrogate pair or a number beyond all floats, is looked through here.
+//! simd-json, which rounds numbers and knows no places, but is not asked for these. A body that it refuses although it
+//! is JSON, such as one with half of a surrogate pair or a number beyond all floats, is looked through here.
 
 use super::context::WithContacts;
 use super::document::Document;
@@ -36,8 +36,8 @@ impl Default for Values {
 }
 
 impl Values {
-    /// Calls `take` with the members `names` of the object that the document is, where they are texts; of a repeated one with
-    /// the last.
+    /// Calls `take` with the members `names` of the object that the document is, where they are texts; of a repeated one
+    /// with the last.
     fn read<R>(
         &mut self,
         document: Option<Document<'_>>,
