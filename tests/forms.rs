@@ -1,5 +1,5 @@
-//! What other senders post, from outside: one event a delivery under its own id, and what is stored stays what it is when
-//! the configuration changes.
+//! What other senders post, from outside: one event a delivery under its own id, and what is stored stays what it is
+//! when the configuration changes.
 
 mod common;
 

@@ -36,8 +36,8 @@ impl Default for Values {
 }
 
 impl Values {
-    /// Calls `take` with the members `names` of the object that the document is, where they are texts; of a repeated one
-    /// with the last.
+    /// Calls `take` with the members `names` of the object that the document is, where they are texts; of a repeated
+    /// one with the last.
     fn read<R>(
         &mut self,
         document: Option<Document<'_>>,
@@ -152,7 +152,8 @@ fn write_source(names: &mut String, form: &Form) -> Text {
     Text::since(start, names.len())
 }
 
-/// Appends what the sender calls it, made printable: letters of either case, digits, `_`, `-` and `.`, with `.` for `/`.
+/// Appends what the sender calls it, made printable: letters of either case, digits, `_`, `-` and `.`, which stands
+/// for `/` too.
 fn push_kind(out: &mut String, kind: &str) {
     out.extend(kind.bytes().take(KIND_MAX).map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => char::from(byte),

@@ -4,8 +4,8 @@
 //! The kept headers that a form names become extension attributes of the events. The attribute is called as the header,
 //! in lower case and without what is not a letter or digit: `X-GitHub-Event` is `xgithubevent`. Its value is the
 //! header's, at most [`VALUE_MAX`] bytes; of a header that is repeated all of them, joined by `, `. What is not UTF-8
-//! in it, or no character that a `CloudEvents` string may have, is written as U+FFFD, and a tab as a space; the header as
-//! it came is in the journal.
+//! in it, or no character that a `CloudEvents` string may have, is written as U+FFFD, and a tab as a space; the header
+//! as it came is in the journal.
 
 /// The rules of this version, by which ids and types are made. A version that makes them in another way has other
 /// rules, and reads by these what has a form with this number.
