@@ -16,7 +16,7 @@ mod transport;
 
 pub use again::Again;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
-pub use exec::{Each, INHERITED, Program, Stream};
+pub use exec::{Each, INHERITED, Program, STOP_PATIENCE, Stream};
 pub use file::{File, Rotation};
 pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use stdout::Stdout;
@@ -28,7 +28,6 @@ use crate::feed::{
     Cursor, CursorError, Delivery, Feed, FeedError, Judged, Progress, Selection, Tally,
 };
 use crate::metrics::Counter;
-use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -108,7 +107,7 @@ pub struct Statistics {
     /// 1 while the receiver is thought to be away: it gets nothing but a probe now and then.
     pub away: Counter,
     /// What that receiver said last.
-    pub away_reason: Mutex<Option<String>>,
+    pub away_reason: parking_lot::Mutex<Option<String>>,
     /// 1 once the sink has stopped for good: its events stay in the journal until somebody looks.
     pub stopped: Counter,
     /// Why it has.

@@ -29,7 +29,7 @@ mod undone;
 
 pub use backoff::Backoff;
 
-use super::transport::{Job, Outcome, Paths, Transport};
+use super::transport::{Failure, Job, Outcome, Paths, Transport};
 use super::{SinkError, Statistics};
 use crate::event::Lane;
 use crate::feed::{
