@@ -108,7 +108,9 @@ impl Running {
             }
             let endpoint = (self.parts.number)(&letter.endpoint);
             let delivery = letter.delivery(endpoint, &mut self.retried.maker);
-            self.enter_letter(&letter, &Arc::new(delivery));
+            let notification = delivery.notification(item.sequence);
+            let found = self.found(&letter, notification);
+            self.enter_letter(found, &Arc::new(delivery));
         }
     }
 
@@ -117,17 +119,17 @@ impl Running {
         let sequence = letter.item.sequence;
         let here = (self.undone).copy_of(sequence, letter.received_at, letter.body.len());
         if let Some(delivery) = &here {
-            self.enter_letter(letter, delivery);
+            let found = self.found(letter, delivery.notification(sequence));
+            self.enter_letter(found, delivery);
         }
         here.is_some()
     }
 
-    fn enter_letter(&mut self, letter: &Letter, delivery: &Arc<crate::feed::Delivery>) {
+    fn found(&self, letter: &Letter, notification: Option<Notification<'_>>) -> Found {
         let item = letter.item;
-        let notification = delivery.notification(item.sequence);
         let events = notification.iter().flat_map(Notification::events);
         let events = events.filter(|it| item.index.is_none_or(|index| index == it.index()));
-        let found = Found {
+        Found {
             item,
             events: 0,
             attempts: 0,
@@ -135,7 +137,11 @@ impl Running {
             // Letters keep their order among themselves; what came after them has gone by.
             conversations: self.parts.parties.conversations(events),
             received_at: letter.received_at,
-        };
+        }
+    }
+
+    fn enter_letter(&mut self, found: Found, delivery: &Arc<crate::feed::Delivery>) {
+        let item = found.item;
         self.retried.items.insert(item);
         self.undone.share(item.sequence, delivery);
         self.undone
