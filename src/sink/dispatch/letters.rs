@@ -107,6 +107,7 @@ impl Running {
                 continue;
             }
             let endpoint = (self.parts.number)(&letter.endpoint);
+            self.retried.maker.read_by(&self.parts.feeds.forms);
             let delivery = letter.delivery(endpoint, &mut self.retried.maker);
             let notification = delivery.notification(item.sequence);
             let found = self.found(&letter, notification);
