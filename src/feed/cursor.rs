@@ -8,14 +8,15 @@
 //! journal 0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4
 //! messages 4711 4711
 //! statuses 3989 4702
-//! open 3990.2 3
+//! open 3990.2 3 2
 //! open 4001.0 1
 //! rest 4711 4711
 //! crc32c 1b2c3d4e
 //! ```
 //!
 //! Each lane has its own [`Progress`]: confirmed up to the first number, and up to the second but for what is open,
-//! each with the number of attempts.
+//! each with the number of attempts, and of those that count towards its being given up, if there are any. (Before that
+//! number was written, what was tried while the receiver was away counted too: such attempts are taken for none.)
 //!
 //! A cursor says something about one journal only, and only as long as that journal keeps its end. So each start
 //! looks at all of them, before the first new record gets a sequence:
@@ -313,10 +314,12 @@ fn parse(text: &str) -> Option<Saved> {
         progress.confirmed = confirmed.parse().ok()?;
         progress.reached = reached.parse().ok()?;
         while let Some(line) = rest.peek().and_then(|line| line.strip_prefix("open ")) {
-            let (item, attempts) = line.split_once(' ')?;
+            let (item, tried) = line.split_once(' ')?;
+            let (attempts, counted) = tried.split_once(' ').unwrap_or((tried, "0"));
             progress.open.push(Open {
                 item: item.parse::<Item>().ok()?,
                 attempts: attempts.parse().ok()?,
+                counted: counted.parse().ok()?,
             });
             rest.next();
         }
@@ -335,8 +338,12 @@ fn render(saved: &Saved) -> String {
             confirmed, reached, ..
         } = progress;
         line(format_args!("{} {confirmed} {reached}", lane.name()));
-        for Open { item, attempts } in &progress.open {
-            line(format_args!("open {item} {attempts}"));
+        for open in &progress.open {
+            let (item, attempts) = (open.item, open.attempts);
+            match open.counted {
+                0 => line(format_args!("open {item} {attempts}")),
+                counted => line(format_args!("open {item} {attempts} {counted}")),
+            }
         }
     }
     let sum = crc32c::crc32c(text.as_bytes());

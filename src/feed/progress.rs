@@ -26,6 +26,8 @@ pub struct Open {
     pub item: Item,
     /// How often it was tried.
     pub attempts: u32,
+    /// How many of these attempts count towards its being given up.
+    pub counted: u32,
 }
 
 /// A notification as a whole, or one event of it. Ordered as the journal is, a whole one before its events.
@@ -143,6 +145,7 @@ mod tests {
         Open {
             item: item.parse().unwrap(),
             attempts: 1,
+            counted: 0,
         }
     }
 

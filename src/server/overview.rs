@@ -153,6 +153,8 @@ pub struct SinkLevel {
     pub reason: Option<String>,
     /// True while the receiver is thought to be away, and gets nothing but a probe now and then.
     pub away: bool,
+    /// What it said last, or why it was not reached.
+    pub away_reason: Option<String>,
     /// Events delivered.
     pub events: u64,
     /// Events not delivered because an earlier one says the same.

@@ -110,6 +110,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
         stop: Arc::new(AtomicBool::new(false)),
     };
     let mut files = Vec::new();
+    let drain = common.config.server.drain_timeout;
     for sink in &common.config.sinks {
         let cursor = common.cursors.of(&sink.name)?;
         // A new sink begins with the oldest record that there is.
@@ -140,7 +141,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 part.dispatched(common, limits, make, &mut sinks.lives)?
             }
             SinkKind::Exec(exec) => {
-                let (limits, make) = transports::exec(&sink.name, exec, &sinks.stop);
+                let (limits, make) = transports::exec(&sink.name, exec, (&sinks.stop, drain));
                 part.dispatched(common, limits, make, &mut sinks.lives)?
             }
             SinkKind::Pull(tokens) => {

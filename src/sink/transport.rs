@@ -54,11 +54,15 @@ pub struct Failure {
 /// What follows from a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// It may work later.
+    /// It may work later. Whether it is about just this or about everything, the other failures tell.
     Retry {
         /// Not before this time has passed, says the other side.
         after: Option<Duration>,
     },
+    /// The other side was not reached, so it is not about this: no connection, no program to run.
+    Unreached,
+    /// It was not tried, or not to its end, for a reason of our own (a stop, no thread): it is no attempt.
+    Untried,
     /// The other side has looked at just this and does not take it (HTTP 400, 422 ..). It is tried again, for a new
     /// release may take it, but the other side is there.
     Rejected,
@@ -118,6 +122,24 @@ impl Failure {
     pub fn retry(reason: impl Into<String>) -> Failure {
         Failure {
             kind: FailureKind::Retry { after: None },
+            reason: reason.into(),
+            answer: None,
+        }
+    }
+
+    /// One where the other side was not reached.
+    pub fn unreached(reason: impl Into<String>) -> Failure {
+        Failure {
+            kind: FailureKind::Unreached,
+            reason: reason.into(),
+            answer: None,
+        }
+    }
+
+    /// One that is no attempt.
+    pub fn untried(reason: impl Into<String>) -> Failure {
+        Failure {
+            kind: FailureKind::Untried,
             reason: reason.into(),
             answer: None,
         }

@@ -134,6 +134,7 @@ mod tests {
         let open = open.iter().map(|item| Open {
             item: item.parse().expect("an item"),
             attempts: 1,
+            counted: 0,
         });
         Progress {
             confirmed: 0,

@@ -168,7 +168,10 @@ fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Resu
     let state = match (&sink.reason, sink.stopped, sink.away) {
         (Some(reason), true, _) => format!("; STOPPED: {reason}"),
         (None, true, _) => "; STOPPED: see the log".to_owned(),
-        (_, _, true) => "; AWAY: the receiver takes nothing, and is probed".to_owned(),
+        (_, _, true) => match &sink.away_reason {
+            Some(reason) => format!("; AWAY, only probed: {reason}"),
+            None => "; AWAY: the receiver takes nothing, and is probed".to_owned(),
+        },
         _ => String::new(),
     };
     writeln!(

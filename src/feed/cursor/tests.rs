@@ -179,6 +179,7 @@ fn each_lane_has_a_progress_of_its_own() {
     let open = |sequence, index, attempts| Open {
         item: Item { sequence, index },
         attempts,
+        counted: attempts - 1,
     };
     let mut lanes = up_to(4711);
     lanes[1] = Progress {
@@ -211,6 +212,7 @@ fn a_cursor_with_as_much_open_as_can_be_is_read() {
                     index: Some(u32::MAX),
                 },
                 attempts: u32::MAX,
+                counted: u32::MAX,
             })
             .collect();
     }

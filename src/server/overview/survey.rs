@@ -53,6 +53,7 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
             stopped: statistics.stopped.get() > 0,
             reason: statistics.reason.get().cloned(),
             away: statistics.away.get() > 0,
+            away_reason: statistics.away_reason.lock().clone(),
             events: statistics.events.get(),
             duplicates: statistics.duplicates.get(),
             unwanted: statistics.unwanted.get(),

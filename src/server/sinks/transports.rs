@@ -13,6 +13,7 @@ use crate::sink::{Backoff, Each, Limits, Outcomes, Program, Stream, Transport, U
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// Makes a transport, given where outcomes go.
 pub(super) type Make = Box<dyn FnOnce(Outcomes) -> Result<Box<dyn Transport>, ServerError>>;
@@ -52,12 +53,17 @@ pub(super) fn http(name: &str, sink: &HttpSink, paths: Paths) -> (Limits, Make) 
 }
 
 /// The same of a sink that runs a program.
-pub(super) fn exec(name: &str, sink: &ExecSink, stop: &Arc<AtomicBool>) -> (Limits, Make) {
+pub(super) fn exec(
+    name: &str,
+    sink: &ExecSink,
+    (stop, drain): (&Arc<AtomicBool>, Duration),
+) -> (Limits, Make) {
     let program = Program {
         sink: name.to_owned(),
         command: sink.command.clone(),
         timeout: sink.dispatch.timeout,
         stop: Arc::clone(stop),
+        drain,
     };
     let mut limits = limits(&sink.dispatch, Unit::Event, 1);
     let failed = ServerError::io(format!("start the sink {name}"));

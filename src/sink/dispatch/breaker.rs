@@ -1,9 +1,9 @@
 //! A circuit breaker: a receiver that fails with everything is left alone but for a probe now and then.
 //!
 //! It opens when so many different deliveries in a row have failed that it is not about any of them. While it is open
-//! no more is read for the sink than it takes to probe with, so a receiver that is away for an hour costs disk only,
-//! and no attempts are counted, so nothing goes to the dead letters because of it. One delivery that works closes it.
-//! Probes go with something new where there is anything: what has failed may be refused for itself, for ever.
+//! no more is read for the sink than it takes to probe with, so a receiver that is away for an hour costs disk only.
+//! One delivery that works closes it. Probes go with something new where there is anything: what has failed may be
+//! refused for itself, for ever. Whether an attempt counts is not asked here, see [`blame`](super::blame).
 
 use super::backoff::Backoff;
 use crate::feed::Item;
@@ -70,26 +70,45 @@ impl Breaker {
         self.probing = false;
     }
 
-    /// A delivery that began with `item` has failed; true if the receiver is now thought to be away.
-    pub(super) fn failed(&mut self, item: Item, asked: Option<Duration>, now: Instant) -> bool {
+    /// A delivery that began with `item` has failed; true if the receiver is now thought to be away. Where it was not
+    /// even `reached`, it need not be another item each time.
+    pub(super) fn failed(
+        &mut self,
+        item: Item,
+        reached: bool,
+        asked: Option<Duration>,
+        now: Instant,
+    ) -> bool {
         if let Some((at, probes)) = &mut self.open {
             // Others that were under way when it opened say nothing new.
             if std::mem::take(&mut self.probing) {
-                *probes += 1;
+                *probes = probes.saturating_add(1);
                 let pause = self.backoff.pause(item, *probes, asked);
                 *at = now + pause.min(PROBE_MAX.max(asked.unwrap_or_default()));
             }
             return false;
         }
-        if !self.failed.contains(&item) {
+        if !reached || !self.failed.contains(&item) {
             self.failed.push(item);
         }
-        if self.failed.len() < FAILURES {
+        self.failed.len() >= FAILURES && self.open(item, asked, now)
+    }
+
+    /// It is known that the receiver is away, since `item` has failed; true if it was not thought so.
+    pub(super) fn open(&mut self, item: Item, asked: Option<Duration>, now: Instant) -> bool {
+        if self.is_open() {
             return false;
         }
         let pause = self.backoff.pause(item, 1, asked);
         self.open = Some((now + pause, 1));
         true
+    }
+
+    /// The last probe has told nothing without the next one, which may go at once.
+    pub(super) fn ask_on(&mut self, now: Instant) {
+        if let Some((at, _)) = &mut self.open {
+            *at = now;
+        }
     }
 }
 
@@ -123,16 +142,28 @@ mod tests {
     fn one_item_that_fails_for_ever_opens_nothing() {
         let (mut breaker, now) = (breaker(), Instant::now());
         for _ in 0..100 {
-            assert!(!breaker.failed(item(1), None, now));
+            assert!(!breaker.failed(item(1), true, None, now));
         }
         assert!(breaker.permits(now));
+    }
+
+    #[test]
+    fn a_receiver_that_is_not_reached_is_away_for_one_item_too() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        for _ in 1..FAILURES {
+            assert!(!breaker.failed(item(1), false, None, now));
+        }
+        assert!(breaker.failed(item(1), false, None, now));
+        assert!(!breaker.permits(now) && !breaker.open(item(1), None, now));
+        breaker.ask_on(now);
+        assert!(breaker.permits(now) && !breaker.permits(now));
     }
 
     #[test]
     fn one_conversation_of_dead_letters_opens_nothing() {
         let (mut breaker, now) = (breaker(), Instant::now());
         for sequence in 0..100 {
-            assert!(!breaker.failed(item(sequence), None, now));
+            assert!(!breaker.failed(item(sequence), true, None, now));
             breaker.buried(item(sequence));
         }
         assert!(breaker.permits(now) && !breaker.is_open());
@@ -142,14 +173,14 @@ mod tests {
     fn when_everything_fails_one_probe_goes_at_a_time() {
         let (mut breaker, now) = (breaker(), Instant::now());
         for sequence in 0..FAILURES as u64 {
-            let opened = breaker.failed(item(sequence), None, now);
+            let opened = breaker.failed(item(sequence), true, None, now);
             assert_eq!(opened, sequence + 1 == FAILURES as u64);
         }
         assert!(!breaker.permits(now), "not at once");
         let later = now + Duration::from_millis(100);
         assert!(breaker.permits(later));
         assert!(!breaker.permits(later), "one at a time");
-        assert!(!breaker.failed(item(77), None, later));
+        assert!(!breaker.failed(item(77), true, None, later));
         assert!(!breaker.permits(later + Duration::from_millis(90)));
         assert!(breaker.permits(later + Duration::from_millis(200)));
         assert!(breaker.succeeded());

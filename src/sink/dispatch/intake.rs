@@ -28,8 +28,8 @@ pub(super) struct Intake {
     delivery: Option<Arc<Delivery>>,
     /// Everything up to this sequence was given, or is not for this intake.
     reached: u64,
-    /// What was given and is not done, with the number of attempts.
-    undone: BTreeMap<Item, u32>,
+    /// What was given and is not done, with the number of attempts that have failed, and of those that count.
+    undone: BTreeMap<Item, (u32, u32)>,
     /// What became of the events that belong to it.
     pub(super) tally: Tally,
     /// Events that were neither here nor in another lane: 0, or there is a bug.
@@ -42,8 +42,10 @@ pub(super) struct Found {
     pub(super) item: Item,
     /// How many events it holds that are wanted.
     pub(super) events: u32,
-    /// Attempts so far.
+    /// Attempts that have failed.
     pub(super) attempts: u32,
+    /// Those of them that count.
+    pub(super) counted: u32,
     /// The conversations that it must keep its order in, each once.
     pub(super) conversations: Vec<u64>,
     /// When it arrived, in microseconds since 1970.
@@ -96,7 +98,8 @@ impl Intake {
             Some(next) => next.item.sequence.saturating_sub(1).max(self.reached),
             None => delivery.last_sequence(),
         };
-        self.undone.insert(found.item, found.attempts);
+        let tried = (found.attempts, found.counted);
+        self.undone.insert(found.item, tried);
         Some((found, Arc::clone(delivery)))
     }
 
@@ -142,10 +145,10 @@ impl Intake {
         self.undone.remove(&item);
     }
 
-    /// The item was tried so often.
-    pub(super) fn tried(&mut self, item: Item, attempts: u32) {
+    /// The item was tried so often, of which so many count.
+    pub(super) fn tried(&mut self, item: Item, attempts: u32, counted: u32) {
         if let Some(known) = self.undone.get_mut(&item) {
-            *known = attempts;
+            *known = (attempts, counted);
         }
     }
 
@@ -175,10 +178,11 @@ impl Intake {
         // Until the feed has come to what was reached before, that still holds.
         let reached = self.reached.max(self.saved.reached);
         let mut open: Vec<Open> = Vec::new();
-        for (item, attempts) in self.undone.range(..=last_of(reached)) {
+        for (&item, &(attempts, counted)) in self.undone.range(..=last_of(reached)) {
             open.push(Open {
-                item: *item,
-                attempts: *attempts,
+                item,
+                attempts,
+                counted,
             });
         }
         let ahead = self.saved.open.iter();
@@ -254,8 +258,8 @@ impl Intake {
         conversations: Vec<u64>,
         notification: &Notification<'_>,
     ) {
-        let attempts = match self.attempts_before(item) {
-            Some(attempts) if events > 0 => attempts,
+        let (attempts, counted) = match self.attempts_before(item) {
+            Some(tried) if events > 0 => tried,
             // Delivered before the restart: it is nobody's any more.
             _ => {
                 self.tally.wanted -= u64::from(events);
@@ -267,22 +271,24 @@ impl Intake {
             item,
             events,
             attempts,
+            counted,
             conversations,
             received_at: notification.record.received_at,
         });
     }
 
-    /// How often it was tried before the restart; `None` if it was delivered then. Whatever the unit was.
-    fn attempts_before(&self, item: Item) -> Option<u32> {
+    /// How often it was tried before the restart, and how many of these attempts count; `None` if it was delivered
+    /// then. Whatever the unit was.
+    fn attempts_before(&self, item: Item) -> Option<(u32, u32)> {
         if item.sequence > self.saved.reached {
-            return Some(0);
+            return Some((0, 0));
         }
         let same = |open: &&Open| {
             let either_is_whole = item.index.is_none() || open.item.index.is_none();
             open.item.sequence == item.sequence && (either_is_whole || open.item == item)
         };
         let open = self.saved.open.iter().filter(same);
-        open.map(|open| open.attempts).max()
+        open.map(|open| (open.attempts, open.counted)).max()
     }
 
     fn is_mine(&self, lane: Lane) -> bool {

@@ -30,7 +30,7 @@ impl Running {
         let now = self.parts.letters.now();
         let failures = Failures {
             reason: failure.reason.clone(),
-            attempts: entry.attempts,
+            attempts: entry.blame.attempts,
             first_failed: entry.first_failed.unwrap_or(now),
             last_failed: now,
             last_answer: failure.answer.clone(),
@@ -45,13 +45,17 @@ impl Running {
         };
         if let Err(error) = kept {
             if !std::mem::replace(&mut self.told_of_letters, true) {
-                tracing::error!(%error, "nothing can go to the dead letters; it is tried on instead");
+                let sink = &self.parts.name;
+                tracing::error!(sink, %error, "nothing can go to the dead letters; it is tried on instead");
             }
             return false;
         }
         self.told_of_letters = false;
         let (item, reason) = (letter.item, &letter.failures.reason);
-        tracing::error!(%item, attempts = letter.failures.attempts, reason, "it was tried too often, and goes to the dead letters");
+        if let Some(times) = self.lines.dead.count() {
+            let (sink, attempts) = (&self.parts.name, letter.failures.attempts);
+            tracing::error!(sink, times, %item, attempts, reason, "what was tried too often is a dead letter now, since the last such line so many; look at them with `hookline dead-letters list`");
+        }
         let statistics = &self.parts.statistics;
         if let Some(entry) = self.undone.done(ticket) {
             self.breaker.buried(entry.item);
@@ -85,7 +89,7 @@ impl Running {
         };
         retried.told = false;
         for item in waiting {
-            if self.retried.items.len() >= RETRIED_MAX {
+            if self.retried.items.len() >= RETRIED_MAX || self.undone.is_full(Source::Letter) {
                 return;
             }
             if self.retried.items.contains(&item) {
@@ -99,23 +103,50 @@ impl Running {
                 }
             };
             self.retried.unreadable.remove(&item);
+            if self.enters_with_others(&letter) {
+                continue;
+            }
             let endpoint = (self.parts.number)(&letter.endpoint);
             self.retried.maker.read_by(&self.parts.feeds.forms);
             let delivery = letter.delivery(endpoint, &mut self.retried.maker);
             let notification = delivery.notification(item.sequence);
-            let events = notification.iter().flat_map(Notification::events);
-            let events = events.filter(|it| item.index.is_none_or(|index| index == it.index()));
-            let found = Found {
-                item,
-                events: 0,
-                attempts: 0,
-                // Letters keep their order among themselves; what came after them has gone by.
-                conversations: self.parts.parties.conversations(events),
-                received_at: letter.received_at,
-            };
-            self.retried.items.insert(item);
-            self.undone.enter(Source::Letter, found, Arc::new(delivery));
+            let found = self.found(&letter, notification);
+            self.enter_letter(found, &Arc::new(delivery));
         }
+    }
+
+    /// Enters a letter of a notification that is here already: all that is undone of it shares one copy.
+    fn enters_with_others(&mut self, letter: &Letter) -> bool {
+        let sequence = letter.item.sequence;
+        let here = (self.undone).copy_of(sequence, letter.received_at, letter.body.len());
+        if let Some(delivery) = &here {
+            let found = self.found(letter, delivery.notification(sequence));
+            self.enter_letter(found, delivery);
+        }
+        here.is_some()
+    }
+
+    fn found(&self, letter: &Letter, notification: Option<Notification<'_>>) -> Found {
+        let item = letter.item;
+        let events = notification.iter().flat_map(Notification::events);
+        let events = events.filter(|it| item.index.is_none_or(|index| index == it.index()));
+        Found {
+            item,
+            events: 0,
+            attempts: 0,
+            counted: 0,
+            // Letters keep their order among themselves; what came after them has gone by.
+            conversations: self.parts.parties.conversations(events),
+            received_at: letter.received_at,
+        }
+    }
+
+    fn enter_letter(&mut self, found: Found, delivery: &Arc<crate::feed::Delivery>) {
+        let item = found.item;
+        self.retried.items.insert(item);
+        self.undone.share(item.sequence, delivery);
+        self.undone
+            .enter(Source::Letter, found, Arc::clone(delivery));
     }
 
     /// The letter waits for another request: what it holds is not to be lost, nor looked at once a second.
@@ -136,7 +167,8 @@ impl Running {
     pub(super) fn letter_delivered(&mut self, item: Item) {
         self.retried.items.remove(&item);
         if let Err(error) = self.parts.letters.done(item) {
-            tracing::warn!(%error, "a dead letter was delivered, and stays");
+            let sink = &self.parts.name;
+            tracing::warn!(sink, %item, %error, "a dead letter was delivered, but cannot be taken away: it is delivered again; put the directory right");
         }
     }
 }

@@ -6,19 +6,22 @@
 //! - **Lanes**: messages go before statuses before the rest, and a part of the slots is theirs alone.
 //! - **Order**: within a conversation, one after the other; conversations go beside each other ([`order`]).
 //! - **Failures** are tried again with growing pauses ([`backoff`]). Meanwhile their conversation waits and the others
-//!   do not; the cursor names what is open. After `max_attempts` it becomes a dead letter, durable before the cursor
-//!   passes it.
+//!   do not; the cursor names what is open. After `max_attempts` that count ([`blame`]) it becomes a dead letter,
+//!   durable before the cursor passes it.
 //! - **A receiver that is away** is probed now and then ([`breaker`]), and no more is read for it meanwhile.
 //! - **Replays and retried letters** come last.
 //!
-//! Memory is bounded: at most [`OPEN_MAX`] items of each lane are under way, and what has failed keeps a copy of its
-//! own notification instead of the whole batch that it came in.
+//! Memory is bounded: at most [`OPEN_MAX`](crate::feed::OPEN_MAX) items of each lane are under way, and the
+//! notifications that they belong to take 32 MiB at most (beside the last one). What has failed keeps a copy of its own
+//! notification instead of the whole batch that it came in; all that has failed of one notification shares that copy.
 
 mod backoff;
+mod blame;
 mod breaker;
 mod intake;
 mod letters;
 mod order;
+mod outcomes;
 mod rate;
 mod reading;
 mod replaying;
@@ -26,18 +29,19 @@ mod undone;
 
 pub use backoff::Backoff;
 
-use super::transport::{Failure, FailureKind, Job, Outcome, Paths, Transport};
+use super::transport::{Failure, Job, Outcome, Paths, Transport};
 use super::{SinkError, Statistics};
 use crate::event::Lane;
 use crate::feed::{
-    Cursor, DeadLetters, Feed, Feeds, Judged, Lanes, OPEN_MAX, Parties, Replays, Selection, Tally,
+    Cursor, DeadLetters, Feed, Feeds, Judged, Lanes, Parties, Replays, Selection, Tally,
 };
-use crate::relay::{Closed, Receiver, Sleeper};
+use crate::log::Repeats;
+use crate::relay::{Receiver, Sleeper};
 use breaker::Breaker;
 use intake::{Choice, Intake};
 use letters::Retried;
 use rate::Rate;
-use reading::{has_room, is_its_turn};
+use reading::{has_room, is_full, is_its_turn};
 use replaying::Replaying;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +70,7 @@ pub struct Limits {
     pub rate: u64,
     /// Pauses between attempts.
     pub backoff: Backoff,
-    /// After so many failures it becomes a dead letter.
+    /// After so many failures that count it becomes a dead letter.
     pub max_attempts: u32,
 }
 
@@ -113,12 +117,24 @@ struct Running {
     rate: Rate,
     retried: Retried,
     replaying: Option<Replaying>,
+    /// Deliveries that the receiver has taken.
+    taken: u64,
     saved_at: Instant,
     told_of_shortage: bool,
     told_of_letters: bool,
+    lines: Lines,
     /// What the counters said when it began.
     gone_before: u64,
     before: Tally,
+}
+
+/// Lines of the log that could come very often.
+#[derive(Debug, Default)]
+struct Lines {
+    dead: Repeats,
+    away: Repeats,
+    back: Repeats,
+    unreadable: Repeats,
 }
 
 impl Dispatcher {
@@ -139,9 +155,11 @@ impl Dispatcher {
             rate: Rate::new(self.limits.rate),
             retried: Retried::default(),
             replaying: None,
+            taken: 0,
             saved_at: Instant::now(),
             told_of_shortage: false,
             told_of_letters: false,
+            lines: Lines::default(),
             gone_before: statistics.events.get() + statistics.dead.get(),
             before: Tally {
                 duplicates: statistics.duplicates.get(),
@@ -178,7 +196,7 @@ impl Running {
                 }
             }
             let now = Instant::now();
-            self.undone.wake(now);
+            self.wake(now);
             let mut has_more = match self.take_in(now) {
                 Ok(has_more) => has_more,
                 Err(error) => {
@@ -189,13 +207,15 @@ impl Running {
             if !stopping && !self.breaker.is_open() {
                 has_more |= self.take_in_replay();
             }
-            self.start(now);
+            self.start(now, stopping);
             let idle = self.undone.under_way() == 0
-                && Source::ALL.iter().all(|it| self.undone.ready(*it) == 0);
+                && Source::LANES.iter().all(|it| self.undone.ready(*it) == 0);
             // What is behind as much as a cursor names is the next start's.
-            let done = |lane: &Intake| lane.is_at_end() || lane.undone() >= OPEN_MAX;
-            let finished =
-                stopping && (self.breaker.is_open() || idle && self.lanes.iter().all(done));
+            let done = |(place, lane): (usize, &Intake)| {
+                lane.is_at_end() || is_full(lane, &self.undone, Source::Lane(place))
+            };
+            let finished = stopping
+                && (self.breaker.is_open() || idle && self.lanes.iter().enumerate().all(done));
             let interval = if stopping {
                 STOP_SAVE_INTERVAL
             } else {
@@ -204,6 +224,7 @@ impl Running {
             if finished || self.saved_at.elapsed() >= interval {
                 self.save()?;
                 self.look_after_replay();
+                self.say_the_rest(finished);
                 if !stopping {
                     self.take_up_letters();
                 }
@@ -217,14 +238,30 @@ impl Running {
         }
     }
 
+    /// What has happened since the last line about it, now and then and at the end.
+    fn say_the_rest(&self, finished: bool) {
+        let (sink, dead) = (&self.parts.name, &self.lines.dead);
+        let left = if finished { dead.end() } else { dead.left() };
+        if let Some(times) = left {
+            tracing::error!(
+                sink,
+                times,
+                "so many more dead letters; look at them with `hookline dead-letters list`"
+            );
+        }
+    }
+
     /// Starts what may go, the most urgent first.
-    fn start(&mut self, now: Instant) {
+    fn start(&mut self, now: Instant, stopping: bool) {
         let limits = &self.parts.limits;
         // Some slots are for messages alone: a message is never to wait for a status to come back.
         let shared = limits.concurrency - limits.concurrency / 8;
         while self.undone.under_way() < limits.concurrency && self.rate.wait(now).is_none() {
             let sources = if self.undone.under_way() >= shared {
                 &Source::ALL[..1]
+            } else if stopping {
+                // What is asked for once more goes on after the start.
+                Source::LANES
             } else if self.replay_waits(now).is_some() {
                 &Source::ALL[..4]
             } else {
@@ -233,7 +270,7 @@ impl Running {
             let (mut source, mut batch) = (self.undone.first_ready(sources), limits.batch);
             if self.breaker.is_open() {
                 // A probe goes alone, so that it fails for nobody else.
-                (source, batch) = (self.undone.first_new(sources).or(source), 1);
+                (source, batch) = (self.undone.first_probe(sources).or(source), 1);
             }
             let Some(source) = source else {
                 return;
@@ -260,107 +297,6 @@ impl Running {
         }
     }
 
-    /// A delivery has ended. An error when the receiver wants no more.
-    fn ended(&mut self, outcome: Outcome) -> Result<(), SinkError> {
-        let tickets = self.undone.ended(outcome.ticket);
-        let Err(failure) = outcome.result else {
-            self.is_there();
-            for ticket in tickets {
-                self.delivered(ticket);
-            }
-            return Ok(());
-        };
-        let now = Instant::now();
-        let (asked, counts) = match failure.kind {
-            FailureKind::Retry { after } => {
-                // Of a receiver that is away no item is to blame.
-                let counts = u32::from(!self.breaker.is_open());
-                // However many went together, it was one answer.
-                match tickets.iter().find_map(|it| self.undone.get(*it)) {
-                    Some(first) if self.breaker.failed(first.item, after, now) => {
-                        let reason = &failure.reason;
-                        tracing::warn!(
-                            reason,
-                            "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
-                        );
-                    }
-                    Some(_) => {}
-                    // A replay has ended meanwhile.
-                    None => self.breaker.gave_up(),
-                }
-                (after, counts)
-            }
-            FailureKind::Rejected => {
-                self.is_there();
-                (None, 1)
-            }
-            FailureKind::Gone => return Err(SinkError::Refused(failure.reason)),
-            FailureKind::Broken => return Err(SinkError::Broken(failure.reason)),
-        };
-        self.parts.statistics.retries.add(1);
-        for ticket in tickets {
-            let Some(entry) = self.undone.get_mut(ticket) else {
-                continue;
-            };
-            entry.attempts += counts;
-            entry
-                .first_failed
-                .get_or_insert_with(|| self.parts.letters.now());
-            let (item, attempts) = (entry.item, entry.attempts);
-            if let Source::Lane(place) = entry.source {
-                self.lanes[place].tried(item, attempts);
-            }
-            if attempts < self.parts.limits.max_attempts || !self.bury(ticket, &failure) {
-                let pause = self.parts.limits.backoff.pause(item, attempts, asked);
-                self.undone.postpone(ticket, now + pause);
-            }
-        }
-        Ok(())
-    }
-
-    /// What was under way when the receiver said that it is gone may have been taken.
-    fn settle(&mut self) {
-        while self.undone.under_way() > 0 {
-            match self.parts.outcomes.recv(None) {
-                Ok(Some(outcome)) => {
-                    if let Err(SinkError::Broken(_)) = self.ended(outcome) {
-                        return;
-                    }
-                }
-                Ok(None) => {}
-                Err(Closed) => return,
-            }
-        }
-    }
-
-    /// It has answered as only a receiver does that works.
-    fn is_there(&mut self) {
-        if self.breaker.succeeded() {
-            tracing::info!("the receiver is back");
-        }
-    }
-
-    fn delivered(&mut self, ticket: u64) {
-        let Some(entry) = self.undone.done(ticket) else {
-            return;
-        };
-        let statistics = &self.parts.statistics;
-        match entry.source {
-            Source::Lane(place) => {
-                statistics.events.add(u64::from(entry.events));
-                self.lanes[place].done(entry.item);
-            }
-            Source::Letter => {
-                statistics.letters.add(1);
-                self.letter_delivered(entry.item);
-            }
-            Source::Replay => {
-                statistics.replayed.add(1);
-                self.replay_item_done(entry.item, true);
-            }
-        }
-    }
-
     fn save(&mut self) -> Result<(), SinkError> {
         self.saved_at = Instant::now();
         self.publish();
@@ -377,7 +313,8 @@ impl Running {
             // Delivery goes on, for that is what makes room; until then a crash repeats more.
             Err(error) if error.is_shortage() => {
                 if !std::mem::replace(&mut self.told_of_shortage, true) {
-                    tracing::warn!(%error, "the cursor is saved when there is space; a crash repeats what comes meanwhile");
+                    let sink = &self.parts.name;
+                    tracing::warn!(sink, %error, "the cursor is saved when there is space; a crash repeats what comes meanwhile");
                 }
                 Ok(())
             }
@@ -425,8 +362,8 @@ impl Running {
         let limits = &self.parts.limits;
         let room = |(place, lane): (usize, &Intake)| {
             !self.breaker.is_open()
-                && is_its_turn(&self.lanes, place)
-                && has_room(lane, self.undone.ready(Source::Lane(place)), limits)
+                && is_its_turn(&self.lanes, &self.undone, place)
+                && has_room(lane, &self.undone, Source::Lane(place), limits)
         };
         let reads = |one: (usize, &Intake)| room(one) && !one.1.is_at_end();
         let idle = if self.lanes.iter().enumerate().any(reads) {

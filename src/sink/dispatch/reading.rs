@@ -1,7 +1,7 @@
 //! How much is read for a sink, of which lane, and when.
 
 use super::intake::Intake;
-use super::undone::Source;
+use super::undone::{Source, Undone};
 use super::{Limits, Running, SinkError};
 use crate::feed::OPEN_MAX;
 use std::time::{Duration, Instant};
@@ -11,9 +11,11 @@ impl Running {
     /// the receiver is away that is one for the next probe: what has failed already may be refused for itself.
     pub(super) fn take_in(&mut self, now: Instant) -> Result<bool, SinkError> {
         let probes = self.breaker.is_open();
-        if probes && (self.breaker.next_probe().is_none_or(|at| at > now) || self.undone.has_new())
-        {
-            return Ok(false);
+        if probes {
+            let is_due = self.breaker.next_probe().is_some_and(|at| at <= now);
+            if !is_due || self.undone.has_new() || self.undone.is_asking() {
+                return Ok(false);
+            }
         }
         // Lanes that are at the same place go on in step, so that each batch is taken apart once.
         for _ in 0..READS_MAX {
@@ -29,9 +31,9 @@ impl Running {
         let mut has_read = false;
         for place in 0..self.lanes.len() {
             let source = Source::Lane(place);
-            let mut may_read = is_its_turn(&self.lanes, place);
+            let mut may_read = is_its_turn(&self.lanes, &self.undone, place);
             let lane = &mut self.lanes[place];
-            while has_room(lane, self.undone.ready(source), &self.parts.limits) {
+            while has_room(lane, &self.undone, source, &self.parts.limits) {
                 if probes && self.undone.has_new() {
                     return Ok(false);
                 }
@@ -47,7 +49,10 @@ impl Running {
                     Ok(false) => break,
                     // Descriptors or memory come back; and nothing is lost by waiting.
                     Err(error) if error.is_shortage() => {
-                        tracing::warn!(%error, "the journal cannot be read; it is tried again");
+                        if let Some(times) = self.lines.unreadable.count() {
+                            let sink = &self.parts.name;
+                            tracing::warn!(sink, times, %error, "the journal cannot be read for want of descriptors or memory; it is tried again");
+                        }
                         std::thread::sleep(SHORTAGE_PAUSE);
                         break;
                     }
@@ -59,20 +64,29 @@ impl Running {
     }
 }
 
-/// Whether there is use for more from this lane: not while enough waits for a slot, nor while as much is open as a
-/// cursor names.
-pub(super) fn has_room(lane: &Intake, ready: usize, limits: &Limits) -> bool {
-    lane.undone() < OPEN_MAX && ready < 2 * limits.concurrency * limits.batch
+/// Whether there is use for more from this lane: not while enough waits for a slot, nor while it is full.
+pub(super) fn has_room(lane: &Intake, undone: &Undone, source: Source, limits: &Limits) -> bool {
+    !is_full(lane, undone, source) && undone.ready(source) < 2 * limits.concurrency * limits.batch
+}
+
+/// Whether as much of this lane is open as a cursor names, or as memory is meant for it.
+pub(super) fn is_full(lane: &Intake, undone: &Undone, source: Source) -> bool {
+    lane.undone() >= OPEN_MAX || undone.is_full(source)
 }
 
 /// Whether a lane may read on. As long as the more urgent ones have not found all that is theirs it gets no slot, so it
 /// stays behind them, and finds there what they have taken apart. It does not wait for one that has no room because of
 /// what fails.
-pub(super) fn is_its_turn(lanes: &[Intake; 3], place: usize) -> bool {
+pub(super) fn is_its_turn(lanes: &[Intake; 3], undone: &Undone, place: usize) -> bool {
     let (urgent, rest) = lanes.split_at(place);
-    let is_out = |it: &Intake| it.is_at_end() || it.undone() >= OPEN_MAX;
-    rest.first()
-        .is_some_and(|lane| (urgent.iter()).all(|it| is_out(it) || lane.position() < it.position()))
+    let Some(lane) = rest.first() else {
+        return false;
+    };
+    let mut urgent = urgent.iter().enumerate();
+    urgent.all(|(place, it)| {
+        let is_out = it.is_at_end() || is_full(it, undone, Source::Lane(place));
+        is_out || lane.position() < it.position()
+    })
 }
 
 /// Batches of a lane that are read before it looks at what has come back.

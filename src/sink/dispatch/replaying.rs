@@ -58,7 +58,8 @@ impl Running {
         let given_up = saved.is_err_and(|error| replays.give_up(&replaying.id, &error));
         if replay.state.is_final() {
             let state = replay.state.name();
-            tracing::info!(replay = &*replaying.id, state, "a replay has ended");
+            let sink = &self.parts.name;
+            tracing::info!(sink, replay = &*replaying.id, state, "a replay has ended");
         }
         if given_up || replay.state.is_final() {
             self.undone.forget(Source::Replay);
@@ -77,11 +78,7 @@ impl Running {
         let (mut reads, mut has_more) = (0, true);
         while has_more
             && reads < READS_MAX
-            && has_room(
-                intake,
-                self.undone.ready(Source::Replay),
-                &self.parts.limits,
-            )
+            && has_room(intake, &self.undone, Source::Replay, &self.parts.limits)
         {
             if let Some((found, delivery)) = intake.next() {
                 self.undone.enter(Source::Replay, found, delivery);
@@ -92,7 +89,8 @@ impl Running {
                 Ok(has_read) => has_read,
                 Err(error) if error.is_shortage() => false,
                 Err(error) => {
-                    tracing::error!(replay = &*replaying.id, %error, "a replay cannot go on");
+                    let sink = &self.parts.name;
+                    tracing::error!(sink, replay = &*replaying.id, %error, "a replay cannot go on: put that right, and ask for it again");
                     replaying.replay.fail(error.to_string());
                     false
                 }

@@ -1,3 +1,4 @@
+mod outages;
 mod replays;
 
 use super::intake::{Choice, Intake};
@@ -24,11 +25,14 @@ use std::time::{Duration, Instant};
 /// What a receiver saw: the subject and lane of each event that it took, with its `id`.
 type Taken = Arc<Mutex<Vec<(String, Lane, String)>>>;
 
-/// Answers in an order of its own, as `verdict` says for the subject and the number of the attempt.
+/// What a receiver says of an event with that subject and `id`, on an attempt with that number.
+type Verdicts = dyn Fn(&str, &str, u32) -> Verdict + Send;
+
+/// Answers in an order of its own.
 struct Receiver {
     outcomes: Outcomes,
     taken: Taken,
-    verdict: fn(&str, u32) -> Verdict,
+    verdict: Box<Verdicts>,
     /// Jobs that are answered later, so that others overtake them.
     held: Vec<Outcome>,
     seed: u64,
@@ -54,7 +58,7 @@ impl Transport for Receiver {
             let wanted = |index: u32| parcel.item.index.is_none_or(|it| it == index);
             for event in notification.events().filter(|it| wanted(it.index())) {
                 let subject = event.subject().unwrap_or("-").to_owned();
-                let judged = (self.verdict)(&subject, job.attempt);
+                let judged = (self.verdict)(&subject, event.id(), job.attempt);
                 if judged != Verdict::Take {
                     verdict = judged;
                 }
@@ -110,6 +114,7 @@ struct Setting {
     taken: Taken,
     statistics: Arc<Statistics>,
     max_attempts: u32,
+    batch: usize,
 }
 
 impl Setting {
@@ -120,6 +125,7 @@ impl Setting {
             taken: Taken::default(),
             statistics: Arc::default(),
             max_attempts: u32::MAX,
+            batch: 1,
         }
     }
 
@@ -143,6 +149,17 @@ impl Setting {
         &self,
         unit: Unit,
         verdict: fn(&str, u32) -> Verdict,
+        until: impl Fn(&Statistics) -> bool,
+    ) -> Result<(), SinkError> {
+        let verdict = move |subject: &str, _: &str, attempt: u32| verdict(subject, attempt);
+        self.run_judged(unit, Box::new(verdict), until)
+    }
+
+    /// The same, with a receiver that looks at each event.
+    fn run_judged(
+        &self,
+        unit: Unit,
+        verdict: Box<Verdicts>,
         until: impl Fn(&Statistics) -> bool,
     ) -> Result<(), SinkError> {
         let storage = Arc::new(Disk::create(self.dir.path()).unwrap());
@@ -170,7 +187,7 @@ impl Setting {
             cursor,
             limits: Limits {
                 unit,
-                batch: 1,
+                batch: self.batch,
                 concurrency: 16,
                 rate: 0,
                 backoff: Backoff {
@@ -362,7 +379,7 @@ fn a_receiver_that_is_away_is_not_tried_with_everything() {
         .unwrap();
     let saved = setting.saved();
     assert!(saved[0].open.len() + saved[1].open.len() < 100, "{saved:?}");
-    assert!(saved[0].open.iter().all(|open| open.attempts <= 2));
+    assert!(saved[0].open.iter().all(|open| open.counted == 0));
     let done = |statistics: &Statistics| statistics.events.get() == 800;
     setting
         .run(Unit::Event, |_, _| Verdict::Take, done)
@@ -434,54 +451,4 @@ fn a_transport_that_has_ended_ends_the_sink() {
     assert!(matches!(error, Err(SinkError::Broken(_))));
     assert_eq!(setting.statistics.stopped.get(), 1);
     assert_eq!(setting.saved()[0].confirmed, 0);
-}
-
-/// What is refused for ever becomes a dead letter, its conversation goes on, and whoever puts the receiver right has it
-/// delivered after all.
-#[test]
-fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
-    let setting = Setting {
-        max_attempts: 3,
-        ..Setting::new()
-    };
-    fill(&setting.bench, 20, 100);
-    let stuck = |subject: &str, _: u32| {
-        if subject == "5:497" {
-            Verdict::Fail
-        } else {
-            Verdict::Take
-        }
-    };
-    let buried =
-        |statistics: &Statistics| statistics.events.get() == 190 && statistics.dead.get() == 10;
-    setting.run(Unit::Event, stuck, buried).unwrap();
-    assert_eq!(
-        setting.saved(),
-        std::array::from_fn(|_| Progress::up_to(100))
-    );
-    let letters = DeadLetters::open(setting.directory("letters")).unwrap();
-    let listed = letters.list().unwrap();
-    assert_eq!(listed.len(), 10);
-    for one in &listed {
-        let letter = letters.read(one.item).unwrap();
-        assert_eq!(
-            (letter.failures.attempts, &*letter.endpoint),
-            (3, "/webhook")
-        );
-        assert_eq!(letter.subject.as_deref(), Some("5:497"));
-        letters.request_retry(one.item).unwrap();
-    }
-    let done = |statistics: &Statistics| statistics.letters.get() == 10;
-    setting
-        .run(Unit::Event, |_, _| Verdict::Take, done)
-        .unwrap();
-    assert!(letters.list().unwrap().is_empty());
-    // In order among themselves, too.
-    assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 200);
-    assert_eq!(
-        setting.statistics.events.get(),
-        190,
-        "a letter is no event of a lane"
-    );
-    assert_eq!(setting.statistics.unaccounted.get(), 0);
 }

@@ -1,12 +1,13 @@
 //! What was taken in and is not done: waiting for its conversation, for a slot, for an answer, or for another attempt.
 
+use super::blame::Blame;
 use super::intake::Found;
 use super::order::Order;
 use crate::feed::{Delivery, Item, Maker, Notification};
-use crate::sink::transport::Parcel;
+use crate::sink::transport::{Failure, Parcel};
 use foldhash::fast::RandomState;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// Where something came from, which is also how urgent it is.
@@ -30,6 +31,9 @@ impl Source {
         Source::Replay,
     ];
 
+    /// What is not asked for once more.
+    pub(super) const LANES: &[Source] = &[Source::Lane(0), Source::Lane(1), Source::Lane(2)];
+
     fn place(self) -> usize {
         match self {
             Source::Lane(place) => place,
@@ -47,14 +51,27 @@ pub(super) struct Entry {
     pub(super) delivery: Arc<Delivery>,
     /// Events in it that are wanted.
     pub(super) events: u32,
-    /// Failed attempts.
-    pub(super) attempts: u32,
-    /// When the first of them failed, in microseconds since 1970.
+    /// How it has failed.
+    pub(super) blame: Blame,
+    /// When it failed for the first time, in microseconds since 1970.
     pub(super) first_failed: Option<u64>,
     pub(super) received_at: u64,
     conversations: Vec<u64>,
     /// It has its notification for itself, instead of the batch that it came in.
     alone: bool,
+    /// It is to be given up with this, and not to be delivered any more.
+    condemned: Option<Failure>,
+}
+
+/// Of a conversation that fails, the next one is sent ahead of the first to see whether the receiver takes that.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    /// What fails; it waits.
+    pub(super) first: u64,
+    /// The next one.
+    pub(super) probe: u64,
+    /// How the first has failed.
+    pub(super) failure: Failure,
 }
 
 impl Entry {
@@ -63,9 +80,9 @@ impl Entry {
         self.delivery.notification(self.item.sequence)
     }
 
-    /// True when it was never tried. Attempts alone do not tell: none are counted while the receiver is away.
+    /// True when it was never tried. Attempts alone do not tell: one that did not reach the receiver is none.
     fn is_new(&self) -> bool {
-        self.attempts == 0 && self.first_failed.is_none()
+        self.blame.attempts == 0 && self.first_failed.is_none()
     }
 }
 
@@ -78,8 +95,18 @@ pub(super) struct Undone {
     later: BTreeSet<(Instant, u64)>,
     /// What is under way, by the ticket of its job.
     jobs: HashMap<u64, Vec<u64>, RandomState>,
+    ahead: Option<Ahead>,
     next_ticket: u64,
     maker: Maker,
+    /// Notifications that were copied, by sequence, as long as something of them is undone.
+    copies: HashMap<u64, Weak<Delivery>, RandomState>,
+    /// How many entries there are of a notification, by place and sequence, and how many bytes it takes.
+    held: HashMap<(usize, u64), (usize, usize), RandomState>,
+    /// Bytes of these by place: each notification once, however many entries it has.
+    bytes: [usize; 5],
+    /// Notifications that were copied, and taken apart for it.
+    #[cfg(test)]
+    copied: u64,
 }
 
 impl Undone {
@@ -90,21 +117,23 @@ impl Undone {
         let waits_long = found.conversations.iter().any(|conversation| {
             let first = order.first(*conversation);
             let first = first.and_then(|first| self.entries.get(&first));
-            first.is_some_and(|first| first.attempts > 0)
+            first.is_some_and(|first| !first.is_new())
         });
         if order.enter(ticket, &found.conversations) {
             self.ready[source.place()].push_back(ticket);
         }
+        self.hold(source, found.item.sequence, &delivery);
         let entry = Entry {
             item: found.item,
             source,
             delivery,
             events: found.events,
-            attempts: found.attempts,
+            blame: Blame::saved(found.attempts, found.counted),
             first_failed: None,
             received_at: found.received_at,
             conversations: found.conversations,
             alone: false,
+            condemned: None,
         };
         self.entries.insert(ticket, entry);
         if waits_long {
@@ -118,8 +147,20 @@ impl Undone {
         sources.find(|source| self.ready(*source) > 0)
     }
 
-    /// The most urgent source of `sources` from which something may go that was never tried; it is the next one.
-    pub(super) fn first_new(&mut self, sources: &[Source]) -> Option<Source> {
+    /// The most urgent source of `sources` from which a probe may go: what was sent ahead, or what was never tried. It
+    /// is the next one.
+    pub(super) fn first_probe(&mut self, sources: &[Source]) -> Option<Source> {
+        let ahead = sources.iter().find(|source| self.is_ahead_of(**source));
+        ahead.copied().or_else(|| self.first_new(sources))
+    }
+
+    /// True if the next one of this source is what was sent ahead.
+    fn is_ahead_of(&self, source: Source) -> bool {
+        let next = self.ready[source.place()].front();
+        next.is_some() && next == self.ahead.as_ref().map(|it| &it.probe)
+    }
+
+    fn first_new(&mut self, sources: &[Source]) -> Option<Source> {
         for source in sources {
             let ready = &mut self.ready[source.place()];
             let is_new = |ticket: &u64| self.entries.get(ticket).is_some_and(Entry::is_new);
@@ -138,6 +179,54 @@ impl Undone {
         ready.any(|ticket| self.entries.get(ticket).is_some_and(Entry::is_new))
     }
 
+    /// True while something is sent ahead of what fails.
+    pub(super) fn is_asking(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// Sends what comes next in the conversations of `first`, which has failed like that and waits from here on. False
+    /// if there is nothing that waits for this one alone, or something is sent ahead already.
+    pub(super) fn send_ahead(&mut self, first: u64, failure: &Failure) -> bool {
+        let Some(entry) = self.entries.get(&first).filter(|_| !self.is_asking()) else {
+            return false;
+        };
+        let place = entry.source.place();
+        let conversations_of = |ticket| Some(&*self.entries.get(&ticket)?.conversations);
+        let next = self.orders[place].behind(first, &entry.conversations, conversations_of);
+        let Some(probe) = next else { return false };
+        self.ready[place].push_front(probe);
+        let failure = failure.clone();
+        self.ahead = Some(Ahead {
+            first,
+            probe,
+            failure,
+        });
+        true
+    }
+
+    /// What was sent ahead, if it is among those that have ended now.
+    pub(super) fn take_ahead(&mut self, tickets: &[u64]) -> Option<Ahead> {
+        self.ahead.take_if(|it| tickets.contains(&it.probe))
+    }
+
+    /// Something else has told: what is still to be sent ahead waits again, and the first of its conversation may go.
+    pub(super) fn call_back(&mut self) {
+        let waits = Source::ALL.into_iter().find(|it| self.is_ahead_of(*it));
+        if let Some(source) = waits
+            && let Some(Ahead { first, .. }) = self.ahead.take()
+            && let Some(next) = self.ready[source.place()].front_mut()
+        {
+            *next = first;
+        }
+    }
+
+    /// It is not delivered any more, but given up with this when it is its time.
+    pub(super) fn condemn(&mut self, ticket: u64, failure: Failure) {
+        if let Some(entry) = self.entries.get_mut(&ticket) {
+            entry.condemned = Some(failure);
+        }
+    }
+
     /// How many of a source may go.
     pub(super) fn ready(&self, source: Source) -> usize {
         self.ready[source.place()].len()
@@ -154,16 +243,18 @@ impl Undone {
                 ready.pop_front();
                 continue;
             };
-            if !entry.is_new() && !parcels.is_empty() {
+            let ahead = self.ahead.as_ref().map(|it| &it.probe);
+            let goes_alone = !entry.is_new() || ahead == Some(ticket);
+            if goes_alone && !parcels.is_empty() {
                 break;
             }
+            attempt = entry.blame.attempts.saturating_add(1);
             parcels.push(Parcel {
                 delivery: Arc::clone(&entry.delivery),
                 item: entry.item,
             });
             tickets.extend(ready.pop_front());
-            if !entry.is_new() {
-                attempt = entry.attempts + 1;
+            if goes_alone {
                 break;
             }
         }
@@ -197,6 +288,7 @@ impl Undone {
     pub(super) fn done(&mut self, ticket: u64) -> Option<Entry> {
         let entry = self.entries.remove(&ticket)?;
         let place = entry.source.place();
+        self.let_go(place, entry.item.sequence);
         let mut firsts = Vec::new();
         self.orders[place].leave(ticket, &entry.conversations, |first| firsts.push(first));
         firsts.sort_unstable();
@@ -233,17 +325,23 @@ impl Undone {
         }
     }
 
-    /// What is to be tried again by `now` may go.
-    pub(super) fn wake(&mut self, now: Instant) {
+    /// What is to be tried again by `now` may go. Gives what is to be given up.
+    pub(super) fn wake(&mut self, now: Instant) -> Vec<(u64, Failure)> {
+        let mut condemned = Vec::new();
         while let Some((at, ticket)) = self.later.first().copied() {
             if at > now {
-                return;
+                break;
             }
             self.later.pop_first();
-            if let Some(entry) = self.entries.get(&ticket) {
-                self.ready[entry.source.place()].push_back(ticket);
+            let Some(entry) = self.entries.get_mut(&ticket) else {
+                continue;
+            };
+            match entry.condemned.take() {
+                Some(failure) => condemned.push((ticket, failure)),
+                None => self.ready[entry.source.place()].push_back(ticket),
             }
         }
+        condemned
     }
 
     /// When the next one is to be tried again.
@@ -256,6 +354,10 @@ impl Undone {
         self.entries.retain(|_, entry| entry.source != source);
         self.orders[source.place()] = Order::default();
         self.ready[source.place()].clear();
+        self.held.retain(|(place, _), _| *place != source.place());
+        self.bytes[source.place()] = 0;
+        let entries = &self.entries;
+        self.ahead.take_if(|it| !entries.contains_key(&it.first));
     }
 
     /// Events of the lanes that are wanted.
@@ -271,15 +373,82 @@ impl Undone {
         mine.map(|entry| entry.received_at).min()
     }
 
-    /// Gives it a copy of its own notification, so that it does not keep the whole batch.
+    /// True when the notifications of which something from this source is undone take as many bytes as they may.
+    pub(super) fn is_full(&self, source: Source) -> bool {
+        self.bytes[source.place()] >= BYTES_MAX
+    }
+
+    /// The copy of a notification that is here already. A letter may be of another journal, where its sequence was
+    /// that of another notification.
+    pub(super) fn copy_of(
+        &self,
+        sequence: u64,
+        received_at: u64,
+        length: usize,
+    ) -> Option<Arc<Delivery>> {
+        let copy = self.copies.get(&sequence)?.upgrade()?;
+        let record = copy.notification(sequence)?.record;
+        let is_same = record.received_at == received_at && record.body.len() == length;
+        is_same.then_some(copy)
+    }
+
+    /// This is a notification alone, which others that belong to it may share.
+    pub(super) fn share(&mut self, sequence: u64, alone: &Arc<Delivery>) {
+        if self.copies.len() > 2 * self.entries.len() + COPIES_SLACK {
+            self.copies.retain(|_, copy| copy.strong_count() > 0);
+        }
+        self.copies.insert(sequence, Arc::downgrade(alone));
+    }
+
+    /// Gives it a copy of its own notification, so that it does not keep the whole batch. All that belongs to the
+    /// notification shares one, which is taken apart once.
     fn set_apart(&mut self, ticket: u64) {
         let Some(entry) = self.entries.get_mut(&ticket) else {
             return;
         };
-        if !std::mem::replace(&mut entry.alone, true)
-            && let Some(alone) = entry.delivery.alone(entry.item.sequence, &mut self.maker)
+        if std::mem::replace(&mut entry.alone, true) {
+            return;
+        }
+        let (sequence, delivery) = (entry.item.sequence, Arc::clone(&entry.delivery));
+        let record = delivery.notification(sequence).map(|it| it.record);
+        let shared = record.and_then(|it| self.copy_of(sequence, it.received_at, it.body.len()));
+        let alone = shared.or_else(|| {
+            let alone = Arc::new(delivery.alone(sequence, &mut self.maker)?);
+            self.share(sequence, &alone);
+            #[cfg(test)]
+            {
+                self.copied += 1;
+            }
+            Some(alone)
+        });
+        if let Some(alone) = alone
+            && let Some(entry) = self.entries.get_mut(&ticket)
         {
-            entry.delivery = Arc::new(alone);
+            entry.delivery = alone;
+        }
+    }
+
+    fn hold(&mut self, source: Source, sequence: u64, delivery: &Delivery) {
+        let place = source.place();
+        let (entries, bytes) = self.held.entry((place, sequence)).or_default();
+        if *entries == 0 {
+            let notification = delivery.notification(sequence);
+            *bytes = notification.map_or(0, |it| {
+                it.record.body.len() + it.events().count() * EVENT_BYTES
+            });
+            self.bytes[place] += *bytes;
+        }
+        *entries += 1;
+    }
+
+    fn let_go(&mut self, place: usize, sequence: u64) {
+        let Some((entries, bytes)) = self.held.get_mut(&(place, sequence)) else {
+            return;
+        };
+        *entries -= 1;
+        if *entries == 0 {
+            self.bytes[place] -= *bytes;
+            self.held.remove(&(place, sequence));
         }
     }
 
@@ -288,3 +457,15 @@ impl Undone {
         self.next_ticket
     }
 }
+
+/// Bytes that the notifications take of which something from one source is undone, at most, and those of one more.
+const BYTES_MAX: usize = 32 << 20;
+
+/// About what an event takes beside its body.
+const EVENT_BYTES: usize = 160;
+
+/// Copies that nobody holds any more, and that are known all the same.
+const COPIES_SLACK: usize = 64;
+
+#[cfg(test)]
+mod tests;

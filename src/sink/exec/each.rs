@@ -1,15 +1,16 @@
 //! A program that is started for each event, and ends with exit status 0 when it is done.
 
 use super::process::{Process, read_some, unblock, wait};
-use super::{LastWords, Program, STOP_LOOK, code, deadline, render, retry};
+use super::{LastWords, Program, STOP_LOOK, code, render, retry, stopped};
 use crate::feed::Answer;
 use crate::sink::{Failure, Job, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags};
 use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ChildStderr, ChildStdin, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ struct Shared {
     outcomes: Outcomes,
     /// Jobs that have not ended.
     under_way: AtomicUsize,
+    /// When it was first seen that the server is to stop.
+    stopping: OnceLock<Instant>,
 }
 
 impl Each {
@@ -44,6 +47,7 @@ impl Each {
                 program,
                 outcomes,
                 under_way: AtomicUsize::new(0),
+                stopping: OnceLock::new(),
             }),
             jobs: Some(jobs),
             queue,
@@ -80,7 +84,7 @@ impl Transport for Each {
             let problem =
                 problem.map_or_else(|| "too many at a time".to_owned(), |it| it.to_string());
             let reason = format!("no thread for the program: {problem}");
-            self.shared.end(ticket, Err(retry(reason, None)));
+            self.shared.end(ticket, Err(Failure::unreached(reason)));
         }
     }
 }
@@ -102,31 +106,56 @@ impl Shared {
     }
 
     fn run(&self, job: &Job) -> Result<(), Failure> {
+        if self.has_no_time() {
+            return Err(stopped());
+        }
         let attempt = job.attempt.to_string();
         let variables = [
             ("HOOKLINE_ATTEMPT", attempt.as_str()),
             ("HOOKLINE_REPLAY", job.replay.as_deref().unwrap_or_default()),
         ];
         let run = Run::start(&self.program, &variables, render(job));
-        let ended = run.and_then(|run| run.until_it_ends(&self.program));
-        let (status, in_time, said) = ended.map_err(|error| {
+        let ended = run.and_then(|run| run.until_it_ends(self));
+        let (status, end, said) = ended.map_err(|error| {
             let name = &self.program.command[0];
-            retry(format!("cannot run {name}: {error}"), None)
+            Failure::unreached(format!("cannot run {name}: {error}"))
         })?;
-        if in_time && status.success() {
-            return Ok(());
-        }
-        let reason = if in_time {
-            format!("the program ended with {status}")
-        } else {
-            self.program.too_late()
+        let failure = match end {
+            End::Own if status.success() => return Ok(()),
+            End::Own if status.signal().is_some() && self.program.is_stopping() => stopped(),
+            End::Own => retry(format!("the program ended with {status}"), None),
+            End::TooLate => self.program.too_late(),
+            End::Stop => stopped(),
         };
         let answer = Answer {
             status: code(status),
             excerpt: said.excerpt(),
         };
-        Err(retry(reason, Some(answer)))
+        Err(Failure {
+            answer: Some(answer),
+            ..failure
+        })
     }
+
+    /// The server stops, and a program that begins now would be ended at once.
+    fn has_no_time(&self) -> bool {
+        if !self.program.is_stopping() {
+            return false;
+        }
+        let seen = *self.stopping.get_or_init(Instant::now);
+        Instant::now() >= self.program.stops_at(seen)
+    }
+}
+
+/// How a program came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By itself, or by somebody else.
+    Own,
+    /// It took longer than the timeout.
+    TooLate,
+    /// The server stops.
+    Stop,
 }
 
 /// A program with one event.
@@ -156,27 +185,34 @@ impl Run {
         })
     }
 
-    /// Its exit status, whether it ended by itself, and what it said.
-    fn until_it_ends(mut self, program: &Program) -> io::Result<(ExitStatus, bool, LastWords)> {
-        let began = Instant::now();
-        let mut stopping = None;
+    /// Its exit status, how it came to its end, and what it said.
+    fn until_it_ends(mut self, shared: &Shared) -> io::Result<(ExitStatus, End, LastWords)> {
+        let program = &shared.program;
+        let too_late = Instant::now() + program.timeout;
         loop {
+            let mut until = too_late;
             if program.is_stopping() {
-                stopping.get_or_insert_with(Instant::now);
+                let seen = *shared.stopping.get_or_init(Instant::now);
+                until = until.min(program.stops_at(seen));
             }
-            let until = deadline(program.timeout, began, stopping);
             let left = until.saturating_duration_since(Instant::now());
             let has_ended = self.wait(left.min(STOP_LOOK))?;
             self.write();
             read_some(&mut self.stderr, |octets| self.said.add(octets));
             if has_ended {
-                return Ok((self.process.reap()?, true, self.said));
+                return Ok((self.process.reap()?, End::Own, self.said));
             }
             if left.is_zero() {
                 drop(self.stdin.take());
-                let status = self.process.terminate()?;
+                let end = if until < too_late {
+                    End::Stop
+                } else {
+                    End::TooLate
+                };
+                let patience = program.end_patience(end == End::Stop);
+                let status = self.process.terminate(patience)?;
                 read_some(&mut self.stderr, |octets| self.said.add(octets));
-                return Ok((status, false, self.said));
+                return Ok((status, end, self.said));
             }
         }
     }

@@ -20,9 +20,12 @@
 //! from 1, and `HOOKLINE_REPLAY`, the name of the replay that the event belongs to, or nothing. In both modes the
 //! envelope of a replayed event has an attribute `replay`.
 //!
-//! **Ends**: a program leads a process group of its own. When it takes longer than the timeout, or than a moment once
-//! the server is to stop, the group gets SIGTERM, and SIGKILL a little later; the event is then tried again, whatever
-//! the exit status. None is left as a zombie.
+//! **Ends**: a program leads a process group of its own. When it takes longer than the timeout, the group gets SIGTERM,
+//! and SIGKILL a little later; the event is then tried again, whatever the exit status. None is left as a zombie.
+//!
+//! **A stop** of the server leaves programs under way the time that its own drain has, less a little for their end, and
+//! never more than their timeout. What is ended because of that, or by a signal while the server stops (a supervisor
+//! sends it to all processes of a service), was not tried: after the start it is the same attempt again.
 
 mod each;
 mod process;
@@ -49,8 +52,10 @@ pub struct Program {
     pub command: Vec<String>,
     /// How long an event may take.
     pub timeout: Duration,
-    /// Set when the server is to stop: from then on an event may take [`STOP_PATIENCE`].
+    /// Set when the server is to stop.
     pub stop: Arc<AtomicBool>,
+    /// How long the stop of the server may take.
+    pub drain: Duration,
 }
 
 impl Program {
@@ -58,23 +63,29 @@ impl Program {
         self.stop.load(Ordering::Acquire)
     }
 
-    fn too_late(&self) -> String {
-        if self.is_stopping() {
-            "the program was ended because the server stops".to_owned()
+    fn too_late(&self) -> Failure {
+        let took = format!("the program took longer than {:?}", self.timeout);
+        retry(format!("{took} and was ended"), None)
+    }
+
+    /// What has a time of its own is over by then when the server was seen to stop at `seen`.
+    fn stops_at(&self, seen: Instant) -> Instant {
+        seen + self.drain.saturating_sub(2 * self.end_patience(true))
+    }
+
+    /// How long a group has after SIGTERM.
+    fn end_patience(&self, stopping: bool) -> Duration {
+        if stopping {
+            STOP_PATIENCE.min(self.drain / 8)
         } else {
-            format!(
-                "the program took longer than {:?} and was ended",
-                self.timeout
-            )
+            STOP_PATIENCE
         }
     }
 }
 
-/// When something that began, or went on, at `since` has taken too long; `stopping` is since when the server is to
-/// stop.
-fn deadline(allowed: Duration, since: Instant, stopping: Option<Instant>) -> Instant {
-    let regular = since + allowed;
-    stopping.map_or(regular, |seen| regular.min(seen.max(since) + STOP_PATIENCE))
+/// It was ended because of the stop, or ended by itself because of what stops the server.
+fn stopped() -> Failure {
+    Failure::untried("the program was ended because the server stops")
 }
 
 /// The events of a job, one a line.
@@ -137,8 +148,8 @@ impl LastWords {
 /// Octets of what a program said that are kept.
 const EXCERPT_MAX: usize = 1024;
 
-/// How long an event, or the end of a program, may take when the server is to stop.
-pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a group has after SIGTERM, at most.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether the server is to stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);

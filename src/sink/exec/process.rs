@@ -82,10 +82,10 @@ impl Process {
         }
     }
 
-    /// Ends its group, first kindly.
-    pub(super) fn terminate(&mut self) -> io::Result<ExitStatus> {
+    /// Ends its group, first kindly, and after `patience` otherwise.
+    pub(super) fn terminate(&mut self, patience: Duration) -> io::Result<ExitStatus> {
         self.signal(Signal::TERM);
-        self.has_ended_within(TERM_PATIENCE)?;
+        self.has_ended_within(patience)?;
         // What it has started may not have listened. As long as it is not reaped, the group is no other one.
         self.signal(Signal::KILL);
         self.reap()
@@ -151,9 +151,6 @@ pub(super) fn read_some(pipe: &mut Option<impl Read>, mut take: impl FnMut(&[u8]
 
 /// Variables that a program has from the server, if the server has them.
 pub const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
-
-/// How long a group has after SIGTERM.
-const TERM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a pipe holds at most, by default.
 const READ_MAX: usize = 64 * 1024;

@@ -10,19 +10,21 @@
 //!
 //! - if it has answered anything since it was started, it works, and what ended it is the event that is open longest:
 //!   that one has failed, and the others go to the next program as if nothing had been;
-//! - otherwise it does not work, and all of them have failed.
+//! - otherwise it does not work, and all of them have failed;
+//! - when that is because the server stops, nothing has failed.
 
 use super::process::{Process, read_some, unblock, wait};
-use super::{LastWords, Program, STOP_LOOK, STOP_PATIENCE, code, deadline, render, retry};
+use super::{LastWords, Program, STOP_LOOK, code, render, retry, stopped};
 use crate::feed::Answer;
 use crate::feed::Item;
-use crate::sink::{Failure, Job, Outcome, Outcomes, Transport};
+use crate::sink::{Failure, FailureKind, Job, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::process::Signal;
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -80,7 +82,7 @@ impl Transport for Stream {
         if sent == Some(true) {
             self.ring();
         } else {
-            let result = Err(retry("too many events at a time".to_owned(), None));
+            let result = Err(Failure::unreached("too many events at a time"));
             // Who does not listen any more has no use for it.
             let _ = self.outcomes.try_send(Outcome { ticket, result });
         }
@@ -152,17 +154,19 @@ impl Feeder {
             if let Err(error) = self.turn() {
                 self.talk = None;
                 let reason = format!("cannot run {}: {error}", self.program.command[0]);
-                self.has_ended(&reason, None, false);
+                self.has_ended(&Failure::unreached(reason), false);
             }
         }
         if let Some(mut talk) = self.talk.take() {
             drop(talk.stdin.take());
-            if !talk
-                .process
-                .has_ended_within(STOP_PATIENCE)
-                .unwrap_or(false)
-            {
-                let _ = talk.process.terminate();
+            let patience = match self.stops_at() {
+                Some(at) => at.saturating_duration_since(Instant::now()),
+                None => self.program.timeout,
+            };
+            let patience = patience.min(self.program.timeout);
+            if !talk.process.has_ended_within(patience).unwrap_or(false) {
+                let patience = self.program.end_patience(self.stopping.is_some());
+                let _ = talk.process.terminate(patience);
             }
         }
     }
@@ -186,6 +190,9 @@ impl Feeder {
     /// Starts the program if it is needed, waits for something to do, and does it.
     fn turn(&mut self) -> io::Result<()> {
         let now = Instant::now();
+        if self.talk.is_none() && self.has_to_stop() {
+            self.give_back();
+        }
         if self.talk.is_none() && !self.open.is_empty() && now >= self.not_before {
             self.talk = Some(Talk::start(&self.program)?);
         }
@@ -212,18 +219,44 @@ impl Feeder {
                 talk.process.signal(Signal::KILL);
                 talk.process.reap()?
             } else {
-                talk.process.terminate()?
+                talk.process.terminate(self.program.end_patience(false))?
             };
-            self.over(status, &format!("the program ended with {status}"));
+            let failure = if status.signal().is_some() && self.stopping.is_some() {
+                stopped()
+            } else {
+                retry(format!("the program ended with {status}"), None)
+            };
+            self.over(status, failure);
         } else if self.deadline().is_some_and(|at| Instant::now() >= at) {
-            let reason = self.program.too_late();
+            let stops = self.has_to_stop();
             if let Some(talk) = &mut self.talk {
                 drop(talk.stdin.take());
-                let status = talk.process.terminate()?;
-                self.over(status, &reason);
+                let status = talk.process.terminate(self.program.end_patience(stops))?;
+                let failure = if stops {
+                    stopped()
+                } else {
+                    self.program.too_late()
+                };
+                self.over(status, failure);
             }
         }
         Ok(())
+    }
+
+    /// When what is under way has to be over because the server stops.
+    fn stops_at(&self) -> Option<Instant> {
+        Some(self.program.stops_at(self.stopping?))
+    }
+
+    fn has_to_stop(&self) -> bool {
+        self.stops_at().is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// Nothing of what is open was tried.
+    fn give_back(&mut self) {
+        for open in std::mem::take(&mut self.open) {
+            self.end(open.job.ticket, Err(stopped()));
+        }
     }
 
     fn wait(&self, time: Duration) -> io::Result<bool> {
@@ -274,13 +307,9 @@ impl Feeder {
 
     /// When an event will have taken too long.
     fn deadline(&self) -> Option<Instant> {
-        let answered = self.talk.as_ref().and_then(|talk| talk.answered);
-        // Once the server is to stop, a program that goes on answering is let be.
-        let stopping = self
-            .stopping
-            .map(|seen| answered.map_or(seen, |at| at.max(seen)));
+        let stops_at = self.stops_at();
         let sent = self.open.iter().filter_map(|open| open.sent);
-        sent.map(|(at, allowed)| deadline(allowed, at, stopping))
+        sent.map(|(at, allowed)| stops_at.map_or(at + allowed, |it| it.min(at + allowed)))
             .min()
     }
 
@@ -308,8 +337,8 @@ impl Feeder {
         }
     }
 
-    /// The program that ran has ended with that.
-    fn over(&mut self, status: ExitStatus, reason: &str) {
+    /// The program that ran has ended with that, which fails what is open.
+    fn over(&mut self, status: ExitStatus, failure: Failure) {
         let Some(mut talk) = self.talk.take() else {
             return;
         };
@@ -320,15 +349,23 @@ impl Feeder {
             status: code(status),
             excerpt: talk.said.excerpt(),
         };
-        self.has_ended(reason, Some(&answer), talk.answered.is_some());
+        if failure.kind == FailureKind::Untried {
+            self.give_back();
+            return;
+        }
+        let failure = Failure {
+            answer: Some(answer),
+            ..failure
+        };
+        self.has_ended(&failure, talk.answered.is_some());
     }
 
     /// No program runs any more. `worked` if it has answered anything.
-    fn has_ended(&mut self, reason: &str, answer: Option<&Answer>, worked: bool) {
+    fn has_ended(&mut self, failure: &Failure, worked: bool) {
         let sink = &self.program.sink;
         tracing::warn!(
             sink,
-            reason,
+            reason = failure.reason,
             "the program is started again with the next event"
         );
         self.not_before = Instant::now() + self.pause;
@@ -346,8 +383,7 @@ impl Feeder {
             open.sent = None;
         }
         for open in failed {
-            let failure = retry(reason.to_owned(), answer.cloned());
-            self.end(open.job.ticket, Err(failure));
+            self.end(open.job.ticket, Err(failure.clone()));
         }
     }
 

@@ -52,6 +52,7 @@ impl Bench {
                 command: command.map(str::to_owned).to_vec(),
                 timeout: Duration::from_secs(20),
                 stop: Arc::new(AtomicBool::new(false)),
+                drain: Duration::from_secs(1),
             },
             dir,
             give,
@@ -211,9 +212,12 @@ fn a_program_that_fails_says_how() {
     let mut bench = Bench::new("");
     bench.program.command = vec!["/nonexistent/program".to_owned()];
     bench.each(1).start(job(&delivery(1), 1));
-    let failure = bench.failure();
+    let failure = bench.outcome().result.unwrap_err();
     assert!(failure.reason.contains("cannot run /nonexistent/program"));
-    assert_eq!(failure.answer, None);
+    assert_eq!(
+        (failure.kind, failure.answer),
+        (FailureKind::Unreached, None)
+    );
 }
 
 /// More than a pipe holds goes in and comes out at the same time; what is not read does no harm.
@@ -246,20 +250,84 @@ fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
     until("its child is gone", || !runs(&pid));
 }
 
+/// A program that was ended by a stop after 5 s, whatever the configuration said, had failed.
 #[test]
-fn programs_are_given_a_moment_when_the_server_stops() {
-    let bench = Bench::new("echo $$ > $1/pid; trap 'exit 0' TERM; sleep 600 & wait");
+fn a_stop_is_no_attempt() {
+    let hangs = "echo $$ > $1/pid; trap 'exit 0' TERM; cat > /dev/null & sleep 600 & wait";
+    let bench = Bench::new(hangs);
     let mut each = bench.each(1);
     each.start(job(&delivery(1), 1));
     until("it runs", || !bench.text("pid").is_empty());
     bench.program.stop.store(true, Ordering::Release);
-    let failure = bench.failure();
-    assert!(
-        failure.reason.contains("the server stops"),
-        "{}",
-        failure.reason
-    );
+    let failure = bench.outcome().result.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Untried, "{failure:?}");
     assert!(!runs(&bench.text("pid")));
+    // There is no time for another one.
+    fs::remove_file(bench.file("pid")).unwrap();
+    each.start(job(&delivery(1), 1));
+    let failure = bench.outcome().result.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Untried, "{failure:?}");
+    assert!(!bench.file("pid").exists());
+
+    let bench = Bench::new(hangs);
+    let mut stream = bench.stream();
+    let delivery = delivery(3);
+    (1..=3).for_each(|at| stream.start(job(&delivery, at)));
+    until("it runs", || !bench.text("pid").is_empty());
+    bench.program.stop.store(true, Ordering::Release);
+    for _ in 0..3 {
+        let failure = bench.outcome().result.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Untried, "{failure:?}");
+    }
+    assert!(!runs(&bench.text("pid")));
+}
+
+/// What stops the server may reach its programs too.
+#[test]
+fn a_signal_during_a_stop_is_no_failure() {
+    let mut bench = Bench::new("echo $$ > $1/pid; cat > /dev/null; exec sleep 600");
+    bench.program.drain = Duration::from_mins(5);
+    let mut each = bench.each(1);
+    each.start(job(&delivery(1), 1));
+    until("it runs", || bench.text("pid").ends_with('\n'));
+    bench.program.stop.store(true, Ordering::Release);
+    let pid = bench.text("pid").trim().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let failure = bench.outcome().result.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Untried, "{failure:?}");
+}
+
+/// A program has its time when the server stops: it ends by itself.
+#[test]
+fn a_program_under_way_is_waited_for_when_the_server_stops() {
+    let script = "echo $$ > $1/pid; until [ -e $1/go ]; do sleep 0.05; done";
+    let mut bench = Bench::new(script);
+    bench.program.drain = Duration::from_mins(5);
+    bench.program.timeout = Duration::from_mins(5);
+    let mut each = bench.each(1);
+    each.start(job(&delivery(1), 1));
+    until("it runs", || !bench.text("pid").is_empty());
+    bench.program.stop.store(true, Ordering::Release);
+    // Longer than it had before.
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(runs(&bench.text("pid")));
+    fs::write(bench.file("go"), "").unwrap();
+    bench.outcome().result.unwrap();
+}
+
+/// With a program that hangs there is no success yet; the others do not wait for that.
+#[test]
+fn one_slow_program_holds_up_no_other() {
+    let script = "read -r line; case $line in *'\"sequence\":\"1.0\"'*) \
+        until [ -e $1/go ]; do sleep 0.05; done;; esac";
+    let bench = Bench::new(script);
+    let (mut each, delivery) = (bench.each(4), delivery(4));
+    (1..=4).for_each(|at| each.start(job(&delivery, at)));
+    let first = [bench.outcome(), bench.outcome(), bench.outcome()];
+    assert!(first.iter().all(|it| it.result.is_ok() && it.ticket != 1));
+    fs::write(bench.file("go"), "").unwrap();
+    assert_eq!(bench.outcome().ticket, 1);
 }
 
 /// Reads lines, gives the sequence of each in `$at`, and counts the programs.
@@ -353,5 +421,7 @@ fn a_program_that_does_not_work_fails_everything() {
     bench.program.command = vec!["/nonexistent/program".to_owned()];
     let mut stream = bench.stream();
     stream.start(job(&delivery, 1));
-    assert!(bench.failure().reason.contains("cannot run /nonexistent"));
+    let failure = bench.outcome().result.unwrap_err();
+    assert!(failure.reason.contains("cannot run /nonexistent"));
+    assert_eq!(failure.kind, FailureKind::Unreached);
 }

@@ -1,4 +1,7 @@
 //! What an answer means.
+//!
+//! 400, 409, 413, 415 and 422 are about what was sent. All else may be about the state of the receiver: a login (401,
+//! 403), an address (404, redirects), load (408, 429), a fault (5xx).
 
 use super::request::Composer;
 use crate::feed::Answer;

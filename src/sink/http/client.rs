@@ -1,6 +1,7 @@
 //! Connections that are kept, and whom they trust.
 
 use super::{HttpError, Options};
+use crate::sink::transport::Failure;
 use ::http::Response;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -59,8 +60,19 @@ impl Client {
     }
 }
 
-/// Why there is no answer. No part of the request stands in such an error.
-pub(super) fn reason(error: &Error) -> String {
+/// Why there is no answer. Without a connection (refused, unreachable, no such name, TLS, no descriptors) the receiver
+/// has not seen the request, so it is not about that.
+pub(super) fn failure(error: &Error) -> Failure {
+    let reason = reason(error);
+    if error.is_connect() {
+        Failure::unreached(reason)
+    } else {
+        Failure::retry(reason)
+    }
+}
+
+/// No part of the request stands in such an error.
+fn reason(error: &Error) -> String {
     let mut text = if error.is_connect() {
         "cannot connect".to_owned()
     } else {

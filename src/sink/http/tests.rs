@@ -273,7 +273,8 @@ fn nobody_there_is_said_so() {
         options.url = format!("http://{}/", free.local_addr().expect("bound"));
     };
     let failure = Bench::with(&server, Form::Notification, closed).notification();
-    let reason = failure.expect_err("fails").reason;
+    let Failure { kind, reason, .. } = failure.expect_err("fails");
+    assert_eq!(kind, FailureKind::Unreached);
     assert!(
         reason.starts_with("cannot connect: ") && reason.contains("refused"),
         "{reason}"

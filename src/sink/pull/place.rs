@@ -62,6 +62,7 @@ pub(super) fn progress(lane: Lane, next: Position, lanes: &[Lane]) -> Progress {
             index: Some(index),
         },
         attempts: 0,
+        counted: 0,
     });
     let open: Vec<Open> = open.take(OPEN_MAX + 1).collect();
     if next.index == 0 || open.len() > OPEN_MAX {

@@ -1,0 +1,241 @@
+//! What follows from an outcome.
+
+use super::blame::Fault;
+use super::undone::{Ahead, Source};
+use super::{Running, SinkError};
+use crate::feed::Item;
+use crate::relay::Closed;
+use crate::sink::transport::{Failure, FailureKind, Outcome};
+use std::time::{Duration, Instant};
+
+impl Running {
+    /// A delivery has ended. An error when the receiver wants no more.
+    pub(super) fn ended(&mut self, outcome: Outcome) -> Result<(), SinkError> {
+        let tickets = self.undone.ended(outcome.ticket);
+        let ahead = self.undone.take_ahead(&tickets);
+        let Err(failure) = outcome.result else {
+            self.taken += 1;
+            self.is_there();
+            for ticket in tickets {
+                self.delivered(ticket);
+            }
+            match ahead {
+                Some(Ahead { first, failure, .. }) => self.give_up(first, failure),
+                None => self.undone.call_back(),
+            }
+            return Ok(());
+        };
+        let now = Instant::now();
+        let fault = match failure.kind {
+            FailureKind::Retry { .. } => Fault::Failed,
+            FailureKind::Unreached => Fault::Unreached,
+            FailureKind::Rejected => Fault::Rejected,
+            FailureKind::Untried => {
+                self.untried(&tickets, ahead, now);
+                return Ok(());
+            }
+            FailureKind::Gone => return Err(SinkError::Refused(failure.reason)),
+            FailureKind::Broken => return Err(SinkError::Broken(failure.reason)),
+        };
+        self.parts.statistics.retries.add(1);
+        if fault == Fault::Rejected {
+            self.is_there();
+        } else {
+            // However many went together, it was one answer.
+            let first = tickets.iter().find_map(|it| self.undone.get(*it));
+            self.not_taken(first.map(|it| it.item), fault, &failure, now);
+        }
+        let alone = tickets.len() == 1;
+        for ticket in tickets {
+            let fault = if alone || fault == Fault::Unreached {
+                fault
+            } else {
+                Fault::Together
+            };
+            self.failed(ticket, fault, &failure, ahead.as_ref(), now);
+        }
+        if let Some(Ahead { first, .. }) = ahead {
+            if fault != Fault::Rejected {
+                self.is_away(first, &failure, now);
+            }
+            self.try_later(first, asked(&failure), now);
+        }
+        Ok(())
+    }
+
+    /// What is to be tried again may go; what is only to be given up is that now.
+    pub(super) fn wake(&mut self, now: Instant) {
+        for (ticket, failure) in self.undone.wake(now) {
+            self.give_up(ticket, failure);
+        }
+    }
+
+    /// What was under way when the receiver said that it is gone may have been taken.
+    pub(super) fn settle(&mut self) {
+        while self.undone.under_way() > 0 {
+            match self.parts.outcomes.recv(None) {
+                Ok(Some(outcome)) => {
+                    if let Err(SinkError::Broken(_)) = self.ended(outcome) {
+                        return;
+                    }
+                }
+                Ok(None) => {}
+                Err(Closed) => return,
+            }
+        }
+    }
+
+    /// An item was not taken. `ahead` if that was a probe, which waits behind its first again.
+    fn failed(
+        &mut self,
+        ticket: u64,
+        fault: Fault,
+        failure: &Failure,
+        ahead: Option<&Ahead>,
+        now: Instant,
+    ) {
+        let max_attempts = self.parts.limits.max_attempts;
+        let Some(entry) = self.undone.get_mut(ticket) else {
+            return;
+        };
+        let first_failed = || self.parts.letters.now();
+        entry.first_failed.get_or_insert_with(first_failed);
+        let is_away = self.breaker.is_open();
+        entry.blame.failed(fault, self.taken, is_away);
+        let blame = entry.blame;
+        if let Source::Lane(place) = entry.source {
+            self.lanes[place].tried(entry.item, blame.attempts, blame.counted);
+        }
+        let is_given_up = blame.is_its_own(max_attempts) && self.bury(ticket, failure);
+        if is_given_up || ahead.is_some_and(|it| it.probe == ticket) {
+            return;
+        }
+        if !blame.is_unknown(max_attempts) || !self.ask_the_next(ticket, failure, now) {
+            self.try_later(ticket, asked(failure), now);
+        }
+    }
+
+    /// Nobody knows whether it is the item or the receiver. True if the next of its conversation is to tell: until
+    /// then the item waits. With nothing behind it, the receiver is thought away until something new tells.
+    fn ask_the_next(&mut self, ticket: u64, failure: &Failure, now: Instant) -> bool {
+        if self.undone.has_new() || self.undone.is_asking() {
+            return false;
+        }
+        if self.undone.send_ahead(ticket, failure) {
+            self.breaker.ask_on(now);
+            return true;
+        }
+        self.is_away(ticket, failure, now);
+        false
+    }
+
+    /// It was not tried: as if it had not been started, but for a pause.
+    fn untried(&mut self, tickets: &[u64], ahead: Option<Ahead>, now: Instant) {
+        self.breaker.gave_up();
+        let probe = ahead.as_ref().map(|it| it.probe);
+        let again = tickets.iter().copied().filter(|it| Some(*it) != probe);
+        for ticket in again.chain(ahead.map(|it| it.first)) {
+            self.try_later(ticket, None, now);
+        }
+    }
+
+    fn try_later(&mut self, ticket: u64, asked: Option<Duration>, now: Instant) {
+        if let Some(entry) = self.undone.get(ticket) {
+            let backoff = self.parts.limits.backoff;
+            let pause = backoff.pause(entry.item, entry.blame.pauses(), asked);
+            self.undone.postpone(ticket, now + pause);
+        }
+    }
+
+    /// Another one of its conversation was taken instead. It is not delivered behind that one, whatever happens: when
+    /// it cannot become a dead letter now, it waits for that alone.
+    fn give_up(&mut self, ticket: u64, failure: Failure) {
+        if !self.bury(ticket, &failure) {
+            self.undone.condemn(ticket, failure);
+            self.try_later(ticket, None, Instant::now());
+        }
+    }
+
+    /// The receiver has not taken what began with `item`; `None` if that is nobody's any more.
+    fn not_taken(&mut self, item: Option<Item>, fault: Fault, failure: &Failure, now: Instant) {
+        let Some(item) = item else {
+            // A replay has ended meanwhile.
+            self.breaker.gave_up();
+            return;
+        };
+        let reached = fault != Fault::Unreached;
+        if self.breaker.failed(item, reached, asked(failure), now) {
+            self.say_away(&failure.reason);
+        }
+        self.note_why_away(failure);
+    }
+
+    /// What a receiver that is away said last, for `status`.
+    fn note_why_away(&self, failure: &Failure) {
+        if self.breaker.is_open() {
+            *self.parts.statistics.away_reason.lock() = Some(failure.reason.clone());
+        }
+    }
+
+    /// As this has failed, the receiver is away.
+    fn is_away(&mut self, ticket: u64, failure: &Failure, now: Instant) {
+        if let Some(entry) = self.undone.get(ticket)
+            && self.breaker.open(entry.item, asked(failure), now)
+        {
+            self.say_away(&failure.reason);
+            self.note_why_away(failure);
+        }
+    }
+
+    fn say_away(&self, reason: &str) {
+        if let Some(times) = self.lines.away.count() {
+            let sink = &self.parts.name;
+            tracing::warn!(
+                sink,
+                times,
+                reason,
+                "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
+            );
+        }
+    }
+
+    /// It has answered as only a receiver does that works.
+    fn is_there(&mut self) {
+        if self.breaker.succeeded() {
+            *self.parts.statistics.away_reason.lock() = None;
+            if let Some(times) = self.lines.back.count() {
+                let sink = &self.parts.name;
+                tracing::info!(sink, times, "the receiver is back");
+            }
+        }
+    }
+
+    fn delivered(&mut self, ticket: u64) {
+        let Some(entry) = self.undone.done(ticket) else {
+            return;
+        };
+        let statistics = &self.parts.statistics;
+        match entry.source {
+            Source::Lane(place) => {
+                statistics.events.add(u64::from(entry.events));
+                self.lanes[place].done(entry.item);
+            }
+            Source::Letter => {
+                statistics.letters.add(1);
+                self.letter_delivered(entry.item);
+            }
+            Source::Replay => {
+                statistics.replayed.add(1);
+                self.replay_item_done(entry.item, true);
+            }
+        }
+    }
+}
+
+/// How long the receiver asks to be left alone.
+fn asked(failure: &Failure) -> Option<Duration> {
+    match failure.kind {
+        FailureKind::Retry { after } => after,
+        _ => None,
+    }
+}

@@ -1,0 +1,99 @@
+use super::{BYTES_MAX, Source, Undone};
+use crate::feed::tests::batch;
+use crate::feed::{Delivery, Item, Maker};
+use crate::sink::dispatch::intake::Found;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn found(sequence: u64, index: u32) -> Found {
+    Found {
+        item: Item {
+            sequence,
+            index: Some(index),
+        },
+        events: 1,
+        attempts: 0,
+        counted: 0,
+        conversations: vec![u64::from(index)],
+        received_at: 0,
+    }
+}
+
+/// A notification with as many messages, between two others.
+fn delivery(messages: usize, padding: usize) -> Arc<Delivery> {
+    let padding = "x".repeat(padding);
+    let message = |number| {
+        format!(
+            r#"{{"id":"wamid.{number}","from":"49{number}","type":"text","text":{{"body":"{padding}"}}}}"#
+        )
+    };
+    let messages: Vec<String> = (0..messages).map(message).collect();
+    let body = format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"messages","value":{{"metadata":{{"phone_number_id":"5"}},"messages":[{}]}}}}]}}]}}"#,
+        messages.join(",")
+    );
+    let bodies = ["{}".to_owned(), body, "{}".to_owned()];
+    Arc::new(Maker::new().make(batch(7, &bodies)))
+}
+
+/// Each of the events of a body that failed had a copy of the whole body, which was taken apart for it again.
+#[test]
+fn what_fails_of_one_body_shares_one_copy_that_is_taken_apart_once() {
+    let (mut undone, delivery) = (Undone::default(), delivery(100, 100));
+    for source in [Source::Lane(0), Source::Replay] {
+        for index in 0..100 {
+            undone.enter(source, found(8, index), Arc::clone(&delivery));
+        }
+    }
+    let now = Instant::now();
+    let mut given = Vec::new();
+    for round in 0..3 {
+        for source in [Source::Lane(0), Source::Replay] {
+            while let Some((job, _, parcels)) = undone.take(source, 1) {
+                let expected = if round == 0 { 7..=9 } else { 8..=8 };
+                let delivery = &parcels[0].delivery;
+                assert_eq!(*expected.start(), delivery.first_sequence());
+                assert_eq!(*expected.end(), delivery.last_sequence());
+                let tickets = undone.ended(job);
+                undone.get_mut(tickets[0]).unwrap().first_failed = Some(1);
+                undone.postpone(tickets[0], now);
+                given.extend(tickets);
+            }
+        }
+        assert!(undone.wake(now + Duration::from_secs(1)).is_empty());
+    }
+    assert_eq!((given.len(), undone.copied), (600, 1));
+    let copies: Vec<_> = given
+        .iter()
+        .map(|it| &undone.get(*it).unwrap().delivery)
+        .collect();
+    assert!(copies.iter().all(|copy| Arc::ptr_eq(copy, copies[0])));
+    assert_eq!(Arc::strong_count(&delivery), 1, "the batch is let go");
+    // What comes behind in their conversations shares it too.
+    undone.enter(Source::Lane(0), found(8, 0), Arc::clone(&delivery));
+    assert_eq!((undone.copied, Arc::strong_count(&delivery)), (1, 1));
+}
+
+#[test]
+fn what_is_undone_is_bounded_in_bytes() {
+    let (mut undone, large) = (Undone::default(), delivery(100, 30_000));
+    for index in 0..100 {
+        undone.enter(Source::Lane(1), found(8, index), Arc::clone(&large));
+    }
+    let bytes = undone.bytes[1];
+    let once = 3_000_000..3_200_000;
+    assert!(once.contains(&bytes), "a body counts once: {bytes}");
+    undone.bytes[1] = BYTES_MAX;
+    assert!(undone.is_full(Source::Lane(1)) && !undone.is_full(Source::Lane(0)));
+    undone.bytes[1] = bytes;
+    let now = Instant::now();
+    for _ in 0..100 {
+        if let Some((job, ..)) = undone.take(Source::Lane(1), 1) {
+            for ticket in undone.ended(job) {
+                undone.done(ticket);
+            }
+        }
+        undone.wake(now);
+    }
+    assert_eq!((undone.bytes[1], undone.held.len()), (0, 0));
+}
