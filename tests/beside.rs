@@ -27,6 +27,10 @@ fn site() -> Site {
 }
 
 /// False, and a line, where the test cannot be another user.
+#[expect(
+    clippy::print_stderr,
+    reason = "who reads the output of a test is to know that it was skipped"
+)]
 fn is_root(test: &str) -> bool {
     let is_root = geteuid().is_root();
     if !is_root {

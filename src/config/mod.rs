@@ -185,6 +185,8 @@ pub enum DedupeScope {
 pub struct Pull {
     /// The listener, which is there only with such a sink; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Connections at a time; fewer where the operating system allows few descriptors.
+    pub connections: usize,
 }
 
 /// Metrics and health.
@@ -195,6 +197,10 @@ pub struct Admin {
     /// True when there is a configuration: then the server does not start without them. Where nothing is configured, a
     /// default that is taken by somebody else is no reason not to start.
     pub required: bool,
+    /// Names under which they are asked for, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// Connections at a time; fewer where the operating system allows few descriptors.
+    pub connections: usize,
 }
 
 /// Logging, to stderr.

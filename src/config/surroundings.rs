@@ -20,12 +20,18 @@ use std::thread;
 /// Where the journal is to be.
 pub(super) fn data_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
     let shown = path.display();
-    let mut there = path.ancestors().filter(|it| !it.as_os_str().is_empty());
-    let nearest = there.find_map(|it| Some((it, fs::metadata(it).ok()?)));
-    let here = || (Path::new("."), fs::metadata("."));
-    let (nearest, metadata) = match nearest.or_else(|| Some((here().0, here().1.ok()?))) {
-        Some(found) => found,
-        None => return,
+    let there = path.ancestors().map(|it| {
+        if it.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            it
+        }
+    });
+    let Some((nearest, metadata)) = there
+        .into_iter()
+        .find_map(|it| Some((it, fs::metadata(it).ok()?)))
+    else {
+        return;
     };
     if !metadata.is_dir() {
         let is = if nearest == path {

@@ -2,6 +2,7 @@
 
 use super::dedupe::Duplicates;
 use super::delivery::{Delivery, Maker};
+use super::forms::Forms;
 use super::poison::Poison;
 use super::{Feed, FeedError, Live};
 use crate::journal::batch::Batch;
@@ -158,6 +159,8 @@ pub struct Feeds {
     pub dedupe: Arc<dyn Storage>,
     /// Bodies that nobody is to take apart.
     pub poison: Arc<Poison>,
+    /// How the bodies are read.
+    pub forms: Arc<Forms>,
 }
 
 impl Feeds {
@@ -185,7 +188,7 @@ impl Feeds {
         sleeper: &Arc<Sleeper>,
         next: u64,
     ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
-        let maker = Maker::sparing(&self.poison);
+        let maker = Maker::sparing(&self.poison).reading(&self.forms);
         let duplicates = Duplicates::open(Arc::clone(&self.dedupe));
         let mut origin = Judged::new(Arc::clone(&self.judged), maker, duplicates);
         origin.shared = shared;

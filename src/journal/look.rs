@@ -31,17 +31,17 @@ pub(super) fn make_directory(path: &Path, within: &Path) -> io::Result<()> {
     File::open(within)?.sync_all()
 }
 
-fn give(made: &File, wanted: &Metadata, mode: u32) -> io::Result<()> {
-    let is = made.metadata()?;
+fn give(file: &File, wanted: &Metadata, mode: u32) -> io::Result<()> {
+    let is = file.metadata()?;
     let owner = (geteuid().is_root() && is.uid() != wanted.uid()).then(|| wanted.uid());
     let group = (is.gid() != wanted.gid()).then(|| wanted.gid());
     if owner.is_some() || group.is_some() {
         // Where a process may not, as in some containers and on some networks, its own user reads what it makes.
-        let _ = fchown(made, owner.map(Uid::from_raw), group.map(Gid::from_raw));
+        let _ = fchown(file, owner.map(Uid::from_raw), group.map(Gid::from_raw));
     }
     // Behind the owner, whose change takes some of the bits; and whatever the umask was.
-    if made.metadata()?.mode() & MODE_BITS != mode {
-        fchmod(made, Mode::from_raw_mode(mode))?;
+    if file.metadata()?.mode() & MODE_BITS != mode {
+        fchmod(file, Mode::from_raw_mode(mode))?;
     }
     Ok(())
 }

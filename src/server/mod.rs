@@ -22,6 +22,8 @@
 //! to all that wait or come, each connection ends with such an answer, and the process leaves with what was the cause.
 
 mod admin;
+mod browser;
+mod connections;
 mod delivery;
 mod drain;
 mod endpoints;
@@ -44,7 +46,7 @@ pub use overview::{
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
-use crate::feed::{CursorError, DeadLetters, DedupeError, FeedError, LetterError};
+use crate::feed::{CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError};
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, ReactorError};
@@ -72,6 +74,7 @@ pub struct Server {
     pull: Option<SocketAddr>,
     drain_timeout: Duration,
     endpoints: journal::Endpoints,
+    forms: Arc<Forms>,
     recovery: journal::Recovery,
     control: Arc<Control>,
     wakers: Vec<Arc<Waker>>,
@@ -180,15 +183,17 @@ impl Server {
             );
         }
         let endpoints = journal.endpoints();
+        let forms = endpoints::forms(&disk, journal.status().durable());
         let table = Arc::new(endpoints::table(
             config,
             config.server.loops,
             &endpoints,
+            &forms,
             None,
         )?);
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
-        let mut delivery = delivery::prepare(config, &disk, &journal, floor, &mut sources)?;
+        let mut delivery = delivery::prepare(config, &disk, &journal, &forms, floor, &mut sources)?;
         let (pulls, pull) = delivery.take_pulls(config)?;
         let control = Arc::new(Control::new(table, config.server.loops));
         let (commit, inbox) = relay::channel(COMMIT_INBOX);
@@ -227,14 +232,17 @@ impl Server {
         let pull_address = pull.as_ref().and_then(address_of);
         if let Some(listener) = pull {
             let stop = Arc::clone(&stop_sinks);
+            let connections = config.pull.connections;
             let replays = beside(&config.journal.dir.join("replays"))?;
             threads.start(PULL, None, move || {
-                pull::run(listener, pulls, replays, &stop)
+                pull::run(listener, connections, pulls, replays, &stop)
             })?;
         }
         if let Some(listener) = admin {
             let (sources, control) = (Arc::clone(&sources), Arc::clone(&control));
-            threads.start(ADMIN, None, move || admin::run(listener, sources, control))?;
+            let admin = config.admin.clone();
+            let run = move || admin::run(listener, &admin, sources, control);
+            threads.start(ADMIN, None, run)?;
         }
         // Last, so that nothing is answered before everything else stands.
         for (index, event_loop) in loops.ready.into_iter().enumerate() {
@@ -247,6 +255,7 @@ impl Server {
             pull: pull_address,
             drain_timeout: config.server.drain_timeout,
             endpoints,
+            forms,
             recovery,
             control,
             wakers: loops.wakers,
@@ -287,6 +296,7 @@ impl Server {
             config,
             self.wakers.len(),
             &self.endpoints,
+            &self.forms,
             Some(&self.sources.table()),
         )?;
         let table = Arc::new(table);
@@ -426,8 +436,8 @@ fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> journal::HandOn {
     })
 }
 
-/// Descriptors that the consumers of pull sinks may take, if there are any.
-pub const CONSUMER_FILES: usize = pull::FILES_MAX;
+/// Descriptors that reading the journal for the consumers of pull sinks takes, if there are any.
+pub const READER_FILES: usize = pull::READER_FILES;
 
 const LOOP: &str = "hl-loop-";
 const SINK: &str = "hl-sink-";

@@ -109,7 +109,7 @@ pub struct Statistics {
     /// 1 while the receiver is thought to be away: it gets nothing but a probe now and then.
     pub away: Counter,
     /// What that receiver said last.
-    pub away_reason: Mutex<Option<String>>,
+    pub away_reason: parking_lot::Mutex<Option<String>>,
     /// 1 once the sink has stopped for good: its events stay in the journal until somebody looks.
     pub stopped: Counter,
     /// Why it has.

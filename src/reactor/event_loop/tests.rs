@@ -119,6 +119,7 @@ fn table() -> Table {
         number: 0,
         ack: Ack::Stored,
         foreign: false,
+        form: 0,
         verify_tokens: VerifyTokens::default(),
         proof: Proof::Unsigned,
         keep_headers: Vec::new(),

@@ -1,10 +1,9 @@
 //! Dead letters: what was tried too often, and what somebody wants to be tried again.
 
-use super::Running;
 use super::intake::Found;
 use super::undone::Source;
-use crate::feed::{Delivery, Failures, Item, Letter, LetterError, Maker, Notification};
-use crate::sink::transport::Failure;
+use super::{Failure, Running};
+use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -104,35 +103,50 @@ impl Running {
                 }
             };
             self.retried.unreadable.remove(&item);
-            let delivery = self.delivery_of(&letter);
+            if self.enters_with_others(&letter) {
+                continue;
+            }
+            let endpoint = (self.parts.number)(&letter.endpoint);
+            self.retried.maker.read_by(&self.parts.feeds.forms);
+            let delivery = letter.delivery(endpoint, &mut self.retried.maker);
             let notification = delivery.notification(item.sequence);
-            let events = notification.iter().flat_map(Notification::events);
-            let events = events.filter(|it| item.index.is_none_or(|index| index == it.index()));
-            let found = Found {
-                item,
-                events: 0,
-                attempts: 0,
-                counted: 0,
-                // Letters keep their order among themselves; what came after them has gone by.
-                conversations: self.parts.parties.conversations(events),
-                received_at: letter.received_at,
-            };
-            self.retried.items.insert(item);
-            self.undone
-                .enter(Source::Letter, found, Arc::clone(&delivery));
+            let found = self.found(&letter, notification);
+            self.enter_letter(found, &Arc::new(delivery));
         }
     }
 
-    /// What a letter holds; letters of one notification share it, and it is taken apart once.
-    fn delivery_of(&mut self, letter: &Letter) -> Arc<Delivery> {
+    /// Enters a letter of a notification that is here already: all that is undone of it shares one copy.
+    fn enters_with_others(&mut self, letter: &Letter) -> bool {
         let sequence = letter.item.sequence;
         let here = (self.undone).copy_of(sequence, letter.received_at, letter.body.len());
-        here.unwrap_or_else(|| {
-            let endpoint = (self.parts.number)(&letter.endpoint);
-            let delivery = Arc::new(letter.delivery(endpoint, &mut self.retried.maker));
-            self.undone.share(sequence, &delivery);
-            delivery
-        })
+        if let Some(delivery) = &here {
+            let found = self.found(letter, delivery.notification(sequence));
+            self.enter_letter(found, delivery);
+        }
+        here.is_some()
+    }
+
+    fn found(&self, letter: &Letter, notification: Option<Notification<'_>>) -> Found {
+        let item = letter.item;
+        let events = notification.iter().flat_map(Notification::events);
+        let events = events.filter(|it| item.index.is_none_or(|index| index == it.index()));
+        Found {
+            item,
+            events: 0,
+            attempts: 0,
+            counted: 0,
+            // Letters keep their order among themselves; what came after them has gone by.
+            conversations: self.parts.parties.conversations(events),
+            received_at: letter.received_at,
+        }
+    }
+
+    fn enter_letter(&mut self, found: Found, delivery: &Arc<crate::feed::Delivery>) {
+        let item = found.item;
+        self.retried.items.insert(item);
+        self.undone.share(item.sequence, delivery);
+        self.undone
+            .enter(Source::Letter, found, Arc::clone(delivery));
     }
 
     /// The letter waits for another request: what it holds is not to be lost, nor looked at once a second.

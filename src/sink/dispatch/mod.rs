@@ -11,9 +11,9 @@
 //! - **A receiver that is away** is probed now and then ([`breaker`]), and no more is read for it meanwhile.
 //! - **Replays and retried letters** come last.
 //!
-//! Memory is bounded: at most [`OPEN_MAX`](crate::feed::OPEN_MAX) items of each lane are under way, and the notifications that they belong to
-//! take 32 MiB at most (beside the last one). What has failed keeps a copy of its own notification instead of the whole
-//! batch that it came in; all that has failed of one notification shares that copy.
+//! Memory is bounded: at most [`OPEN_MAX`](crate::feed::OPEN_MAX) items of each lane are under way, and the
+//! notifications that they belong to take 32 MiB at most (beside the last one). What has failed keeps a copy of its own
+//! notification instead of the whole batch that it came in; all that has failed of one notification shares that copy.
 
 mod backoff;
 mod blame;
@@ -29,7 +29,7 @@ mod undone;
 
 pub use backoff::Backoff;
 
-use super::transport::{Job, Outcome, Paths, Transport};
+use super::transport::{Failure, Job, Outcome, Paths, Transport};
 use super::{SinkError, Statistics};
 use crate::event::Lane;
 use crate::feed::{
@@ -207,9 +207,9 @@ impl Running {
             if !stopping && !self.breaker.is_open() {
                 has_more |= self.take_in_replay();
             }
-            self.start(now);
+            self.start(now, stopping);
             let idle = self.undone.under_way() == 0
-                && Source::ALL.iter().all(|it| self.undone.ready(*it) == 0);
+                && Source::LANES.iter().all(|it| self.undone.ready(*it) == 0);
             // What is behind as much as a cursor names is the next start's.
             let done = |(place, lane): (usize, &Intake)| {
                 lane.is_at_end() || is_full(lane, &self.undone, Source::Lane(place))
@@ -252,13 +252,16 @@ impl Running {
     }
 
     /// Starts what may go, the most urgent first.
-    fn start(&mut self, now: Instant) {
+    fn start(&mut self, now: Instant, stopping: bool) {
         let limits = &self.parts.limits;
         // Some slots are for messages alone: a message is never to wait for a status to come back.
         let shared = limits.concurrency - limits.concurrency / 8;
         while self.undone.under_way() < limits.concurrency && self.rate.wait(now).is_none() {
             let sources = if self.undone.under_way() >= shared {
                 &Source::ALL[..1]
+            } else if stopping {
+                // What is asked for once more goes on after the start.
+                Source::LANES
             } else if self.replay_waits(now).is_some() {
                 &Source::ALL[..4]
             } else {

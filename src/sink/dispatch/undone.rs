@@ -31,6 +31,9 @@ impl Source {
         Source::Replay,
     ];
 
+    /// What is not asked for once more.
+    pub(super) const LANES: &[Source] = &[Source::Lane(0), Source::Lane(1), Source::Lane(2)];
+
     fn place(self) -> usize {
         match self {
             Source::Lane(place) => place,

@@ -76,9 +76,9 @@ impl Program {
     /// How long a group has after SIGTERM.
     fn end_patience(&self, stopping: bool) -> Duration {
         if stopping {
-            END_PATIENCE.min(self.drain / 8)
+            STOP_PATIENCE.min(self.drain / 8)
         } else {
-            END_PATIENCE
+            STOP_PATIENCE
         }
     }
 }
@@ -149,7 +149,7 @@ impl LastWords {
 const EXCERPT_MAX: usize = 1024;
 
 /// How long a group has after SIGTERM, at most.
-const END_PATIENCE: Duration = Duration::from_secs(2);
+pub const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether the server is to stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);

@@ -266,9 +266,9 @@ fn open(path: &Path, mode: u32) -> io::Result<fs::File> {
         .mode(mode)
         .custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0));
     let file = match options.clone().create_new(true).open(path) {
-        Ok(made) => {
-            made.set_permissions(Permissions::from_mode(mode))?;
-            made
+        Ok(new) => {
+            new.set_permissions(Permissions::from_mode(mode))?;
+            new
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             options.create(true).open(path)?

@@ -8,8 +8,9 @@
 //! | batch | a list of events as JSON | `application/cloudevents-batch+json` |
 //!
 //! Every request has `Hookline-Attempt`, and with a signing secret the three fields of Standard Webhooks. 2xx is
-//! delivered, 410 ends the sink, all else is tried again; of what is the item's own fault see [`answer`]. Redirects are not followed, proxies not asked, nothing is
-//! unpacked; of an answer no more is read than keeps the connection in use.
+//! delivered, 410 ends the sink, all else is tried again; what is the item's own fault stands in `answer.rs`. Redirects
+//! are not followed, proxies not asked, nothing is unpacked; of an answer no more is read than keeps the connection in
+//! use.
 //!
 //! One thread with a runtime of its own does it all; connections are kept and used again.
 //! Sources: `CloudEvents` HTTP Protocol Binding 1.0.2; RFC 9110; standardwebhooks.com.

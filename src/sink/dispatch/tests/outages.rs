@@ -250,6 +250,45 @@ fn an_outage_costs_replays_and_letters_nothing() {
     assert_eq!(setting.statistics.unaccounted.get(), 0);
 }
 
+/// A letter for which there is no room is written when there is, and nothing is lost meanwhile.
+#[test]
+fn a_dead_letter_that_cannot_be_written_is_none_yet() {
+    let setting = Setting {
+        max_attempts: 2,
+        ..Setting::new()
+    };
+    setting.bench.store_all(&[body(0, 0)]);
+    // A directory where the letter is to be written.
+    let letters = setting.dir.path().join("letters");
+    let in_its_way = ["1.0.json", "1.1.json"].map(|name| letters.join(name));
+    let blocked = in_its_way.clone();
+    let reject: Box<Verdicts> = Box::new(move |_, _, _| {
+        for path in &blocked {
+            let _ = std::fs::create_dir(path);
+        }
+        Verdict::Reject
+    });
+    let tried = |statistics: &Statistics| statistics.retries.get() > 30;
+    setting.run_judged(Unit::Event, reject, tried).unwrap();
+    let statistics = &setting.statistics;
+    assert_eq!((statistics.dead.get(), statistics.events.get()), (0, 0));
+    let saved = setting.saved();
+    assert_eq!(
+        (saved[0].open.len(), saved[1].open.len()),
+        (1, 1),
+        "{saved:?}"
+    );
+    for path in &in_its_way {
+        std::fs::remove_dir(path).unwrap();
+    }
+    let dead = |statistics: &Statistics| statistics.dead.get() == 2;
+    setting
+        .run(Unit::Event, |_, _| Verdict::Reject, dead)
+        .unwrap();
+    assert_eq!(self::letters(&setting), 2);
+    assert_eq!(statistics.unaccounted.get(), 0);
+}
+
 /// What is refused for ever while others are taken becomes a dead letter, its conversation goes on, and whoever puts
 /// the receiver right has it delivered after all.
 #[test]

@@ -5,6 +5,7 @@ use crate::event::Lane;
 use crate::feed::{Replay, ReplayState, Replays};
 use crate::sink::Statistics;
 use crate::sink::dispatch::Unit;
+use std::collections::BTreeSet;
 
 /// A message and a status in each of 100 notifications, all delivered, and what a replay of some makes of them.
 fn replayed(setting: &Setting, mut replay: Replay) -> Replay {
@@ -50,6 +51,35 @@ fn a_replay_goes_on_counting_after_a_restart() {
         (50, 50, 61)
     );
     assert_eq!(setting.taken.lock().len(), 30);
+}
+
+/// A replay that stops in its middle goes on with what comes next, and leaves out nothing.
+#[test]
+fn a_slow_replay_leaves_out_nothing_at_restarts() {
+    let setting = Setting::new();
+    fill(&setting.bench, 20, 100);
+    let all = |statistics: &Statistics| statistics.events.get() == 200;
+    setting.run(Unit::Event, |_, _| Verdict::Take, all).unwrap();
+    setting.taken.lock().clear();
+    let replays = Replays::open(setting.directory("replays"));
+    let mut replay = Replay::new("crm", 1, 100, NOW);
+    replay.rate = 50;
+    replays.request(&mut replay).unwrap();
+    for life in 0..3 {
+        let some = |statistics: &Statistics| statistics.replayed.get() > 10 + 50 * life;
+        setting
+            .run(Unit::Event, |_, _| Verdict::Take, some)
+            .unwrap();
+        let saved = replays.read(&replay.id).unwrap();
+        assert_eq!(saved.state, ReplayState::Running, "{saved:?}");
+    }
+    let ended = |_: &Statistics| replays.read(&replay.id).unwrap().state.is_final();
+    setting
+        .run(Unit::Event, |_, _| Verdict::Take, ended)
+        .unwrap();
+    let taken = setting.taken.lock();
+    let different: BTreeSet<_> = taken.iter().collect();
+    assert_eq!(different.len(), 200, "of {} deliveries", taken.len());
 }
 
 const NOW: u64 = 1_750_000_000_000_000;
