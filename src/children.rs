@@ -52,8 +52,8 @@ pub fn look_after_orphans() -> io::Result<()> {
     thread.spawn(look).map(drop)
 }
 
-/// Takes the status of every child that had ended at the last look and that nobody waits for; gives all that
-/// have ended.
+/// Takes the status of every child that had ended at the last look and that nobody waits for; gives those that have
+/// ended by now.
 fn reap_orphans(seen: &BTreeSet<i32>) -> BTreeSet<i32> {
     // Cheap, and almost always all that there is to it.
     let any = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

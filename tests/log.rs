@@ -73,7 +73,7 @@ impl Blind<'_> {
         if let Ok(mut stream) = TcpStream::connect(self.place.admin) {
             let _ = write!(
                 stream,
-                "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
             );
             let _ = stream.read_to_string(&mut text);
         }
@@ -303,7 +303,7 @@ fn nobody_reads_the_pages_that_were_asked_for() {
     let ask = |address: SocketAddr, path: &str| {
         let stream = TcpStream::connect(address).expect("it listens");
         stream.set_nonblocking(true).expect("set");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").repeat(500);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(500);
         let _ = (&stream).write(request.as_bytes());
         stream
     };

@@ -395,17 +395,13 @@ fn lines_of_sinks_name_the_sink() {
                 let rest = &code[at + call.len()..];
                 let fields = &rest[..rest.find('"').expect("a message")];
                 let named = fields.contains("sink,") || fields.contains("sink =");
-                let of_all = NO_SINK.iter().any(|path| *path == source.path);
-                assert!(named || of_all, "{}: {level}!({rest:.200}", source.path);
+                assert!(named, "{}: {level}!({rest:.200}", source.path);
                 count += 1;
             }
         }
     }
     assert!(count > 0);
 }
-
-/// A line of these is about all sinks that they serve.
-const NO_SINK: &[&str] = &["src/server/pull/connections.rs"];
 
 #[test]
 fn library_and_program_forbid_unsafe_code() {

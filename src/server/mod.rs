@@ -11,8 +11,8 @@
 //! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
 //!
-//! Beside them the process has `hl-log`, which writes the log ([`crate::log`]), `hl-signal`, and, where it inherits what
-//! programs leave behind, `hl-reap` ([`crate::children`]).
+//! Beside them the process has `hl-log`, which writes the log ([`crate::log`]), `hl-signal`, and, where it inherits
+//! what programs leave behind, `hl-reap` ([`crate::children`]).
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
 //! syncs what they left and ends, the workers end, the judge ends, the sinks deliver what is durable, the cursors are
