@@ -1,5 +1,5 @@
-//! A slow consumer costs disk, never memory: bodies as large as the platform sends them, of tens of thousands of updates
-//! or with one long text, to a sink that takes nothing, and then takes all of it.
+//! A slow consumer costs disk, never memory: bodies as large as the platform sends them, of tens of thousands of
+//! updates or with one long text, to a sink that takes nothing, and then takes all of it.
 //!
 //! What is measured is the server's resident memory, at its highest (`VmHWM`) and once everything is delivered
 //! (`VmRSS`), while it remembers up to a million keys. `HOOKLINE_MEMORY_BODIES` says how many bodies of 60,000 updates

@@ -28,6 +28,7 @@ mod delivery;
 mod drain;
 mod endpoints;
 mod exposition;
+mod hand_on;
 mod history;
 mod listen;
 mod loops;
@@ -47,7 +48,6 @@ pub(crate) use sinks::selection;
 
 use crate::config::Config;
 use crate::feed::{CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError};
-use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, ReactorError};
 use crate::relay::{self, Room};
@@ -55,6 +55,7 @@ use crate::sink::SinkError;
 use crate::worker;
 use crossbeam_channel::{Receiver, select};
 use exposition::Sources;
+use hand_on::{WORKER_INBOX, WORKER_OCTETS, hand_on};
 use mio::Waker;
 use std::error::Error;
 use std::ffi::OsStr;
@@ -420,22 +421,6 @@ fn letters(config: &Config, sink: &str) -> Result<DeadLetters, ServerError> {
     Ok(DeadLetters::open(beside(&all.join(sink))?)?)
 }
 
-/// Gives each durable batch to the next worker. One that finds no room is let go: the feeds read it from the journal.
-fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> journal::HandOn {
-    let mut next = 0;
-    Box::new(move |batch| {
-        next = (next + 1) % workers.len();
-        let (worker, room) = &workers[next];
-        let octets = batch.len();
-        if room.take(octets)
-            && let Err(batch) = worker.try_send(batch)
-        {
-            room.give_back(octets);
-            drop(batch);
-        }
-    })
-}
-
 /// Descriptors that reading the journal for the consumers of pull sinks takes, if there are any.
 pub const READER_FILES: usize = pull::READER_FILES;
 
@@ -448,30 +433,5 @@ const JUDGE: &str = "hl-dedupe";
 /// Batches that may wait for the commit thread. What they hold is bounded by `limits.unacknowledged`.
 const COMMIT_INBOX: usize = 1024;
 
-/// Batches that may wait for a worker, and their octets; beyond, the feeds read them from the journal.
-const WORKER_INBOX: usize = 64;
-const WORKER_OCTETS: usize = 16 << 20;
-
 /// Time of a stop that is kept for the journal and the sinks.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::{Arc, Room, WORKER_OCTETS, hand_on, relay};
-    use crate::feed::tests::batch;
-
-    /// Sixty-four batches waited for each worker, of whatever size.
-    #[test]
-    fn what_waits_for_a_worker_is_bounded_in_octets() {
-        let (worker, inbox) = relay::channel(64);
-        let room = Arc::new(Room::new(WORKER_OCTETS));
-        let mut hand_on = hand_on(vec![(worker, Arc::clone(&room))]);
-        let mut hand = || (1..=20).for_each(|it| hand_on(batch(it, &[vec![b'x'; 3 << 20]])));
-        hand();
-        assert_eq!(inbox.len(), 5);
-        let first = inbox.try_recv().unwrap().unwrap();
-        room.give_back(first.len());
-        hand();
-        assert_eq!(inbox.len(), 5);
-    }
-}

@@ -1,0 +1,47 @@
+//! From the commit thread to the workers.
+
+use crate::journal::HandOn;
+use crate::journal::batch::Batch;
+use crate::relay::{self, Room};
+use std::sync::Arc;
+
+/// Gives each durable batch to the next worker. One that finds no room is let go: the feeds read it from the journal.
+pub(super) fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> HandOn {
+    let mut next = 0;
+    Box::new(move |batch| {
+        next = (next + 1) % workers.len();
+        let (worker, room) = &workers[next];
+        let octets = batch.len();
+        if room.take(octets)
+            && let Err(batch) = worker.try_send(batch)
+        {
+            room.give_back(octets);
+            drop(batch);
+        }
+    })
+}
+
+/// Batches that may wait for a worker, and their octets; beyond, the feeds read them from the journal.
+pub(super) const WORKER_INBOX: usize = 64;
+pub(super) const WORKER_OCTETS: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, Room, WORKER_OCTETS, hand_on, relay};
+    use crate::feed::tests::batch;
+
+    /// Sixty-four batches waited for each worker, of whatever size.
+    #[test]
+    fn what_waits_for_a_worker_is_bounded_in_octets() {
+        let (worker, inbox) = relay::channel(64);
+        let room = Arc::new(Room::new(WORKER_OCTETS));
+        let mut hand_on = hand_on(vec![(worker, Arc::clone(&room))]);
+        let mut hand = || (1..=20).for_each(|it| hand_on(batch(it, &[vec![b'x'; 3 << 20]])));
+        hand();
+        assert_eq!(inbox.len(), 5);
+        let first = inbox.try_recv().unwrap().unwrap();
+        room.give_back(first.len());
+        hand();
+        assert_eq!(inbox.len(), 5);
+    }
+}
