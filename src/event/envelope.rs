@@ -71,8 +71,12 @@ pub fn render_replayed(
         text(out, b"\",\"subject\":\"", subject);
     }
     let content = content_type(event);
-    out.extend_from_slice(b"\",\"datacontenttype\":\"");
-    escaped(out, content);
+    if event.has_extensions() {
+        out.extend_from_slice(b"\",\"datacontenttype\":\"");
+        escaped(out, content);
+    } else {
+        text(out, b"\",\"datacontenttype\":\"", content);
+    }
     // A Vec takes everything.
     let _ = write!(
         out,
@@ -83,10 +87,12 @@ pub fn render_replayed(
     out.extend_from_slice(b"\",\"receivedtime\":\"");
     time::write(out, event.received_at());
     text(out, b"\",\"lane\":\"", event.lane().name());
-    for (name, value) in event.extensions().filter(|it| it.0 != CONTENT_TYPE) {
-        text(out, b"\",\"", name);
-        out.extend_from_slice(b"\":\"");
-        escaped(out, value);
+    if event.has_extensions() {
+        for (name, value) in event.extensions().filter(|it| it.0 != CONTENT_TYPE) {
+            text(out, b"\",\"", name);
+            out.extend_from_slice(b"\":\"");
+            escaped(out, value);
+        }
     }
     if is_json {
         out.extend_from_slice(b"\",\"data\":");
@@ -131,7 +137,9 @@ pub fn render_data(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
 #[must_use]
 pub fn content_type(event: EventRef<'_>) -> &str {
     let mut extensions = event.extensions();
-    if let Some((_, said)) = extensions.find(|(name, _)| *name == CONTENT_TYPE) {
+    if event.has_extensions()
+        && let Some((_, said)) = extensions.find(|(name, _)| *name == CONTENT_TYPE)
+    {
         said
     } else if is_json(event) {
         "application/json"

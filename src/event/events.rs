@@ -350,6 +350,11 @@ impl<'e> EventRef<'e> {
         form::pairs(self.name(self.event.extensions))
     }
 
+    /// True if it has any.
+    pub(super) fn has_extensions(&self) -> bool {
+        self.event.extensions.len() > 0
+    }
+
     /// The members of `data` that the event shares with others.
     pub(super) fn context(&self) -> &'e [u8] {
         self.events
