@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sink", &["feed"]),
 ];
 
-const LEAVES: &[&str] = &["metrics", "relay"];
+const LEAVES: &[&str] = &["metrics", "relay", "log"];
 
 /// Arrows beside those, and why.
 const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
