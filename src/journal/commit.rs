@@ -8,6 +8,7 @@
 //! and would call the next sync a success.
 
 use super::batch::{Batch, FrameAt, Place};
+use super::clock::commit_time;
 use super::error::JournalError;
 use super::frame::{ALIGNMENT, NUMBER_END, octets, padded};
 use super::position::DurablePosition;
@@ -36,7 +37,7 @@ pub struct Committer {
     /// What stands before this offset need not stay in the cache.
     pub(crate) forgotten: u64,
     pub(crate) next_sequence: u64,
-    /// Time of the latest commit, microseconds since 1970.
+    /// Time of the last commit, microseconds since 1970.
     pub(crate) latest: u64,
     /// Octets that a frame can have in a segment of the configured size.
     pub(crate) frame_max: u64,
@@ -69,6 +70,8 @@ pub(crate) struct Rolled {
     pub(crate) first_sequence: u64,
     /// Microseconds since 1970.
     pub(crate) at: u64,
+    /// By the clock that nobody sets.
+    pub(crate) monotonic: Duration,
 }
 
 impl Committer {
@@ -275,6 +278,7 @@ impl Committer {
             epoch: self.active.epoch,
             first_sequence: self.next_sequence,
             at: self.now(),
+            monotonic: self.storage.monotonic(),
         };
         // Never full: it has more places than segments can be prepared ahead.
         self.rolled
@@ -316,10 +320,9 @@ impl Committer {
         whereabouts::check(&*self.storage, &segment::name(self.active.epoch), active)
     }
 
-    /// The time for a commit, microseconds since 1970. It never goes back, whatever the clock does, or
-    /// retention would take what is young.
+    /// The time for a commit, microseconds since 1970.
     fn now(&mut self) -> u64 {
-        self.latest = self.latest.max(self.storage.now());
+        self.latest = commit_time(self.latest, self.storage.now());
         self.latest
     }
 

@@ -41,6 +41,7 @@
 #![warn(clippy::indexing_slicing, clippy::as_conversions)]
 
 pub mod batch;
+mod clock;
 mod commit;
 mod ending;
 mod error;
@@ -92,6 +93,7 @@ pub use storage::{Access, Disk, Guard, Identity, LockError, Storage, StorageFile
 pub(crate) use storage::{is_shortage, read_full_at, write_all_at};
 
 use crate::relay;
+use clock::{ClockWatch, Reading};
 use manifest::ManifestFile;
 use parking_lot::Mutex;
 use recovery::Recovered;
@@ -111,6 +113,8 @@ pub struct Journal {
     manifest: Arc<Mutex<ManifestFile>>,
     status: Arc<Status>,
     directory: Identity,
+    /// What the clocks said.
+    started: Reading,
     recovered: Opened,
 }
 
@@ -150,6 +154,8 @@ impl Journal {
         // The segment thread keeps it up to date; a consumer may ask before that one runs.
         let first_sequence = &status.statistics.first_sequence;
         first_sequence.store(report.first_sequence, Ordering::Relaxed);
+        let started = Reading::take(&*storage);
+        clock::log_start(latest, started.wall, options.retention);
         Ok(Journal {
             storage,
             options,
@@ -157,6 +163,7 @@ impl Journal {
             manifest: Arc::new(Mutex::new(manifest)),
             status: Arc::new(status),
             directory,
+            started,
             recovered: Opened {
                 kept,
                 active,
@@ -227,6 +234,7 @@ impl Journal {
             kept: opened.kept,
             unlinked: Vec::new(),
             spares: opened.spares,
+            clock: ClockWatch::new(self.started),
             directory: self.directory,
             _lock: Arc::clone(&self.lock),
         };

@@ -18,7 +18,7 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fmt, fs};
 
 /// One directory that holds a journal.
@@ -57,6 +57,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// The wall clock of the machine that has the disk, in microseconds since 1970. It may jump.
     fn now(&self) -> u64;
+
+    /// A clock that never jumps: how long it is since some time before. It means something within one process.
+    fn monotonic(&self) -> Duration;
 
     /// Gives a small file new content, as a whole and durably: after a crash, or an error, it has the old content or
     /// the new one. Line feeds behind the content fill the last block. For one writer at a time.
@@ -163,6 +166,7 @@ pub enum LockError {
 pub struct Disk {
     path: PathBuf,
     directory: File,
+    opened: Instant,
 }
 
 impl Disk {
@@ -209,6 +213,7 @@ impl Disk {
         Ok(Disk {
             path: path.to_owned(),
             directory: File::open(path)?,
+            opened: Instant::now(),
         })
     }
 }
@@ -303,6 +308,10 @@ impl Storage for Disk {
 
     fn now(&self) -> u64 {
         now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.opened.elapsed()
     }
 }
 

@@ -31,7 +31,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::Instant;
 use tail::{Tail, Then};
 
 /// The sink.
@@ -40,7 +40,7 @@ pub struct File {
     path: PathBuf,
     rotation: Rotation,
     output: fs::File,
-    opened: SystemTime,
+    opened: Instant,
     lines: Lines,
     /// What an earlier process has written behind the cursor.
     tail: Option<Tail>,
@@ -65,7 +65,7 @@ impl File {
             path: path.to_owned(),
             rotation,
             output: open(path)?,
-            opened: SystemTime::now(),
+            opened: Instant::now(),
             lines: Lines::default(),
             tail: None,
             cut_at: 0,
@@ -96,7 +96,7 @@ impl File {
             }
         }
         self.output = open(&self.path)?;
-        self.opened = SystemTime::now();
+        self.opened = Instant::now();
         self.end_cut_line()
     }
 
