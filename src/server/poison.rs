@@ -1,16 +1,22 @@
 //! What is known of bodies that end the process, and where they are kept for a person to look at.
 
-use super::{ServerError, directory};
+use super::{ServerError, all_aside, beside};
 use crate::config::Config;
 use crate::feed::{DeadLetters, Poison, WORKER};
-use crate::journal::JournalId;
+use crate::journal::{self, JournalId};
 use std::sync::Arc;
 
 /// Reads what the process before this one has left.
 pub(super) fn open(config: &Config, journal: JournalId) -> Result<Arc<Poison>, ServerError> {
     let path = config.journal.dir.join("poison");
-    let storage = directory(&path)?;
-    let opened = Poison::open(&*storage, journal);
+    let storage = beside(&path)?;
+    let opened = match Poison::open(&*storage, journal) {
+        Err(error) if !journal::is_shortage(&error) => {
+            all_aside(&*storage, &error)?;
+            Poison::open(&*storage, journal)
+        }
+        opened => opened,
+    };
     let (poison, condemned) = opened.map_err(ServerError::io(format!("use {}", path.display())))?;
     for sequence in condemned {
         tracing::error!(
@@ -23,6 +29,5 @@ pub(super) fn open(config: &Config, journal: JournalId) -> Result<Arc<Poison>, S
 
 /// Where such bodies are kept.
 pub(super) fn letters(config: &Config) -> Result<DeadLetters, ServerError> {
-    let path = config.journal.dir.join("dead-letters").join(WORKER);
-    Ok(DeadLetters::open(directory(&path)?)?)
+    super::letters(config, WORKER)
 }

@@ -4,11 +4,12 @@ mod transports;
 
 use super::exposition::Sources;
 use super::pull::Pulls;
-use super::{ServerError, directory};
+use super::{ServerError, beside, directory, letters};
 use crate::config::{self, Config, SinkKind};
+use crate::event::Pattern;
 use crate::feed::{
-    self, Corrected, Cursor, Cursors, DeadLetters, Delivery, Feed, Feeds, Floor, Judged, Live,
-    Parties, Replays, Selection, Shelf,
+    self, Corrected, Cursor, Cursors, Delivery, Feed, Feeds, Floor, Judged, Live, Parties, Replays,
+    Selection, Shelf,
 };
 use crate::journal::{self, Disk, JournalId, Storage};
 use crate::relay::{self, Sleeper};
@@ -194,7 +195,7 @@ impl Part<'_> {
         let next = (self.cursor.confirmed() + 1).max(self.first);
         let (live, feed) = common.feeds.open(&Arc::default(), next);
         lives.push(live);
-        let replays = directory(&common.config.journal.dir.join("replays"))?;
+        let replays = beside(&common.config.journal.dir.join("replays"))?;
         let runner = Runner {
             feed,
             replays: Again::new(
@@ -250,14 +251,13 @@ impl Part<'_> {
         let (give, outcomes) = relay::channel_of(&sleeper, limits.concurrency + 1);
         let dir = &common.config.journal.dir;
         let name = &self.sink.name;
-        let letters = directory(&dir.join("dead-letters").join(name))?;
         let dispatcher = Dispatcher {
             name: name.clone(),
             wanted: self.wanted(common)?,
             parties: common.parties.clone(),
             cursor: self.cursor,
-            letters: DeadLetters::open(letters)?,
-            replays: Replays::open(directory(&dir.join("replays"))?),
+            letters: letters(common.config, name)?,
+            replays: Replays::open(beside(&dir.join("replays"))?),
             feeds: common.feeds.clone(),
             paths: paths(&common.endpoints),
             number: number(&common.endpoints),
@@ -275,7 +275,7 @@ impl Part<'_> {
 
 /// What the filters of a sink let through. `numbers` are those that the journal gives to the paths among them.
 pub(crate) fn selection(filter: &config::Filter, numbers: Vec<u16>) -> Selection {
-    let types = filter.types.iter().map(|pattern| pattern.as_str().into());
+    let types = filter.types.iter().map(|pattern| Pattern::new(pattern));
     Selection {
         types: types.collect(),
         phone_number_ids: filter.phone_number_ids.clone(),

@@ -117,6 +117,10 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
         storage: Arc::clone(&disk),
         first,
         window: args.window,
+        scope: config
+            .as_ref()
+            .map(server::dedupe_scope)
+            .unwrap_or_default(),
         poison: Arc::new(poison(dir, &*disk)?),
         dedupe: beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
         sinks,
@@ -141,7 +145,7 @@ fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
     let failed = |error| CliError::because("cannot read the dead letters", error);
     let piles = feed::piles(&dir.join("dead-letters")).map_err(failed)?;
     let listed = piles.into_iter().map(|(name, letters)| {
-        let letters = letters.list().map_err(failed)?;
+        let letters = letters.and_then(|letters| letters.list()).map_err(failed)?;
         Ok((name, letters.into_iter().map(|it| it.item).collect()))
     });
     listed.collect()

@@ -1,5 +1,6 @@
 use super::{Ask, Pull, PullError, Source};
 use crate::event::Lane;
+use crate::event::Pattern;
 use crate::feed::tests::Bench;
 use crate::feed::{Cursors, Floor, Item, JudgedPosition, Selection};
 use crate::journal::{Disk, JournalId};
@@ -55,7 +56,7 @@ impl Setting {
                 judged: Arc::clone(&self.judged),
             },
             Selection {
-                types: types.iter().map(|it| (*it).into()).collect(),
+                types: types.iter().map(|it| Pattern::new(it)).collect(),
                 ..Selection::default()
             },
             cursors.of("pull").unwrap(),
@@ -198,6 +199,22 @@ fn a_cursor_stands_between_any_two_events_and_never_goes_back() {
     pull.commit(item("3.0"), None).unwrap();
     assert_eq!(setting.pull(&[]).committed(None), item("3"));
     assert_eq!(setting.statistics.confirmed.get(), 3);
+}
+
+/// The last event of a notification and the notification as a whole are one place, whichever is said.
+#[test]
+fn what_is_committed_may_be_committed_again() {
+    for lane in [None, Some(Lane::Messages), Some(Lane::Statuses)] {
+        let setting = Setting::new();
+        setting.store(&[body(1, 0), body(2, 2), body(0, 1)]);
+        let pull = setting.pull(&[]);
+        for position in ["0", "1.0", "1", "2.0", "2.1", "2.3", "2", "3.0", "3"] {
+            for pull in [&pull, &pull, &setting.pull(&[])] {
+                let again = pull.commit(item(position), lane);
+                assert!(again.is_ok(), "{position} of {lane:?}: {again:?}");
+            }
+        }
+    }
 }
 
 #[test]
