@@ -91,7 +91,7 @@ impl Committer {
         if self.status.state() == State::Failed {
             return Err(JournalError::Failed);
         }
-        if self.watch.is_due() {
+        if self.watch.is_due() || !open {
             self.look_for_active()?;
         }
         self.write_waiting(inbox)?;
@@ -265,6 +265,8 @@ impl Committer {
         if wanted > self.frame_max {
             return Err(JournalError::BatchTooLarge { octets: wanted });
         }
+        // Nobody looks at it again before the next start.
+        self.look_for_active()?;
         self.sync()?;
         self.forget(self.active.size, 0);
         self.active = self.next_segment(inbox)?;
@@ -316,8 +318,8 @@ impl Committer {
 
     /// Finds out whether what is written now will be found again.
     fn look_for_active(&self) -> Result<(), JournalError> {
-        let active = self.active.file.identity().map_err(self.error("look at"))?;
-        whereabouts::check(&*self.storage, &segment::name(self.active.epoch), active)
+        let name = segment::name(self.active.epoch);
+        whereabouts::check_segment(&*self.storage, &name, &self.active)
     }
 
     /// The time for a commit, microseconds since 1970.

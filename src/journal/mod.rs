@@ -8,7 +8,8 @@
 //!   those that `hookline journal repair --quarantine` has made by setting damage aside, on request.
 //! - A write or a sync that fails is the end: [`State::Failed`], nothing more is told, and the process
 //!   is to be restarted. The same pages are never synced again and believed.
-//! - A directory that is moved, removed or replaced while it is in use is the end as well, within a second.
+//! - A directory that is moved, removed or replaced while it is in use, or a segment that is, or is truncated, is the
+//!   end as well, within a second.
 //! - A full disk is no error: the next segment is made ahead of its use, and while there is no space for
 //!   one, the journal says [`State::Full`] before the one in use is.
 //! - Recovery cuts what a power cut has torn, and never what was durable: if that is damaged, the
