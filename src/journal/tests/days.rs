@@ -128,9 +128,9 @@ fn a_clock_that_jumps_takes_nothing_before_its_time() {
 
 /// While the clock stood days back a segment began; once it was right again, the one before that seemed to
 /// have ended days ago, and went hours after it was written. And once the clock had been ahead by years, nothing went
-/// for years. So: what is written by a clock that is wrong, behind or ahead, by seconds or by years, before, between and after others;
-/// with a new process for each, or one for all. Once the clock is right everything goes when it is old, and nothing
-/// before.
+/// for years. So: what is written by a clock that is wrong, behind or ahead, by seconds or by years, before, between
+/// and after others; with a new process for each, or one for all. Once the clock is right everything goes when it is
+/// old, and nothing before.
 #[test]
 fn a_clock_that_was_wrong_once_keeps_nothing_and_takes_nothing() {
     const DAY: u64 = 24 * HOUR;
