@@ -117,6 +117,7 @@ fn signature(count: usize) {
         number: 1,
         ack: Ack::Stored,
         foreign: false,
+        form: 0,
         verify_tokens: VerifyTokens::default(),
         proof: Proof::Signature(Signature::meta(std::slice::from_ref(&secret))),
         keep_headers: Vec::new(),

@@ -65,6 +65,7 @@ fn endpoint(secrets: &[Vec<u8>]) -> Endpoint {
         number: 1,
         ack: Ack::Stored,
         foreign: false,
+        form: 0,
         verify_tokens: VerifyTokens::default(),
         proof: Proof::Signature(Signature::meta(secrets)),
         keep_headers: Vec::new(),

@@ -9,6 +9,7 @@ use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret,
     format_size,
 };
+use crate::event;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -138,10 +139,17 @@ fn overview(config: &Config) -> [(&'static str, String); 4] {
 
 fn describe(endpoint: &Endpoint) -> String {
     let proof = proofs(endpoint).join(", ");
-    let (provider, ack) = (provider_name(&endpoint.provider), ack_name(endpoint.ack));
+    let (provider, ack) = (endpoint.provider.name(), ack_name(endpoint.ack));
     let kept = endpoint.keep_headers.join(", ");
+    let attributes = endpoint.attributes.iter().map(|it| event::attribute(it));
+    let attributes: Vec<String> = attributes.collect();
+    let attributes = if attributes.is_empty() {
+        String::new()
+    } else {
+        format!("; attributes {}", attributes.join(", "))
+    };
     format!(
-        "{}  {provider:?} named {:?}, answered when {ack}; {proof}; keeps {kept}",
+        "{}  {provider:?} named {:?}, answered when {ack}; {proof}; keeps {kept}{attributes}",
         endpoint.path, endpoint.name
     )
 }
@@ -208,15 +216,6 @@ fn proofs(endpoint: &Endpoint) -> Vec<String> {
     proofs
 }
 
-fn provider_name(provider: &Provider) -> &'static str {
-    match provider {
-        Provider::Meta { .. } => "meta",
-        Provider::Dialog360 { .. } => "360dialog",
-        Provider::StandardWebhooks { .. } => "standard-webhooks",
-        Provider::GenericHmac { .. } => "generic-hmac",
-    }
-}
-
 fn ack_name(ack: Ack) -> &'static str {
     match ack {
         Ack::Stored => "stored",
@@ -229,11 +228,12 @@ fn plan_json(config: &Config) -> Value {
         json!({
             "path": endpoint.path,
             "name": endpoint.name,
-            "provider": provider_name(&endpoint.provider),
+            "provider": endpoint.provider.name(),
             "ack": ack_name(endpoint.ack),
             "accept_unsigned": endpoint.accept_unsigned,
             "proofs": proofs(endpoint),
             "keep_headers": endpoint.keep_headers,
+            "attributes": endpoint.attributes.iter().map(|it| event::attribute(it)).collect::<Vec<_>>(),
         })
     });
     let sinks = config.sinks.iter().map(sinks::to_json);

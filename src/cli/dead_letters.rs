@@ -6,7 +6,7 @@ use super::journal::time;
 use super::{CliError, Output, counted};
 use crate::config::DATA_DIR;
 use crate::event;
-use crate::feed::{self, DeadLetters, Item, Letter, LetterError, Maker, WORKER};
+use crate::feed::{self, DeadLetters, Forms, Item, Letter, LetterError, Maker, WORKER};
 use crate::journal::Disk;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -215,17 +215,19 @@ fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
         writeln!(out, "header        {}: {}", lossy(name), lossy(value))?;
     }
     writeln!(out)?;
-    write_content(&mut out, &letter)?;
+    write_content(dir, &mut out, &letter)?;
     Ok(out.flush()?)
 }
 
 /// The event, or the body of a whole notification.
-fn write_content(out: &mut impl Write, letter: &Letter) -> io::Result<()> {
+fn write_content(dir: &Path, out: &mut impl Write, letter: &Letter) -> io::Result<()> {
     // What the worker could not take apart is not tried here.
     if let Some(index) = letter.item.index
         && letter.sink != WORKER
     {
-        let delivery = letter.delivery(0, &mut Maker::new());
+        let forms = Disk::open(dir).map(|disk| Arc::new(Forms::look(Arc::new(disk))));
+        let mut maker = Maker::new().reading(&forms.unwrap_or_default());
+        let delivery = letter.delivery(0, &mut maker);
         let mut events = delivery.events().iter();
         if let Some(event) = events.find(|event| event.index() == index) {
             let mut line = Vec::new();

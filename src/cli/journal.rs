@@ -2,7 +2,7 @@
 
 use super::{CliError, Output, counted, sequences};
 use crate::config::{DATA_DIR, format_size};
-use crate::feed::{Maker, Poison};
+use crate::feed::{Forms, Maker, Poison};
 use crate::journal::{
     self, Damage, Depth, Disk, FILE_MISSING, Hole, JournalError, Report, SegmentReport, Storage,
 };
@@ -152,8 +152,10 @@ pub(super) fn beside(dir: &Path, name: &str) -> Result<Option<Disk>, CliError> {
 }
 
 /// Takes bodies of the journal in `dir` apart, but for those that are known to end whoever does.
-pub(super) fn maker(dir: &Path, disk: &dyn Storage) -> Result<Maker, CliError> {
-    Ok(Maker::sparing(&Arc::new(poison(dir, disk)?)))
+pub(super) fn maker(dir: &Path, disk: &Arc<dyn Storage>) -> Result<Maker, CliError> {
+    let poison = Arc::new(poison(dir, &**disk)?);
+    let forms = Arc::new(Forms::look(Arc::clone(disk)));
+    Ok(Maker::sparing(&poison).reading(&forms))
 }
 
 /// Which bodies of the journal in `dir` are known to end whoever takes them apart.

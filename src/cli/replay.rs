@@ -249,7 +249,7 @@ fn count(
 ) -> Result<(), CliError> {
     let unreadable = |error| refused("cannot read the journal", error);
     let mut reader = Reader::open(Arc::clone(disk), replay.from).map_err(unreadable)?;
-    let (mut maker, selection) = (maker(dir, &**disk)?, replay.selection());
+    let (mut maker, selection) = (maker(dir, disk)?, replay.selection());
     let (mut notifications, mut events) = (0, 0);
     let mut types = BTreeMap::<String, u64>::new();
     let mut progress = Progress::new();

@@ -53,7 +53,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     let mut reader = Reader::open(Arc::clone(&disk), first).map_err(failed)?;
     let is_behind = |event: &EventRef<'_>| event.sequence() > after || Some(event.index()) > index;
     let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
-    let mut maker = maker(&args.data_dir, &*disk)?;
+    let mut maker = maker(&args.data_dir, &disk)?;
     let mut line = Vec::new();
     if let Some(last) = end_before(&*disk, after).map_err(failed)? {
         writeln!(

@@ -32,6 +32,8 @@ pub struct Endpoint {
     pub accept_unsigned: bool,
     /// Header fields that are stored with the body, in lower case.
     pub keep_headers: Vec<String>,
+    /// Those of them that become attributes of the events.
+    pub attributes: Vec<String>,
 }
 
 /// When a post is answered with 200.
@@ -80,6 +82,19 @@ pub enum Provider {
         /// What stands before it in the field, such as `sha256=`; often nothing.
         prefix: String,
     },
+}
+
+impl Provider {
+    /// What the file calls it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Provider::Meta { .. } => "meta",
+            Provider::Dialog360 { .. } => "360dialog",
+            Provider::StandardWebhooks { .. } => "standard-webhooks",
+            Provider::GenericHmac { .. } => "generic-hmac",
+        }
+    }
 }
 
 /// A header field that must have a given value.
@@ -152,6 +167,7 @@ pub(super) fn default(reading: &mut Reading<'_>) -> Endpoint {
             app_secrets: app_secrets.unwrap_or_default(),
         },
         keep_headers: provider::META_HEADERS.map(str::to_owned).to_vec(),
+        attributes: Vec::new(),
     }
 }
 
@@ -202,7 +218,7 @@ fn read(reading: &mut Reading<'_>, mut section: Section<'_>) -> Option<Endpoint>
         return None;
     };
     let provider = provider::read(reading, &mut section, kind, accept_unsigned);
-    let keep_headers = provider::keep_headers(reading, &mut section, &provider);
+    let (keep_headers, attributes) = provider::keep_headers(reading, &mut section, &provider);
     section.finish(reading, |key| provider::belongs_to(key, kind));
     let path = path?;
     let name = name.map_or_else(|| name_of(path), str::to_owned);
@@ -214,6 +230,7 @@ fn read(reading: &mut Reading<'_>, mut section: Section<'_>) -> Option<Endpoint>
         provider,
         accept_unsigned,
         keep_headers,
+        attributes,
     })
 }
 

@@ -5,6 +5,7 @@ use super::finding::Place;
 use super::reader::{Reading, Section};
 use super::secret::Secret;
 use super::suggest::did_you_mean;
+use crate::event;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::time::Duration;
@@ -278,55 +279,96 @@ fn generic_hmac(
     }
 }
 
-/// The header fields to store: those that prove the body, unless the file names others.
+/// The header fields to store: what proves the body and what it is, and those that the file names; and which of these
+/// become attributes of the events.
 pub(super) fn keep_headers(
     reading: &mut Reading<'_>,
     section: &mut Section<'_>,
     provider: &Provider,
-) -> Vec<String> {
-    let (mut proofs, credential) = match provider {
-        Provider::Meta { .. } => (META_HEADERS.to_vec(), None),
+) -> (Vec<String>, Vec<String>) {
+    let (proof, beside, credential) = match provider {
+        Provider::Meta { .. } => (META_HEADERS[0], &[][..], None),
         Provider::Dialog360 { credential, .. } => {
             let name = match credential {
                 Some(Credential::Header { name, .. }) => Some(name.as_str()),
                 _ => None,
             };
-            (vec!["x-360dialog-signature", "content-type"], name)
+            ("x-360dialog-signature", &[][..], name)
         }
         Provider::StandardWebhooks { .. } => (
-            vec![
-                "webhook-id",
-                "webhook-timestamp",
-                "webhook-signature",
-                "content-type",
-            ],
+            "webhook-signature",
+            &["webhook-id", "webhook-timestamp"][..],
             None,
         ),
-        Provider::GenericHmac { header, .. } => (vec![header.as_str(), "content-type"], None),
+        Provider::GenericHmac { header, .. } => (header.as_str(), &[][..], None),
     };
-    proofs.retain(|name| !name.is_empty());
-    let Some(named) = section.texts(reading, "keep_headers") else {
-        return proofs.into_iter().map(str::to_owned).collect();
-    };
+    let own = [proof, "content-type"]
+        .into_iter()
+        .chain(beside.iter().copied());
+    let mut kept: Vec<String> = own.filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    let mut attributes: Vec<String> = Vec::new();
+    let named = section.texts(reading, "keep_headers").unwrap_or_default();
     if named.len() > KEPT_MAX {
         let message = format!("keep_headers names more than {KEPT_MAX} fields");
         reading.mistake(&section.place_of("keep_headers"), message);
     }
-    let mut kept: Vec<String> = Vec::new();
     for (name, place) in named {
         let Some(name) = field_name(reading, &place, name) else {
             continue;
         };
-        let secret = CREDENTIALS.contains(&name.as_str()) || credential == Some(name.as_str());
-        if secret && !proofs.contains(&name.as_str()) {
+        if name == proof || SIGNATURES.contains(&name.as_str()) {
+            let message = format!(
+                "{name} carries proof, which is no part of an event; take it out, what proves a post is stored with it \
+                 anyway"
+            );
+            reading.mistake(&place, message);
+        } else if CREDENTIALS.contains(&name.as_str()) || credential == Some(name.as_str()) {
             let message =
                 format!("{name} holds a credential, which must not be stored with every post");
             reading.mistake(&place, message);
-        } else if !kept.contains(&name) {
-            kept.push(name);
+        } else if PROOFS.iter().any(|word| name.contains(word)) {
+            let message = format!(
+                "{name} looks as if it carries proof: it is stored, and sinks of whole notifications get it, but no \
+                 event"
+            );
+            reading.warning(&place, message);
+            keep(&mut kept, name);
+        } else if let Some(message) = unfit(&name, &attributes) {
+            reading.mistake(&place, message);
+        } else {
+            if name != "content-type" && !attributes.contains(&name) {
+                attributes.push(name.clone());
+            }
+            keep(&mut kept, name);
         }
     }
-    kept
+    (kept, attributes)
+}
+
+fn keep(kept: &mut Vec<String>, name: String) {
+    if !kept.contains(&name) {
+        kept.push(name);
+    }
+}
+
+/// Why a field cannot become an attribute of events.
+fn unfit(name: &str, others: &[String]) -> Option<String> {
+    let attribute = event::attribute(name);
+    if attribute.is_empty() {
+        return Some(format!(
+            "{name} has no letter or digit, so no attribute of events can be called after it"
+        ));
+    }
+    if event::is_reserved(&attribute) {
+        return Some(format!(
+            "{name} would be the attribute {attribute} of events, which means something else"
+        ));
+    }
+    let same = |other: &&String| *other != name && event::attribute(other) == attribute;
+    let other = others.iter().find(same)?;
+    Some(format!(
+        "{name} and {other} would both be the attribute {attribute} of events; keep one of them"
+    ))
 }
 
 /// A header field name (RFC 9110, section 5.6.2), in lower case.
@@ -345,6 +387,24 @@ pub(super) fn field_name(reading: &mut Reading<'_>, place: &Place, name: &str) -
     );
     None
 }
+
+/// Fields in which providers put the signature.
+const SIGNATURES: [&str; 4] = [
+    META_HEADERS[0],
+    "x-hub-signature",
+    "x-360dialog-signature",
+    "webhook-signature",
+];
+
+/// What stands in the names of fields that carry proof.
+const PROOFS: [&str; 6] = [
+    "signature",
+    "hmac",
+    "token",
+    "secret",
+    "password",
+    "api-key",
+];
 
 /// Fields that give access to something, rather than prove the body.
 pub(super) const CREDENTIALS: [&str; 5] = [

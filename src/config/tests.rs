@@ -160,6 +160,27 @@ fn each_rule_has_its_message() {
         ),
         ("keep_headers = [\"Cookie\"]", "cookie holds a credential"),
         (
+            "keep_headers = [\"X-Hub-Signature-256\"]",
+            "x-hub-signature-256 carries proof",
+        ),
+        (
+            "keep_headers = [\"X-Hub-Signature\"]",
+            "x-hub-signature carries proof",
+        ),
+        (
+            "keep_headers = [\"Id\"]",
+            "id would be the attribute id of events",
+        ),
+        (
+            "keep_headers = [\"Received-Time\"]",
+            "would be the attribute receivedtime of events, which means",
+        ),
+        (
+            "keep_headers = [\"X-Team\", \"X.Team\"]",
+            "x.team and x-team would both be the attribute xteam",
+        ),
+        ("keep_headers = [\"-_-\"]", "-_- has no letter or digit"),
+        (
             "keep_headers = \"Host\"",
             "keep_headers must be a list of texts",
         ),

@@ -54,6 +54,8 @@ pub struct Endpoint {
     pub ack: Ack,
     /// Other senders than the platform post here, who may mean the same body anew.
     pub foreign: bool,
+    /// Number of the form by which its bodies are read, in the journal's records.
+    pub form: u16,
     /// Tokens of the handshake; without one every handshake gets 403.
     pub verify_tokens: VerifyTokens,
     /// What a post has to bring.

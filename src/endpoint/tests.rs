@@ -25,6 +25,7 @@ fn endpoint(proof: Proof) -> Endpoint {
         number: 1,
         ack: Ack::Stored,
         foreign: false,
+        form: 0,
         verify_tokens: VerifyTokens::new(vec![b"first".to_vec(), b"s\xc3\xa9cond &".to_vec()]),
         proof,
         keep_headers: vec!["x-hub-signature-256".to_owned(), "content-type".to_owned()],

@@ -25,12 +25,14 @@
 //! so digits, escapes, unknown and repeated keys stay; line ends between tokens become spaces. A member that
 //! is large beside many updates goes with the first of them, and with as many more as its copies stay
 //! below 2 MiB. The data of `whatsapp.empty`, and of a partner envelope without updates, is the body itself.
+//! The data of another sender's event is the whole body; one that is not JSON is `data_base64`.
 //! An unparsed body that is not JSON, or nests too deep for common parsers, or that nobody looks at any more, is
 //! `data_base64`.
 
 use super::context::{WithContacts, push_key, push_raw};
 use super::events::{EventRef, Unparsed};
 use super::extract::without_mark;
+use super::form::CONTENT_TYPE;
 use super::shape::Part;
 use super::span::Span;
 use super::time;
@@ -69,7 +71,8 @@ pub fn render_replayed(
         text(out, b"\",\"subject\":\"", subject);
     }
     let content = content_type(event);
-    text(out, b"\",\"datacontenttype\":\"", content);
+    out.extend_from_slice(b"\",\"datacontenttype\":\"");
+    escaped(out, content);
     // A Vec takes everything.
     let _ = write!(
         out,
@@ -80,6 +83,11 @@ pub fn render_replayed(
     out.extend_from_slice(b"\",\"receivedtime\":\"");
     time::write(out, event.received_at());
     text(out, b"\",\"lane\":\"", event.lane().name());
+    for (name, value) in event.extensions().filter(|it| it.0 != CONTENT_TYPE) {
+        text(out, b"\",\"", name);
+        out.extend_from_slice(b"\":\"");
+        escaped(out, value);
+    }
     if is_json {
         out.extend_from_slice(b"\",\"data\":");
         data(event, raw_body, out);
@@ -93,7 +101,7 @@ pub fn render_replayed(
 
 /// Calls `each` with the name and the value of every attribute of the event but `datacontenttype`, in the order of
 /// [`render`], for bindings that keep them apart from the data.
-pub fn attributes(event: EventRef<'_>, mut each: impl FnMut(&'static str, &str)) {
+pub fn attributes(event: EventRef<'_>, mut each: impl FnMut(&str, &str)) {
     each("specversion", "1.0");
     each("id", event.id());
     each("source", event.source());
@@ -105,6 +113,9 @@ pub fn attributes(event: EventRef<'_>, mut each: impl FnMut(&'static str, &str))
     each("sequence", &event.position().to_string());
     each("receivedtime", &timestamp(event.received_at()));
     each("lane", event.lane().name());
+    for (name, value) in event.extensions().filter(|it| it.0 != CONTENT_TYPE) {
+        each(name, value);
+    }
 }
 
 /// Appends the data alone, in the form that [`content_type`] names.
@@ -116,10 +127,13 @@ pub fn render_data(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The attribute `datacontenttype`.
+/// The attribute `datacontenttype`: of another sender's event what that says, where it says it.
 #[must_use]
-pub fn content_type(event: EventRef<'_>) -> &'static str {
-    if is_json(event) {
+pub fn content_type(event: EventRef<'_>) -> &str {
+    let mut extensions = event.extensions();
+    if let Some((_, said)) = extensions.find(|(name, _)| *name == CONTENT_TYPE) {
+        said
+    } else if is_json(event) {
         "application/json"
     } else {
         "application/octet-stream"
@@ -168,6 +182,17 @@ fn data(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(event.context());
     }
     out.push(b'}');
+}
+
+/// Appends the inside of a JSON string; the text has no control characters.
+fn escaped(out: &mut Vec<u8>, text: &str) {
+    let mut rest = text.as_bytes();
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(&[b'\\', rest[at]]);
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
 }
 
 fn text(out: &mut Vec<u8>, before: &[u8], text: &str) {

@@ -3,6 +3,7 @@
 use super::context::WithContacts;
 use super::emit;
 use super::extract::Origin;
+use super::form::{self, Sender};
 use super::lane::Lane;
 use super::position::Position;
 use super::shape::Part;
@@ -63,6 +64,8 @@ pub(super) struct Event {
     pub(super) phone: Text,
     pub(super) user_id: Text,
     pub(super) number: Text,
+    /// See [`Sender::write_extensions`](super::form::Sender::write_extensions).
+    pub(super) extensions: Text,
     pub(super) lane: Lane,
     pub(super) weak_key: bool,
     pub(super) duplicate: bool,
@@ -74,6 +77,8 @@ pub(super) struct Event {
 pub(super) enum Type {
     Known(&'static str),
     Unknown(Text),
+    /// One that another sender has given it.
+    Foreign(Text),
 }
 
 impl Events {
@@ -134,6 +139,19 @@ impl Events {
     /// Appends the event of a body that passes whole, unlooked at.
     pub fn pass_whole(&mut self, body: &[u8], origin: Origin, reason: Unparsed) {
         emit::unparsed(self, body, origin, reason);
+    }
+
+    /// Gives the events from a position on what came with their body.
+    pub(super) fn extend_from(&mut self, first: usize, sender: &Sender<'_>, is_json: bool) {
+        let start = self.names.len();
+        sender.write_extensions(is_json, &mut self.names);
+        let extensions = Text::since(start, self.names.len());
+        if extensions.len() > 0 {
+            let events = self.list.get_mut(first..).unwrap_or_default();
+            events
+                .iter_mut()
+                .for_each(|event| event.extensions = extensions);
+        }
     }
 
     /// Takes the last event out, as only a bug would.
@@ -207,14 +225,14 @@ impl<'e> EventRef<'e> {
     pub fn kind(&self) -> &'e str {
         match self.event.kind {
             Type::Known(kind) => kind,
-            Type::Unknown(text) => self.name(text),
+            Type::Unknown(text) | Type::Foreign(text) => self.name(text),
         }
     }
 
-    /// True if the type is one that the platform documents.
+    /// True if the type is one that the platform documents, or not one of the platform.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        matches!(self.event.kind, Type::Known(_))
+        !matches!(self.event.kind, Type::Unknown(_))
     }
 
     /// The key: equal for two deliveries of one update, and for nothing else. Printable ASCII.
@@ -242,7 +260,7 @@ impl<'e> EventRef<'e> {
         self.event.duplicate
     }
 
-    /// `/whatsapp/<waba>/<phone_number_id>`, as far as the body says.
+    /// `/whatsapp/<waba>/<phone_number_id>`, as far as the body says; of another sender `/<provider>/<endpoint>`.
     #[must_use]
     pub fn source(&self) -> &'e str {
         self.name(self.event.source)
@@ -251,7 +269,7 @@ impl<'e> EventRef<'e> {
     /// The business account (WABA), as the source names it.
     #[must_use]
     pub fn waba(&self) -> Option<&'e str> {
-        let account = self.source().split('/').nth(2);
+        let account = self.source().strip_prefix("/whatsapp/")?.split('/').next();
         account.filter(|account| *account != "-")
     }
 
@@ -302,6 +320,11 @@ impl<'e> EventRef<'e> {
     #[must_use]
     pub fn unparsed(&self) -> Option<Unparsed> {
         self.event.unparsed
+    }
+
+    /// The attributes that it has from its sender: names, and values that need an escape in JSON.
+    pub(super) fn extensions(&self) -> impl Iterator<Item = (&'e str, &'e str)> + use<'e> {
+        form::pairs(self.name(self.event.extensions))
     }
 
     /// The members of `data` that the event shares with others.

@@ -5,6 +5,9 @@ use super::context::Context;
 use super::document::Document;
 use super::emit::{self, Emitter};
 use super::events::{Events, Unparsed};
+use super::foreign::{self, Values};
+use super::form::{Sender, WhatsApp};
+use super::name::Name;
 use super::scan::{Refused, Scan};
 use super::shape::Holds;
 use super::walk::Walk;
@@ -33,6 +36,7 @@ pub struct Extractor {
     context: Context,
     contacts: Contacts,
     carried: Vec<(usize, Holds)>,
+    values: Values,
 }
 
 impl Extractor {
@@ -42,13 +46,51 @@ impl Extractor {
         Extractor::default()
     }
 
-    /// Appends the events of one body, at least one.
+    /// Appends the events of one body, at least one, as of one from the platform.
     pub fn extract(&mut self, body: &[u8], origin: Origin, events: &mut Events) {
-        if let Err(reason) = self.take_apart(body, origin, events) {
-            emit::unparsed(events, body, origin, reason);
+        self.extract_from(None, body, origin, events);
+    }
+
+    /// The same for a body of which it is known how it is to be read.
+    pub fn extract_from(
+        &mut self,
+        sender: Option<Sender<'_>>,
+        body: &[u8],
+        origin: Origin,
+        events: &mut Events,
+    ) {
+        let first = events.len();
+        let text = self.scan(body);
+        match sender.filter(|sender| !self.is_whatsapp(sender, text)) {
+            Some(sender) => {
+                let document = text.map(|text| Document::new(text, &self.scan));
+                let from = (sender, origin);
+                foreign::received(events, &mut self.values, body, document, from);
+            }
+            None => {
+                let walked = text.and_then(|text| self.walk(text, origin, events));
+                if let Err(reason) = walked {
+                    emit::unparsed(events, body, origin, reason);
+                }
+            }
+        }
+        if let Some(sender) = sender {
+            events.extend_from(first, &sender, text.is_ok());
         }
         if body.len() > RETAINED_MAX {
             *self = Extractor::new();
+        }
+    }
+
+    /// True if shapes of the platform are looked for in this body.
+    fn is_whatsapp(&self, sender: &Sender<'_>, text: Result<&str, Unparsed>) -> bool {
+        let object = |text| Document::new(text, &self.scan).text(0, Name::Object);
+        match sender.form.whatsapp {
+            WhatsApp::Always => true,
+            WhatsApp::Named => {
+                text.is_ok_and(|text| object(text) == Some("whatsapp_business_account"))
+            }
+            WhatsApp::Never => false,
         }
     }
 
@@ -58,18 +100,19 @@ impl Extractor {
         self.scan.capacities()
     }
 
-    fn take_apart(
-        &mut self,
-        body: &[u8],
-        origin: Origin,
-        events: &mut Events,
-    ) -> Result<(), Unparsed> {
+    /// Finds what is in a body.
+    fn scan<'b>(&mut self, body: &'b [u8]) -> Result<&'b str, Unparsed> {
         let body = without_mark(body);
         let text = std::str::from_utf8(body).map_err(|_| Unparsed::NotJson)?;
         self.scan.fill(text).map_err(|refused| match refused {
             Refused::TooDeep if is_json(text) => Unparsed::TooDeep,
             Refused::TooDeep | Refused::NotJson => Unparsed::NotJson,
         })?;
+        Ok(text)
+    }
+
+    /// Makes events of what was found in the body.
+    fn walk(&mut self, text: &str, origin: Origin, events: &mut Events) -> Result<(), Unparsed> {
         let document = Document::new(text, &self.scan);
         let mark = events.mark();
         let emitter = Emitter::new(

@@ -12,6 +12,10 @@
 //! - 360dialog's partner envelope `{id,event,data}`, as a whole unless its `data` is a value with updates,
 //! - a body without any of these, as a whole: `whatsapp.empty`.
 //!
+//! So it is where the platform posts. The body of another sender is one event, `webhook.received` or with the type that
+//! it has given it; in which bodies shapes of the platform are looked for at all is what the [`Form`] says that the
+//! body was stored with.
+//!
 //! Nothing here fails. A body that is not JSON, that nests deeper than [`NESTING_MAX`] or holds more than
 //! [`UPDATES_MAX`] updates is one `whatsapp.unparsed`. Odd types, unknown and repeated keys, numbers that no
 //! machine type holds and lone surrogates are JSON and pass.
@@ -30,6 +34,7 @@
 //! | `update` | the facts of one update |
 //! | `context` | what the updates of a change share in their `data` |
 //! | `contacts`, `conversation` | whose update it is |
+//! | `form`, `foreign` | how a body is read, and what of another sender's |
 //! | `position` | where it stands in the journal |
 //! | `pattern` | the types that somebody asks for |
 //! | `kind`, `lane`, `key`, `time` | the event's attributes |
@@ -43,6 +48,8 @@ mod emit;
 mod envelope;
 mod events;
 mod extract;
+mod foreign;
+mod form;
 mod key;
 mod kind;
 mod lane;
@@ -64,6 +71,7 @@ pub use emit::UPDATES_MAX;
 pub use envelope::{attributes, content_type, render, render_data, render_replayed, timestamp};
 pub use events::{EventRef, Events, Unparsed};
 pub use extract::{Extractor, Origin};
+pub use form::{Form, Headers, RULES, Sender, VALUE_MAX, WhatsApp, attribute, is_reserved};
 pub use key::{COMPONENT_MAX, fingerprint};
 pub use lane::Lane;
 pub use pattern::{Pattern, PatternError};

@@ -47,6 +47,7 @@ names! {
     Messages = "messages"
     MessagingProduct = "messaging_product"
     Metadata = "metadata"
+    Object = "object"
     ParticipantRecipientId = "participant_recipient_id"
     Payment = "payment"
     PhoneNumber = "phone_number"

@@ -1,7 +1,8 @@
 //! One batch with its events: what workers make, feeds pass on and sinks deliver.
 
+use super::forms::{Forms, Reading};
 use super::poison::{Guarded, Poison};
-use crate::event::{EventRef, Events, Origin, Unparsed};
+use crate::event::{EventRef, Events, Headers, Origin, Sender as From, Unparsed};
 use crate::journal::batch::{Batch, FrameAt, Place};
 use crate::journal::record::{FLAG_FOREIGN, Record};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -12,6 +13,8 @@ use std::sync::Arc;
 pub struct Delivery {
     batch: Batch,
     made: Made,
+    /// By which it was read.
+    forms: Arc<Forms>,
     /// Where the memory of the events goes when the last sink has let go.
     spare: Sender<Made>,
 }
@@ -30,6 +33,7 @@ struct Made {
 #[derive(Debug)]
 pub struct Maker {
     extractor: Guarded,
+    reading: Reading,
     give: Sender<Made>,
     take: Receiver<Made>,
 }
@@ -52,8 +56,23 @@ impl Maker {
         let (give, take) = bounded(SPARE_MAX);
         Maker {
             extractor,
+            reading: Reading::default(),
             give,
             take,
+        }
+    }
+
+    /// The same, that reads each body by the form that it was stored with.
+    #[must_use]
+    pub fn reading(mut self, forms: &Arc<Forms>) -> Maker {
+        self.read_by(forms);
+        self
+    }
+
+    /// Reads by these forms from here on.
+    pub fn read_by(&mut self, forms: &Arc<Forms>) {
+        if !Arc::ptr_eq(self.reading.forms(), forms) {
+            self.reading = Reading::new(forms);
         }
     }
 
@@ -79,14 +98,21 @@ impl Maker {
                 received_at: record.received_at,
                 foreign: record.flags & FLAG_FOREIGN != 0,
             };
+            let from = self.reading.of(record.flags);
+            let from = from.map(|form| From {
+                form,
+                headers: &record,
+            });
             let before = events.len();
-            *crashed += usize::from(!self.extractor.extract(record.body, origin, events));
+            let body = record.body;
+            *crashed += usize::from(!self.extractor.extract(from, body, origin, events));
             counts.push(events.len() - before);
         }
         self.extractor.end();
         Delivery {
             batch,
             made,
+            forms: Arc::clone(self.reading.forms()),
             spare: self.give.clone(),
         }
     }
@@ -110,6 +136,12 @@ impl Maker {
             durable: 0,
         });
         self.make(batch)
+    }
+}
+
+impl Headers for Record<'_> {
+    fn each<'h>(&'h self, take: &mut dyn FnMut(&'h [u8], &'h [u8])) {
+        self.headers().for_each(|(name, value)| take(name, value));
     }
 }
 
@@ -212,6 +244,7 @@ impl Delivery {
     pub fn alone(&self, sequence: u64, maker: &mut Maker) -> Option<Delivery> {
         let record = self.notification(sequence)?.record;
         let came = (record.endpoint, record.flags, record.received_at);
+        maker.read_by(&self.forms);
         Some(maker.make_one(sequence, came, record.headers(), record.body))
     }
 

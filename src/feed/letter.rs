@@ -25,13 +25,14 @@
 //!
 //! `index`, `id` and `subject` are missing where there is none: a letter without `index` is a whole notification, and
 //! its type is that of its first event. `"foreign": true` stands in one from an endpoint for other senders than the
-//! platform, whose events have other keys. The octets of a header's value are written as the characters with their
+//! platform, whose events have other keys, and `"form": N` is the number of the [form](super::Forms) by which its body
+//! is read, if it has one. The octets of a header's value are written as the characters with their
 //! numbers, so that each value has one way to be written and most can be read.
 
 use super::rfc3339;
 use super::{Delivery, Item, Maker, Notification};
 use crate::event::Lane;
-use crate::journal::record::FLAG_FOREIGN;
+use crate::journal::record::{self, FLAG_FOREIGN};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::Error as _;
@@ -57,6 +58,8 @@ pub struct Letter {
     pub endpoint: String,
     /// It came from other senders than the platform, who may mean the same body anew.
     pub foreign: bool,
+    /// Number of the form by which its body is read; 0 if it has none.
+    pub form: u16,
     /// Time of arrival in microseconds since 1970.
     pub received_at: u64,
     /// How it failed.
@@ -123,6 +126,7 @@ impl Letter {
             lane: lane.unwrap_or(Lane::Rest),
             endpoint: endpoint.to_owned(),
             foreign: record.flags & FLAG_FOREIGN != 0,
+            form: record::form(record.flags),
             received_at: record.received_at,
             failures,
             headers: headers
@@ -139,6 +143,7 @@ impl Letter {
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_slice(), value.as_slice()));
         let flags = if self.foreign { FLAG_FOREIGN } else { 0 };
+        let flags = record::with_form(flags, self.form);
         let came = (endpoint, flags, self.received_at);
         maker.make_one(self.item.sequence, came, headers, &self.body)
     }
@@ -177,6 +182,8 @@ struct Stored {
     endpoint: String,
     #[serde(default, skip_serializing_if = "Not::not")]
     foreign: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    form: u16,
     #[serde(with = "rfc3339")]
     received_at: u64,
     #[serde(flatten)]
@@ -201,6 +208,7 @@ impl Stored {
             lane: letter.lane.name().to_owned(),
             endpoint: letter.endpoint.clone(),
             foreign: letter.foreign,
+            form: letter.form,
             received_at: letter.received_at,
             failures: letter.failures.clone(),
             headers: headers
@@ -232,12 +240,18 @@ impl Stored {
             lane: lane.ok_or_else(|| format!("there is no lane {:?}", self.lane))?,
             endpoint: self.endpoint,
             foreign: self.foreign,
+            form: self.form,
             received_at: self.received_at,
             failures: self.failures,
             headers: headers.map(|(name, value)| (name.0, value.0)).collect(),
             body: self.body_base64,
         })
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// Octets as the characters with their numbers.

@@ -10,6 +10,7 @@ mod dedupe;
 mod dead_letters;
 mod delivery;
 mod floor;
+mod forms;
 mod judge;
 mod letter;
 mod origin;
@@ -29,6 +30,7 @@ pub use dedupe::{
 };
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::{Floor, Place as FloorPlace};
+pub use forms::{Forms, FormsError};
 pub use judge::{Judge, JudgeStatistics};
 pub use letter::{Answer, Failures, Letter};
 pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin, Shelf};

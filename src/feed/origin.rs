@@ -2,6 +2,7 @@
 
 use super::dedupe::Duplicates;
 use super::delivery::{Delivery, Maker};
+use super::forms::Forms;
 use super::poison::Poison;
 use super::{Feed, FeedError, Live};
 use crate::journal::batch::Batch;
@@ -143,6 +144,8 @@ pub struct Feeds {
     pub dedupe: Arc<dyn Storage>,
     /// Bodies that nobody is to take apart.
     pub poison: Arc<Poison>,
+    /// How the bodies are read.
+    pub forms: Arc<Forms>,
 }
 
 impl Feeds {
@@ -170,7 +173,7 @@ impl Feeds {
         sleeper: &Arc<Sleeper>,
         next: u64,
     ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
-        let maker = Maker::sparing(&self.poison);
+        let maker = Maker::sparing(&self.poison).reading(&self.forms);
         let duplicates = Duplicates::open(Arc::clone(&self.dedupe));
         let mut origin = Judged::new(Arc::clone(&self.judged), maker, duplicates);
         origin.shared = shared;

@@ -32,7 +32,7 @@
 
 use super::letter::{Failures, Letter};
 use super::{Delivery, LETTERS_MAX, Notification};
-use crate::event::{Events, Extractor, Origin, Unparsed};
+use crate::event::{Events, Extractor, Origin, Sender, Unparsed};
 use crate::journal::{self, Access, JournalId, Storage, StorageFile, write_all_at};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -160,7 +160,13 @@ impl Guarded {
     }
 
     /// Appends the events of one body, at least one. False if nobody looks into that body any more.
-    pub(super) fn extract(&mut self, body: &[u8], origin: Origin, events: &mut Events) -> bool {
+    pub(super) fn extract(
+        &mut self,
+        sender: Option<Sender<'_>>,
+        body: &[u8],
+        origin: Origin,
+        events: &mut Events,
+    ) -> bool {
         let sequence = origin.sequence;
         if self.poison.is_condemned(sequence) {
             events.pass_whole(body, origin, Unparsed::Crashed);
@@ -174,7 +180,7 @@ impl Guarded {
             let attempt = || {
                 #[cfg(test)]
                 tests::fail(body);
-                self.extractor.extract(body, origin, events);
+                self.extractor.extract_from(sender, body, origin, events);
             };
             // Both are put right before anybody sees them.
             if catch_unwind(AssertUnwindSafe(attempt)).is_ok() {

@@ -114,6 +114,7 @@ impl Bench {
             judged: Arc::clone(&self.judged),
             dedupe: self.dedupe(),
             poison: Arc::default(),
+            forms: Arc::default(),
         }
     }
 

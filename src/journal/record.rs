@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | 4 | length of the whole record |
 //! | 4 | 2 | endpoint number, see the manifest |
-//! | 6 | 2 | flags: bit 0 = was answered before it was synced (`ack = "received"`) |
+//! | 6 | 2 | flags: bit 0 = was answered before it was synced (`ack = "received"`); bit 1 = from another sender than the platform; bits 2 and 3 = 0; bits 4 to 15 = number of the form by which it is read, 0 = of before there were forms |
 //! | 8 | 8 | time of arrival, microseconds since 1970 |
 //! | 16 | 4 | length of the kept headers |
 //! | 20 | 4 | length of the body |
@@ -22,12 +22,29 @@ pub const FLAG_RECEIVED: u16 = 1;
 /// [`Record::flags`] bit: from an endpoint for other senders than the platform, who may mean the same body anew.
 pub const FLAG_FOREIGN: u16 = 2;
 
+/// The number of no form, in a record that could not be given one.
+pub const NO_FORM: u16 = 0xfff;
+
+/// The number in [`Record::flags`] of the form by which the body is read; 0 if it was stored before there were any.
+#[must_use]
+pub fn form(flags: u16) -> u16 {
+    flags >> FORM_SHIFT
+}
+
+/// The flags of a record that is read by this form, which is at most [`NO_FORM`].
+#[must_use]
+pub fn with_form(flags: u16, form: u16) -> u16 {
+    flags | form.min(NO_FORM) << FORM_SHIFT
+}
+
+const FORM_SHIFT: u32 = 4;
+
 /// One stored notification, borrowed from its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// Number that the manifest gives to the endpoint's path.
     pub endpoint: u16,
-    /// See [`FLAG_RECEIVED`] and [`FLAG_FOREIGN`].
+    /// See [`FLAG_RECEIVED`], [`FLAG_FOREIGN`] and [`form`].
     pub flags: u16,
     /// Time of arrival in microseconds since 1970.
     pub received_at: u64,

@@ -9,7 +9,7 @@ use crate::http::Status;
 use crate::http::head::{Head, Method};
 use crate::http::response::Responses;
 use crate::journal::State;
-use crate::journal::record::{FLAG_FOREIGN, FLAG_RECEIVED};
+use crate::journal::record::{self, FLAG_FOREIGN, FLAG_RECEIVED};
 use crossbeam_utils::CachePadded;
 use mio::Registry;
 use std::cell::Cell;
@@ -117,7 +117,8 @@ impl Core {
         match verdict {
             Ok(Verdict::Store) => {
                 let received = u16::from(endpoint.ack == Ack::Received) * FLAG_RECEIVED;
-                let flags = received | (u16::from(endpoint.foreign) * FLAG_FOREIGN);
+                let foreign = u16::from(endpoint.foreign) * FLAG_FOREIGN;
+                let flags = record::with_form(received | foreign, endpoint.form);
                 let time = (self.clock.now, self.clock.unix_us);
                 let kept = endpoint.kept(head.headers);
                 self.outbox.store(endpoint.number, flags, time, kept, body);

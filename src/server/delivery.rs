@@ -7,8 +7,8 @@ use super::threads::Threads;
 use super::{JUDGE, ServerError, all_aside, beside, options, poison};
 use crate::config::Config;
 use crate::feed::{
-    Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Judge, JudgedPosition,
-    Live, Maker, Parties, Poison,
+    Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Forms, Judge,
+    JudgedPosition, Live, Maker, Parties, Poison,
 };
 use crate::journal::{Journal, Storage};
 use std::net::TcpListener;
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What is ready to be started.
 pub(super) struct Delivery {
     poison: Arc<Poison>,
+    forms: Arc<Forms>,
     /// Where the workers offer what they have taken apart.
     live: Live<Batch>,
     judge: Judge,
@@ -31,6 +32,7 @@ pub(super) fn prepare(
     config: &Config,
     disk: &Arc<dyn Storage>,
     journal: &Journal,
+    forms: &Arc<Forms>,
     floor: Arc<AtomicU64>,
     sources: &mut Sources,
 ) -> Result<Delivery, ServerError> {
@@ -51,12 +53,13 @@ pub(super) fn prepare(
             judged: Arc::clone(&judged),
             dedupe: Arc::clone(&dedupe),
             poison: Arc::clone(&poison),
+            forms: Arc::clone(forms),
         },
         parties: parties.clone(),
         endpoints: endpoints.clone(),
     };
     let mut sinks = sinks::prepare(&common, sources)?;
-    let maker = Maker::sparing(&poison);
+    let maker = Maker::sparing(&poison).reading(forms);
     let origin = Durable::new(Arc::clone(&status), maker);
     let (live, feed) = Feed::new(Arc::clone(disk), origin, status.durable() + 1);
     let stop_judge = Arc::new(AtomicBool::new(false));
@@ -80,6 +83,7 @@ pub(super) fn prepare(
     };
     Ok(Delivery {
         poison,
+        forms: Arc::clone(forms),
         live,
         judge,
         open: Box::new(move || {
@@ -98,7 +102,8 @@ pub(super) fn prepare(
 impl Delivery {
     /// What takes bodies apart, and where the result goes.
     pub(super) fn for_worker(&self) -> (Maker, Live<Batch>) {
-        (Maker::sparing(&self.poison), self.live.clone())
+        let maker = Maker::sparing(&self.poison).reading(&self.forms);
+        (maker, self.live.clone())
     }
 
     /// The sinks that are read by who asks, and the listener for them if there are any.

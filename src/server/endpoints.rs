@@ -6,7 +6,9 @@ use crate::endpoint::credentials::Credentials;
 use crate::endpoint::handshake::VerifyTokens;
 use crate::endpoint::signature::{Algorithm, Encoding, Signature};
 use crate::endpoint::{Ack, Counters, Endpoint, Proof, Table};
-use crate::journal;
+use crate::event::{Form, WhatsApp};
+use crate::feed::Forms;
+use crate::journal::{self, Storage, record};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ pub(super) fn table(
     config: &Config,
     loops: usize,
     numbers: &journal::Endpoints,
+    forms: &Forms,
     before: Option<&Table>,
 ) -> Result<Table, ServerError> {
     let endpoint = |configured: &config::Endpoint| {
@@ -31,10 +34,8 @@ pub(super) fn table(
             name: configured.name.clone(),
             path: configured.path.clone(),
             number: numbers.number(&configured.path)?,
-            foreign: matches!(
-                configured.provider,
-                Provider::StandardWebhooks { .. } | Provider::GenericHmac { .. }
-            ),
+            foreign: form(configured).is_foreign(),
+            form: form_number(forms, &form(configured)),
             ack: match configured.ack {
                 config::Ack::Stored => Ack::Stored,
                 config::Ack::Received => Ack::Received,
@@ -56,6 +57,61 @@ pub(super) fn table(
             .map(endpoint)
             .collect::<Result<_, ServerError>>()?,
     ))
+}
+
+/// The forms of a journal whose highest sequence is `last`.
+pub(super) fn forms(storage: &Arc<dyn Storage>, last: u64) -> Arc<Forms> {
+    let (forms, is_whole) = Forms::open(Arc::clone(storage), last);
+    if !is_whole {
+        tracing::error!(
+            path = storage.describe("forms"),
+            "the file is damaged and is kept as forms.damaged: events of what is stored come without attributes of \
+             headers, and those of other senders as webhook.received; copy it back from a backup and restart"
+        );
+    }
+    Arc::new(forms)
+}
+
+/// How the bodies of an endpoint are read.
+fn form(configured: &config::Endpoint) -> Form {
+    let provider = &configured.provider;
+    let form = Form {
+        endpoint: configured.name.clone(),
+        provider: provider.name().to_owned(),
+        attributes: configured.attributes.clone(),
+        ..Form::unknown()
+    };
+    match provider {
+        Provider::Meta { .. } | Provider::Dialog360 { .. } => Form {
+            whatsapp: WhatsApp::Always,
+            ..form
+        },
+        Provider::GenericHmac { .. } => Form {
+            whatsapp: WhatsApp::Named,
+            ..form
+        },
+        Provider::StandardWebhooks { .. } => Form {
+            id: Some("webhook-id".to_owned()),
+            kind: Some("type".to_owned()),
+            time: Some("timestamp".to_owned()),
+            ..form
+        },
+    }
+}
+
+/// The number of a form. Posts are taken without one, too: that is better than none at all.
+fn form_number(forms: &Forms, form: &Form) -> u16 {
+    forms.number(form).unwrap_or_else(|error| {
+        let reason = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::error!(
+            endpoint = form.endpoint,
+            %error,
+            reason,
+            "how its bodies are read cannot be kept: their events have no attributes of headers, and those of other \
+             senders are webhook.received without the ids of their deliveries; put that right and reload"
+        );
+        record::NO_FORM
+    })
 }
 
 fn verify_tokens(provider: &Provider) -> VerifyTokens {

@@ -42,7 +42,7 @@ pub use overview::{
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
-use crate::feed::{CursorError, DeadLetters, DedupeError, FeedError, LetterError};
+use crate::feed::{CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError};
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, Phase, ReactorError};
@@ -69,6 +69,7 @@ pub struct Server {
     pull: Option<SocketAddr>,
     drain_timeout: Duration,
     endpoints: journal::Endpoints,
+    forms: Arc<Forms>,
     recovery: journal::Recovery,
     control: Arc<Control>,
     wakers: Vec<Arc<Waker>>,
@@ -166,15 +167,17 @@ impl Server {
             );
         }
         let endpoints = journal.endpoints();
+        let forms = endpoints::forms(&disk, journal.status().durable());
         let table = Arc::new(endpoints::table(
             config,
             config.server.loops,
             &endpoints,
+            &forms,
             None,
         )?);
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
-        let mut delivery = delivery::prepare(config, &disk, &journal, floor, &mut sources)?;
+        let mut delivery = delivery::prepare(config, &disk, &journal, &forms, floor, &mut sources)?;
         let (pulls, pull) = delivery.take_pulls(config)?;
         let control = Arc::new(Control::new(table, config.server.loops));
         let (commit, inbox) = relay::channel(COMMIT_INBOX);
@@ -235,6 +238,7 @@ impl Server {
             pull: pull_address,
             drain_timeout: config.server.drain_timeout,
             endpoints,
+            forms,
             recovery,
             control,
             wakers: loops.wakers,
@@ -275,6 +279,7 @@ impl Server {
             config,
             self.wakers.len(),
             &self.endpoints,
+            &self.forms,
             Some(&self.sources.table()),
         )?;
         let table = Arc::new(table);

@@ -39,7 +39,7 @@ mod tally;
 use super::journal::{beside, open, poison, refused};
 use super::{CliError, Output, configuration, cursor};
 use crate::config::DATA_DIR;
-use crate::feed::{self, Item};
+use crate::feed::{self, Forms, Item};
 use crate::journal::{JournalError, Manifest, Storage};
 use crate::server;
 use clap::Args;
@@ -122,6 +122,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
             .map(server::dedupe_scope)
             .unwrap_or_default(),
         poison: Arc::new(poison(dir, &*disk)?),
+        forms: Arc::new(Forms::look(Arc::clone(&disk))),
         dedupe: beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
         sinks,
     };

@@ -5,7 +5,7 @@ use super::super::progress::Progress;
 use super::repeats::{Key, Repeats};
 use super::standing::Standing;
 use super::tally::Tally;
-use crate::feed::{DedupeScope, Duplicates, Maker, Poison};
+use crate::feed::{DedupeScope, Duplicates, Forms, Maker, Poison};
 use crate::journal::batch::Batch;
 use crate::journal::{
     Access, Damage, Depth, Hole, JournalError, Manifest, Reader, Storage, inspect_from,
@@ -28,6 +28,8 @@ pub(super) struct Job {
     pub(super) scope: DedupeScope,
     /// Bodies that are not taken apart.
     pub(super) poison: Arc<Poison>,
+    /// How bodies are read.
+    pub(super) forms: Arc<Forms>,
     /// Where the server has written down what is a duplicate; `None` if it never did.
     pub(super) dedupe: Option<Arc<dyn Storage>>,
     pub(super) sinks: Vec<Standing>,
@@ -150,7 +152,7 @@ impl Job {
     /// Takes apart and counts whatever comes.
     fn count(&self, work: &Receiver<Work>, tell: &Sender<(u64, Done)>) -> Tally {
         let mut tally = Tally::new(self.sinks.len());
-        let mut maker = Maker::sparing(&self.poison);
+        let mut maker = Maker::sparing(&self.poison).reading(&self.forms);
         let mut duplicates = self.dedupe.clone().map(Duplicates::open);
         for Work {
             number,

@@ -70,7 +70,22 @@ fn a_full_file_is_taken() {
     };
     let app = || vec![Secret::new(*b"app secret")];
     assert_eq!((meta.ack, basic.ack), (Ack::Received, Ack::Stored));
-    assert_eq!(meta.keep_headers, ["x-hub-signature-256", "user-agent"]);
+    let kept = ["x-hub-signature-256", "content-type", "user-agent"];
+    assert_eq!(
+        meta.keep_headers, kept,
+        "what is named, beside what proves the body"
+    );
+    assert_eq!(meta.attributes, ["user-agent"]);
+    let kept = [
+        "webhook-signature",
+        "content-type",
+        "webhook-id",
+        "webhook-timestamp",
+    ];
+    assert_eq!(
+        (&standard.keep_headers[..], standard.attributes.len()),
+        (&kept.map(str::to_owned)[..], 0)
+    );
     let username = "hook".to_owned();
     let credential = Some(Credential::Basic {
         username,
@@ -211,7 +226,7 @@ provider = "meta"
 ack = "received"
 verify_token = [{ env = "TOKEN" }, { env = "APP" }]
 app_secret = { env = "APP" }
-keep_headers = ["X-Hub-Signature-256", "User-Agent", "user-agent"]
+keep_headers = ["Content-Type", "User-Agent", "user-agent"]
 [[endpoint]]
 path = "/360"
 provider = "360dialog"

@@ -1,7 +1,7 @@
 use super::{DeadLetters, LetterError, Listed};
-use crate::event::Lane;
-use crate::feed::{Answer, Delivery, Failures, Item, Letter, Maker};
-use crate::journal::record::FLAG_FOREIGN;
+use crate::event::{Form, Lane};
+use crate::feed::{Answer, Delivery, Failures, Forms, Item, Letter, Maker};
+use crate::journal::record::{self, FLAG_FOREIGN};
 use crate::journal::simulated::{Fault, Faults, SimulatedDisk};
 use crate::journal::{Access, Disk, Storage, write_all_at};
 use std::io::IoSlice;
@@ -87,6 +87,39 @@ fn a_letter_from_another_sender_keeps_its_key() {
     let again = read.delivery(3, &mut Maker::new());
     let id = |delivery: &Delivery| delivery.events().get(0).unwrap().id().to_owned();
     assert_eq!(id(&again), id(&delivery));
+}
+
+/// Read by another form, or by none, it would go out as another event than before.
+#[test]
+fn a_letter_keeps_the_form_of_its_body() {
+    let (forms, _) = Forms::open(SimulatedDisk::new(1).storage(), 0);
+    let form = Form {
+        provider: "standard-webhooks".to_owned(),
+        endpoint: "orders".to_owned(),
+        id: Some("webhook-id".to_owned()),
+        ..Form::unknown()
+    };
+    let number = forms.number(&form).unwrap();
+    let forms = Arc::new(forms);
+    let flags = record::with_form(FLAG_FOREIGN, number);
+    let came = (3, flags, 1_750_000_000_000_001);
+    let headers = [(&b"webhook-id"[..], &b"msg_1"[..])];
+    let mut maker = Maker::new().reading(&forms);
+    let delivery = maker.make_one(4711, came, headers.into_iter(), b"{\"order\":7}");
+    let told = |delivery: &Delivery| {
+        let event = delivery.events().get(0).unwrap();
+        format!("{} {} {}", event.id(), event.kind(), event.source())
+    };
+    let expected = "msg_1 webhook.received /standard-webhooks/orders";
+    assert_eq!(told(&delivery), expected);
+    // Set apart to be tried again, by a maker that has not read anything yet.
+    let alone = delivery.alone(4711, &mut Maker::new()).unwrap();
+    assert_eq!(told(&alone), expected);
+    let letter = letter_of(&delivery, Some(0));
+    let mut letters = DeadLetters::open(SimulatedDisk::new(1).storage()).unwrap();
+    letters.add(&letter).unwrap();
+    let read = letters.read(letter.item).unwrap();
+    assert_eq!(told(&read.delivery(3, &mut maker)), expected);
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn table() -> Table {
         number,
         ack,
         foreign: false,
+        form: 0,
         verify_tokens: VerifyTokens::default(),
         proof: Proof::Unsigned,
         keep_headers: Vec::new(),

@@ -100,6 +100,7 @@ impl Running {
             };
             self.retried.unreadable.remove(&item);
             let endpoint = (self.parts.number)(&letter.endpoint);
+            self.retried.maker.read_by(&self.parts.feeds.forms);
             let delivery = letter.delivery(endpoint, &mut self.retried.maker);
             let notification = delivery.notification(item.sequence);
             let events = notification.iter().flat_map(Notification::events);

@@ -184,10 +184,9 @@ fn binary(
     if let Some(replay) = replay {
         set_attribute(fields, "replay", replay);
     }
-    fields.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(event::content_type(event)),
-    );
+    let content_type = HeaderValue::from_bytes(event::content_type(event).as_bytes());
+    let unclear = HeaderValue::from_static("application/octet-stream");
+    fields.insert(CONTENT_TYPE, content_type.unwrap_or(unclear));
     let mut body = Vec::with_capacity(ENVELOPE);
     event::render_data(event, raw_body, &mut body);
     body.into()

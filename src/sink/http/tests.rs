@@ -6,8 +6,9 @@ mod receiver;
 use super::*;
 use crate::event;
 use crate::feed::{Answer, Item};
-use crate::feed::{Delivery, Maker};
+use crate::feed::{Delivery, Forms, Maker};
 use crate::journal::batch::{Batch, Place};
+use crate::journal::record;
 use crate::sink::transport::{FailureKind, Parcel};
 use receiver::{Reply, Request, Server, answer};
 use rustls::pki_types::PrivateKeyDer;
@@ -20,6 +21,15 @@ const MESSAGE: &str = r#"{"object":"whatsapp_business_account","entry":[{"id":"1
 const FIRST: u64 = 41;
 
 fn delivery() -> Arc<Delivery> {
+    let forms = Arc::new(Forms::default());
+    let form = event::Form {
+        provider: "meta".to_owned(),
+        endpoint: "webhook".to_owned(),
+        whatsapp: event::WhatsApp::Always,
+        attributes: vec!["x-team".to_owned()],
+        ..event::Form::unknown()
+    };
+    let flags = record::with_form(0, forms.number(&form).expect("a number"));
     let mut batch = Batch::unpooled();
     for body in [MESSAGE, "no JSON", MESSAGE] {
         let headers = [
@@ -29,10 +39,11 @@ fn delivery() -> Arc<Delivery> {
             (b"Transfer-Encoding", b"chunked"),
             (b"Hookline-Sequence", b"1"),
             (b"Authorization", b"theirs"),
+            (b"X-Team", b"a\"b"),
         ];
         batch.append(
             7,
-            0,
+            flags,
             1_790_417_696_204_511,
             headers.into_iter(),
             body.as_bytes(),
@@ -45,7 +56,7 @@ fn delivery() -> Arc<Delivery> {
         committed_at: 0,
         durable: 0,
     });
-    Arc::new(Maker::new().make(batch))
+    Arc::new(Maker::new().reading(&forms).make(batch))
 }
 
 struct Bench {
@@ -147,6 +158,7 @@ fn a_notification_arrives_as_it_came() {
             concat!("hookline/", env!("CARGO_PKG_VERSION")),
         ),
         ("x-hub-signature-256", "sha256=00ff"),
+        ("x-team", "a\"b"),
     ];
     let fields: Vec<_> = request
         .fields
@@ -322,6 +334,7 @@ fn an_event_in_binary_mode_has_its_attributes_in_fields() {
     let attributes = request.fields.keys().filter(|name| name.starts_with("ce-"));
     assert_eq!(attributes.count(), envelope.len());
     assert_eq!(field(&request, "ce-subject"), Some("2:3"));
+    assert_eq!(field(&request, "ce-xteam"), Some("a%22b"));
 
     bench.start(&[(FIRST + 1, Some(0))], None);
     assert_eq!(bench.outcome(), Ok(()));
