@@ -1,4 +1,5 @@
-//! What a 200 means when the data directory is moved, removed or replaced under a running server.
+//! What a 200 means when the data directory is moved, removed or replaced under a running server, or its newest segment
+//! is.
 //!
 //! Writes and syncs into open files go on without an error, so a server once answered 200 for hours for what no start
 //! found again. It notices within a second or so: one line that says what happened, 503 for whoever waits or comes, and
@@ -9,8 +10,8 @@ mod common;
 use common::load::{self, Load, Trace, check, stored};
 use common::{Running, Site, eventually, last_words};
 use std::collections::HashMap;
-use std::fs;
-use std::path::Path;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
 
 /// Its next segment is not needed soon.
 fn site() -> Site {
@@ -85,4 +86,27 @@ fn what_is_replaced_is_left_alone() {
 fn what_is_removed_is_missed() {
     let remove = |dir: &Path| fs::remove_dir_all(dir).expect("ours");
     ends_of(&site(), remove, "moved, removed or replaced");
+}
+
+/// The segment that is in use, whose next one is ready already.
+fn active(dir: &Path) -> PathBuf {
+    dir.join("00000000000000000001.segment")
+}
+
+#[test]
+fn a_segment_that_is_removed_is_missed() {
+    let remove = |dir: &Path| fs::remove_file(active(dir)).expect("ours");
+    ends_of(&site(), remove, "00000000000000000001.segment is gone");
+}
+
+/// What was written behind the cut would stand behind a gap, and what was before is gone.
+#[test]
+fn a_segment_that_is_truncated_is_missed() {
+    for length in [0, 4096, 5 << 20] {
+        let cut = |dir: &Path| {
+            let file = OpenOptions::new().write(true).open(active(dir));
+            file.and_then(|file| file.set_len(length)).expect("ours");
+        };
+        ends_of(&site(), cut, "00000000000000000001.segment was truncated");
+    }
 }

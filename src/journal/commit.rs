@@ -8,6 +8,7 @@
 //! and would call the next sync a success.
 
 use super::batch::{Batch, FrameAt, Place};
+use super::clock::commit_time;
 use super::error::JournalError;
 use super::frame::{ALIGNMENT, NUMBER_END, octets, padded};
 use super::position::DurablePosition;
@@ -36,7 +37,7 @@ pub struct Committer {
     /// What stands before this offset need not stay in the cache.
     pub(crate) forgotten: u64,
     pub(crate) next_sequence: u64,
-    /// Time of the latest commit, microseconds since 1970.
+    /// Time of the last commit, microseconds since 1970.
     pub(crate) latest: u64,
     /// Octets that a frame can have in a segment of the configured size.
     pub(crate) frame_max: u64,
@@ -69,6 +70,8 @@ pub(crate) struct Rolled {
     pub(crate) first_sequence: u64,
     /// Microseconds since 1970.
     pub(crate) at: u64,
+    /// By the clock that nobody sets.
+    pub(crate) monotonic: Duration,
 }
 
 impl Committer {
@@ -88,7 +91,7 @@ impl Committer {
         if self.status.state() == State::Failed {
             return Err(JournalError::Failed);
         }
-        if self.watch.is_due() {
+        if self.watch.is_due() || !open {
             self.look_for_active()?;
         }
         self.write_waiting(inbox)?;
@@ -262,6 +265,8 @@ impl Committer {
         if wanted > self.frame_max {
             return Err(JournalError::BatchTooLarge { octets: wanted });
         }
+        // Nobody looks at it again before the next start.
+        self.look_for_active()?;
         self.sync()?;
         self.forget(self.active.size, 0);
         self.active = self.next_segment(inbox)?;
@@ -275,6 +280,7 @@ impl Committer {
             epoch: self.active.epoch,
             first_sequence: self.next_sequence,
             at: self.now(),
+            monotonic: self.storage.monotonic(),
         };
         // Never full: it has more places than segments can be prepared ahead.
         self.rolled
@@ -312,14 +318,13 @@ impl Committer {
 
     /// Finds out whether what is written now will be found again.
     fn look_for_active(&self) -> Result<(), JournalError> {
-        let active = self.active.file.identity().map_err(self.error("look at"))?;
-        whereabouts::check(&*self.storage, &segment::name(self.active.epoch), active)
+        let name = segment::name(self.active.epoch);
+        whereabouts::check_segment(&*self.storage, &name, &self.active)
     }
 
-    /// The time for a commit, microseconds since 1970. It never goes back, whatever the clock does, or
-    /// retention would take what is young.
+    /// The time for a commit, microseconds since 1970.
     fn now(&mut self) -> u64 {
-        self.latest = self.latest.max(self.storage.now());
+        self.latest = commit_time(self.latest, self.storage.now());
         self.latest
     }
 

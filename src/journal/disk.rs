@@ -13,12 +13,14 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A directory of the real file system.
 #[derive(Debug)]
 pub struct Disk {
     path: PathBuf,
     directory: File,
+    opened: Instant,
 }
 
 impl Disk {
@@ -85,6 +87,7 @@ impl Disk {
         Ok(Disk {
             path: path.to_owned(),
             directory: File::open(path)?,
+            opened: Instant::now(),
         })
     }
 }
@@ -190,6 +193,10 @@ impl Storage for Disk {
 
     fn now(&self) -> u64 {
         now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.opened.elapsed()
     }
 }
 

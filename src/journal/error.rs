@@ -141,8 +141,8 @@ pub enum JournalError {
     },
     /// The directory, or a file in use, is not any more what its name leads to.
     #[error(
-        "{path} {how}: somebody has moved, removed or replaced it under a running server, so what was stored last may \
-         not be found there again; put back what was in use before the next start"
+        "{path} {how}: somebody has moved, removed or replaced it, or cut it short, under a running server, so what was \
+         stored last may not be found there again; put back what was in use before the next start"
     )]
     Displaced {
         /// The directory or the file.

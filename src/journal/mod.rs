@@ -8,7 +8,8 @@
 //!   those that `hookline journal repair --quarantine` has made by setting damage aside, on request.
 //! - A write or a sync that fails is the end: [`State::Failed`], nothing more is told, and the process
 //!   is to be restarted. The same pages are never synced again and believed.
-//! - A directory that is moved, removed or replaced while it is in use is the end as well, within a second.
+//! - A directory that is moved, removed or replaced while it is in use, or a segment that is, or is truncated, is the
+//!   end as well, within a second.
 //! - A full disk is no error: the next segment is made ahead of its use, and while there is no space for
 //!   one, the journal says [`State::Full`] before the one in use is.
 //! - Recovery cuts what a power cut has torn, and never what was durable: if that is damaged, the
@@ -42,6 +43,7 @@
 
 mod advice;
 pub mod batch;
+mod clock;
 mod commit;
 mod disk;
 mod ending;
@@ -97,6 +99,7 @@ pub use storage::{Access, Guard, Identity, LockError, Storage, StorageFile, now}
 pub(crate) use storage::{is_aside, is_shortage, read_full_at, write_all_at};
 
 use crate::relay;
+use clock::{ClockWatch, Reading};
 use manifest::ManifestFile;
 use parking_lot::Mutex;
 use recovery::Recovered;
@@ -116,6 +119,8 @@ pub struct Journal {
     manifest: Arc<Mutex<ManifestFile>>,
     status: Arc<Status>,
     directory: Identity,
+    /// What the clocks said.
+    started: Reading,
     recovered: Opened,
 }
 
@@ -155,6 +160,8 @@ impl Journal {
         // The segment thread keeps it up to date; a consumer may ask before that one runs.
         let first_sequence = &status.statistics.first_sequence;
         first_sequence.store(report.first_sequence, Ordering::Relaxed);
+        let started = Reading::take(&*storage);
+        clock::log_start(latest, started.wall, options.retention);
         Ok(Journal {
             storage,
             options,
@@ -162,6 +169,7 @@ impl Journal {
             manifest: Arc::new(Mutex::new(manifest)),
             status: Arc::new(status),
             directory,
+            started,
             recovered: Opened {
                 kept,
                 active,
@@ -232,6 +240,7 @@ impl Journal {
             kept: opened.kept,
             unlinked: Vec::new(),
             spares: opened.spares,
+            clock: ClockWatch::new(self.started),
             directory: self.directory,
             _lock: Arc::clone(&self.lock),
         };

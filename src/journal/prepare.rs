@@ -4,6 +4,7 @@
 //! active segment has no more room than was promised already, and this thread tries again until there
 //! is space.
 
+use super::clock::{self, ClockWatch, Reading};
 use super::commit::Rolled;
 use super::error::JournalError;
 use super::manifest::{Entry, ManifestFile};
@@ -37,6 +38,7 @@ pub struct Preparer {
     /// Not listed any more; their files are still to go.
     pub(crate) unlinked: Vec<Kept>,
     pub(crate) spares: Vec<String>,
+    pub(crate) clock: ClockWatch,
     /// The one that the journal was opened in.
     pub(crate) directory: Identity,
     pub(crate) _lock: Arc<Guard>,
@@ -106,6 +108,8 @@ impl Preparer {
                 size: self.options.segment_size,
                 first_sequence: rolled.first_sequence,
                 since: rolled.at,
+                later: None,
+                begun: Some(rolled.monotonic),
             });
             // Closed is seen by whoever waits.
             next = self.rolled.try_recv().unwrap_or(None);
@@ -140,7 +144,8 @@ impl Preparer {
         };
         let floor = self.options.floor.load(Ordering::Acquire);
         let other = self.other_segments() * self.options.segment_size;
-        let count = retired(&self.kept, &policy, floor, self.storage.now(), other);
+        let by_age = self.look_at_clock();
+        let count = retired(&self.kept, &policy, floor, by_age, other);
         if let Some(going) = self.kept.get(..count).filter(|going| !going.is_empty()) {
             self.manifest.lock().change(|manifest| {
                 let gone = |epoch| going.iter().any(|going| going.epoch == epoch);
@@ -168,6 +173,18 @@ impl Preparer {
             self.unlinked.pop();
         }
         Ok(())
+    }
+
+    /// What the clocks say, if the wall clock is to be believed.
+    fn look_at_clock(&mut self) -> Option<Reading> {
+        let reading = Reading::take(&*self.storage);
+        if let Some(jump) = self.clock.look(reading) {
+            clock::log_jump(jump);
+            if let Some(active) = self.kept.last_mut() {
+                active.later = Some(reading.wall);
+            }
+        }
+        self.clock.is_settled().then_some(reading)
     }
 
     /// Makes a segment, lists it, and gives it to the committer.

@@ -22,6 +22,7 @@ use super::frame::{ALIGNMENT, FrameError};
 use super::manifest::{self, Entry, Manifest, ManifestFile};
 use super::options::Options;
 use super::retention::Kept;
+use super::scan::Scan;
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment, TEMPORARY};
 use super::storage::{Access, Storage};
 use std::sync::Arc;
@@ -76,7 +77,7 @@ pub(crate) struct Recovered {
     pub(crate) active: Segment,
     /// Where the next frame goes.
     pub(crate) offset: u64,
-    /// Time of the latest commit, microseconds since 1970.
+    /// Time of the last commit, microseconds since 1970; 0 if there is none.
     pub(crate) latest: u64,
     pub(crate) prepared: Vec<Segment>,
     pub(crate) spares: Vec<String>,
@@ -117,19 +118,11 @@ pub(crate) fn recover(
         None => (end_index, None),
     };
     let torn_tail = cut(&**storage, &tail, &scans, active_index, hole.as_ref())?;
-    let now = storage.now();
-    for (segment, scan) in tail.iter().zip(&scans).take(active_index + 1) {
-        kept.push(Kept {
-            epoch: segment.epoch,
-            size: segment.size,
-            first_sequence: scan.first_sequence,
-            since: scan.first.map_or(now, |header| header.committed_at),
-        });
-    }
+    let scanned = scans.get(..=active_index).unwrap_or_default();
+    kept.extend(in_use(&tail, scanned, storage.now()));
+    let latest = scanned.iter().rev().find_map(|scan| scan.last);
+    let latest = latest.map_or(0, |header| header.committed_at);
     let end = scans.get(active_index).expect("found among the scans");
-    let latest = end.last.map(|header| header.committed_at);
-    let latest = latest.into_iter().chain(kept.iter().map(|kept| kept.since));
-    let latest = latest.filter(|at| *at < u64::MAX).max().unwrap_or(0);
     // A begin that was set aside has no time: no later than the next one.
     let mut next = u64::MAX;
     for kept in kept.iter_mut().rev() {
@@ -192,6 +185,23 @@ pub(crate) fn recover(
     })
 }
 
+/// The last segments that hold records, or will; the active one is the last of all.
+fn in_use(tail: &[Segment], scans: &[Scan], now: u64) -> Vec<Kept> {
+    let segment = |(segment, scan): (&Segment, &Scan)| Kept {
+        epoch: segment.epoch,
+        size: segment.size,
+        first_sequence: scan.first_sequence,
+        since: scan.first.map_or(now, |header| header.committed_at),
+        later: None,
+        begun: None,
+    };
+    let mut kept: Vec<Kept> = tail.iter().zip(scans).map(segment).collect();
+    if let Some(active) = kept.last_mut() {
+        active.later = Some(now);
+    }
+    kept
+}
+
 /// A new journal with its first segment.
 fn begin(
     storage: &Arc<dyn Storage>,
@@ -232,6 +242,8 @@ fn begin(
             size: active.size,
             first_sequence: 1,
             since: storage.now(),
+            later: None,
+            begun: None,
         }],
         active,
         offset: HEADER_BLOCK,
@@ -301,6 +313,8 @@ fn check_sealed(
             size: segment.size,
             first_sequence,
             since: header.map_or(u64::MAX, |header| header.committed_at),
+            later: None,
+            begun: None,
         });
     }
     Ok(kept)

@@ -22,11 +22,12 @@ pub fn extent(storage: &dyn Storage) -> Result<Range<u64>, JournalError> {
 /// The first sequence that was committed at this time or later, in microseconds since 1970; behind the last one if
 /// there is none. A record is committed some milliseconds after it has arrived.
 ///
-/// Where the clock of the machine was put back, the earliest of the places that would do. What lies behind damage in a
-/// segment counts as committed when that segment ends.
+/// Where the clock of the machine was put back, the earliest of the places that would do; by less than the records of
+/// a segment span, it may be one behind that. What lies behind damage in a segment counts as committed when that
+/// segment ends.
 pub fn sequence_at(storage: &dyn Storage, time: u64) -> Result<u64, JournalError> {
     let manifest = Manifest::load_existing(storage)?;
-    let mut before = None;
+    let mut before: Option<(Segment, u64)> = None;
     for entry in &manifest.segments {
         // One that was retired meanwhile, or cannot be read, is passed over.
         let Ok(segment) = Segment::open(storage, Access::Read, manifest.id, entry.epoch) else {
@@ -35,17 +36,33 @@ pub fn sequence_at(storage: &dyn Storage, time: u64) -> Result<u64, JournalError
         let first = segment.header_at(HEADER_BLOCK);
         let first = first.map_err(JournalError::segment(storage, "read", entry.epoch))?;
         let Ok(first) = first else { continue };
-        if first.committed_at >= time {
-            if before.is_none() {
-                return Ok(first.first_sequence);
+        let is_later = first.committed_at >= time;
+        if let Some((before, begun)) = &before {
+            // Behind the last one that begins before the time, or before the clock was put back in it.
+            if is_later || first.committed_at < *begun {
+                let (found, sequence) = look_in(storage, &manifest, before, time)?;
+                if found || is_later {
+                    return Ok(sequence);
+                }
             }
-            break;
+        } else if is_later {
+            return Ok(first.first_sequence);
         }
-        before = Some(segment);
+        before = Some((segment, first.committed_at));
     }
-    let Some(segment) = before else {
-        return Ok(extent(storage)?.end);
-    };
+    match before {
+        Some((segment, _)) => Ok(look_in(storage, &manifest, &segment, time)?.1),
+        None => Ok(extent(storage)?.end),
+    }
+}
+
+/// The first sequence of a segment that was committed at this time or later, and true; or the one behind its last.
+fn look_in(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    segment: &Segment,
+    time: u64,
+) -> Result<(bool, u64), JournalError> {
     let (mut offset, mut next) = (HEADER_BLOCK, 1);
     while offset <= segment.size {
         if let Some(hole) = manifest.hole_at(segment.epoch, offset) {
@@ -59,10 +76,11 @@ pub fn sequence_at(storage: &dyn Storage, time: u64) -> Result<u64, JournalError
                 offset += octets(header.padded_len());
                 next = header.last_sequence() + 1;
             }
-            _ => break,
+            Ok(_) => return Ok((true, next)),
+            Err(_) => break,
         }
     }
-    Ok(next)
+    Ok((false, next))
 }
 
 #[cfg(test)]

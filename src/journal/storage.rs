@@ -14,7 +14,7 @@ use std::any::Any;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One directory that holds a journal.
 pub trait Storage: fmt::Debug + Send + Sync {
@@ -65,6 +65,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// The wall clock of the machine that has the disk, in microseconds since 1970. It may jump.
     fn now(&self) -> u64;
+
+    /// A clock that never jumps: how long it is since some time before. It means something within one process.
+    fn monotonic(&self) -> Duration;
 
     /// Gives a small file new content, as a whole and durably: after a crash, or an error, it has the old content or
     /// the new one. Line feeds behind the content fill the last block. For one writer at a time.

@@ -1,10 +1,12 @@
 //! Whether the journal is still where the next start looks for it.
 //!
 //! A directory that is moved, removed or replaced, or a segment that is, leaves open files good: writes and syncs go on
-//! without an error, into what nobody finds again. So what is open is compared with what has its name, once a second
-//! beside the commits and before each change of names. What was told of within that second is where the files went.
+//! without an error, into what nobody finds again. In a segment that is truncated they go on behind a gap. So what is
+//! open is compared with what has its name and with its own length, once a second beside the commits, before a segment
+//! is left, at the end, and before each change of names. What was told of within that second is where the files went.
 
 use super::error::JournalError;
+use super::segment::Segment;
 use super::storage::{Identity, Storage};
 use std::time::{Duration, Instant};
 
@@ -56,6 +58,25 @@ pub(crate) fn check(
             cause,
         }),
     }
+}
+
+/// Refuses when a segment has lost octets, or has another file's name.
+pub(crate) fn check_segment(
+    storage: &dyn Storage,
+    name: &str,
+    segment: &Segment,
+) -> Result<(), JournalError> {
+    let identity = segment.file.identity();
+    let identity = identity.map_err(JournalError::io(storage, "look at", name))?;
+    check(storage, name, identity)?;
+    let length = segment.file.length();
+    if length.map_err(JournalError::io(storage, "look at", name))? < segment.size {
+        return Err(JournalError::Displaced {
+            path: storage.describe(name),
+            how: "was truncated",
+        });
+    }
+    Ok(())
 }
 
 const INTERVAL: Duration = Duration::from_secs(1);

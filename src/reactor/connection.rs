@@ -38,7 +38,7 @@ pub(super) struct Connection {
     pub(super) peer: IpAddr,
     assembler: Assembler,
     /// Answers that wait in the outbox.
-    waiting: usize,
+    pub(super) waiting: usize,
     /// An edge was reported and the queue was not seen empty since.
     pub(super) readable: bool,
     /// The peer has closed its side: read on to the end.

@@ -196,8 +196,9 @@ impl Core {
         if head.method == Method::Get {
             return Ok(());
         }
-        let late = (self.late || self.outbox.is_stalled())
-            && (ack == Ack::Stored || !self.outbox.has_room());
+        let waits =
+            ack == Ack::Stored || !self.outbox.has_room() || self.outbox.is_behind(self.clock.now);
+        let late = (self.late || self.outbox.is_stalled()) && waits;
         if late {
             self.statistics.expired.add(1);
         }

@@ -102,6 +102,7 @@ impl EventLoop {
             batch_octets: options.batch_octets,
             unacknowledged_max: options.unacknowledged_max,
             ack_deadline: options.ack_deadline,
+            behind_max: options.behind_max,
         };
         let outbox = Outbox::new(
             parts.index,

@@ -65,6 +65,8 @@ pub struct Options {
     pub batch_octets: usize,
     /// How long an answer may wait for the journal before it is a 503.
     pub ack_deadline: Duration,
+    /// How old the oldest record that is not durable may be, for answers that need not wait for it to be.
+    pub behind_max: Duration,
     /// Time for a head, from its first octet.
     pub head_timeout: Duration,
     /// Time for a body, from the end of its head.

@@ -47,6 +47,8 @@ pub(super) struct Options {
     pub(super) unacknowledged_max: usize,
     /// How long an answer may wait for the journal before it is a 503.
     pub(super) ack_deadline: Duration,
+    /// How old the oldest record that is not durable may be, for answers that need not wait for it to be.
+    pub(super) behind_max: Duration,
 }
 
 #[derive(Debug)]
@@ -118,6 +120,14 @@ impl Outbox {
     /// True when what is stored now would in all likelihood not be durable in time.
     pub(super) fn is_stalled(&self) -> bool {
         self.flights.front().is_some_and(|flight| flight.expired)
+    }
+
+    /// True when the journal is so late that no answer leaves before it is durable: else a stalled disk, and then the
+    /// power, could take what was answered for as long as the stall.
+    pub(super) fn is_behind(&self, now: Instant) -> bool {
+        self.flights.front().is_some_and(|flight| {
+            now.saturating_duration_since(flight.opened_at) >= self.options.behind_max
+        })
     }
 
     /// Appends one record to the open batch.

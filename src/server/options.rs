@@ -5,6 +5,7 @@ use crate::feed::{DedupeOptions, DedupeScope};
 use crate::{http, journal, reactor};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 pub(super) fn reactor(config: &Config) -> reactor::Options {
     let (server, limits) = (&config.server, &config.limits);
@@ -21,6 +22,7 @@ pub(super) fn reactor(config: &Config) -> reactor::Options {
         receive_buffer: RECEIVE_OCTETS,
         batch_octets: BATCH_OCTETS,
         ack_deadline: server.ack_deadline,
+        behind_max: BEHIND_MAX.max(2 * config.journal.sync_interval),
         head_timeout: limits.head_timeout,
         body_timeout: limits.body_timeout,
         idle_timeout: limits.idle_timeout,
@@ -67,6 +69,9 @@ pub(super) const BATCH_OCTETS: usize = 128 << 10;
 
 /// Octets of a loop's receive buffer: sixteen pipelined requests of 4 KiB, and still in the cache of a core.
 const RECEIVE_OCTETS: usize = 64 << 10;
+
+/// From where on answers of `received` wait for the disk, for intervals of its syncs that are well below.
+const BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// Fixed parts of frame and record, and more.
 const FRAME_SLACK: usize = 64 << 10;

@@ -82,6 +82,9 @@ impl Storage for Narrow {
     fn now(&self) -> u64 {
         self.disk.now()
     }
+    fn monotonic(&self) -> Duration {
+        self.disk.monotonic()
+    }
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
         self.disk.open(name, access)
     }

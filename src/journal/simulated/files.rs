@@ -6,6 +6,7 @@ use crate::journal::storage::{Access, Guard, Identity, LockError, Storage, Stora
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct SimulatedFile {
@@ -99,6 +100,10 @@ impl Storage for SimulatedDisk {
 
     fn now(&self) -> u64 {
         self.0.lock().clock
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.0.lock().uptime)
     }
 }
 

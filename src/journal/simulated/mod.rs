@@ -77,6 +77,7 @@ impl SimulatedDisk {
             durable_names: BTreeMap::new(),
             pending_names: Vec::new(),
             clock: EPOCH,
+            uptime: 0,
             device: None,
             recorder: None,
             records: Vec::new(),
@@ -209,9 +210,23 @@ impl SimulatedDisk {
         std::mem::take(&mut self.0.lock().records)
     }
 
-    /// Microseconds since 1970.
+    /// Lets time pass until the clock stands there, in microseconds since 1970; it is set back at once.
     pub(crate) fn set_clock(&self, clock: u64) {
+        let mut state = self.0.lock();
+        state.uptime += clock.saturating_sub(state.clock);
+        state.clock = clock;
+    }
+
+    /// Sets the clock to a wrong time, or a right one, in microseconds since 1970. No time passes.
+    pub(crate) fn jump_clock(&self, clock: u64) {
         self.0.lock().clock = clock;
+    }
+
+    /// Lets so many microseconds pass.
+    pub(crate) fn pass_time(&self, micros: u64) {
+        let mut state = self.0.lock();
+        state.uptime += micros;
+        state.clock += micros;
     }
 
     /// Octets of all files together.

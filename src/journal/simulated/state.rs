@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) pending_names: Vec<NameChange>,
     /// Microseconds since 1970.
     pub(super) clock: u64,
+    /// Microseconds by a clock that nobody sets.
+    pub(super) uptime: u64,
     /// What a sync waits for.
     pub(super) device: Option<Arc<Mutex<()>>>,
     pub(super) recorder: Option<Recorder>,
@@ -52,6 +54,7 @@ impl State {
             });
         }
         self.clock += 1;
+        self.uptime += 1;
         self.crowd();
         self.off = self.faults.power_off_at == Some(self.operations);
         Ok(self.off)

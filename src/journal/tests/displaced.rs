@@ -4,6 +4,7 @@
 use super::harness::{Harness, batch, options};
 use crate::journal::simulated::SimulatedDisk;
 use crate::journal::{Access, Journal, JournalError, segment};
+use crate::relay;
 
 /// What the journal says in the end, though nobody sends anything any more.
 fn fail_after(happens: impl FnOnce(&SimulatedDisk)) -> String {
@@ -43,6 +44,51 @@ fn a_segment_that_is_replaced_is_missed() {
         error.starts_with(&format!("{name} was replaced")),
         "{error}"
     );
+}
+
+/// What is written behind the cut stands behind a gap.
+#[test]
+fn a_segment_that_is_truncated_is_missed() {
+    for length in [0, 4096, (64 << 10) - 1] {
+        let error = fail_after(|disk| disk.truncate(&segment::name(1), length));
+        let name = segment::name(1);
+        assert!(
+            error.starts_with(&format!("{name} was truncated")),
+            "{error}"
+        );
+    }
+}
+
+/// Whatever happens to the segment in use, it is not left for the next one as if it were whole: not when it is full
+/// before a look is due, and not at the end.
+#[test]
+fn a_segment_is_looked_at_before_it_is_left() {
+    let unlink = |disk: &SimulatedDisk| disk.storage().remove(&segment::name(1)).unwrap();
+    let truncate = |disk: &SimulatedDisk| disk.truncate(&segment::name(1), 8192);
+    for happens in [&unlink as &dyn Fn(&SimulatedDisk), &truncate] {
+        for rolls in [true, false] {
+            let disk = SimulatedDisk::new(1);
+            let journal = Journal::open(disk.storage(), options()).unwrap();
+            let (mut committer, mut preparer) = journal.split(Vec::new(), Box::new(drop));
+            preparer.attempt().unwrap();
+            let (inbox, receiver) = relay::channel(1);
+            let mut turn = || {
+                inbox.try_send(batch(&[[b'x'; 15_000]])).unwrap();
+                committer.turn(&receiver)
+            };
+            // The first look is due at once, the next one a second later.
+            turn().unwrap();
+            happens(&disk);
+            let error = if rolls {
+                (0..4).find_map(|_| turn().err())
+            } else {
+                drop(inbox);
+                committer.turn(&receiver).err()
+            };
+            let is_displaced = matches!(error, Some(JournalError::Displaced { .. }));
+            assert!(is_displaced, "rolls: {rolls}, {error:?}");
+        }
+    }
 }
 
 /// What has become of the names is not what the segment thread is to find out by changing them.

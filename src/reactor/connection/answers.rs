@@ -51,7 +51,7 @@ impl Connection {
     /// Answers a whole request, behind the answers that wait.
     pub(super) fn answer(&mut self, outcome: Outcome, asked: Persistence, core: &mut Core) {
         if let Outcome::Stored { endpoint, ack } = outcome
-            && (ack == Ack::Stored || self.waiting > 0)
+            && (ack == Ack::Stored || self.waiting > 0 || core.outbox.is_behind(core.clock.now))
         {
             self.closing |= asked == Persistence::Close;
             self.waiting += 1;

@@ -34,7 +34,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::Instant;
 use tail::{Tail, Then};
 
 /// The sink.
@@ -47,7 +47,7 @@ pub struct File {
     /// Who may read a file that is made here.
     mode: u32,
     output: fs::File,
-    opened: SystemTime,
+    opened: Instant,
     lines: Lines,
     /// What an earlier process has written behind the cursor.
     tail: Option<Tail>,
@@ -75,7 +75,7 @@ impl File {
             rotation,
             mode,
             output: open(path, mode)?,
-            opened: SystemTime::now(),
+            opened: Instant::now(),
             lines: Lines::default(),
             tail: None,
             cut_at: 0,
@@ -113,7 +113,7 @@ impl File {
             }
         }
         self.output = open(&self.path, self.mode)?;
-        self.opened = SystemTime::now();
+        self.opened = Instant::now();
         self.end_cut_line()
     }
 

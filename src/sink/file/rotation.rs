@@ -9,7 +9,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// When a file is set aside. By default never.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,14 +37,15 @@ impl Rotation {
     }
 
     /// True if the file with this metadata is to be set aside. Where the file system does not know when it was made,
-    /// it was when this process opened it.
-    pub(super) fn is_due(&self, metadata: &Metadata, opened: SystemTime) -> bool {
+    /// or that time is still to come since the clock was set back, it was when this process opened it.
+    pub(super) fn is_due(&self, metadata: &Metadata, opened: Instant) -> bool {
         if metadata.len() == 0 || !metadata.is_file() {
             return false;
         }
         let age = || {
-            let made = metadata.created().unwrap_or(opened);
-            SystemTime::now().duration_since(made).unwrap_or_default()
+            let since = |made| SystemTime::now().duration_since(made).ok();
+            let made = metadata.created().ok().and_then(since);
+            made.unwrap_or_default().max(opened.elapsed())
         };
         self.size.is_some_and(|size| metadata.len() >= size)
             || self.every.is_some_and(|every| age() >= every)

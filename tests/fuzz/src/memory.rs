@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// The directory. A clone is another name for the same one; see [`Memory::copy`].
 #[derive(Clone, Debug, Default)]
@@ -124,6 +125,10 @@ impl Storage for Memory {
 
     fn now(&self) -> u64 {
         1_700_000_000_000_000
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
