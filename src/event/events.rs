@@ -107,9 +107,8 @@ impl Events {
     /// Makes room for the events of a large body.
     pub(super) fn expect_many(&mut self) {
         own_pages(&mut self.list);
-        let mut names = std::mem::take(&mut self.names).into_bytes();
-        own_pages(&mut names);
-        self.names = String::from_utf8(names).unwrap_or_default();
+        let more = OWN_PAGES.saturating_sub(self.names.len());
+        self.names.reserve_exact(more);
     }
 
     /// Gives back the room for more events, where that is much.

@@ -60,6 +60,9 @@ impl Extractor {
         events: &mut Events,
     ) {
         let first = events.len();
+        if body.len() > RETAINED_MAX {
+            events.expect_many();
+        }
         let text = self.scan(body);
         match sender.filter(|sender| !self.is_whatsapp(sender, text)) {
             Some(sender) => {
@@ -106,7 +109,6 @@ impl Extractor {
         let text = std::str::from_utf8(body).map_err(|_| Unparsed::NotJson)?;
         if body.len() > RETAINED_MAX {
             self.scan.expect_many();
-            events.expect_many();
         }
         self.scan.fill(text).map_err(|refused| match refused {
             Refused::TooDeep if is_json(text) => Unparsed::TooDeep,

@@ -29,7 +29,6 @@ use crate::feed::{
 };
 use crate::log::Repeats;
 use crate::metrics::Counter;
-use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

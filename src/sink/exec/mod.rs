@@ -149,7 +149,7 @@ impl LastWords {
 const EXCERPT_MAX: usize = 1024;
 
 /// How long a group has after SIGTERM, at most.
-pub const STOP_PATIENCE: Duration = Duration::from_secs(2);
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether the server is to stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);

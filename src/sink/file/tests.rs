@@ -23,12 +23,12 @@ fn what_was_taken_in_part_is_gone_on_with() {
                 let taken = rest.len().min(room.saturating_sub(out.len()));
                 out.extend_from_slice(&rest[..taken]);
                 match taken {
-                    0 => Err(std::io::ErrorKind::StorageFull.into()),
+                    0 => Err(io::ErrorKind::StorageFull.into()),
                     taken => Ok(taken),
                 }
             })?;
         }
-        Ok::<_, std::io::Error>(lines.finish().wanted)
+        Ok::<_, io::Error>(lines.finish().wanted)
     };
     let mut whole = Vec::new();
     let mut lines = Lines::default();
