@@ -25,6 +25,7 @@ mod simulate;
 mod size;
 mod status;
 mod tail;
+mod take_apart;
 mod torture;
 mod trial;
 
@@ -85,6 +86,9 @@ enum Verb {
     /// Prove on this disk that nothing answered is lost: kill the server under load, again and again
     #[command(after_help = torture::EXAMPLES)]
     Torture(torture::TortureArgs),
+    /// Take stored bodies apart in a process of their own, as a server does with those that may end it
+    #[command(hide = true, after_help = take_apart::EXAMPLES)]
+    TakeApart(take_apart::TakeApartArgs),
 }
 
 /// The form of a result.
@@ -115,6 +119,7 @@ pub fn main() -> ExitCode {
         Verb::Journal(args) => journal::run(args),
         Verb::Size(args) => size::run(args),
         Verb::Torture(args) => torture::run(args),
+        Verb::TakeApart(args) => take_apart::run(args),
     };
     let Err(error) = result else {
         return ExitCode::SUCCESS;

@@ -1,7 +1,7 @@
 //! `hookline serve`: the main job.
 
 use super::configuration::ConfigArgs;
-use super::{CliError, logging, sequences};
+use super::{CliError, logging, sequences, take_apart};
 use crate::config::{Config, Credential, Endpoint, Provider, Sink, SinkKind};
 use crate::server::{CONSUMER_FILES, Server};
 use clap::Args;
@@ -40,8 +40,9 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     *connections = raise_file_limit(*connections, beside).min(*connections);
     let failed = |error| CliError::because("the receiver has stopped", error);
     let signals = watch_signals()?;
-    let mut server =
-        Server::start(&config).map_err(|error| CliError::because("cannot start", error))?;
+    let child = take_apart::child(&config.journal.dir);
+    let mut server = Server::start_with(&config, Some(child))
+        .map_err(|error| CliError::because("cannot start", error))?;
     // Without a stderr there is nobody to greet.
     let _ = io::stderr().write_all(greeting(&config, &server).as_bytes());
     loop {

@@ -35,8 +35,10 @@ pub enum Unparsed {
     TooDeep,
     /// It holds more than [`UPDATES_MAX`](super::UPDATES_MAX) updates.
     TooMany,
-    /// Taking it apart has ended whoever did so, twice. It is not looked at any more.
+    /// A version before this one has passed it so, since the process ended while it was taken apart.
     Crashed,
+    /// Nobody can take it apart. This is no event: it stands for one in the books, see [`EventRef::is_dead`].
+    Poisoned,
 }
 
 /// An entry of the list. Offsets of 32 bits do: the texts of a batch of bodies stay far below 4 GiB.
@@ -288,6 +290,13 @@ impl<'e> EventRef<'e> {
     #[must_use]
     pub fn unparsed(&self) -> Option<Unparsed> {
         self.event.unparsed
+    }
+
+    /// True if this is no event that anybody is to have: it stands in the books, as dead, for a body that nobody can take
+    /// apart.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.unparsed() == Some(Unparsed::Poisoned)
     }
 
     /// The members of `data` that the event shares with others.

@@ -1,6 +1,6 @@
 use super::{Judge, Running};
 use crate::feed::tests::Bench;
-use crate::feed::{DeadLetters, Dedupe, DedupeOptions, Durable, Feed, Floor, Maker, Parties};
+use crate::feed::{Dedupe, DedupeOptions, Durable, Feed, Floor, Maker, Parties};
 use crate::journal::JournalId;
 use crate::journal::simulated::{Fault, SimulatedDisk};
 use std::io::{Read as _, Seek as _};
@@ -17,8 +17,7 @@ fn running(bench: &Bench, memory: &SimulatedDisk) -> Running {
         first: Box::new(|| 1),
         position: Arc::default(),
         sinks: Vec::new(),
-        letters: DeadLetters::open(SimulatedDisk::new(2).storage()).unwrap(),
-        paths: Box::new(|_| String::new()),
+        poison: Arc::default(),
         statistics: Arc::default(),
         stop: Arc::default(),
     };
