@@ -20,6 +20,7 @@ mod replay;
 mod samples;
 mod send;
 mod serve;
+mod set_aside;
 mod signature;
 mod simulate;
 mod size;

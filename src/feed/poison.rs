@@ -168,10 +168,14 @@ impl Poison {
         })
     }
 
-    /// The sequences that give no event, or that a version before has passed as `whatsapp.unparsed`.
+    /// The sequences of the bodies that are poisoned.
     #[must_use]
-    pub fn decided(&self) -> Vec<u64> {
-        self.bodies.read().keys().copied().collect()
+    pub fn poisoned(&self) -> Vec<u64> {
+        let bodies = self.bodies.read();
+        let poisoned = bodies
+            .iter()
+            .filter(|(_, decision)| matches!(decision, Decision::Poisoned(_)));
+        poisoned.map(|(sequence, _)| *sequence).collect()
     }
 
     /// Writes a dead letter for each body of a delivery that nobody could take apart, and decides that it is
@@ -407,6 +411,8 @@ impl Guarded {
             let attempt = || {
                 #[cfg(any(test, debug_assertions))]
                 faults::on(body);
+                #[cfg(test)]
+                tests::fail(body);
                 self.extractor.extract(body, origin, events);
             };
             // Both are put right before anybody sees them.

@@ -7,8 +7,8 @@ use super::threads::Threads;
 use super::{JUDGE, ServerError, directory, options, poison};
 use crate::config::Config;
 use crate::feed::{
-    Child, Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Judge, JudgedPosition,
-    Live, Maker, Parties, Poison,
+    Child, Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Judge,
+    JudgedPosition, Live, Maker, Parties, Poison,
 };
 use crate::journal::{Journal, Storage};
 use std::net::TcpListener;

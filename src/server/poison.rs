@@ -32,6 +32,9 @@ pub(super) fn examine(
     child: Option<Child>,
     stop: Arc<AtomicBool>,
 ) -> Result<(), ServerError> {
+    if !poison.has_to_be_examined() {
+        return Ok(());
+    }
     let examine = move || poison.examine(&journal, child.as_ref(), &stop);
     let thread = thread::Builder::new().name("hl-suspects".to_owned());
     let started = thread.spawn(examine);

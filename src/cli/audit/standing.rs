@@ -5,11 +5,12 @@
 //! or that one has not reached it, and as long as it, or the notification as a whole, is named as open in any of them.
 //! For a sink that delivers event by event that may last a moment longer than it has to.
 
-use crate::event::{EventRef, Lane};
+use crate::event::{EventRef, Lane, Unparsed};
 use crate::feed::{self, Found, Item, Lanes, Saved, Selection, place};
 use crate::journal::JournalId;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What is known of one sink before the journal is read.
 pub(super) struct Standing {
@@ -20,6 +21,8 @@ pub(super) struct Standing {
     open: BTreeSet<Item>,
     /// Its dead letters.
     pub(super) letters: BTreeSet<Item>,
+    /// Notifications that nobody can take apart, and those among the dead letters of the workers.
+    pub(super) poisoned: Arc<BTreeSet<u64>>,
     /// What its filters let through; `None` if that is not known.
     pub(super) wanted: Option<Selection>,
     /// Sequences that were retired before it had them.
@@ -36,6 +39,8 @@ pub(super) enum Fate {
     Unwanted,
     Dead,
     InFlight,
+    /// It has passed the sink, which has had nothing of it, and it is no dead letter.
+    Hidden,
 }
 
 impl Standing {
@@ -69,6 +74,7 @@ impl Standing {
             lanes,
             open,
             letters: BTreeSet::new(),
+            poisoned: Arc::default(),
             wanted: None,
             retired: retired.end.saturating_sub(begin) + before as u64,
             problem,
@@ -79,12 +85,20 @@ impl Standing {
     pub(super) fn fate(&self, event: EventRef<'_>, urgent: Lane, endpoint: u16) -> Fate {
         let reached = |lane| self.lanes[place(lane)].reached;
         let reached = reached(event.lane()).min(reached(urgent));
+        let is_kept = || self.poisoned.contains(&event.sequence());
         if event.sequence() > reached || names(&self.open, event) {
             Fate::InFlight
+        } else if event.is_dead() {
+            if is_kept() { Fate::Dead } else { Fate::Hidden }
         } else if event.is_duplicate() {
             Fate::Duplicate
         } else if self.leaves_out(event, endpoint) {
-            Fate::Unwanted
+            match event.unparsed() {
+                // Its filter has left out what somebody made of the body, and not what is in it.
+                Some(Unparsed::Crashed) if is_kept() => Fate::Dead,
+                Some(Unparsed::Crashed) => Fate::Hidden,
+                _ => Fate::Unwanted,
+            }
         } else if names(&self.letters, event) {
             Fate::Dead
         } else {

@@ -88,7 +88,11 @@ fn parse(text: &str, journal: JournalId) -> Option<Found> {
         return None;
     }
     let mut lines = content.lines();
-    let version: u32 = lines.next()?.strip_prefix("hookline-poison ")?.parse().ok()?;
+    let version: u32 = lines
+        .next()?
+        .strip_prefix("hookline-poison ")?
+        .parse()
+        .ok()?;
     if version > VERSION {
         return None;
     }

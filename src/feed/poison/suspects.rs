@@ -15,6 +15,7 @@
 
 use super::{Cause, Poison};
 use crate::journal::{Reader, Storage};
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -50,6 +51,13 @@ impl Poison {
         while self.has_suspects.load(Ordering::Acquire) && suspect.iter().any(is_one) {
             self.fewer_suspects.wait(&mut suspect);
         }
+    }
+
+    /// True if [`Poison::examine`] has anything to do.
+    #[must_use]
+    pub fn has_to_be_examined(&self) -> bool {
+        let unwritten = |keeper: &Mutex<super::Keeper>| !keeper.lock().unwritten.is_empty();
+        self.has_suspects.load(Ordering::Acquire) || self.keeper.as_ref().is_some_and(unwritten)
     }
 
     /// Has every suspect taken apart by a child, and decides what follows. Ends early, and leaves the rest to the next
@@ -201,10 +209,9 @@ fn run(mut command: Command, stop: &AtomicBool) -> io::Result<Outcome> {
     let ended = child.wait()?;
     Ok(match read? {
         Read::Stopped => Outcome::Stopped,
-        Read::TooLong => Outcome::Unproven(format!(
-            "it had not ended after {} s",
-            CHILD_TIME.as_secs()
-        )),
+        Read::TooLong => {
+            Outcome::Unproven(format!("it had not ended after {} s", CHILD_TIME.as_secs()))
+        }
         Read::All(output) => outcome(&output, ended),
     })
 }

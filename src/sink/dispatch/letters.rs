@@ -3,15 +3,25 @@
 use super::intake::Found;
 use super::undone::Source;
 use super::{Failure, Running, SinkError};
-use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification};
+use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification, Poison};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Letters that are under way once more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Retried {
     items: BTreeSet<Item>,
     maker: Maker,
+}
+
+impl Retried {
+    /// None yet. What nobody can take apart any more is not tried here either.
+    pub(super) fn new(poison: &Arc<Poison>) -> Retried {
+        Retried {
+            items: BTreeSet::new(),
+            maker: Maker::sparing(poison),
+        }
+    }
 }
 
 impl Running {
@@ -79,7 +89,7 @@ impl Running {
             if self.retried.items.contains(&item) {
                 continue;
             }
-            let letter = match self.parts.letters.read(item) {
+            let mut letter = match self.parts.letters.read(item) {
                 Ok(letter) => letter,
                 Err(LetterError::Missing { .. }) => continue,
                 Err(error) => {
@@ -89,6 +99,16 @@ impl Running {
             };
             let endpoint = (self.parts.number)(&letter.endpoint);
             let delivery = letter.delivery(endpoint, &mut self.retried.maker);
+            if delivery.poisoned().next().is_some() {
+                letter.failures.reason = format!(
+                    "nobody can take its body apart any more, see worker/{}",
+                    item.sequence
+                );
+                if let Err(error) = self.parts.letters.failed_again(&letter) {
+                    tracing::warn!(%item, %error, "a dead letter cannot be delivered, and stays");
+                }
+                continue;
+            }
             let notification = delivery.notification(item.sequence);
             let events = notification.iter().flat_map(Notification::events);
             let events = events.filter(|it| item.index.is_none_or(|index| index == it.index()));

@@ -139,7 +139,7 @@ impl Dispatcher {
             undone: Undone::default(),
             breaker: Breaker::new(self.limits.backoff),
             rate: Rate::new(self.limits.rate),
-            retried: Retried::default(),
+            retried: Retried::new(&self.feeds.poison),
             replaying: None,
             saved_at: Instant::now(),
             told_of_shortage: false,
