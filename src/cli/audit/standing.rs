@@ -123,7 +123,7 @@ fn names(items: &BTreeSet<Item>, event: EventRef<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::feed::tests::Bench;
-    use crate::feed::{Maker, Open, Progress};
+    use crate::feed::{Maker, Open, Poison, Progress};
     use serde_json::{Value, json};
 
     fn saved(lanes: Lanes) -> Found {
@@ -242,5 +242,37 @@ mod tests {
             ..Selection::default()
         });
         assert_eq!(fates(&known), [Unwanted, InFlight]);
+    }
+
+    /// A version before has passed it as `whatsapp.unparsed`: what a filter left out for that was never delivered.
+    #[test]
+    fn what_a_filter_hid_is_found() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let text = "hookline-poison 1\nprogram 0.1.0\n\
+                    journal 00000000000000000000000000000001\ncondemned 2\n";
+        let crc = crc32c::crc32c(text.as_bytes());
+        let written = std::fs::write(
+            dir.path().join("verdicts"),
+            format!("{text}crc32c {crc:08x}\n"),
+        );
+        written.expect("written");
+        let id = JournalId::parse("00000000000000000000000000000001").expect("a name");
+        let disk = crate::journal::Disk::open(dir.path()).expect("there");
+        let poison = Poison::look(&disk, id).expect("readable");
+        let bodies = vec![b"{}".to_vec(); 3];
+        let delivery = Maker::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));
+        let fate = |standing: &Standing| {
+            let event = delivery.events().get(1).expect("there");
+            standing.fate(event, Lane::Rest, 1)
+        };
+        let mut standing = standing(std::array::from_fn(|_| Progress::up_to(9)), 1..1);
+        assert_eq!(fate(&standing), Fate::Delivered);
+        standing.wanted = Some(Selection {
+            types: vec!["whatsapp.message.*".into()],
+            ..Selection::default()
+        });
+        assert_eq!(fate(&standing), Fate::Hidden);
+        standing.poisoned = Arc::new([2].into());
+        assert_eq!(fate(&standing), Fate::Dead);
     }
 }

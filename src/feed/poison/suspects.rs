@@ -289,3 +289,131 @@ const POLL_TIME: Timespec = Timespec {
 
 /// Bytes of what a child writes that are kept.
 const OUTPUT_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Decisions, Found, Marks, Paths};
+    use super::{Child, Outcome, Poison, run};
+    use crate::feed::tests::Bench;
+    use crate::feed::{DeadLetters, Maker};
+    use crate::journal::JournalId;
+    use crate::journal::simulated::SimulatedDisk;
+    use std::process::Command;
+    use std::sync::Arc;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script);
+        command
+    }
+
+    fn outcome(script: &str) -> Outcome {
+        run(shell(script), &false.into()).unwrap()
+    }
+
+    /// A process that has left word of sequences 1 to 4, and what the next one decides with this child; gives what is
+    /// poisoned, and what is a dead letter.
+    fn examined(child: Option<Child>, stop: bool) -> (Vec<u64>, usize) {
+        let bench = Bench::new();
+        bench.store(4);
+        let (storage, letters) = (
+            SimulatedDisk::new(1).storage(),
+            SimulatedDisk::new(2).storage(),
+        );
+        let id = JournalId::parse("1").unwrap();
+        let open = || {
+            let letters = DeadLetters::open(Arc::clone(&letters)).unwrap();
+            let paths: Paths = Box::new(|_| String::new());
+            Poison::open(Arc::clone(&storage), (id, 1), letters, paths).unwrap()
+        };
+        let before = open();
+        let place = before.marks.as_ref().map(Marks::take).unwrap();
+        before.marks.as_ref().unwrap().write(place, 1, 4);
+        let poison = Arc::new(open());
+        assert!(poison.has_to_be_examined());
+        poison.examine(&bench.feeds().journal, child.as_ref(), &stop.into());
+        // Nobody waits any more.
+        drop(Maker::sparing(&poison).make(bench.store(1)));
+        assert_eq!(
+            open().has_to_be_examined(),
+            stop,
+            "the next start looks if this one did not"
+        );
+        let Ok(Found::Whole(_, decisions)) = Decisions::read(&*storage, id) else {
+            panic!("there is a file");
+        };
+        let letters = DeadLetters::open(letters).unwrap();
+        let sequences = decisions.bodies.keys().copied().collect();
+        (sequences, letters.list().unwrap().len())
+    }
+
+    /// A child that takes a sequence after the other, and does this with it before.
+    fn child(each: &'static str) -> Option<Child> {
+        Some(Box::new(move |first, last| {
+            shell(&format!(
+                "i={first}; while [ $i -le {last} ]; do echo $i; {each}; i=$((i+1)); done; echo end"
+            ))
+        }))
+    }
+
+    #[test]
+    fn only_a_fault_at_a_body_counts() {
+        let died = |signal| Outcome::Died {
+            sequence: 8,
+            signal,
+        };
+        assert_eq!(outcome("echo 7; echo 8; kill -SEGV $$"), died(11));
+        assert_eq!(outcome("echo 8; kill -ABRT $$"), died(6));
+        assert_eq!(outcome("echo 8; kill -BUS $$"), died(7));
+        assert_eq!(outcome("echo 7; echo 8; echo end"), Outcome::Survived);
+        for script in [
+            "echo 8; kill -KILL $$",
+            "echo 8; kill -TERM $$",
+            "echo 8; exit 134",
+            "echo 8; exit 0",
+            "kill -SEGV $$",
+            "echo 8; echo end; kill -SEGV $$",
+            "echo end; exit 1",
+        ] {
+            assert!(matches!(outcome(script), Outcome::Unproven(_)), "{script}");
+        }
+        run(Command::new("/there/is/no/such/program"), &false.into()).unwrap_err();
+        let stopped = run(shell("sleep 1000"), &true.into()).unwrap();
+        assert_eq!(stopped, Outcome::Stopped);
+    }
+
+    #[test]
+    fn two_faults_at_one_body_are_the_proof() {
+        let dies = "[ $i = 2 ] && kill -SEGV $$; [ $i = 4 ] && kill -ILL $$";
+        assert_eq!(examined(child(dies), false), (vec![2, 4], 2));
+        assert_eq!(examined(child("true"), false), (vec![], 0));
+    }
+
+    #[test]
+    fn nothing_else_is_one() {
+        assert_eq!(
+            examined(child("[ $i = 2 ] && kill -KILL $$"), false),
+            (vec![], 0)
+        );
+        assert_eq!(
+            examined(child("[ $i = 2 ] && exit 134"), false),
+            (vec![], 0)
+        );
+        let missing: Child = Box::new(|_, _| Command::new("/there/is/no/such/program"));
+        assert_eq!(examined(Some(missing), false), (vec![], 0));
+        assert_eq!(examined(None, false), (vec![], 0));
+        let once = tempfile::tempdir().unwrap();
+        let once = once.path().join("died").display().to_string();
+        let dies_once: Child = Box::new(move |first, last| {
+            shell(&format!(
+                "for i in $(seq {first} {last}); do echo $i; [ $i = 3 ] && mkdir {once} && kill -SEGV $$; done; echo end"
+            ))
+        });
+        assert_eq!(examined(Some(dies_once), false), (vec![], 0));
+        assert_eq!(
+            examined(child("sleep 1000"), true),
+            (vec![], 0),
+            "it is to stop"
+        );
+    }
+}
