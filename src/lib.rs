@@ -30,6 +30,7 @@
 //! - [`sink`]: delivers: streams in journal order, receivers one by one, consumers when they ask
 //! - [`metrics`]: counters and histograms that cost a plain store
 //! - [`relay`]: the bounded channel between threads, whose receiver parks at once
+//! - [`log`]: what may not hold up whoever has something to say
 //!
 //! # Where to begin
 //!
@@ -56,3 +57,4 @@ pub mod feed;
 pub mod sink;
 pub mod metrics;
 pub mod relay;
+pub mod log;

@@ -184,6 +184,9 @@ fn one_byte_of_the_body_decides() {
     for other in [
         r#"{"text":"café / @"}"#,
         r#"{"text": "caf\u00e9 \/ \u0040"}"#,
+        &format!("{body}\n"),
+        &format!("{body} "),
+        &format!("\n{body}"),
         "",
     ] {
         assert_eq!(code(&mut client, "/meta", &fields, other.as_bytes()), 401);

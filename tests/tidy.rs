@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sink", &["feed"]),
 ];
 
-const LEAVES: &[&str] = &["metrics", "relay"];
+const LEAVES: &[&str] = &["metrics", "relay", "log"];
 
 /// Arrows beside those, and why.
 const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
@@ -52,7 +52,8 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// Files that write, sync, rename or remove: the journal's one door to the disk, the sink whose purpose it is, and the
 /// trial of a disk, which makes a directory of its own and removes it.
 const WRITERS: &[&str] = &[
-    "src/journal/storage.rs",
+    "src/journal/disk.rs",
+    "src/journal/look.rs",
     "src/sink/file/mod.rs",
     "src/sink/file/rotation.rs",
     "src/sink/file/tail.rs",
@@ -70,6 +71,45 @@ const WRITING: &[&str] = &[
     "fs::hard_link",
     "rustix::fs",
     "pwrite",
+];
+
+/// Files in which secrets, and what is to prove them, meet.
+const PROOFS: &[&str] = &[
+    "src/endpoint/credentials.rs",
+    "src/endpoint/handshake.rs",
+    "src/endpoint/mod.rs",
+    "src/endpoint/signature.rs",
+    "src/server/pull/access.rs",
+];
+
+/// What these are called there.
+const PROVING: &[&str] = &[
+    "secret", "token", "tag", "claimed", "known", "password", "digits",
+];
+
+/// Comparisons whose time says how much was right.
+const COMPARING: &[&str] = &[
+    "==",
+    "!=",
+    "starts_with",
+    "ends_with",
+    "contains",
+    ".eq(",
+    ".ne(",
+    ".cmp(",
+];
+
+/// Lines with both, and why.
+const COMPARED: &[(&str, &str)] = &[
+    (
+        "Encoding::Either if digits.len() == 2 * len => Tag::from_hex(digits, len),",
+        "a length",
+    ),
+    ("if digits.len() != 2 * len {", "a length"),
+    (
+        "mode == b\"subscribe\" && known && !token.is_empty() && challenge.len() <= CHALLENGE_MAX;",
+        "the token was compared before",
+    ),
 ];
 
 /// One source file.
@@ -309,6 +349,29 @@ fn only_those_write_files_who_have_to() {
         }
     }
     assert_eq!(writers.len(), WRITERS.len(), "{writers:?}");
+}
+
+#[test]
+fn secrets_are_compared_in_constant_time_only() {
+    let mut needed = BTreeSet::new();
+    let sources = sources("src");
+    for path in PROOFS {
+        let source = sources.iter().find(|source| source.path == *path);
+        for line in source.expect("it is there").code() {
+            let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
+            if has(PROVING) && has(COMPARING) {
+                let known = COMPARED.iter().any(|(known, _)| *known == line);
+                assert!(
+                    known,
+                    "{path}: compare with verify_slices_are_equal: {line}"
+                );
+                needed.insert(line.to_owned());
+            }
+        }
+    }
+    for (line, reason) in COMPARED {
+        assert!(needed.contains(*line), "no longer needed: {line}, {reason}");
+    }
 }
 
 #[test]

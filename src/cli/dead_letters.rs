@@ -134,7 +134,6 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
             // One that went away meanwhile was none.
             let letter = match letters.read(listed.item) {
                 Err(LetterError::Missing { .. }) => continue,
-                Err(error @ LetterError::Io { .. }) => return Err(failed(error)),
                 letter => letter,
             };
             if output == Output::Text && count == 0 {
@@ -352,7 +351,9 @@ fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
 fn sinks(dir: &Path, only: Option<&str>) -> Result<Vec<(String, DeadLetters)>, CliError> {
     let mut piles = feed::piles(dir).map_err(failed)?;
     piles.retain(|(name, _)| only.is_none_or(|only| only == name));
-    Ok(piles)
+    let piles = piles.into_iter();
+    let read = piles.map(|(name, letters)| Ok((name, letters.map_err(failed)?)));
+    read.collect()
 }
 
 fn of_sink(dir: &Path, sink: &str) -> Result<DeadLetters, CliError> {

@@ -93,7 +93,7 @@ fn repair(place: &JournalPlace) -> Result<(), CliError> {
         return Err(CliError::failed(error.to_string()));
     }
     let aside = place.data_dir.join("quarantine");
-    let quarantine = Disk::create(&aside)
+    let quarantine = Disk::create_within(&aside)
         .map_err(|error| CliError::because(format!("cannot use {}", aside.display()), error))?;
     let repair = journal::repair(&disk, &quarantine);
     drop(quarantine);

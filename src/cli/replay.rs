@@ -124,7 +124,7 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
         )));
     }
     let dir = args.data_dir.join("replays");
-    let replays = Disk::create(&dir)
+    let replays = Disk::create_within(&dir)
         .map_err(|error| CliError::because(format!("cannot use {}", dir.display()), error))?;
     let replays = Replays::open(Arc::new(replays));
     replays.request(&mut replay).map_err(failed)?;
@@ -318,7 +318,7 @@ fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
     for id in ids {
         let replay = match replays.read(&id) {
             Err(ReplayError::Missing(_)) => continue,
-            Err(error @ ReplayError::Damaged { .. }) => {
+            Err(error) => {
                 if output == Output::Json {
                     let damaged = json!({ "id": id, "damaged": error.to_string() });
                     writeln!(out, "{damaged}")?;
@@ -327,7 +327,7 @@ fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
                 }
                 continue;
             }
-            replay => replay.map_err(failed)?,
+            Ok(replay) => replay,
         };
         if output == Output::Json {
             writeln!(out, "{}", as_json(&replays, &replay))?;

@@ -120,7 +120,7 @@ impl Decided {
         let manifest = Manifest::load_existing(&*disk).map_err(unreadable)?;
         let oldest = journal::extent(&*disk).map_err(unreadable)?.start;
         let path = dir.join("poison");
-        let storage = Disk::create(&path)
+        let storage = Disk::create_within(&path)
             .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
         let paths = manifest.endpoints;
         let path_of = Box::new(move |wanted| {
@@ -140,8 +140,11 @@ impl Decided {
 
 /// The dead letters of the workers.
 fn letters(dir: &Path) -> Result<DeadLetters, CliError> {
-    let path = dir.join("dead-letters").join(WORKER);
-    let disk = Disk::create(&path)
+    let path = dir.join("dead-letters");
+    Disk::create_within(&path)
+        .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
+    let path = path.join(WORKER);
+    let disk = Disk::create_within(&path)
         .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
     DeadLetters::open(Arc::new(disk)).map_err(failed)
 }

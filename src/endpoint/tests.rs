@@ -1,3 +1,5 @@
+mod forgeries;
+
 use super::credentials::Credentials;
 use super::handshake::VerifyTokens;
 use super::signature::{Algorithm, Encoding, Signature, Signer};

@@ -127,7 +127,11 @@ impl Cursors {
             };
             let now = Saved { journal, lanes };
             if now != was {
-                store(&*storage, &file_name(&sink), &now)?;
+                match store(&*storage, &file_name(&sink), &now) {
+                    // One that nobody can put right would have its sink pass over what comes now.
+                    Err(error) if !error.is_shortage() => set_aside(&*storage, &sink, error)?,
+                    stored => stored?,
+                }
                 corrected.push(Corrected { sink, was, now });
             }
         }
@@ -279,6 +283,16 @@ fn read_text(storage: &dyn Storage, name: &str) -> io::Result<Option<Vec<u8>>> {
     let len = journal::read_full_at(&*file, &mut text, 0)?;
     text.truncate(len);
     Ok(Some(text))
+}
+
+/// Everything in the journal is delivered to the sink again, when there is such a sink.
+fn set_aside(storage: &dyn Storage, sink: &str, error: CursorError) -> Result<(), CursorError> {
+    let Ok(name) = storage.set_aside(&file_name(sink)) else {
+        return Err(error);
+    };
+    let aside = storage.describe(&name);
+    tracing::warn!(sink, %error, aside, "a cursor that is wrong cannot be replaced and is set aside");
+    Ok(())
 }
 
 fn store(storage: &dyn Storage, name: &str, saved: &Saved) -> Result<(), CursorError> {

@@ -17,7 +17,7 @@
 
 use super::Item;
 use super::letter::Letter;
-use crate::journal::{self, Access, Disk, Storage, StorageFile, write_all_at};
+use crate::journal::{self, Access, Disk, Storage, StorageFile, is_aside, write_all_at};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::panic::resume_unwind;
@@ -92,7 +92,8 @@ impl DeadLetters {
         for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
             match storage.remove(name) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(LetterError::io(&*storage, "remove", name)(error));
+                    let error = LetterError::io(&*storage, "remove", name)(error);
+                    tracing::warn!(%error, "what is no dead letter stays where they are");
                 }
                 _ => {}
             }
@@ -203,6 +204,14 @@ impl DeadLetters {
         }
     }
 
+    /// Nobody asks for it any more: it could not be read.
+    pub fn withdraw_retry(&self, item: Item) -> Result<(), LetterError> {
+        let (letter, retry) = (letter_name(item), retry_name(item));
+        let renamed = self.storage.rename(&retry, &letter);
+        renamed.map_err(LetterError::io(&*self.storage, "rename", &retry))?;
+        self.sync()
+    }
+
     /// Takes a letter away that nobody wants to be delivered. [`DeadLetters::sync`] makes it durable.
     pub fn drop_letter(&self, item: Item) -> Result<(), LetterError> {
         // One after the other, as in `read`.
@@ -257,7 +266,9 @@ impl DeadLetters {
                 let file = match self.storage.create(&name) {
                     // Of an attempt before this one, which failed.
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                        self.storage.remove(&name)?;
+                        if self.storage.remove(&name).is_err() {
+                            self.storage.set_aside(&name)?;
+                        }
                         self.storage.create(&name)?
                     }
                     file => file?,
@@ -336,9 +347,12 @@ impl DeadLetters {
     }
 }
 
+/// The dead letters of one sink, by its name, if they can be read.
+pub type Pile = (String, Result<DeadLetters, LetterError>);
+
 /// The dead letters of all sinks that ever had any, by name, in the directory `dir` that holds those of each. Beside
-/// the server that may be writing there.
-pub fn piles(dir: &Path) -> Result<Vec<(String, DeadLetters)>, LetterError> {
+/// the server that may be writing there. What was set aside is left out.
+pub fn piles(dir: &Path) -> Result<Vec<Pile>, LetterError> {
     let disk = match Disk::open(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         disk => disk.map_err(|cause| LetterError::Io {
@@ -352,9 +366,10 @@ pub fn piles(dir: &Path) -> Result<Vec<(String, DeadLetters)>, LetterError> {
     let mut piles = Vec::new();
     for name in names {
         let path = dir.join(&name);
-        if path.is_dir() {
-            let disk = Disk::open(&path).map_err(LetterError::io(&disk, "open", &name))?;
-            piles.push((name, DeadLetters::read_only(Arc::new(disk))));
+        if path.is_dir() && !is_aside(&name) {
+            let pile = Disk::open(&path).map_err(LetterError::io(&disk, "open", &name));
+            let pile = pile.map(|disk| DeadLetters::read_only(Arc::new(disk)));
+            piles.push((name, pile));
         }
     }
     Ok(piles)

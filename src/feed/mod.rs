@@ -22,7 +22,7 @@ mod selection;
 pub use cursor::{
     Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
 };
-pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed, piles};
+pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed, Pile, piles};
 pub use dedupe::{
     Conversation, Dedupe, DedupeError, Duplicates, Options as DedupeOptions, Parties, Verdicts,
 };

@@ -44,7 +44,7 @@
 //! ```
 //!
 //! `poisoned` names the body by its CRC32C too: if another one gets its sequence, as in a journal that was restored
-//! from an older copy, that one is not meant. If the file is damaged, the dead letters say what was decided.
+//! from an older copy, that one is not meant. If the file is damaged or gone, the dead letters say what was decided.
 
 mod decisions;
 #[cfg(any(test, debug_assertions))]
@@ -55,7 +55,7 @@ mod suspects;
 pub use suspects::{Child, END};
 
 use super::letter::{Failures, Letter};
-use super::{DeadLetters, Delivery, Item, LETTERS_MAX, LetterError, Maker};
+use super::{DeadLetters, Delivery, LETTERS_MAX, LetterError, Maker};
 use crate::event::{Events, Extractor, Origin, Unparsed};
 use crate::journal::batch::Batch;
 use crate::journal::{JournalId, Storage};
@@ -246,7 +246,11 @@ impl Poison {
         let now = keeper.letters.now();
         let letter = |one: &super::Notification<'_>| {
             let path = (keeper.paths)(one.record.endpoint);
-            Letter::new(WORKER, one, None, &path, cause.failures(now))
+            let mut letter = Letter::new(WORKER, one, None, &path, cause.failures(now));
+            if cause != Cause::Before {
+                NO_EVENT.clone_into(&mut letter.kind);
+            }
+            letter
         };
         let letters: Vec<_> = new.iter().map(letter).collect();
         keeper.letters.add_all(&letters)?;
@@ -311,40 +315,30 @@ fn current(
     match found {
         Found::Whole(VERSION, found) => decisions = found,
         Found::None { of_another: true } => {}
-        Found::Whole(..) | Found::None { of_another: false } => {
+        Found::Whole(..) | Found::None { of_another: false } | Found::Damaged => {
+            let written = written(letters)?;
             if let Found::Whole(_, found) = found {
                 decisions = found;
+                let bodies = decisions.bodies.keys().copied();
+                unwritten.extend(bodies.filter(|it| !written.contains_key(it)));
             }
-            let written = sequences_of(letters)?;
-            unwritten.extend(decisions.bodies.keys().copied());
-            unwritten.retain(|sequence| !written.contains(sequence));
-            let written = written.into_iter();
-            let unparsed = written.map(|sequence| (sequence, Decision::Unparsed));
-            decisions.bodies.extend(unparsed);
-        }
-        Found::Damaged => {
-            tracing::warn!(
-                "poison/verdicts is damaged: which bodies are poisoned is taken from the dead letters of the workers"
-            );
-            for sequence in sequences_of(letters)? {
-                let index = None;
-                let letter = match letters.read(Item { sequence, index }) {
-                    Err(error @ LetterError::Io { .. }) => return Err(error),
-                    Err(_) => continue,
-                    Ok(letter) => letter,
-                };
-                let crc = crc32c::crc32c(&letter.body);
-                decisions.bodies.insert(sequence, Decision::Poisoned(crc));
-            }
+            decisions.bodies.extend(written);
         }
     }
     decisions.bodies = decisions.bodies.split_off(&oldest);
     Ok((decisions, unwritten))
 }
 
-fn sequences_of(letters: &DeadLetters) -> Result<Vec<u64>, LetterError> {
-    let listed = letters.list()?;
-    Ok(listed.into_iter().map(|it| it.item.sequence).collect())
+/// What the dead letters say of what was decided.
+fn written(letters: &DeadLetters) -> Result<BTreeMap<u64, Decision>, LetterError> {
+    let listed = letters.list()?.into_iter();
+    let decided = listed.map(|listed| {
+        let letter = letters.read(listed.item).ok();
+        let poisoned = letter.filter(|letter| letter.kind == NO_EVENT);
+        let poisoned = poisoned.map(|it| Decision::Poisoned(crc32c::crc32c(&it.body)));
+        (listed.item.sequence, poisoned.unwrap_or(Decision::Unparsed))
+    });
+    Ok(decided.collect())
 }
 
 /// The same sequences in ranges that do not touch, from `oldest` on.
@@ -485,6 +479,9 @@ impl fmt::Debug for Keeper {
             .finish_non_exhaustive()
     }
 }
+
+/// In the place of its type, in the dead letter of a body that gives no event.
+const NO_EVENT: &str = "(no event)";
 
 /// How often a body may end whoever takes it apart.
 const ATTEMPTS: u32 = 2;

@@ -18,6 +18,10 @@
 //! }
 //! ```
 
+mod error;
+
+pub use error::ReplayError;
+
 use super::{Replayed, Selection, rfc3339};
 use crate::journal::{self, Access, Storage};
 use jiff::Timestamp;
@@ -89,40 +93,8 @@ pub struct Replays {
     storage: Arc<dyn Storage>,
     /// Files that were looked at and need no other look.
     seen: BTreeSet<String>,
-}
-
-/// Why something could not be done with a replay.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The operating system refused.
-    #[error("cannot {action} {path}: {cause}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: String,
-        /// What the operating system said.
-        cause: io::Error,
-    },
-    /// What is in the file is no replay.
-    #[error("{path} is not a replay ({reason}); remove it, and ask for the replay again")]
-    Damaged {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// There is no such replay.
-    #[error("there is no replay {0}; `hookline replay list` shows those that there are")]
-    Missing(String),
-    /// It has ended already.
-    #[error("the replay {id} is {state} already")]
-    Ended {
-        /// Its name.
-        id: String,
-        /// How.
-        state: &'static str,
-    },
+    /// That nothing can be looked at was told.
+    told: bool,
 }
 
 impl Replay {
@@ -210,6 +182,7 @@ impl Replays {
         Replays {
             storage,
             seen: BTreeSet::new(),
+            told: false,
         }
     }
 
@@ -225,7 +198,7 @@ impl Replays {
     }
 
     /// The oldest replay to this sink that has not ended: one that a restart has left, or a new one. For the server,
-    /// once a second while none is under way. Files that are no replays are told of once, and left alone.
+    /// once a second while none is under way. What cannot be read as a replay is set aside and told of.
     pub fn waiting_for(&mut self, sink: &str) -> Result<Option<Replay>, ReplayError> {
         for id in self.ids()? {
             if self.seen.contains(&id) {
@@ -233,13 +206,12 @@ impl Replays {
             }
             let mut replay = match self.read(&id) {
                 Ok(replay) => replay,
-                Err(ReplayError::Missing(_)) => continue,
-                Err(error @ ReplayError::Damaged { .. }) => {
-                    tracing::warn!(%error, "a replay is left out");
-                    self.seen.insert(id);
+                Err(ReplayError::Missing(_) | ReplayError::SetAside { .. }) => continue,
+                Err(error) if error.is_shortage() => return Err(error),
+                Err(error) => {
+                    self.set_aside(&id, &error);
                     continue;
                 }
-                Err(error) => return Err(error),
             };
             if replay.sink != sink || replay.state.is_final() {
                 self.seen.insert(id);
@@ -252,18 +224,60 @@ impl Replays {
         Ok(None)
     }
 
-    /// Takes up the one that waits for this sink: it is running from here on, durably.
-    pub fn take_up(&mut self, sink: &str) -> Result<Option<Replay>, ReplayError> {
-        let Some(mut replay) = self.waiting_for(sink)? else {
-            return Ok(None);
+    /// Takes up the one that waits for this sink: it is running from here on, durably. Whatever is wrong with replays
+    /// is told here, and is no reason for a sink to stop.
+    pub fn take_up(&mut self, sink: &str) -> Option<Replay> {
+        let found = self.waiting_for(sink);
+        let Ok(found) = found.map_err(|error| self.tell(sink, &error)) else {
+            return None;
         };
+        self.told = false;
+        let mut replay = found?;
         replay.state = ReplayState::Running;
-        self.save(&mut replay)?;
-        if replay.state.is_final() {
-            return Ok(None);
+        if let Err(error) = self.save(&mut replay) {
+            self.give_up(&replay.id, &error);
+            return None;
         }
-        tracing::info!(replay = replay.id, "a replay begins");
-        Ok(Some(replay))
+        if replay.state.is_final() {
+            return None;
+        }
+        tracing::info!(sink, replay = replay.id, "a replay begins");
+        Some(replay)
+    }
+
+    /// True if a replay ends because it could not be saved; then it is set aside. What passes by itself is no reason.
+    pub fn give_up(&mut self, id: &str, error: &ReplayError) -> bool {
+        if error.is_shortage() {
+            return false;
+        }
+        self.set_aside(id, error);
+        true
+    }
+
+    fn set_aside(&mut self, id: &str, error: &ReplayError) {
+        // Nobody is to take it for one again, whether it is there under its name or not.
+        self.seen.insert(id.to_owned());
+        match self.storage.set_aside(&file_name(id)) {
+            Ok(name) => {
+                let aside = self.storage.describe(&name);
+                tracing::warn!(
+                    replay = id, %error, aside,
+                    "a replay cannot be used and is set aside; delivery goes on; ask for the replay again"
+                );
+            }
+            Err(why) => tracing::warn!(
+                replay = id, %error, %why,
+                "a replay cannot be used nor set aside; delivery goes on without it; remove the file"
+            ),
+        }
+        // It asks for nothing any more. Where it cannot be removed it does no harm.
+        let _ = self.remove(&cancel_name(id));
+    }
+
+    fn tell(&mut self, sink: &str, error: &ReplayError) {
+        if !error.is_shortage() && !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(sink, %error, "no replay can be taken up; delivery goes on; put the directory right");
+        }
     }
 
     /// Those that wait or run, of all sinks, the oldest first; what cannot be read is left out. For who watches.
@@ -301,11 +315,15 @@ impl Replays {
 
     /// Tells the server that a replay is not wanted any more.
     pub fn cancel(&self, id: &str) -> Result<(), ReplayError> {
-        let state = self.read(id)?.state;
-        if state.is_final() {
-            let id = id.to_owned();
-            let state = state.name();
-            return Err(ReplayError::Ended { id, state });
+        match self.read(id) {
+            Ok(replay) if replay.state.is_final() => {
+                let id = id.to_owned();
+                let state = replay.state.name();
+                return Err(ReplayError::Ended { id, state });
+            }
+            // The server sets it aside; until it looks, this is what it finds.
+            Ok(_) | Err(ReplayError::Io { .. } | ReplayError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
         }
         let name = cancel_name(id);
         match self.storage.create(&name) {
@@ -341,7 +359,7 @@ impl Replays {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(self.failed("open", &name)(error));
                 }
-                _ => return Err(ReplayError::Missing(id.to_owned())),
+                _ => return Err(self.missing(id)),
             };
             let mut octets = vec![0; LENGTH_MAX];
             let length = journal::read_full_at(&*file, &mut octets, 0);
@@ -361,6 +379,18 @@ impl Replays {
             path: self.storage.describe(&name),
             reason,
         })
+    }
+
+    fn missing(&self, id: &str) -> ReplayError {
+        let aside = format!("{}.aside", file_name(id));
+        let id = id.to_owned();
+        match self.storage.identity(&aside) {
+            Ok(Some(_)) => ReplayError::SetAside {
+                path: self.storage.describe(&aside),
+                id,
+            },
+            _ => ReplayError::Missing(id),
+        }
     }
 
     fn store(&self, replay: &Replay) -> Result<(), ReplayError> {
@@ -412,14 +442,6 @@ impl Replays {
             path,
             cause,
         }
-    }
-}
-
-impl ReplayError {
-    /// True for what passes by itself when there is space on the disk again.
-    #[must_use]
-    pub fn is_shortage(&self) -> bool {
-        matches!(self, ReplayError::Io { cause, .. } if journal::is_shortage(cause))
     }
 }
 

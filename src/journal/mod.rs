@@ -42,10 +42,12 @@
 
 pub mod batch;
 mod commit;
+mod disk;
 mod ending;
 mod error;
 pub mod frame;
 mod inspect;
+mod look;
 mod manifest;
 mod options;
 mod position;
@@ -74,6 +76,7 @@ mod tests;
 mod whereabouts;
 
 pub use commit::{Committer, HandOn};
+pub use disk::Disk;
 pub use error::JournalError;
 pub use inspect::{Damage, Report, SegmentReport, inspect, inspect_from};
 pub use manifest::{Hole, Manifest};
@@ -88,8 +91,8 @@ pub use scan::Depth;
 pub use seek::{extent, sequence_at};
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
-pub use storage::{Access, Disk, Guard, Identity, LockError, Storage, StorageFile, now};
-pub(crate) use storage::{is_shortage, read_full_at, write_all_at};
+pub use storage::{Access, Guard, Identity, LockError, Storage, StorageFile, now};
+pub(crate) use storage::{is_aside, is_shortage, read_full_at, write_all_at};
 
 use crate::relay;
 use manifest::ManifestFile;

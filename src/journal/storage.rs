@@ -1,6 +1,6 @@
 //! The one seam between the journal and the disk.
 //!
-//! Every file access of the journal goes through [`Storage`] and [`StorageFile`], and [`Disk`] is the
+//! Every file access of the journal goes through [`Storage`] and [`StorageFile`], and [`Disk`](super::Disk) is the
 //! only code that writes, syncs and renames. So a test can put a simulated disk underneath that loses,
 //! tears and refuses on demand.
 //!
@@ -9,17 +9,12 @@
 //! [`Storage::sync`].
 
 use super::frame::{in_memory, padded};
-use rustix::fs::{Advice, CWD, FallocateFlags, OFlags, RenameFlags, renameat_with};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 use std::any::Any;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::num::NonZeroU64;
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use std::{fmt, fs};
 
 /// One directory that holds a journal.
 pub trait Storage: fmt::Debug + Send + Sync {
@@ -41,6 +36,19 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Removes a file. Open handles stay good.
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Gives what cannot be used, file or directory, a name that nobody looks for, and says which: `NAME.aside`, or
+    /// `NAME.aside.2` and so on.
+    fn set_aside(&self, name: &str) -> io::Result<String> {
+        let numbered = (2..ASIDE_MAX).map(|number| format!("{name}{ASIDE}.{number}"));
+        let mut names = std::iter::once(format!("{name}{ASIDE}")).chain(numbered);
+        let is_free = |name: &String| matches!(self.identity(name), Ok(None));
+        let aside = names.find(is_free);
+        let aside = aside.unwrap_or_else(|| format!("{name}{ASIDE}.{ASIDE_MAX}"));
+        self.rename(name, &aside)?;
+        self.sync()?;
+        Ok(aside)
+    }
 
     /// Which file has this name now; the directory for an empty one. `None` if there is none.
     fn identity(&self, name: &str) -> io::Result<Option<Identity>>;
@@ -70,6 +78,11 @@ pub trait Storage: fmt::Debug + Send + Sync {
         let old = format!("{name}{OLD}");
         let file = match self.open(&old, Access::Write) {
             Err(error) if error.kind() == ErrorKind::NotFound => self.create(&old)?,
+            // Nobody needs what is in it; somebody else may have made it.
+            Err(error) if !is_shortage(&error) => {
+                self.set_aside(&old)?;
+                self.create(&old)?
+            }
             file => file?,
         };
         let mut octets = content.to_vec();
@@ -158,154 +171,6 @@ pub enum LockError {
     Io(io::Error),
 }
 
-/// A directory of the real file system.
-#[derive(Debug)]
-pub struct Disk {
-    path: PathBuf,
-    directory: File,
-}
-
-impl Disk {
-    /// The directory at `path`, made if it is not there, durable like all that is made in it.
-    pub fn create(path: &Path) -> io::Result<Disk> {
-        if !path.is_dir() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(DIRECTORY_MODE)
-                .create(path)?;
-            // The new names: this directory's, and those of the parents that were made with it.
-            for parent in fs::canonicalize(path)?.ancestors().skip(1) {
-                if File::open(parent).and_then(|it| it.sync_all()).is_err() {
-                    break; // above what this process may read; those were there before
-                }
-            }
-        }
-        Disk::open(path)
-    }
-
-    /// Removes the directory at `path` if it is there and nothing is in it.
-    pub fn remove_empty(path: &Path) -> io::Result<()> {
-        match fs::remove_dir(path) {
-            Err(error)
-                if !matches!(
-                    error.kind(),
-                    ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
-                ) =>
-            {
-                Err(error)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Octets that this process may still write to the file system.
-    pub fn free_octets(&self) -> io::Result<u64> {
-        let counts = rustix::fs::fstatvfs(&self.directory)?;
-        Ok(counts.f_bavail.saturating_mul(counts.f_frsize))
-    }
-
-    /// The directory at `path`, which must be there.
-    pub fn open(path: &Path) -> io::Result<Disk> {
-        Ok(Disk {
-            path: path.to_owned(),
-            directory: File::open(path)?,
-        })
-    }
-}
-
-impl Storage for Disk {
-    fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            // Names that are not UTF-8 are not ours.
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
-            }
-        }
-        Ok(names)
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(self.path.join(name))?;
-        Ok(Box::new(file))
-    }
-
-    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StorageFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(access == Access::Write)
-            .open(self.path.join(name))?;
-        Ok(Box::new(file))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path.join(from), self.path.join(to))
-    }
-
-    fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
-        let (one, other) = (self.path.join(one), self.path.join(other));
-        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path.join(name))
-    }
-
-    fn identity(&self, name: &str) -> io::Result<Option<Identity>> {
-        match fs::metadata(self.path.join(name)) {
-            Ok(found) => Ok(Some(Identity::of(&found))),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.directory.sync_all()
-    }
-
-    fn lock(&self, name: &str, holder: &str) -> Result<Guard, LockError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(self.path.join(name))
-            .map_err(LockError::Io)?;
-        match file.try_lock() {
-            Ok(()) => {
-                file.set_len(0).map_err(LockError::Io)?;
-                file.write_all(holder.as_bytes()).map_err(LockError::Io)?;
-                Ok(Box::new(file))
-            }
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // Only for the message: an unreadable name is no reason to hide the conflict.
-                let _ = file.read_to_string(&mut holder);
-                Err(LockError::Held(holder.trim().to_owned()))
-            }
-            Err(TryLockError::Error(error)) => Err(LockError::Io(error)),
-        }
-    }
-
-    fn describe(&self, name: &str) -> String {
-        self.path.join(name).display().to_string()
-    }
-
-    fn now(&self) -> u64 {
-        now()
-    }
-}
-
 /// The wall clock of this machine, in microseconds since 1970. It may jump.
 #[must_use]
 pub fn now() -> u64 {
@@ -313,73 +178,6 @@ pub fn now() -> u64 {
     since.map_or(0, |since| {
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     })
-}
-
-impl Identity {
-    fn of(found: &Metadata) -> Identity {
-        Identity {
-            device: found.dev(),
-            inode: found.ino(),
-        }
-    }
-}
-
-impl StorageFile for File {
-    fn identity(&self) -> io::Result<Identity> {
-        Ok(Identity::of(&self.metadata()?))
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(self, buffer, offset)
-    }
-
-    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        Ok(retry_on_intr(|| rustix::io::pwritev(self, parts, offset))?)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        File::sync_data(self)
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        File::sync_all(self)
-    }
-
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        match retry_on_intr(|| rustix::fs::fallocate(self, FallocateFlags::empty(), 0, length)) {
-            // The zeros that are written next reserve the room as well.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            result => Ok(result?),
-        }
-    }
-
-    fn bypass_cache(&self, bypass: bool) -> io::Result<()> {
-        let mut flags = rustix::fs::fcntl_getfl(self)?;
-        flags.set(OFlags::DIRECT, bypass);
-        Ok(rustix::fs::fcntl_setfl(self, flags)?)
-    }
-
-    fn forget_cache(&self, range: Range<u64>) -> io::Result<()> {
-        advise(self, range, Advice::DontNeed)
-    }
-
-    fn read_ahead(&self, range: Range<u64>) -> io::Result<()> {
-        // Of the open file, whatever the range.
-        rustix::fs::fadvise(self, 0, None, Advice::Random)?;
-        advise(self, range, Advice::WillNeed)
-    }
-}
-
-fn advise(file: &File, range: Range<u64>, advice: Advice) -> io::Result<()> {
-    match NonZeroU64::new(range.end.saturating_sub(range.start)) {
-        // For the call, no length is all the rest.
-        None => Ok(()),
-        length => Ok(rustix::fs::fadvise(file, range.start, length, advice)?),
-    }
 }
 
 /// Writes all parts; a short write is continued.
@@ -424,6 +222,16 @@ pub(crate) fn read_full_at(
     Ok(wanted - buffer.len())
 }
 
+/// True for the name of what was set aside.
+pub(crate) fn is_aside(name: &str) -> bool {
+    let number = |rest: &str| {
+        rest.strip_prefix('.')
+            .is_some_and(|it| it.parse::<u32>().is_ok())
+    };
+    let behind = name.rsplit_once(ASIDE).map(|(_, rest)| rest);
+    behind.is_some_and(|rest| rest.is_empty() || number(rest))
+}
+
 /// True for what passes by itself when space or another resource returns. Everything else that a write
 /// or a sync reports is final.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
@@ -442,6 +250,8 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
 /// Behind the name of a file that was replaced.
 const OLD: &str = ".old";
 
-/// What is stored here are other people's messages: for this user alone.
-const FILE_MODE: u32 = 0o600;
-const DIRECTORY_MODE: u32 = 0o700;
+/// Behind the name of what nobody could use.
+const ASIDE: &str = ".aside";
+
+/// So many things of one name are kept aside; the last of them is replaced by the next.
+const ASIDE_MAX: usize = 20;

@@ -1,5 +1,5 @@
 //! The admin listener: `/metrics` for Prometheus, `/status` for people, `/livez` and `/readyz` for whoever decides on
-//! restarts and traffic.
+//! restarts and traffic. `/readyz?strict` says 503, too, once delivery to a sink has stopped for good.
 //!
 //! An async runtime of one thread, away from the receiving path.
 
@@ -10,6 +10,7 @@ use super::overview;
 use crate::journal::State;
 use crate::reactor::{Control, Phase};
 use axum::Router;
+use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -38,7 +39,10 @@ pub(super) fn run(
             .route("/livez", get(|| async { "ok\n" }))
             .route(
                 "/readyz",
-                get(move || async move { readiness(&ready, &control) }),
+                get(move |RawQuery(query): RawQuery| async move {
+                    let strict = query.is_some_and(|it| it.split('&').any(|it| it == "strict"));
+                    readiness(&ready, &control, strict)
+                }),
             )
             .route(
                 "/status",
@@ -59,9 +63,14 @@ async fn remember(sources: Arc<Sources>) {
     }
 }
 
-fn readiness(sources: &Sources, control: &Control) -> (StatusCode, &'static str) {
+/// With `strict`, what is stored is to reach its sinks as well.
+fn readiness(sources: &Sources, control: &Control, strict: bool) -> (StatusCode, &'static str) {
     let refuse = StatusCode::SERVICE_UNAVAILABLE;
     match (control.phase(), sources.journal.state()) {
+        (Phase::Serving, State::Open) if strict && overview::has_stopped(sources) => (
+            refuse,
+            "delivery to a sink has stopped; `hookline status` says why\n",
+        ),
         (Phase::Serving, State::Open) => (StatusCode::OK, "ok\n"),
         (_, State::Failed) => (
             refuse,

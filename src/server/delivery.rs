@@ -4,7 +4,7 @@ use super::exposition::Sources;
 use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
 use super::threads::Threads;
-use super::{JUDGE, ServerError, directory, options, poison};
+use super::{JUDGE, ServerError, all_aside, beside, options, poison};
 use crate::config::Config;
 use crate::feed::{
     Child, Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Judge,
@@ -43,7 +43,7 @@ pub(super) fn prepare(
     let statistics = &sources.journal.statistics;
     let oldest = statistics.first_sequence.load(Ordering::Relaxed);
     let poison = poison::open(config, id, oldest, &endpoints)?;
-    let dedupe = directory(&config.journal.dir.join("dedupe"))?;
+    let dedupe = beside(&config.journal.dir.join("dedupe"))?;
     let judged = Arc::new(JudgedPosition::default());
     let parties = Parties::default();
     let common = Common {
@@ -85,7 +85,14 @@ pub(super) fn prepare(
         poison,
         live,
         judge,
-        open: Box::new(move || Dedupe::open(dedupe, limits, id, oldest, newest)),
+        open: Box::new(move || {
+            let open = || Dedupe::open(Arc::clone(&dedupe), limits.clone(), id, oldest, newest);
+            match open() {
+                // It is made anew from the journal.
+                Err(error) if !error.is_shortage() && all_aside(&*dedupe, &error).is_ok() => open(),
+                opened => opened,
+            }
+        }),
         stop_judge,
         sinks,
     })

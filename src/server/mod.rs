@@ -39,7 +39,7 @@ pub use overview::{
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
-use crate::feed::{Child, CursorError, DedupeError, FeedError, LetterError};
+use crate::feed::{Child, CursorError, DeadLetters, DedupeError, FeedError, LetterError};
 use crate::journal::batch::Batch;
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, Phase, ReactorError};
@@ -48,7 +48,9 @@ use crate::{relay, worker};
 use crossbeam_channel::{Receiver, select};
 use exposition::Sources;
 use mio::Waker;
-use std::io;
+use std::error::Error;
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -148,7 +150,7 @@ impl Server {
             .map_err(ServerError::io("ask for the address"))?;
         let admin = listen::bind_admin(&config.admin)?;
 
-        let disk = directory(&config.journal.dir)?;
+        let disk = data_directory(&config.journal.dir)?;
         let floor = Arc::new(AtomicU64::new(u64::MAX));
         let confirmed = sinks::confirmed(config, &*disk)?;
         let journal = Journal::open(
@@ -213,7 +215,7 @@ impl Server {
         let pull_address = pull.as_ref().and_then(address_of);
         if let Some(listener) = pull {
             let stop = Arc::clone(&stop_sinks);
-            let replays = directory(&config.journal.dir.join("replays"))?;
+            let replays = beside(&config.journal.dir.join("replays"))?;
             threads.start(PULL, None, move || {
                 pull::run(listener, pulls, replays, &stop)
             })?;
@@ -380,14 +382,77 @@ impl Server {
     }
 }
 
-/// A directory for files of ours, made if it is not there.
-fn directory(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
+/// The directory of the journal, made if it is not there.
+fn data_directory(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
     let disk = Disk::create(path);
     let disk = disk.map_err(ServerError::io(format!(
         "use {} as a directory for the journal (name another with --data-dir, or `dir` in [journal])",
         path.display()
     )))?;
+    if disk.is_open_to_all() {
+        let dir = path.display();
+        tracing::warn!(%dir, "everybody on this machine can change what is in the data directory: chmod 700 it");
+    }
     Ok(Arc::new(disk))
+}
+
+/// A directory in it, made if it is not there.
+fn directory(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
+    let disk = Disk::create_within(path);
+    let disk = disk.map_err(ServerError::io(format!("use {}", path.display())))?;
+    Ok(Arc::new(disk))
+}
+
+/// A directory in it that delivery can do without: what cannot be used there is set aside, and told of.
+fn beside(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
+    let made = Disk::create_within(path).and_then(|disk| {
+        let usable = disk.is_usable().then_some(disk);
+        usable.ok_or_else(|| ErrorKind::PermissionDenied.into())
+    });
+    let error = match made {
+        Ok(disk) => return Ok(Arc::new(disk)),
+        Err(error) if journal::is_shortage(&error) => {
+            return Err(ServerError::io(format!("use {}", path.display()))(error));
+        }
+        Err(error) => error,
+    };
+    let within = path.parent().and_then(|within| Disk::open(within).ok());
+    let name = path.file_name().and_then(OsStr::to_str);
+    let aside = within
+        .zip(name)
+        .map(|(within, name)| (within.set_aside(name), within));
+    let Some((Ok(aside), within)) = aside else {
+        return Err(ServerError::io(format!(
+            "use {}, nor set it aside: move it away, or give it to the user that serves",
+            path.display()
+        ))(error));
+    };
+    tracing::warn!(
+        path = %path.display(), %error, aside = within.describe(&aside),
+        "what lies there cannot be used and is set aside; delivery goes on"
+    );
+    directory(path)
+}
+
+/// Sets everything aside that is in a directory, for this reason: its owner begins anew.
+fn all_aside(storage: &dyn Storage, error: &dyn Error) -> Result<(), ServerError> {
+    let dir = storage.describe("");
+    let names = storage.list();
+    for name in names.map_err(ServerError::io(format!("list {dir}")))? {
+        if !journal::is_aside(&name) {
+            let aside = storage.set_aside(&name);
+            aside.map_err(ServerError::io(format!("set {name} aside in {dir}")))?;
+        }
+    }
+    tracing::warn!(dir, %error, "what lies there cannot be used: all of it is set aside, and begun anew");
+    Ok(())
+}
+
+/// Where the dead letters of a sink are.
+fn letters(config: &Config, sink: &str) -> Result<DeadLetters, ServerError> {
+    let all = config.journal.dir.join("dead-letters");
+    beside(&all)?;
+    Ok(DeadLetters::open(beside(&all.join(sink))?)?)
 }
 
 /// Gives each durable batch to the next worker. One that finds no room is let go: the feeds read it from the journal.

@@ -5,7 +5,7 @@
 
 mod survey;
 
-pub(super) use survey::{dead_letters, overview, sinks};
+pub(super) use survey::{dead_letters, has_stopped, overview, sinks};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

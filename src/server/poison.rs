@@ -1,8 +1,8 @@
 //! What is known of bodies that nobody can take apart, and who finds it out.
 
-use super::{ServerError, directory, sinks};
+use super::{ServerError, all_aside, beside, letters, sinks};
 use crate::config::Config;
-use crate::feed::{Child, DeadLetters, Poison, WORKER};
+use crate::feed::{Child, Poison, WORKER};
 use crate::journal::{Endpoints, JournalId, Storage};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,12 +15,21 @@ pub(super) fn open(
     oldest: u64,
     endpoints: &Endpoints,
 ) -> Result<Arc<Poison>, ServerError> {
-    let storage = directory(&config.journal.dir.join("poison"))?;
-    let letters = directory(&config.journal.dir.join("dead-letters").join(WORKER))?;
-    let letters = DeadLetters::open(letters)?;
-    let endpoints = endpoints.clone();
-    let paths = Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default());
-    let poison = Poison::open(storage, (journal, oldest), letters, paths)?;
+    let storage = beside(&config.journal.dir.join("poison"))?;
+    let open = || {
+        let endpoints = endpoints.clone();
+        let paths = Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default());
+        let letters = letters(config, WORKER)?;
+        let opened = Poison::open(Arc::clone(&storage), (journal, oldest), letters, paths);
+        Ok::<_, ServerError>(opened)
+    };
+    let poison = match open()? {
+        Err(error) if !error.is_shortage() => {
+            all_aside(&*storage, &error)?;
+            open()??
+        }
+        opened => opened?,
+    };
     Ok(Arc::new(poison))
 }
 

@@ -4,11 +4,11 @@ mod transports;
 
 use super::exposition::Sources;
 use super::pull::Pulls;
-use super::{ServerError, directory};
+use super::{ServerError, beside, directory, letters};
 use crate::config::{self, Config, SinkKind};
 use crate::feed::{
-    self, Corrected, Cursor, Cursors, DeadLetters, Delivery, Feed, Feeds, Floor, Judged, Live,
-    Parties, Replays, Selection, Shelf,
+    self, Corrected, Cursor, Cursors, Delivery, Feed, Feeds, Floor, Judged, Live, Parties, Replays,
+    Selection, Shelf,
 };
 use crate::journal::{self, Disk, JournalId, Storage};
 use crate::relay::{self, Sleeper};
@@ -194,7 +194,7 @@ impl Part<'_> {
         let next = (self.cursor.confirmed() + 1).max(self.first);
         let (live, feed) = common.feeds.open(&Arc::default(), next);
         lives.push(live);
-        let replays = directory(&common.config.journal.dir.join("replays"))?;
+        let replays = beside(&common.config.journal.dir.join("replays"))?;
         let runner = Runner {
             feed,
             replays: Again::new(
@@ -250,14 +250,13 @@ impl Part<'_> {
         let (give, outcomes) = relay::channel_of(&sleeper, limits.concurrency + 1);
         let dir = &common.config.journal.dir;
         let name = &self.sink.name;
-        let letters = directory(&dir.join("dead-letters").join(name))?;
         let dispatcher = Dispatcher {
             name: name.clone(),
             wanted: self.wanted(common)?,
             parties: common.parties.clone(),
             cursor: self.cursor,
-            letters: DeadLetters::open(letters)?,
-            replays: Replays::open(directory(&dir.join("replays"))?),
+            letters: letters(common.config, name)?,
+            replays: Replays::open(beside(&dir.join("replays"))?),
             feeds: common.feeds.clone(),
             paths: paths(&common.endpoints),
             number: number(&common.endpoints),

@@ -1,7 +1,7 @@
 //! Replays to a stream: what was asked for goes out once more, marked, when nothing else waits.
 
 use super::{Runner, Sink, SinkError};
-use crate::feed::{Feed, Feeds, Judged, Replay, ReplayError, ReplayState, Replays, Selection};
+use crate::feed::{Feed, Feeds, Judged, Replay, ReplayState, Replays, Selection};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,13 +57,13 @@ impl Again {
     }
 
     /// Looks about once a second whether somebody asks for one.
-    pub(super) fn look(&mut self, wanted: &Selection) -> Result<(), ReplayError> {
+    pub(super) fn look(&mut self, wanted: &Selection) {
         if self.under_way.is_some() || self.looked_at.elapsed() < LOOK_INTERVAL {
-            return Ok(());
+            return;
         }
         self.looked_at = Instant::now();
-        let Some(replay) = self.replays.take_up(&self.sink)? else {
-            return Ok(());
+        let Some(replay) = self.replays.take_up(&self.sink) else {
+            return;
         };
         let (_, feed) = self.feeds.open(&Arc::default(), replay.next.max(1));
         self.under_way = Some(UnderWay {
@@ -74,13 +74,12 @@ impl Again {
             delivered: 0,
             skipped: 0,
         });
-        Ok(())
     }
 
     /// Everything that went out is confirmed.
-    pub(super) fn confirmed(&mut self) -> Result<(), ReplayError> {
+    pub(super) fn confirmed(&mut self) {
         let Some(under_way) = &mut self.under_way else {
-            return Ok(());
+            return;
         };
         let UnderWay { replay, feed, .. } = under_way;
         replay.next = feed.position().min(replay.to.saturating_add(1));
@@ -89,13 +88,17 @@ impl Again {
         if !replay.state.is_final() && (replay.next > replay.to || feed.is_at_end()) {
             replay.state = ReplayState::Done;
         }
-        self.replays.save(replay)?;
+        if let Err(error) = self.replays.save(replay) {
+            if self.replays.give_up(&replay.id, &error) {
+                self.under_way = None;
+            }
+            return;
+        }
         if replay.state.is_final() {
             let (id, state) = (&replay.id, replay.state.name());
             tracing::info!(replay = id, state, "a replay has ended");
             self.under_way = None;
         }
-        Ok(())
     }
 
     /// Nobody knows what of it is there: it goes out again.

@@ -25,8 +25,7 @@ pub use transport::{
 };
 
 use crate::feed::{
-    Cursor, CursorError, Delivery, Feed, FeedError, Judged, LetterError, Progress, ReplayError,
-    Selection, Tally,
+    Cursor, CursorError, Delivery, Feed, FeedError, Judged, Progress, Selection, Tally,
 };
 use crate::metrics::Counter;
 use std::io;
@@ -157,12 +156,6 @@ pub enum SinkError {
     /// The cursor cannot be saved.
     #[error(transparent)]
     Cursor(#[from] CursorError),
-    /// The dead letters cannot be read.
-    #[error(transparent)]
-    Letters(#[from] LetterError),
-    /// The replays cannot be read or saved.
-    #[error(transparent)]
-    Replays(#[from] ReplayError),
     /// The receiver wants nothing any more.
     #[error(
         "{0}: the receiver says for good that it takes nothing; put that right, or take the sink out, and restart"
@@ -247,7 +240,7 @@ impl Runner {
             }
             let mut replayed = false;
             if next.is_none() && !stopping {
-                self.look_for_replays()?;
+                self.replays.look(&self.wanted);
                 replayed = self.replay(sink)?;
             }
             let finished = stopping && self.feed.is_at_end();
@@ -264,10 +257,7 @@ impl Runner {
                 delivered = confirmed;
                 continue;
             }
-            match self.replays.confirmed() {
-                Err(error) if !error.is_shortage() => return Err(error.into()),
-                _ => {}
-            }
+            self.replays.confirmed();
             (confirmed, pause) = (delivered, PAUSE_MIN);
             saved_at = Instant::now();
             match self.cursor.save(all_up_to(delivered)) {
@@ -295,13 +285,6 @@ impl Runner {
     fn leave(&mut self, sink: &mut dyn Sink, delivered: u64) {
         if sink.confirm().is_ok() && self.cursor.save(all_up_to(delivered)).is_ok() {
             self.note_confirmed(delivered);
-        }
-    }
-
-    fn look_for_replays(&mut self) -> Result<(), SinkError> {
-        match self.replays.look(&self.wanted) {
-            Err(error) if error.is_shortage() => Ok(()),
-            looked => Ok(looked?),
         }
     }
 

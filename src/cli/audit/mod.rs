@@ -153,7 +153,7 @@ fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
     let failed = |error| CliError::because("cannot read the dead letters", error);
     let piles = feed::piles(&dir.join("dead-letters")).map_err(failed)?;
     let listed = piles.into_iter().map(|(name, letters)| {
-        let letters = letters.list().map_err(failed)?;
+        let letters = letters.and_then(|letters| letters.list()).map_err(failed)?;
         Ok((name, letters.into_iter().map(|it| it.item).collect()))
     });
     listed.collect()

@@ -253,9 +253,15 @@ fn what_a_version_before_has_decided_keeps_its_form() {
 #[test]
 fn dead_letters_of_a_version_before_keep_their_form() {
     let dir = tempfile::tempdir().unwrap();
-    open(dir.path())
-        .set_aside(&batch(2, &[FINE]), 2, Cause::Panics)
-        .unwrap();
+    let bench = batch(2, &[FINE]);
+    assert!(
+        open(dir.path())
+            .set_aside(&bench, 2, Cause::Panics)
+            .unwrap()
+    );
+    let mut letter = letters(dir.path()).read("2".parse().unwrap()).unwrap();
+    "whatsapp.unparsed".clone_into(&mut letter.kind);
+    letters(dir.path()).add(&letter).unwrap();
     fs::remove_file(dir.path().join("verdicts")).unwrap();
     let delivery = Maker::sparing(&open(dir.path())).make(batch(2, &[FINE]));
     assert_eq!(kinds(&delivery), [(2, Some(Unparsed::Crashed))]);
@@ -272,6 +278,8 @@ fn where_the_file_is_damaged_the_dead_letters_say_it() {
     fs::write(&path, text.replace("poisoned 2", "poisoned 3")).unwrap();
     fs::write(dir.path().join("marks"), [7; 100]).unwrap();
     assert_eq!(open(dir.path()).poisoned(), [2]);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(open(dir.path()).poisoned(), [2], "gone");
 }
 
 /// A full directory, or a full disk, holds the delivery back: nothing passes without its dead letter.

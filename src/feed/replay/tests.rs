@@ -2,6 +2,12 @@ use super::{ENDED_MAX, Replay, ReplayError, ReplayState, Replays};
 use crate::feed::tests::batch;
 use crate::feed::{Fate, Maker};
 use crate::journal::simulated::{Faults, SimulatedDisk};
+use crate::journal::{Disk, Storage};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
 
 const NOW: u64 = 1_795_398_300_000_000;
 
@@ -86,7 +92,7 @@ fn the_oldest_that_have_ended_are_removed() {
 }
 
 #[test]
-fn what_is_no_replay_is_left_alone() {
+fn what_is_no_replay_is_set_aside() {
     let disk = SimulatedDisk::new(1);
     let storage = disk.storage();
     storage.replace("1.json", b"no").unwrap();
@@ -100,7 +106,10 @@ fn what_is_no_replay_is_left_alone() {
     assert_eq!(server.waiting_for("crm").unwrap(), None);
     for id in ["1", "20261123-014500-crm"] {
         let read = server.read(id);
-        assert!(matches!(read, Err(ReplayError::Damaged { .. })), "{read:?}");
+        assert!(
+            matches!(read, Err(ReplayError::SetAside { .. })),
+            "{read:?}"
+        );
     }
 }
 
@@ -156,4 +165,49 @@ fn events_are_chosen() {
             "{types:?} {numbers:?}"
         );
     }
+}
+
+/// Beside a server of another user, or on a broken disk: one file that could not be read stopped every sink for good,
+/// again after each restart.
+#[test]
+fn what_cannot_be_used_is_set_aside_and_the_next_one_is_taken_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(Disk::open(dir.path()).unwrap());
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("20260101-000000-crm.json"), "no replay").unwrap();
+    fs::create_dir(path("20260101-000001-crm.json")).unwrap();
+    mkfifo(&path("20260101-000002-crm.json"));
+    symlink("/nowhere", path("20260101-000003-crm.json")).unwrap();
+    // Asked for by somebody who gave a directory the name of the file that comes next.
+    let verb = Replays::open(Arc::clone(&storage));
+    let last = requested(&verb, "crm", 10);
+    fs::create_dir(path(&format!("{}.json.old", last.id))).unwrap();
+
+    for id in ["20260101-000000-crm", "20260101-000001-crm"] {
+        verb.cancel(id).unwrap();
+    }
+    let mut server = Replays::open(Arc::clone(&storage));
+    let taken = server.take_up("crm").map(|replay| replay.id);
+    assert_eq!(taken.as_ref(), Some(&last.id));
+    let told = verb.cancel("20260101-000002-crm");
+    assert!(
+        matches!(told, Err(ReplayError::SetAside { .. })),
+        "{told:?}"
+    );
+    let mut names = storage.list().unwrap();
+    names.retain(|name| name.contains(".aside"));
+    names.sort();
+    let aside = [
+        "20260101-000000-crm.json.aside",
+        "20260101-000001-crm.json.aside",
+        "20260101-000002-crm.json.aside",
+        &format!("{}.json.old.aside", last.id),
+    ];
+    assert_eq!(names, aside);
+    assert!(!path("20260101-000000-crm.cancel").exists());
+}
+
+fn mkfifo(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
 }

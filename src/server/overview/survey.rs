@@ -68,12 +68,18 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
     })
 }
 
+/// True once something that is stored is not delivered any more, to one sink or to all.
+pub(in crate::server) fn has_stopped(sources: &Sources) -> bool {
+    let mut sinks = sources.sinks.iter();
+    sources.judge.stopped.get() > 0 || sinks.any(|(_, _, it)| it.stopped.get() > 0)
+}
+
 /// The number of dead letters in each directory of them; one that cannot be read is left out.
 pub(in crate::server) fn dead_letters(sources: &Sources) -> BTreeMap<String, u64> {
     let piles = feed::piles(&sources.about.dir.join("dead-letters")).unwrap_or_default();
     let piles = piles.into_iter();
     piles
-        .filter_map(|(name, letters)| Some((name, letters.list().ok()?.len() as u64)))
+        .filter_map(|(name, letters)| Some((name, letters.ok()?.list().ok()?.len() as u64)))
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use super::intake::Found;
 use super::undone::Source;
-use super::{Failure, Running, SinkError};
+use super::{Failure, Running};
 use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification, Poison};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,6 +11,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Retried {
     items: BTreeSet<Item>,
+    /// Those that cannot be read, which was told.
+    unreadable: BTreeSet<Item>,
+    /// That nothing can be looked at was told.
+    told: bool,
     maker: Maker,
 }
 
@@ -19,6 +23,8 @@ impl Retried {
     pub(super) fn new(poison: &Arc<Poison>) -> Retried {
         Retried {
             items: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+            told: false,
             maker: Maker::sparing(poison),
         }
     }
@@ -75,28 +81,36 @@ impl Running {
         true
     }
 
-    /// Takes up what somebody wants to be tried again. For once a second.
-    pub(super) fn take_up_letters(&mut self) -> Result<(), SinkError> {
+    /// Takes up what somebody wants to be tried again. For once a second. What is wrong with what lies there is told,
+    /// and is no reason to stop.
+    pub(super) fn take_up_letters(&mut self) {
+        let sink = &self.parts.name;
+        let retried = &mut self.retried;
         let waiting = match self.parts.letters.retries() {
             Ok(waiting) => waiting,
-            Err(error) if error.is_shortage() => return Ok(()),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if !error.is_shortage() && !std::mem::replace(&mut retried.told, true) {
+                    tracing::warn!(sink, %error, "no dead letter can be retried; delivery goes on; put the directory right");
+                }
+                return;
+            }
         };
+        retried.told = false;
         for item in waiting {
             if self.retried.items.len() >= RETRIED_MAX {
-                return Ok(());
+                return;
             }
             if self.retried.items.contains(&item) {
                 continue;
             }
             let mut letter = match self.parts.letters.read(item) {
                 Ok(letter) => letter,
-                Err(LetterError::Missing { .. }) => continue,
                 Err(error) => {
-                    tracing::warn!(%error, "a dead letter cannot be read, and stays");
+                    self.unreadable(item, &error);
                     continue;
                 }
             };
+            self.retried.unreadable.remove(&item);
             let endpoint = (self.parts.number)(&letter.endpoint);
             let delivery = letter.delivery(endpoint, &mut self.retried.maker);
             if delivery.poisoned().next().is_some() {
@@ -123,7 +137,20 @@ impl Running {
             self.retried.items.insert(item);
             self.undone.enter(Source::Letter, found, Arc::new(delivery));
         }
-        Ok(())
+    }
+
+    /// The letter waits for another request: what it holds is not to be lost, nor looked at once a second.
+    fn unreadable(&mut self, item: Item, error: &LetterError) {
+        let is_gone = matches!(error, LetterError::Missing { .. });
+        if is_gone || error.is_shortage() {
+            return;
+        }
+        let withdrawn = self.parts.letters.withdraw_retry(item).is_ok();
+        let unreadable = &mut self.retried.unreadable;
+        if unreadable.len() < RETRIED_MAX && (unreadable.insert(item) || withdrawn) {
+            let sink = &self.parts.name;
+            tracing::warn!(sink, %item, %error, "a dead letter cannot be read: it stays, and delivery goes on; drop it, or make it readable and retry it");
+        }
     }
 
     /// A letter was delivered after all. When it cannot be taken away now, it is delivered once more.

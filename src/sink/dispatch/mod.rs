@@ -206,9 +206,9 @@ impl Running {
             };
             if finished || self.saved_at.elapsed() >= interval {
                 self.save()?;
-                self.look_after_replay()?;
+                self.look_after_replay();
                 if !stopping {
-                    self.take_up_letters()?;
+                    self.take_up_letters();
                 }
             }
             if finished && self.undone.under_way() == 0 {

@@ -1,11 +1,11 @@
 //! Replays, as far as the sink delivers them: beside everything else, and after it.
 
+use super::Running;
 use super::intake::{Choice, Intake};
 use super::rate::Rate;
 use super::reading::{READS_MAX, has_room};
 use super::undone::Source;
-use super::{Running, SinkError};
-use crate::feed::{Item, Replay, ReplayError, ReplayState};
+use crate::feed::{Item, Replay, ReplayState};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,21 +20,17 @@ pub(super) struct Replaying {
 
 impl Running {
     /// Takes up the next replay, or says how far the present one is. For once a second.
-    pub(super) fn look_after_replay(&mut self) -> Result<(), SinkError> {
-        let looked = match self.replaying.take() {
+    pub(super) fn look_after_replay(&mut self) {
+        match self.replaying.take() {
             Some(replaying) => self.save_replay(replaying),
             None => self.take_up_replay(),
-        };
-        match looked {
-            Err(error) if error.is_shortage() => Ok(()),
-            looked => Ok(looked?),
         }
     }
 
-    fn take_up_replay(&mut self) -> Result<(), ReplayError> {
+    fn take_up_replay(&mut self) {
         let parts = &mut self.parts;
-        let Some(replay) = parts.replays.take_up(&parts.name)? else {
-            return Ok(());
+        let Some(replay) = parts.replays.take_up(&parts.name) else {
+            return;
         };
         let (_, feed) = parts.feeds.open(&parts.sleeper, replay.next.max(1));
         let choice = Choice {
@@ -47,10 +43,9 @@ impl Running {
             rate: Rate::new(u64::from(replay.rate)),
             replay,
         });
-        Ok(())
     }
 
-    fn save_replay(&mut self, mut replaying: Replaying) -> Result<(), ReplayError> {
+    fn save_replay(&mut self, mut replaying: Replaying) {
         let intake = &replaying.intake;
         let replay = &mut replaying.replay;
         replay.next = intake.progress().confirmed + 1;
@@ -58,15 +53,18 @@ impl Running {
             replay.next = replay.to.saturating_add(1);
             replay.state = ReplayState::Done;
         }
-        let saved = self.parts.replays.save(replay);
+        let replays = &mut self.parts.replays;
+        let saved = replays.save(replay);
+        let given_up = saved.is_err_and(|error| replays.give_up(&replaying.id, &error));
         if replay.state.is_final() {
             let state = replay.state.name();
             tracing::info!(replay = &*replaying.id, state, "a replay has ended");
+        }
+        if given_up || replay.state.is_final() {
             self.undone.forget(Source::Replay);
         } else {
             self.replaying = Some(replaying);
         }
-        saved
     }
 
     /// Takes what the replay has, as far as there is use for it, and for a bounded time: true if there is more.

@@ -158,8 +158,11 @@ impl Pull {
         let lanes = self.lanes_of(position)?;
         let mut cursor = self.cursor.lock();
         let mut saved = cursor.saved().clone();
-        if next < behind(committed(&saved, lane)) {
-            let committed = committed(&saved, lane);
+        let committed = committed(&saved, lane);
+        // Compared as the cursor says it: the last event of a notification stands where the next one begins.
+        let reached = concerned(lane).map(|lane| next_of(&place::progress(lane, next, &lanes)));
+        let reached = reached.min().unwrap_or(next).max(next);
+        if reached < behind(committed) {
             return Err(PullError::Back {
                 position,
                 committed,

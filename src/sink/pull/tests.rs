@@ -200,6 +200,22 @@ fn a_cursor_stands_between_any_two_events_and_never_goes_back() {
     assert_eq!(setting.statistics.confirmed.get(), 3);
 }
 
+/// The last event of a notification and the notification as a whole are one place, whichever is said.
+#[test]
+fn what_is_committed_may_be_committed_again() {
+    for lane in [None, Some(Lane::Messages), Some(Lane::Statuses)] {
+        let setting = Setting::new();
+        setting.store(&[body(1, 0), body(2, 2), body(0, 1)]);
+        let pull = setting.pull(&[]);
+        for position in ["0", "1.0", "1", "2.0", "2.1", "2.3", "2", "3.0", "3"] {
+            for pull in [&pull, &pull, &setting.pull(&[])] {
+                let again = pull.commit(item(position), lane);
+                assert!(again.is_ok(), "{position} of {lane:?}: {again:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn at_the_end_there_is_nothing_until_something_comes() {
     let setting = Setting::new();

@@ -1,0 +1,57 @@
+//! What can go wrong with replays.
+
+use crate::journal;
+use std::io;
+
+/// Why something could not be done with a replay.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {cause}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// What is in the file is no replay.
+    #[error("{path} is not a replay ({reason}); remove it, and ask for the replay again")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such replay.
+    #[error("there is no replay {0}; `hookline replay list` shows those that there are")]
+    Missing(String),
+    /// The server could not use it.
+    #[error(
+        "the server could not use the replay {id}, and has set it aside as {path}; its log says why: ask for the replay \
+         again"
+    )]
+    SetAside {
+        /// Its name.
+        id: String,
+        /// Where it is now.
+        path: String,
+    },
+    /// It has ended already.
+    #[error("the replay {id} is {state} already")]
+    Ended {
+        /// Its name.
+        id: String,
+        /// How.
+        state: &'static str,
+    },
+}
+
+impl ReplayError {
+    /// True for what passes by itself when there is space on the disk again.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, ReplayError::Io { cause, .. } if journal::is_shortage(cause))
+    }
+}

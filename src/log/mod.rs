@@ -1,0 +1,5 @@
+//! The log: what may not hold up, and not end, whoever has something to say.
+
+mod repeats;
+
+pub use repeats::Repeats;
