@@ -6,7 +6,7 @@
 //! `cargo bench --bench dedupe`; throughput is of events. `open` reads a million keys back.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use hookline::feed::{Dedupe, DedupeOptions, Delivery, Maker};
+use hookline::feed::{Dedupe, DedupeOptions, DedupeScope, Delivery, Maker};
 use hookline::journal::batch::{Batch, Place};
 use hookline::journal::{Disk, Journal, JournalId, Options, Storage};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ const KEYS: u64 = 1 << 20;
 const OPTIONS: DedupeOptions = DedupeOptions {
     window: 8 * 86_400_000_000,
     keys: KEYS,
+    scope: DedupeScope::Endpoint,
 };
 
 fn dedupe(criterion: &mut Criterion) {

@@ -15,7 +15,7 @@ use hookline::endpoint::handshake::VerifyTokens;
 use hookline::endpoint::signature::Signature;
 use hookline::endpoint::{Ack, Counters, Endpoint, Proof};
 use hookline::event::{Events, Extractor, Origin, render};
-use hookline::feed::{Dedupe, DedupeOptions, Delivery, Maker};
+use hookline::feed::{Dedupe, DedupeOptions, DedupeScope, Delivery, Maker};
 use hookline::http::Limits;
 use hookline::http::assembler::{Assembler, Next};
 use hookline::http::head::{Head, Slots};
@@ -229,6 +229,7 @@ fn judge(count: usize) {
     let options = DedupeOptions {
         window: 8 * 86_400_000_000,
         keys: 1 << 20,
+        scope: DedupeScope::Endpoint,
     };
     let (mut dedupe, _) = Dedupe::open(storage, options, id, 1, 0).expect("an empty directory");
     let mut maker = Maker::new();

@@ -155,6 +155,49 @@ fn letters_and_filters_have_their_part(site: &Site, received: u64) {
     assert_eq!(sink["filters_known"], true);
 }
 
+/// One message comes to two endpoints of two tenants, each with a sink of its own, and to each of them again.
+#[test]
+fn what_one_tenant_has_had_takes_nothing_from_another() {
+    let posted = |scope: &str| {
+        let fast = common::UNSIGNED.replace("/webhook", "/other");
+        let sink = |name: &str, path: &str| {
+            format!(
+                "name = \"{name}\"\ntype = \"file\"\npath = \"{name}.ndjson\"\nendpoints = [\"{path}\"]"
+            )
+        };
+        let site = Site::unsigned()
+            .endpoint(&fast)
+            .sink(&sink("a", "/webhook"))
+            .sink(&format!(
+                "{}\n[dedupe]\nscope = \"{scope}\"",
+                sink("b", "/other")
+            ));
+        let server = site.start();
+        let mut client = server.connect();
+        for path in ["/webhook", "/other", "/other", "/webhook"] {
+            send(&mut client, path, &text("wamid.1"));
+        }
+        eventually("all is delivered", || {
+            ["a", "b"].iter().all(|sink| server.is_delivered(sink))
+        });
+        terminate(server);
+        let config = site.write_config();
+        let config = config.to_str().expect("UTF-8");
+        let (books, code) = audit(&site.journal_dir(), &["--config", config]);
+        assert_eq!(code, 0, "{books:#}");
+        let lines = ["a.ndjson", "b.ndjson"].map(|file| {
+            let lines = fs::read_to_string(site.path().join(file)).unwrap_or_default();
+            lines.lines().count()
+        });
+        let parts: Vec<_> = sinks(&books).iter().map(parts_of).collect();
+        (lines, parts, number(&books["events"]["repeats"]))
+    };
+    let one_each = vec![[1, 2, 1, 0, 0], [1, 2, 1, 0, 0]];
+    assert_eq!(posted("endpoint"), ([1, 1], one_each, 2));
+    let first_only = vec![[1, 3, 0, 0, 0], [0, 3, 1, 0, 0]];
+    assert_eq!(posted("all"), ([1, 0], first_only, 3));
+}
+
 fn parts_of(sink: &Value) -> [u64; 5] {
     ["delivered", "duplicate", "unwanted", "dead", "in_flight"].map(|part| number(&sink[part]))
 }

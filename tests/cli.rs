@@ -96,6 +96,16 @@ fn usage_is_exit_code_2() {
         &["send", "no-such-sample"],
         &["send", "text", "--to", "https://127.0.0.1/"],
         &["journal"],
+        &["tail", "--type", "message.*"],
+        &[
+            "replay",
+            "--sink",
+            "a",
+            "--from",
+            "1",
+            "--type",
+            "whatsapp.message.?",
+        ],
     ] {
         let output = hookline(arguments);
         assert_eq!(code(&output), 2, "{arguments:?}");
@@ -105,6 +115,14 @@ fn usage_is_exit_code_2() {
         );
     }
     assert!(stderr(&hookline(&["send", "txt"])).contains("did you mean \"text\"?"));
+    for verb in ["tail", "replay --sink a --from 1"] {
+        let arguments = format!("{verb} --type message.*");
+        let said = stderr(&hookline(&arguments.split(' ').collect::<Vec<_>>()));
+        assert!(
+            said.contains("did you mean \"whatsapp.message.*\"?"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "GlobalAlloc can be implemented in no other way")]
 
-use hookline::feed::{Dedupe, DedupeOptions, Delivery, Duplicates, Maker};
+use hookline::feed::{Dedupe, DedupeOptions, DedupeScope, Delivery, Duplicates, Maker};
 use hookline::journal::batch::{Batch, Place};
 use hookline::journal::{Disk, Journal, Options, Storage};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -59,6 +59,7 @@ fn an_event_allocates_nothing() {
     let limits = DedupeOptions {
         window: 86_400_000_000,
         keys: 40_000,
+        scope: DedupeScope::Endpoint,
     };
     let (mut dedupe, _) =
         Dedupe::open(Arc::clone(&storage), limits, journal.id(), 1, 0).expect("an empty directory");

@@ -44,6 +44,11 @@ const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
         "what verifies Standard Webhooks signs by them too",
     ),
     ("server", "event", "consumers name lanes"),
+    (
+        "config",
+        "event",
+        "a pattern of types is checked in one place",
+    ),
 ];
 
 /// Files of more than [`LINES_MAX`] lines, and why.

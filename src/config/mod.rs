@@ -163,6 +163,17 @@ pub struct Dedupe {
     pub window: Duration,
     /// Events remembered at most.
     pub keys: usize,
+    /// Which endpoints know each other's events.
+    pub scope: DedupeScope,
+}
+
+/// Which endpoints know each other's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DedupeScope {
+    /// Each knows only its own.
+    Endpoint,
+    /// Those of the providers `meta` and `360dialog` know each other's.
+    All,
 }
 
 /// Where sinks of type `pull` are read.

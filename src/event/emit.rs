@@ -125,11 +125,13 @@ impl<'w, 'd> Emitter<'w, 'd> {
         let mut key = scope.account_key(&mut self.events.names);
         key.hash(document.raw(at));
         scope.mark_test(&mut key, self.origin);
+        // Before the type is written, which depends on what this version knows.
+        let id = Text::since(start, self.events.names.len());
         let time = document.text(at, Name::Timestamp).and_then(time::parse);
         let draft = Draft {
             kind: self.kind(kind),
             lane: kind.family.lane,
-            id: Text::since(start, self.events.names.len()),
+            id,
             weak_key: time.is_none() && scope.entry_time.is_none(),
             part,
             own: document.span(at),
@@ -148,10 +150,11 @@ impl<'w, 'd> Emitter<'w, 'd> {
         let kind = Kind::of_partner(partner.event);
         let start = self.events.names.len();
         Key::begin(&mut self.events.names, Some("360dialog"), Some(partner.id));
+        let id = Text::since(start, self.events.names.len());
         let draft = Draft {
             kind: self.kind(kind),
             lane: kind.family.lane,
-            id: Text::since(start, self.events.names.len()),
+            id,
             weak_key: false,
             part: Part::Body,
             own: self.document.span(at),
@@ -358,6 +361,8 @@ impl<'w, 'd> Emitter<'w, 'd> {
                 .unwrap_or(self.origin.received_at),
             record: self.origin.record,
             index: self.index,
+            endpoint: self.origin.endpoint,
+            foreign: self.origin.foreign,
             own: draft.own,
             part: draft.part,
             contacts: draft.contacts,
@@ -398,6 +403,8 @@ pub(super) fn unparsed(events: &mut Events, body: &[u8], origin: Origin, reason:
         fingerprint: key::fingerprint(&events.names.as_bytes()[id.range()]),
         record: origin.record,
         index: 0,
+        endpoint: origin.endpoint,
+        foreign: origin.foreign,
         own: Span::whole(body),
         part: Part::Body,
         contacts: WithContacts::None,

@@ -30,6 +30,7 @@
 
 use super::context::{WithContacts, push_key, push_raw};
 use super::events::{EventRef, Unparsed};
+use super::extract::without_mark;
 use super::shape::Part;
 use super::span::Span;
 use super::time;
@@ -141,6 +142,7 @@ fn is_json(event: EventRef<'_>) -> bool {
 }
 
 fn data(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
+    let raw_body = without_mark(raw_body);
     let raw = |span: Span| span.of(raw_body).unwrap_or(b"null");
     if event.event.part == Part::Body {
         push_raw(out, raw(event.event.own));

@@ -50,6 +50,8 @@ pub(super) struct Event {
     pub(super) fingerprint: u64,
     pub(super) record: u32,
     pub(super) index: u32,
+    pub(super) endpoint: u16,
+    pub(super) foreign: bool,
     /// The update's own part of `data`, in the body.
     pub(super) own: Span,
     pub(super) part: Part,
@@ -188,6 +190,18 @@ impl<'e> EventRef<'e> {
     #[must_use]
     pub fn record(&self) -> u32 {
         self.event.record
+    }
+
+    /// Number that the journal gives to the endpoint it came to.
+    #[must_use]
+    pub fn endpoint(&self) -> u16 {
+        self.event.endpoint
+    }
+
+    /// True if it came from other senders than the platform.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.event.foreign
     }
 
     /// The type: printable ASCII, at most 100 octets.

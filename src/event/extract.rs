@@ -18,6 +18,8 @@ pub struct Origin {
     pub sequence: u64,
     /// Position of the record in its batch, from 0.
     pub record: u32,
+    /// Number that the journal gives to the endpoint; 0 is none's.
+    pub endpoint: u16,
     /// Time of arrival in microseconds since 1970.
     pub received_at: u64,
     /// It came from other senders than the platform, who may mean the same body anew.
@@ -62,6 +64,7 @@ impl Extractor {
         origin: Origin,
         events: &mut Events,
     ) -> Result<(), Unparsed> {
+        let body = without_mark(body);
         let text = std::str::from_utf8(body).map_err(|_| Unparsed::NotJson)?;
         self.scan.fill(text).map_err(|refused| match refused {
             Refused::TooDeep if is_json(text) => Unparsed::TooDeep,
@@ -88,6 +91,12 @@ impl Extractor {
         }
         Ok(())
     }
+}
+
+/// The body without the byte order mark that some write before UTF-8, and a parser may ignore (RFC 8259, section 8.1).
+/// The places of an event are those in what is left.
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// Looks at what is behind the limit, too: `IgnoredAny` keeps its nesting on the heap.

@@ -66,7 +66,7 @@ pub use events::{EventRef, Events, Unparsed};
 pub use extract::{Extractor, Origin};
 pub use key::{COMPONENT_MAX, fingerprint};
 pub use lane::Lane;
-pub use pattern::Pattern;
+pub use pattern::{Pattern, PatternError};
 pub(crate) use position::digits;
 pub use position::{NoPosition, Position};
 pub use scan::NESTING_MAX;

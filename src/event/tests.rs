@@ -8,6 +8,7 @@ mod properties;
 mod reference;
 mod samples;
 mod scan;
+mod unknown;
 
 use super::{Events, Extractor, Origin, render};
 use serde_json::Value;
@@ -16,6 +17,7 @@ use serde_json::Value;
 const ORIGIN: Origin = Origin {
     sequence: 41,
     record: 7,
+    endpoint: 1,
     received_at: 1_790_500_000_250_000,
     foreign: false,
 };

@@ -75,6 +75,7 @@ impl Maker {
             let origin = Origin {
                 sequence,
                 record: position,
+                endpoint: record.endpoint,
                 received_at: record.received_at,
                 foreign: record.flags & FLAG_FOREIGN != 0,
             };

@@ -24,7 +24,8 @@ pub use cursor::{
 };
 pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed, Pile, piles};
 pub use dedupe::{
-    Conversation, Dedupe, DedupeError, Duplicates, Options as DedupeOptions, Parties, Verdicts,
+    Conversation, Dedupe, DedupeError, Duplicates, Options as DedupeOptions, Parties,
+    Scope as DedupeScope, Verdicts,
 };
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::{Floor, Place as FloorPlace};

@@ -23,6 +23,7 @@ mod error;
 pub use error::ReplayError;
 
 use super::{Replayed, Selection, rfc3339};
+use crate::event::Pattern;
 use crate::journal::{self, Access, Storage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -127,7 +128,7 @@ impl Replay {
     /// Which events are to be delivered.
     #[must_use]
     pub fn selection(&self) -> Selection {
-        let types = self.types.iter().map(|pattern| pattern.as_str().into());
+        let types = self.types.iter().map(|pattern| Pattern::new(pattern));
         Selection {
             types: types.collect(),
             phone_number_ids: self.phone_number_ids.clone(),

@@ -45,7 +45,7 @@ pub(super) fn prepare(
     let poison = poison::open(config, id, oldest, &endpoints)?;
     let dedupe = beside(&config.journal.dir.join("dedupe"))?;
     let judged = Arc::new(JudgedPosition::default());
-    let parties = Parties::default();
+    let parties = Parties::new(options::dedupe_scope(config));
     let common = Common {
         config,
         cursors: sinks::cursors(config, id, status.durable(), floor)?,

@@ -32,6 +32,7 @@ mod pull;
 mod sinks;
 mod threads;
 
+pub(crate) use options::dedupe_scope;
 pub use overview::{
     AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
     SinkLevel,

@@ -1,7 +1,7 @@
 //! The configuration, cut into the options of the modules: nothing below the server reads a [`Config`].
 
-use crate::config::Config;
-use crate::feed::DedupeOptions;
+use crate::config::{self, Config};
+use crate::feed::{DedupeOptions, DedupeScope};
 use crate::{http, journal, reactor};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -50,6 +50,15 @@ pub(super) fn dedupe(config: &Config) -> DedupeOptions {
     DedupeOptions {
         window: u64::try_from(micros).unwrap_or(u64::MAX),
         keys: config.dedupe.keys as u64,
+        scope: dedupe_scope(config),
+    }
+}
+
+/// What the configuration says, as dedupe knows it.
+pub(crate) fn dedupe_scope(config: &Config) -> DedupeScope {
+    match config.dedupe.scope {
+        config::DedupeScope::Endpoint => DedupeScope::Endpoint,
+        config::DedupeScope::All => DedupeScope::All,
     }
 }
 

@@ -6,6 +6,7 @@ use super::exposition::Sources;
 use super::pull::Pulls;
 use super::{ServerError, beside, directory, letters};
 use crate::config::{self, Config, SinkKind};
+use crate::event::Pattern;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, Delivery, Feed, Feeds, Floor, Judged, Live, Parties, Replays,
     Selection, Shelf,
@@ -274,7 +275,7 @@ impl Part<'_> {
 
 /// What the filters of a sink let through. `numbers` are those that the journal gives to the paths among them.
 pub(crate) fn selection(filter: &config::Filter, numbers: Vec<u16>) -> Selection {
-    let types = filter.types.iter().map(|pattern| pattern.as_str().into());
+    let types = filter.types.iter().map(|pattern| Pattern::new(pattern));
     Selection {
         types: types.collect(),
         phone_number_ids: filter.phone_number_ids.clone(),

@@ -1,4 +1,5 @@
 use super::{Again, Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics};
+use crate::event::Pattern;
 use crate::feed::tests::Bench;
 use crate::feed::{
     Cursor, Cursors, Delivery, Feed, Floor, Judged, Live, Maker, Replay, ReplayState, Replays,
@@ -254,14 +255,14 @@ fn what_is_not_wanted_is_passed_over() {
     setting.stop.store(true, Ordering::Relaxed);
     let mut sink = Memory::default();
     let kept = Arc::clone(&sink.kept);
-    runner.wanted.types = vec!["whatsapp.empty".into()];
+    runner.wanted.types = vec![Pattern::new("whatsapp.empty")];
     runner.run(&mut sink).unwrap();
     assert_eq!(*kept.lock(), [2]);
 
     setting.bench.store(1);
     let (_live, feed) = setting.bench.feed(3);
     let mut runner = setting.runner(feed);
-    runner.wanted.types = vec!["whatsapp.message.*".into()];
+    runner.wanted.types = vec![Pattern::new("whatsapp.message.*")];
     runner.run(&mut sink).unwrap();
     assert_eq!(*kept.lock(), [2]);
     assert_eq!(setting.cursor().confirmed(), 3);

@@ -129,6 +129,10 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
         storage: Arc::clone(&disk),
         first,
         window: args.window,
+        scope: config
+            .as_ref()
+            .map(server::dedupe_scope)
+            .unwrap_or_default(),
         poison: Arc::new(poison),
         dedupe: beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
         sinks,

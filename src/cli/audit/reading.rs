@@ -5,7 +5,7 @@ use super::super::progress::Progress;
 use super::repeats::{Key, Repeats};
 use super::standing::Standing;
 use super::tally::Tally;
-use crate::feed::{Duplicates, Maker, Poison};
+use crate::feed::{DedupeScope, Duplicates, Maker, Poison};
 use crate::journal::batch::Batch;
 use crate::journal::{
     Access, Damage, Depth, Hole, JournalError, Manifest, Reader, Storage, inspect_from,
@@ -24,6 +24,8 @@ pub(super) struct Job {
     pub(super) first: u64,
     /// See [`Repeats::new`].
     pub(super) window: usize,
+    /// Whose events are compared with whose.
+    pub(super) scope: DedupeScope,
     /// Bodies that are not taken apart.
     pub(super) poison: Arc<Poison>,
     /// Where the server has written down what is a duplicate; `None` if it never did.
@@ -165,7 +167,7 @@ impl Job {
                 tally.unmarked = Some(error.to_string());
                 duplicates = None;
             }
-            tally.take(&delivery, self.first, &self.sinks, &mut keys);
+            tally.take(&delivery, self.first, &self.sinks, self.scope, &mut keys);
             let done = Done {
                 first: delivery.first_sequence(),
                 next: delivery.last_sequence() + 1,

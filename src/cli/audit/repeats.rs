@@ -1,19 +1,23 @@
 //! Which events say what an earlier one has said: the platform delivers at least once.
 //!
-//! An event is a repeat if a notification with a lower sequence had one with the same key; two in the same
-//! notification are none. Of each key its fingerprint of 64 bits is remembered, in a window of two generations: when
-//! the younger one is full, the older one is forgotten. So every repeat is found whose key is at most as many other
-//! keys back as a generation holds, and some beyond. With the default window of 7 million keys, which takes up to
-//! 200 MB, the chance that a new event is taken for a repeat is below 10^-12.
+//! An event is a repeat if a notification with a lower sequence had one with the same key, and came to an endpoint
+//! whose events are compared with it, as `dedupe.scope` says; two in the same notification are none. Of each key its
+//! fingerprint of 64 bits is remembered, in a window of two generations: when the younger one is full, the older one is
+//! forgotten. So every repeat is found whose key is at most as many other keys back as a generation holds, and some
+//! beyond. With the default window of 7 million keys, which takes up to 200 MB, the chance that a new event is taken
+//! for a repeat is below 10^-12.
 
-use foldhash::fast::FixedState;
+use foldhash::quality::RandomState;
 use std::collections::HashSet;
+use std::hash::BuildHasher as _;
 
 /// The key of one event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     /// Sequence of its notification.
     pub(super) sequence: u64,
+    /// See [`DedupeScope::group`](crate::feed::DedupeScope::group).
+    pub(super) group: u32,
     pub(super) fingerprint: u64,
     /// The body has nothing that tells the update from another one that says the same.
     pub(super) weak: bool,
@@ -26,6 +30,8 @@ pub(super) struct Repeats {
     old: Generation,
     /// Keys of a generation.
     window: usize,
+    /// Nobody can aim at what stands in a table.
+    seed: RandomState,
     /// Events whose key says for sure that they are repeats.
     pub(super) certain: u64,
     /// Events that cannot be told from an earlier one.
@@ -34,7 +40,7 @@ pub(super) struct Repeats {
     pub(super) forgot: bool,
 }
 
-type Generation = HashSet<u64, FixedState>;
+type Generation = HashSet<u64, RandomState>;
 
 impl Repeats {
     /// Finds repeats that are at most `window` keys apart.
@@ -43,6 +49,7 @@ impl Repeats {
             young: Generation::default(),
             old: Generation::default(),
             window,
+            seed: RandomState::default(),
             certain: 0,
             weak: 0,
             forgot: false,
@@ -53,7 +60,8 @@ impl Repeats {
     pub(super) fn take(&mut self, keys: &[Key]) {
         for notification in keys.chunk_by(|a, b| a.sequence == b.sequence) {
             for key in notification {
-                if self.young.contains(&key.fingerprint) || self.old.contains(&key.fingerprint) {
+                let known = self.known(key);
+                if self.young.contains(&known) || self.old.contains(&known) {
                     *(if key.weak {
                         &mut self.weak
                     } else {
@@ -62,18 +70,23 @@ impl Repeats {
                 }
             }
             for key in notification {
-                self.remember(key.fingerprint);
+                self.remember(self.known(key));
             }
         }
     }
 
-    fn remember(&mut self, fingerprint: u64) {
-        if self.young.len() >= self.window && !self.young.contains(&fingerprint) {
+    /// What is remembered of a key.
+    fn known(&self, key: &Key) -> u64 {
+        self.seed.hash_one((key.group, key.fingerprint))
+    }
+
+    fn remember(&mut self, known: u64) {
+        if self.young.len() >= self.window && !self.young.contains(&known) {
             self.forgot |= !self.old.is_empty();
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
-        self.young.insert(fingerprint);
+        self.young.insert(known);
     }
 }
 
@@ -84,6 +97,7 @@ mod tests {
     fn keys(pairs: &[(u64, u64)]) -> Vec<Key> {
         let key = |&(sequence, fingerprint)| Key {
             sequence,
+            group: 1,
             fingerprint,
             weak: fingerprint > 1000,
         };
@@ -107,6 +121,19 @@ mod tests {
             (repeats.certain, repeats.weak, repeats.forgot),
             (3, 1, false)
         );
+    }
+
+    #[test]
+    fn what_another_endpoint_has_had_makes_none() {
+        let mut repeats = Repeats::new(10);
+        for (sequence, group) in [(1, 1), (2, 2), (3, 1), (4, 3), (5, 2)] {
+            let key = |(sequence, fingerprint)| keys(&[(sequence, fingerprint)])[0];
+            repeats.take(&[Key {
+                group,
+                ..key((sequence, 7))
+            }]);
+        }
+        assert_eq!(repeats.certain, 2);
     }
 
     #[test]

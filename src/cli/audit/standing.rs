@@ -238,7 +238,7 @@ mod tests {
             "the cursor has not passed that letter"
         );
         known.wanted = Some(Selection {
-            types: vec!["whatsapp.message.*".into()],
+            types: vec![crate::event::Pattern::new("whatsapp.message.*")],
             ..Selection::default()
         });
         assert_eq!(fates(&known), [Unwanted, InFlight]);

@@ -3,7 +3,7 @@
 use super::repeats::Key;
 use super::standing::{Fate, Standing};
 use crate::event::Lane;
-use crate::feed::Delivery;
+use crate::feed::{DedupeScope, Delivery};
 use crate::journal::record;
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +20,7 @@ pub(super) struct Tally {
     /// Events, as the extraction has counted them.
     pub(super) received: u64,
     /// Events by type; the types that are too many under [`OTHER_KINDS`].
-    pub(super) kinds: HashMap<String, u64, foldhash::fast::FixedState>,
+    pub(super) kinds: HashMap<String, u64, foldhash::fast::RandomState>,
     /// Events in the order of [`Lane::ALL`].
     pub(super) lanes: [u64; 3],
     /// Bodies that are not JSON, or cannot be taken apart.
@@ -83,6 +83,7 @@ impl Tally {
         delivery: &Delivery,
         from: u64,
         sinks: &[Standing],
+        scope: DedupeScope,
         keys: &mut Vec<Key>,
     ) {
         self.received += delivery.made_from(from);
@@ -109,6 +110,7 @@ impl Tally {
                 self.count_kind(event.kind(), 1);
                 keys.push(Key {
                     sequence: event.sequence(),
+                    group: scope.group_of(event),
                     fingerprint: event.fingerprint(),
                     weak: event.has_weak_key(),
                 });

@@ -4,6 +4,7 @@ use crate::config::Endpoint;
 use crate::config::document::{Node, Value};
 use crate::config::reader::{Reading, Section};
 use crate::config::suggest::did_you_mean;
+use crate::event::Pattern;
 
 /// What a sink delivers; an empty list lets everything through. An event passes if every list lets it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,29 +69,9 @@ fn listed(
     list
 }
 
-/// A pattern that fits no type would let nothing through, without a word.
 fn check_type(pattern: &str) -> Result<(), String> {
-    if let Some(odd) = pattern
-        .chars()
-        .find(|c| !c.is_ascii_graphic() || "?[]{}".contains(*c))
-    {
-        return Err(format!(
-            "{odd:?} stands in no type; a pattern is a type in which * stands for any characters"
-        ));
-    }
-    let literal = pattern.split('*').next().unwrap_or_default();
-    let fits = if literal.len() < pattern.len() {
-        literal.starts_with(TYPE_PREFIX) || TYPE_PREFIX.starts_with(literal)
-    } else {
-        pattern.len() > TYPE_PREFIX.len() && pattern.starts_with(TYPE_PREFIX)
-    };
-    if fits {
-        return Ok(());
-    }
-    let rest = pattern.trim_start_matches('.');
-    Err(format!(
-        "{pattern:?} fits no type, for each starts with {TYPE_PREFIX:?}; did you mean \"{TYPE_PREFIX}{rest}\"?"
-    ))
+    let checked = pattern.parse::<Pattern>().map(drop);
+    checked.map_err(|error| error.to_string())
 }
 
 fn check_id(id: &str) -> Result<(), String> {
@@ -114,9 +95,6 @@ fn check_path(path: &str, known: &[Endpoint]) -> Result<(), String> {
         "there is no endpoint with the path {path:?}{meant}"
     ))
 }
-
-/// What every type begins with.
-const TYPE_PREFIX: &str = "whatsapp.";
 
 /// Longest id, in octets.
 const ID_MAX: usize = 256;

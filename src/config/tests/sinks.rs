@@ -74,6 +74,7 @@ fn every_key_is_taken() {
     assert_eq!(config.pull.listen.port(), 9000);
     assert_eq!(config.dedupe.window, Duration::from_hours(24));
     assert_eq!(config.dedupe.keys, 5000);
+    assert_eq!(config.dedupe.scope, DedupeScope::All);
     let [file, http, batch, exec, pull] = config.sinks.as_slice() else {
         panic!("five sinks");
     };
@@ -321,6 +322,7 @@ const FULL: &str = r#"
 [dedupe]
 window = "1d"
 keys = 5000
+scope = "all"
 [pull]
 listen = "127.0.0.1:9000"
 [[sink]]

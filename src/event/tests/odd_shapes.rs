@@ -1,6 +1,6 @@
 //! No update is skipped because one beside it is odd, and nothing is called unparsed that is JSON.
 
-use super::super::Unparsed;
+use super::super::{Unparsed, render_data};
 use super::{extract, kinds, lines, notification, parsed, value};
 use serde_json::json;
 
@@ -253,7 +253,6 @@ fn what_is_not_json_is_unparsed() {
         b"\"\n\"",
         b"\"\\x\"",
         b"\"\\ud8\"",
-        b"\xef\xbb\xbf{}",
         b"\"\xff\"",
         b"\"\xed\xa0\x80\"",
         b"a=1&b=2",
@@ -277,6 +276,35 @@ fn what_is_not_json_is_unparsed() {
     assert_eq!(line["data_base64"], "/3s=");
     assert_eq!(line["datacontenttype"], "application/octet-stream");
     assert_eq!(line.get("data"), None);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_body() {
+    for body in [
+        notification(
+            "messages",
+            &value(&json!({"messages": [{"id": "wamid.A"}], "contacts": [{"a": 1}]})),
+        ),
+        json!({"order": 7}),
+    ] {
+        let plain = body.to_string();
+        let marked = format!("\u{feff}{plain}");
+        assert_eq!(lines(&marked), lines(&plain));
+        let events = extract(&marked);
+        let (mut data, mut expected) = (Vec::new(), Vec::new());
+        render_data(events.get(0).unwrap(), marked.as_bytes(), &mut data);
+        render_data(
+            extract(&plain).get(0).unwrap(),
+            plain.as_bytes(),
+            &mut expected,
+        );
+        assert_eq!(data, expected, "without the mark, which JSON has not");
+    }
+    // Only one, and only before JSON: of anything else it is a part.
+    assert_eq!(kinds("\u{feff}\u{feff}{}"), ["whatsapp.unparsed"]);
+    let text = "\u{feff}hello";
+    let line = &parsed(text)[0];
+    assert_eq!(line["data_base64"], "77u/aGVsbG8=");
 }
 
 #[test]

@@ -5,8 +5,11 @@
 //! | 0 | 8 | time of arrival, microseconds since 1970 |
 //! | 8 | 4 | length of the text |
 //! | 12 | 1 | kind: 1 a key, 2 a key that an older entry has too, 3 the two names of a party |
-//! | 13 | 3 | zero |
+//! | 13 | 1 | bit 0: the endpoint is for other senders than the platform |
+//! | 14 | 2 | number of the endpoint in the journal; 0 in what older versions have written |
 //! | 16 | | the text: a key, or two hashes of 8 octets each; then zeros up to a multiple of 8 |
+//!
+//! An entry without an endpoint stands for every one, until its generation goes.
 //!
 //! All integers are little-endian. An entry has no checksum of its own: the checkpoint has one of each whole file.
 
@@ -14,6 +17,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry<'t> {
     pub(super) received_at: u64,
+    /// Number of the endpoint, from 1 on; 0 where it was not written.
+    pub(super) endpoint: u16,
+    /// The endpoint is for other senders than the platform.
+    pub(super) foreign: bool,
     pub(super) text: Text<'t>,
 }
 
@@ -35,7 +42,8 @@ impl<'t> Entry<'t> {
             let length = u32::try_from(length).expect("the texts of a batch stay below 4 GiB");
             out.extend_from_slice(&self.received_at.to_le_bytes());
             out.extend_from_slice(&length.to_le_bytes());
-            out.extend_from_slice(&[kind, 0, 0, 0]);
+            out.extend_from_slice(&[kind, u8::from(self.foreign)]);
+            out.extend_from_slice(&self.endpoint.to_le_bytes());
         };
         match self.text {
             Text::Key(key) => {
@@ -64,7 +72,8 @@ impl<'t> Entry<'t> {
         let (text, rest) = rest.split_at_checked(length)?;
         let padding = length.next_multiple_of(ALIGNMENT) - length;
         let rest = rest.get(padding..)?;
-        let text = match kind[0] {
+        let [kind, flags, low, high] = *kind;
+        let text = match kind {
             1 => Text::Key(text),
             2 => Text::KeyAgain(text),
             3 => {
@@ -74,8 +83,13 @@ impl<'t> Entry<'t> {
             }
             _ => return None,
         };
-        let received_at = u64::from_le_bytes(*received_at);
-        Some((Entry { received_at, text }, rest))
+        let entry = Entry {
+            received_at: u64::from_le_bytes(*received_at),
+            endpoint: u16::from_le_bytes([low, high]),
+            foreign: flags & 1 != 0,
+            text,
+        };
+        Some((entry, rest))
     }
 }
 
@@ -98,6 +112,8 @@ mod tests {
         ];
         let entries = texts.map(|text| Entry {
             received_at: 1 << 50,
+            endpoint: 0x1234,
+            foreign: matches!(text, Text::KeyAgain(_)),
             text,
         });
         let mut octets = Vec::new();
@@ -113,5 +129,22 @@ mod tests {
             rest = behind;
         }
         assert!(rest.is_empty());
+    }
+
+    /// Before there was an endpoint in an entry, there were zeros.
+    #[test]
+    fn what_an_older_version_has_written_has_no_endpoint() {
+        let mut octets = Vec::new();
+        octets.extend_from_slice(&7_u64.to_le_bytes());
+        octets.extend_from_slice(&[3, 0, 0, 0, 1, 0, 0, 0]);
+        octets.extend_from_slice(b"key\0\0\0\0\0");
+        let (entry, rest) = Entry::decode(&octets).unwrap();
+        let right = Entry {
+            received_at: 7,
+            endpoint: 0,
+            foreign: false,
+            text: Text::Key(b"key"),
+        };
+        assert_eq!((entry, rest), (right, &[][..]));
     }
 }

@@ -1,7 +1,7 @@
-//! Where the newest entry of each key is: a table from a part of the fingerprint to a place.
+//! Where the newest entry of each key is: a table from a part of its hash to a place.
 //!
-//! Open addressing over slots of 8 octets: 32 bits of the fingerprint, the *tag*, and the [`Place`]. The slot where
-//! the search for a tag begins is the tag itself, scaled to the number of slots, so a larger table is filled from
+//! Open addressing over slots of 8 octets: 32 bits of the hash, the *tag*, see `tags.rs`, and the [`Place`]. The slot
+//! where the search for a tag begins is the tag itself, scaled to the number of slots, so a larger table is filled from
 //! the smaller one alone. Several keys may have one tag; who asks compares the keys.
 //!
 //! A table is at most three quarters full and grows by half, so a key takes 10.7 to 16 octets, and 12 in the table of

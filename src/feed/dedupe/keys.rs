@@ -134,8 +134,12 @@ impl KeyLog {
         Some(place)
     }
 
-    /// The time of arrival of the entry at `place`, if it is one of this key.
-    pub(super) fn read(&mut self, place: Place, key: &[u8]) -> Result<Option<u64>, DedupeError> {
+    /// The entry at `place`, if it is one of this key.
+    pub(super) fn read(
+        &mut self,
+        place: Place,
+        key: &[u8],
+    ) -> Result<Option<Entry<'_>>, DedupeError> {
         let Some(active) = self.active() else {
             return Ok(None);
         };
@@ -159,14 +163,11 @@ impl KeyLog {
             &self.scratch[..len]
         };
         // One whose text is longer than what was read is none of this key.
-        Ok(
-            Entry::decode(octets).and_then(|(entry, _)| match entry.text {
-                Text::Key(text) | Text::KeyAgain(text) => {
-                    (text == key).then_some(entry.received_at)
-                }
-                Text::Names(..) => None,
-            }),
-        )
+        let entry = Entry::decode(octets).map(|(entry, _)| entry);
+        Ok(entry.filter(|entry| match entry.text {
+            Text::Key(text) | Text::KeyAgain(text) => text == key,
+            Text::Names(..) => false,
+        }))
     }
 
     /// Writes what was appended, without a sync. After an error it is to be called again.

@@ -2,11 +2,11 @@
 //!
 //! # The rule
 //!
-//! An event is a duplicate if an earlier one, by sequence and index, had the same key and is remembered; that one may
-//! have been a duplicate itself. Keys are compared as a whole: a fingerprint only says where to look. A key is
-//! remembered for [`Options::window`] at least, or until [`Options::keys`] newer ones are nearly there, see
-//! `keys.rs`; a weak one ([`EventRef::has_weak_key`]) counts for ten minutes. All of that depends on what stands in
-//! the journal alone, on no clock and on no thread.
+//! An event is a duplicate if an earlier one, by sequence and index, had the same key, came to the same endpoint and is
+//! remembered; that one may have been a duplicate itself. Which endpoints count as the same says [`Scope`]. Keys are
+//! compared as a whole: a hash only says where to look. A key is remembered for [`Options::window`] at least, or until
+//! [`Options::keys`] newer ones are nearly there, see `keys.rs`; a weak one ([`EventRef::has_weak_key`]) counts for ten
+//! minutes. All of that depends on what stands in the journal alone, on no clock and on no thread.
 //!
 //! # The files
 //!
@@ -18,7 +18,7 @@
 //! | `duplicates-SEQ` | the positions of all duplicates, see `marks.rs`; [`Duplicates`] reads them |
 //! | `checkpoint` | up to where both are what was judged, see `checkpoint.rs` |
 //!
-//! In memory there is a table from fingerprints to places in the log of keys: 8 octets a slot, 10.7 to 16 octets a
+//! In memory there is a table from hashes of keys to places in the log of keys: 8 octets a slot, 10.7 to 16 octets a
 //! key, 12 in the end, see `index.rs`; and the pairs of names of [`Parties`]. On the disk a key takes its length
 //! and 16 octets. A key that is new costs no reading; a hit on one that is not among the last thousands costs one
 //! read, and one key in 4,000 million / keys does without being one.
@@ -47,6 +47,8 @@ mod opening;
 mod options;
 mod parties;
 mod place;
+mod scope;
+mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +56,7 @@ pub use duplicates::Duplicates;
 pub use error::DedupeError;
 pub use options::{Options, Verdicts};
 pub use parties::{Conversation, Parties};
+pub use scope::Scope;
 
 use super::Delivery;
 use crate::event::EventRef;
@@ -64,7 +67,10 @@ use index::Index;
 use keys::KeyLog;
 use marks::{Mark, Marks};
 use opening::Opening;
+use place::Place;
+use scope::ANY;
 use std::sync::Arc;
+use tags::Tags;
 
 /// Judges deliveries. Owned by one thread; allocates nothing for an event in the steady state.
 #[derive(Debug)]
@@ -72,9 +78,11 @@ pub struct Dedupe {
     storage: Arc<dyn Storage>,
     journal: JournalId,
     options: Options,
-    tag: Tag,
+    tags: Tags,
     keys: KeyLog,
     index: Index,
+    /// The newest generation with keys that an older version has written, without an endpoint; 0 if there is none.
+    unnumbered: u64,
     marks: Marks,
     parties: Parties,
     /// The delivery that is being judged, across tries.
@@ -97,8 +105,14 @@ struct Stage {
     verdicts: Verdicts,
 }
 
-/// The part of a fingerprint that is kept in memory.
-type Tag = fn(u64) -> u32;
+/// What is remembered of a key.
+#[derive(Clone, Copy, Debug)]
+struct Older {
+    slot: usize,
+    place: Place,
+    /// Its time of arrival.
+    then: u64,
+}
 
 impl Dedupe {
     /// Takes up the state in `storage`, a directory for nothing else, of the journal with this name and these first
@@ -112,14 +126,13 @@ impl Dedupe {
         first: u64,
         last: u64,
     ) -> Result<(Dedupe, u64), DedupeError> {
-        let tag = upper_half;
         let opening = Opening {
             storage,
             options,
             journal,
             first,
             last,
-            tag,
+            tags: Tags::new(),
         };
         let dedupe = opening.open()?;
         let from = dedupe.judged + 1;
@@ -264,6 +277,9 @@ impl Dedupe {
             for gone in self.keys.turn(event.received_at(), &self.options)? {
                 self.index.forget(gone);
                 self.parties.forget(gone);
+                if gone >= self.unnumbered {
+                    self.unnumbered = 0;
+                }
             }
         }
         Ok(Stage {
@@ -282,40 +298,39 @@ impl Dedupe {
         }
         let key = event.id().as_bytes();
         let received_at = event.received_at();
-        let tag = (self.tag)(event.fingerprint());
-        let mut older = None;
-        for (slot, place) in self.index.candidates(tag) {
-            if let Some(then) = self.keys.read(place, key)? {
-                older = Some((slot, place, then));
-                break;
-            }
-        }
+        let group = self.options.scope.group_of(event);
+        let tag = self.tags.of(group, key);
+        let own = self.find(tag, group, key)?;
+        let older = match own {
+            None if self.unnumbered > 0 => self.find(self.tags.of(ANY, key), ANY, key)?,
+            own => own,
+        };
         let generation = self.keys.active().map_or(0, |facts| facts.number);
         let is_weak = event.has_weak_key();
-        let entry = |text| Entry { received_at, text };
-        match older {
-            None => {
-                if let Some(place) = self.keys.append(&entry(Text::Key(key))) {
-                    self.index.insert(tag, place);
-                }
+        let entry = |text| Entry {
+            received_at,
+            endpoint: event.endpoint(),
+            foreign: event.is_foreign(),
+            text,
+        };
+        // In this generation already, it goes with it; of a weak one the time counts.
+        let stays = older.is_some_and(|older| older.place.is_of(generation)) && !is_weak;
+        if let Some(Older { slot, .. }) = own.filter(|_| !stays) {
+            if let Some(place) = self.keys.append(&entry(Text::KeyAgain(key))) {
+                self.index.replace(slot, place);
             }
-            // In this generation already, it goes with it; of a weak one the time counts.
-            Some((_, place, _)) if place.is_of(generation) && !is_weak => {}
-            Some((slot, ..)) => {
-                if let Some(place) = self.keys.append(&entry(Text::KeyAgain(key))) {
-                    self.index.replace(slot, place);
-                }
-            }
+        } else if !stays && let Some(place) = self.keys.append(&entry(Text::Key(key))) {
+            self.index.insert(tag, place);
         }
         if let Some((user_id, phone)) = self.parties.news(event, generation)
             && (self.keys.append(&entry(Text::Names(user_id, phone)))).is_some()
         {
-            self.parties.learn(user_id, phone, generation);
+            self.parties.learn((group, user_id), phone, generation);
         }
         let lane = event.lane() as usize;
         stage.verdicts.judged[lane] += 1;
         let counts = |then| !is_weak || received_at.saturating_sub(then) <= WEAK_WINDOW;
-        if older.is_some_and(|(_, _, then)| counts(then)) {
+        if older.is_some_and(|older| counts(older.then)) {
             stage.verdicts.duplicates[lane] += 1;
             self.found.push(stage.next);
             self.marks.push(Mark {
@@ -325,11 +340,30 @@ impl Dedupe {
         }
         Ok(())
     }
+
+    /// What is remembered of a key in a group.
+    fn find(&mut self, tag: u32, group: u32, key: &[u8]) -> Result<Option<Older>, DedupeError> {
+        find(&self.index, &mut self.keys, tag, key, |entry| {
+            self.options.scope.group(entry.endpoint, entry.foreign) == group
+        })
+    }
 }
 
-/// The upper half of a fingerprint.
-fn upper_half(fingerprint: u64) -> u32 {
-    (fingerprint >> 32) as u32
+/// The entry of a key that is such a one, among those with its tag.
+fn find(
+    index: &Index,
+    keys: &mut KeyLog,
+    tag: u32,
+    key: &[u8],
+    is_such: impl Fn(&Entry<'_>) -> bool,
+) -> Result<Option<Older>, DedupeError> {
+    for (slot, place) in index.candidates(tag) {
+        if let Some(entry) = keys.read(place, key)?.filter(&is_such) {
+            let then = entry.received_at;
+            return Ok(Some(Older { slot, place, then }));
+        }
+    }
+    Ok(None)
 }
 
 /// Octets of keys after which they are synced.

@@ -9,8 +9,10 @@ use super::marks::{self, Extent, MARK_LEN, Mark, MarkFile, Marks};
 use super::options::Options;
 use super::parties::Parties;
 use super::place::{LIVE_MAX, Place};
-use super::{Dedupe, Tag};
-use crate::event::{Position, fingerprint};
+use super::scope::{ANY, Scope};
+use super::tags::Tags;
+use super::{Dedupe, find};
+use crate::event::Position;
 use crate::journal::{
     Access, JournalId, ReadAhead, Storage, StorageFile, read_full_at, write_all_at,
 };
@@ -29,7 +31,7 @@ pub(super) struct Opening {
     pub(super) first: u64,
     /// Last one.
     pub(super) last: u64,
-    pub(super) tag: Tag,
+    pub(super) tags: Tags,
 }
 
 /// Why a state is of no use.
@@ -91,7 +93,8 @@ impl Opening {
         let marks = Marks::new(Arc::clone(&self.storage), VecDeque::new());
         let index = Index::new(self.options.keys);
         let judged = self.first.saturating_sub(1);
-        Ok(self.dedupe(keys, marks, index, Parties::default(), judged))
+        let parties = Parties::new(self.options.scope);
+        Ok(self.dedupe(keys, marks, (index, 0), parties, judged))
     }
 
     fn load(&self, saved: &Checkpoint) -> Result<Dedupe, Unusable> {
@@ -111,28 +114,35 @@ impl Opening {
         }
         let mut keys = KeyLog::new(Arc::clone(&self.storage), opened);
         let mut index = Index::new(self.options.keys);
-        let parties = Parties::default();
+        let scope = self.options.scope;
+        let parties = Parties::new(scope);
+        let mut unnumbered = 0;
         let mut progress = Progress::new(generations);
         for facts in generations {
             self.scan(facts, &mut progress, |place, entry| {
-                match entry.text {
-                    Text::Key(key) => index.insert((self.tag)(fingerprint(key)), place),
-                    Text::KeyAgain(key) => {
-                        let tag = (self.tag)(fingerprint(key));
-                        let mut older = None;
-                        for (slot, place) in index.candidates(tag) {
-                            if keys.read(place, key)?.is_some() {
-                                older = Some(slot);
-                                break;
-                            }
-                        }
-                        match older {
-                            Some(slot) => index.replace(slot, place),
-                            // Its generation has gone since.
-                            None => index.insert(tag, place),
-                        }
+                let group = scope.group(entry.endpoint, entry.foreign);
+                let (key, is_new) = match entry.text {
+                    // Under another scope, two endpoints may have written one.
+                    Text::Key(key) => (key, scope == Scope::Endpoint),
+                    Text::KeyAgain(key) => (key, false),
+                    Text::Names(user_id, phone) => {
+                        parties.learn((group, user_id), phone, facts.number);
+                        return Ok(());
                     }
-                    Text::Names(user_id, phone) => parties.learn(user_id, phone, facts.number),
+                };
+                if group == ANY {
+                    unnumbered = facts.number;
+                }
+                let tag = self.tags.of(group, key);
+                let is_such = |it: &Entry<'_>| scope.group(it.endpoint, it.foreign) == group;
+                let older = match is_new {
+                    true => None,
+                    false => find(&index, &mut keys, tag, key, is_such)?,
+                };
+                match older {
+                    Some(older) => index.replace(older.slot, place),
+                    // It is new, or its generation has gone since.
+                    None => index.insert(tag, place),
                 }
                 Ok(())
             })?;
@@ -148,16 +158,17 @@ impl Opening {
         let opening = Opening {
             storage: Arc::clone(&self.storage),
             options: self.options.clone(),
+            tags: self.tags.clone(),
             ..*self
         };
-        Ok(opening.dedupe(keys, marks, index, parties, saved.judged))
+        Ok(opening.dedupe(keys, marks, (index, unnumbered), parties, saved.judged))
     }
 
     fn dedupe(
         self,
         keys: KeyLog,
         marks: Marks,
-        index: Index,
+        (index, unnumbered): (Index, u64),
         parties: Parties,
         checkpointed: u64,
     ) -> Dedupe {
@@ -168,10 +179,11 @@ impl Opening {
             storage: self.storage,
             journal: self.journal,
             options: self.options,
-            tag: self.tag,
+            tags: self.tags,
             keys,
             marks,
             index,
+            unnumbered,
             parties,
             stage: None,
             found: Vec::new(),

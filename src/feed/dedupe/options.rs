@@ -1,5 +1,7 @@
 //! How much is remembered, and what is told.
 
+use super::scope::Scope;
+
 /// How long and how many keys are remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -7,6 +9,8 @@ pub struct Options {
     pub window: u64,
     /// Most keys that are remembered; the newest seven eighths of so many are, at least.
     pub keys: u64,
+    /// Whose events are compared with whose.
+    pub scope: Scope,
 }
 
 /// What was judged, in the order of [`Lane::ALL`](crate::event::Lane::ALL).

@@ -2,23 +2,44 @@
 //!
 //! A person has a phone number, a business-scoped user id, or both. Once an event carried both, an event with the
 //! user id alone belongs to the conversation of the phone number. What is learned is kept in the log of keys and
-//! goes with its generation, unless it was seen again. Names are kept as 64-bit hashes: two that collide only wait
-//! for each other. A name that needs an escape in [`EventRef::subject`] is a party of its own, as is a group.
+//! goes with its generation, unless it was seen again. What one endpoint has brought says nothing of another one's
+//! parties, whose events are conversations of their own, unless [`Scope`] joins the two; pairs that an older version
+//! has written, without an endpoint, hold for all of them.
+//!
+//! Names are kept as 64-bit hashes: two of one endpoint that collide only wait for each other. In memory the endpoint
+//! and a seed of the process are mixed in, so that no sender can make a name that collides with another endpoint's.
+//! A name that needs an escape in [`EventRef::subject`] is a party of its own, as is a group.
 
+use super::scope::{ANY, Scope};
+use super::tags;
 use crate::event::{EventRef, fingerprint};
-use foldhash::fast::FixedState;
+use foldhash::quality::RandomState;
 use parking_lot::RwLock;
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 /// What is known of the names of parties. Cheap to clone; the clones share it. Written by the thread that judges,
 /// read by sinks. At most 900,000 pairs, in 26 MiB; while so many are there, no more are learned.
-#[derive(Clone, Debug, Default)]
-pub struct Parties(Arc<RwLock<HashMap<u64, Known, FixedState>>>);
+#[derive(Clone, Debug)]
+pub struct Parties {
+    scope: Scope,
+    seed: RandomState,
+    known: Arc<RwLock<Pairs>>,
+}
 
-/// What stands beside the hash of a user id.
+#[derive(Debug, Default)]
+struct Pairs {
+    /// By the [seeded](Parties::seeded) hash of a user id.
+    by_user_id: HashMap<u64, Known, RandomState>,
+    /// The newest generation with pairs that hold for every endpoint; 0 if there is none.
+    unnumbered: u64,
+}
+
+/// What stands beside a user id.
 #[derive(Clone, Copy, Debug)]
 struct Known {
+    /// The [`hash`] of the phone number.
     phone: u64,
     /// The newest generation in which the pair stands.
     generation: u64,
@@ -34,26 +55,41 @@ pub struct Conversation {
     pub also: Option<u64>,
 }
 
+impl Default for Parties {
+    fn default() -> Parties {
+        Parties::new(Scope::default())
+    }
+}
+
 impl Parties {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(scope: Scope) -> Parties {
+        Parties {
+            scope,
+            seed: tags::seed(),
+            known: Arc::default(),
+        }
+    }
+
     /// The conversation of an event by what is known now; `None` if it has no other side.
     #[must_use]
     pub fn conversation(&self, event: EventRef<'_>) -> Option<Conversation> {
         let (_, party) = event.subject()?.rsplit_once(':')?; // a component has no colon
+        let group = self.scope.group_of(event);
         let main = hash(event, party);
         let user_id = event.party_user_id().map(|user_id| hash(event, user_id));
-        if event.party_phone() == Some(party) {
-            return Some(Conversation {
-                main,
-                also: user_id.filter(|user_id| *user_id != main),
-            });
-        }
-        let phone = (user_id == Some(main)).then(|| self.phone_of(main));
-        Some(match phone.flatten() {
-            Some(phone) => Conversation {
-                main: phone,
-                also: Some(main),
-            },
-            None => Conversation { main, also: None },
+        let (main, also) = if event.party_phone() == Some(party) {
+            (main, user_id.filter(|user_id| *user_id != main))
+        } else {
+            let phone = (user_id == Some(main)).then(|| self.phone_of(group, main));
+            phone
+                .flatten()
+                .map_or((main, None), |phone| (phone, Some(main)))
+        };
+        Some(Conversation {
+            main: self.seeded(group, main),
+            also: also.map(|also| self.seeded(group, also)),
         })
     }
 
@@ -71,7 +107,7 @@ impl Parties {
     /// Pairs that are known.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.read().len()
+        self.known.read().by_user_id.len()
     }
 
     /// True if none is.
@@ -82,12 +118,18 @@ impl Parties {
 
     /// Knows what `other` knows, instead of what it knew.
     pub(super) fn take_over(&self, other: &Parties) {
-        *self.0.write() = std::mem::take(&mut *other.0.write());
+        *self.known.write() = std::mem::take(&mut *other.known.write());
     }
 
     /// The hash of the phone number that belongs to that of a user id, both with the business's number.
-    fn phone_of(&self, user_id: u64) -> Option<u64> {
-        self.0.read().get(&user_id).map(|known| known.phone)
+    fn phone_of(&self, group: u32, user_id: u64) -> Option<u64> {
+        let pairs = self.known.read();
+        let of = |group| pairs.by_user_id.get(&self.seeded(group, user_id));
+        let known = match of(group) {
+            None if pairs.unnumbered > 0 => of(ANY),
+            known => known,
+        };
+        known.map(|known| known.phone)
     }
 
     /// The two names of an event's party as hashes, if it has both and they are still to be written to this
@@ -95,24 +137,39 @@ impl Parties {
     pub(super) fn news(&self, event: EventRef<'_>, generation: u64) -> Option<(u64, u64)> {
         let (user_id, phone) = (event.party_user_id()?, event.party_phone()?);
         let (user_id, phone) = (hash(event, user_id), hash(event, phone));
-        let pairs = self.0.read();
-        let is_news = match pairs.get(&user_id) {
+        let group = self.scope.group_of(event);
+        let pairs = &self.known.read().by_user_id;
+        let is_news = match pairs.get(&self.seeded(group, user_id)) {
             Some(known) => known.phone != phone || known.generation != generation,
             None => pairs.len() < PAIRS_MAX,
         };
         is_news.then_some((user_id, phone))
     }
 
-    /// Learns a pair that was written to a generation.
-    pub(super) fn learn(&self, user_id: u64, phone: u64, generation: u64) {
-        self.0.write().insert(user_id, Known { phone, generation });
+    /// Learns a pair of a [group](Scope::group) that was written to a generation.
+    pub(super) fn learn(&self, (group, user_id): (u32, u64), phone: u64, generation: u64) {
+        let mut pairs = self.known.write();
+        if group == ANY {
+            pairs.unnumbered = generation;
+        }
+        let known = Known { phone, generation };
+        pairs.by_user_id.insert(self.seeded(group, user_id), known);
     }
 
     /// Forgets the pairs that stand in no generation after this one.
     pub(super) fn forget(&self, generation: u64) {
-        self.0
-            .write()
+        let mut pairs = self.known.write();
+        if generation >= pairs.unnumbered {
+            pairs.unnumbered = 0;
+        }
+        pairs
+            .by_user_id
             .retain(|_, known| known.generation > generation);
+    }
+
+    /// The hash of a name of a group as nobody outside can foresee it.
+    fn seeded(&self, group: u32, name: u64) -> u64 {
+        self.seed.hash_one((name, group))
     }
 }
 

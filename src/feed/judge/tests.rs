@@ -1,6 +1,6 @@
 use super::{Judge, Running};
 use crate::feed::tests::Bench;
-use crate::feed::{Dedupe, DedupeOptions, Durable, Feed, Floor, Maker, Parties};
+use crate::feed::{Dedupe, DedupeOptions, DedupeScope, Durable, Feed, Floor, Maker, Parties};
 use crate::journal::JournalId;
 use crate::journal::simulated::{Fault, SimulatedDisk};
 use std::io::{Read as _, Seek as _};
@@ -24,6 +24,7 @@ fn running(bench: &Bench, memory: &SimulatedDisk) -> Running {
     let options = DedupeOptions {
         window: 86_400_000_000,
         keys: 1000,
+        scope: DedupeScope::Endpoint,
     };
     let id = JournalId::parse("0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4").unwrap();
     let (dedupe, from) = Dedupe::open(memory.storage(), options, id, 1, 0).unwrap();

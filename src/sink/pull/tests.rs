@@ -1,5 +1,6 @@
 use super::{Ask, Pull, PullError, Source};
 use crate::event::Lane;
+use crate::event::Pattern;
 use crate::feed::tests::Bench;
 use crate::feed::{Cursors, Floor, Item, JudgedPosition, Selection};
 use crate::journal::{Disk, JournalId};
@@ -55,7 +56,7 @@ impl Setting {
                 judged: Arc::clone(&self.judged),
             },
             Selection {
-                types: types.iter().map(|it| (*it).into()).collect(),
+                types: types.iter().map(|it| Pattern::new(it)).collect(),
                 ..Selection::default()
             },
             cursors.of("pull").unwrap(),

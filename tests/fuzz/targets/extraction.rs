@@ -35,6 +35,7 @@ use std::collections::BTreeSet;
 const ORIGIN: Origin = Origin {
     sequence: 41,
     record: 7,
+    endpoint: 1,
     received_at: 1_790_500_000_250_000,
     foreign: false,
 };
@@ -45,7 +46,9 @@ fn check(body: &[u8]) {
     let mut extractor = Extractor::new();
     let events = extract(&mut extractor, body);
     let lines = lines(&events, body);
-    let text = std::str::from_utf8(body).ok();
+    // A byte order mark is no part of the text.
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let text = std::str::from_utf8(text).ok();
     let text = text.filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
     let Some(text) = text else {
         return alone(&events, Unparsed::NotJson);

@@ -11,6 +11,7 @@ use std::env;
 const OPTIONS: Options = Options {
     window: DAY,
     keys: 64,
+    scope: Scope::Endpoint,
 };
 
 fn journal(seed: u64) -> Journal {
@@ -123,6 +124,7 @@ fn what_passes_on_a_full_disk_is_no_duplicate_of_itself() {
     let ever = Options {
         window: u64::MAX,
         keys: u64::MAX,
+        scope: Scope::Endpoint,
     };
     let right = journal.repeated_within(&ever);
     let mut passed = 0;

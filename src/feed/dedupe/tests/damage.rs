@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 const OPTIONS: Options = Options {
     window: DAY,
     keys: 32,
+    scope: Scope::Endpoint,
 };
 
 /// A journal, and a disk with the state of its first half.

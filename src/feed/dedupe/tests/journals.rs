@@ -4,14 +4,24 @@ use super::{Found, Options};
 use crate::event::EventRef;
 use crate::feed::{Delivery, Maker};
 use crate::journal::batch::{Batch, Place};
+use crate::journal::record::FLAG_FOREIGN;
 use crate::journal::simulated::Random;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 
-/// Batches of (time of arrival, body).
+/// Batches of notifications.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Journal {
-    batches: Vec<Vec<(u64, String)>>,
+    batches: Vec<Vec<Posted>>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct Posted {
+    endpoint: u16,
+    foreign: bool,
+    received_at: u64,
+    body: String,
 }
 
 /// What a random journal is like.
@@ -45,16 +55,37 @@ impl Journal {
                         messages(&ids)
                     }
                 };
-                bodies.push((received_at, body));
+                bodies.push(Posted {
+                    endpoint: if random.below(4) == 0 { 2 } else { 1 },
+                    foreign: false,
+                    received_at,
+                    body,
+                });
             }
-            journal.push(bodies);
+            journal.batches.push(bodies);
         }
         journal
     }
 
-    /// Adds a batch.
+    /// Adds a batch of (time of arrival, body), all to one endpoint.
     pub(super) fn push(&mut self, bodies: Vec<(u64, String)>) {
-        self.batches.push(bodies);
+        let posted = |(received_at, body)| Posted {
+            endpoint: 1,
+            foreign: false,
+            received_at,
+            body,
+        };
+        self.batches.push(bodies.into_iter().map(posted).collect());
+    }
+
+    /// Adds a batch of one body, to an endpoint that is for other senders if it is `foreign`.
+    pub(super) fn push_to(&mut self, endpoint: u16, foreign: bool, received_at: u64, body: String) {
+        self.batches.push(vec![Posted {
+            endpoint,
+            foreign,
+            received_at,
+            body,
+        }]);
     }
 
     /// As it was before its last batches.
@@ -74,8 +105,11 @@ impl Journal {
         let mut first_sequence = 1;
         let batches = self.batches.iter().map(move |bodies| {
             let mut batch = Batch::unpooled();
-            for (received_at, body) in bodies {
-                batch.append(1, 0, *received_at, std::iter::empty(), body.as_bytes());
+            for posted in bodies {
+                let flags = if posted.foreign { FLAG_FOREIGN } else { 0 };
+                let headers = std::iter::empty();
+                let (received_at, body) = (posted.received_at, posted.body.as_bytes());
+                batch.append(posted.endpoint, flags, received_at, headers, body);
             }
             batch.seal(&Place {
                 epoch: 1,
@@ -95,10 +129,10 @@ impl Journal {
     /// What is right by the rule alone, where everything is remembered.
     pub(super) fn repeated(&self) -> Found {
         let mut found = Found::new();
-        let mut seen: HashMap<String, u64> = HashMap::new();
+        let mut seen: HashMap<Key, u64> = HashMap::new();
         for delivery in self.deliveries(1) {
             for event in delivery.events().iter() {
-                let before = seen.insert(event.id().to_owned(), event.received_at());
+                let before = seen.insert(key(event), event.received_at());
                 if before.is_some_and(|before| repeats(event, before)) {
                     found.insert(event.position());
                 }
@@ -111,7 +145,7 @@ impl Journal {
     pub(super) fn repeated_within(&self, options: &Options) -> Found {
         #[derive(Default)]
         struct Generation {
-            keys: HashMap<String, u64>,
+            keys: HashMap<Key, u64>,
             entries: u64,
             first: u64,
             latest: u64,
@@ -141,15 +175,17 @@ impl Journal {
                 });
             }
             for event in delivery.events().iter() {
-                let (id, received_at) = (event.id(), event.received_at());
-                let newest = generations.iter().rposition(|it| it.keys.contains_key(id));
-                let before = newest.map(|at| generations[at].keys[id]);
+                let (key, received_at) = (key(event), event.received_at());
+                let newest = generations
+                    .iter()
+                    .rposition(|it| it.keys.contains_key(&key));
+                let before = newest.map(|at| generations[at].keys[&key]);
                 if before.is_some_and(|before| repeats(event, before)) {
                     found.insert(event.position());
                 }
                 if newest != Some(generations.len() - 1) || event.has_weak_key() {
                     let active = generations.back_mut().unwrap();
-                    active.keys.insert(id.to_owned(), received_at);
+                    active.keys.insert(key, received_at);
                     active.entries += 1;
                     active.latest = active.latest.max(received_at);
                 }
@@ -157,6 +193,13 @@ impl Journal {
         }
         found
     }
+}
+
+/// What is compared.
+type Key = (u16, String);
+
+fn key(event: EventRef<'_>) -> Key {
+    (event.endpoint(), event.id().to_owned())
 }
 
 /// The rule: it repeats one with its key that came at `before`, unless the key is weak and that is long ago.

@@ -19,6 +19,7 @@ fn the_table_and_the_files_are_bounded_by_the_keys() {
     let options = Options {
         window: DAY,
         keys: 2000,
+        scope: Scope::Endpoint,
     };
     let disk = SimulatedDisk::new(1);
     let mut dedupe = open(&disk, &options, &journal);

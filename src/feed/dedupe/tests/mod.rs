@@ -11,9 +11,11 @@ mod memory;
 mod parties;
 mod reading;
 mod rule;
+mod scope;
 
 use super::opening::Opening;
-use super::{Dedupe, DedupeError, Duplicates, Options, Tag, upper_half};
+use super::tags::Tags;
+use super::{Dedupe, DedupeError, Duplicates, Options, Scope};
 use crate::event::{EventRef, Position};
 use crate::feed::Delivery;
 use crate::journal::simulated::SimulatedDisk;
@@ -29,6 +31,7 @@ type Found = BTreeSet<Position>;
 const PLENTY: Options = Options {
     window: 8 * DAY,
     keys: 1_000_000,
+    scope: Scope::Endpoint,
 };
 
 const DAY: u64 = 86_400_000_000;
@@ -40,7 +43,7 @@ fn id() -> JournalId {
 fn open_at(
     storage: Arc<dyn Storage>,
     options: &Options,
-    tag: Tag,
+    tags: Tags,
     first: u64,
     last: u64,
 ) -> Result<Dedupe, DedupeError> {
@@ -50,18 +53,13 @@ fn open_at(
         journal: id(),
         first,
         last,
-        tag,
+        tags,
     }
     .open()
 }
 
 fn open(disk: &SimulatedDisk, options: &Options, journal: &Journal) -> Dedupe {
-    open_at(disk.storage(), options, upper_half, 1, journal.last()).unwrap()
-}
-
-/// Only 16 different ones.
-fn four_bits(fingerprint: u64) -> u32 {
-    upper_half(fingerprint) & 0xf000_0000
+    open_at(disk.storage(), options, Tags::new(), 1, journal.last()).unwrap()
 }
 
 fn marked(delivery: &Delivery) -> impl Iterator<Item = Position> {

@@ -78,6 +78,7 @@ fn pairs_go_with_their_generation() {
     let options = Options {
         window: DAY,
         keys: 16,
+        scope: Scope::Endpoint,
     };
     let disk = SimulatedDisk::new(1);
     let mut dedupe = open(&disk, &options, &journal);

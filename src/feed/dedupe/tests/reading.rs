@@ -95,7 +95,7 @@ fn readers_follow_the_writer() {
     let dir = tempfile::tempdir().unwrap();
     let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
     let last = journal.last();
-    let mut dedupe = open_at(Arc::clone(&storage), &PLENTY, upper_half, 1, last).unwrap();
+    let mut dedupe = open_at(Arc::clone(&storage), &PLENTY, Tags::new(), 1, last).unwrap();
     let judged = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..3 {
