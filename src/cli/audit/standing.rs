@@ -268,7 +268,7 @@ mod tests {
         let mut standing = standing(std::array::from_fn(|_| Progress::up_to(9)), 1..1);
         assert_eq!(fate(&standing), Fate::Delivered);
         standing.wanted = Some(Selection {
-            types: vec!["whatsapp.message.*".into()],
+            types: vec![crate::event::Pattern::new("whatsapp.message.*")],
             ..Selection::default()
         });
         assert_eq!(fate(&standing), Fate::Hidden);
