@@ -306,8 +306,8 @@ impl<'e> EventRef<'e> {
         self.event.unparsed
     }
 
-    /// True if this is no event that anybody is to have: it stands in the books, as dead, for a body that nobody can take
-    /// apart.
+    /// True if this is no event that anybody is to have: it stands in the books, as dead, for a body that nobody can
+    /// take apart.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.unparsed() == Some(Unparsed::Poisoned)

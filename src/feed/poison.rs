@@ -207,7 +207,7 @@ impl Poison {
         Ok(true)
     }
 
-    /// Takes a decision back, durably; false if there is none. What a sink has passed meanwhile does not come by itself.
+    /// Takes a decision back, durably; false if there is none. What a sink has passed does not come by itself.
     pub fn take_back(&self, sequence: u64) -> Result<bool, LetterError> {
         let Some(keeper) = &self.keeper else {
             return Ok(false);

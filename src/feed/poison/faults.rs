@@ -1,8 +1,8 @@
 //! What a bug in the extraction would do, for tests: not in a release.
 //!
-//! `HOOKLINE_BODY_FAULT` holds `WHERE:WHAT:TEXT`, several with `;` between them. Whoever takes a body apart that holds the
-//! text meets the fault: everybody (`all`), the `child` that examines suspects, or the `server`. What happens: `panic`,
-//! `memory` without an end, `wait` for ever, or the signal with this number.
+//! `HOOKLINE_BODY_FAULT` holds `WHERE:WHAT:TEXT`, several with `;` between them. Whoever takes a body apart that holds
+//! the text meets the fault: everybody (`all`), the `child` that examines suspects, or the `server`. What happens:
+//! `panic`, `memory` without an end, `wait` for ever, or the signal with this number.
 
 use rustix::process::{Signal, getpid, kill_process};
 use std::sync::OnceLock;
