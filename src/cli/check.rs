@@ -4,7 +4,7 @@ mod sinks;
 
 use super::configuration::ConfigArgs;
 use super::figures::as_configured;
-use super::{CliError, Output, counted};
+use super::{CliError, Output, counted, descriptors};
 use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret,
     format_size,
@@ -26,7 +26,10 @@ pub(super) struct CheckArgs {
 
 /// Runs the verb.
 pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
-    let loaded = args.config.load();
+    let loaded = args.config.load().and_then(|(mut config, warnings)| {
+        descriptors::share_out(&mut config)?;
+        Ok((config, warnings))
+    });
     if args.output == Output::Json {
         let (result, code) = match &loaded {
             Ok((config, warnings)) => (

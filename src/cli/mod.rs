@@ -8,6 +8,7 @@ mod check;
 mod configuration;
 mod cursor;
 mod dead_letters;
+mod descriptors;
 mod draw;
 mod error;
 mod exchange;

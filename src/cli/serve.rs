@@ -1,9 +1,9 @@
 //! `hookline serve`: the main job.
 
 use super::configuration::ConfigArgs;
-use super::{CliError, logging, sequences, take_apart};
-use crate::config::{Config, Credential, Endpoint, Provider, Sink, SinkKind};
-use crate::server::{CONSUMER_FILES, Server};
+use super::{CliError, descriptors, logging, sequences, take_apart};
+use crate::config::{Config, Credential, Endpoint, Provider, SinkKind};
+use crate::server::Server;
 use clap::Args;
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -33,11 +33,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let connections = &mut config.server.max_connections;
-    let is_pull = |sink: &Sink| matches!(sink.kind, SinkKind::Pull(_));
-    let consumers = config.sinks.iter().any(is_pull);
-    let beside = FILES_BESIDE + if consumers { CONSUMER_FILES } else { 0 };
-    *connections = raise_file_limit(*connections, beside).min(*connections);
+    descriptors::share_out(&mut config)?;
     let failed = |error| CliError::because("the receiver has stopped", error);
     let signals = watch_signals()?;
     let child = take_apart::child(&config.journal.dir);
@@ -243,39 +239,6 @@ fn reload(args: &ServeArgs, server: &Server) {
         }
     }
 }
-
-/// Each connection is a descriptor, and the usual soft limit is 1024. Gives the connections that there can be.
-pub(super) fn raise_file_limit(connections: usize, beside: usize) -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = (connections + beside) as u64;
-    let limit = getrlimit(Resource::Nofile);
-    let Some(current) = limit.current.filter(|&current| current < needed) else {
-        return connections;
-    };
-    let allowed = limit.maximum.unwrap_or(needed).min(needed);
-    let raised = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(allowed),
-            maximum: limit.maximum,
-        },
-    );
-    let files = if raised.is_ok() { allowed } else { current };
-    let possible = usize::try_from(files)
-        .unwrap_or(usize::MAX)
-        .saturating_sub(beside)
-        .max(1);
-    if possible < connections {
-        tracing::info!(
-            possible,
-            "max_connections is lowered to what `ulimit -Hn` allows"
-        );
-    }
-    possible
-}
-
-/// Descriptors for other things than connections, without consumers.
-pub(super) const FILES_BESIDE: usize = 256;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -17,7 +17,7 @@ mod verify;
 
 use super::exchange::Target;
 use super::progress::Progress;
-use super::{CliError, Output, duration, samples, send, serve};
+use super::{CliError, Output, descriptors, duration, samples, send};
 use crate::journal;
 use aws_lc_rs::hmac;
 use body::Bodies;
@@ -122,8 +122,10 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
         )));
     }
     let connections = args.connections as usize;
-    let possible = serve::raise_file_limit(connections, serve::FILES_BESIDE);
-    if possible < connections {
+    let needed = descriptors::FILES + u64::from(args.connections);
+    let allowed = descriptors::raise_limit(needed);
+    if allowed < needed {
+        let possible = allowed.saturating_sub(descriptors::FILES);
         return Err(CliError::failed(format!(
             "`ulimit -Hn` allows for {possible} connections; ask for no more with --connections"
         )));

@@ -181,6 +181,8 @@ pub enum DedupeScope {
 pub struct Pull {
     /// The listener, which is there only with such a sink; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Connections at a time; fewer where the operating system allows few descriptors.
+    pub connections: usize,
 }
 
 /// Metrics and health.
@@ -190,6 +192,10 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// True when the address was configured. A default that is taken by somebody else is no reason not to start.
     pub required: bool,
+    /// Names under which they are asked for, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// Connections at a time; fewer where the operating system allows few descriptors.
+    pub connections: usize,
 }
 
 /// Logging, to stderr.

@@ -78,24 +78,44 @@ pub(super) fn dedupe(reading: &mut Reading<'_>, mut section: Section<'_>) -> Ded
 pub(super) fn pull(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Pull {
     Pull {
         listen: section.address(reading, "listen").unwrap_or(local(8082)),
+        connections: PULL_CONNECTIONS,
     }
 }
 
 pub(super) fn admin(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Admin {
     let required = section.has("listen");
     let off = section.node("listen").is_some_and(|node| node.says("off"));
-    if off {
-        return Admin {
-            listen: None,
-            required: false,
-        };
-    }
-    let listen = section.address(reading, "listen").unwrap_or(local(8081));
+    let listen = (!off).then(|| section.address(reading, "listen").unwrap_or(local(8081)));
     Admin {
-        listen: Some(listen),
-        required,
+        listen,
+        required: required && !off,
+        hosts: admin_hosts(reading, section),
+        connections: ADMIN_CONNECTIONS,
     }
 }
+
+/// Names as a `Host` has them, without a port.
+fn admin_hosts(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for (host, place) in section.texts(reading, "hosts").unwrap_or_default() {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if host.is_empty() || !host.chars().all(is_name) {
+            let message = format!(
+                "hosts takes names without a port, as in \"metrics.example\", found {host:?}; \
+                 addresses and localhost are always taken"
+            );
+            reading.mistake(&place, message);
+        }
+        hosts.push(host.to_owned());
+    }
+    hosts
+}
+
+/// Connections of scrapers, probes and people at a time.
+const ADMIN_CONNECTIONS: usize = 32;
+
+/// Connections of consumers at a time.
+const PULL_CONNECTIONS: usize = 512;
 
 pub(super) fn log(reading: &mut Reading<'_>, mut section: Section<'_>) -> Log {
     let formats = [

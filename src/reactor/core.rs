@@ -93,21 +93,21 @@ impl Core {
     /// What the head alone decides.
     pub(super) fn admit(&mut self, head: &Head<'_, '_>) -> Result<(), Status> {
         let Some(endpoint) = self.table.route(head.path) else {
-            return Err(self.refuse_path());
+            return Err(self.refuse_path(head.path));
         };
         let admitted = endpoint
             .admit(head)
             .and_then(|()| self.journal_takes(head, endpoint.ack));
         admitted.inspect_err(|&status| {
             self.count_answer(endpoint.number, status);
-            self.tell_refusal(&endpoint.name, status);
+            self.tell_refusal(&endpoint.name, status, None);
         })
     }
 
     /// Judges a whole request and stores its body.
     pub(super) fn handle(&mut self, head: &Head<'_, '_>, body: &[u8]) -> Outcome {
         let Some(endpoint) = self.table.route(head.path) else {
-            return Outcome::Refused(self.refuse_path());
+            return Outcome::Refused(self.refuse_path(head.path));
         };
         let now = self.clock.unix_seconds();
         let verdict = endpoint
@@ -136,16 +136,16 @@ impl Core {
             }
             Err(status) => {
                 self.count_answer(endpoint.number, status);
-                self.tell_refusal(&endpoint.name, status);
+                self.tell_refusal(&endpoint.name, status, None);
                 Outcome::Refused(status)
             }
         }
     }
 
     /// No endpoint has the path.
-    fn refuse_path(&self) -> Status {
+    fn refuse_path(&self, path: &[u8]) -> Status {
         self.count_refusal(Status::NotFound);
-        self.tell_refusal("", Status::NotFound);
+        self.tell_refusal("", Status::NotFound, Some(path));
         Status::NotFound
     }
 
@@ -156,7 +156,7 @@ impl Core {
     }
 
     /// One line about refused requests now and then: a wrong secret is the first thing that goes wrong.
-    fn tell_refusal(&self, endpoint: &str, status: Status) {
+    fn tell_refusal(&self, endpoint: &str, status: Status, path: Option<&[u8]>) {
         let hint = match status {
             Status::Unauthorized => {
                 "signature or credentials are missing or wrong; compare the secret with the sender's"
@@ -178,6 +178,7 @@ impl Core {
         self.untold.set(0);
         tracing::warn!(
             endpoint,
+            path = path.map(shown),
             code = status.code(),
             refused,
             "requests are refused, the last one because: {hint}"
@@ -217,6 +218,16 @@ impl Core {
         since + ticks(self.options.ack_deadline / 2) + 1
     }
 }
+
+/// A path that a stranger has sent, as it may stand in a log: escaped, and cut.
+fn shown(path: &[u8]) -> String {
+    let cut = path.get(..PATH_SHOWN_MAX);
+    let more = if cut.is_some() { "…" } else { "" };
+    format!("{}{more}", cut.unwrap_or(path).escape_ascii())
+}
+
+/// Bytes of a path that a log line shows.
+const PATH_SHOWN_MAX: usize = 100;
 
 /// How often a line tells of refused requests, for each loop.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);

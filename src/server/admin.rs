@@ -1,27 +1,36 @@
 //! The admin listener: `/metrics` for Prometheus, `/status` for people, `/livez` and `/readyz` for whoever decides on
 //! restarts and traffic. `/readyz?strict` says 503, too, once delivery to a sink has stopped for good.
 //!
-//! An async runtime of one thread, away from the receiving path.
+//! An async runtime of one thread, away from the receiving path. What strangers can take of it is bounded: connections,
+//! with descriptors of their own, and the time for a head. Web pages are refused: whoever may reach the pages sees them
+//! without a password, so a page that somebody reads in his browser must not.
 
 use super::ServerError;
+use super::browser::is_from_a_page;
+use super::connections::{self, Bounds};
 use super::exposition::{self, Sources};
 use super::history::History;
 use super::overview;
+use crate::config::Admin;
 use crate::journal::State;
 use crate::reactor::{Control, Phase};
 use axum::Router;
-use axum::extract::RawQuery;
+use axum::extract::{RawQuery, Request};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::http::header::{CONTENT_TYPE, ORIGIN};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 /// Serves until the process ends.
 pub(super) fn run(
     listener: TcpListener,
+    admin: &Admin,
     sources: Arc<Sources>,
     control: Arc<Control>,
 ) -> Result<(), ServerError> {
@@ -30,6 +39,19 @@ pub(super) fn run(
         .enable_all()
         .build();
     let runtime = runtime.map_err(failed("start a runtime"))?;
+    let address = listener
+        .local_addr()
+        .map_err(failed("ask for the address"))?;
+    let visitors = Arc::new(Visitors {
+        names: admin.hosts.clone(),
+        // Elsewhere a scraper asks under the name of a service, which only its operator knows.
+        are_checked: address.ip().is_loopback() || !admin.hosts.is_empty(),
+    });
+    let bounds = Bounds {
+        client: "the admin pages",
+        connections: admin.connections,
+        head_time: HEAD_TIME,
+    };
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
         let (ready, remembered) = (Arc::clone(&sources), Arc::clone(&sources));
@@ -48,10 +70,51 @@ pub(super) fn run(
                 "/status",
                 get(move || async move { status(&shown, &phase) }),
             )
-            .route("/metrics", get(move || async move { metrics(&sources) }));
-        axum::serve(listener, routes).await.map_err(failed("serve"))
+            .route("/metrics", get(move || async move { metrics(&sources) }))
+            .layer(middleware::from_fn(move |request: Request, next: Next| {
+                let visitors = Arc::clone(&visitors);
+                async move {
+                    match visitors.refuse(&request) {
+                        Some(refusal) => refusal,
+                        None => next.run(request).await,
+                    }
+                }
+            }));
+        // It ends with the process.
+        let (_running, stop) = watch::channel(false);
+        connections::serve(&listener, &routes, bounds, &stop).await;
+        Ok(())
     })
 }
+
+/// Who may see the pages.
+#[derive(Debug)]
+struct Visitors {
+    /// `hosts` in `[admin]`.
+    names: Vec<String>,
+    /// True where the name in `Host` has to be known.
+    are_checked: bool,
+}
+
+impl Visitors {
+    fn refuse(&self, request: &Request) -> Option<Response> {
+        let headers = request.headers();
+        let refuse = |why| Some((StatusCode::FORBIDDEN, why).into_response());
+        if headers.contains_key(ORIGIN) {
+            return refuse("these pages are not for web pages: the request has an Origin\n");
+        }
+        if self.are_checked && is_from_a_page(headers, &self.names) {
+            return refuse(
+                "the name in Host is not known here: ask by address, or add the name to `hosts` in [admin]\n",
+            );
+        }
+        None
+    }
+}
+
+/// How long the next request may take to come, from the end of the one before to the end of its head. A scraper that
+/// keeps its connection for longer connects again.
+const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// Keeps what rates and percentiles are told from.
 async fn remember(sources: Arc<Sources>) {

@@ -71,6 +71,7 @@ impl Sources {
         let in_force = |setting: &Setting, value: u64| match setting.key {
             // The operating system may allow fewer.
             "max_connections" => config.server.max_connections as u64,
+            "max_connections_per_address" => config.server.max_connections_per_address as u64,
             _ => value,
         };
         Sources {

@@ -19,6 +19,8 @@
 //! to all that wait or come, each connection ends with such an answer, and the process leaves with what was the cause.
 
 mod admin;
+mod browser;
+mod connections;
 mod delivery;
 mod endpoints;
 mod exposition;
@@ -216,14 +218,17 @@ impl Server {
         let pull_address = pull.as_ref().and_then(address_of);
         if let Some(listener) = pull {
             let stop = Arc::clone(&stop_sinks);
+            let connections = config.pull.connections;
             let replays = beside(&config.journal.dir.join("replays"))?;
             threads.start(PULL, None, move || {
-                pull::run(listener, pulls, replays, &stop)
+                pull::run(listener, connections, pulls, replays, &stop)
             })?;
         }
         if let Some(listener) = admin {
             let (sources, control) = (Arc::clone(&sources), Arc::clone(&control));
-            threads.start(ADMIN, None, move || admin::run(listener, sources, control))?;
+            let admin = config.admin.clone();
+            let run = move || admin::run(listener, &admin, sources, control);
+            threads.start(ADMIN, None, run)?;
         }
         // Last, so that nothing is answered before everything else stands.
         for (index, event_loop) in loops.ready.into_iter().enumerate() {
@@ -465,8 +470,8 @@ fn hand_on(workers: Vec<relay::Sender<Batch>>) -> journal::HandOn {
     })
 }
 
-/// Descriptors that the consumers of pull sinks may take, if there are any.
-pub const CONSUMER_FILES: usize = pull::FILES_MAX;
+/// Descriptors that reading the journal for the consumers of pull sinks takes, if there are any.
+pub const READER_FILES: usize = pull::READER_FILES;
 
 const LOOP: &str = "hl-loop-";
 const ADMIN: &str = "hl-admin";

@@ -355,7 +355,8 @@ impl Running {
     pub(crate) fn admin_page(&self, path: &str) -> Option<(u16, String)> {
         let admin = self.admin.expect("the admin pages are served");
         let mut client = client::Client::over(TcpStream::connect(admin).ok()?);
-        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         client.try_send(request.as_bytes());
         let answer = client.next_or_cut().ok()??;
         let text = String::from_utf8(answer.body).expect("text");

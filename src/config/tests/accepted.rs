@@ -51,7 +51,9 @@ fn a_full_file_is_taken() {
         config.admin,
         Admin {
             listen: None,
-            required: false
+            required: false,
+            hosts: Vec::new(),
+            connections: 32,
         }
     );
     let names: Vec<_> = config

@@ -3,10 +3,10 @@
 //! A stranger learns nothing: without a token that belongs to some sink, every name is refused alike, whether there is
 //! such a sink or not. Who has a token sees the sinks that it opens, and no other.
 
+use super::super::browser::is_from_a_page;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
-use std::net::IpAddr;
+use axum::http::header::AUTHORIZATION;
 
 /// The tokens of all sinks.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Access {
             }
         }
         match this {
-            Some(true) if is_from_a_browser(headers) => Err(Denied::Browser),
+            Some(true) if is_from_a_page(headers, &[]) => Err(Denied::Browser),
             Some(_) => Ok(()),
             None if any => Err(Denied::Unknown),
             None => Err(Denied::Unauthorized),
@@ -71,19 +71,6 @@ fn token(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 const SCHEME: &[u8] = b"bearer";
-
-/// Any web page may send a request to this machine, under a name of its own even, and without a token there is nothing
-/// that it cannot say. But browsers tell on it: by the origin, or by the name.
-fn is_from_a_browser(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let name = host.map(|host| match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => name,
-        _ => host,
-    });
-    let name = name.map(|name| name.trim_matches(['[', ']']));
-    let is_plain = name.is_none_or(|name| name == "localhost" || name.parse::<IpAddr>().is_ok());
-    headers.contains_key(ORIGIN) || !is_plain
-}
 
 #[cfg(test)]
 mod tests {

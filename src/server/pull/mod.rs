@@ -14,10 +14,10 @@
 
 mod access;
 mod ask;
-mod connections;
 mod routes;
 
 use super::ServerError;
+use super::connections::{self, Bounds};
 use crate::config;
 use crate::feed::Replays;
 use crate::journal::Storage;
@@ -67,6 +67,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
 /// Serves until told to stop. Polls that wait are answered then, and what is under way has some time to end.
 pub(super) fn run(
     listener: TcpListener,
+    connections: usize,
     pulls: Pulls,
     replays: Arc<dyn Storage>,
     stop: &Arc<AtomicBool>,
@@ -82,10 +83,15 @@ pub(super) fn run(
     let sinks = pulls.sinks.clone();
     let replays = Replays::open(replays);
     let routes = routes::routes(pulls, stopping.clone());
+    let bounds = Bounds {
+        client: "consumers of pull sinks",
+        connections,
+        head_time: HEAD_TIME,
+    };
     let served = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
         tokio::spawn(look_after(sinks, replays, Arc::clone(stop), told));
-        connections::serve(&listener, &routes, &stopping).await;
+        connections::serve(&listener, &routes, bounds, &stopping).await;
         Ok(())
     });
     runtime.shutdown_timeout(LEAVE_TIME);
@@ -114,8 +120,11 @@ async fn look_after(
     }
 }
 
-/// Descriptors that consumers may take.
-pub(super) const FILES_MAX: usize = connections::CONNECTIONS_MAX + 2 * READERS;
+/// Descriptors that its readers of the journal take, beside those of connections.
+pub(super) const READER_FILES: usize = 2 * READERS;
+
+/// How long the next request of a consumer may take to come.
+const HEAD_TIME: Duration = Duration::from_secs(30);
 
 /// Who reads has no need of a replay.
 fn refuse_replays(replays: &mut Replays, sink: &str) {

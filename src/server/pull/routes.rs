@@ -1,9 +1,9 @@
 //! What is answered.
 
+use super::super::connections::unless;
 use super::Pulls;
 use super::access::Denied;
 use super::ask::{Commit, Poll, parameter};
-use super::connections::unless;
 use crate::event::Lane;
 use crate::sink::{PAGE_KIB_MAX, Page, Pull, PullError};
 use axum::Router;

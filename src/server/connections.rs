@@ -1,4 +1,6 @@
-//! The connections of consumers, each of which ends in bounded time if its client does nothing.
+//! The connections of a listener for few: the admin pages, and the consumers of pull sinks. Each ends in bounded time
+//! if its client does nothing, and there are never more than so many, so that they take no descriptor and no memory
+//! from those who post.
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -13,20 +15,38 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+/// What the connections of one listener may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Who connects, for the log.
+    pub(super) client: &'static str,
+    /// Connections at a time.
+    pub(super) connections: usize,
+    /// How long the next request may take to come, from the end of the one before to the end of its head.
+    pub(super) head_time: Duration,
+}
+
 /// Serves until told to stop, and then what is under way for a short while.
-pub(super) async fn serve(listener: &TcpListener, routes: &Router, stop: &watch::Receiver<bool>) {
+pub(super) async fn serve(
+    listener: &TcpListener,
+    routes: &Router,
+    bounds: Bounds,
+    stop: &watch::Receiver<bool>,
+) {
+    let client = bounds.client;
     let mut connections = JoinSet::new();
     while let Some(accepted) = unless(stop, listener.accept()).await {
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, _)) if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn(talk(stream, routes.clone(), stop.clone()));
+            Ok((stream, _)) if connections.len() < bounds.connections => {
+                let spoken = talk(stream, routes.clone(), bounds.head_time, stop.clone());
+                connections.spawn(spoken);
             }
             // What fits into the socket's buffer goes out at once, and nothing is waited for.
             Ok((stream, _)) => drop(stream.try_write(FULL)),
             // Descriptors come back.
             Err(error) => {
-                tracing::warn!(%error, "a consumer cannot connect");
+                tracing::warn!(client, %error, "a connection cannot be accepted; it is tried again");
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
             }
         }
@@ -53,7 +73,7 @@ pub(super) async fn unless<T>(
     .await
 }
 
-async fn talk(stream: TcpStream, routes: Router, stop: watch::Receiver<bool>) {
+async fn talk(stream: TcpStream, routes: Router, head_time: Duration, stop: watch::Receiver<bool>) {
     let socket = socket2::SockRef::from(&stream);
     // Without these, one that takes nothing of its answer, or is gone without a word, is only waited for longer.
     let _ = socket.set_tcp_user_timeout(Some(STALL_TIME));
@@ -62,7 +82,7 @@ async fn talk(stream: TcpStream, routes: Router, stop: watch::Receiver<bool>) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(head_time)
         .max_buf_size(HEAD_MAX);
     let service = TowerToHyperService::new(routes);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -73,14 +93,8 @@ async fn talk(stream: TcpStream, routes: Router, stop: watch::Receiver<bool>) {
     }
 }
 
-/// Connections of all consumers.
-pub(super) const CONNECTIONS_MAX: usize = 512;
-
 /// Octets of the head of a request, and of what is read ahead.
 const HEAD_MAX: usize = 16 << 10;
-
-/// How long the next request may take to come, from the end of the one before to the end of its head.
-const HEAD_TIME: Duration = Duration::from_secs(30);
 
 /// How long a client may take nothing of an answer.
 const STALL_TIME: Duration = Duration::from_secs(30);
