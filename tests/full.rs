@@ -10,12 +10,13 @@
 
 mod common;
 
+use common::client::{Client, post};
 use common::delivered::FileSink;
 use common::disk::Mounted;
 use common::load::{self, Load, Trace, author, check, stored};
-use common::{Site, ended, eventually};
+use common::{Running, Site, ended, eventually};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -201,4 +202,91 @@ fn a_limit_on_file_sizes_that_no_segment_fits_is_told_at_the_start() {
     assert!(stderr.contains("File too large"), "{stderr}");
     site.start().terminate();
     site.verify();
+}
+
+/// A body with `count` messages that are new.
+fn messages(number: usize, count: usize) -> Vec<u8> {
+    let message = |index| {
+        format!(
+            r#"{{"from":"15551","id":"wamid.{number}.{index}","timestamp":"1750000000","type":"text"}}"#
+        )
+    };
+    let messages: Vec<String> = (0..count).map(message).collect();
+    let messages = messages.join(",");
+    format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"messages","value":{{"metadata":{{"phone_number_id":"106"}},"messages":[{messages}]}}}}]}}]}}"#
+    )
+    .into_bytes()
+}
+
+fn send(client: &mut Client, body: &[u8]) {
+    client.send(&post("/webhook", "", body));
+    assert_eq!(client.answer().code, 200);
+}
+
+/// Dedupe has no room for the keys of what comes, up to the last: it is delivered all the same.
+#[test]
+fn what_dedupe_has_no_room_for_is_delivered() {
+    let site = Site::unsigned().sink("name = \"file\"\ntype = \"file\"\npath = \"events.ndjson\"");
+    let Some(_disk) = Mounted::tmpfs(&site.journal_dir().join("dedupe"), MIB / 4) else {
+        return;
+    };
+    let server = site.start();
+    let mut client = server.connect();
+    for number in 0..80 {
+        send(&mut client, &messages(number, 100));
+    }
+    eventually("all is delivered", || server.is_delivered("file"));
+    let unjudged = server.metric("hookline_dedupe_unjudged_total");
+    assert!(unjudged > 1000, "{unjudged}");
+    assert_eq!(server.metric("hookline_dedupe_stopped"), 0);
+    let (status, stderr) = server.terminate();
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    let text = fs::read_to_string(site.path().join("events.ndjson")).expect("written");
+    let ids = text.lines().map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        event["id"].as_str().expect("text").to_owned()
+    });
+    assert_eq!(ids.collect::<HashSet<_>>().len(), 80 * 100);
+}
+
+/// What is decided and not saved would have to be decided again, so retention leaves it, though every sink has had it.
+#[test]
+fn retention_leaves_what_dedupe_has_not_saved() {
+    let site = Site::unsigned()
+        .limits("body = \"64KiB\"")
+        .limits("unacknowledged = \"1MiB\"")
+        .journal("segment_size = \"1MiB\"")
+        .journal("max_size = \"4MiB\"")
+        .sink("name = \"file\"\ntype = \"file\"\npath = \"events.ndjson\"");
+    let mut server = site.start();
+    let first = |server: &Running| server.metric("hookline_journal_first_sequence");
+    let mut number = 0;
+    let mut post_some = |server: &Running| {
+        let mut client = server.connect();
+        for _ in 0..16 {
+            number += 1;
+            send(&mut client, &messages(number, 500));
+        }
+        eventually("all is delivered", || server.is_delivered("file"));
+    };
+    post_some(&server);
+    // No checkpoint can be written any more.
+    fs::remove_dir_all(site.journal_dir().join("dedupe")).expect("removed");
+    for _ in 0..20 {
+        post_some(&server);
+    }
+    eventually("it cannot be saved", || {
+        server.stderr().contains("what was judged is not saved")
+    });
+    assert_eq!(first(&server), 1);
+    server.terminate();
+    // The next process saves what it has decided, and then the journal goes.
+    server = site.start();
+    let mut rounds = 0;
+    while first(&server) == 1 {
+        post_some(&server);
+        rounds += 1;
+        assert!(rounds < 200, "nothing goes");
+    }
 }

@@ -144,8 +144,8 @@ impl Server {
         Server::start_with(config, None)
     }
 
-    /// The same with what takes bodies apart in another process, if the one before has ended over them. Without it, that
-    /// is never found out.
+    /// The same with what takes bodies apart in another process, if the one before has ended over them. Without it,
+    /// that is never found out.
     pub fn start_with(config: &Config, child: Option<Child>) -> Result<Server, ServerError> {
         let listeners = listen::bind(config.server.listen, config.server.loops)?;
         let address = listeners[0]

@@ -4,14 +4,18 @@
 //! hookline-dedupe 1
 //! journal 0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4
 //! judged 4711
+//! clock 1750000500000000 1750000500250000
 //! keys 3 1024 1b2c3d4e 8 1750000000000000 1750000500000000
 //! duplicates 17 240
 //! crc32c 1b2c3d4e
 //! ```
 //!
-//! A `keys` line is a generation: number, octets, their CRC32C, keys, first and latest time. A `duplicates` line is a
+//! `clock` is the time that the memory counts by, and the reading of the real one that it was last moved by, see
+//! `clock.rs`; older versions have none. A `keys` line is a generation: number, octets, their CRC32C, keys, first and
+//! latest time by that clock. A `duplicates` line is a
 //! file of the log of duplicates: first sequence, octets. Both stand in order, oldest first.
 
+use super::clock::Clock;
 use super::error::DedupeError;
 use super::keys::Facts;
 use super::marks::Extent;
@@ -25,6 +29,7 @@ pub(super) struct Checkpoint {
     pub(super) journal: JournalId,
     /// Highest sequence that is judged.
     pub(super) judged: u64,
+    pub(super) clock: Option<Clock>,
     pub(super) generations: Vec<Facts>,
     pub(super) duplicates: Vec<Extent>,
 }
@@ -51,6 +56,9 @@ impl Checkpoint {
             self.journal, self.judged
         );
         // A String takes everything.
+        if let Some(Clock { time, reading }) = self.clock {
+            let _ = writeln!(text, "clock {time} {reading}");
+        }
         for facts in &self.generations {
             let Facts {
                 number,
@@ -82,6 +90,7 @@ impl Checkpoint {
         let mut checkpoint = Checkpoint {
             journal,
             judged,
+            clock: None,
             generations: Vec::new(),
             duplicates: Vec::new(),
         };
@@ -90,6 +99,12 @@ impl Checkpoint {
             let kind = fields.next()?;
             let mut field = || fields.next();
             match kind {
+                "clock" => {
+                    checkpoint.clock = Some(Clock {
+                        time: field()?.parse().ok()?,
+                        reading: field()?.parse().ok()?,
+                    });
+                }
                 "keys" => checkpoint.generations.push(Facts {
                     number: field()?.parse().ok()?,
                     octets: field()?.parse().ok()?,
@@ -148,7 +163,7 @@ const LENGTH_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::{Checkpoint, Extent, Facts};
+    use super::{Checkpoint, Clock, Extent, Facts};
     use crate::journal::JournalId;
 
     #[test]
@@ -161,15 +176,20 @@ mod tests {
             first: 1,
             latest: u64::MAX,
         };
-        let checkpoint = Checkpoint {
+        let mut checkpoint = Checkpoint {
             journal: JournalId::parse("0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4").unwrap(),
             judged: 4711,
+            clock: None,
             generations: vec![facts(3), facts(4)],
             duplicates: vec![Extent {
                 first: 17,
                 octets: 240,
             }],
         };
+        // As an older version has written it.
+        let text = checkpoint.encode();
+        assert_eq!(Checkpoint::decode(&text).as_ref(), Some(&checkpoint));
+        checkpoint.clock = Some(Clock::new(u64::MAX));
         let text = checkpoint.encode();
         assert_eq!(Checkpoint::decode(&text), Some(checkpoint));
         for at in 0..text.len() {

@@ -2,11 +2,12 @@
 //!
 //! Only the last one is appended to. A generation ends when it has an eighth of the keys that are to be remembered, or
 //! spans an eighth of the window; it goes as a whole, the oldest first, when the next one would make too many keys,
-//! or when even its latest entry came more than the window ago. Both are decided when a delivery begins, by what
-//! stands in the journal alone. For the sake of a clock that jumped, time lets one go at a time, so that it costs an
-//! eighth of the memory at most.
+//! or when even its latest entry came more than the window and an eighth of it ago. Both are decided when a delivery
+//! begins, by what stands in the journal alone, and by a clock that does not jump, see `clock.rs`: time ends at most a
+//! dozen of those that are there, and the number of keys no more than nine, so there is a place for all of them.
 
 use super::checkpoint::remove_file;
+use super::clock::Clock;
 use super::entry::{ALIGNMENT, Entry, HEAD_LEN, Text};
 use super::error::DedupeError;
 use super::options::Options;
@@ -22,6 +23,8 @@ pub(super) struct KeyLog {
     storage: Arc<dyn Storage>,
     /// Oldest first.
     generations: VecDeque<Generation>,
+    /// `None` before the first delivery.
+    clock: Option<Clock>,
     /// The end of the last one, the part that is still to be written included: what comes again mostly comes soon, and
     /// is then compared without a read.
     tail: Vec<u8>,
@@ -53,17 +56,23 @@ pub(super) struct Facts {
     pub(super) crc: u32,
     /// Keys among the entries.
     pub(super) keys: u64,
-    /// Time of arrival of the first delivery, in microseconds since 1970, or of a later one that came before it.
+    /// [Time](Clock::time) of the first delivery, or of a later one if that is earlier.
     pub(super) first: u64,
-    /// Latest time of arrival.
+    /// Latest time of a delivery.
     pub(super) latest: u64,
 }
 
 impl KeyLog {
     /// A log with these generations.
-    pub(super) fn new(storage: Arc<dyn Storage>, generations: VecDeque<Generation>) -> KeyLog {
+    pub(super) fn new(
+        storage: Arc<dyn Storage>,
+        generations: VecDeque<Generation>,
+        clock: Option<Clock>,
+    ) -> KeyLog {
         KeyLog {
             storage,
+            // An older version has counted by the real one.
+            clock: clock.or_else(|| Some(Clock::new(generations.back()?.facts.latest))),
             tail_at: generations.back().map_or(0, |last| last.facts.octets),
             tail: Vec::new(),
             unsynced: 0,
@@ -73,18 +82,29 @@ impl KeyLog {
         }
     }
 
-    /// Begins a generation with a delivery of this time, if it is time for one; gives the numbers of those that go.
-    /// After an error nothing has changed.
-    pub(super) fn turn(&mut self, now: u64, options: &Options) -> Result<Vec<u64>, DedupeError> {
+    /// Begins a generation with a delivery that came at `reading`, if it is time for one; gives the numbers of those
+    /// that go. After an error it is to be called again.
+    pub(super) fn turn(
+        &mut self,
+        reading: u64,
+        options: &Options,
+    ) -> Result<Vec<u64>, DedupeError> {
         debug_assert!(
             self.pending().is_empty(),
             "a delivery is written as a whole"
         );
         let share = options.keys.div_ceil(GENERATIONS).max(1);
+        let begun = Clock::new(reading);
+        let clock = self
+            .clock
+            .map_or(begun, |it| it.at(reading, options.window));
+        let now = clock.time;
         if let Some(Generation { facts, .. }) = self.generations.back_mut() {
             facts.first = facts.first.min(now);
             let is_full = facts.keys >= share || facts.octets >= OCTETS_MAX;
-            if !is_full && now - facts.first < options.window / GENERATIONS {
+            if !is_full && now - facts.first < options.span() {
+                facts.latest = facts.latest.max(now);
+                self.clock = Some(clock);
                 return Ok(Vec::new());
             }
         }
@@ -96,7 +116,8 @@ impl KeyLog {
             &name,
         ))?;
         let mut gone = Vec::new();
-        let is_old = |facts: &Facts| facts.latest.saturating_add(options.window) < now;
+        let remembered = options.window.saturating_add(options.span());
+        let is_old = |facts: &Facts| facts.latest.saturating_add(remembered) < now;
         if self.facts().next().is_some_and(is_old) {
             gone.extend(self.let_go());
         }
@@ -112,8 +133,9 @@ impl KeyLog {
             crc: 0,
             keys: 0,
             first: now,
-            latest: 0,
+            latest: now,
         };
+        self.clock = Some(clock);
         self.generations.push_back(Generation {
             file,
             facts,
@@ -130,7 +152,6 @@ impl KeyLog {
         let place = Place::new(facts.number, self.tail_at + self.tail.len() as u64)?;
         entry.encode(&mut self.tail);
         facts.keys += u64::from(!matches!(entry.text, Text::Names(..)));
-        facts.latest = facts.latest.max(entry.received_at);
         Some(place)
     }
 
@@ -232,6 +253,11 @@ impl KeyLog {
         Ok(())
     }
 
+    /// The time of the last delivery.
+    pub(super) fn clock(&self) -> Option<Clock> {
+        self.clock
+    }
+
     /// The last generation.
     pub(super) fn active(&self) -> Option<&Facts> {
         self.generations.back().map(|generation| &generation.facts)
@@ -262,10 +288,10 @@ pub(super) fn file_name(number: u64) -> String {
 pub(super) const PREFIX: &str = "keys-";
 
 /// So many generations make the window, and all keys.
-const GENERATIONS: u64 = 8;
+pub(super) const GENERATIONS: u64 = 8;
 
 /// Octets that end a generation. Half of what a [`Place`] can say: a delivery has room behind it.
-const OCTETS_MAX: u64 = 1 << 30;
+const OCTETS_MAX: u64 = 1 << 29;
 
 /// Octets of the tail that are kept at least: some thousand keys.
 const TAIL_KEPT: usize = if cfg!(test) { 1 << 10 } else { 256 << 10 };

@@ -4,9 +4,13 @@
 //!
 //! An event is a duplicate if an earlier one, by sequence and index, had the same key, came to the same endpoint and is
 //! remembered; that one may have been a duplicate itself. Which endpoints count as the same says [`Scope`]. Keys are
-//! compared as a whole: a hash only says where to look. A key is remembered for [`Options::window`] at least, or until
-//! [`Options::keys`] newer ones are nearly there, see `keys.rs`; a weak one ([`EventRef::has_weak_key`]) counts for ten
-//! minutes. All of that depends on what stands in the journal alone, on no clock and on no thread.
+//! compared as a whole: a hash only says where to look. A key counts for [`Options::window`] at least and an eighth of
+//! it longer at most, by the times of arrival, or until [`Options::keys`] newer ones are nearly there, see `keys.rs`;
+//! one that came while the clock was ahead counts as well. A weak key ([`EventRef::has_weak_key`]) counts for ten
+//! minutes on either side. All of that depends on what stands in the journal alone, on no clock and on no thread. What
+//! lets go of keys is not the time of one arrival: a clock that jumps, there or back, makes the memory forget nothing.
+//! (One that stays ahead by more than the window cannot be told from silence: what came before is old then, and comes
+//! again if it is sent again.)
 //!
 //! # The files
 //!
@@ -37,6 +41,7 @@
 //! checksums of all that the checkpoint names, so damage never makes a duplicate of what is none.
 
 mod checkpoint;
+mod clock;
 mod duplicates;
 mod entry;
 mod error;
@@ -216,6 +221,7 @@ impl Dedupe {
         let checkpoint = Checkpoint {
             journal: self.journal,
             judged: self.judged,
+            clock: self.keys.clock(),
             generations: self.keys.facts().copied().collect(),
             duplicates: self.marks.extents().copied().collect(),
         };
@@ -313,8 +319,11 @@ impl Dedupe {
             foreign: event.is_foreign(),
             text,
         };
-        // In this generation already, it goes with it; of a weak one the time counts.
-        let stays = older.is_some_and(|older| older.place.is_of(generation)) && !is_weak;
+        let span = self.options.span();
+        // In this generation already, it goes with it, if its time is near; of a weak one the very time counts.
+        let is_near =
+            |older: Older| older.place.is_of(generation) && received_at.abs_diff(older.then) < span;
+        let stays = older.is_some_and(is_near) && !is_weak;
         if let Some(Older { slot, .. }) = own.filter(|_| !stays) {
             if let Some(place) = self.keys.append(&entry(Text::KeyAgain(key))) {
                 self.index.replace(slot, place);
@@ -329,7 +338,12 @@ impl Dedupe {
         }
         let lane = event.lane() as usize;
         stage.verdicts.judged[lane] += 1;
-        let counts = |then| !is_weak || received_at.saturating_sub(then) <= WEAK_WINDOW;
+        let window = self.options.window.saturating_add(span);
+        let counts = |then| match is_weak {
+            true => received_at.abs_diff(then) <= WEAK_WINDOW,
+            // What came while the clock was ahead has not been forgotten since.
+            false => received_at.saturating_sub(then) <= window,
+        };
         if older.is_some_and(|older| counts(older.then)) {
             stage.verdicts.duplicates[lane] += 1;
             self.found.push(stage.next);

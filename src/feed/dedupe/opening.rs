@@ -89,7 +89,7 @@ impl Opening {
         // First that which says what the files are, so that none is ever taken for what it is not.
         checkpoint::remove(&*self.storage)?;
         self.remove_others(|_| false)?;
-        let keys = KeyLog::new(Arc::clone(&self.storage), VecDeque::new());
+        let keys = KeyLog::new(Arc::clone(&self.storage), VecDeque::new(), None);
         let marks = Marks::new(Arc::clone(&self.storage), VecDeque::new());
         let index = Index::new(self.options.keys);
         let judged = self.first.saturating_sub(1);
@@ -112,7 +112,7 @@ impl Opening {
                 is_synced: true,
             });
         }
-        let mut keys = KeyLog::new(Arc::clone(&self.storage), opened);
+        let mut keys = KeyLog::new(Arc::clone(&self.storage), opened, saved.clock);
         let mut index = Index::new(self.options.keys);
         let scope = self.options.scope;
         let parties = Parties::new(scope);
@@ -216,7 +216,10 @@ impl Opening {
             let mut rest = octets.as_slice();
             while let Some((entry, behind)) = Entry::decode(rest) {
                 let place = Place::new(facts.number, read - rest.len() as u64);
-                each(place.ok_or_else(damaged)?, entry)?;
+                // Older versions have written generations whose end lies beyond what a place can say.
+                if let Some(place) = place {
+                    each(place, entry)?;
+                }
                 rest = behind;
             }
             let len = rest.len();

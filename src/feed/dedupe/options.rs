@@ -1,16 +1,25 @@
 //! How much is remembered, and what is told.
 
+use super::keys::GENERATIONS;
 use super::scope::Scope;
 
 /// How long and how many keys are remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Microseconds for which a key is remembered at least, where `keys` allows it. By the times of arrival.
+    /// Microseconds for which a key is remembered, where `keys` allows it, and at most an eighth longer. By the times
+    /// of arrival.
     pub window: u64,
     /// Most keys that are remembered; the newest seven eighths of so many are, at least.
     pub keys: u64,
     /// Whose events are compared with whose.
     pub scope: Scope,
+}
+
+impl Options {
+    /// Microseconds that a generation spans.
+    pub(super) fn span(&self) -> u64 {
+        self.window / GENERATIONS
+    }
 }
 
 /// What was judged, in the order of [`Lane::ALL`](crate::event::Lane::ALL).

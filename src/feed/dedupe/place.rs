@@ -3,12 +3,12 @@
 use super::entry::ALIGNMENT;
 use std::num::NonZeroU32;
 
-/// A generation, by the last four bits of its number, and an offset in its file.
+/// A generation, by the last five bits of its number, and an offset in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(NonZeroU32);
 
 impl Place {
-    /// `None` for an offset that is too far behind for 28 bits.
+    /// `None` for an offset that is too far behind for 27 bits.
     pub(super) fn new(generation: u64, offset: u64) -> Option<Place> {
         // One more, so that no place is 0.
         let unit = u32::try_from(offset / ALIGNMENT as u64 + 1).ok()?;
@@ -36,15 +36,15 @@ impl Place {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "four bits are wanted")]
+#[expect(clippy::cast_possible_truncation, reason = "five bits are wanted")]
 fn low_bits(generation: u64) -> u32 {
     generation as u32 & (LIVE_MAX - 1)
 }
 
 /// Fewer generations than this are there at one time. A power of two.
-pub(super) const LIVE_MAX: u32 = 16;
+pub(super) const LIVE_MAX: u32 = 32;
 
-const UNIT_BITS: u32 = 28;
+const UNIT_BITS: u32 = 27;
 
 #[cfg(test)]
 mod tests {
@@ -52,14 +52,14 @@ mod tests {
 
     #[test]
     fn a_place_is_what_it_was_made_of() {
-        for generation in [1, 15, 16, 17, 160] {
-            for offset in [0, 8, 1 << 30, (1 << 31) - 16] {
+        for generation in [1, 15, 16, 31, 32, 33, 160] {
+            for offset in [0, 8, 1 << 29, (1 << 30) - 16] {
                 let place = Place::new(generation, offset).unwrap();
                 assert_eq!(place.offset(), offset);
                 assert!(place.is_of(generation) && !place.is_of(generation + 1));
                 assert_eq!(place.steps_back(generation + 3), 3);
             }
-            assert_eq!(Place::new(generation, (1 << 31) - 8), None);
+            assert_eq!(Place::new(generation, (1 << 30) - 8), None);
         }
     }
 }

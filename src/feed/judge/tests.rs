@@ -1,22 +1,35 @@
 use super::{Judge, Running};
 use crate::feed::tests::Bench;
-use crate::feed::{Dedupe, DedupeOptions, DedupeScope, Durable, Feed, Floor, Maker, Parties};
+use crate::feed::{
+    Dedupe, DedupeOptions, DedupeScope, Delivery, Durable, Feed, Floor, Live, Maker, Parties,
+};
 use crate::journal::JournalId;
 use crate::journal::simulated::{Fault, SimulatedDisk};
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn running(bench: &Bench, memory: &SimulatedDisk) -> Running {
+    running_for(bench, memory, Vec::new(), &Floor::new(Arc::default()))
+}
+
+fn running_for(
+    bench: &Bench,
+    memory: &SimulatedDisk,
+    sinks: Vec<Live<Arc<Delivery>>>,
+    floor: &Floor,
+) -> Running {
     let status = Arc::clone(&bench.status);
     let origin = Durable::new(status, Maker::new());
     let (_, feed) = Feed::new(bench.feeds().journal, origin, 1);
     let judge = Judge {
         feed,
         parties: Parties::default(),
-        place: Floor::new(Arc::default()).place(0),
+        place: floor.place(0),
         first: Box::new(|| 1),
         position: Arc::default(),
-        sinks: Vec::new(),
+        sinks,
         poison: Arc::default(),
         statistics: Arc::default(),
         stop: Arc::default(),
@@ -57,4 +70,69 @@ fn what_cannot_be_saved_is_told_once() {
     said.read_to_string(&mut lines).unwrap();
     assert_eq!(lines.lines().count(), 1, "{lines}");
     assert!(lines.contains("a restart judges it again"), "{lines}");
+}
+
+/// A body with one message.
+fn message(id: u64) -> Vec<u8> {
+    format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"messages","value":{{"metadata":{{"phone_number_id":"106"}},"messages":[{{"from":"15551","id":"wamid.{id}","timestamp":"1750000000","type":"text"}}]}}}}]}}]}}"#
+    )
+    .into_bytes()
+}
+
+/// Where the keys have no room, what comes is passed on all the same, to who reads it now and to who reads it later.
+#[test]
+fn a_delivery_without_room_for_its_keys_is_passed_on_as_new() {
+    let mut refused = 0;
+    for operation in 1..=3 {
+        let (bench, memory) = (Bench::new(), SimulatedDisk::new(1));
+        let (live, mut feed) = bench.feed(1);
+        let floor = Floor::new(Arc::default());
+        let mut running = running_for(&bench, &memory, vec![live], &floor);
+        memory.fail_once(operation, Fault::NoSpace);
+        for sequence in 1..=4 {
+            let batch = bench.store_all(&[message(sequence)]);
+            running.judge(Maker::new().make(batch)).unwrap();
+            assert_eq!(running.parts.position.get(), sequence);
+            assert!(feed.has_live(), "operation {operation}: {sequence}");
+            let delivery = feed.next(Duration::ZERO).unwrap().expect("it is there");
+            assert_eq!(delivery.last_sequence(), sequence);
+            assert!(!delivery.events().get(0).unwrap().is_duplicate());
+        }
+        refused += running.parts.statistics.unjudged.get();
+    }
+    // To make the file of the keys, and to write them.
+    assert!(refused >= 2, "{refused}");
+}
+
+/// What is judged and not saved may have to be judged again, so the journal must keep it, whatever sinks have had.
+#[test]
+fn the_journal_is_kept_up_to_the_last_checkpoint() {
+    let (bench, memory) = (Bench::new(), SimulatedDisk::new(1));
+    let lowest = Arc::new(AtomicU64::new(0));
+    let floor = Floor::new(Arc::clone(&lowest));
+    let sink = floor.place(0);
+    let mut running = running_for(&bench, &memory, Vec::new(), &floor);
+    let judge = |running: &mut Running, sequence| {
+        let batch = bench.store_all(&[message(sequence)]);
+        running.judge(Maker::new().make(batch)).unwrap();
+        sink.set(sequence);
+    };
+    judge(&mut running, 1);
+    judge(&mut running, 2);
+    assert_eq!(lowest.load(Ordering::Relaxed), 1);
+    running.checkpoint();
+    assert_eq!(lowest.load(Ordering::Relaxed), 3);
+    judge(&mut running, 3);
+    // Only where there is no room is it let go: the journal may be what takes it.
+    memory.fail_once(3, Fault::NoSpace);
+    running.checkpoint();
+    assert_eq!(lowest.load(Ordering::Relaxed), 4);
+    judge(&mut running, 4);
+    memory.fail_once(1, Fault::Broken);
+    running.checkpoint();
+    assert_eq!(lowest.load(Ordering::Relaxed), 3);
+    judge(&mut running, 5);
+    running.checkpoint();
+    assert_eq!(lowest.load(Ordering::Relaxed), 3);
 }

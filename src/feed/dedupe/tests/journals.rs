@@ -151,21 +151,28 @@ impl Journal {
             latest: u64,
         }
         let share = options.keys.div_ceil(8);
+        let span = options.window / 8;
+        let window = options.window.saturating_add(span);
+        let (mut time, mut reading) = (0, None);
         let mut found = Found::new();
         let mut generations: VecDeque<Generation> = VecDeque::new();
         for delivery in self.deliveries(1) {
-            let now = delivery.events().get(0).unwrap().received_at();
+            let now = i128::from(delivery.events().get(0).unwrap().received_at());
+            let most = i128::from(options.window / 1024);
+            time += reading.map_or(now, |before: i128| (now - before).clamp(-most, most));
+            reading = Some(now);
+            let now = u64::try_from(time).unwrap();
             let is_due = generations.back_mut().is_none_or(|active| {
                 active.first = active.first.min(now);
-                active.entries >= share || now - active.first >= options.window / 8
+                active.entries >= share || now - active.first >= span
             });
             if is_due {
                 let oldest = generations.front();
-                if oldest.is_some_and(|it| it.latest + options.window < now) {
+                if oldest.is_some_and(|it| it.latest.saturating_add(window) < now) {
                     generations.pop_front();
                 }
                 while generations.iter().map(|it| it.entries).sum::<u64>() + share > options.keys
-                    || generations.len() >= 15
+                    || generations.len() >= 31
                 {
                     generations.pop_front();
                 }
@@ -174,20 +181,24 @@ impl Journal {
                     ..Generation::default()
                 });
             }
+            let active = generations.back_mut().unwrap();
+            active.latest = active.latest.max(now);
             for event in delivery.events().iter() {
                 let (key, received_at) = (key(event), event.received_at());
                 let newest = generations
                     .iter()
                     .rposition(|it| it.keys.contains_key(&key));
                 let before = newest.map(|at| generations[at].keys[&key]);
-                if before.is_some_and(|before| repeats(event, before)) {
+                if before.is_some_and(|before| {
+                    repeats(event, before) && received_at.saturating_sub(before) <= window
+                }) {
                     found.insert(event.position());
                 }
-                if newest != Some(generations.len() - 1) || event.has_weak_key() {
+                let is_far = before.is_none_or(|before| received_at.abs_diff(before) >= span);
+                if newest != Some(generations.len() - 1) || is_far || event.has_weak_key() {
                     let active = generations.back_mut().unwrap();
                     active.keys.insert(key, received_at);
                     active.entries += 1;
-                    active.latest = active.latest.max(received_at);
                 }
             }
         }
@@ -202,9 +213,9 @@ fn key(event: EventRef<'_>) -> Key {
     (event.endpoint(), event.id().to_owned())
 }
 
-/// The rule: it repeats one with its key that came at `before`, unless the key is weak and that is long ago.
+/// The rule: it repeats one with its key that came at `before`, unless the key is weak and that is far off.
 fn repeats(event: EventRef<'_>, before: u64) -> bool {
-    !event.has_weak_key() || event.received_at().saturating_sub(before) <= 600_000_000
+    !event.has_weak_key() || event.received_at().abs_diff(before) <= 600_000_000
 }
 
 /// One body with a message for each id.

@@ -146,24 +146,25 @@ fn what_an_older_version_has_written_holds_for_all_endpoints_until_its_generatio
     for endpoint in [1, 2, 3, 2] {
         journal.push_to(endpoint, false, NOW + 2 * DAY, both(7));
     }
-    // Days go by, and its generation with them.
+    // Others come, and its generation goes.
     for day in 3..16 {
         journal.push_to(9, false, NOW + day * DAY, messages(&[100 + day]));
     }
     journal.push_to(4, false, NOW + 15 * DAY, both(7));
+    let few = Options { keys: 8, ..PLENTY };
     let disk = SimulatedDisk::new(1);
-    let mut dedupe = open(&disk, &PLENTY, &before);
+    let mut dedupe = open(&disk, &few, &before);
     judge_rest(&mut dedupe, &before);
     dedupe.checkpoint().unwrap();
     drop(dedupe);
     forget_endpoints(&disk, 1);
-    let mut dedupe = open(&disk, &PLENTY, &journal);
+    let mut dedupe = open(&disk, &few, &journal);
     assert_eq!(dedupe.judged(), 1, "it was taken up");
     // A restart in between changes nothing.
     let half = journal.before(3);
     let mut found = judge_rest(&mut dedupe, &half);
     dedupe.checkpoint().unwrap();
-    let mut dedupe = open(&disk.after_power_cut(), &PLENTY, &journal);
+    let mut dedupe = open(&disk.after_power_cut(), &few, &journal);
     found.extend(judge_rest(&mut dedupe, &journal));
     assert_eq!(sequences(&found), [2, 3, 4, 5]);
     assert_eq!(dedupe.unnumbered, 0);
