@@ -4,7 +4,7 @@
 
 use super::cursor::was_ever;
 use super::journal::{is_journal, time};
-use super::{CliError, Output, counted};
+use super::{CliError, Output, counted, set_aside};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::event;
 use crate::feed::{self, DeadLetters, Forms, Item, Letter, LetterError, Maker, WORKER};
@@ -48,10 +48,17 @@ enum Action {
         #[arg(long, value_enum, default_value_t, value_name = "FORM")]
         output: Output,
     },
-    /// Deliver some after all; a server that runs does so within a second
+    /// Deliver some after all; a server that runs does so within a second. Those of `worker`, which could not be taken
+    /// apart or were set aside, are taken apart again; while no server runs
     Retry {
         #[command(flatten)]
         chosen: Chosen,
+    },
+    /// Set stored notifications aside that nobody is to take apart, since they end the server; while no server runs
+    SetAside {
+        /// Which ones: their sequences
+        #[arg(value_name = "SEQ", required = true)]
+        sequences: Vec<u64>,
     },
     /// Drop some for good
     Drop {
@@ -112,7 +119,8 @@ pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
     match &args.action {
         Action::List { sink, output } => list(&dir, sink.as_deref(), *output),
         Action::Show { letter, output } => show(&dir, letter, *output),
-        Action::Retry { chosen } => retry(&dir, chosen),
+        Action::Retry { chosen } => retry(&args.data_dir, chosen),
+        Action::SetAside { sequences } => set_aside::set_aside(&args.data_dir, sequences),
         Action::Drop { chosen, yes } => drop_letters(&dir, chosen, *yes),
     }
 }
@@ -242,18 +250,32 @@ fn write_content(dir: &Path, out: &mut impl Write, letter: &Letter) -> io::Resul
     }
 }
 
-fn retry(dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
+fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
+    let dir = data_dir.join("dead-letters");
+    let is_of_worker = |name: &&LetterName| name.sink == WORKER;
+    let of_worker: Vec<Item> = chosen
+        .letters
+        .iter()
+        .filter(is_of_worker)
+        .map(|it| it.item)
+        .collect();
+    if !of_worker.is_empty() {
+        if of_worker.len() < chosen.letters.len() {
+            return Err(CliError::Usage(format!(
+                "letters of {WORKER} are not retried together with others: name them by themselves"
+            )));
+        }
+        return set_aside::take_back(data_dir, &of_worker);
+    }
     let mut count = 0;
-    for (sink, letters, items) in choose(dir, chosen)? {
-        if sink == WORKER && chosen.all && chosen.sink.is_none() {
+    for (sink, letters, items) in choose(&dir, chosen)? {
+        if sink == WORKER && chosen.sink.is_none() {
             continue;
         }
         if sink == WORKER {
-            return Err(CliError::Usage(
-                "a letter of the worker cannot be retried: a newer version of Hookline takes its body apart again by \
-                 itself; then a replay delivers it"
-                    .to_owned(),
-            ));
+            return Err(CliError::Usage(format!(
+                "name each letter of {WORKER} that is to be taken apart again, as in {WORKER}/4711"
+            )));
         }
         count += each(&letters, &items, chosen.all, DeadLetters::request_retry)?;
     }
@@ -382,7 +404,8 @@ Examples:
   hookline dead-letters list --data-dir /var/lib/hookline
   hookline dead-letters show crm/4711.3
   hookline dead-letters retry --all --sink crm
-  hookline dead-letters drop crm/4711.3 crm/4712 --yes";
+  hookline dead-letters drop crm/4711.3 crm/4712 --yes
+  hookline dead-letters set-aside 4711      a notification that ends the server, which is stopped";
 
 #[cfg(test)]
 mod tests {

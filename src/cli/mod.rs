@@ -21,11 +21,13 @@ mod replay;
 mod samples;
 mod send;
 mod serve;
+mod set_aside;
 mod signature;
 mod simulate;
 mod size;
 mod status;
 mod tail;
+mod take_apart;
 mod torture;
 mod trial;
 
@@ -85,6 +87,9 @@ enum Verb {
     /// Prove on this disk that nothing answered is lost: kill the server under load, again and again
     #[command(after_help = torture::EXAMPLES)]
     Torture(torture::TortureArgs),
+    /// Take stored bodies apart in a process of their own, as a server does with those that may end it
+    #[command(hide = true, after_help = take_apart::EXAMPLES)]
+    TakeApart(take_apart::TakeApartArgs),
 }
 
 /// The form of a result.
@@ -115,6 +120,7 @@ pub fn main() -> ExitCode {
         Verb::Journal(args) => journal::run(args),
         Verb::Size(args) => size::run(args),
         Verb::Torture(args) => torture::run(args),
+        Verb::TakeApart(args) => take_apart::run(args),
     };
     logging::last_words(result.as_ref().err());
     result.map_or_else(|error| ExitCode::from(error.code()), |()| ExitCode::SUCCESS)

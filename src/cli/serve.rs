@@ -4,7 +4,7 @@ mod greeting;
 mod signals;
 
 use super::configuration::ConfigArgs;
-use super::{CliError, descriptors, logging};
+use super::{CliError, descriptors, logging, take_apart};
 use crate::server::Server;
 use clap::Args;
 use signal_hook::consts::SIGHUP;
@@ -36,8 +36,9 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let signals = signals::watch()?;
     crate::children::look_after_orphans()
         .map_err(|error| CliError::because("cannot look after what programs leave", error))?;
-    let mut server =
-        Server::start(&config).map_err(|error| CliError::because("cannot start", error))?;
+    let child = take_apart::child(&config.journal.dir);
+    let mut server = Server::start_with(&config, Some(child))
+        .map_err(|error| CliError::because("cannot start", error))?;
     greeting::greet(&config, &server);
     loop {
         match server.wait(&signals.told) {

@@ -51,7 +51,9 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     };
     let first = if after == 0 { 0 } else { from };
     let mut reader = Reader::open(Arc::clone(&disk), first).map_err(failed)?;
-    let is_behind = |event: &EventRef<'_>| event.sequence() > after || Some(event.index()) > index;
+    let is_behind = |event: &EventRef<'_>| {
+        !event.is_dead() && (event.sequence() > after || Some(event.index()) > index)
+    };
     let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
     let mut maker = maker(&args.data_dir, &disk)?;
     let mut line = Vec::new();

@@ -159,7 +159,7 @@ pub fn timestamp(micros: u64) -> String {
 fn is_json(event: EventRef<'_>) -> bool {
     !matches!(
         event.unparsed(),
-        Some(Unparsed::NotJson | Unparsed::TooDeep | Unparsed::Crashed)
+        Some(Unparsed::NotJson | Unparsed::TooDeep | Unparsed::Crashed | Unparsed::Poisoned)
     )
 }
 

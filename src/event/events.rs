@@ -36,8 +36,10 @@ pub enum Unparsed {
     TooDeep,
     /// It holds more than [`UPDATES_MAX`](super::UPDATES_MAX) updates.
     TooMany,
-    /// Taking it apart has ended whoever did so, twice. It is not looked at any more.
+    /// A version before this one has passed it so, since the process ended while it was taken apart.
     Crashed,
+    /// Nobody can take it apart. This is no event: it stands for one in the books, see [`EventRef::is_dead`].
+    Poisoned,
 }
 
 /// An entry of the list. Offsets of 32 bits do: the texts of a batch of bodies stay far below 4 GiB.
@@ -352,6 +354,13 @@ impl<'e> EventRef<'e> {
     /// True if it has any.
     pub(super) fn has_extensions(&self) -> bool {
         self.event.extensions.len() > 0
+    }
+
+    /// True if this is no event that anybody is to have: it stands in the books, as dead, for a body that nobody can
+    /// take apart.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.unparsed() == Some(Unparsed::Poisoned)
     }
 
     /// The members of `data` that the event shares with others.

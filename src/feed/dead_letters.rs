@@ -382,7 +382,13 @@ impl LetterError {
         matches!(self, LetterError::Io { cause, .. } if journal::is_shortage(cause))
     }
 
-    fn io(
+    /// True where there are so many that somebody has to look at them first.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, LetterError::Full { .. })
+    }
+
+    pub(super) fn io(
         storage: &dyn Storage,
         action: &'static str,
         name: &str,

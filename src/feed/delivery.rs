@@ -1,8 +1,9 @@
 //! One batch with its events: what workers make, feeds pass on and sinks deliver.
 
+use super::FeedError;
 use super::forms::{Forms, Reading};
 use super::poison::{Guarded, Poison};
-use crate::event::{EventRef, Events, Headers, Origin, Sender as From, Unparsed};
+use crate::event::{EventRef, Events, Headers, Origin, Sender as From};
 use crate::journal::batch::{Batch, FrameAt, Place};
 use crate::journal::record::{FLAG_FOREIGN, Record};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -25,8 +26,8 @@ struct Made {
     events: Events,
     /// How many events each record gave. Kept beside the events, so that what is done with them can be checked.
     counts: Vec<usize>,
-    /// How many bodies nobody looks at any more, see [`Poison`].
-    crashed: usize,
+    /// How many bodies nobody can take apart, see [`Poison`].
+    poisoned: usize,
 }
 
 /// Makes deliveries, with memory that comes back from the ones before.
@@ -45,8 +46,7 @@ impl Maker {
         Maker::guarded(Guarded::default())
     }
 
-    /// A maker that spares the bodies that are known to end whoever takes them apart, and in a server leaves word of
-    /// what it is at.
+    /// A maker that spares the bodies that nobody can take apart, and in a server leaves word of what it is at.
     #[must_use]
     pub fn sparing(poison: &Arc<Poison>) -> Maker {
         Maker::guarded(Guarded::new(poison))
@@ -83,11 +83,11 @@ impl Maker {
         let Made {
             events,
             counts,
-            crashed,
+            poisoned,
         } = &mut made;
         events.clear();
         counts.clear();
-        *crashed = 0;
+        *poisoned = 0;
         let first = batch.first_sequence();
         self.extractor.begin(first, batch.last_sequence());
         for ((sequence, record), position) in batch.records_from(0).zip(0..) {
@@ -105,7 +105,7 @@ impl Maker {
             });
             let before = events.len();
             let body = record.body;
-            *crashed += usize::from(!self.extractor.extract(from, body, origin, events));
+            *poisoned += usize::from(!self.extractor.extract(from, body, origin, events));
             counts.push(events.len() - before);
         }
         self.extractor.end();
@@ -116,6 +116,20 @@ impl Maker {
             forms: Arc::clone(self.reading.forms()),
             spare: self.give.clone(),
         }
+    }
+
+    /// The same for who passes it on: whatever nobody can take apart is a durable dead letter when this returns.
+    pub(super) fn make_known(&mut self, batch: Batch) -> Result<Delivery, FeedError> {
+        let delivery = self.make(batch);
+        self.extractor.poison().keep(&delivery)?;
+        Ok(delivery)
+    }
+
+    /// A delivery of one stored body, in memory of its own.
+    #[must_use]
+    pub fn take_apart(&mut self, sequence: u64, record: &Record<'_>) -> Delivery {
+        let came = (record.endpoint, record.flags, record.received_at);
+        self.make_one(sequence, came, record.headers(), record.body)
     }
 
     /// A delivery of one notification, in memory of its own. Beside the sequence that it had: its endpoint, flags and
@@ -213,14 +227,11 @@ impl Delivery {
         counts.map(|&count| count as u64).sum()
     }
 
-    /// The notifications whose body nobody looks at any more, see [`Poison`].
-    pub fn crashed(&self) -> impl Iterator<Item = Notification<'_>> {
-        let some = (self.made.crashed > 0).then(|| self.notifications(0));
-        let is_crashed = |it: &Notification<'_>| {
-            let mut events = it.events();
-            events.any(|event| event.unparsed() == Some(Unparsed::Crashed))
-        };
-        some.into_iter().flatten().filter(is_crashed)
+    /// The notifications whose body nobody can take apart, see [`Poison`].
+    pub fn poisoned(&self) -> impl Iterator<Item = Notification<'_>> {
+        let some = (self.made.poisoned > 0).then(|| self.notifications(0));
+        let is_poisoned = |it: &Notification<'_>| it.events().any(|event| event.is_dead());
+        some.into_iter().flatten().filter(is_poisoned)
     }
 
     /// The notifications from sequence `from` on, in order.
@@ -250,9 +261,8 @@ impl Delivery {
     #[must_use]
     pub fn alone(&self, sequence: u64, maker: &mut Maker) -> Option<Delivery> {
         let record = self.notification(sequence)?.record;
-        let came = (record.endpoint, record.flags, record.received_at);
         maker.read_by(&self.forms);
-        Some(maker.make_one(sequence, came, record.headers(), record.body))
+        Some(maker.take_apart(sequence, &record))
     }
 
     /// The notification with this sequence, if it is one of these.

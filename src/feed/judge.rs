@@ -6,10 +6,9 @@
 //! To take up what it remembers takes seconds where that is millions of keys. Nothing is delivered until then, but
 //! whatever comes is stored and answered.
 
-use super::poison;
 use super::{
-    DeadLetters, Dedupe, DedupeError, Delivery, Durable, Feed, FeedError, FloorPlace,
-    JudgedPosition, Live, Parties,
+    Dedupe, DedupeError, Delivery, Durable, Feed, FeedError, FloorPlace, JudgedPosition, Live,
+    Parties, Poison,
 };
 use crate::log::Repeats;
 use crate::metrics::Counter;
@@ -31,10 +30,8 @@ pub struct Judge {
     pub position: Arc<JudgedPosition>,
     /// The feeds of the sinks.
     pub sinks: Vec<Live<Arc<Delivery>>>,
-    /// Where bodies go that nobody can take apart.
-    pub letters: DeadLetters,
-    /// The path of an endpoint's number in the journal.
-    pub paths: Box<dyn Fn(u16) -> String + Send>,
+    /// Bodies that nobody can take apart.
+    pub poison: Arc<Poison>,
     /// What it counts.
     pub statistics: Arc<JudgeStatistics>,
     /// Set when it is to end once it has judged everything that is durable.
@@ -164,7 +161,7 @@ impl Running {
             statistics.events[place].add(verdicts.judged[place]);
             statistics.duplicates[place].add(verdicts.duplicates[place]);
         }
-        self.pass_on(delivery);
+        self.pass_on(delivery)?;
         let synced = self.dedupe.sync_many();
         self.tell(synced);
         Ok(())
@@ -198,9 +195,9 @@ impl Running {
         }
     }
 
-    fn pass_on(&mut self, delivery: Delivery) {
+    fn pass_on(&mut self, delivery: Delivery) -> Result<(), FeedError> {
         let last = delivery.last_sequence();
-        self.keep_crashed(&delivery);
+        self.keep_poisoned(&delivery)?;
         let delivery = Arc::new(delivery);
         for sink in &self.parts.sinks {
             if !sink.offer(Arc::clone(&delivery)) {
@@ -209,17 +206,27 @@ impl Running {
         }
         // Behind the offers: who finds nothing up to here has missed it.
         self.parts.position.set(last);
+        Ok(())
     }
 
-    /// Bodies that nobody can take apart are delivered as they came; a person is to look at them.
-    fn keep_crashed(&mut self, delivery: &Delivery) {
-        if delivery.crashed().next().is_none() {
-            return;
-        }
-        let letters = poison::letters(delivery, &self.parts.paths, self.parts.letters.now());
-        if let Err(error) = self.parts.letters.add_all(&letters) {
-            // It is in the journal, and is found by its type.
-            tracing::error!(%error, "a body that cannot be taken apart is not in the dead letters");
+    /// Nobody passes a body that nobody can take apart before it is a dead letter.
+    fn keep_poisoned(&self, delivery: &Delivery) -> Result<(), FeedError> {
+        loop {
+            let kept = self.parts.poison.keep(delivery).map_err(FeedError::from);
+            match kept {
+                Err(error) if error.is_shortage() && !self.parts.stop.load(Ordering::Acquire) => {
+                    if let Some(times) = self.shortages.count() {
+                        tracing::warn!(
+                            %error,
+                            times,
+                            "a body that cannot be taken apart is no dead letter yet, for lack of space: nothing behind it \
+                             is delivered meanwhile; it is tried again every second; make room"
+                        );
+                    }
+                    std::thread::sleep(SHORTAGE_PAUSE);
+                }
+                kept => return kept,
+            }
         }
     }
 }

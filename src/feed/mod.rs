@@ -34,7 +34,7 @@ pub use forms::{Forms, FormsError};
 pub use judge::{Judge, JudgeStatistics};
 pub use letter::{Answer, Failures, Letter};
 pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin, Shelf};
-pub use poison::{Poison, WORKER, letters};
+pub use poison::{Cause, Child, END, Paths as PoisonPaths, Poison, WORKER};
 pub use progress::{Item, Lanes, Open, Progress, confirmed, lane_names, place, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use selection::{Fate, Replayed, Selection, Tally};
@@ -99,15 +99,19 @@ pub enum FeedError {
     /// Duplicates cannot be told apart.
     #[error(transparent)]
     Dedupe(#[from] DedupeError),
+    /// A body that nobody can take apart cannot be made a dead letter, and so is not passed.
+    #[error("a notification that cannot be taken apart waits for its dead letter: {0}")]
+    Letters(#[from] LetterError),
 }
 
 impl FeedError {
-    /// True for what passes by itself: space on the disk, descriptors, memory.
+    /// True for what passes: space on the disk, descriptors, memory, room among the dead letters.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
         match self {
             FeedError::Journal(error) => error.is_shortage(),
             FeedError::Dedupe(error) => error.is_shortage(),
+            FeedError::Letters(error) => error.is_shortage() || error.is_full(),
         }
     }
 
@@ -116,7 +120,7 @@ impl FeedError {
     pub fn gone(&self) -> Option<u64> {
         match self {
             FeedError::Journal(JournalError::Gone { first, .. }) => Some(*first),
-            FeedError::Journal(_) | FeedError::Dedupe(_) => None,
+            FeedError::Journal(_) | FeedError::Dedupe(_) | FeedError::Letters(_) => None,
         }
     }
 }

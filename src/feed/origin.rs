@@ -58,7 +58,7 @@ impl Origin for Durable {
     }
 
     fn make(&mut self, batch: Batch) -> Result<Delivery, FeedError> {
-        Ok(self.maker.make(batch))
+        self.maker.make_known(batch)
     }
 }
 
@@ -157,7 +157,7 @@ pub struct Feeds {
     pub judged: Arc<JudgedPosition>,
     /// Where the duplicates are written down.
     pub dedupe: Arc<dyn Storage>,
-    /// Bodies that nobody is to take apart.
+    /// Bodies that nobody can take apart.
     pub poison: Arc<Poison>,
     /// How the bodies are read.
     pub forms: Arc<Forms>,
@@ -204,7 +204,7 @@ impl Origin for Judged {
     }
 
     fn make(&mut self, batch: Batch) -> Result<Arc<Delivery>, FeedError> {
-        let mut delivery = self.maker.make(batch);
+        let mut delivery = self.maker.make_known(batch)?;
         self.duplicates.mark(&mut delivery)?;
         let delivery = Arc::new(delivery);
         if let Some(shared) = &self.shared {

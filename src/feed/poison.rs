@@ -1,131 +1,359 @@
-//! Bodies that end whoever takes them apart: after the second time they pass whole, and everything else goes on.
+//! Bodies that nobody can take apart: each is a dead letter of the workers, and everything else goes on.
 //!
-//! A **panic** is caught where it happens. The extractor is made anew and the body tried once more; a second panic is
-//! the end of it. That needs no memory: everybody who takes that body apart comes to the same result.
+//! Such a body is **poisoned**: it gives no event to anybody, it is one dead letter in the name of [`WORKER`], and in
+//! the books of every sink it is one event that is dead. The dead letter is durable before the decision, and the
+//! decision before anybody passes the body, so whoever meets it first writes it, and there is exactly one.
 //!
-//! What ends the **process**, such as a fault in foreign code or memory that runs out, leaves no time for anything. So
-//! each maker in a server leaves word beforehand of what it is at. The word is written to a file and not synced: what
-//! was written outlives the process, and a machine that loses power was not ended by a body. The next start reads it:
+//! # What is a proof
 //!
-//! - a batch that a maker was at is **suspect**: its bodies are taken apart with a word for each of them;
-//! - a body that a maker was at, and that was suspect before, is **condemned**: nobody takes it apart again.
+//! A **panic** is caught where it happens. The extractor is made anew and the body tried once more; a second panic
+//! decides. Everybody who takes that body apart comes to the same result.
 //!
-//! A body that somebody kills the server over is suspect for nothing, which costs a microsecond for each time that it
-//! is taken apart; to be condemned for nothing it has to be met by two kills in a row, in that microsecond.
+//! What ends the **process** leaves no time for anything. So each maker in a server leaves word beforehand of the batch
+//! that it is at, and the next start finds that batch **suspect**. A suspect is nothing but a reason to look: kills,
+//! want of memory and loss of power leave suspects too. Before anybody in the server takes a suspect batch apart, a
+//! child process does, see `suspects.rs`: only if one of these bodies ends two children in a row, by a signal that
+//! means a fault, it is poisoned. Receiving and answering wait for none of this; who wants to deliver the batch does.
+//!
+//! By **hand**, with `hookline dead-letters set-aside`, a body is poisoned without a proof, and a decision is
+//! taken back; both only while no server runs.
+//!
+//! # What was delivered never changes its form
+//!
+//! A decision holds for every version to come and for everybody: live, read back from the journal, replayed, in
+//! `tail` and in `audit`. It is taken before this process has taken that body apart, or after nobody could. A sink that
+//! had events of it from a version before keeps them; nothing takes their place.
+//!
+//! The version before this one has decided by its marks alone, and passed such a body as one `whatsapp.unparsed`. That
+//! is in the file as `condemned`, and stays what it is until somebody takes it back, as for those of its dead letters
+//! that are there and not in its file. What filters have hid by this, `hookline audit` finds.
 //!
 //! | file in `poison` | |
 //! |---|---|
-//! | `marks` | 24 octets for each maker: first and last sequence that it is at, or zeros, and their CRC32C |
-//! | `verdicts` | a small text, replaced as a whole: what is suspect, and what is condemned |
+//! | `marks` | 24 bytes for each maker: first and last sequence that it is at, or zeros, and their CRC32C |
+//! | `verdicts` | a small text, replaced as a whole: what is suspect, and what is decided |
 //!
 //! ```text
-//! hookline-poison 1
+//! hookline-poison 2
 //! program 0.1.0
 //! journal 0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4
 //! suspect 4650 4713
-//! condemned 4711
+//! condemned 17
+//! poisoned 4711 9af3c1d2
 //! crc32c 1b2c3d4e
 //! ```
 //!
-//! The verdicts are those of one program on one journal: a newer version tries everything again. A damaged file is
-//! taken for none, for the same reason.
+//! `poisoned` names the body by its CRC32C too: if another one gets its sequence, as in a journal that was restored
+//! from an older copy, that one is not meant. If the file is damaged or gone, the dead letters say what was decided.
+
+mod decisions;
+#[cfg(any(test, debug_assertions))]
+mod faults;
+mod marks;
+mod suspects;
+
+pub use suspects::{Child, END};
 
 use super::letter::{Failures, Letter};
-use super::{Delivery, LETTERS_MAX, Notification};
+use super::{DeadLetters, Delivery, LETTERS_MAX, LetterError, Maker};
 use crate::event::{Events, Extractor, Origin, Sender, Unparsed};
-use crate::journal::{self, Access, JournalId, Storage, StorageFile, write_all_at};
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::io::{self, ErrorKind, IoSlice};
+use crate::journal::batch::Batch;
+use crate::journal::{JournalId, Storage};
+use decisions::{Decision, Decisions, Found, VERDICTS, VERSION};
+use marks::Marks;
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The sink in whose name the letters of such bodies are kept.
+/// The sink in whose name the dead letters of such bodies are kept.
 pub const WORKER: &str = "worker";
 
-/// What is known of bodies that end the process.
+/// What is known of bodies that nobody can take apart.
 #[derive(Debug, Default)]
 pub struct Poison {
-    verdicts: Verdicts,
+    bodies: RwLock<BTreeMap<u64, Decision>>,
+    /// There is one at least.
+    has_some: AtomicBool,
+    /// What waits for a child. It is in the file, too.
+    suspect: Mutex<Vec<(u64, u64)>>,
+    has_suspects: AtomicBool,
+    fewer_suspects: Condvar,
     /// Only in a server.
     marks: Option<Marks>,
+    /// Only for who may decide.
+    keeper: Option<Mutex<Keeper>>,
 }
 
-#[derive(Debug)]
-struct Marks {
-    file: Box<dyn StorageFile>,
-    /// How many makers have a place in it.
-    taken: AtomicU64,
+/// Writes down what is decided.
+struct Keeper {
+    storage: Arc<dyn Storage>,
+    journal: JournalId,
+    letters: DeadLetters,
+    paths: Paths,
+    /// Decided by the version before, and perhaps without a dead letter.
+    unwritten: Vec<u64>,
+    /// What is decided in memory is not in the file yet.
+    is_behind: bool,
 }
 
-#[derive(Debug, Default)]
-struct Verdicts {
-    /// First and last sequences, the latest at the end.
-    suspect: Vec<(u64, u64)>,
-    condemned: BTreeSet<u64>,
+/// The path of an endpoint's number in the journal.
+pub type Paths = Box<dyn Fn(u16) -> String + Send + Sync>;
+
+/// Why nobody takes a body apart any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It panics.
+    Panics,
+    /// It has ended two children by this signal.
+    Ends(i32),
+    /// Somebody says so.
+    ByHand,
+    /// The version before has decided so.
+    Before,
 }
 
 impl Poison {
-    /// Reads what the process before this one has left in `storage`, and begins to leave word there. Gives what was
-    /// condemned just now. `journal` is the one that all of it is about.
-    pub fn open(storage: &dyn Storage, journal: JournalId) -> io::Result<(Poison, Vec<u64>)> {
-        let mut verdicts = Verdicts::read(storage, journal)?;
-        let file = match storage.open(MARKS, Access::Write) {
-            Err(error) if error.kind() == ErrorKind::NotFound => storage.create(MARKS)?,
-            file => file?,
-        };
-        let mut octets = vec![0; usize::try_from(file.length()?.min(LENGTH_MAX)).unwrap_or(0)];
-        let length = journal::read_full_at(&*file, &mut octets, 0)?;
-        octets.truncate(length);
-        let marks: Vec<_> = octets.chunks_exact(MARK_LEN).filter_map(decode).collect();
-        let condemned = verdicts.judge(&marks);
-        if !marks.is_empty() {
-            let text = verdicts.render(journal);
-            storage.replace(VERDICTS, text.as_bytes())?;
+    /// Reads what the process before this one has left in `storage`, and begins to leave word there; for the one
+    /// process that holds the journal. `journal` is what all of it is about, and `oldest` the first sequence that it
+    /// still has; the dead letters are those of [`WORKER`].
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        (journal, oldest): (JournalId, u64),
+        letters: DeadLetters,
+        paths: Paths,
+    ) -> Result<Poison, LetterError> {
+        let failed = |error| LetterError::io(&*storage, "use", VERDICTS)(error);
+        let found = Decisions::read(&*storage, journal).map_err(failed)?;
+        let is_current = matches!(found, Found::Whole(VERSION, _));
+        let (mut decisions, unwritten) = current(found, &letters, oldest)?;
+        let (marks, were_at) = Marks::open(&*storage).map_err(failed)?;
+        // There until they were looked at, however often the process ends until then.
+        decisions.suspect = joined([decisions.suspect, were_at.clone()].concat(), oldest);
+        if !is_current || !were_at.is_empty() {
+            decisions.save(&*storage, journal).map_err(failed)?;
         }
-        // The places of the makers to come are there before they are needed.
-        octets.clear();
-        octets.resize(length.max(MAKERS * MARK_LEN), 0);
-        write_all_at(&*file, &mut [IoSlice::new(&octets)], 0)?;
-        let marks = Some(Marks {
-            file,
-            taken: AtomicU64::new(0),
-        });
-        Ok((Poison { verdicts, marks }, condemned))
-    }
-
-    /// What a server has found, for somebody else who takes the same bodies apart. Only reads.
-    pub fn look(storage: &dyn Storage, journal: JournalId) -> io::Result<Poison> {
+        marks.clear().map_err(failed)?;
+        let keeper = Keeper {
+            storage: Arc::clone(&storage),
+            journal,
+            letters,
+            paths,
+            unwritten,
+            is_behind: false,
+        };
         Ok(Poison {
-            verdicts: Verdicts::read(storage, journal)?,
-            marks: None,
+            has_some: AtomicBool::new(!decisions.bodies.is_empty()),
+            bodies: RwLock::new(decisions.bodies),
+            has_suspects: AtomicBool::new(!decisions.suspect.is_empty()),
+            suspect: Mutex::new(decisions.suspect),
+            fewer_suspects: Condvar::new(),
+            marks: Some(marks),
+            keeper: Some(Mutex::new(keeper)),
         })
     }
 
-    /// True if nobody is to take this body apart again.
+    /// What is decided, for somebody else who takes the same bodies apart. Only reads.
+    pub fn look(storage: &dyn Storage, journal: JournalId) -> std::io::Result<Poison> {
+        let bodies = match Decisions::read(storage, journal)? {
+            Found::Whole(_, decisions) => decisions.bodies,
+            Found::None { .. } | Found::Damaged => BTreeMap::new(),
+        };
+        Ok(Poison {
+            has_some: AtomicBool::new(!bodies.is_empty()),
+            bodies: RwLock::new(bodies),
+            ..Poison::default()
+        })
+    }
+
+    /// The sequences of the bodies that are poisoned.
     #[must_use]
-    pub fn is_condemned(&self, sequence: u64) -> bool {
-        self.verdicts.condemned.contains(&sequence)
+    pub fn poisoned(&self) -> Vec<u64> {
+        let bodies = self.bodies.read();
+        let poisoned = bodies
+            .iter()
+            .filter(|(_, decision)| matches!(decision, Decision::Poisoned(_)));
+        poisoned.map(|(sequence, _)| *sequence).collect()
+    }
+
+    /// Writes a dead letter for each body of a delivery that nobody could take apart, and decides that it is
+    /// poisoned; both are durable when this returns. To be called before anybody passes the delivery. Costs nothing
+    /// where there is no such body.
+    pub fn keep(&self, delivery: &Delivery) -> Result<(), LetterError> {
+        if delivery.poisoned().next().is_none() {
+            return Ok(());
+        }
+        self.decide(delivery, Cause::Panics)
+    }
+
+    /// Decides that nobody takes the body with this sequence apart any more, which `batch` holds; false if it does not.
+    pub fn set_aside(
+        &self,
+        batch: &Batch,
+        sequence: u64,
+        cause: Cause,
+    ) -> Result<bool, LetterError> {
+        let records = batch.records_from(sequence);
+        let mut one = records.take_while(|(it, _)| *it == sequence);
+        let Some((_, record)) = one.next() else {
+            return Ok(false);
+        };
+        let known = Poison::default();
+        known.enter(sequence, Decision::Poisoned(crc32c::crc32c(record.body)));
+        let delivery = Maker::sparing(&Arc::new(known)).take_apart(sequence, &record);
+        self.decide(&delivery, cause)?;
+        Ok(true)
+    }
+
+    /// Takes a decision back, durably; false if there is none. What a sink has passed does not come by itself.
+    pub fn take_back(&self, sequence: u64) -> Result<bool, LetterError> {
+        let Some(keeper) = &self.keeper else {
+            return Ok(false);
+        };
+        let mut keeper = keeper.lock();
+        let taken = self.bodies.write().remove(&sequence).is_some();
+        if taken {
+            self.save(&mut keeper)?;
+        }
+        Ok(taken)
+    }
+
+    fn decide(&self, delivery: &Delivery, cause: Cause) -> Result<(), LetterError> {
+        let Some(keeper) = &self.keeper else {
+            return Ok(());
+        };
+        let mut keeper = keeper.lock();
+        let is_new = |sequence: u64, body: &[u8]| match self.decision(sequence, body) {
+            Some(Decision::Poisoned(_)) => false,
+            // Its dead letter may be missing, and that is all.
+            Some(Decision::Unparsed) => cause == Cause::Before,
+            None => true,
+        };
+        let new = delivery.poisoned();
+        let new: Vec<_> = new
+            .filter(|it| is_new(it.sequence, it.record.body))
+            .collect();
+        if new.is_empty() {
+            // Whoever has entered them could not write that down.
+            return if keeper.is_behind {
+                self.save(&mut keeper)
+            } else {
+                Ok(())
+            };
+        }
+        let now = keeper.letters.now();
+        let letter = |one: &super::Notification<'_>| {
+            let path = (keeper.paths)(one.record.endpoint);
+            let mut letter = Letter::new(WORKER, one, None, &path, cause.failures(now));
+            if cause != Cause::Before {
+                NO_EVENT.clone_into(&mut letter.kind);
+            }
+            letter
+        };
+        let letters: Vec<_> = new.iter().map(letter).collect();
+        keeper.letters.add_all(&letters)?;
+        if cause == Cause::Before {
+            return Ok(());
+        }
+        for one in &new {
+            let crc = crc32c::crc32c(one.record.body);
+            self.enter(one.sequence, Decision::Poisoned(crc));
+            tracing::error!(
+                sequence = one.sequence,
+                dead_letter = %format_args!("{WORKER}/{}", one.sequence),
+                "{cause}: it gives no event, and is in the dead letters; see `hookline dead-letters show`"
+            );
+        }
+        self.save(&mut keeper)
+    }
+
+    fn enter(&self, sequence: u64, decision: Decision) {
+        let mut bodies = self.bodies.write();
+        bodies.insert(sequence, decision);
+        // What was first was passed long ago.
+        while bodies.len() > LETTERS_MAX {
+            bodies.pop_first();
+        }
+        self.has_some.store(true, Ordering::Release);
+    }
+
+    fn save(&self, keeper: &mut Keeper) -> Result<(), LetterError> {
+        keeper.is_behind = true;
+        let decisions = Decisions {
+            suspect: self.suspect.lock().clone(),
+            bodies: self.bodies.read().clone(),
+        };
+        let saved = decisions.save(&*keeper.storage, keeper.journal);
+        saved.map_err(LetterError::io(&*keeper.storage, "write", VERDICTS))?;
+        keeper.is_behind = false;
+        Ok(())
+    }
+
+    /// What is decided on this body.
+    fn decision(&self, sequence: u64, body: &[u8]) -> Option<Decision> {
+        if !self.has_some.load(Ordering::Acquire) {
+            return None;
+        }
+        let decision = self.bodies.read().get(&sequence).copied();
+        decision.filter(|decision| match decision {
+            Decision::Unparsed => true,
+            Decision::Poisoned(crc) => *crc == crc32c::crc32c(body),
+        })
     }
 }
 
-/// The letters for the bodies of a delivery that nobody looks at any more. `path` knows the path of an endpoint's
-/// number, `now` is in microseconds since 1970.
-pub fn letters(delivery: &Delivery, path: impl Fn(u16) -> String, now: u64) -> Vec<Letter> {
-    let letter = |notification: Notification<'_>| {
-        let failures = Failures {
-            reason: "taking the body apart has ended the worker twice; this is a bug in Hookline"
-                .to_owned(),
-            attempts: ATTEMPTS,
-            first_failed: now,
-            last_failed: now,
-            last_answer: None,
-        };
-        let endpoint = path(notification.record.endpoint);
-        Letter::new(WORKER, &notification, None, &endpoint, failures)
-    };
-    delivery.crashed().map(letter).collect()
+/// Brings what was found to the present form; gives also what may have no dead letter.
+fn current(
+    found: Found,
+    letters: &DeadLetters,
+    oldest: u64,
+) -> Result<(Decisions, Vec<u64>), LetterError> {
+    let mut decisions = Decisions::default();
+    let mut unwritten = Vec::new();
+    match found {
+        Found::Whole(VERSION, found) => decisions = found,
+        Found::None { of_another: true } => {}
+        Found::Whole(..) | Found::None { of_another: false } | Found::Damaged => {
+            let written = written(letters)?;
+            if let Found::Whole(_, found) = found {
+                decisions = found;
+                let bodies = decisions.bodies.keys().copied();
+                unwritten.extend(bodies.filter(|it| !written.contains_key(it)));
+            }
+            decisions.bodies.extend(written);
+        }
+    }
+    decisions.bodies = decisions.bodies.split_off(&oldest);
+    Ok((decisions, unwritten))
+}
+
+/// What the dead letters say of what was decided.
+fn written(letters: &DeadLetters) -> Result<BTreeMap<u64, Decision>, LetterError> {
+    let listed = letters.list()?.into_iter();
+    let decided = listed.map(|listed| {
+        let letter = letters.read(listed.item).ok();
+        let poisoned = letter.filter(|letter| letter.kind == NO_EVENT);
+        let poisoned = poisoned.map(|it| Decision::Poisoned(crc32c::crc32c(&it.body)));
+        (listed.item.sequence, poisoned.unwrap_or(Decision::Unparsed))
+    });
+    Ok(decided.collect())
+}
+
+/// The same sequences in ranges that do not touch, from `oldest` on.
+fn joined(mut ranges: Vec<(u64, u64)>, oldest: u64) -> Vec<(u64, u64)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (first, last) in ranges {
+        let first = first.max(oldest);
+        match joined.last_mut() {
+            _ if last < first => {}
+            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+            _ => joined.push((first, last)),
+        }
+    }
+    joined
 }
 
 /// An extractor that outlives what it is given.
@@ -135,31 +363,30 @@ pub(super) struct Guarded {
     poison: Arc<Poison>,
     /// Where it leaves word.
     place: Option<u64>,
-    /// It does so for each body.
-    one_by_one: bool,
 }
 
 impl Guarded {
     pub(super) fn new(poison: &Arc<Poison>) -> Guarded {
-        let place = poison.marks.as_ref();
-        let place = place.map(|marks| marks.taken.fetch_add(1, Ordering::Relaxed));
         Guarded {
             extractor: Extractor::new(),
             poison: Arc::clone(poison),
-            place,
-            one_by_one: false,
+            place: poison.marks.as_ref().map(Marks::take),
         }
     }
 
-    /// The bodies from sequence `first` to `last` follow.
+    /// What it goes by.
+    pub(super) fn poison(&self) -> &Poison {
+        &self.poison
+    }
+
+    /// The bodies from sequence `first` to `last` follow. Waits while they are suspect.
     pub(super) fn begin(&mut self, first: u64, last: u64) {
-        self.one_by_one = self.place.is_some() && self.poison.verdicts.suspects(first, last);
-        if !self.one_by_one {
-            self.leave_word(first, last);
-        }
+        self.poison.wait_for(first, last);
+        self.leave_word(first, last);
     }
 
-    /// Appends the events of one body, at least one. False if nobody looks into that body any more.
+    /// Appends the events of one body, at least one; if nobody can take it apart, what stands for it in the books, and
+    /// gives false.
     pub(super) fn extract(
         &mut self,
         sender: Option<Sender<'_>>,
@@ -168,16 +395,22 @@ impl Guarded {
         events: &mut Events,
     ) -> bool {
         let sequence = origin.sequence;
-        if self.poison.is_condemned(sequence) {
-            events.pass_whole(body, origin, Unparsed::Crashed);
-            return false;
-        }
-        if self.one_by_one {
-            self.leave_word(sequence, sequence);
+        match self.poison.decision(sequence, body) {
+            Some(Decision::Unparsed) => {
+                events.pass_whole(body, origin, Unparsed::Crashed);
+                return true;
+            }
+            Some(Decision::Poisoned(_)) => {
+                events.pass_whole(body, origin, Unparsed::Poisoned);
+                return false;
+            }
+            None => {}
         }
         let before = events.mark();
         for _ in 0..ATTEMPTS {
             let attempt = || {
+                #[cfg(any(test, debug_assertions))]
+                faults::on(body);
                 #[cfg(test)]
                 tests::fail(body);
                 self.extractor.extract_from(sender, body, origin, events);
@@ -189,11 +422,7 @@ impl Guarded {
             self.extractor = Extractor::new();
             events.truncate(before);
         }
-        tracing::error!(
-            sequence,
-            "taking a body apart has panicked twice; it passes whole. This is a bug in Hookline"
-        );
-        events.pass_whole(body, origin, Unparsed::Crashed);
+        events.pass_whole(body, origin, Unparsed::Poisoned);
         false
     }
 
@@ -204,128 +433,64 @@ impl Guarded {
 
     fn leave_word(&self, first: u64, last: u64) {
         if let (Some(place), Some(marks)) = (self.place, &self.poison.marks) {
-            let offset = place * MARK_LEN as u64;
-            // Nothing depends on it unless something else is wrong.
-            let _ = write_all_at(
-                &*marks.file,
-                &mut [IoSlice::new(&encode(first, last))],
-                offset,
-            );
+            marks.write(place, first, last);
         }
     }
 }
 
-impl Verdicts {
-    /// Draws what follows from what the makers were at; gives what is condemned by it.
-    fn judge(&mut self, marks: &[(u64, u64)]) -> Vec<u64> {
-        let mut condemned = Vec::new();
-        for &(first, last) in marks {
-            if first == last && self.suspects(first, last) {
-                if self.condemned.insert(first) {
-                    condemned.push(first);
-                }
-            } else if !self.suspect.contains(&(first, last)) {
-                self.suspect.push((first, last));
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let (Some(place), Some(marks)) = (self.place, &self.poison.marks) {
+            marks.give_back(place);
+        }
+    }
+}
+
+impl Cause {
+    fn failures(self, now: u64) -> Failures {
+        Failures {
+            reason: self.to_string(),
+            attempts: if self == Cause::ByHand { 0 } else { ATTEMPTS },
+            first_failed: now,
+            last_failed: now,
+            last_answer: None,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Panics => {
+                f.write_str("taking the body apart panics; this is a bug in Hookline")
             }
+            Cause::Ends(signal) => write!(
+                f,
+                "taking the body apart has ended two processes with signal {signal}; this is a bug in Hookline"
+            ),
+            Cause::ByHand => f.write_str("the body was set aside by hand"),
+            Cause::Before => f.write_str(
+                "a version before this one took the body for one that ends the process, without a proof, and delivered \
+                 it as whatsapp.unparsed",
+            ),
         }
-        let beyond = self.suspect.len().saturating_sub(SUSPECT_MAX);
-        self.suspect.drain(..beyond);
-        while self.condemned.len() > LETTERS_MAX {
-            self.condemned.pop_first();
-        }
-        condemned
-    }
-
-    /// True if any sequence from `first` to `last` is suspect.
-    fn suspects(&self, first: u64, last: u64) -> bool {
-        let mut suspect = self.suspect.iter();
-        suspect.any(|range| range.0 <= last && first <= range.1)
-    }
-
-    fn read(storage: &dyn Storage, journal: JournalId) -> io::Result<Verdicts> {
-        for _ in 0..READ_TRIES {
-            let file = match storage.open(VERDICTS, Access::Read) {
-                Err(error) if error.kind() == ErrorKind::NotFound => break,
-                file => file?,
-            };
-            let mut text = vec![0; usize::try_from(file.length()?.min(LENGTH_MAX)).unwrap_or(0)];
-            let length = journal::read_full_at(&*file, &mut text, 0)?;
-            text.truncate(length);
-            if let Some(verdicts) = Verdicts::parse(&String::from_utf8_lossy(&text), journal) {
-                return Ok(verdicts);
-            }
-            // It may have been written over as the one before, see `Storage::replace`.
-        }
-        Ok(Verdicts::default())
-    }
-
-    /// Takes what [`Verdicts::render`] would write again, in this program.
-    fn parse(text: &str, journal: JournalId) -> Option<Verdicts> {
-        let mut verdicts = Verdicts::default();
-        for line in text.lines() {
-            let mut words = line.split(' ');
-            let word = words.next();
-            let mut number = || words.next()?.parse().ok();
-            match word {
-                Some("suspect") => verdicts.suspect.push((number()?, number()?)),
-                Some("condemned") => verdicts.condemned.extend(number()),
-                _ => {}
-            }
-        }
-        (verdicts.render(journal) == format!("{}\n", text.trim_end())).then_some(verdicts)
-    }
-
-    fn render(&self, journal: JournalId) -> String {
-        let program = env!("CARGO_PKG_VERSION");
-        let mut text = format!("hookline-poison 1\nprogram {program}\njournal {journal}\n");
-        for (first, last) in &self.suspect {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "suspect {first} {last}");
-        }
-        for sequence in &self.condemned {
-            let _ = writeln!(text, "condemned {sequence}");
-        }
-        format!("{text}crc32c {:08x}\n", crc32c::crc32c(text.as_bytes()))
     }
 }
 
-fn encode(first: u64, last: u64) -> [u8; MARK_LEN] {
-    let mut mark = [0; MARK_LEN];
-    mark[..8].copy_from_slice(&first.to_le_bytes());
-    mark[8..16].copy_from_slice(&last.to_le_bytes());
-    let checksum = crc32c::crc32c(&mark[..16]);
-    mark[16..20].copy_from_slice(&checksum.to_le_bytes());
-    mark
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper")
+            .field("storage", &self.storage)
+            .field("letters", &self.letters)
+            .finish_non_exhaustive()
+    }
 }
 
-/// What a maker was at; `None` if it was at nothing.
-fn decode(mark: &[u8]) -> Option<(u64, u64)> {
-    let field = |at: usize| Some(u64::from_le_bytes(*mark.get(at..)?.first_chunk()?));
-    let (first, last) = (field(0)?, field(8)?);
-    let is_one = first > 0 && first <= last && encode(first, last) == *mark;
-    is_one.then_some((first, last))
-}
-
-const MARKS: &str = "marks";
-const VERDICTS: &str = "verdicts";
+/// In the place of its type, in the dead letter of a body that gives no event.
+const NO_EVENT: &str = "(no event)";
 
 /// How often a body may end whoever takes it apart.
 const ATTEMPTS: u32 = 2;
-
-/// Octets of a mark: 16 for its sequences, 4 for their checksum, 4 zeros.
-const MARK_LEN: usize = 24;
-
-/// Places that the file has from the begin; with more makers it grows.
-const MAKERS: usize = 256;
-
-/// Ranges that are kept; all but the last ones were passed long ago.
-const SUSPECT_MAX: usize = 64;
-
-/// Most octets that are read of a file.
-const LENGTH_MAX: u64 = 8 << 20;
-
-/// How often a file that is not whole is read.
-const READ_TRIES: usize = 4;
 
 #[cfg(test)]
 mod tests;

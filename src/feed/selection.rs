@@ -40,6 +40,8 @@ pub enum Fate {
     Duplicate,
     /// The sink did not ask for it.
     Unwanted,
+    /// It is no event: nobody can take its body apart, which is a dead letter of the workers.
+    Dead,
 }
 
 /// How many events had which fate.
@@ -51,6 +53,8 @@ pub struct Tally {
     pub duplicates: u64,
     /// Those that the sink did not ask for.
     pub unwanted: u64,
+    /// Bodies that nobody can take apart, one each.
+    pub dead: u64,
     /// Those that it has had before a restart, behind others that it had not.
     pub before: u64,
 }
@@ -59,7 +63,9 @@ impl Selection {
     /// What becomes of an event that came to `endpoint`.
     #[must_use]
     pub fn fate(&self, event: EventRef<'_>, endpoint: u16) -> Fate {
-        if event.is_duplicate() {
+        if event.is_dead() {
+            Fate::Dead
+        } else if event.is_duplicate() {
             Fate::Duplicate
         } else if self.takes(event, endpoint) {
             Fate::Wanted
@@ -116,19 +122,20 @@ impl Tally {
             Fate::Wanted => &mut self.wanted,
             Fate::Duplicate => &mut self.duplicates,
             Fate::Unwanted => &mut self.unwanted,
+            Fate::Dead => &mut self.dead,
         } += 1;
     }
 
     /// Those that are not delivered.
     #[must_use]
     pub fn left_out(&self) -> u64 {
-        self.duplicates + self.unwanted
+        self.duplicates + self.unwanted + self.dead
     }
 
     /// All events.
     #[must_use]
     pub fn all(&self) -> u64 {
-        self.wanted + self.duplicates + self.unwanted + self.before
+        self.wanted + self.duplicates + self.unwanted + self.dead + self.before
     }
 }
 
@@ -137,6 +144,7 @@ impl AddAssign for Tally {
         self.wanted += other.wanted;
         self.duplicates += other.duplicates;
         self.unwanted += other.unwanted;
+        self.dead += other.dead;
         self.before += other.before;
     }
 }

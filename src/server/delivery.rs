@@ -7,7 +7,7 @@ use super::threads::Threads;
 use super::{JUDGE, SINK, ServerError, all_aside, beside, options, poison};
 use crate::config::Config;
 use crate::feed::{
-    Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Forms, Judge,
+    Child, Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Forms, Judge,
     JudgedPosition, Live, Maker, Parties, Poison,
 };
 use crate::journal::{Journal, Storage};
@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What is ready to be started.
 pub(super) struct Delivery {
+    journal: Arc<dyn Storage>,
     poison: Arc<Poison>,
     forms: Arc<Forms>,
     /// Where the workers offer what they have taken apart.
@@ -41,7 +42,9 @@ pub(super) fn prepare(
     let floor = Floor::new(floor);
     // Until it is known what was judged, all of it may be judged again.
     let place = floor.place(0);
-    let poison = poison::open(config, id)?;
+    let statistics = &sources.journal.statistics;
+    let oldest = statistics.first_sequence.load(Ordering::Relaxed);
+    let poison = poison::open(config, id, oldest, &endpoints)?;
     let dedupe = beside(&config.journal.dir.join("dedupe"))?;
     let judged = Arc::new(JudgedPosition::default());
     let parties = Parties::new(options::dedupe_scope(config));
@@ -67,7 +70,7 @@ pub(super) fn prepare(
         let statistics = &status.statistics;
         statistics.first_sequence.load(Ordering::Relaxed)
     };
-    let (oldest, newest) = (first(), sources.journal.durable());
+    let newest = sources.journal.durable();
     let limits = options::dedupe(config);
     let judge = Judge {
         feed,
@@ -76,12 +79,12 @@ pub(super) fn prepare(
         first: Box::new(first),
         position: judged,
         sinks: std::mem::take(&mut sinks.lives),
-        letters: poison::letters(config)?,
-        paths: Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default()),
+        poison: Arc::clone(&poison),
         statistics: Arc::clone(&sources.judge),
         stop: Arc::clone(&stop_judge),
     };
     Ok(Delivery {
+        journal: Arc::clone(disk),
         poison,
         forms: Arc::clone(forms),
         live,
@@ -117,11 +120,15 @@ impl Delivery {
     }
 
     /// Starts the threads; gives what tells the judge, and then the sinks, to end once everything durable is done.
+    /// `child` takes suspect bodies apart.
     pub(super) fn start(
         self,
         threads: &mut Threads,
+        child: Option<Child>,
     ) -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), ServerError> {
         let (judge, open) = (self.judge, self.open);
+        let stop = Arc::clone(&self.stop_judge);
+        poison::examine(self.poison, self.journal, child, stop)?;
         threads.start(JUDGE, None, move || Ok(judge.run(open)?))?;
         for (name, sink) in self.sinks.ready {
             threads.start(&format!("{SINK}{name}"), None, move || {

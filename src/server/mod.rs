@@ -47,7 +47,7 @@ pub use overview::{
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
-use crate::feed::{CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError};
+use crate::feed::{Child, CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError};
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, ReactorError};
 use crate::relay::{self, Room};
@@ -159,6 +159,12 @@ impl ServerError {
 impl Server {
     /// Opens the journal, binds, and starts every thread. When this returns, posts are answered.
     pub fn start(config: &Config) -> Result<Server, ServerError> {
+        Server::start_with(config, None)
+    }
+
+    /// The same with what takes bodies apart in another process, if the one before has ended over them. Without it,
+    /// that is never found out.
+    pub fn start_with(config: &Config, child: Option<Child>) -> Result<Server, ServerError> {
         let listeners = listen::bind(config.server.listen, config.server.loops)?;
         let address = listeners[0]
             .local_addr()
@@ -224,7 +230,7 @@ impl Server {
         let (committer, preparer) = journal.split(loops.positions, hand_on(workers));
         threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
-        let (stop_judge, stop_sinks) = delivery.start(&mut threads)?;
+        let (stop_judge, stop_sinks) = delivery.start(&mut threads, child)?;
         // Whatever comes, comes after this.
         sources.history.record(&sources);
         let sources = Arc::new(sources);

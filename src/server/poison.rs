@@ -1,33 +1,52 @@
-//! What is known of bodies that end the process, and where they are kept for a person to look at.
+//! What is known of bodies that nobody can take apart, and who finds it out.
 
-use super::{ServerError, all_aside, beside};
+use super::{ServerError, all_aside, beside, letters, sinks};
 use crate::config::Config;
-use crate::feed::{DeadLetters, Poison, WORKER};
-use crate::journal::{self, JournalId};
+use crate::feed::{Child, Poison, WORKER};
+use crate::journal::{Endpoints, JournalId, Storage};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
 
-/// Reads what the process before this one has left.
-pub(super) fn open(config: &Config, journal: JournalId) -> Result<Arc<Poison>, ServerError> {
-    let path = config.journal.dir.join("poison");
-    let storage = beside(&path)?;
-    let opened = match Poison::open(&*storage, journal) {
-        Err(error) if !journal::is_shortage(&error) => {
-            all_aside(&*storage, &error)?;
-            Poison::open(&*storage, journal)
-        }
-        opened => opened,
+/// Reads what the process before this one has left. `oldest` is the first sequence of the journal.
+pub(super) fn open(
+    config: &Config,
+    journal: JournalId,
+    oldest: u64,
+    endpoints: &Endpoints,
+) -> Result<Arc<Poison>, ServerError> {
+    let storage = beside(&config.journal.dir.join("poison"))?;
+    let open = || {
+        let endpoints = endpoints.clone();
+        let paths = Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default());
+        let letters = letters(config, WORKER)?;
+        let opened = Poison::open(Arc::clone(&storage), (journal, oldest), letters, paths);
+        Ok::<_, ServerError>(opened)
     };
-    let (poison, condemned) = opened.map_err(ServerError::io(format!("use {}", path.display())))?;
-    for sequence in condemned {
-        tracing::error!(
-            sequence,
-            "taking a body apart has ended the process twice; it is delivered as it came, and is in the dead letters"
-        );
-    }
+    let poison = match open()? {
+        Err(error) if !error.is_shortage() => {
+            all_aside(&*storage, &error)?;
+            open()??
+        }
+        opened => opened?,
+    };
     Ok(Arc::new(poison))
 }
 
-/// Where such bodies are kept.
-pub(super) fn letters(config: &Config) -> Result<DeadLetters, ServerError> {
-    super::letters(config, WORKER)
+/// Has suspects taken apart by children, until `stop`. Who delivers them waits for that, and nobody else. The server
+/// does not wait for the thread: it has nothing to finish.
+pub(super) fn examine(
+    poison: Arc<Poison>,
+    journal: Arc<dyn Storage>,
+    child: Option<Child>,
+    stop: Arc<AtomicBool>,
+) -> Result<(), ServerError> {
+    if !poison.has_to_be_examined() {
+        return Ok(());
+    }
+    let examine = move || poison.examine(&journal, child.as_ref(), &stop);
+    let thread = thread::Builder::new().name("hl-suspects".to_owned());
+    let started = thread.spawn(examine);
+    started.map_err(ServerError::io("start the thread hl-suspects"))?;
+    Ok(())
 }

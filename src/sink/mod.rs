@@ -89,7 +89,7 @@ pub struct Statistics {
     pub duplicates: Counter,
     /// Events that the sink did not ask for.
     pub unwanted: Counter,
-    /// Events that were tried too often and are dead letters.
+    /// Events that were tried too often and are dead letters, and bodies that nobody can take apart.
     pub dead: Counter,
     /// Dead letters that were delivered after all.
     pub letters: Counter,
@@ -340,6 +340,7 @@ impl Runner {
         self.statistics.events.add(tally.wanted);
         self.statistics.duplicates.add(tally.duplicates);
         self.statistics.unwanted.add(tally.unwanted);
+        self.statistics.dead.add(tally.dead);
         let passed_over = delivery.first_sequence().saturating_sub(from);
         let unexplained = passed_over.abs_diff(self.feed.take_set_aside());
         let lost = delivery.made_from(from).abs_diff(tally.all());

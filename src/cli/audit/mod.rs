@@ -15,8 +15,12 @@
 //! - **dead**: it is among the sink's dead letters now. What was delivered after all, or dropped by somebody, counts
 //!   as delivered: nothing is owed any more. So a letter that a replay has left counts here, though the sink has had
 //!   that event before;
+//!   A notification that nobody can take apart gives no event: it is one dead letter of the workers, and here one that
+//!   is dead for each sink that has passed it, whatever the sink's filters are;
 //! - **delivered**: everything else;
-//! - **unaccounted**: received less all of these, and sequences that are neither there nor set aside by a repair, and
+//! - **unaccounted**: received less all of these, such as a notification that gave no event, or passed as
+//!   `whatsapp.unparsed` with a version before this one and was left out by a filter for that, and is no dead letter;
+//!   and sequences that are neither there nor set aside by a repair, and
 //!   those beyond the journal that a cursor claims. It is 0, or something is wrong.
 //!
 //! What retention took from a sink that was not in the configuration at the time is not in the journal any more, so it
@@ -39,7 +43,7 @@ mod tally;
 use super::journal::{beside, open, poison, refused};
 use super::{CliError, Output, configuration, cursor};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
-use crate::feed::{self, Forms, Item};
+use crate::feed::{self, Forms, Item, WORKER};
 use crate::journal::{JournalError, Manifest, Storage};
 use crate::server;
 use clap::Args;
@@ -99,10 +103,18 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
         .into_iter()
         .map(|found| Standing::of(found, manifest.id, after..oldest))
         .collect();
+    let poison = poison(dir, &*disk)?;
+    let mut poisoned: BTreeSet<u64> = poison.poisoned().into_iter().collect();
     for (name, letters) in letters(dir)? {
-        if let Some(sink) = sinks.iter_mut().find(|sink| sink.name == name) {
+        if name == WORKER {
+            poisoned.extend(letters.iter().map(|item| item.sequence));
+        } else if let Some(sink) = sinks.iter_mut().find(|sink| sink.name == name) {
             sink.letters = letters;
         }
+    }
+    let poisoned = Arc::new(poisoned);
+    for sink in &mut sinks {
+        sink.poisoned = Arc::clone(&poisoned);
     }
     for sink in config.iter().flat_map(|config| &config.sinks) {
         if let Some(standing) = sinks.iter_mut().find(|it| it.name == sink.name) {
@@ -121,7 +133,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
             .as_ref()
             .map(server::dedupe_scope)
             .unwrap_or_default(),
-        poison: Arc::new(poison(dir, &*disk)?),
+        poison: Arc::new(poison),
         forms: Arc::new(Forms::look(Arc::clone(&disk))),
         dedupe: beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
         sinks,
@@ -189,6 +201,8 @@ fn balance(manifest: &Manifest, first: u64, sinks: Vec<Standing>, outcome: Outco
             dead: sink.dead,
             in_flight: sink.in_flight,
             unaccounted: 0,
+            hidden: sink.hidden,
+            hidden_first: sink.hidden_first,
             waiting: sink.waiting,
             waiting_since: sink.waiting_since,
         };

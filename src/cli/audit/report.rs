@@ -48,6 +48,10 @@ pub(super) struct SinkReport {
     pub(super) dead: u64,
     pub(super) in_flight: u64,
     pub(super) unaccounted: u64,
+    /// Of these, notifications that have passed it without an event, and are no dead letter.
+    pub(super) hidden: u64,
+    /// Sequence of the first one.
+    pub(super) hidden_first: Option<u64>,
     /// Notifications that are not confirmed as a whole.
     pub(super) waiting: u64,
     /// When the first of them came, microseconds since 1970.
@@ -205,6 +209,17 @@ impl Report {
                     sink.cursor
                 )?;
             }
+            if let Some(first) = sink.hidden_first {
+                writeln!(
+                    out,
+                    "  {} could not be taken apart, or passed as whatsapp.unparsed which its filter leaves out, and \
+                     is no dead letter, the first with sequence {first}: with the server stopped, `hookline \
+                     dead-letters retry worker/{first}` has it taken apart again, then `hookline replay --sink {} \
+                     --from {first} --to {first}` delivers it",
+                    counted(sink.hidden, "notification"),
+                    sink.name
+                )?;
+            }
             match &sink.problem {
                 Some(problem) => writeln!(out, "  {problem}")?,
                 None if sink.reached >= self.end.next => writeln!(
@@ -313,6 +328,8 @@ impl SinkReport {
             "dead": known(self.dead),
             "in_flight": known(self.in_flight),
             "unaccounted": known(self.unaccounted),
+            "hidden": known(self.hidden),
+            "first_hidden": self.hidden_first,
             "waiting_notifications": known(self.waiting),
             "waiting_since": self.waiting_since,
         })

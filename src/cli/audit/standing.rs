@@ -5,11 +5,12 @@
 //! or that one has not reached it, and as long as it, or the notification as a whole, is named as open in any of them.
 //! For a sink that delivers event by event that may last a moment longer than it has to.
 
-use crate::event::{EventRef, Lane};
+use crate::event::{EventRef, Lane, Unparsed};
 use crate::feed::{self, Found, Item, Lanes, Saved, Selection, place};
 use crate::journal::JournalId;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What is known of one sink before the journal is read.
 pub(super) struct Standing {
@@ -20,6 +21,8 @@ pub(super) struct Standing {
     open: BTreeSet<Item>,
     /// Its dead letters.
     pub(super) letters: BTreeSet<Item>,
+    /// Notifications that nobody can take apart, and those among the dead letters of the workers.
+    pub(super) poisoned: Arc<BTreeSet<u64>>,
     /// What its filters let through; `None` if that is not known.
     pub(super) wanted: Option<Selection>,
     /// Sequences that were retired before it had them.
@@ -36,6 +39,8 @@ pub(super) enum Fate {
     Unwanted,
     Dead,
     InFlight,
+    /// It has passed the sink, which has had nothing of it, and it is no dead letter.
+    Hidden,
 }
 
 impl Standing {
@@ -69,6 +74,7 @@ impl Standing {
             lanes,
             open,
             letters: BTreeSet::new(),
+            poisoned: Arc::default(),
             wanted: None,
             retired: retired.end.saturating_sub(begin) + before as u64,
             problem,
@@ -79,12 +85,20 @@ impl Standing {
     pub(super) fn fate(&self, event: EventRef<'_>, urgent: Lane, endpoint: u16) -> Fate {
         let reached = |lane| self.lanes[place(lane)].reached;
         let reached = reached(event.lane()).min(reached(urgent));
+        let is_kept = || self.poisoned.contains(&event.sequence());
         if event.sequence() > reached || names(&self.open, event) {
             Fate::InFlight
+        } else if event.is_dead() {
+            if is_kept() { Fate::Dead } else { Fate::Hidden }
         } else if event.is_duplicate() {
             Fate::Duplicate
         } else if self.leaves_out(event, endpoint) {
-            Fate::Unwanted
+            match event.unparsed() {
+                // Its filter has left out what somebody made of the body, and not what is in it.
+                Some(Unparsed::Crashed) if is_kept() => Fate::Dead,
+                Some(Unparsed::Crashed) => Fate::Hidden,
+                _ => Fate::Unwanted,
+            }
         } else if names(&self.letters, event) {
             Fate::Dead
         } else {
@@ -109,7 +123,7 @@ fn names(items: &BTreeSet<Item>, event: EventRef<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::feed::tests::Bench;
-    use crate::feed::{Maker, Open, Progress};
+    use crate::feed::{Maker, Open, Poison, Progress};
     use serde_json::{Value, json};
 
     fn saved(lanes: Lanes) -> Found {
@@ -229,5 +243,37 @@ mod tests {
             ..Selection::default()
         });
         assert_eq!(fates(&known), [Unwanted, InFlight]);
+    }
+
+    /// A version before has passed it as `whatsapp.unparsed`: what a filter left out for that was never delivered.
+    #[test]
+    fn what_a_filter_hid_is_found() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let text = "hookline-poison 1\nprogram 0.1.0\n\
+                    journal 00000000000000000000000000000001\ncondemned 2\n";
+        let crc = crc32c::crc32c(text.as_bytes());
+        let written = std::fs::write(
+            dir.path().join("verdicts"),
+            format!("{text}crc32c {crc:08x}\n"),
+        );
+        written.expect("written");
+        let id = JournalId::parse("00000000000000000000000000000001").expect("a name");
+        let disk = crate::journal::Disk::open(dir.path()).expect("there");
+        let poison = Poison::look(&disk, id).expect("readable");
+        let bodies = vec![b"{}".to_vec(); 3];
+        let delivery = Maker::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));
+        let fate = |standing: &Standing| {
+            let event = delivery.events().get(1).expect("there");
+            standing.fate(event, Lane::Rest, 1)
+        };
+        let mut standing = standing(std::array::from_fn(|_| Progress::up_to(9)), 1..1);
+        assert_eq!(fate(&standing), Fate::Delivered);
+        standing.wanted = Some(Selection {
+            types: vec![crate::event::Pattern::new("whatsapp.message.*")],
+            ..Selection::default()
+        });
+        assert_eq!(fate(&standing), Fate::Hidden);
+        standing.poisoned = Arc::new([2].into());
+        assert_eq!(fate(&standing), Fate::Dead);
     }
 }

@@ -48,7 +48,11 @@ pub(super) struct Sink {
     pub(super) dead: u64,
     /// Events that it has not confirmed.
     pub(super) in_flight: u64,
-    /// Notifications of these.
+    /// Notifications that have passed it, of which it has had nothing, and that are no dead letter.
+    pub(super) hidden: u64,
+    /// Sequence of the first one.
+    pub(super) hidden_first: Option<u64>,
+    /// Notifications that hold events in flight.
     pub(super) waiting: u64,
     /// When the first of those came, microseconds since 1970.
     pub(super) waiting_since: Option<u64>,
@@ -99,6 +103,10 @@ impl Tally {
                 self.unparsed += u64::from(event.unparsed().is_some());
                 self.empty += u64::from(event.kind() == EMPTY);
                 self.duplicates += u64::from(event.is_duplicate());
+                if event.is_dead() {
+                    self.count_kind(POISONED, 1);
+                    continue;
+                }
                 self.count_kind(event.kind(), 1);
                 keys.push(Key {
                     sequence: event.sequence(),
@@ -118,6 +126,11 @@ impl Tally {
                         Fate::Unwanted => &mut sink.unwanted,
                         Fate::Dead => &mut sink.dead,
                         Fate::InFlight => &mut sink.in_flight,
+                        Fate::Hidden => {
+                            let first = Some(event.sequence());
+                            sink.hidden_first = earliest(sink.hidden_first, first);
+                            &mut sink.hidden
+                        }
                     } += 1;
                 }
                 if sink.in_flight > in_flight {
@@ -155,6 +168,8 @@ impl Tally {
             mine.unwanted += theirs.unwanted;
             mine.dead += theirs.dead;
             mine.in_flight += theirs.in_flight;
+            mine.hidden += theirs.hidden;
+            mine.hidden_first = earliest(mine.hidden_first, theirs.hidden_first);
             mine.waiting += theirs.waiting;
             mine.waiting_since = earliest(mine.waiting_since, theirs.waiting_since);
         }
@@ -185,6 +200,9 @@ fn joined(a: Option<(u64, u64)>, b: Option<(u64, u64)>) -> Option<(u64, u64)> {
 /// What an unknown sender calls its fields is no reason to take memory without a bound.
 const KINDS_MAX: usize = 1000;
 const OTHER_KINDS: &str = "(further types)";
+
+/// In the place of a type: a body that nobody can take apart gives no event.
+const POISONED: &str = "(no event: cannot be taken apart)";
 
 /// The type of a body without any update.
 const EMPTY: &str = "whatsapp.empty";

@@ -298,6 +298,10 @@ impl Dedupe {
 
     /// Judges one event and remembers it. After an error nothing has changed.
     fn judge_event(&mut self, event: EventRef<'_>, stage: &mut Stage) -> Result<(), DedupeError> {
+        if event.is_dead() {
+            stage.verdicts.judged[event.lane() as usize] += 1;
+            return Ok(());
+        }
         let key = event.id().as_bytes();
         let received_at = event.received_at();
         let group = self.options.scope.group_of(event);

@@ -1,8 +1,7 @@
 use super::{Judge, Running};
 use crate::feed::tests::Bench;
 use crate::feed::{
-    DeadLetters, Dedupe, DedupeOptions, DedupeScope, Delivery, Durable, Feed, Floor, Live, Maker,
-    Parties,
+    Dedupe, DedupeOptions, DedupeScope, Delivery, Durable, Feed, Floor, Live, Maker, Parties,
 };
 use crate::journal::JournalId;
 use crate::journal::simulated::{Fault, SimulatedDisk};
@@ -31,8 +30,7 @@ fn running_for(
         first: Box::new(|| 1),
         position: Arc::default(),
         sinks,
-        letters: DeadLetters::open(SimulatedDisk::new(2).storage()).unwrap(),
-        paths: Box::new(|_| String::new()),
+        poison: Arc::default(),
         statistics: Arc::default(),
         stop: Arc::default(),
     };

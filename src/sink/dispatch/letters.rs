@@ -3,12 +3,12 @@
 use super::intake::Found;
 use super::undone::Source;
 use super::{Failure, Running};
-use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification};
+use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification, Poison};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Letters that are under way once more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Retried {
     items: BTreeSet<Item>,
     /// Those that cannot be read, which was told.
@@ -16,6 +16,18 @@ pub(super) struct Retried {
     /// That nothing can be looked at was told.
     told: bool,
     maker: Maker,
+}
+
+impl Retried {
+    /// None yet. What nobody can take apart any more is not tried here either.
+    pub(super) fn new(poison: &Arc<Poison>) -> Retried {
+        Retried {
+            items: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+            told: false,
+            maker: Maker::sparing(poison),
+        }
+    }
 }
 
 impl Running {
@@ -95,7 +107,7 @@ impl Running {
             if self.retried.items.contains(&item) {
                 continue;
             }
-            let letter = match self.parts.letters.read(item) {
+            let mut letter = match self.parts.letters.read(item) {
                 Ok(letter) => letter,
                 Err(error) => {
                     self.unreadable(item, &error);
@@ -109,6 +121,16 @@ impl Running {
             let endpoint = (self.parts.number)(&letter.endpoint);
             self.retried.maker.read_by(&self.parts.feeds.forms);
             let delivery = letter.delivery(endpoint, &mut self.retried.maker);
+            if delivery.poisoned().next().is_some() {
+                letter.failures.reason = format!(
+                    "nobody can take its body apart any more, see worker/{}",
+                    item.sequence
+                );
+                if let Err(error) = self.parts.letters.failed_again(&letter) {
+                    tracing::warn!(%item, %error, "a dead letter cannot be delivered, and stays");
+                }
+                continue;
+            }
             let notification = delivery.notification(item.sequence);
             let found = self.found(&letter, notification);
             self.enter_letter(found, &Arc::new(delivery));

@@ -125,6 +125,8 @@ struct Running {
     lines: Lines,
     /// What the counters said when it began.
     gone_before: u64,
+    /// Bodies that nobody can take apart, as far as they are counted.
+    poisoned: u64,
     before: Tally,
 }
 
@@ -153,7 +155,7 @@ impl Dispatcher {
             undone: Undone::default(),
             breaker: Breaker::new(self.limits.backoff),
             rate: Rate::new(self.limits.rate),
-            retried: Retried::default(),
+            retried: Retried::new(&self.feeds.poison),
             replaying: None,
             taken: 0,
             saved_at: Instant::now(),
@@ -161,6 +163,7 @@ impl Dispatcher {
             told_of_letters: false,
             lines: Lines::default(),
             gone_before: statistics.events.get() + statistics.dead.get(),
+            poisoned: 0,
             before: Tally {
                 duplicates: statistics.duplicates.get(),
                 unwanted: statistics.unwanted.get(),
@@ -340,10 +343,12 @@ impl Running {
             out.oldest
                 .set(oldest.into_iter().flatten().min().unwrap_or(0));
         }
+        statistics.dead.add(tally.dead - self.poisoned);
+        self.poisoned = tally.dead;
         // What was taken in is delivered, given up, or still here.
         let here: u64 = self.lanes.iter().map(Intake::waiting_events).sum();
         let gone = statistics.events.get() + statistics.dead.get() - self.gone_before;
-        unaccounted += tally.wanted.abs_diff(gone + here + self.undone.events());
+        unaccounted += (tally.wanted + tally.dead).abs_diff(gone + here + self.undone.events());
         statistics
             .duplicates
             .set(self.before.duplicates + tally.duplicates);

@@ -235,6 +235,7 @@ impl Books {
         statistics.events.add(page.tally.wanted);
         statistics.duplicates.add(page.tally.duplicates);
         statistics.unwanted.add(page.tally.unwanted);
+        statistics.dead.add(page.tally.dead);
         if page.unaccounted > 0 {
             statistics.unaccounted.add(page.unaccounted);
             let (next, events) = (page.next.to_string(), page.unaccounted);

@@ -1,0 +1,154 @@
+//! `hookline dead-letters set-aside`, and `retry` for what was set aside: decisions by hand on notifications that
+//! nobody is to take apart.
+//!
+//! For a body that ends the server, or keeps it for ever, in a way that no child process can prove: one that the
+//! system kills for want of memory, say. Only while no server runs: what it has taken apart already cannot be taken
+//! from it. The decision is durable when the verb ends, and holds for everybody.
+
+use super::cursor;
+use super::journal::{open, refused};
+use super::{CliError, sequences};
+use crate::feed::{self, Cause, DeadLetters, Found, Item, LetterError, Poison, WORKER};
+use crate::journal::{self, Disk, Guard, JournalError, Manifest, Reader, Storage};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A journal that no server has, and what is decided on its bodies.
+struct Decided {
+    disk: Arc<dyn Storage>,
+    poison: Poison,
+    /// Held to the end.
+    _lock: Guard,
+}
+
+/// Sets notifications aside.
+pub(super) fn set_aside(dir: &Path, all: &[u64]) -> Result<(), CliError> {
+    let decided = Decided::open(dir)?;
+    let passed = cursor::all(dir)?;
+    let mut out = io::stdout();
+    for &sequence in all {
+        let unreadable = |error| {
+            refused(
+                format!("cannot read {}", sequences(sequence, sequence)),
+                error,
+            )
+        };
+        let reader =
+            Reader::open(Arc::clone(&decided.disk), sequence).and_then(|mut it| it.next(None));
+        let batch = reader.map_err(unreadable)?;
+        let batch = batch.map_or(Ok(false), |it| {
+            decided.poison.set_aside(&it, sequence, Cause::ByHand)
+        });
+        if !batch.map_err(failed)? {
+            let dir = dir.display();
+            return Err(CliError::failed(format!(
+                "there is no notification {sequence} in {dir}"
+            )));
+        }
+        writeln!(
+            out,
+            "notification {sequence} is set aside: it gives no event, and is the dead letter {WORKER}/{sequence}"
+        )?;
+        for sink in has_passed(&passed, sequence) {
+            writeln!(
+                out,
+                "  the sink {sink} has passed it already, and keeps what it has had of it"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Has notifications taken apart again that were set aside, or that nobody could take apart.
+pub(super) fn take_back(dir: &Path, items: &[Item]) -> Result<(), CliError> {
+    let decided = Decided::open(dir)?;
+    let letters = letters(dir)?;
+    let passed = cursor::all(dir)?;
+    let extent = journal::extent(&*decided.disk)
+        .map_err(|error| refused("cannot look into the journal", error))?;
+    let mut out = io::stdout();
+    for item in items {
+        let sequence = item.sequence;
+        if !extent.contains(&sequence) {
+            return Err(CliError::failed(format!(
+                "notification {sequence} is not in the journal any more: `hookline dead-letters show {WORKER}/{sequence}` \
+                 has its body"
+            )));
+        }
+        let was_decided = decided.poison.take_back(sequence).map_err(failed)?;
+        match letters.drop_letter(*item) {
+            Err(LetterError::Missing { .. }) if was_decided => {}
+            dropped => dropped.map_err(failed)?,
+        }
+        letters.sync().map_err(failed)?;
+        writeln!(
+            out,
+            "notification {sequence} is taken apart again with the next start; where that is not possible, it comes back here"
+        )?;
+        for sink in has_passed(&passed, sequence) {
+            writeln!(
+                out,
+                "  the sink {sink} has passed it: then `hookline replay --sink {sink} --from {sequence} --to {sequence} \
+                 --data-dir {}` delivers it",
+                dir.display()
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The sinks that are beyond this sequence in every lane.
+fn has_passed(all: &[Found], sequence: u64) -> impl Iterator<Item = &str> {
+    let passed = all.iter().filter(move |found| {
+        let saved = found.saved.as_ref();
+        saved.is_ok_and(|saved| feed::confirmed(&saved.lanes) >= sequence)
+    });
+    passed.map(|found| found.sink.as_str())
+}
+
+impl Decided {
+    fn open(dir: &Path) -> Result<Decided, CliError> {
+        let disk: Arc<dyn Storage> = Arc::new(open(dir)?);
+        let lock = journal::lock(&*disk).map_err(|error| match error {
+            JournalError::Locked { holder, .. } => CliError::failed(format!(
+                "a server runs here ({holder}), and what it has taken apart cannot be taken from it: stop it first"
+            )),
+            error => CliError::because("cannot take the journal", error),
+        })?;
+        let unreadable = |error| refused("cannot look into the journal", error);
+        let manifest = Manifest::load_existing(&*disk).map_err(unreadable)?;
+        let oldest = journal::extent(&*disk).map_err(unreadable)?.start;
+        let path = dir.join("poison");
+        let storage = Disk::create_within(&path)
+            .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
+        let paths = manifest.endpoints;
+        let path_of = Box::new(move |wanted| {
+            let mut all = paths.iter();
+            let found = all.find(|(number, _)| *number == wanted);
+            found.map_or_else(String::new, |(_, path)| path.clone())
+        });
+        let about = (manifest.id, oldest);
+        let poison = Poison::open(Arc::new(storage), about, letters(dir)?, path_of);
+        Ok(Decided {
+            poison: poison.map_err(failed)?,
+            disk,
+            _lock: lock,
+        })
+    }
+}
+
+/// The dead letters of the workers.
+fn letters(dir: &Path) -> Result<DeadLetters, CliError> {
+    let path = dir.join("dead-letters");
+    Disk::create_within(&path)
+        .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
+    let path = path.join(WORKER);
+    let disk = Disk::create_within(&path)
+        .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
+    DeadLetters::open(Arc::new(disk)).map_err(failed)
+}
+
+fn failed(error: LetterError) -> CliError {
+    CliError::because("cannot go on", error)
+}
