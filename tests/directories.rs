@@ -72,15 +72,16 @@ fn directory(path: &str) -> String {
 
 /// Calls of each thread. Those that were cut in two, since another thread's came between, are put together.
 fn by_thread(output: &str) -> BTreeMap<u32, Vec<Call>> {
-    let mut begun: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut unfinished: BTreeMap<&str, &str> = BTreeMap::new();
     let mut calls: BTreeMap<u32, Vec<Call>> = BTreeMap::new();
     for line in output.lines() {
         let (pid, rest) = line.trim().split_once(' ').unwrap_or_default();
         let whole = if let Some(begin) = line.strip_suffix("<unfinished ...>") {
-            begun.insert(pid, begin);
+            unfinished.insert(pid, begin);
             continue;
         } else if rest.trim_start().starts_with("<... ") {
-            let Some((begin, (_, end))) = begun.remove(pid).zip(rest.split_once("resumed>")) else {
+            let Some((begin, (_, end))) = unfinished.remove(pid).zip(rest.split_once("resumed>"))
+            else {
                 continue;
             };
             format!("{begin}{end}")

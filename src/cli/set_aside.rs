@@ -129,7 +129,8 @@ impl Decided {
             found.map_or_else(String::new, |(_, path)| path.clone())
         });
         let about = (manifest.id, oldest);
-        let poison = Poison::open(Arc::new(storage), about, letters(dir)?, path_of);
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let poison = Poison::open(&storage, about, letters(dir)?, path_of);
         Ok(Decided {
             poison: poison.map_err(failed)?,
             disk,

@@ -172,9 +172,9 @@ impl Events {
         let extensions = Text::since(start, self.names.len());
         if extensions.len() > 0 {
             let events = self.list.get_mut(first..).unwrap_or_default();
-            events
-                .iter_mut()
-                .for_each(|event| event.extensions = extensions);
+            for event in events {
+                event.extensions = extensions;
+            }
         }
     }
 

@@ -64,18 +64,12 @@ impl Extractor {
             events.expect_many();
         }
         let text = self.scan(body);
-        match sender.filter(|sender| !self.is_whatsapp(sender, text)) {
-            Some(sender) => {
-                let document = text.map(|text| Document::new(text, &self.scan));
-                let from = (sender, origin);
-                foreign::received(events, &mut self.values, body, document, from);
-            }
-            None => {
-                let walked = text.and_then(|text| self.walk(text, origin, events));
-                if let Err(reason) = walked {
-                    emit::unparsed(events, body, origin, reason);
-                }
-            }
+        if let Some(sender) = sender.filter(|sender| !self.is_whatsapp(sender, text)) {
+            let document = text.map(|text| Document::new(text, &self.scan));
+            let from = (sender, origin);
+            foreign::received(events, &mut self.values, body, document, from);
+        } else if let Err(reason) = text.and_then(|text| self.walk(text, origin, events)) {
+            emit::unparsed(events, body, origin, reason);
         }
         if let Some(sender) = sender {
             events.extend_from(first, &sender, text.is_ok());

@@ -42,10 +42,10 @@ impl Values {
         &mut self,
         document: Option<Document<'_>>,
         names: [Option<&str>; 2],
-        take: impl FnOnce([Option<&str>; 2]) -> R,
+        made_of: impl FnOnce([Option<&str>; 2]) -> R,
     ) -> R {
         let Some(document) = document.filter(|_| names != [None; 2]) else {
-            return take([None; 2]);
+            return made_of([None; 2]);
         };
         self.copy.clear();
         self.copy.extend_from_slice(document.body());
@@ -65,13 +65,13 @@ impl Values {
                 note(key, document.string(member.at));
             }
         } else if let Some(object) = tape.as_value().as_object() {
-            for (key, value) in object.iter() {
+            for (key, value) in &object {
                 note(key, value.into_string());
             }
         }
-        let taken = take(found);
+        let result = made_of(found);
         self.tape = tape.reset();
-        taken
+        result
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Form {
     pub endpoint: String,
     /// Whose posts these are, as the configuration calls it.
     pub provider: String,
-    /// Where the shapes of the WhatsApp platform are looked for.
+    /// Where the shapes of the platform are looked for.
     pub whatsapp: WhatsApp,
     /// The header with the id of the delivery, in lower case.
     pub id: Option<String>,
@@ -35,7 +35,7 @@ pub struct Form {
     pub attributes: Vec<String>,
 }
 
-/// In which bodies the shapes of the WhatsApp platform are looked for.
+/// In which bodies the shapes of the platform are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhatsApp {
     /// In all: the platform posts here.

@@ -58,7 +58,7 @@ impl FromStr for Pattern {
                 text.len() > prefix.len() && text.starts_with(*prefix)
             }
         };
-        if PREFIXES.iter().any(|prefix| fits(prefix)) {
+        if PREFIXES.iter().any(fits) {
             return Ok(Pattern::new(text));
         }
         Err(PatternError::Unfit(text.to_owned(), meant(text)))

@@ -120,24 +120,24 @@ impl Poison {
     /// process that holds the journal. `journal` is what all of it is about, and `oldest` the first sequence that it
     /// still has; the dead letters are those of [`WORKER`].
     pub fn open(
-        storage: Arc<dyn Storage>,
+        storage: &Arc<dyn Storage>,
         (journal, oldest): (JournalId, u64),
         letters: DeadLetters,
         paths: Paths,
     ) -> Result<Poison, LetterError> {
-        let failed = |error| LetterError::io(&*storage, "use", VERDICTS)(error);
-        let found = Decisions::read(&*storage, journal).map_err(failed)?;
+        let failed = |error| LetterError::io(&**storage, "use", VERDICTS)(error);
+        let found = Decisions::read(&**storage, journal).map_err(failed)?;
         let is_current = matches!(found, Found::Whole(VERSION, _));
         let (mut decisions, unwritten) = current(found, &letters, oldest)?;
-        let (marks, were_at) = Marks::open(&*storage).map_err(failed)?;
+        let (marks, were_at) = Marks::open(&**storage).map_err(failed)?;
         // There until they were looked at, however often the process ends until then.
         decisions.suspect = joined([decisions.suspect, were_at.clone()].concat(), oldest);
         if !is_current || !were_at.is_empty() {
-            decisions.save(&*storage, journal).map_err(failed)?;
+            decisions.save(&**storage, journal).map_err(failed)?;
         }
         marks.clear().map_err(failed)?;
         let keeper = Keeper {
-            storage: Arc::clone(&storage),
+            storage: Arc::clone(storage),
             journal,
             letters,
             paths,

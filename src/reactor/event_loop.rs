@@ -489,8 +489,7 @@ const GO_ON_MAX: usize = 4;
 /// Deadlines looked at in a round. One that has passed costs as much as a request or two.
 const DUE_MAX: usize = 16;
 
-/// How long a batch waits that found the commit thread's inbox full of the batches of others: what these become tells
-/// nothing to this loop.
+/// How long a batch waits that found the commit thread's inbox full: nobody wakes this loop for the batches of others.
 const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// A token is a generation above a slot. Both stay clear of the tokens of waker and listener.

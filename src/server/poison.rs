@@ -20,7 +20,7 @@ pub(super) fn open(
         let endpoints = endpoints.clone();
         let paths = Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default());
         let letters = letters(config, WORKER)?;
-        let opened = Poison::open(Arc::clone(&storage), (journal, oldest), letters, paths);
+        let opened = Poison::open(&storage, (journal, oldest), letters, paths);
         Ok::<_, ServerError>(opened)
     };
     let poison = match open()? {

@@ -7,6 +7,9 @@ fn messages(field: &str, members: &Value) -> Value {
     notification(field, &value(members))
 }
 
+/// A body in which something has this name.
+type BodyOf<'b> = &'b dyn Fn(&str) -> String;
+
 /// The ids of changes and partner events that this version does not know ended with their types: they would have been
 /// other ones in the version that knows them.
 #[test]
@@ -41,7 +44,7 @@ fn no_id_depends_on_what_is_known() {
         messages("messages", &json!({"user_actions": [action]}))
     };
     let body = |of: &dyn Fn(&str) -> Value, name: &str| of(name).to_string();
-    let cases: [(&str, &dyn Fn(&str) -> String); 11] = [
+    let cases: [(&str, BodyOf<'_>); 11] = [
         ("account_update", &|name| body(&change, name)),
         ("account_update", &two_values),
         ("channel_created", &|name| body(&partner, name)),

@@ -339,10 +339,13 @@ impl Dedupe {
         let lane = event.lane() as usize;
         stage.verdicts.judged[lane] += 1;
         let window = self.options.window.saturating_add(span);
-        let counts = |then| match is_weak {
-            true => received_at.abs_diff(then) <= WEAK_WINDOW,
-            // What came while the clock was ahead has not been forgotten since.
-            false => received_at.saturating_sub(then) <= window,
+        let counts = |then| {
+            if is_weak {
+                received_at.abs_diff(then) <= WEAK_WINDOW
+            } else {
+                // What came while the clock was ahead has not been forgotten since.
+                received_at.saturating_sub(then) <= window
+            }
         };
         if older.is_some_and(|older| counts(older.then)) {
             stage.verdicts.duplicates[lane] += 1;

@@ -135,9 +135,10 @@ impl Opening {
                 }
                 let tag = self.tags.of(group, key);
                 let is_such = |it: &Entry<'_>| scope.group(it.endpoint, it.foreign) == group;
-                let older = match is_new {
-                    true => None,
-                    false => find(&index, &mut keys, tag, key, is_such)?,
+                let older = if is_new {
+                    None
+                } else {
+                    find(&index, &mut keys, tag, key, is_such)?
                 };
                 match older {
                     Some(older) => index.replace(older.slot, place),

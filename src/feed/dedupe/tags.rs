@@ -67,7 +67,7 @@ mod tests {
             let state = fold(0x243f_6a88_85a3_08d3 ^ first, 0x1319_8a2e_0370_7345);
             let mut text = [0; 16];
             text[..8].copy_from_slice(&first.to_le_bytes());
-            text[8..].copy_from_slice(&(state ^ 4711).to_le_bytes());
+            text[8..].copy_from_slice(&(state ^ 0x1267).to_le_bytes());
             text
         })
     }

@@ -25,9 +25,9 @@ fn letters(dir: &Path) -> DeadLetters {
 }
 
 fn open_from(dir: &Path, oldest: u64) -> Arc<Poison> {
-    let storage = Arc::new(Disk::create(dir).unwrap());
+    let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir).unwrap());
     let paths = Box::new(|number| format!("/{number}"));
-    let poison = Poison::open(storage, (journal(1), oldest), letters(dir), paths);
+    let poison = Poison::open(&storage, (journal(1), oldest), letters(dir), paths);
     Arc::new(poison.unwrap())
 }
 
@@ -152,7 +152,7 @@ fn the_dead_letter_is_there_before_the_decision() {
     let open = || {
         let letters = DeadLetters::open(letters_disk.storage()).unwrap();
         Poison::open(
-            Arc::clone(&storage),
+            &storage,
             (journal(1), 1),
             letters,
             Box::new(|_| String::new()),
@@ -289,7 +289,7 @@ fn without_room_for_the_dead_letter_nothing_passes() {
     let letters = DeadLetters::open(disk.storage()).unwrap();
     let storage = SimulatedDisk::new(1).storage();
     let paths = Box::new(|_| String::new());
-    let poison = Poison::open(storage, (journal(1), 1), letters, paths).unwrap();
+    let poison = Poison::open(&storage, (journal(1), 1), letters, paths).unwrap();
     let mut maker = Maker::sparing(&Arc::new(poison));
     disk.fail_once(1, Fault::NoSpace);
     let refused = maker.make_known(batch(8, &[PANICS])).unwrap_err();
