@@ -53,7 +53,7 @@ fn send_to_the_end(mut server: Running, id: &str, text: &str) {
 
 /// Waits until both sinks have everything.
 fn delivered(server: &Running, sinks: &[&str]) {
-    let deadline = Instant::now() + Duration::from_secs(300);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while !sinks.iter().all(|sink| server.is_delivered(sink)) {
         assert!(Instant::now() < deadline, "{}", server.stderr());
         thread::sleep(Duration::from_millis(20));
@@ -69,7 +69,7 @@ fn ids(path: &Path) -> Vec<String> {
         event["data"]["message"]["id"]
             .as_str()
             .or_else(|| event["data"]["id"].as_str())
-            .unwrap_or_else(|| panic!("{:.300}", line))
+            .unwrap_or_else(|| panic!("{line:.300}"))
             .to_owned()
     });
     lines.collect()
