@@ -122,6 +122,35 @@ fn a_data_directory_that_is_a_file_is_refused() {
     assert!(said(&output).contains("--data-dir: "), "{output:?}");
 }
 
+/// `check` passed links that lead nowhere, and what only a directory can be called, and the server did not start.
+#[test]
+fn what_leads_nowhere_is_refused() {
+    let site = Site::unsigned();
+    symlink("nowhere", site.journal_dir()).expect("linked");
+    refused(&site, "is a symbolic link to what is not there");
+    let site = Site::unsigned().sink(&format!("{FILE}\"circle\""));
+    symlink("circle", site.path().join("circle")).expect("linked");
+    refused(&site, "circle cannot be used");
+    refused(
+        &Site::unsigned().sink(&format!("{FILE}\"events/\"")),
+        "names a directory",
+    );
+    let site = Site::unsigned().sink(&format!("{FILE}\"link\""));
+    symlink("later/events.ndjson", site.path().join("link")).expect("linked");
+    stops(warned(&site, "the directory later is not there"));
+}
+
+/// `check` said that all is well, and the server ended with 1.
+#[test]
+fn an_address_of_another_machine_is_no_address() {
+    let site = Site::unsigned().server("listen = \"192.0.2.77:18080\"");
+    for output in [check(&site), site.run()] {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = said(&output);
+        assert!(said.contains("cannot listen on 192.0.2.77"), "{said}");
+    }
+}
+
 /// One post became thousands: each event was posted to the endpoint that it came from.
 #[test]
 fn a_sink_that_posts_to_its_own_process_is_refused() {
@@ -153,6 +182,8 @@ fn a_secret_with_what_tools_leave_in_it_is_refused() {
         ("\u{feff}hunter2\n", "byte order mark"),
         ("APP_SECRET=hunter2\n", "NAME=value"),
         ("hunter2 \n", "white space"),
+        ("LISTEN_ON=8080\nAPP_SECRET=hunter2\n", "NAME=value"),
+        ("# the secret\nhunter2\n", "several lines"),
     ] {
         let site = Site::new()
             .endpoint("path = \"/w\"\nprovider = \"meta\"\napp_secret = { file = \"secret\" }");

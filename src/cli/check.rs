@@ -6,15 +6,18 @@ use super::configuration::ConfigArgs;
 use super::figures::as_configured;
 use super::{CliError, Output, counted, descriptors};
 use crate::config::{
-    Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret,
+    Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret, SinkKind,
     format_size,
 };
 use crate::event;
 use crate::journal::command;
 use clap::Args;
+use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
+use std::net::UdpSocket;
+use std::path::Path;
 
 /// `hookline check`
 #[derive(Clone, Debug, Args)]
@@ -30,6 +33,7 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     let loaded = args.config.load().and_then(|(mut config, warnings)| {
         descriptors::share_out(&mut config)?;
+        starts(&config)?;
         Ok((config, warnings))
     });
     if args.output == Output::Json {
@@ -51,6 +55,58 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     io::stdout().write_all(plan(&config).as_bytes())?;
     for warning in &warnings {
         writeln!(io::stderr(), "warning: {warning}")?;
+    }
+    Ok(())
+}
+
+/// What ends a start although the configuration is right: addresses that are not this machine's or not for this user,
+/// and a data directory that this user may not write to. What a running server has is left alone.
+fn starts(config: &Config) -> Result<(), CliError> {
+    let pull = config
+        .sinks
+        .iter()
+        .any(|it| matches!(it.kind, SinkKind::Pull(_)));
+    let listen = [
+        Some(config.server.listen),
+        config.admin.listen,
+        pull.then_some(config.pull.listen),
+    ];
+    for address in listen.into_iter().flatten() {
+        // Ports of UDP are others, with the same rules.
+        match UdpSocket::bind(address) {
+            Err(error) if error.kind() != ErrorKind::AddrInUse => {
+                let remedy = match error.kind() {
+                    ErrorKind::AddrNotAvailable => "listen on an address of this machine",
+                    ErrorKind::PermissionDenied => {
+                        "listen on a port from 1024 on, or give the server CAP_NET_BIND_SERVICE"
+                    }
+                    _ => "listen on another address",
+                };
+                let message =
+                    format!("the server would not start: cannot listen on {address} ({remedy})");
+                return Err(CliError::because(message, error));
+            }
+            _ => {}
+        }
+    }
+    let dir = config.journal.dir.as_path();
+    let there = dir.ancestors().map(|it| {
+        if it.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            it
+        }
+    });
+    if let Some(nearest) = there.into_iter().find(|it| it.exists())
+        && let Err(error) = access(nearest, Access::WRITE_OK | Access::EXEC_OK)
+    {
+        let message = format!(
+            "the server would not start: it cannot write to {}, where the data directory {} is (give it to the user \
+             that serves, and check as that user)",
+            nearest.display(),
+            dir.display()
+        );
+        return Err(CliError::because(message, io::Error::from(error)));
     }
     Ok(())
 }

@@ -214,7 +214,7 @@ fn watch(replays: &Replays, mut replay: Replay, args: &ReplayAsk) -> Result<(), 
         if !args.wait && moved.elapsed() > WAIT_MAX && is_stuck(&replay) {
             progress.clear();
             return Err(CliError::failed(format!(
-                "nobody does anything about the replay {id} for a minute: {NOBODY}; it stays asked for: `{}` ends it, \
+                "no server has worked on the replay {id} for a minute: {NOBODY}; it stays asked for: `{}` ends it, \
                  and with --wait this waits on",
                 command(&format!("replay cancel {}", replay.id), dir),
                 id = replay.id,
@@ -248,11 +248,15 @@ fn watch(replays: &Replays, mut replay: Replay, args: &ReplayAsk) -> Result<(), 
     match replay.state {
         ReplayState::Done => Ok(()),
         state => Err(CliError::failed(format!(
-            "the replay {} {}",
+            "the replay {} {}{}",
             replay.id,
+            match state {
+                ReplayState::Failed => "failed",
+                _ => "was cancelled",
+            },
             replay
                 .reason
-                .unwrap_or_else(|| format!("was {}", state.name()))
+                .map_or(String::new(), |reason| format!(": {reason}"))
         ))),
     }
 }

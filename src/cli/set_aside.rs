@@ -9,7 +9,7 @@ use super::cursor;
 use super::journal::{open, refused};
 use super::{CliError, sequences};
 use crate::feed::{self, Cause, DeadLetters, Found, Item, LetterError, Poison, WORKER};
-use crate::journal::{self, Disk, Guard, JournalError, Manifest, Reader, Storage};
+use crate::journal::{self, Disk, Guard, JournalError, Manifest, Reader, Storage, command};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -72,8 +72,8 @@ pub(super) fn take_back(dir: &Path, items: &[Item]) -> Result<(), CliError> {
         let sequence = item.sequence;
         if !extent.contains(&sequence) {
             return Err(CliError::failed(format!(
-                "notification {sequence} is not in the journal any more: `hookline dead-letters show {WORKER}/{sequence}` \
-                 has its body"
+                "notification {sequence} is not in the journal any more: `{}` has its body",
+                command(&format!("dead-letters show {WORKER}/{sequence}"), dir)
             )));
         }
         let was_decided = decided.poison.take_back(sequence).map_err(failed)?;
@@ -89,9 +89,11 @@ pub(super) fn take_back(dir: &Path, items: &[Item]) -> Result<(), CliError> {
         for sink in has_passed(&passed, sequence) {
             writeln!(
                 out,
-                "  the sink {sink} has passed it: then `hookline replay --sink {sink} --from {sequence} --to {sequence} \
-                 --data-dir {}` delivers it",
-                dir.display()
+                "  the sink {sink} has passed it: then `{}` delivers it",
+                command(
+                    &format!("replay --sink {sink} --from {sequence} --to {sequence}"),
+                    dir
+                )
             )?;
         }
     }

@@ -10,7 +10,7 @@
 //!
 //! One line end at its end is not part of it. What else the ways of handing a secret over leave in it is refused, for
 //! with that it verifies nothing: quotes around it, a byte order mark before it, white space around it, and the line of
-//! a file of variables (`NAME=value`). A secret written out in the file is refused: such files get copied, committed
+//! a file of variables (`NAME=value`), and text of several lines. A secret written out in the file is refused: such files get copied, committed
 //! and shown in tickets. An empty one is refused too, for it would verify anything.
 
 use super::Environment;
@@ -113,8 +113,10 @@ fn left_over(octets: &[u8]) -> Option<&'static str> {
         Some(
             "has quotes around the secret, as `docker --env-file` leaves them; take the quotes away",
         )
-    } else if is_assignment(octets) {
+    } else if octets.split(|octet| *octet == b'\n').any(is_assignment) {
         Some("holds a line as in NAME=value; write the value alone")
+    } else if octets.contains(&b'\n') && std::str::from_utf8(octets).is_ok() {
+        Some("has several lines; write the secret alone, in one line")
     } else {
         None
     }

@@ -27,11 +27,21 @@ pub(super) fn data_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
             it
         }
     });
-    let Some((nearest, metadata)) = there
-        .into_iter()
-        .find_map(|it| Some((it, fs::metadata(it).ok()?)))
-    else {
+    // A link that leads nowhere is there, too, and nothing can be made in its place.
+    let Some((nearest, metadata)) = there.into_iter().find_map(|it| {
+        fs::symlink_metadata(it)
+            .ok()
+            .map(|_| (it, fs::metadata(it)))
+    }) else {
         return;
+    };
+    let Ok(metadata) = metadata else {
+        let link = nearest.display();
+        let message = format!(
+            "the data directory {shown} cannot be used: {link} is a symbolic link to what is not there; make the \
+             directory that it points to, or name another"
+        );
+        return reading.mistake(place, message);
     };
     if !metadata.is_dir() {
         let is = if nearest == path {
@@ -60,6 +70,10 @@ pub(super) fn data_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
 /// The file of a sink.
 pub(super) fn sink_file(reading: &mut Reading<'_>, place: &Place, path: &Path) {
     let shown = path.display();
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        let message = format!("{shown} ends with a slash and so names a directory; name a file");
+        return reading.mistake(place, message);
+    }
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return sink_dir(reading, place, path),
@@ -67,10 +81,16 @@ pub(super) fn sink_file(reading: &mut Reading<'_>, place: &Place, path: &Path) {
             let message = format!("{shown} cannot be made: something above it is no directory");
             return reading.mistake(place, message);
         }
-        Err(error) => {
-            let message =
-                format!("cannot look at {shown}: {error}; events wait until that is put right");
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let message = format!(
+                "this user may not look at {shown}: give its directory to the user that serves; until then events \
+                 wait in the journal"
+            );
             return reading.warning(place, message);
+        }
+        Err(error) => {
+            let message = format!("{shown} cannot be used: {error}; name another path");
+            return reading.mistake(place, message);
         }
     };
     if !metadata.is_file() {
@@ -93,6 +113,9 @@ pub(super) fn sink_file(reading: &mut Reading<'_>, place: &Place, path: &Path) {
 }
 
 fn sink_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
+    let target = fs::read_link(path).ok();
+    // What a link points to is relative to the directory of the link.
+    let path = target.map_or(path.to_owned(), |target| path.with_file_name(target));
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = dir.unwrap_or(Path::new("."));
     let shown = dir.display();
@@ -131,15 +154,12 @@ pub(super) fn program(reading: &mut Reading<'_>, place: &Place, name: &str) {
     if found.iter().any(runs) {
         return;
     }
-    let what = if found.is_empty() {
-        "is not there"
+    let (what, remedy) = if found.is_empty() {
+        ("is not there", "install it, or write its path")
+    } else if found.iter().any(Metadata::is_file) {
+        ("cannot be run", "chmod +x it")
     } else {
-        "cannot be run"
-    };
-    let remedy = if found.is_empty() {
-        "install it, or write its path"
-    } else {
-        "chmod +x it"
+        ("is no file", "write the path of a program")
     };
     let message =
         format!("the program {name} {what}: {remedy}; until then events wait in the journal");

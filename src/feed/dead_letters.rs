@@ -103,6 +103,14 @@ impl DeadLetters {
         Ok(letters)
     }
 
+    /// A command about the data directory that these lie in, as `DIR/dead-letters/SINK`.
+    #[must_use]
+    pub fn command(&self, words: &str) -> String {
+        let path = self.storage.describe("letter");
+        let dir = Path::new(&path).ancestors().nth(3);
+        journal::command(words, dir.unwrap_or(Path::new("")))
+    }
+
     /// The letters in `storage`, beside the server that may be writing there.
     #[must_use]
     pub fn read_only(storage: Arc<dyn Storage>) -> DeadLetters {

@@ -263,7 +263,8 @@ impl Poison {
             tracing::error!(
                 sequence = one.sequence,
                 dead_letter = %format_args!("{WORKER}/{}", one.sequence),
-                "{cause}: it gives no event, and is in the dead letters; see `hookline dead-letters show`"
+                "{cause}: it gives no event, and is a dead letter; `{}` shows it",
+                keeper.letters.command(&format!("dead-letters show {WORKER}/{}", one.sequence))
             );
         }
         self.save(&mut keeper)

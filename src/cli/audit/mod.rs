@@ -141,7 +141,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let mut meter = Meter::begin(&*disk);
     let outcome = job.run(&mut meter);
     meter.end();
-    let report = balance(&manifest, first, job.sinks, outcome.map_err(failed)?);
+    let report = balance(dir, &manifest, first, job.sinks, outcome.map_err(failed)?);
     match args.output {
         Output::Json => writeln!(io::stdout(), "{}", report.as_json())?,
         Output::Text => report.write(&mut io::stdout().lock())?,
@@ -165,7 +165,13 @@ fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
 }
 
 /// Draws the balance of everything from the sequence `first` on.
-fn balance(manifest: &Manifest, first: u64, sinks: Vec<Standing>, outcome: Outcome) -> Report {
+fn balance(
+    dir: &Path,
+    manifest: &Manifest,
+    first: u64,
+    sinks: Vec<Standing>,
+    outcome: Outcome,
+) -> Report {
     let Outcome {
         mut end,
         gaps,
@@ -210,6 +216,7 @@ fn balance(manifest: &Manifest, first: u64, sinks: Vec<Standing>, outcome: Outco
         report
     });
     Report {
+        dir: dir.to_owned(),
         id: manifest.id,
         first,
         endpoints: manifest.endpoints.clone(),

@@ -6,12 +6,15 @@ use super::reading::End;
 use super::repeats::Repeats;
 use super::tally::Tally;
 use crate::event::Lane;
-use crate::journal::JournalId;
+use crate::journal::{JournalId, command};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 /// Everything that an audit finds.
 pub(super) struct Report {
+    /// The data directory, for what it advises.
+    pub(super) dir: PathBuf,
     pub(super) id: JournalId,
     /// The sequence that it begins with.
     pub(super) first: u64,
@@ -213,11 +216,14 @@ impl Report {
                 writeln!(
                     out,
                     "  {} could not be taken apart, or passed as whatsapp.unparsed which its filter leaves out, and \
-                     is no dead letter, the first with sequence {first}: with the server stopped, `hookline \
-                     dead-letters retry worker/{first}` has it taken apart again, then `hookline replay --sink {} \
-                     --from {first} --to {first}` delivers it",
+                     is no dead letter, the first with sequence {first}: with the server stopped, `{}` has it \
+                     taken apart again, then `{}` delivers it",
                     counted(sink.hidden, "notification"),
-                    sink.name
+                    command(&format!("dead-letters retry worker/{first}"), &self.dir),
+                    command(
+                        &format!("replay --sink {} --from {first} --to {first}", sink.name),
+                        &self.dir
+                    )
                 )?;
             }
             match &sink.problem {

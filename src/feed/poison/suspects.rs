@@ -15,11 +15,12 @@
 
 use super::{Cause, Poison};
 use crate::children;
-use crate::journal::{Reader, Storage};
+use crate::journal::{Reader, Storage, command};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,7 +115,8 @@ impl Poison {
                         reason,
                         "the process before this one has ended while it took these notifications apart; a child \
                          could not find out why, so they are delivered. If one of them ends this process again, set it \
-                         aside with `hookline dead-letters set-aside`"
+                         aside while no server runs: `{}` for the first",
+                        self.set_aside_command(first)
                     );
                     return true;
                 }
@@ -124,7 +126,7 @@ impl Poison {
                 Outcome::Stopped => return false,
                 Outcome::Died { sequence, signal } if sequence == at => {
                     if let Err(error) = self.set_aside_from(journal, at, Cause::Ends(signal)) {
-                        tracing::error!(sequence = at, %error, "a body that ends the process cannot be set aside");
+                        tracing::error!(sequence = at, %error, "a body that ends the process cannot become a dead letter, and the next start has it taken apart by a child again; make room, or give the data directory to the user that serves");
                     }
                 }
                 other => tracing::warn!(
@@ -151,9 +153,18 @@ impl Poison {
                     sequence,
                     %error,
                     "a notification that a version before this one has delivered as whatsapp.unparsed is in no dead \
-                     letter, and `hookline audit` goes on to find it"
+                     letter: no sink whose filter leaves that type out gets it; `hookline audit` counts it as unaccounted"
                 );
             }
+        }
+    }
+
+    /// What sets a body aside by hand.
+    fn set_aside_command(&self, sequence: u64) -> String {
+        let words = format!("dead-letters set-aside {sequence}");
+        match &self.keeper {
+            Some(keeper) => keeper.lock().letters.command(&words),
+            None => command(&words, Path::new("")),
         }
     }
 
@@ -180,7 +191,7 @@ impl Poison {
             && let Err(error) = self.save(&mut keeper.lock())
         {
             // The next start looks at them once more.
-            tracing::warn!(%error, "what is not suspect any more is not written down");
+            tracing::warn!(%error, "a child has taken the suspect notifications apart, but that cannot be saved: delivery goes on, and the next start looks at them once more; make room");
         }
         self.fewer_suspects.notify_all();
     }

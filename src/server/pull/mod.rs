@@ -139,7 +139,7 @@ fn refuse_replays(replays: &mut Replays, sink: &str) {
         replays.save(&mut replay)
     });
     if let Err(error) = refused {
-        tracing::warn!(sink, %error, "a replay to the sink cannot be refused for a moment, and waits: a sink of type pull is read again instead");
+        tracing::warn!(sink, %error, "a replay to a sink of type pull does nothing, for its consumer reads again with after=0; that it was refused cannot be saved yet, so it stays in the list; make room");
     }
 }
 

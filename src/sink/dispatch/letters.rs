@@ -58,7 +58,7 @@ impl Running {
         if let Err(error) = kept {
             if !std::mem::replace(&mut self.told_of_letters, true) {
                 let sink = &self.parts.name;
-                tracing::error!(sink, %error, "nothing can go to the dead letters; it is tried on instead");
+                tracing::error!(sink, %error, "an event has used up its attempts, but no dead letter can be written: it is tried on instead; make room, or give the directory to the user that serves");
             }
             return false;
         }
@@ -66,7 +66,8 @@ impl Running {
         let (item, reason) = (letter.item, &letter.failures.reason);
         if let Some(times) = self.lines.dead.count() {
             let (sink, attempts) = (&self.parts.name, letter.failures.attempts);
-            tracing::error!(sink, times, %item, attempts, reason, "what was tried too often is a dead letter now, since the last such line so many; look at them with `hookline dead-letters list`");
+            let list = self.list_letters();
+            tracing::error!(sink, times, %item, attempts, reason, "an event has used up its attempts and is a dead letter now; `times` says how many since the last such line; `{list}` shows them");
         }
         let statistics = &self.parts.statistics;
         if let Some(entry) = self.undone.done(ticket) {
@@ -85,6 +86,12 @@ impl Running {
         true
     }
 
+    /// What shows the dead letters of the sink.
+    pub(super) fn list_letters(&self) -> String {
+        let words = format!("dead-letters list --sink {}", self.parts.name);
+        self.parts.letters.command(&words)
+    }
+
     /// Takes up what somebody wants to be tried again. For once a second. What is wrong with what lies there is told,
     /// and is no reason to stop.
     pub(super) fn take_up_letters(&mut self) {
@@ -94,7 +101,7 @@ impl Running {
             Ok(waiting) => waiting,
             Err(error) => {
                 if !error.is_shortage() && !std::mem::replace(&mut retried.told, true) {
-                    tracing::warn!(sink, %error, "no dead letter can be retried; delivery goes on; put the directory right");
+                    tracing::warn!(sink, %error, "the dead letters of the sink cannot be listed, so none is retried; other events are delivered; give the directory to the user that serves");
                 }
                 return;
             }
@@ -127,7 +134,8 @@ impl Running {
                     item.sequence
                 );
                 if let Err(error) = self.parts.letters.failed_again(&letter) {
-                    tracing::warn!(%item, %error, "a dead letter cannot be delivered, and stays");
+                    let sink = &self.parts.name;
+                    tracing::warn!(sink, %item, %error, "a dead letter cannot be delivered, and why cannot be written into it: it stays; make room, or give it to the user that serves");
                 }
                 continue;
             }
@@ -190,7 +198,7 @@ impl Running {
         self.retried.items.remove(&item);
         if let Err(error) = self.parts.letters.done(item) {
             let sink = &self.parts.name;
-            tracing::warn!(sink, %item, %error, "a dead letter was delivered, but cannot be taken away: it is delivered again; put the directory right");
+            tracing::warn!(sink, %item, %error, "a dead letter was delivered, but its file cannot be removed: it is delivered again until it can; give the directory to the user that serves");
         }
     }
 }

@@ -249,7 +249,8 @@ impl Running {
             tracing::error!(
                 sink,
                 times,
-                "so many more dead letters; look at them with `hookline dead-letters list`"
+                "events have become dead letters since the last such line; `{}` shows them",
+                self.list_letters()
             );
         }
     }
