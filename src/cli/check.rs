@@ -12,12 +12,10 @@ use crate::config::{
 use crate::event;
 use crate::journal::command;
 use clap::Args;
-use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::UdpSocket;
-use std::path::Path;
 
 /// `hookline check`
 #[derive(Clone, Debug, Args)]
@@ -59,8 +57,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What ends a start although the configuration is right: addresses that are not this machine's or not for this user,
-/// and a data directory that this user may not write to. What a running server has is left alone.
+/// What ends a start although the configuration is right: addresses that are not this machine's or not for this user.
 fn starts(config: &Config) -> Result<(), CliError> {
     let pull = config
         .sinks
@@ -88,25 +85,6 @@ fn starts(config: &Config) -> Result<(), CliError> {
             }
             _ => {}
         }
-    }
-    let dir = config.journal.dir.as_path();
-    let there = dir.ancestors().map(|it| {
-        if it.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            it
-        }
-    });
-    if let Some(nearest) = there.into_iter().find(|it| it.exists())
-        && let Err(error) = access(nearest, Access::WRITE_OK | Access::EXEC_OK)
-    {
-        let message = format!(
-            "the server would not start: it cannot write to {}, where the data directory {} is (give it to the user \
-             that serves, and check as that user)",
-            nearest.display(),
-            dir.display()
-        );
-        return Err(CliError::because(message, io::Error::from(error)));
     }
     Ok(())
 }
