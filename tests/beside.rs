@@ -248,6 +248,7 @@ fn a_sink_that_has_stopped_shows_where_one_asks_for_it() {
     assert_eq!(page("/readyz?strict").0, 200);
     send(&server, 0..1);
     eventually("the sink has stopped", || page("/readyz?strict").0 == 503);
+    assert_eq!(page("/readyz?a&strict=1").0, 503);
     receiver.join().expect("it has answered");
     assert_eq!(page("/readyz").0, 200);
     assert!(
