@@ -164,8 +164,8 @@ fn is_media_type(content_type: &[u8]) -> bool {
         let plain = |c: &u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(c);
         !text.is_empty() && text.iter().all(plain)
     };
-    let mut names = essence(content_type).splitn(2, |&c| c == b'/');
-    let named = names.next().is_some_and(is_token) && names.next().is_some_and(is_token);
+    let mut halves = essence(content_type).splitn(2, |&c| c == b'/');
+    let named = halves.next().is_some_and(is_token) && halves.next().is_some_and(is_token);
     let printable = |c: &u8| matches!(c, b' '..=b'~');
     named && content_type.len() <= VALUE_MAX && content_type.iter().all(printable)
 }
