@@ -2,10 +2,10 @@
 //!
 //! An event is a repeat if a notification with a lower sequence had one with the same key, and came to an endpoint
 //! whose events are compared with it, as `dedupe.scope` says; two in the same notification are none. Of each key a
-//! [hash](hash_of) of 64 bits is remembered, in a window of two generations: when the younger one is full, the older one is
-//! forgotten. So every repeat is found whose key is at most as many other keys back as a generation holds, and some
-//! beyond. With the default window of 7 million keys, which takes up to 200 MB, the chance that a new event is taken
-//! for a repeat is below 10^-12.
+//! [hash](hash_of) of 64 bits is remembered, in a window of two generations: when the younger one is full, the older
+//! one is forgotten. So every repeat is found whose key is at most as many other keys back as a generation holds, and
+//! some beyond. With the default window of 7 million keys, which takes up to 200 MB, the chance that a new event is
+//! taken for a repeat is below 10^-12.
 
 use foldhash::quality::RandomState;
 use std::collections::HashSet;

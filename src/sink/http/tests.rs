@@ -350,32 +350,6 @@ fn an_event_in_binary_mode_has_its_attributes_in_fields() {
     );
 }
 
-/// A sender's body that says it were an event must not be taken for one.
-#[test]
-fn data_is_never_sent_as_a_whole_event() {
-    for (said, is_json, expected) in [
-        ("application/json", true, "application/json"),
-        (
-            "text/csv; header=present",
-            false,
-            "text/csv; header=present",
-        ),
-        ("application/cloudevents+json", true, "application/json"),
-        (
-            "Application/CloudEvents-Batch+JSON; charset=utf-8",
-            true,
-            "application/json",
-        ),
-        (
-            "application/cloudevents+json",
-            false,
-            "application/octet-stream",
-        ),
-    ] {
-        assert_eq!(request::data_type(said, is_json), expected, "{said}");
-    }
-}
-
 #[test]
 fn events_as_json_are_those_of_the_other_sinks() {
     let server = Server::new(vec![ok()]);
