@@ -277,7 +277,9 @@ fn retention_leaves_what_dedupe_has_not_saved() {
         post_some(&server);
     }
     eventually("it cannot be saved", || {
-        server.stderr().contains("what was judged is not saved")
+        server
+            .stderr()
+            .contains("the state of dedupe cannot be saved")
     });
     assert_eq!(first(&server), 1);
     server.terminate();

@@ -135,7 +135,7 @@ fn dead_letters_are_looked_at_retried_and_dropped() {
         dir.join("dead-letters/worker/2.0.json").exists(),
         "not the worker's"
     );
-    assert!(refused("dead-letters retry worker/2.0", &dir, 2).contains("newer version"));
+    assert!(refused("dead-letters retry --all --sink worker", &dir, 2).contains("worker/4711"));
     assert!(refused("dead-letters retry crm/2.0", &dir, 1).contains("there is no letter"));
     assert!(refused("dead-letters show x/2.0", &dir, 1).contains("no dead letters"));
 
@@ -149,6 +149,12 @@ fn dead_letters_are_looked_at_retried_and_dropped() {
         "2 letters dropped\n"
     );
     assert_eq!(json_lines("dead-letters list", &dir).len(), 1);
+    let text = said("dead-letters retry worker/2.0", &dir);
+    assert!(
+        text.contains("taken apart again with the next start"),
+        "{text}"
+    );
+    assert!(json_lines("dead-letters list", &dir).is_empty());
 }
 
 #[test]

@@ -32,7 +32,9 @@ fn printed(verb: &str, dir: &Path) -> (String, i32) {
 }
 
 fn site() -> Site {
-    Site::unsigned().sink("name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"")
+    Site::unsigned()
+        .variable("HOOKLINE__LOG__FORMAT", "text")
+        .sink("name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"")
 }
 
 /// Notifications one by one, so that each has a frame of its own, delivered. Gives what the server has greeted with.
@@ -254,6 +256,7 @@ fn the_audit_goes_on_behind_a_segment_that_is_missing() {
 fn the_greeting_names_the_secret_that_it_takes_to_try() {
     let site = Site::new()
         .variable("SECRET", "hunter2")
+        .variable("HOOKLINE__LOG__FORMAT", "text")
         .endpoint("path = \"/in\"\nprovider = \"meta\"\napp_secret = { env = \"SECRET\" }");
     let (_, said) = site.start().terminate();
     assert!(

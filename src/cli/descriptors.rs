@@ -39,13 +39,17 @@ pub(super) fn share_out(config: &mut Config) -> Result<(), CliError> {
         lowered(&mut config.admin.connections, allowed / 16);
         lowered(&mut config.pull.connections, allowed / 8);
     }
-    tracing::warn!(
-        allowed,
-        max_connections = config.server.max_connections,
-        admin_connections = config.admin.connections,
-        "file descriptors: `ulimit -Hn` allows fewer than server.max_connections wants; fewer connections are taken; \
-         raise LimitNOFILE in the unit, or lower server.max_connections"
+    let (max_connections, admin) = (config.server.max_connections, config.admin.connections);
+    let message = format!(
+        "{allowed} file descriptors are allowed, fewer than server.max_connections wants: {max_connections} connections \
+         are taken, and {admin} to the admin pages; raise LimitNOFILE in the unit, or `ulimit -Hn`"
     );
+    // With the default of max_connections there are nearly always fewer, and enough.
+    if possible < FEW {
+        tracing::warn!("{message}");
+    } else {
+        tracing::info!("{message}");
+    }
     Ok(())
 }
 
@@ -101,6 +105,9 @@ fn too_few(allowed: u64) -> ConfigErrors {
 
 /// Fewest descriptors with which it makes sense to start.
 const FILES_MIN: u64 = 128;
+
+/// Connections below which a sender with many of them is refused some.
+const FEW: u64 = 1024;
 
 /// Descriptors for files, polls and what a shortage must never reach.
 pub(super) const FILES: u64 = 224;
