@@ -276,6 +276,22 @@ fn a_lock_that_is_a_link_is_refused_and_nothing_is_cut() {
     assert_eq!(fs::read_to_string(&precious).expect("there"), "precious");
 }
 
+/// Nor is a file that has `LOCK` as another name.
+#[test]
+fn a_lock_that_is_somebody_elses_file_is_refused_and_nothing_is_cut() {
+    let site = site();
+    let dir = site.journal_dir();
+    fs::create_dir(&dir).expect("made");
+    let (precious, text) = (site.path().join("precious"), "precious\n".repeat(200));
+    fs::write(&precious, &text).expect("written");
+    fs::hard_link(&precious, dir.join("LOCK")).expect("linked");
+    let output = site.run();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("LOCK: it is not a lock"), "{said}");
+    assert_eq!(fs::read_to_string(&precious).expect("there"), text);
+}
+
 /// Anybody could put files into the data directory, and nothing was said.
 #[test]
 fn a_data_directory_that_is_open_to_all_is_told_of() {
