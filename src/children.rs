@@ -74,22 +74,36 @@ fn reap_orphans(seen: &BTreeSet<i32>) -> BTreeSet<i32> {
     ended
 }
 
-/// The children of this process that have ended, if `/proc` shows the processes that it sees itself.
+/// The children of this process that have ended, by the numbers that it knows them by itself. `/proc` may be that of a
+/// namespace above, where it was not mounted anew for process 1, and has other numbers.
 fn zombies() -> Vec<i32> {
-    let own = getpid().as_raw_pid();
     let link = fs::read_link("/proc/self").unwrap_or_default();
-    if link.to_str() != Some(own.to_string().as_str()) {
+    let Some(shown) = link.to_str().and_then(|link| link.parse::<i32>().ok()) else {
         return Vec::new();
-    }
+    };
+    // How far below the namespace of `/proc` this one is.
+    let depth = (shown != getpid().as_raw_pid()).then(|| numbers_of(shown).len());
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_zombie = |pid: &i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // `PID (NAME) STATE PARENT ...`, and a name may hold anything.
         let rest = stat.rsplit_once(") ").map(|(_, rest)| rest);
-        rest.is_some_and(|rest| rest.starts_with(&format!("Z {own} ")))
+        rest.is_some_and(|rest| rest.starts_with(&format!("Z {shown} ")))
     };
-    numbers.filter(is_zombie).collect()
+    let own = |pid: i32| match depth {
+        None => Some(pid),
+        Some(depth) => numbers_of(pid).get(depth.checked_sub(1)?).copied(),
+    };
+    all.filter(is_zombie).filter_map(own).collect()
+}
+
+/// The numbers of a process in its namespaces, from that of `/proc` on down.
+fn numbers_of(pid: i32) -> Vec<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let numbers = line.into_iter().flat_map(str::split_whitespace);
+    numbers.filter_map(|number| number.parse().ok()).collect()
 }
 
 static STARTING: RwLock<()> = RwLock::new(());

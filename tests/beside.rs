@@ -248,6 +248,7 @@ fn a_sink_that_has_stopped_shows_where_one_asks_for_it() {
     assert_eq!(page("/readyz?strict").0, 200);
     send(&server, 0..1);
     eventually("the sink has stopped", || page("/readyz?strict").0 == 503);
+    assert_eq!(page("/readyz?a&strict=1").0, 503);
     receiver.join().expect("it has answered");
     assert_eq!(page("/readyz").0, 200);
     assert!(
@@ -273,6 +274,22 @@ fn a_lock_that_is_a_link_is_refused_and_nothing_is_cut() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("LOCK: it is a symbolic link"), "{said}");
     assert_eq!(fs::read_to_string(&precious).expect("there"), "precious");
+}
+
+/// Nor is a file that has `LOCK` as another name.
+#[test]
+fn a_lock_that_is_somebody_elses_file_is_refused_and_nothing_is_cut() {
+    let site = site();
+    let dir = site.journal_dir();
+    fs::create_dir(&dir).expect("made");
+    let (precious, text) = (site.path().join("precious"), "precious\n".repeat(200));
+    fs::write(&precious, &text).expect("written");
+    fs::hard_link(&precious, dir.join("LOCK")).expect("linked");
+    let output = site.run();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("LOCK: it is not a lock"), "{said}");
+    assert_eq!(fs::read_to_string(&precious).expect("there"), text);
 }
 
 /// Anybody could put files into the data directory, and nothing was said.

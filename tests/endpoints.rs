@@ -9,6 +9,7 @@ use common::client::{Client, get, handshake, post};
 use common::{Running, Site, eventually, sign};
 use rustix::process::Signal;
 use std::fs;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The secrets of [`site`], by variable.
@@ -265,6 +266,24 @@ fn reload(server: &Running, says: &str) {
     let before = server.stderr().matches(says).count();
     server.signal(Signal::HUP);
     eventually(says, || server.stderr().matches(says).count() > before);
+}
+
+/// The configuration has come to lie where nobody can read it: posts are taken all the same, and a stop ends it.
+#[test]
+fn a_configuration_that_hangs_holds_up_nothing() {
+    let site = Site::unsigned();
+    let server = site.start();
+    let config = site.write_config();
+    fs::remove_file(&config).expect("there");
+    let made = Command::new("mkfifo").arg(&config).status();
+    assert!(made.expect("it runs").success());
+    server.signal(Signal::HUP);
+    eventually("it is being read", || server.thread("hl-reload").is_some());
+    reload(&server, "still being read");
+    let mut client = server.connect();
+    assert_eq!(code(&mut client, "/webhook", "", b"{}"), 200);
+    let (status, stderr) = server.terminate();
+    assert_eq!(status.code(), Some(0), "{stderr}");
 }
 
 /// A rotation: the new secret beside the old one, then alone. No connection is lost on the way.

@@ -331,9 +331,20 @@ fn in_json_everything_is_json() {
     let mut client = server.connect();
     client.send(&post("/nowhere", "", b"{}"));
     assert_eq!(client.answer().code, 404);
-    for signal in [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::HUP] {
+    for signal in [
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+        Signal::POWER,
+        Signal::STKFLT,
+        Signal::XCPU,
+        Signal::HUP,
+    ] {
         server.signal(signal);
     }
+    let real_time = format!("kill -s 37 {}", server.pid());
+    let sent = Command::new("sh").args(["-c", &real_time]).status();
+    assert!(sent.expect("it runs").success());
     eventually("it has reloaded", || {
         server.stderr().contains("are reloaded")
     });
@@ -350,6 +361,17 @@ fn in_json_everything_is_json() {
     assert!(has("admin", &admin.to_string()), "{stderr}");
     assert!(has("endpoint", "/webhook"), "{stderr}");
     assert!(has("signal", "SIGUSR1"), "{stderr}");
+
+    let site = Site::unsigned();
+    let mut orphan = site.command();
+    orphan.args(["--with-parent", "1"]);
+    let stderr = String::from_utf8(ended(orphan).stderr).expect("text");
+    assert!(
+        last_words(&stderr).contains("is not the parent"),
+        "{stderr}"
+    );
+    let is_json = |line: &str| serde_json::from_str::<Value>(line).is_ok();
+    assert!(stderr.lines().all(is_json), "{stderr}");
 
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound");

@@ -7,6 +7,7 @@ mod common;
 
 use common::client::post;
 use common::{PROGRAM, Running, Site, eventually};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::process::Command;
 
@@ -76,4 +77,56 @@ fn what_programs_leave_behind_does_not_stay() {
         !stderr.contains("cannot run"),
         "no status was taken: {stderr}"
     );
+}
+
+/// As process 1 of a namespace in which `/proc` is still that of the one above, with other numbers.
+#[test]
+fn nor_where_proc_shows_other_numbers() {
+    let alone = Command::new("unshare").args(["-pf", "true"]).output();
+    if !alone.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no namespace of processes can be made");
+        return;
+    }
+    let site = Site::unsigned().sink(
+        "name = \"run\"\ntype = \"exec\"\nmode = \"each\"\n\
+         command = [\"/bin/sh\", \"-c\", \"read -r line; sleep 0.3 &\"]",
+    );
+    let mut command = Command::new("unshare");
+    command
+        .args(["-pf", PROGRAM, "serve", "--config"])
+        .arg(site.write_config())
+        .env_clear()
+        .envs([("PATH", "/usr/bin:/bin"), ("TOKEN", "token")])
+        .current_dir(site.path());
+    let mut server = Running::spawn(command);
+    let inner = children(server.pid(), "S");
+    let [inner] = inner.as_slice() else {
+        panic!("one process: {inner:?}")
+    };
+    let mut client = server.connect();
+    for number in 0..10 {
+        client.send(&post("/webhook", "", number.to_string().as_bytes()));
+        assert_eq!(client.answer().code, 200);
+    }
+    eventually("something is left", || !children(*inner, "Z").is_empty());
+    eventually("everything is delivered", || server.is_delivered("run"));
+    eventually("nothing stays", || children(*inner, "").is_empty());
+    let pid = Pid::from_raw(i32::try_from(*inner).expect("a number")).expect("not 0");
+    kill_process(pid, Signal::TERM).expect("it runs");
+    let (status, stderr) = server.wait();
+    assert_eq!(status.code(), Some(0), "{stderr}");
+}
+
+/// The children of a process whose state begins so.
+fn children(of: u32, state: &str) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("mounted").flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        rest.is_some_and(|rest| {
+            rest.starts_with(state) && rest.split(' ').nth(1) == Some(&of.to_string())
+        })
+    };
+    numbers.filter(is_child).collect()
 }

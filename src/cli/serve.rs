@@ -1,13 +1,16 @@
 //! `hookline serve`: the main job.
 
 mod greeting;
+mod reload;
 mod signals;
 
 use super::configuration::ConfigArgs;
 use super::{CliError, descriptors, logging, take_apart};
 use crate::server::Server;
 use clap::Args;
+use reload::Reload;
 use signal_hook::consts::SIGHUP;
+use signals::Message;
 
 /// `hookline serve`
 #[derive(Clone, Debug, Args)]
@@ -23,11 +26,10 @@ pub(super) struct ServeArgs {
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let no_log = |error| CliError::because("cannot start the thread that logs", error);
     crate::log::start().map_err(no_log)?;
-    if let Some(parent) = args.with_parent {
-        stay_with(parent)?;
-    }
+    let parent = args.with_parent.map_or(Ok(()), stay_with);
     let (mut config, warnings) = args.config.load()?;
     logging::start(&config.log)?;
+    parent?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -40,10 +42,12 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let mut server = Server::start_with(&config, Some(child))
         .map_err(|error| CliError::because("cannot start", error))?;
     greeting::greet(&config, &server);
+    let mut reload = Reload::new(&args.config, signals.tell);
     loop {
         match server.wait(&signals.told) {
-            Ok(SIGHUP) => reload(args, &server),
-            Ok(signal) => {
+            Ok(Message::Signal(SIGHUP)) => reload.begin(),
+            Ok(Message::Loaded(loaded)) => reload.finish(*loaded, &server),
+            Ok(Message::Signal(signal)) => {
                 tracing::info!(
                     signal,
                     "draining; the same signal again leaves without the rest of the deliveries"
@@ -79,25 +83,6 @@ fn stay_with(parent: i32) -> Result<(), CliError> {
     Err(CliError::failed(format!(
         "process {parent} is not the parent, or has ended; --with-parent takes the one that starts this"
     )))
-}
-
-/// Takes over the endpoints of the configuration as it is now; with mistakes in it, everything stays.
-fn reload(args: &ServeArgs, server: &Server) {
-    let reloaded = args.config.load().and_then(|(config, warnings)| {
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
-        server
-            .reload(&config)
-            .map_err(|error| CliError::because("cannot take over the endpoints", error))
-    });
-    match reloaded {
-        Ok(()) => tracing::info!("endpoints are reloaded; every other change needs a restart"),
-        Err(error) => {
-            let report = error.report().unwrap_or_default();
-            tracing::error!("nothing is reloaded: {report}");
-        }
-    }
 }
 
 pub(super) const EXAMPLES: &str = "\

@@ -326,7 +326,7 @@ pub(super) fn keep_headers(
             let message =
                 format!("{name} holds a credential, which must not be stored with every post");
             reading.mistake(&place, message);
-        } else if PROOFS.iter().any(|word| name.contains(word)) {
+        } else if looks_like_proof(&name) {
             let message = format!(
                 "{name} looks as if it carries proof: it is stored, and sinks of whole notifications get it, but no \
                  event"
@@ -343,6 +343,14 @@ pub(super) fn keep_headers(
         }
     }
     (kept, attributes)
+}
+
+/// True if senders call so what shows that a post is theirs.
+fn looks_like_proof(name: &str) -> bool {
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    name == "x-trello-webhook"
+        || PROOFS.iter().any(|part| name.contains(part))
+        || words.any(|word| PROOF_WORDS.contains(&word))
 }
 
 fn keep(kept: &mut Vec<String>, name: String) {
@@ -397,13 +405,31 @@ const SIGNATURES: [&str; 4] = [
 ];
 
 /// What stands in the names of fields that carry proof.
-const PROOFS: [&str; 6] = [
+const PROOFS: [&str; 11] = [
     "signature",
     "hmac",
     "token",
     "secret",
     "password",
     "api-key",
+    "api_key",
+    "apikey",
+    "authorization",
+    "credential",
+    "jwt",
+];
+
+/// What is such a name by itself, or between dashes.
+const PROOF_WORDS: [&str; 9] = [
+    "auth",
+    "bearer",
+    "digest",
+    "hash",
+    "passwd",
+    "sig",
+    "verif",
+    "verification",
+    "verify",
 ];
 
 /// Fields that give access to something, rather than prove the body.

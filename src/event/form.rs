@@ -128,16 +128,13 @@ impl<'r> Sender<'r> {
     }
 
     /// What the sender says that the body is counts, unless it is JSON and he says that it is something else: then
-    /// `data` is JSON, and what he says stands beside it.
+    /// `data` is JSON, and what he says stands beside it. So does what is no media type.
     fn write_content_type(&self, is_json: bool, out: &mut String) {
         let Some(value) = self.header("content-type").filter(|it| !it.is_empty()) else {
             return;
         };
-        let name = if is_json && !names_json(value) {
-            "xcontenttype"
-        } else {
-            CONTENT_TYPE
-        };
+        let fits = is_media_type(value) && (!is_json || names_json(value));
+        let name = if fits { CONTENT_TYPE } else { "xcontenttype" };
         push(out, name, value);
     }
 }
@@ -161,10 +158,27 @@ pub fn is_reserved(attribute: &str) -> bool {
     RESERVED.contains(&attribute)
 }
 
+/// `TYPE/SUBTYPE`, with parameters or without, all of which an attribute has room for.
+fn is_media_type(content_type: &[u8]) -> bool {
+    let is_token = |text: &[u8]| {
+        let plain = |c: &u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(c);
+        !text.is_empty() && text.iter().all(plain)
+    };
+    let mut halves = essence(content_type).splitn(2, |&c| c == b'/');
+    let named = halves.next().is_some_and(is_token) && halves.next().is_some_and(is_token);
+    let printable = |c: &u8| matches!(c, b' '..=b'~');
+    named && content_type.len() <= VALUE_MAX && content_type.iter().all(printable)
+}
+
+/// The media type without its parameters.
+fn essence(content_type: &[u8]) -> &[u8] {
+    let essence = content_type.split(|&c| c == b';').next();
+    essence.unwrap_or_default().trim_ascii()
+}
+
 /// `application/json`, `application/cloudevents+json; charset=utf-8` …
 fn names_json(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|&c| c == b';').next();
-    let essence = essence.unwrap_or_default().trim_ascii();
+    let essence = essence(content_type);
     let ends = |with: &[u8]| {
         let at = essence.len().checked_sub(with.len());
         at.is_some_and(|at| essence[at..].eq_ignore_ascii_case(with))

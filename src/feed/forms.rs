@@ -97,6 +97,12 @@ impl Forms {
             let _ = storage.rename(NAME, "forms.damaged");
         }
         let forms = read.forms();
+        if is_whole && !forms.is_empty() && !is_readable(&*storage, NAME) {
+            // What is written next is written over the other one, which alone says what it says.
+            let _ = storage
+                .exchange(OLD, NAME)
+                .or_else(|_| storage.rename(OLD, NAME));
+        }
         let last_given = forms.keys().next_back().copied();
         let beyond = last % u64::from(NUMBER_MAX);
         let beyond = u16::try_from(beyond).unwrap_or_default();
@@ -152,6 +158,15 @@ impl Forms {
             let mut read = read(&**storage).forms();
             read.append(&mut known.forms);
             known.forms = read;
+            if number != record::NO_FORM && !known.forms.contains_key(&number) {
+                tracing::warn!(
+                    form = number,
+                    path = storage.describe(NAME),
+                    "the file does not say how the bodies with this form are read: their events come without \
+                     attributes of headers, and those of other senders as webhook.received; copy the file back from a \
+                     backup and restart"
+                );
+            }
         }
         known.forms.get(&number).cloned()
     }
@@ -238,6 +253,12 @@ fn read(storage: &dyn Storage) -> Read {
         }
     }
     Read::Damaged
+}
+
+fn is_readable(storage: &dyn Storage, name: &str) -> bool {
+    let text = read_file(storage, name).ok();
+    let text = text.and_then(|text| String::from_utf8(text).ok());
+    text.is_some_and(|text| parse(&text).is_some())
 }
 
 fn read_file(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {

@@ -170,6 +170,11 @@ impl Storage for Disk {
             let cause = "it is not a regular file; remove it";
             return Err(LockError::Io(io::Error::other(cause)));
         }
+        // Another name of some file of somebody, which is about to be emptied.
+        if found.len() > HOLDER_MAX {
+            let cause = "it is not a lock of Hookline, for there is too much in it; remove it";
+            return Err(LockError::Io(io::Error::other(cause)));
+        }
         match file.try_lock() {
             Ok(()) => {
                 look::give_to_file(&file, &self.directory).map_err(LockError::Io)?;
@@ -258,6 +263,9 @@ impl StorageFile for File {
         advise(self, range, Advice::WillNeed)
     }
 }
+
+/// Bytes of the name of a holder, and more.
+const HOLDER_MAX: u64 = 1024;
 
 /// Never waits for the other end of a pipe that has the name of a file of ours; what is written is written here.
 fn flags(writes: bool) -> i32 {

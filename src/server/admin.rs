@@ -62,7 +62,8 @@ pub(super) fn run(
             .route(
                 "/readyz",
                 get(move |RawQuery(query): RawQuery| async move {
-                    let strict = query.is_some_and(|it| it.split('&').any(|it| it == "strict"));
+                    let strict =
+                        query.is_some_and(|it| it.split('&').any(|it| it.starts_with("strict")));
                     readiness(&ready, &control, strict)
                 }),
             )

@@ -12,7 +12,7 @@
 //! | `hl-admin` | metrics and health |
 //!
 //! Beside them the process has `hl-log`, which writes the log ([`crate::log`]), `hl-signal`, and, where it inherits
-//! what programs leave behind, `hl-reap` ([`crate::children`]).
+//! what programs leave behind, `hl-reap` ([`crate::children`]); for a while after SIGHUP `hl-reload`.
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
 //! syncs what they left and ends, the workers end, the judge ends, the sinks deliver what is durable, the cursors are

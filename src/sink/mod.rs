@@ -270,12 +270,14 @@ impl Runner {
                 ) {
                     return Err(SinkError::Unsyncable(error));
                 }
+                self.note_failing(&error);
                 self.failed(&error, &mut pause)?;
                 self.feed.go_back_to(confirmed + 1);
                 self.replays.unconfirmed();
                 delivered = confirmed;
                 continue;
             }
+            self.note_works();
             self.replays.confirmed();
             (confirmed, pause) = (delivered, PAUSE_MIN);
             saved_at = Instant::now();
@@ -364,11 +366,35 @@ impl Runner {
     /// Tries until it works, with growing pauses.
     fn retry<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> Result<T, SinkError> {
         let mut pause = PAUSE_MIN;
+        let mut has_failed = false;
         loop {
             match attempt() {
-                Ok(value) => return Ok(value),
-                Err(error) => self.failed(&error, &mut pause)?,
+                Ok(value) => {
+                    if has_failed {
+                        self.note_works();
+                    }
+                    return Ok(value);
+                }
+                Err(error) => {
+                    has_failed = true;
+                    self.note_failing(&error);
+                    self.failed(&error, &mut pause)?;
+                }
             }
+        }
+    }
+
+    /// Nothing can be written, for `status` and the metrics.
+    fn note_failing(&self, error: &io::Error) {
+        *self.statistics.away_reason.lock() = Some(error.to_string());
+        self.statistics.away.set(1);
+    }
+
+    /// Something was written again.
+    fn note_works(&self) {
+        if self.statistics.away.get() > 0 {
+            self.statistics.away.set(0);
+            *self.statistics.away_reason.lock() = None;
         }
     }
 

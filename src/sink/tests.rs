@@ -202,6 +202,35 @@ fn what_a_failed_confirmation_leaves_open_is_delivered_again() {
     );
 }
 
+/// A file could not be written, and only the log said so.
+#[test]
+fn what_cannot_be_written_shows_until_it_can() {
+    let setting = Setting::new();
+    setting.bench.store(3);
+    let (_live, feed) = setting.bench.feed(1);
+    let runner = setting.runner(feed);
+    let mut attempts = 0;
+    let (away, reason) = (&setting.statistics.away, &setting.statistics.away_reason);
+    let written = runner.retry(|| {
+        attempts += 1;
+        if attempts == 1 {
+            assert_eq!(away.get(), 0);
+            return Err(io::Error::other("no space"));
+        }
+        assert_eq!(away.get(), 1);
+        assert_eq!(reason.lock().as_deref(), Some("no space"));
+        Ok(())
+    });
+    written.unwrap();
+    assert_eq!((away.get(), reason.lock().take()), (0, None));
+    let sink = Memory {
+        failures: 2,
+        ..Memory::default()
+    };
+    assert_eq!(setting.drain(sink), [1, 2, 3]);
+    assert_eq!((away.get(), reason.lock().take()), (0, None));
+}
+
 /// Behind what it had delivered the journal was damaged. The sink stopped without saving its cursor, so each start
 /// delivered the same events once more; and but for a line in the log, nobody saw that it had stopped.
 #[test]

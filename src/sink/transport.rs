@@ -59,6 +59,11 @@ pub enum FailureKind {
         /// Not before this time has passed, says the other side.
         after: Option<Duration>,
     },
+    /// The other side takes no more at the moment and says so (HTTP 429), so it is not about this.
+    Busy {
+        /// Not before this time has passed, says the other side.
+        after: Option<Duration>,
+    },
     /// The other side was not reached, so it is not about this: no connection, no program to run.
     Unreached,
     /// It was not tried, or not to its end, for a reason of our own (a stop, no thread): it is no attempt.

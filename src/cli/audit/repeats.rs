@@ -1,15 +1,16 @@
 //! Which events say what an earlier one has said: the platform delivers at least once.
 //!
 //! An event is a repeat if a notification with a lower sequence had one with the same key, and came to an endpoint
-//! whose events are compared with it, as `dedupe.scope` says; two in the same notification are none. Of each key its
-//! fingerprint of 64 bits is remembered, in a window of two generations: when the younger one is full, the older one is
-//! forgotten. So every repeat is found whose key is at most as many other keys back as a generation holds, and some
-//! beyond. With the default window of 7 million keys, which takes up to 200 MB, the chance that a new event is taken
-//! for a repeat is below 10^-12.
+//! whose events are compared with it, as `dedupe.scope` says; two in the same notification are none. Of each key a
+//! [hash](hash_of) of 64 bits is remembered, in a window of two generations: when the younger one is full, the older
+//! one is forgotten. So every repeat is found whose key is at most as many other keys back as a generation holds, and
+//! some beyond. With the default window of 7 million keys, which takes up to 200 MB, the chance that a new event is
+//! taken for a repeat is below 10^-12.
 
 use foldhash::quality::RandomState;
 use std::collections::HashSet;
 use std::hash::BuildHasher as _;
+use std::sync::LazyLock;
 
 /// The key of one event.
 #[derive(Clone, Copy, Debug)]
@@ -18,9 +19,17 @@ pub(super) struct Key {
     pub(super) sequence: u64,
     /// See [`DedupeScope::group`](crate::feed::DedupeScope::group).
     pub(super) group: u32,
-    pub(super) fingerprint: u64,
+    /// See [`hash_of`].
+    pub(super) hash: u64,
     /// The body has nothing that tells the update from another one that says the same.
     pub(super) weak: bool,
+}
+
+/// The hash of an event's id, by a seed of this process: of the fingerprint that stands in files anybody can make as
+/// many as he likes that are the same.
+pub(super) fn hash_of(id: &str) -> u64 {
+    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    SEED.hash_one(id)
 }
 
 /// Counts repeats. Keys come in the order of the journal.
@@ -77,7 +86,7 @@ impl Repeats {
 
     /// What is remembered of a key.
     fn known(&self, key: &Key) -> u64 {
-        self.seed.hash_one((key.group, key.fingerprint))
+        self.seed.hash_one((key.group, key.hash))
     }
 
     fn remember(&mut self, known: u64) {
@@ -92,14 +101,15 @@ impl Repeats {
 
 #[cfg(test)]
 mod tests {
-    use super::{Key, Repeats};
+    use super::{Key, Repeats, hash_of};
+    use crate::event::fingerprint;
 
     fn keys(pairs: &[(u64, u64)]) -> Vec<Key> {
-        let key = |&(sequence, fingerprint)| Key {
+        let key = |&(sequence, hash)| Key {
             sequence,
             group: 1,
-            fingerprint,
-            weak: fingerprint > 1000,
+            hash,
+            weak: hash > 1000,
         };
         pairs.iter().map(key).collect()
     }
@@ -124,10 +134,27 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_are_made_to_have_one_fingerprint_are_no_repeats() {
+        let ids = [
+            "130013:messages:t1RAAAAAwRw3oH63",
+            "130013:messages:_EbAAAAAoawV6Zku",
+        ];
+        assert_eq!(
+            fingerprint(ids[0].as_bytes()),
+            fingerprint(ids[1].as_bytes())
+        );
+        let mut repeats = Repeats::new(10);
+        for (sequence, id) in (1..).zip(ids) {
+            repeats.take(&keys(&[(sequence, hash_of(id))]));
+        }
+        assert_eq!((repeats.certain, repeats.weak), (0, 0));
+    }
+
+    #[test]
     fn what_another_endpoint_has_had_makes_none() {
         let mut repeats = Repeats::new(10);
         for (sequence, group) in [(1, 1), (2, 2), (3, 1), (4, 3), (5, 2)] {
-            let key = |(sequence, fingerprint)| keys(&[(sequence, fingerprint)])[0];
+            let key = |(sequence, hash)| keys(&[(sequence, hash)])[0];
             repeats.take(&[Key {
                 group,
                 ..key((sequence, 7))

@@ -1,6 +1,6 @@
 //! What one thread of an audit counts. Sums do not depend on who counted what.
 
-use super::repeats::Key;
+use super::repeats::{Key, hash_of};
 use super::standing::{Fate, Standing};
 use crate::event::Lane;
 use crate::feed::{DedupeScope, Delivery};
@@ -111,7 +111,7 @@ impl Tally {
                 keys.push(Key {
                     sequence: event.sequence(),
                     group: scope.group_of(event),
-                    fingerprint: event.fingerprint(),
+                    hash: hash_of(event.id()),
                     weak: event.has_weak_key(),
                 });
             }

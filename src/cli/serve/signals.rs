@@ -7,43 +7,55 @@
 //! | SIGXFSZ | a write beyond a limit on file sizes is an error like others |
 //! | SIGUSR1, SIGUSR2 and what else would end the process without a drain | a line that says so |
 
+use super::reload::Loaded;
 use crate::cli::CliError;
 use crate::log::Repeats;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{
-    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXFSZ,
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
 };
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// Where signals come out.
-pub(super) struct Told {
+/// What the main thread is told.
+pub(super) enum Message {
     /// SIGHUP, and the first one that asks to stop.
-    pub(super) told: Receiver<i32>,
+    Signal(i32),
+    /// What became of the configuration that was to be read again.
+    Loaded(Box<Loaded>),
+}
+
+/// Where signals come out.
+pub(super) struct Watched {
+    pub(super) told: Receiver<Message>,
+    /// Where else something is told: one message at a time.
+    pub(super) tell: Sender<Message>,
     /// The second one that asks to stop.
     pub(super) again: Receiver<()>,
 }
 
 /// Starts the thread that watches them.
-pub(super) fn watch() -> Result<Told, CliError> {
+pub(super) fn watch() -> Result<Watched, CliError> {
     let failed = |error| CliError::because("cannot watch signals", error);
-    let watched = STOPPING.iter().chain([&SIGHUP]).chain(&IGNORED);
-    let signals = Signals::new(watched).map_err(failed)?;
+    let watched = STOPPING.iter().chain([&SIGHUP]).chain(&IGNORED).copied();
+    let signals = Signals::new(watched.chain(REAL_TIME)).map_err(failed)?;
     flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
-    let (tell, told) = bounded(SIGNALS_MAX);
+    let (tell, told) = bounded(MESSAGES_MAX);
     let (tell_again, again) = bounded(1);
+    let tell_signals = tell.clone();
     thread::Builder::new()
         .name("hl-signal".to_owned())
-        .spawn(move || pass_on(signals, &tell, &tell_again))
+        .spawn(move || pass_on(signals, &tell_signals, &tell_again))
         .map_err(failed)?;
-    Ok(Told { told, again })
+    Ok(Watched { told, tell, again })
 }
 
 /// Never waits for who is told, who may be busy starting.
-fn pass_on(mut signals: Signals, tell: &Sender<i32>, tell_again: &Sender<()>) {
+fn pass_on(mut signals: Signals, tell: &Sender<Message>, tell_again: &Sender<()>) {
     let mut stopping = false;
     let ignored = Repeats::default();
     for signal in signals.forever() {
@@ -52,15 +64,16 @@ fn pass_on(mut signals: Signals, tell: &Sender<i32>, tell_again: &Sender<()>) {
                 let _ = tell_again.try_send(());
                 leave_in_the_end();
             } else {
-                let _ = tell.try_send(signal);
+                let _ = tell.try_send(Message::Signal(signal));
             }
         } else if signal == SIGHUP {
-            // One that waits will read what there is to read by then. The last place is for who asks to stop.
-            if tell.is_empty() {
-                let _ = tell.try_send(signal);
+            // One that waits will read what there is to read by then.
+            if tell.len() < HANGUPS_MAX {
+                let _ = tell.try_send(Message::Signal(signal));
             }
         } else if let Some(times) = ignored.count() {
             let name = signal_hook::low_level::signal_name(signal);
+            let name = name.map_or_else(|| signal.to_string(), str::to_owned);
             tracing::warn!(
                 signal = name,
                 times,
@@ -79,10 +92,21 @@ fn leave_in_the_end() {
 const STOPPING: [i32; 2] = [SIGTERM, SIGINT];
 
 /// Each would end the process where it stands.
-const IGNORED: [i32; 6] = [SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO];
+const IGNORED: [i32; 9] = [
+    SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT, SIGXCPU,
+];
 
-/// Signals that wait for their turn: one SIGHUP, and one that asks to stop.
-const SIGNALS_MAX: usize = 2;
+/// SIGRTMIN to SIGRTMAX, which would do the same. The two below are the C library's own.
+const REAL_TIME: RangeInclusive<i32> = 34..=64;
+
+const SIGSTKFLT: i32 = 16;
+const SIGPWR: i32 = 30;
+
+/// Times that SIGHUP waits for its turn: once, and once more where a configuration that was read waits as well.
+const HANGUPS_MAX: usize = 2;
+
+/// Messages that wait for their turn: those, a configuration, and one that asks to stop.
+const MESSAGES_MAX: usize = HANGUPS_MAX + 2;
 
 /// How long the end may take once it was asked for twice.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);

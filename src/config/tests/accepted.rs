@@ -268,3 +268,33 @@ type = "stdout"
 type = "file"
 path = "events.ndjson"
 "#;
+
+/// Senders have many names for what shows that a post is theirs.
+#[test]
+fn what_looks_like_proof_is_kept_and_no_attribute() {
+    let proofs = [
+        "X-Gitlab-Token",
+        "Verif-Hash",
+        "Plaid-Verification",
+        "X-Trello-Webhook",
+        "X-Auth",
+        "X-Forwarded-Authorization",
+        "Apikey",
+        "Cf-Access-Jwt-Assertion",
+    ];
+    let others = ["X-Author", "X-Hashtag", "X-GitHub-Event"];
+    let text = format!(
+        "{ENDPOINT}keep_headers = {:?}",
+        [&proofs[..], &others].concat()
+    );
+    let (config, warnings) = load(&text).expect("valid");
+    let endpoint = &config.endpoints[0];
+    assert_eq!(endpoint.attributes, others.map(str::to_lowercase));
+    assert_eq!(warnings.len(), proofs.len(), "{warnings:?}");
+    for name in proofs {
+        assert!(
+            endpoint.keep_headers.contains(&name.to_lowercase()),
+            "{name}"
+        );
+    }
+}

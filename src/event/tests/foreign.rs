@@ -257,6 +257,21 @@ fn the_sender_says_what_the_data_is() {
         ),
         (Some("application/json"), "{", "application/json", None),
         (Some(""), "{}", "application/json", None),
+        // What no receiver could read as a media type.
+        (Some("json"), "{}", "application/json", Some("json")),
+        (
+            Some("a b/c"),
+            "x",
+            "application/octet-stream",
+            Some("a b/c"),
+        ),
+        (Some("a/"), "x", "application/octet-stream", Some("a/")),
+        (
+            Some("text/plain; a=\u{e9}"),
+            "x",
+            "application/octet-stream",
+            Some("text/plain; a=\u{e9}"),
+        ),
     ] {
         let header = said.map(|said| ("Content-Type", said.as_bytes()));
         let headers: Vec<_> = header.into_iter().collect();

@@ -135,7 +135,24 @@ fn a_damaged_file_is_replaced_by_the_other() {
         let (forms, is_whole) = open(&disk, 5);
         assert!(is_whole);
         assert_eq!(forms.number(&form("a")).unwrap(), 1);
+        let first = read_file(&*disk.storage(), NAME).unwrap();
+        assert!(parse(str::from_utf8(&first).unwrap()).is_some(), "{name}");
     }
+}
+
+/// The next form is written over the file before, which must not be the only one that is whole.
+#[test]
+fn the_only_whole_file_is_not_written_over() {
+    let disk = SimulatedDisk::new(6);
+    open(&disk, 0).0.number(&form("a")).unwrap();
+    damage(&disk, NAME);
+    let (forms, _) = open(&disk, 5);
+    // A power cut in the midst of writing.
+    damage(&disk, OLD);
+    assert!(forms.get(1).is_some());
+    let (forms, is_whole) = open(&disk, 5);
+    assert!(is_whole);
+    assert_eq!(forms.number(&form("a")).unwrap(), 1);
 }
 
 #[test]

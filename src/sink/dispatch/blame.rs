@@ -7,7 +7,8 @@
 //! - the receiver has taken another item since this one last failed. Then it fails while others pass, and the failure
 //!   before counts too, if that was not counted yet.
 //!
-//! Where the receiver was not even reached, nothing counts. With `max_attempts` that count the item is a dead letter.
+//! Where the receiver was not even reached, or takes no more at the moment (429), nothing counts. With `max_attempts`
+//! that count the item is a dead letter.
 //!
 //! With as many failures of which nobody knows what they say, since nothing else was taken meanwhile, the item next in
 //! its conversation goes ahead as a **probe**. Taken, the item before it is to blame, and is a dead letter: what is
@@ -43,6 +44,15 @@ pub(super) enum Fault {
     Together,
     /// The receiver was not reached.
     Unreached,
+    /// It takes no more at the moment.
+    Busy,
+}
+
+impl Fault {
+    /// True if it says nothing about what was sent.
+    pub(super) fn is_about_the_receiver(self) -> bool {
+        matches!(self, Fault::Unreached | Fault::Busy)
+    }
 }
 
 impl Blame {
@@ -64,6 +74,9 @@ impl Blame {
             return;
         }
         self.attempts = self.attempts.saturating_add(1);
+        if fault == Fault::Busy {
+            return;
+        }
         if fault == Fault::Together {
             self.taken = Some(taken);
             return;
@@ -109,7 +122,7 @@ mod tests {
         blame
     }
 
-    use Fault::{Failed, Rejected, Together, Unreached};
+    use Fault::{Busy, Failed, Rejected, Together, Unreached};
 
     #[test]
     fn what_fails_while_others_pass_counts_each_time() {
@@ -141,6 +154,15 @@ mod tests {
         let blame = after(&[(Failed, 0), (Unreached, 5), (Unreached, 9), (Unreached, 12)]);
         assert_eq!((blame.attempts, blame.counted, blame.pauses()), (1, 0, 4));
         assert!(!blame.is_unknown(2));
+    }
+
+    #[test]
+    fn one_too_many_is_an_attempt_that_never_counts() {
+        let blame = after(&[(Busy, 0), (Busy, 5), (Busy, 9)]);
+        assert_eq!((blame.attempts, blame.counted, blame.pauses()), (3, 0, 3));
+        assert!(!blame.is_unknown(1));
+        let blame = after(&[(Failed, 0), (Busy, 5), (Failed, 5)]);
+        assert_eq!((blame.attempts, blame.counted), (3, 2));
     }
 
     #[test]

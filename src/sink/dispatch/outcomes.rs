@@ -28,6 +28,7 @@ impl Running {
         let now = Instant::now();
         let fault = match failure.kind {
             FailureKind::Retry { .. } => Fault::Failed,
+            FailureKind::Busy { .. } => Fault::Busy,
             FailureKind::Unreached => Fault::Unreached,
             FailureKind::Rejected => Fault::Rejected,
             FailureKind::Untried => {
@@ -47,7 +48,7 @@ impl Running {
         }
         let alone = tickets.len() == 1;
         for ticket in tickets {
-            let fault = if alone || fault == Fault::Unreached {
+            let fault = if alone || fault.is_about_the_receiver() {
                 fault
             } else {
                 Fault::Together
@@ -163,7 +164,7 @@ impl Running {
             self.breaker.gave_up();
             return;
         };
-        let reached = fault != Fault::Unreached;
+        let reached = !fault.is_about_the_receiver();
         if self.breaker.failed(item, reached, asked(failure), now) {
             self.say_away(&failure.reason);
         }
@@ -235,7 +236,7 @@ impl Running {
 /// How long the receiver asks to be left alone.
 fn asked(failure: &Failure) -> Option<Duration> {
     match failure.kind {
-        FailureKind::Retry { after } => after,
+        FailureKind::Retry { after } | FailureKind::Busy { after } => after,
         _ => None,
     }
 }

@@ -33,7 +33,16 @@ impl Running {
             let source = Source::Lane(place);
             let mut may_read = is_its_turn(&self.lanes, &self.undone, place);
             let lane = &mut self.lanes[place];
-            while has_room(lane, &self.undone, source, &self.parts.limits) {
+            loop {
+                // What has failed and waits for its turn is no reason not to look for something that was never tried.
+                let has_room = if probes {
+                    !is_full(lane, &self.undone, source)
+                } else {
+                    has_room(lane, &self.undone, source, &self.parts.limits)
+                };
+                if !has_room {
+                    break;
+                }
                 if probes && self.undone.has_new() {
                     return Ok(false);
                 }

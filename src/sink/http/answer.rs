@@ -1,7 +1,7 @@
 //! What an answer means.
 //!
 //! 400, 409, 413, 415 and 422 are about what was sent. All else may be about the state of the receiver: a login (401,
-//! 403), an address (404, redirects), load (408, 429), a fault (5xx).
+//! 403), an address (404, redirects), load (408), a fault (5xx). 429 is never about what was sent: it was one too many.
 
 use super::request::Composer;
 use crate::feed::Answer;
@@ -31,6 +31,7 @@ pub(super) async fn judge(
     let mut begin = Vec::new();
     let _ = tokio::time::timeout_at(deadline, read(body, &mut begin)).await;
     let excerpt = excerpt(&composer.without_secrets(&String::from_utf8_lossy(&begin)));
+    let after = || retry_after(&head.headers, SystemTime::now());
     let kind = match status {
         StatusCode::GONE => FailureKind::Gone,
         StatusCode::BAD_REQUEST
@@ -38,9 +39,8 @@ pub(super) async fn judge(
         | StatusCode::PAYLOAD_TOO_LARGE
         | StatusCode::UNSUPPORTED_MEDIA_TYPE
         | StatusCode::UNPROCESSABLE_ENTITY => FailureKind::Rejected,
-        _ => FailureKind::Retry {
-            after: retry_after(&head.headers, SystemTime::now()),
-        },
+        StatusCode::TOO_MANY_REQUESTS => FailureKind::Busy { after: after() },
+        _ => FailureKind::Retry { after: after() },
     };
     let meaning = if status.is_redirection() {
         ": redirects are not followed, give the sink the address that it leads to"

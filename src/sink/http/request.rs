@@ -184,12 +184,23 @@ fn binary(
     if let Some(replay) = replay {
         set_attribute(fields, "replay", replay);
     }
-    let content_type = HeaderValue::from_bytes(event::content_type(event).as_bytes());
-    let unclear = HeaderValue::from_static("application/octet-stream");
-    fields.insert(CONTENT_TYPE, content_type.unwrap_or(unclear));
+    let is_json = event.unparsed().is_none();
+    fields.insert(CONTENT_TYPE, data_type(event::content_type(event), is_json));
     let mut body = Vec::with_capacity(ENVELOPE);
     event::render_data(event, raw_body, &mut body);
     body.into()
+}
+
+/// The media type of data that goes by itself. One by which receivers know a whole event is the sender's to say, and
+/// not passed on: they would take his body for the event, with whatever type and source stands in it.
+fn data_type(said: &str, is_json: bool) -> HeaderValue {
+    let begin = said.trim_ascii_start().get(..EVENT.len());
+    let names_event = begin.is_some_and(|begin| begin.eq_ignore_ascii_case(EVENT));
+    match HeaderValue::from_bytes(said.as_bytes()) {
+        Ok(said) if !names_event => said,
+        _ if is_json => HeaderValue::from_static("application/json"),
+        _ => HeaderValue::from_static("application/octet-stream"),
+    }
 }
 
 /// Its name is made of the places of its first and its last event.
@@ -262,3 +273,37 @@ const HOP_BY_HOP: [&str; 11] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// What the media types of events begin with.
+const EVENT: &str = "application/cloudevents";
+
+#[cfg(test)]
+mod tests {
+    use super::data_type;
+
+    /// A sender's body that says it were an event must not be taken for one.
+    #[test]
+    fn data_is_never_sent_as_a_whole_event() {
+        for (said, is_json, expected) in [
+            ("application/json", true, "application/json"),
+            (
+                "text/csv; header=present",
+                false,
+                "text/csv; header=present",
+            ),
+            ("application/cloudevents+json", true, "application/json"),
+            (
+                "Application/CloudEvents-Batch+JSON; charset=utf-8",
+                true,
+                "application/json",
+            ),
+            (
+                "application/cloudevents+json",
+                false,
+                "application/octet-stream",
+            ),
+        ] {
+            assert_eq!(data_type(said, is_json), expected, "{said}");
+        }
+    }
+}

@@ -195,7 +195,14 @@ fn what_an_answer_says_is_heeded() {
         (
             "429 Too Many Requests",
             "Retry-After: 999999\r\n",
-            seconds(3600),
+            FailureKind::Busy {
+                after: Some(Duration::from_hours(1)),
+            },
+        ),
+        (
+            "429 Too Many Requests",
+            "",
+            FailureKind::Busy { after: None },
         ),
         ("401 Unauthorized", "", none),
         ("400 Bad Request", "", FailureKind::Rejected),

@@ -163,7 +163,12 @@ impl Pull {
     pub fn commit(&self, position: Item, lane: Option<Lane>) -> Result<(), PullError> {
         self.check(position)?;
         if position.sequence > self.source.judged.get() {
-            return Err(PullError::Unjudged(position));
+            // Right after a start it is known all the same where the cursor stands.
+            return if position == self.committed(lane) {
+                Ok(())
+            } else {
+                Err(PullError::Unjudged(position))
+            };
         }
         let next = behind(position);
         let lanes = self.lanes_of(position)?;

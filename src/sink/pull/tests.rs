@@ -15,6 +15,7 @@ struct Setting {
     bench: Bench,
     dir: tempfile::TempDir,
     opened: Arc<AtomicUsize>,
+    durable: Arc<AtomicU64>,
     judged: Arc<JudgedPosition>,
     statistics: Arc<Statistics>,
     floor: Arc<AtomicU64>,
@@ -26,6 +27,7 @@ impl Setting {
             bench: Bench::new(),
             dir: tempfile::tempdir().unwrap(),
             opened: Arc::default(),
+            durable: Arc::default(),
             judged: Arc::default(),
             statistics: Arc::default(),
             floor: Arc::default(),
@@ -33,8 +35,9 @@ impl Setting {
     }
 
     fn store(&self, bodies: &[Vec<u8>]) {
-        self.judged
-            .set(self.bench.store_all(bodies).last_sequence());
+        let last = self.bench.store_all(bodies).last_sequence();
+        self.durable.store(last, Ordering::Relaxed);
+        self.judged.set(last);
     }
 
     /// As after a start.
@@ -45,14 +48,14 @@ impl Setting {
         let (cursors, _) = Cursors::open(storage, journal, self.judged.get(), floor).unwrap();
         let feeds = self.bench.feeds();
         let opened = Arc::clone(&self.opened);
-        let judged = Arc::clone(&self.judged);
+        let durable = Arc::clone(&self.durable);
         Pull::new(
             Source {
                 open: Box::new(move |next| {
                     opened.fetch_add(1, Ordering::Relaxed);
                     feeds.open(&Arc::default(), next).1
                 }),
-                durable: Box::new(move || judged.get()),
+                durable: Box::new(move || durable.load(Ordering::Relaxed)),
                 judged: Arc::clone(&self.judged),
             },
             Selection {
@@ -214,6 +217,22 @@ fn what_is_committed_may_be_committed_again() {
                 assert!(again.is_ok(), "{position} of {lane:?}: {again:?}");
             }
         }
+    }
+}
+
+/// After a kill nothing may be judged again yet.
+#[test]
+fn where_the_cursor_stands_may_be_committed_right_after_a_start() {
+    let setting = Setting::new();
+    setting.store(&[body(1, 0), body(2, 0)]);
+    setting.pull(&[]).commit(item("2"), None).unwrap();
+    let pull = setting.pull(&[]);
+    setting.judged.set(0);
+    for lane in [None, Some(Lane::Messages)] {
+        let again = pull.commit(item("2"), lane);
+        assert!(again.is_ok(), "{lane:?}: {again:?}");
+        let other = pull.commit(item("1.0"), lane);
+        assert!(matches!(other, Err(PullError::Unjudged(_))), "{other:?}");
     }
 }
 

@@ -173,6 +173,31 @@ fn what_fails_while_others_pass_is_given_up_after_so_many_attempts() {
     assert_eq!(setting.statistics.away.get(), 0);
 }
 
+/// Once more items had failed for themselves than wait for a slot, nothing behind them was read, so the receiver was
+/// thought away for ever.
+#[test]
+fn many_items_that_are_to_blame_hold_up_nothing_behind_them() {
+    let (setting, switch) = outage();
+    switch.set(false);
+    let many: Vec<_> = (0..60).map(|it| body(it, it)).collect();
+    setting.bench.store_all(&many);
+    let others = Cell::new(0);
+    let done = |statistics: &Statistics| {
+        if statistics.dead.get() < 120 && statistics.events.get() == 2 * others.get() {
+            others.set(others.get() + 1);
+            let number = 100 + usize::try_from(others.get()).unwrap();
+            setting.bench.store_all(&[body(100 + number % 5, number)]);
+        }
+        statistics.dead.get() == 120
+    };
+    let poison = |id: &str| id.contains("wamid.000");
+    setting
+        .run_judged(Unit::Event, switch.verdicts(poison), done)
+        .unwrap();
+    assert_eq!(letters(&setting), 120);
+    assert_eq!(setting.statistics.unaccounted.get(), 0);
+}
+
 #[test]
 fn a_restart_in_an_outage_costs_nothing() {
     let (setting, switch) = outage();
