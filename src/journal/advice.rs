@@ -9,11 +9,10 @@ use std::path::Path;
 pub fn command(words: &str, dir: &Path) -> String {
     let mut text = format!("hookline {words}");
     if !dir.as_os_str().is_empty() {
-        let dir = dir.display().to_string();
-        // One that begins like an option is none only like this.
-        let between = if dir.starts_with('-') { '=' } else { ' ' };
+        // Who copies it may be in another directory.
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         // Writing to a string cannot fail.
-        let _ = write!(text, " --data-dir{between}{}", quoted(&dir));
+        let _ = write!(text, " --data-dir {}", quoted(&dir.to_string_lossy()));
     }
     text
 }
@@ -67,19 +66,24 @@ mod tests {
         for (path, expected) in [
             ("manifest", "hookline journal repair --quarantine"),
             (
-                "./d/manifest",
-                "hookline journal repair --quarantine --data-dir ./d",
-            ),
-            (
                 "/my data/1.segment",
                 "hookline journal repair --quarantine --data-dir '/my data'",
             ),
         ] {
             assert_eq!(repair(path), expected);
         }
-        assert_eq!(
-            command("tail", Path::new("-d")),
-            "hookline tail --data-dir=-d"
-        );
+        let here = std::env::current_dir().unwrap();
+        for relative in ["d", "./d", "-d"] {
+            let dir = here
+                .join(relative)
+                .display()
+                .to_string()
+                .replace("/./", "/");
+            let advised = command("tail", Path::new(relative));
+            assert_eq!(
+                advised,
+                format!("hookline tail --data-dir {}", quoted(&dir))
+            );
+        }
     }
 }
