@@ -70,12 +70,13 @@ pub fn render_replayed(
     if let Some(subject) = event.subject() {
         text(out, b"\",\"subject\":\"", subject);
     }
-    let content = content_type(event);
     if event.has_extensions() {
         out.extend_from_slice(b"\",\"datacontenttype\":\"");
-        escaped(out, content);
+        escaped(out, content_type(event));
+    } else if is_json {
+        out.extend_from_slice(b"\",\"datacontenttype\":\"application/json");
     } else {
-        text(out, b"\",\"datacontenttype\":\"", content);
+        out.extend_from_slice(b"\",\"datacontenttype\":\"application/octet-stream");
     }
     // A Vec takes everything.
     let _ = write!(
