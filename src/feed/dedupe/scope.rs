@@ -15,7 +15,7 @@ pub enum Scope {
 impl Scope {
     /// The same number for two endpoints that know of each other. `endpoint` is the number that the journal gives,
     /// from 1 on, and `foreign` is true for one that is for other senders than the platform. For endpoint 0, which
-    /// stands where nobody wrote one down, it is [`ANY`].
+    /// stands where nobody wrote one down, it is `ANY`.
     #[must_use]
     pub fn group(self, endpoint: u16, foreign: bool) -> u32 {
         match self {
