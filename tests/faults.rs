@@ -193,7 +193,9 @@ fn killed_in_a_sync_or_a_write() {
 #[test]
 fn a_segment_that_cannot_be_made_is_the_end() {
     for call in ["fallocate", "openat", "/^rename", "fsync", "pwritev"] {
-        for n in rounds(&[2]).into_iter().take(SEGMENT_CALLS) {
+        // The segment, and the manifest twice, in an order that depends on when strace comes.
+        let few: &[usize] = if call == "openat" { &[1, 2, 3] } else { &[2] };
+        for n in rounds(few).into_iter().take(SEGMENT_CALLS) {
             let inject = format!("{call}:error=EIO:when={n}");
             if ends_of("hl-segment", &inject, End::Says("Input/output error")).is_none() {
                 return;

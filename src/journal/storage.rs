@@ -82,7 +82,7 @@ pub trait Storage: fmt::Debug + Send + Sync {
         let file = match self.open(&old, Access::Write) {
             Err(error) if error.kind() == ErrorKind::NotFound => self.create(&old)?,
             // Nobody needs what is in it; somebody else may have made it.
-            Err(error) if !is_shortage(&error) => {
+            Err(error) if !is_shortage(&error) && !is_of_the_device(&error) => {
                 self.set_aside(&old)?;
                 self.create(&old)?
             }
@@ -248,6 +248,11 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
         Errno::from_io_error(error),
         Some(Errno::MFILE | Errno::NFILE)
     )
+}
+
+/// True for what says nothing about this file: the disk has failed, and the same call may succeed a moment later.
+fn is_of_the_device(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::IO)
 }
 
 /// Behind the name of a file that was replaced.
