@@ -397,31 +397,13 @@ pub(super) fn unparsed(events: &mut Events, body: &[u8], origin: Origin, reason:
         key.number(origin.sequence);
     }
     let id = Text::since(start, events.names.len());
+    let source = events.name("/whatsapp");
+    let kind = Type::Known(kind::UNPARSED);
     let event = Event {
-        sequence: origin.sequence,
-        received_at: origin.received_at,
-        time: origin.received_at,
         fingerprint: key::fingerprint(&events.names.as_bytes()[id.range()]),
-        record: origin.record,
-        index: 0,
-        endpoint: origin.endpoint,
-        foreign: origin.foreign,
-        own: Span::whole(body),
-        part: Part::Body,
-        contacts: WithContacts::None,
-        context: Text::default(),
-        kind: Type::Known(kind::UNPARSED),
-        id,
-        source: events.name("/whatsapp"),
-        subject: Text::default(),
-        phone: Text::default(),
-        user_id: Text::default(),
-        number: Text::default(),
-        extensions: Text::default(),
-        lane: Lane::Rest,
         weak_key: !origin.foreign,
-        duplicate: false,
         unparsed: Some(reason),
+        ..Event::of_body(origin, Span::whole(body), kind, id, source)
     };
     events.list.push(event);
 }

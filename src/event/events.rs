@@ -74,6 +74,38 @@ pub(super) struct Event {
     pub(super) unparsed: Option<Unparsed>,
 }
 
+impl Event {
+    /// The one event of a body that is not taken apart, of which `data` is `own`. Its time is that of the receipt.
+    pub(super) fn of_body(origin: Origin, own: Span, kind: Type, id: Text, source: Text) -> Event {
+        Event {
+            sequence: origin.sequence,
+            received_at: origin.received_at,
+            time: origin.received_at,
+            fingerprint: 0,
+            record: origin.record,
+            index: 0,
+            endpoint: origin.endpoint,
+            foreign: origin.foreign,
+            own,
+            part: Part::Body,
+            contacts: WithContacts::None,
+            context: Text::default(),
+            kind,
+            id,
+            source,
+            subject: Text::default(),
+            phone: Text::default(),
+            user_id: Text::default(),
+            number: Text::default(),
+            extensions: Text::default(),
+            lane: Lane::Rest,
+            weak_key: false,
+            duplicate: false,
+            unparsed: None,
+        }
+    }
+}
+
 /// A type from the tables, or one made up from what the body says.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Type {

@@ -298,7 +298,7 @@ fn set_aside(storage: &dyn Storage, sink: &str, error: CursorError) -> Result<()
         return Err(error);
     };
     let aside = storage.describe(&name);
-    tracing::warn!(sink, %error, aside, "a cursor that is wrong cannot be replaced and is set aside");
+    tracing::warn!(sink, %error, aside, "the file with the sink's cursor cannot be used nor written over: it is set aside, and a new one is made");
     Ok(())
 }
 

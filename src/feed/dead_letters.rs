@@ -93,7 +93,7 @@ impl DeadLetters {
             match storage.remove(name) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     let error = LetterError::io(&*storage, "remove", name)(error);
-                    tracing::warn!(%error, "what is no dead letter stays where they are");
+                    tracing::warn!(%error, "an unfinished file in the directory of dead letters cannot be removed; it does no harm; remove it");
                 }
                 _ => {}
             }

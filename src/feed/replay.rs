@@ -277,7 +277,7 @@ impl Replays {
 
     fn tell(&mut self, sink: &str, error: &ReplayError) {
         if !error.is_shortage() && !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(sink, %error, "no replay can be taken up; delivery goes on; put the directory right");
+            tracing::warn!(sink, %error, "the directory of replays cannot be read: no replay begins, and live delivery goes on; give the directory to the user that serves");
         }
     }
 

@@ -401,7 +401,7 @@ fn beside(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
     };
     tracing::warn!(
         path = %path.display(), %error, aside = within.describe(&aside),
-        "what lies there cannot be used and is set aside; delivery goes on"
+        "a directory of the data directory cannot be used: it is set aside and made anew; delivery goes on"
     );
     directory(path)
 }
@@ -416,7 +416,7 @@ fn all_aside(storage: &dyn Storage, error: &dyn Error) -> Result<(), ServerError
             aside.map_err(ServerError::io(format!("set {name} aside in {dir}")))?;
         }
     }
-    tracing::warn!(dir, %error, "what lies there cannot be used: all of it is set aside, and begun anew");
+    tracing::warn!(dir, %error, "the files in a directory of the data directory cannot be used: all of them are set aside, and made anew; delivery goes on");
     Ok(())
 }
 

@@ -37,7 +37,9 @@ impl Reload<'_> {
     pub(super) fn begin(&mut self) {
         if self.is_reading {
             self.again = true;
-            tracing::warn!("the configuration is still being read; it is read once more then");
+            tracing::warn!(
+                "the configuration is still being read; it is read once more afterwards"
+            );
             return;
         }
         let (args, tell) = (self.args.clone(), self.tell.clone());

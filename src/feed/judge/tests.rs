@@ -70,7 +70,7 @@ fn what_cannot_be_saved_is_told_once() {
     said.read_to_string(&mut lines).unwrap();
     assert_eq!(lines.lines().count(), 1, "{lines}");
     assert!(
-        lines.contains("a restart before reads more of the journal"),
+        lines.contains("a restart before that reads more of the journal"),
         "{lines}"
     );
 }
