@@ -24,6 +24,7 @@
 //! - [`http`]: head, framing, chunked, response. No sockets, no clocks, no files
 //! - [`endpoint`]: routes, handshake, signatures, credentials
 //! - [`journal`]: batch, frame, segment, commit, recovery, reader. The only code that answers for durability
+//! - [`disk`]: what every keeper of state stands on: one directory, real or simulated
 //! - [`worker`]: pinned threads: a durable batch becomes events
 //! - [`event`]: what is in a body: kind, key, conversation, lane, envelope. No sockets, no clocks, no files
 //! - [`feed`]: what a sink reads from, live or from the journal: duplicates, cursors, dead letters, replays
@@ -52,6 +53,7 @@ pub mod reactor;
 pub mod http;
 pub mod endpoint;
 pub mod journal;
+pub mod disk;
 pub mod worker;
 pub mod event;
 pub mod feed;

@@ -11,21 +11,25 @@ use std::path::{Path, PathBuf};
 /// Which module may use which. Everything may use [`LEAVES`], and they use nothing.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["server", "config", "journal", "event", "feed"]),
+    (
+        "cli",
+        &["server", "config", "journal", "disk", "event", "feed"],
+    ),
     ("config", &[]),
     (
         "server",
         &[
-            "config", "reactor", "http", "endpoint", "journal", "worker", "feed", "sink",
+            "config", "reactor", "http", "endpoint", "journal", "disk", "worker", "feed", "sink",
         ],
     ),
-    ("reactor", &["http", "endpoint", "journal"]),
+    ("reactor", &["http", "endpoint", "journal", "disk"]),
     ("endpoint", &["http"]),
     ("http", &[]),
-    ("journal", &[]),
+    ("journal", &["disk"]),
+    ("disk", &[]),
     ("worker", &["event", "journal", "feed"]),
     ("event", &[]),
-    ("feed", &["journal", "event"]),
+    ("feed", &["journal", "disk", "event"]),
     ("sink", &["feed"]),
 ];
 
@@ -54,11 +58,11 @@ const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
 /// Files of more than [`LINES_MAX`] lines, and why.
 const LONG_FILES: &[(&str, &str)] = &[];
 
-/// Files that write, sync, rename or remove: the journal's one door to the disk, the sink whose purpose it is, and the
+/// Files that write, sync, rename or remove: the one door to the disk, the sink whose purpose it is, and the
 /// trial of a disk, which makes a directory of its own and removes it.
 const WRITERS: &[&str] = &[
-    "src/journal/disk.rs",
-    "src/journal/look.rs",
+    "src/disk/directory.rs",
+    "src/disk/ownership.rs",
     "src/sink/file/mod.rs",
     "src/sink/file/rotation.rs",
     "src/sink/file/tail.rs",

@@ -9,8 +9,8 @@ use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret, SinkKind,
     format_size,
 };
+use crate::disk::command;
 use crate::event;
-use crate::journal::command;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;

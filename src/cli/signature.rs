@@ -2,7 +2,7 @@
 
 use super::{CliError, samples};
 use crate::config::Secret;
-use crate::journal;
+use crate::disk;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -48,7 +48,7 @@ impl SignAs {
             }
             SignAs::StandardWebhooks => {
                 let id = format!("msg_{:016x}", samples::random());
-                let time = journal::now() / 1_000_000;
+                let time = disk::now() / 1_000_000;
                 let signed = [format!("{id}.{time}.").as_bytes(), body].concat();
                 let tag = STANDARD.encode(hmac::sign(key, &signed));
                 vec![

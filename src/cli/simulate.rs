@@ -18,7 +18,7 @@ mod verify;
 use super::exchange::Target;
 use super::progress::Progress;
 use super::{CliError, Output, descriptors, duration, samples, send};
-use crate::journal;
+use crate::disk;
 use aws_lc_rs::hmac;
 use body::Bodies;
 use clap::Args;
@@ -143,7 +143,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
             "no secret is given: posts are unsigned (see --help)"
         )?;
     }
-    let start = journal::now() / 1_000_000;
+    let start = disk::now() / 1_000_000;
     let job = Job {
         address,
         head,

@@ -31,8 +31,10 @@
 
 use super::floor::{Floor, Place};
 use super::progress::{self, Item, Lanes, Open, Progress};
+use crate::disk;
+use crate::disk::{Access, Storage};
 use crate::event::Lane;
-use crate::journal::{self, Access, JournalId, Storage};
+use crate::journal::JournalId;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
@@ -216,7 +218,7 @@ impl CursorError {
     /// True for what passes by itself when there is space on the disk again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, CursorError::Io { cause, .. } if journal::is_shortage(cause))
+        matches!(self, CursorError::Io { cause, .. } if disk::is_shortage(cause))
     }
 
     fn io(
@@ -287,7 +289,7 @@ fn read_text(storage: &dyn Storage, name: &str) -> io::Result<Option<Vec<u8>>> {
         file => file?,
     };
     let mut text = vec![0; LENGTH_MAX];
-    let len = journal::read_full_at(&*file, &mut text, 0)?;
+    let len = disk::read_full_at(&*file, &mut text, 0)?;
     text.truncate(len);
     Ok(Some(text))
 }

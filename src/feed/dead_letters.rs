@@ -17,7 +17,8 @@
 
 use super::Item;
 use super::letter::Letter;
-use crate::journal::{self, Access, Disk, Storage, StorageFile, is_aside, write_all_at};
+use crate::disk;
+use crate::disk::{Access, Disk, Storage, StorageFile, is_aside, write_all_at};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::panic::resume_unwind;
@@ -108,7 +109,7 @@ impl DeadLetters {
     pub fn command(&self, words: &str) -> String {
         let path = self.storage.describe("letter");
         let dir = Path::new(&path).ancestors().nth(3);
-        journal::command(words, dir.unwrap_or(Path::new("")))
+        disk::command(words, dir.unwrap_or(Path::new("")))
     }
 
     /// The letters in `storage`, beside the server that may be writing there.
@@ -327,7 +328,7 @@ impl DeadLetters {
             let file = self.storage.open(name, Access::Read)?;
             let length = file.length()?.min(LENGTH_MAX);
             let mut octets = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-            let read = journal::read_full_at(&*file, &mut octets, 0)?;
+            let read = disk::read_full_at(&*file, &mut octets, 0)?;
             octets.truncate(read);
             Ok(octets)
         })();
@@ -387,7 +388,7 @@ impl LetterError {
     /// True for what passes by itself when there is space on the disk again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, LetterError::Io { cause, .. } if journal::is_shortage(cause))
+        matches!(self, LetterError::Io { cause, .. } if disk::is_shortage(cause))
     }
 
     /// True where there are so many that somebody has to look at them first.
@@ -414,7 +415,7 @@ fn listing(path: &str) -> String {
     let path = Path::new(path.trim_end_matches('/'));
     let sink = path.file_name().unwrap_or_default().to_string_lossy();
     let data_dir = path.ancestors().nth(2).unwrap_or(Path::new(""));
-    journal::command(&format!("dead-letters list --sink {sink}"), data_dir)
+    disk::command(&format!("dead-letters list --sink {sink}"), data_dir)
 }
 
 fn list(storage: &dyn Storage) -> Result<Vec<String>, LetterError> {

@@ -56,9 +56,10 @@ pub use suspects::{Child, END};
 
 use super::letter::{Failures, Letter};
 use super::{DeadLetters, Delivery, LETTERS_MAX, LetterError, Maker};
+use crate::disk::Storage;
 use crate::event::{Events, Extractor, Origin, Sender, Unparsed};
+use crate::journal::JournalId;
 use crate::journal::batch::Batch;
-use crate::journal::{JournalId, Storage};
 use decisions::{Decision, Decisions, Found, VERDICTS, VERSION};
 use marks::Marks;
 use parking_lot::{Condvar, Mutex, RwLock};

@@ -5,13 +5,14 @@
 //! written there next. Leftovers of a former life of the segment are whole, and stay.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, FrameError, octets};
+use super::frame::FrameError;
 use super::manifest::{self, Hole, Manifest};
 use super::options::Options;
 use super::recovery::TornTail;
 use super::scan::{Depth, Scan, scan, scan_from};
 use super::segment::{self, HEADER_BLOCK, Segment};
-use super::storage::{Storage, write_all_at};
+use crate::disk::block::{ALIGNMENT, on_disk};
+use crate::disk::{Storage, write_all_at};
 use std::io::{self, IoSlice};
 
 /// Reads the last segment that is known to be in use, and those that may have come into use after.
@@ -55,7 +56,7 @@ fn scan_device(segment: &Segment, first_sequence: u64, manifest: &Manifest) -> i
     if cached.first.is_none() && cached.behind.is_empty() {
         return Ok(cached);
     }
-    let end = cached.end + cached.behind_octets() + octets(ALIGNMENT);
+    let end = cached.end + cached.behind_octets() + on_disk(ALIGNMENT);
     segment.file.forget_cache(cached.unproven..end)?;
     let begin = (cached.unproven, cached.unproven_sequence);
     let mut read = scan_from(segment, begin, None, manifest, Depth::Full)?;
@@ -130,7 +131,7 @@ pub(super) fn left_out(
             offset: end.end,
             length: end
                 .behind_octets()
-                .max(octets(ALIGNMENT))
+                .max(on_disk(ALIGNMENT))
                 .min(segment.size - end.end),
             first_sequence: next_sequence,
             count: options.confirmed - next_sequence + 1,

@@ -1,9 +1,9 @@
 //! What can go wrong with a journal, and what to do about it.
 
-use super::advice::repair;
 use super::frame::FrameError;
 use super::segment;
-use super::storage::{Storage, is_shortage};
+use crate::disk::repair;
+use crate::disk::{Storage, is_shortage};
 use std::io;
 
 /// Why the journal cannot go on.

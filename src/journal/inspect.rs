@@ -4,11 +4,12 @@
 //! show as a torn tail.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, NUMBER_END, octets};
+use super::frame::NUMBER_END;
 use super::manifest::{Hole, Manifest};
 use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
-use super::storage::{Access, Storage};
+use crate::disk::block::{ALIGNMENT, on_disk};
+use crate::disk::{Access, Storage};
 
 /// A journal, looked at.
 #[derive(Clone, Debug)]
@@ -222,7 +223,7 @@ pub(crate) fn survey(
                         hole: Hole {
                             epoch: segment.epoch,
                             offset: found.used,
-                            length: (segment.size - found.used).max(octets(ALIGNMENT)),
+                            length: (segment.size - found.used).max(on_disk(ALIGNMENT)),
                             first_sequence,
                             count: found.next_sequence - first_sequence,
                         },
@@ -391,7 +392,7 @@ impl Look<'_> {
             hole: Hole {
                 epoch: self.segment.epoch,
                 offset: scan.end,
-                length: (end - scan.end).max(octets(ALIGNMENT)),
+                length: (end - scan.end).max(on_disk(ALIGNMENT)),
                 first_sequence: scan.next_sequence,
                 count,
             },

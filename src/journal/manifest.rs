@@ -24,9 +24,10 @@
 //! Two files exchange their names with each change, so none needs new space on the disk.
 
 use super::error::JournalError;
-use super::frame::{NUMBER_END, in_memory};
+use super::frame::NUMBER_END;
 use super::segment::{self, JournalId};
-use super::storage::{Access, Storage, read_full_at};
+use crate::disk::block::in_memory;
+use crate::disk::{Access, Storage, read_full_at};
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::sync::Arc;

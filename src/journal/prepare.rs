@@ -12,8 +12,9 @@ use super::options::Options;
 use super::retention::{Kept, Policy, retired};
 use super::segment::{self, SPARE, Segment};
 use super::status::{FailOnDrop, Status};
-use super::storage::{Guard, Identity, Storage};
 use super::whereabouts;
+use crate::disk::block::on_disk;
+use crate::disk::{Guard, Identity, Storage};
 use crate::relay::{Closed, Receiver, Sender};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -246,7 +247,7 @@ impl Preparer {
         let kept: u64 = self.kept.iter().map(|kept| kept.size).sum();
         let octets = kept + self.other_segments() * self.options.segment_size;
         statistics.disk_octets.store(octets, Ordering::Relaxed);
-        let segments = super::frame::octets(self.kept.len());
+        let segments = on_disk(self.kept.len());
         statistics.segments.store(segments, Ordering::Relaxed);
         let first = self.kept.first().map_or(1, |kept| kept.first_sequence);
         statistics.first_sequence.store(first, Ordering::Relaxed);
@@ -257,7 +258,7 @@ impl Preparer {
     /// Segments beside those that hold records.
     fn other_segments(&self) -> u64 {
         let unlisted = usize::from(self.unlisted.is_some());
-        super::frame::octets(self.ahead + unlisted + self.spares.len() + self.unlinked.len())
+        on_disk(self.ahead + unlisted + self.spares.len() + self.unlinked.len())
     }
 }
 

@@ -5,11 +5,12 @@
 //! gives a path to is kept from being given to another: it stands for [`UNKNOWN`] and itself.
 
 use super::error::JournalError;
-use super::frame::{NUMBER_END, octets};
+use super::frame::NUMBER_END;
 use super::manifest::{self, Entry, Manifest};
 use super::scan::headers;
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
-use super::storage::{Access, Storage};
+use crate::disk::block::on_disk;
+use crate::disk::{Access, Storage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The manifest, if it is there, whole and not older than the segments.
@@ -288,7 +289,7 @@ fn look(
         {
             endpoints.extend(batch.records().map(|record| record.endpoint));
             next = next.max(header.last_sequence() + 1);
-            end = end.max(offset + octets(header.padded_len()));
+            end = end.max(offset + on_disk(header.padded_len()));
         }
     }
     for hole in manifest.holes.iter().filter(|hole| hole.epoch == epoch) {

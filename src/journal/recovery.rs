@@ -18,13 +18,15 @@
 
 use super::ending::{cut, find_end, left_out, scan_tail};
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, FrameError};
+use super::frame::FrameError;
 use super::manifest::{self, Entry, Manifest, ManifestFile};
 use super::options::Options;
 use super::retention::Kept;
 use super::scan::Scan;
 use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment, TEMPORARY};
-use super::storage::{Access, Storage};
+use crate::disk;
+use crate::disk::block::ALIGNMENT;
+use crate::disk::{Access, Storage};
 use std::sync::Arc;
 
 /// What recovery found, for the log.
@@ -372,7 +374,7 @@ fn is_unused(storage: &dyn Storage, name: &str) -> Result<bool, JournalError> {
     let mut first = [0; ALIGNMENT];
     storage
         .open(name, Access::Read)
-        .and_then(|file| super::storage::read_full_at(&*file, &mut first, HEADER_BLOCK))
+        .and_then(|file| disk::read_full_at(&*file, &mut first, HEADER_BLOCK))
         .map_err(JournalError::io(storage, "read", name))?;
     Ok(first == [0; ALIGNMENT])
 }

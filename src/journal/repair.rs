@@ -17,7 +17,6 @@
 //! that is for the next start, see `recovery.rs`.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, in_memory, octets};
 use super::inspect::{Damage, Lost, Survey, survey};
 use super::lock;
 use super::manifest::{self, Hole, Manifest, ManifestFile};
@@ -25,7 +24,8 @@ use super::rebuild;
 use super::record::FIXED_LEN;
 use super::scan::Depth;
 use super::segment::{self, HEADER_BLOCK, Segment, name};
-use super::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
+use crate::disk::block::{ALIGNMENT, in_memory, on_disk};
+use crate::disk::{Access, Storage, StorageFile, read_full_at, write_all_at};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
     let current = rebuild::current(&**storage)?;
     rebuild::put_back(&**storage, current.as_ref(), &mut repair.put_right)?;
     // What is stored is changed at the end, once; a manifest that was made again is stored in any case.
-    let bound = largest(&**storage)? / octets(FIXED_LEN);
+    let bound = largest(&**storage)? / on_disk(FIXED_LEN);
     let (current, stored) = if let Some(stored) = current {
         let mut manifest = stored.clone();
         rebuild::keep_endpoints(&**storage, &mut manifest, &mut repair.put_right)?;
@@ -121,7 +121,7 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
         let hole = Hole {
             epoch: lost.epoch,
             offset: HEADER_BLOCK,
-            length: octets(ALIGNMENT),
+            length: on_disk(ALIGNMENT),
             first_sequence: lost.first_sequence,
             count: lost.next_sequence - lost.first_sequence,
         };
@@ -150,7 +150,7 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
         }
     }
     for lost in &lost {
-        let size = HEADER_BLOCK + octets(ALIGNMENT);
+        let size = HEADER_BLOCK + on_disk(ALIGNMENT);
         Segment::create(&**storage, changed.id, lost.epoch, size)?;
     }
     storage
@@ -261,16 +261,16 @@ fn copy_range(
     offset: u64,
     length: u64,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; in_memory(length.min(octets(CHUNK)))];
+    let mut buffer = vec![0; in_memory(length.min(on_disk(CHUNK)))];
     let mut done = 0;
     while done < length {
-        let wanted = in_memory((length - done).min(octets(CHUNK)));
+        let wanted = in_memory((length - done).min(on_disk(CHUNK)));
         let chunk = buffer.get_mut(..wanted).unwrap_or_default();
         if read_full_at(from, chunk, offset + done)? < wanted {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         write_all_at(to, &mut [IoSlice::new(chunk)], done)?;
-        done += octets(wanted);
+        done += on_disk(wanted);
     }
     Ok(())
 }
@@ -280,7 +280,7 @@ fn largest(storage: &dyn Storage) -> Result<u64, JournalError> {
     let names = storage
         .list()
         .map_err(JournalError::io(storage, "list", ""))?;
-    let mut largest = HEADER_BLOCK + octets(ALIGNMENT);
+    let mut largest = HEADER_BLOCK + on_disk(ALIGNMENT);
     for name in names.iter().filter(|it| segment::epoch_of(it).is_some()) {
         let length = storage
             .open(name, Access::Read)

@@ -20,8 +20,9 @@
 
 use super::batch::check_frame;
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, NUMBER_END, in_memory, octets};
-use super::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
+use super::frame::{FrameError, FrameHeader, HEADER_LEN, NUMBER_END};
+use crate::disk::block::{ALIGNMENT, in_memory, on_disk};
+use crate::disk::{Access, Storage, StorageFile, read_full_at, write_all_at};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, IoSlice};
@@ -216,7 +217,7 @@ impl Segment {
         let length = file
             .length()
             .map_err(JournalError::io(storage, "read", &name))?;
-        let alignment = octets(ALIGNMENT);
+        let alignment = on_disk(ALIGNMENT);
         let size = length.max(HEADER_BLOCK).next_multiple_of(alignment) + alignment;
         Ok(Some(Segment {
             file,
@@ -230,9 +231,9 @@ impl Segment {
     /// Gives a segment that was adopted the header and the length that it should have.
     pub(crate) fn mend(&self) -> io::Result<()> {
         let length = self.file.length()?.max(HEADER_BLOCK);
-        let missing = length.next_multiple_of(octets(ALIGNMENT))..self.size;
+        let missing = length.next_multiple_of(on_disk(ALIGNMENT))..self.size;
         write_zeros(&*self.file, missing, &mut |_| {})?;
-        let unaligned = length % octets(ALIGNMENT);
+        let unaligned = length % on_disk(ALIGNMENT);
         if unaligned > 0 {
             let zeros = vec![0; ALIGNMENT - in_memory(unaligned)];
             write_all_at(&*self.file, &mut [IoSlice::new(&zeros)], length)?;
@@ -309,7 +310,7 @@ impl Segment {
             result => result?,
         };
         // The salt is that of the epoch, so a header that passes under it is of this one.
-        if super::frame::octets(header.padded_len()) > self.size - offset {
+        if on_disk(header.padded_len()) > self.size - offset {
             Err(FrameError::Header)
         } else {
             Ok(header)
@@ -357,14 +358,14 @@ fn write_zeros(
     Range { start, end }: Range<u64>,
     pace: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    let length = in_memory(end.saturating_sub(start).min(octets(ZEROS)));
+    let length = in_memory(end.saturating_sub(start).min(on_disk(ZEROS)));
     let buffer = vec![0; length + ALIGNMENT];
     let aligned = buffer.as_ptr().align_offset(ALIGNMENT);
     let zeros = buffer.get(aligned..aligned + length).unwrap_or_default();
     let mut direct = file.bypass_cache(true).is_ok();
     let (mut at, mut unsynced) = (start, 0);
     while at < end {
-        let length = octets(zeros.len()).min(end - at);
+        let length = on_disk(zeros.len()).min(end - at);
         let piece = zeros.get(..in_memory(length)).unwrap_or_default();
         match write_all_at(file, &mut [IoSlice::new(piece)], at) {
             // Some file systems take the flag and refuse the write.

@@ -47,8 +47,11 @@ pub use overview::{
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
+use crate::disk;
+use crate::disk::{Disk, Storage};
 use crate::feed::{Child, CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError};
-use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
+use crate::journal;
+use crate::journal::{Journal, JournalError, State};
 use crate::reactor::{Control, ReactorError};
 use crate::relay::{self, Room};
 use crate::sink::SinkError;
@@ -383,7 +386,7 @@ fn beside(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
     });
     let error = match made {
         Ok(disk) => return Ok(Arc::new(disk)),
-        Err(error) if journal::is_shortage(&error) => {
+        Err(error) if disk::is_shortage(&error) => {
             return Err(ServerError::io(format!("use {}", path.display()))(error));
         }
         Err(error) => error,
@@ -411,7 +414,7 @@ fn all_aside(storage: &dyn Storage, error: &dyn Error) -> Result<(), ServerError
     let dir = storage.describe("");
     let names = storage.list();
     for name in names.map_err(ServerError::io(format!("list {dir}")))? {
-        if !journal::is_aside(&name) {
+        if !disk::is_aside(&name) {
             let aside = storage.set_aside(&name);
             aside.map_err(ServerError::io(format!("set {name} aside in {dir}")))?;
         }

@@ -6,12 +6,14 @@ use super::exposition::Sources;
 use super::pull::Pulls;
 use super::{ServerError, beside, directory, letters};
 use crate::config::{self, Config, SinkKind};
+use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, Delivery, Feed, Feeds, Floor, Judged, Live, Parties, Replays,
     Selection, Shelf,
 };
-use crate::journal::{self, Disk, JournalId, Storage};
+use crate::journal;
+use crate::journal::JournalId;
 use crate::log::Repeats;
 use crate::relay::{self, Sleeper};
 use crate::sink::{

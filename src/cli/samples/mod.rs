@@ -4,7 +4,7 @@
 //! A sample is valid as it stands. When it is sent, three marks in it are replaced, so that it is no duplicate of
 //! the one before: the time [`TIME`], the [`TAG`] inside ids, and the [`NUMBER`] that stands for numeric ids.
 
-use crate::journal;
+use crate::disk;
 use std::hash::{BuildHasher as _, RandomState};
 
 /// One built-in notification.
@@ -18,7 +18,7 @@ pub(super) struct Sample {
 impl Sample {
     /// The body with the time and the ids of now.
     pub(super) fn fresh(&self) -> String {
-        let time = journal::now() / 1_000_000;
+        let time = disk::now() / 1_000_000;
         let random = random();
         self.text
             .trim_end()

@@ -2,7 +2,7 @@
 
 use crate::cli::{logging, sequences};
 use crate::config::{Config, Credential, Endpoint, Provider, SinkKind};
-use crate::journal::command;
+use crate::disk::command;
 use crate::log;
 use crate::server::Server;
 use std::fmt::Write as _;

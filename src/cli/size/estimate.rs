@@ -11,7 +11,8 @@
 use super::measure::{Cost, Part, float};
 use crate::cli::trial::file_system::FileSystem;
 use crate::cli::trial::times::Times;
-use crate::journal::frame::{ALIGNMENT, HEADER_LEN};
+use crate::disk::block::ALIGNMENT;
+use crate::journal::frame::HEADER_LEN;
 use crate::journal::record::FIXED_LEN;
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use super::body::{Bodies, Name};
 use super::stream::Stream;
 use crate::cli::draw::Random;
 use crate::cli::{exchange, signature};
-use crate::journal::frame::ALIGNMENT;
+use crate::disk::block::ALIGNMENT;
 use aws_lc_rs::hmac;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{self, ErrorKind, Read as _, Write as _};

@@ -10,7 +10,7 @@ use super::times::Times;
 use crate::cli::CliError;
 use crate::cli::figures::rate;
 use crate::cli::samples::random;
-use crate::journal::Disk;
+use crate::disk::Disk;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};

@@ -19,7 +19,8 @@ use super::clock::Clock;
 use super::error::DedupeError;
 use super::keys::Facts;
 use super::marks::Extent;
-use crate::journal::{Access, JournalId, Storage, read_full_at};
+use crate::disk::{Access, Storage, read_full_at};
+use crate::journal::JournalId;
 use std::fmt::Write;
 use std::io::ErrorKind;
 

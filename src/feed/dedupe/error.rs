@@ -1,6 +1,7 @@
 //! What can go wrong with the memory of keys.
 
-use crate::journal::{self, Storage};
+use crate::disk;
+use crate::disk::Storage;
 use std::io;
 
 /// Why duplicates cannot be told apart now.
@@ -50,6 +51,6 @@ impl DedupeError {
     /// True for what passes by itself when there is space again: the same call is to be made again then.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, DedupeError::Io { cause, .. } if journal::is_shortage(cause))
+        matches!(self, DedupeError::Io { cause, .. } if disk::is_shortage(cause))
     }
 }

@@ -12,7 +12,7 @@ use super::entry::{ALIGNMENT, Entry, HEAD_LEN, Text};
 use super::error::DedupeError;
 use super::options::Options;
 use super::place::{LIVE_MAX, Place};
-use crate::journal::{Storage, StorageFile, read_full_at, write_all_at};
+use crate::disk::{Storage, StorageFile, read_full_at, write_all_at};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;

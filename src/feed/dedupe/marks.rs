@@ -14,8 +14,8 @@
 
 use super::checkpoint::remove_file;
 use super::error::DedupeError;
+use crate::disk::{Storage, StorageFile, write_all_at};
 use crate::event::Position;
-use crate::journal::{Storage, StorageFile, write_all_at};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;

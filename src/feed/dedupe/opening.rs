@@ -12,10 +12,9 @@ use super::place::{LIVE_MAX, Place};
 use super::scope::{ANY, Scope};
 use super::tags::Tags;
 use super::{Dedupe, find};
+use crate::disk::{Access, ReadAhead, Storage, StorageFile, read_full_at, write_all_at};
 use crate::event::Position;
-use crate::journal::{
-    Access, JournalId, ReadAhead, Storage, StorageFile, read_full_at, write_all_at,
-};
+use crate::journal::JournalId;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;

@@ -5,10 +5,11 @@
 //! sequence is not given again. `HOOKLINE_EVERY_BIT=1` flips the bits of the padding one by one as well.
 
 use super::harness::{batch, options};
-use crate::journal::frame::{ALIGNMENT, HEADER_LEN};
+use crate::disk::block::ALIGNMENT;
+use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::disk::{Access, Storage, write_all_at};
+use crate::journal::frame::HEADER_LEN;
 use crate::journal::segment::{self, HEADER_BLOCK};
-use crate::journal::simulated::{Random, SimulatedDisk};
-use crate::journal::storage::{Access, Storage, write_all_at};
 use crate::journal::{
     Depth, Journal, Manifest, Options, Reader, Repair, inspect, manifest, repair,
 };

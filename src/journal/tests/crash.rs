@@ -7,10 +7,10 @@
 
 use super::harness::{batch_with_flags, options, read_all};
 use super::lives::{Life, Oracle, Stage, recover};
-use crate::journal::frame::ALIGNMENT;
+use crate::disk::block::ALIGNMENT;
+use crate::disk::simulated::{Fault, Faults, Random, Recorded, SimulatedDisk};
 use crate::journal::record::FLAG_RECEIVED;
 use crate::journal::segment::{self, HEADER_BLOCK};
-use crate::journal::simulated::{Fault, Faults, Random, Recorded, SimulatedDisk};
 use crate::journal::{Journal, Options};
 use crate::relay;
 use std::io::{self, Write};

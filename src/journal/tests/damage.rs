@@ -1,10 +1,10 @@
 //! Damage in the middle: found, named, set aside, never skipped in silence.
 
 use super::harness::{Harness, batch, disk, options, read_all};
-use crate::journal::Disk;
-use crate::journal::frame::ALIGNMENT;
+use crate::disk::Disk;
+use crate::disk::Storage;
+use crate::disk::block::ALIGNMENT;
 use crate::journal::segment::{self, HEADER_BLOCK};
-use crate::journal::storage::Storage;
 use crate::journal::{
     Depth, Journal, JournalError, Options, Reader, inspect, inspect_from, repair,
 };

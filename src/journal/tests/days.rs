@@ -2,8 +2,8 @@
 
 use super::attacks::{commit, small_options};
 use super::harness::{batch, read_all};
-use crate::journal::simulated::{Random, SimulatedDisk};
-use crate::journal::storage::Storage;
+use crate::disk::Storage;
+use crate::disk::simulated::{Random, SimulatedDisk};
 use crate::journal::{Journal, Options, State, segment};
 use crate::relay;
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,8 +2,9 @@
 //! error, so it once went on telling of records that no start found again.
 
 use super::harness::{Harness, batch, options};
-use crate::journal::simulated::SimulatedDisk;
-use crate::journal::{Access, Journal, JournalError, segment};
+use crate::disk::Access;
+use crate::disk::simulated::SimulatedDisk;
+use crate::journal::{Journal, JournalError, segment};
 use crate::relay;
 
 /// What the journal says in the end, though nobody sends anything any more.

@@ -3,12 +3,14 @@
 
 use super::attacks::{End, STORED, attack, commit, small_options, stored};
 use super::harness::{batch, read_all};
+use crate::disk::Access;
+use crate::disk::block::ALIGNMENT;
+use crate::disk::simulated::SimulatedDisk;
 use crate::journal::batch::Place;
-use crate::journal::frame::{ALIGNMENT, NUMBER_END};
+use crate::journal::frame::NUMBER_END;
 use crate::journal::manifest::{Hole, Manifest, ManifestFile};
 use crate::journal::segment::{self, HEADER_BLOCK};
-use crate::journal::simulated::SimulatedDisk;
-use crate::journal::{Access, Depth, Journal, JournalError, Options, inspect, manifest, repair};
+use crate::journal::{Depth, Journal, JournalError, Options, inspect, manifest, repair};
 use crate::relay;
 use std::io::IoSlice;
 

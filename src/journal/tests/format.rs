@@ -1,12 +1,13 @@
 //! Whatever the octets of a journal turn into: no panic, no record that was not sent, none altered.
 
 use super::harness::{batch, options, read_all};
+use crate::disk::Storage;
+use crate::disk::block::ALIGNMENT;
+use crate::disk::simulated::{Random, SimulatedDisk};
 use crate::journal::batch::{Batch, Place};
-use crate::journal::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN};
+use crate::journal::frame::{FrameError, FrameHeader, HEADER_LEN};
 use crate::journal::record::{self, Record};
 use crate::journal::segment::{self, HEADER_BLOCK};
-use crate::journal::simulated::{Random, SimulatedDisk};
-use crate::journal::storage::Storage;
 use crate::journal::{Journal, JournalError, Reader};
 use crate::relay;
 use proptest::collection::vec;

@@ -2,7 +2,7 @@
 
 use super::journals::{Journal, Shape};
 use super::*;
-use crate::journal::Access;
+use crate::disk::Access;
 use std::collections::BTreeMap;
 
 const OPTIONS: Options = Options {

@@ -1,7 +1,7 @@
 //! Everything that a simulated disk knows, and what an operation does to it.
 
+use super::super::block::on_disk;
 use super::{Fault, Faults, Inode, Random, Recorded, Recorder, SimulatedDisk};
-use crate::journal::frame::octets;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -87,7 +87,7 @@ impl State {
     /// Octets of all files but one.
     pub(super) fn used_beside(&self, inode: u64) -> u64 {
         let others = self.names.values().filter(|it| **it != inode);
-        others.map(|it| octets(self.inodes[it].cached.len())).sum()
+        others.map(|it| on_disk(self.inodes[it].cached.len())).sum()
     }
 
     pub(super) fn has_room(&mut self, inode: u64, length: usize) -> bool {
@@ -96,7 +96,7 @@ impl State {
         };
         let before = self.inodes[&inode].cached.len();
         let used = self.used_beside(inode);
-        length <= before || used + octets(length) <= capacity
+        length <= before || used + on_disk(length) <= capacity
     }
 
     /// Others take at once what is free.
@@ -139,7 +139,7 @@ impl State {
     }
 
     pub(super) fn lose_power(&mut self) {
-        let kept = self.random.below(octets(self.pending_names.len()) + 1);
+        let kept = self.random.below(on_disk(self.pending_names.len()) + 1);
         let in_order = self.random.below(2) == 0;
         for (change, index) in self.pending_names.drain(..).zip(0..) {
             let keep = if in_order {

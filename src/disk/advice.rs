@@ -18,7 +18,7 @@ pub fn command(words: &str, dir: &Path) -> String {
 }
 
 /// What repairs the journal that has this file.
-pub(super) fn repair(path: &str) -> String {
+pub(crate) fn repair(path: &str) -> String {
     let dir = Path::new(path).parent().unwrap_or(Path::new(""));
     command("journal repair --quarantine", dir)
 }

@@ -1,7 +1,7 @@
 //! The octets of one simulated file: in the cache, and on the device.
 
+use super::super::block::{in_memory, on_disk};
 use super::Random;
-use crate::journal::frame::{in_memory, octets};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -51,7 +51,7 @@ impl Inode {
     pub(super) fn lose_power(&mut self, random: &mut Random) {
         let dirty = std::mem::take(&mut self.dirty);
         let mode = random.below(7);
-        let cut = in_memory(random.below(octets(dirty.len()) + 1));
+        let cut = in_memory(random.below(on_disk(dirty.len()) + 1));
         let mut keep_block = true;
         for (index, sector) in dirty.into_iter().enumerate() {
             if sector % SECTORS_IN_BLOCK == 0 || index == 0 {

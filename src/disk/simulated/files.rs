@@ -1,8 +1,8 @@
 //! What the journal sees of a simulated disk.
 
+use super::super::block::{in_memory, on_disk};
+use super::super::storage::{Access, Guard, Identity, LockError, Storage, StorageFile};
 use super::{NameChange, SimulatedDisk};
-use crate::journal::frame::{in_memory, octets};
-use crate::journal::storage::{Access, Guard, Identity, LockError, Storage, StorageFile};
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ impl StorageFile for SimulatedFile {
     fn length(&self) -> io::Result<u64> {
         let state = self.disk.0.lock();
         state.powered()?;
-        Ok(octets(state.inodes[&self.inode].cached.len()))
+        Ok(on_disk(state.inodes[&self.inode].cached.len()))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -137,7 +137,7 @@ impl StorageFile for SimulatedFile {
             data.extend_from_slice(part);
         }
         if state.faults.short_writes && data.len() > 1 {
-            let length = state.random.below(octets(data.len() - 1)) + 1;
+            let length = state.random.below(on_disk(data.len() - 1)) + 1;
             data.truncate(in_memory(length));
         }
         let offset = in_memory(offset);

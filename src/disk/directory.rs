@@ -1,9 +1,10 @@
 //! The file system of this machine under a journal.
 //!
-//! What is made here looks like the directory that it is made in, see `look.rs`. Nothing is written through a symbolic
-//! link that has the name of a file of ours, and nothing waits for the other end of a pipe that has.
+//! What is made here looks like the directory that it is made in, see `ownership.rs`. Nothing is written through a
+//! symbolic link that has the name of a file of ours, and nothing waits for the other end of a pipe that has.
 
-use super::look::{self, DIRECTORY_MODE, FILE_MODE};
+use super::ownership;
+use super::ownership::{DIRECTORY_MODE, FILE_MODE};
 use super::storage::{Access, Guard, Identity, LockError, Storage, StorageFile, now};
 use rustix::fs::{Advice, CWD, FallocateFlags, OFlags, RenameFlags, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
@@ -47,7 +48,7 @@ impl Disk {
         let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
         let missing: Vec<&Path> = path.ancestors().take_while(missing).collect();
         for path in missing.into_iter().rev() {
-            look::make_directory(path, parent(path))?;
+            ownership::make_directory(path, parent(path))?;
         }
         Disk::open(path)
     }
@@ -111,7 +112,7 @@ impl Storage for Disk {
             .create_new(true)
             .mode(FILE_MODE)
             .open(self.path.join(name))?;
-        look::give_to_file(&file, &self.directory)?;
+        ownership::give_to_file(&file, &self.directory)?;
         Ok(Box::new(file))
     }
 
@@ -177,7 +178,7 @@ impl Storage for Disk {
         }
         match file.try_lock() {
             Ok(()) => {
-                look::give_to_file(&file, &self.directory).map_err(LockError::Io)?;
+                ownership::give_to_file(&file, &self.directory).map_err(LockError::Io)?;
                 file.set_len(0).map_err(LockError::Io)?;
                 file.write_all(holder.as_bytes()).map_err(LockError::Io)?;
                 Ok(Box::new(file))

@@ -8,7 +8,7 @@
 //! promises, no more: data survives a power cut after [`StorageFile::sync_data`], a name after
 //! [`Storage::sync`].
 
-use super::frame::{in_memory, padded};
+use super::block::{in_memory, on_disk, padded};
 use rustix::io::Errno;
 use std::any::Any;
 use std::fmt;
@@ -195,7 +195,7 @@ pub(crate) fn write_all_at(
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => {
                 IoSlice::advance_slices(&mut parts, written);
-                offset += super::frame::octets(written);
+                offset += on_disk(written);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -216,7 +216,7 @@ pub(crate) fn read_full_at(
             Ok(0) => break,
             Ok(read) => {
                 buffer = buffer.split_at_mut(read).1;
-                offset += super::frame::octets(read);
+                offset += on_disk(read);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
