@@ -1,13 +1,10 @@
 //! Where events are kept: compact entries, and one text that they point into.
 
-use super::context::WithContacts;
-use super::emit;
-use super::extract::Origin;
 use super::form::{self, Sender};
+use super::json::span::Span;
 use super::lane::Lane;
 use super::position::Position;
-use super::shape::Part;
-use super::span::Span;
+use super::whatsapp::shape::Part;
 use std::ops::Range;
 
 /// A reusable list of events. Clearing it keeps its memory, so that in the steady state no event allocates.
@@ -25,6 +22,21 @@ pub struct Events {
 pub struct EventRef<'e> {
     pub(super) events: &'e Events,
     pub(super) event: &'e Event,
+}
+
+/// Where a body comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Sequence in the journal.
+    pub sequence: u64,
+    /// Position of the record in its batch, from 0.
+    pub record: u32,
+    /// Number that the journal gives to the endpoint; 0 is none's.
+    pub endpoint: u16,
+    /// Time of arrival in microseconds since 1970.
+    pub received_at: u64,
+    /// It came from other senders than the platform, who may mean the same body anew.
+    pub foreign: bool,
 }
 
 /// Why a body passes as `whatsapp.unparsed`.
@@ -74,36 +86,15 @@ pub(super) struct Event {
     pub(super) unparsed: Option<Unparsed>,
 }
 
-impl Event {
-    /// The one event of a body that is not taken apart, of which `data` is `own`. Its time is that of the receipt.
-    pub(super) fn of_body(origin: Origin, own: Span, kind: Type, id: Text, source: Text) -> Event {
-        Event {
-            sequence: origin.sequence,
-            received_at: origin.received_at,
-            time: origin.received_at,
-            fingerprint: 0,
-            record: origin.record,
-            index: 0,
-            endpoint: origin.endpoint,
-            foreign: origin.foreign,
-            own,
-            part: Part::Body,
-            contacts: WithContacts::None,
-            context: Text::default(),
-            kind,
-            id,
-            source,
-            subject: Text::default(),
-            phone: Text::default(),
-            user_id: Text::default(),
-            number: Text::default(),
-            extensions: Text::default(),
-            lane: Lane::Rest,
-            weak_key: false,
-            duplicate: false,
-            unparsed: None,
-        }
-    }
+/// The contacts that go with an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum WithContacts {
+    #[default]
+    None,
+    /// The place of one contact.
+    One(Span),
+    /// The place of the array.
+    All(Span),
 }
 
 /// A type from the tables, or one made up from what the body says.
@@ -190,11 +181,6 @@ impl Events {
         if let Some(event) = self.list.get_mut(position) {
             event.duplicate = true;
         }
-    }
-
-    /// Appends the event of a body that passes whole, unlooked at.
-    pub fn pass_whole(&mut self, body: &[u8], origin: Origin, reason: Unparsed) {
-        emit::unparsed(self, body, origin, reason);
     }
 
     /// Gives the events from a position on what came with their body.

@@ -4,12 +4,13 @@
 //! simd-json, which rounds numbers and knows no places, but is not asked for these. A body that it refuses although it
 //! is JSON, such as one with half of a surrogate pair or a number beyond all floats, is looked through here.
 
-use super::document::Document;
+use super::events::Origin;
 use super::events::{Event, Events, Text, Type, Unparsed};
-use super::extract::Origin;
 use super::form::{Form, Sender};
-use super::key::{self, Key, push_component};
-use super::span::Span;
+use super::json::document::Document;
+use super::json::span::Span;
+use super::whatsapp::key;
+use super::whatsapp::key::{Key, push_component};
 use jiff::Timestamp;
 use simd_json::prelude::*;
 use simd_json::{Buffers, Tape};

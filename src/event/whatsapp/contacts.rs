@@ -3,14 +3,14 @@
 //! A contact belongs to the update that has one of its names. A single contact belongs to every update of
 //! its value; of several, all go with an update that names none of them.
 
-use super::document::Document;
+use super::super::json::document::Document;
+use super::super::json::name::Name;
 use super::key::fingerprint;
-use super::name::Name;
 use super::update::Update;
 
 /// The contacts of one value; reused from value to value.
 #[derive(Debug, Default)]
-pub(super) struct Contacts {
+pub(in crate::event) struct Contacts {
     list: Vec<Contact>,
     /// Position in `list` by fingerprint of a name, sorted. Built when a body's order does not help.
     index: Vec<(u64, usize)>,
@@ -33,7 +33,7 @@ struct Contact {
 
 /// What goes with an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chosen<'d> {
+pub(in crate::event) enum Chosen<'d> {
     /// There are no contacts.
     None,
     /// One contact, its names, and whether the update has one of them.
@@ -49,7 +49,7 @@ pub(super) enum Chosen<'d> {
 
 impl Contacts {
     /// Begins with the contacts of another value: the elements of the array at `list`.
-    pub(super) fn begin(&mut self, document: &Document<'_>, list: usize) {
+    pub(in crate::event) fn begin(&mut self, document: &Document<'_>, list: usize) {
         self.list.clear();
         self.index.clear();
         (self.is_indexed, self.all_taken, self.next) = (false, false, 0);
@@ -72,7 +72,7 @@ impl Contacts {
     }
 
     /// Chooses what goes with `update`.
-    pub(super) fn choose<'d>(
+    pub(in crate::event) fn choose<'d>(
         &mut self,
         document: &Document<'d>,
         update: &Update<'d>,
@@ -99,7 +99,7 @@ impl Contacts {
     }
 
     /// True if some contact went with no update.
-    pub(super) fn any_left(&self) -> bool {
+    pub(in crate::event) fn any_left(&self) -> bool {
         !self.all_taken && self.list.iter().any(|contact| !contact.taken)
     }
 

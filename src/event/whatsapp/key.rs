@@ -21,8 +21,8 @@
 //!
 //! Hashes are SHA-256 of the text as it came, cut to 128 bits, in hexadecimal.
 
-use super::document::Document;
-use super::name::Name;
+use super::super::json::document::Document;
+use super::super::json::name::Name;
 use super::shape::Array;
 use super::update::Update;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -32,14 +32,18 @@ use aws_lc_rs::digest::{SHA256, digest};
 pub const COMPONENT_MAX: usize = 256;
 
 /// A key under construction.
-pub(super) struct Key<'o> {
+pub(in crate::event) struct Key<'o> {
     out: &'o mut String,
     start: usize,
 }
 
 impl<'o> Key<'o> {
     /// Begins a key with the number or account that it belongs to, and the field.
-    pub(super) fn begin(out: &'o mut String, owner: Option<&str>, field: Option<&str>) -> Self {
+    pub(in crate::event) fn begin(
+        out: &'o mut String,
+        owner: Option<&str>,
+        field: Option<&str>,
+    ) -> Self {
         let start = out.len();
         let mut key = Key { out, start };
         key.part(owner.unwrap_or("-"));
@@ -48,7 +52,7 @@ impl<'o> Key<'o> {
     }
 
     /// Adds a component.
-    pub(super) fn part(&mut self, text: &str) {
+    pub(in crate::event) fn part(&mut self, text: &str) {
         if self.out.len() > self.start {
             self.out.push(':');
         }
@@ -56,32 +60,32 @@ impl<'o> Key<'o> {
     }
 
     /// Adds the hash of a text.
-    pub(super) fn hash(&mut self, text: &[u8]) {
+    pub(in crate::event) fn hash(&mut self, text: &[u8]) {
         self.out.push_str(":sha256-");
         push_hash(self.out, hash(text));
     }
 
     /// Adds the hash of the body and the position in it: the key of what has no id.
-    pub(super) fn position(&mut self, body: [u8; 16], index: u32) {
+    pub(in crate::event) fn position(&mut self, body: [u8; 16], index: u32) {
         self.out.push_str(":body-");
         push_hash(self.out, body);
         self.number(u64::from(index));
     }
 
     /// Marks the key as one of the dashboard's test button.
-    pub(super) fn test(&mut self, sequence: u64) {
+    pub(in crate::event) fn test(&mut self, sequence: u64) {
         self.part("test");
         self.number(sequence);
     }
 
     /// Adds a number.
-    pub(super) fn number(&mut self, number: u64) {
+    pub(in crate::event) fn number(&mut self, number: u64) {
         use std::fmt::Write;
         let _ = write!(self.out, ":{number}"); // a String takes everything
     }
 
     /// Adds what tells an element of `array` from others; false if it carries nothing that does.
-    pub(super) fn identify(
+    pub(in crate::event) fn identify(
         &mut self,
         document: &Document<'_>,
         array: Array,
@@ -173,7 +177,7 @@ impl<'o> Key<'o> {
 }
 
 /// Appends a component: what could be taken for something else is written as `%XX`.
-pub(super) fn push_component(out: &mut String, text: &str) {
+pub(in crate::event) fn push_component(out: &mut String, text: &str) {
     if text.len() > COMPONENT_MAX {
         out.push_str("sha256-");
         push_hash(out, hash(text.as_bytes()));
@@ -195,7 +199,7 @@ pub(super) fn push_component(out: &mut String, text: &str) {
 }
 
 /// SHA-256, cut to 128 bits.
-pub(super) fn hash(text: &[u8]) -> [u8; 16] {
+pub(in crate::event) fn hash(text: &[u8]) -> [u8; 16] {
     let digest = digest(&SHA256, text);
     let mut hash = [0; 16];
     hash.copy_from_slice(&digest.as_ref()[..16]);

@@ -18,24 +18,24 @@
 //! | `whatsapp.partner.<event>` | 360dialog's partner envelope |
 //! | `whatsapp.empty`, `whatsapp.unparsed` | bodies without a change, and bodies that are not JSON |
 
-use super::document::Document;
-use super::lane::Lane;
-use super::name::Name;
+use super::super::json::document::Document;
+use super::super::json::name::Name;
+use super::super::lane::Lane;
 use super::shape::Array;
 use super::update::Update;
 
 /// The type of a body that has no change.
-pub(super) const EMPTY: &str = "whatsapp.empty";
+pub(in crate::event) const EMPTY: &str = "whatsapp.empty";
 
 /// The type of a body that is not JSON, or beyond a limit.
-pub(super) const UNPARSED: &str = "whatsapp.unparsed";
+pub(in crate::event) const UNPARSED: &str = "whatsapp.unparsed";
 
 /// Longest name in octets that is taken from a body into a type; the rest of a longer one is cut.
 const NAME_MAX: usize = 64;
 
 /// What an update stands in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Setting {
+pub(in crate::event) enum Setting {
     /// A value that tells what happens now.
     #[default]
     Live,
@@ -47,14 +47,14 @@ pub(super) enum Setting {
 
 /// Types that begin alike.
 #[derive(Debug)]
-pub(super) struct Family {
+pub(in crate::event) struct Family {
     /// What they begin with, without the dot at the end.
     prefix: &'static str,
     /// True if the prefix alone is a type of the platform.
     bare: bool,
     /// The documented ones: what the body says, and the type.
     known: &'static [(&'static str, &'static str)],
-    pub(super) lane: Lane,
+    pub(in crate::event) lane: Lane,
 }
 
 impl Family {
@@ -66,14 +66,14 @@ impl Family {
 
 /// A family and what the body calls the update.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kind<'d> {
-    pub(super) family: &'static Family,
+pub(in crate::event) struct Kind<'d> {
+    pub(in crate::event) family: &'static Family,
     name: Option<&'d str>,
 }
 
 impl<'d> Kind<'d> {
     /// The kind of an element of `array`.
-    pub(super) fn of_update(
+    pub(in crate::event) fn of_update(
         setting: Setting,
         array: Array,
         update: &Update<'d>,
@@ -114,7 +114,7 @@ impl<'d> Kind<'d> {
 
     /// For a message that does not say what it is, as the platform's own example of a location: the one
     /// member that is called like a documented type.
-    pub(super) fn or_by_member(self, document: &Document<'d>, at: usize) -> Kind<'d> {
+    pub(in crate::event) fn or_by_member(self, document: &Document<'d>, at: usize) -> Kind<'d> {
         if self.name.is_some() || !self.family.contains("location") {
             return self;
         }
@@ -132,7 +132,7 @@ impl<'d> Kind<'d> {
     }
 
     /// The kind of a change as a whole.
-    pub(super) fn of_change(field: Option<&'d str>) -> Kind<'d> {
+    pub(in crate::event) fn of_change(field: Option<&'d str>) -> Kind<'d> {
         Kind {
             family: &FIELD,
             name: Some(field.unwrap_or("change")),
@@ -140,7 +140,7 @@ impl<'d> Kind<'d> {
     }
 
     /// The kind of 360dialog's partner envelope.
-    pub(super) fn of_partner(event: &'d str) -> Kind<'d> {
+    pub(in crate::event) fn of_partner(event: &'d str) -> Kind<'d> {
         Kind {
             family: &PARTNER,
             name: Some(event),
@@ -148,7 +148,7 @@ impl<'d> Kind<'d> {
     }
 
     /// The type if it is a documented one.
-    pub(super) fn known(&self) -> Option<&'static str> {
+    pub(in crate::event) fn known(&self) -> Option<&'static str> {
         let Some(name) = self.name else {
             return self.family.bare.then_some(self.family.prefix);
         };
@@ -159,7 +159,7 @@ impl<'d> Kind<'d> {
     }
 
     /// Appends the type, made printable: lower-case letters, digits, `_` and `-`.
-    pub(super) fn write(&self, out: &mut String) {
+    pub(in crate::event) fn write(&self, out: &mut String) {
         out.push_str(self.family.prefix);
         let Some(name) = self.name else { return };
         out.push('.');
@@ -311,8 +311,8 @@ static FIELD: Family = family!(
 
 #[cfg(test)]
 mod tests {
-    use super::super::scan::Scan;
     use super::*;
+    use crate::event::json::scan::Scan;
 
     fn typed(kind: Kind<'_>) -> (String, bool) {
         let mut written = String::new();

@@ -5,17 +5,16 @@
 //! has it, so nothing is lost, and a large unknown member beside a thousand statuses costs its size a few
 //! times and not a thousand.
 
-use super::document::Document;
-use super::events::Text;
-use super::name::Name;
-use super::span::Span;
+use super::super::events::Text;
+use super::super::json::document::Document;
+use super::super::json::name::Name;
 
 /// Octets that the copies of one member may add up to: what a thousand updates with 2 KiB each need.
 const COPIES_MAX: usize = 2 << 20;
 
 /// The members that apply at one point of the walk; reused from body to body.
 #[derive(Debug, Default)]
-pub(super) struct Context {
+pub(in crate::event) struct Context {
     members: Vec<Shared>,
     /// The members joined, and how often that text was used.
     joined: Option<Joined>,
@@ -39,7 +38,7 @@ struct Joined {
 
 /// What [`Context::push_rest`] does with a member of the object.
 #[derive(Clone, Copy)]
-pub(super) enum Keep {
+pub(in crate::event) enum Keep {
     /// It stays.
     All,
     /// It is carried elsewhere.
@@ -50,30 +49,30 @@ pub(super) enum Keep {
 
 impl Context {
     /// How often a text of `len` octets is repeated.
-    pub(super) fn copies(len: usize) -> usize {
+    pub(in crate::event) fn copies(len: usize) -> usize {
         (COPIES_MAX / len.max(1)).max(1)
     }
 
     /// Begins with another body.
-    pub(super) fn begin(&mut self, document: &Document<'_>) {
+    pub(in crate::event) fn begin(&mut self, document: &Document<'_>) {
         self.members.clear();
         self.joined = None;
         self.has_lines = document.has_lines();
     }
 
     /// How many members apply, for [`Context::pop_to`].
-    pub(super) fn depth(&self) -> usize {
+    pub(in crate::event) fn depth(&self) -> usize {
         self.members.len()
     }
 
     /// Takes back the members that were added since.
-    pub(super) fn pop_to(&mut self, depth: usize) {
+    pub(in crate::event) fn pop_to(&mut self, depth: usize) {
         self.part();
         self.members.truncate(depth);
     }
 
     /// Adds the member `key` with the value at `at`.
-    pub(super) fn push(
+    pub(in crate::event) fn push(
         &mut self,
         out: &mut Vec<u8>,
         document: &Document<'_>,
@@ -88,7 +87,7 @@ impl Context {
 
     /// Adds the member `key`: the object at `object` with what `keep` leaves of it. Adds nothing if that is
     /// nothing.
-    pub(super) fn push_rest(
+    pub(in crate::event) fn push_rest(
         &mut self,
         out: &mut Vec<u8>,
         document: &Document<'_>,
@@ -138,7 +137,7 @@ impl Context {
     }
 
     /// The members for the next event, joined by commas.
-    pub(super) fn text(&mut self, out: &mut Vec<u8>) -> Text {
+    pub(in crate::event) fn text(&mut self, out: &mut Vec<u8>) -> Text {
         if let Some(joined) = self
             .joined
             .as_mut()
@@ -198,7 +197,7 @@ impl Context {
 
 /// Appends a slice of a body on one line. Line ends stand between tokens only: inside a string they would
 /// not be JSON.
-pub(super) fn push_raw(out: &mut Vec<u8>, raw: &[u8]) {
+pub(in crate::event) fn push_raw(out: &mut Vec<u8>, raw: &[u8]) {
     let mut rest = raw;
     while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
         out.extend_from_slice(&rest[..at]);
@@ -209,19 +208,8 @@ pub(super) fn push_raw(out: &mut Vec<u8>, raw: &[u8]) {
 }
 
 /// Appends a key that needs no escape, and the colon.
-pub(super) fn push_key(out: &mut Vec<u8>, key: &str) {
+pub(in crate::event) fn push_key(out: &mut Vec<u8>, key: &str) {
     out.push(b'"');
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":");
-}
-
-/// The contacts that go with an event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum WithContacts {
-    #[default]
-    None,
-    /// The place of one contact.
-    One(Span),
-    /// The place of the array.
-    All(Span),
 }

@@ -8,7 +8,7 @@
 //! it takes half the time of the whole extraction with this (`cargo bench --bench extraction`). Most strings of a
 //! webhook are a few words of eight octets, too short for wider registers to pay.
 
-use super::events::own_pages;
+use super::super::events::own_pages;
 use super::name::Name;
 use super::span::Span;
 use super::string;
@@ -19,7 +19,7 @@ pub const NESTING_MAX: usize = 100;
 
 /// The values of one body; reused from body to body.
 #[derive(Debug, Default)]
-pub(super) struct Scan {
+pub(in crate::event) struct Scan {
     /// Room for as many as there were in one body so far, and more; see [`Scan::nodes`].
     room: Vec<Node>,
     count: usize,
@@ -29,18 +29,18 @@ pub(super) struct Scan {
 
 /// One value, or the name of a member.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
-    pub(super) span: Span,
+pub(in crate::event) struct Node {
+    pub(in crate::event) span: Span,
     /// Position of the node that follows this one and all that is in it; of a container that is not closed yet, the
     /// position of the one that it is in.
-    pub(super) after: u32,
-    pub(super) kind: Kind,
+    pub(in crate::event) after: u32,
+    pub(in crate::event) kind: Kind,
     /// Of a string before a colon.
-    pub(super) name: Name,
+    pub(in crate::event) name: Name,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::event) enum Kind {
     Object,
     Array,
     /// A string that says what stands between its quotes.
@@ -54,7 +54,7 @@ pub(super) enum Kind {
 
 /// Why there are no values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(in crate::event) enum Refused {
     NotJson,
     /// It is JSON as far as it was looked at.
     TooDeep,
@@ -71,7 +71,7 @@ struct Escaped {
 
 impl Scan {
     /// Lists the values of `body`.
-    pub(super) fn fill(&mut self, body: &str) -> Result<(), Refused> {
+    pub(in crate::event) fn fill(&mut self, body: &str) -> Result<(), Refused> {
         self.count = 0;
         // Offsets have 32 bits.
         if u32::try_from(body.len()).is_err() {
@@ -97,7 +97,7 @@ impl Scan {
     }
 
     /// Makes room for the values of a large body.
-    pub(super) fn expect_many(&mut self) {
+    pub(in crate::event) fn expect_many(&mut self) {
         own_pages(&mut self.room);
     }
 
@@ -135,17 +135,17 @@ impl Scan {
 
     /// The values in the order of the text.
     #[inline]
-    pub(super) fn nodes(&self) -> &[Node] {
+    pub(in crate::event) fn nodes(&self) -> &[Node] {
         self.room.get(..self.count).unwrap_or_default()
     }
 
     /// True if there is a line end between the first token and the last. There is none in a token.
-    pub(super) fn has_lines(&self) -> bool {
+    pub(in crate::event) fn has_lines(&self) -> bool {
         self.has_lines
     }
 
     /// What the string at position `node` says; it has an escape.
-    pub(super) fn unescaped(&self, node: usize) -> Option<&str> {
+    pub(in crate::event) fn unescaped(&self, node: usize) -> Option<&str> {
         let Escaped { text, places } = &self.escaped;
         let found = places.binary_search_by_key(&node, |place| place.0).ok()?;
         text.get(places.get(found)?.1.range())
@@ -153,7 +153,7 @@ impl Scan {
 
     /// What its buffers have room for.
     #[cfg(test)]
-    pub(super) fn capacities(&self) -> [usize; 2] {
+    pub(in crate::event) fn capacities(&self) -> [usize; 2] {
         [self.room.capacity(), self.escaped.text.capacity()]
     }
 }

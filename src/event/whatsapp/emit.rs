@@ -1,19 +1,22 @@
 //! From a place in the walk to an event in the list.
 
+use super::super::events::Origin;
+use super::super::events::WithContacts;
+use super::super::events::{Event, Events, Text, Type};
+use super::super::json::document::Document;
+use super::super::json::name::Name;
+use super::super::json::span::Span;
+use super::super::lane::Lane;
+use super::super::time;
 use super::contacts::{Chosen, Contacts};
-use super::context::{Context, Keep, WithContacts};
+use super::context::{Context, Keep};
 use super::conversation::Party;
-use super::document::Document;
-use super::events::{Event, Events, Text, Type, Unparsed};
-use super::extract::Origin;
-use super::key::{self, COMPONENT_MAX, Key};
-use super::kind::{self, Kind, Setting};
-use super::lane::Lane;
-use super::name::Name;
+use super::key;
+use super::key::{COMPONENT_MAX, Key};
+use super::kind;
+use super::kind::{Kind, Setting};
 use super::scope::Scope;
 use super::shape::{Array, Part, Partner};
-use super::span::Span;
-use super::time;
 use super::update::Update;
 
 /// Most updates that one body may hold; one with more passes whole as `whatsapp.unparsed`. The platform
@@ -22,7 +25,7 @@ use super::update::Update;
 pub const UPDATES_MAX: u32 = 65_536;
 
 /// Makes the events of one body.
-pub(super) struct Emitter<'w, 'd> {
+pub(in crate::event) struct Emitter<'w, 'd> {
     document: Document<'d>,
     origin: Origin,
     events: &'w mut Events,
@@ -34,7 +37,7 @@ pub(super) struct Emitter<'w, 'd> {
     body_hash: Option<[u8; 16]>,
     index: u32,
     /// There are too many updates; the events are of no use.
-    pub(super) overflow: bool,
+    pub(in crate::event) overflow: bool,
 }
 
 /// An event before it is kept.
@@ -51,7 +54,7 @@ struct Draft<'d> {
 }
 
 impl<'w, 'd> Emitter<'w, 'd> {
-    pub(super) fn new(
+    pub(in crate::event) fn new(
         document: Document<'d>,
         origin: Origin,
         events: &'w mut Events,
@@ -73,7 +76,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
     }
 
     /// One element of an array of updates.
-    pub(super) fn update(&mut self, array: Array, at: usize, scope: &Scope<'d>) {
+    pub(in crate::event) fn update(&mut self, array: Array, at: usize, scope: &Scope<'d>) {
         if self.is_full() {
             return;
         }
@@ -114,7 +117,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
     }
 
     /// A change that is one update.
-    pub(super) fn whole_change(&mut self, part: Part, at: usize, mut scope: Scope<'d>) {
+    pub(in crate::event) fn whole_change(&mut self, part: Part, at: usize, mut scope: Scope<'d>) {
         if self.is_full() {
             return;
         }
@@ -143,7 +146,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
     }
 
     /// A partner envelope that is one update.
-    pub(super) fn partner(&mut self, at: usize, partner: Partner<'d>) {
+    pub(in crate::event) fn partner(&mut self, at: usize, partner: Partner<'d>) {
         if self.is_full() {
             return;
         }
@@ -167,7 +170,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
     }
 
     /// A body without a change, or such an element of a body that is an array.
-    pub(super) fn empty(&mut self, at: usize) {
+    pub(in crate::event) fn empty(&mut self, at: usize) {
         if self.is_full() {
             return;
         }
@@ -187,7 +190,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
     }
 
     /// The scope of a body, with nothing known.
-    pub(super) fn outermost(&mut self) -> Scope<'d> {
+    pub(in crate::event) fn outermost(&mut self) -> Scope<'d> {
         Scope {
             source: self.events.name("/whatsapp"),
             ..Scope::default()
@@ -195,7 +198,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
     }
 
     /// Writes down the source that a scope has found.
-    pub(super) fn place(&mut self, scope: &mut Scope<'d>) {
+    pub(in crate::event) fn place(&mut self, scope: &mut Scope<'d>) {
         let names = &mut self.events.names;
         let start = names.len();
         scope.write_source(names);
@@ -204,13 +207,13 @@ impl<'w, 'd> Emitter<'w, 'd> {
     }
 
     /// Shares a member with the events that follow.
-    pub(super) fn share(&mut self, key: &str, at: usize) {
+    pub(in crate::event) fn share(&mut self, key: &str, at: usize) {
         self.context
             .push(&mut self.events.shared, &self.document, key, at);
     }
 
     /// Shares what `keep` leaves of an object.
-    pub(super) fn share_rest(
+    pub(in crate::event) fn share_rest(
         &mut self,
         key: &str,
         object: usize,
@@ -221,34 +224,34 @@ impl<'w, 'd> Emitter<'w, 'd> {
     }
 
     /// How many members are shared.
-    pub(super) fn depth(&self) -> usize {
+    pub(in crate::event) fn depth(&self) -> usize {
         self.context.depth()
     }
 
     /// Shares only the first `depth` members from here on.
-    pub(super) fn unshare_to(&mut self, depth: usize) {
+    pub(in crate::event) fn unshare_to(&mut self, depth: usize) {
         self.context.pop_to(depth);
     }
 
     /// Number of events in the list, those of other bodies included.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::event) fn count(&self) -> usize {
         self.events.len()
     }
 
     /// True while the contacts of some object apply.
-    pub(super) fn has_contacts(&self) -> bool {
+    pub(in crate::event) fn has_contacts(&self) -> bool {
         self.all_contacts.is_some()
     }
 
     /// Applies the contacts in the array at `at` to the updates that follow.
-    pub(super) fn begin_contacts(&mut self, at: usize) {
+    pub(in crate::event) fn begin_contacts(&mut self, at: usize) {
         self.contacts.begin(&self.document, at);
         let span = self.document.span(at);
         self.all_contacts = Some((span, Context::copies(span.len())));
     }
 
     /// No longer applies them. Contacts that belong to no update go with the last one since `first`.
-    pub(super) fn end_contacts(&mut self, first: usize) {
+    pub(in crate::event) fn end_contacts(&mut self, first: usize) {
         let contacts = self.all_contacts.take();
         if !self.contacts.any_left() {
             return;
@@ -386,26 +389,6 @@ impl<'w, 'd> Emitter<'w, 'd> {
         self.events.list.push(event);
         self.index += 1;
     }
-}
-
-/// Appends the event of a body that cannot be taken apart.
-pub(super) fn unparsed(events: &mut Events, body: &[u8], origin: Origin, reason: Unparsed) {
-    let start = events.names.len();
-    let mut key = Key::begin(&mut events.names, None, Some("unparsed"));
-    key.position(key::hash(body), 0);
-    if origin.foreign {
-        key.number(origin.sequence);
-    }
-    let id = Text::since(start, events.names.len());
-    let source = events.name("/whatsapp");
-    let kind = Type::Known(kind::UNPARSED);
-    let event = Event {
-        fingerprint: key::fingerprint(&events.names.as_bytes()[id.range()]),
-        weak_key: !origin.foreign,
-        unparsed: Some(reason),
-        ..Event::of_body(origin, Span::whole(body), kind, id, source)
-    };
-    events.list.push(event);
 }
 
 /// A name as it is, or nothing if no name is as long as that.

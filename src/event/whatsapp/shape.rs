@@ -1,11 +1,11 @@
 //! Where updates stand: the arrays that hold them, and which containers have any.
 
-use super::document::Document;
-use super::name::Name;
+use super::super::json::document::Document;
+use super::super::json::name::Name;
 
 /// The arrays whose elements are updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Array {
+pub(in crate::event) enum Array {
     Messages,
     Statuses,
     Calls,
@@ -20,7 +20,7 @@ pub(super) enum Array {
 
 /// What an event's own part of `data` is called there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(in crate::event) enum Part {
     /// An element of an array.
     Element(Array),
     /// The value of a change.
@@ -33,7 +33,7 @@ pub(super) enum Part {
 
 impl Array {
     /// The array that is called so.
-    pub(super) fn named(name: Name) -> Option<Array> {
+    pub(in crate::event) fn named(name: Name) -> Option<Array> {
         match name {
             Name::Messages => Some(Array::Messages),
             Name::Statuses => Some(Array::Statuses),
@@ -50,7 +50,7 @@ impl Array {
     }
 
     /// The key of the array.
-    pub(super) fn key(self) -> &'static str {
+    pub(in crate::event) fn key(self) -> &'static str {
         match self {
             Array::Messages => "messages",
             Array::Statuses => "statuses",
@@ -73,7 +73,7 @@ impl Array {
 
 impl Part {
     /// The key in `data`; for [`Part::Body`] there is none.
-    pub(super) fn key(self) -> &'static str {
+    pub(in crate::event) fn key(self) -> &'static str {
         match self {
             Part::Element(Array::Messages) => "message",
             Part::Element(Array::Statuses) => "status",
@@ -94,7 +94,7 @@ impl Part {
 
 /// The kinds of object that have updates as members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
+pub(in crate::event) enum Level {
     /// The notification itself (On-Premises).
     Top,
     /// The value of a change, or the `data` of a partner envelope.
@@ -105,7 +105,7 @@ pub(super) enum Level {
 
 /// What a member of a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
+pub(in crate::event) enum Holds {
     /// Entries, with changes in at least one.
     Entries,
     /// Updates, all of its elements.
@@ -119,7 +119,12 @@ pub(super) enum Holds {
 }
 
 /// What updates the member `name` with the value `at` of an object at `level` holds.
-pub(super) fn holds(document: &Document<'_>, level: Level, name: Name, at: usize) -> Holds {
+pub(in crate::event) fn holds(
+    document: &Document<'_>,
+    level: Level,
+    name: Name,
+    at: usize,
+) -> Holds {
     if let Some(array) = Array::named(name) {
         let counts = level != Level::Top || array.at_top();
         if counts && document.is_filled_array(at) {
@@ -145,14 +150,14 @@ pub(super) fn holds(document: &Document<'_>, level: Level, name: Name, at: usize
 }
 
 /// True if an object at `level` has updates.
-pub(super) fn has_updates(document: &Document<'_>, level: Level, at: usize) -> bool {
+pub(in crate::event) fn has_updates(document: &Document<'_>, level: Level, at: usize) -> bool {
     document
         .members(at)
         .any(|member| holds(document, level, member.name, member.at) != Holds::None)
 }
 
 /// True if an element of `history` has a thread with messages.
-pub(super) fn chunk_has_messages(document: &Document<'_>, at: usize) -> bool {
+pub(in crate::event) fn chunk_has_messages(document: &Document<'_>, at: usize) -> bool {
     document.members(at).any(|member| {
         member.name == Name::Threads
             && document
@@ -162,21 +167,21 @@ pub(super) fn chunk_has_messages(document: &Document<'_>, at: usize) -> bool {
 }
 
 /// True if a thread of a history sync has messages.
-pub(super) fn thread_has_messages(document: &Document<'_>, at: usize) -> bool {
+pub(in crate::event) fn thread_has_messages(document: &Document<'_>, at: usize) -> bool {
     document
         .members(at)
         .any(|member| member.name == Name::Messages && document.is_filled_array(member.at))
 }
 
 /// True if an element of `entry` has changes.
-pub(super) fn entry_has_changes(document: &Document<'_>, at: usize) -> bool {
+pub(in crate::event) fn entry_has_changes(document: &Document<'_>, at: usize) -> bool {
     document
         .members(at)
         .any(|member| member.name == Name::Changes && document.is_filled_array(member.at))
 }
 
 /// True if some element of the array at `at`, the value of `entry`, has changes.
-pub(super) fn is_entries(document: &Document<'_>, at: usize) -> bool {
+pub(in crate::event) fn is_entries(document: &Document<'_>, at: usize) -> bool {
     document
         .elements(at)
         .any(|entry| entry_has_changes(document, entry))
@@ -184,7 +189,7 @@ pub(super) fn is_entries(document: &Document<'_>, at: usize) -> bool {
 
 /// What a body is, or an element of a body that is an array.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Shape<'d> {
+pub(in crate::event) enum Shape<'d> {
     /// It has changes, or updates at the top.
     Notification,
     /// 360dialog's partner envelope.
@@ -195,14 +200,14 @@ pub(super) enum Shape<'d> {
 
 /// 360dialog's partner envelope `{id,event,data}`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Partner<'d> {
-    pub(super) id: &'d str,
-    pub(super) event: &'d str,
-    pub(super) data: usize,
+pub(in crate::event) struct Partner<'d> {
+    pub(in crate::event) id: &'d str,
+    pub(in crate::event) event: &'d str,
+    pub(in crate::event) data: usize,
 }
 
 impl<'d> Shape<'d> {
-    pub(super) fn of(document: &Document<'d>, at: usize) -> Shape<'d> {
+    pub(in crate::event) fn of(document: &Document<'d>, at: usize) -> Shape<'d> {
         let (mut id, mut event, mut data) = (None, None, None);
         for member in document.members(at) {
             match member.name {

@@ -1,11 +1,11 @@
 //! The facts of one update, found in one look at its members.
 
-use super::document::Document;
-use super::name::Name;
+use super::super::json::document::Document;
+use super::super::json::name::Name;
 
 /// What an element of any of the arrays says: the positions of its members.
 #[derive(Clone, Copy)]
-pub(super) struct Update<'d> {
+pub(in crate::event) struct Update<'d> {
     document: Document<'d>,
     at: usize,
     /// By name; 0 if there is none, for there is the body itself.
@@ -14,7 +14,7 @@ pub(super) struct Update<'d> {
 
 impl<'d> Update<'d> {
     /// Reads the object at `at`; what is not an object has no facts. Of a repeated name the last counts.
-    pub(super) fn read(document: Document<'d>, at: usize) -> Update<'d> {
+    pub(in crate::event) fn read(document: Document<'d>, at: usize) -> Update<'d> {
         let mut members = [0; Name::COUNT];
         for member in document.members(at) {
             #[expect(clippy::cast_possible_truncation, reason = "nodes have 32 bits")]
@@ -29,33 +29,33 @@ impl<'d> Update<'d> {
     }
 
     /// The member `name`, by position.
-    pub(super) fn member(&self, name: Name) -> Option<usize> {
+    pub(in crate::event) fn member(&self, name: Name) -> Option<usize> {
         let at = self.members[name as usize] as usize;
         (at > 0).then_some(at)
     }
 
     /// The text of the member `name`, never empty; a number counts as its digits.
-    pub(super) fn text(&self, name: Name) -> Option<&'d str> {
+    pub(in crate::event) fn text(&self, name: Name) -> Option<&'d str> {
         self.document.scalar(self.member(name)?)
     }
 
     /// The text of the member `inner` of the member `outer`.
-    pub(super) fn text_in(&self, outer: Name, inner: Name) -> Option<&'d str> {
+    pub(in crate::event) fn text_in(&self, outer: Name, inner: Name) -> Option<&'d str> {
         self.document.text(self.member(outer)?, inner)
     }
 
     /// `type`.
-    pub(super) fn kind(&self) -> Option<&'d str> {
+    pub(in crate::event) fn kind(&self) -> Option<&'d str> {
         self.text(Name::Type)
     }
 
     /// What happens to a call: its event, or a status of it.
-    pub(super) fn of_call(&self) -> Option<&'d str> {
+    pub(in crate::event) fn of_call(&self) -> Option<&'d str> {
         self.text(Name::Event).or_else(|| self.text(Name::Status))
     }
 
     /// The member of a group that a status is about; the platform spells it in both ways.
-    pub(super) fn participant(&self) -> Option<&'d str> {
+    pub(in crate::event) fn participant(&self) -> Option<&'d str> {
         let spelled = [Name::RecipientParticipantId, Name::ParticipantRecipientId];
         let last = spelled
             .into_iter()
@@ -65,7 +65,7 @@ impl<'d> Update<'d> {
     }
 
     /// The `<action_type>_data` of a user action, by position.
-    pub(super) fn action_data(&self) -> Option<usize> {
+    pub(in crate::event) fn action_data(&self) -> Option<usize> {
         let document = self.document;
         let is_data = |at| {
             document
@@ -80,7 +80,7 @@ impl<'d> Update<'d> {
     }
 
     /// The names under which a contact may belong to this update, the most telling first.
-    pub(super) fn parties(&self) -> impl Iterator<Item = &'d str> {
+    pub(in crate::event) fn parties(&self) -> impl Iterator<Item = &'d str> {
         let others = PARTIES.into_iter().filter_map(|name| self.text(name));
         self.participant().into_iter().chain(others)
     }

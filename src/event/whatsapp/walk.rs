@@ -1,25 +1,26 @@
 //! The walk over a parsed body, in the order of its text: each update becomes an event.
 
+use super::super::json::document::Document;
+use super::super::json::name::Name;
 use super::context::Keep;
 use super::conversation::Party;
-use super::document::Document;
 use super::emit::Emitter;
 use super::kind::Setting;
-use super::name::Name;
 use super::scope::Scope;
-use super::shape::{self, Array, Holds, Level, Part, Shape};
+use super::shape;
+use super::shape::{Array, Holds, Level, Part, Shape};
 
 /// One body's walk.
-pub(super) struct Walk<'w, 'd> {
-    pub(super) document: Document<'d>,
-    pub(super) emitter: Emitter<'w, 'd>,
+pub(in crate::event) struct Walk<'w, 'd> {
+    pub(in crate::event) document: Document<'d>,
+    pub(in crate::event) emitter: Emitter<'w, 'd>,
     /// What holds updates of the values that are walked just now, the outer ones first.
-    pub(super) carried: &'w mut Vec<(usize, Holds)>,
+    pub(in crate::event) carried: &'w mut Vec<(usize, Holds)>,
 }
 
 impl<'d> Walk<'_, 'd> {
     /// Walks the body. False if it holds too many updates; what was kept of it so far is of no use then.
-    pub(super) fn body(mut self) -> bool {
+    pub(in crate::event) fn body(mut self) -> bool {
         let document = self.document;
         let has_change = |at| !matches!(Shape::of(&document, at), Shape::Other);
         if document.elements(0).any(has_change) {

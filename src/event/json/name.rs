@@ -8,7 +8,7 @@ macro_rules! names {
         /// The name of a member.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
-        pub(super) enum Name {
+        pub(in crate::event) enum Name {
             /// One that is not in the list.
             Other,
             $($name),*
@@ -84,11 +84,11 @@ names! {
 
 impl Name {
     /// Number of names, [`Name::Other`] included.
-    pub(super) const COUNT: usize = NAMES.len() + 1;
+    pub(in crate::event) const COUNT: usize = NAMES.len() + 1;
 
     /// The name that `text` is.
     #[inline]
-    pub(super) fn of(text: &[u8]) -> Name {
+    pub(in crate::event) fn of(text: &[u8]) -> Name {
         let ends = Ends::of(text);
         let entry = &ENTRIES[usize::from(TABLE[slot(&ends, SEED)])];
         let is_same = entry.ends == ends

@@ -3,7 +3,7 @@
 /// The offset of the first octet from `at` on that ends a string or is not plain in one: a quote, a backslash or a
 /// control character; the length of `octets` if there is none.
 #[inline]
-pub(super) fn plain_end(octets: &[u8], mut at: usize) -> usize {
+pub(in crate::event) fn plain_end(octets: &[u8], mut at: usize) -> usize {
     while let Some(word) = octets.get(at..).and_then(<[u8]>::first_chunk) {
         let found = marks(u64::from_le_bytes(*word));
         if found != 0 {
@@ -31,7 +31,7 @@ fn marks(word: u64) -> u64 {
 /// Appends what a string says that begins, behind its quote, at `start` and has its first backslash at `at`. Gives the
 /// offset of the octet that ends it; `None` if there is an escape that is none.
 #[cold]
-pub(super) fn unescape(
+pub(in crate::event) fn unescape(
     body: &str,
     mut start: usize,
     mut at: usize,

@@ -7,7 +7,7 @@ use super::span::Span;
 /// Borrowed view of one parsed body. Values are named by their position in the list of nodes; one that is not in it
 /// is a value of no type.
 #[derive(Clone, Copy)]
-pub(super) struct Document<'d> {
+pub(in crate::event) struct Document<'d> {
     body: &'d str,
     nodes: &'d [Node],
     scan: &'d Scan,
@@ -15,39 +15,39 @@ pub(super) struct Document<'d> {
 
 /// One member of an object.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
-    pub(super) name: Name,
-    pub(super) name_at: usize,
-    pub(super) at: usize,
+pub(in crate::event) struct Member {
+    pub(in crate::event) name: Name,
+    pub(in crate::event) name_at: usize,
+    pub(in crate::event) at: usize,
 }
 
 impl<'d> Document<'d> {
     /// What `scan` has found in `body`.
-    pub(super) fn new(body: &'d str, scan: &'d Scan) -> Self {
+    pub(in crate::event) fn new(body: &'d str, scan: &'d Scan) -> Self {
         let nodes = scan.nodes();
         Document { body, nodes, scan }
     }
 
-    pub(super) fn body(&self) -> &'d [u8] {
+    pub(in crate::event) fn body(&self) -> &'d [u8] {
         self.body.as_bytes()
     }
 
     /// True if there is a line end in the value of the body, where it is between two tokens always.
-    pub(super) fn has_lines(&self) -> bool {
+    pub(in crate::event) fn has_lines(&self) -> bool {
         self.scan.has_lines()
     }
 
-    pub(super) fn is_object(&self, at: usize) -> bool {
+    pub(in crate::event) fn is_object(&self, at: usize) -> bool {
         self.node(at).is_some_and(|node| node.kind == Kind::Object)
     }
 
     /// True for an array that has elements.
-    pub(super) fn is_filled_array(&self, at: usize) -> bool {
+    pub(in crate::event) fn is_filled_array(&self, at: usize) -> bool {
         self.elements(at).next().is_some()
     }
 
     /// The text of a string that is not empty, or of a number.
-    pub(super) fn scalar(&self, at: usize) -> Option<&'d str> {
+    pub(in crate::event) fn scalar(&self, at: usize) -> Option<&'d str> {
         let node = self.node(at)?;
         let text = match node.kind {
             Kind::Number => self.body.get(node.span.range()),
@@ -57,7 +57,7 @@ impl<'d> Document<'d> {
     }
 
     /// What a string says.
-    pub(super) fn string(&self, at: usize) -> Option<&'d str> {
+    pub(in crate::event) fn string(&self, at: usize) -> Option<&'d str> {
         let node = self.node(at)?;
         match node.kind {
             Kind::Plain => {
@@ -71,7 +71,7 @@ impl<'d> Document<'d> {
 
     /// The members of an object in the order of the text; none if it is something else.
     #[inline]
-    pub(super) fn members(&self, at: usize) -> impl Iterator<Item = Member> + use<'d> {
+    pub(in crate::event) fn members(&self, at: usize) -> impl Iterator<Item = Member> + use<'d> {
         let nodes = self.nodes;
         let mut inside = self.inside(at, Kind::Object);
         std::iter::from_fn(move || {
@@ -84,12 +84,12 @@ impl<'d> Document<'d> {
 
     /// The elements of an array; none if it is something else.
     #[inline]
-    pub(super) fn elements(&self, at: usize) -> impl Iterator<Item = usize> + use<'d> {
+    pub(in crate::event) fn elements(&self, at: usize) -> impl Iterator<Item = usize> + use<'d> {
         self.inside(at, Kind::Array)
     }
 
     /// The value of a member; of a repeated name the last, as nearly every JSON library has it.
-    pub(super) fn member(&self, at: usize, name: Name) -> Option<usize> {
+    pub(in crate::event) fn member(&self, at: usize, name: Name) -> Option<usize> {
         self.members(at)
             .filter(|member| member.name == name)
             .last()
@@ -97,17 +97,17 @@ impl<'d> Document<'d> {
     }
 
     /// [`Document::scalar`] of [`Document::member`].
-    pub(super) fn text(&self, at: usize, name: Name) -> Option<&'d str> {
+    pub(in crate::event) fn text(&self, at: usize, name: Name) -> Option<&'d str> {
         self.scalar(self.member(at, name)?)
     }
 
     /// The place of a value in the body.
-    pub(super) fn span(&self, at: usize) -> Span {
+    pub(in crate::event) fn span(&self, at: usize) -> Span {
         self.node(at).map(|node| node.span).unwrap_or_default()
     }
 
     /// A value as it stands in the body.
-    pub(super) fn raw(&self, at: usize) -> &'d [u8] {
+    pub(in crate::event) fn raw(&self, at: usize) -> &'d [u8] {
         self.span(at).of(self.body()).unwrap_or_default()
     }
 

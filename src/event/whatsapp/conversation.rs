@@ -17,24 +17,24 @@
 //! | handover, as a whole change | `sender` |
 //! | what names nobody | the contact that came with it, if there is one only |
 
-use super::document::Document;
+use super::super::json::document::Document;
+use super::super::json::name::Name;
 use super::key::push_component;
-use super::name::Name;
 use super::shape::Array;
 use super::update::Update;
 
 /// The other side of a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Party<'d> {
-    pub(super) group: Option<&'d str>,
-    pub(super) phone: Option<&'d str>,
-    pub(super) user_id: Option<&'d str>,
+pub(in crate::event) struct Party<'d> {
+    pub(in crate::event) group: Option<&'d str>,
+    pub(in crate::event) phone: Option<&'d str>,
+    pub(in crate::event) user_id: Option<&'d str>,
 }
 
 impl<'d> Party<'d> {
     /// The party of an element of `array`. `business` is the number as displayed, `thread` the thread of a
     /// history sync.
-    pub(super) fn of_update(
+    pub(in crate::event) fn of_update(
         array: Array,
         update: &Update<'d>,
         business: Option<&str>,
@@ -84,7 +84,7 @@ impl<'d> Party<'d> {
     }
 
     /// The party of a thread in a history sync.
-    pub(super) fn of_thread(document: &Document<'d>, thread: usize) -> Party<'d> {
+    pub(in crate::event) fn of_thread(document: &Document<'d>, thread: usize) -> Party<'d> {
         let context = document.member(thread, Name::Context);
         let text = |name| context.and_then(|context| document.text(context, name));
         Party {
@@ -95,7 +95,7 @@ impl<'d> Party<'d> {
     }
 
     /// The party of a change as a whole: who handed over or took a conversation.
-    pub(super) fn of_change(document: &Document<'d>, value: usize) -> Party<'d> {
+    pub(in crate::event) fn of_change(document: &Document<'d>, value: usize) -> Party<'d> {
         let sender = document.member(value, Name::Sender);
         let text = |name| sender.and_then(|sender| document.text(sender, name));
         Party {
@@ -107,7 +107,7 @@ impl<'d> Party<'d> {
 
     /// Fills in what the contact knows. `matched` says that the two share a name; a contact that merely came
     /// with the update names somebody only where the update names nobody.
-    pub(super) fn learn(
+    pub(in crate::event) fn learn(
         &mut self,
         matched: bool,
         wa_id: Option<&'d str>,
@@ -123,7 +123,11 @@ impl<'d> Party<'d> {
     }
 
     /// Appends the conversation; false, and nothing appended, when the party is unknown.
-    pub(super) fn write_conversation(&self, out: &mut String, number: Option<&str>) -> bool {
+    pub(in crate::event) fn write_conversation(
+        &self,
+        out: &mut String,
+        number: Option<&str>,
+    ) -> bool {
         let Some(party) = self.group.or(self.phone).or(self.user_id) else {
             return false;
         };
