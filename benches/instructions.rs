@@ -303,8 +303,8 @@ fn request_head(framing: &str, tag: &[u8]) -> Vec<u8> {
     .into_bytes()
 }
 
-const TEXT: &str = include_str!("../src/cli/samples/text.json");
-const STATUS: &str = include_str!("../src/cli/samples/status-delivered.json");
+const TEXT: &str = include_str!("../src/rig/samples/text.json");
+const STATUS: &str = include_str!("../src/rig/samples/status-delivered.json");
 
 /// Around the contacts and the statuses of [`STATUS`].
 const CONTACTS: &str = r#""contacts":["#;

@@ -19,6 +19,7 @@
 //!
 //! - [`cli`]: the command line, one file for each verb
 //! - [`config`]: file, environment and flags to one checked `Config`; every limit with unit, default and reason
+//! - [`rig`]: what the verbs use that try a receiver or a disk: load, bodies, what is compared and measured
 //! - [`server`]: starts and joins the threads; listening sockets, drain, metrics page
 //! - [`reactor`]: one event loop a core: poll, connection, deadlines, answers that wait for the disk
 //! - [`http`]: head, framing, chunked, response. No sockets, no clocks, no files
@@ -48,6 +49,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod rig;
 pub mod server;
 pub mod reactor;
 pub mod http;

@@ -13,8 +13,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     (
         "cli",
-        &["server", "config", "journal", "disk", "event", "feed"],
+        &[
+            "rig", "server", "config", "journal", "disk", "event", "feed",
+        ],
     ),
+    ("rig", &["config", "journal", "disk"]),
     ("config", &[]),
     (
         "server",
@@ -66,7 +69,7 @@ const WRITERS: &[&str] = &[
     "src/sink/file/mod.rs",
     "src/sink/file/rotation.rs",
     "src/sink/file/tail.rs",
-    "src/cli/trial/site.rs",
+    "src/rig/site.rs",
 ];
 
 const WRITING: &[&str] = &[

@@ -3,7 +3,7 @@
 mod sinks;
 
 use super::configuration::ConfigArgs;
-use super::figures::as_configured;
+use super::report::units::as_configured;
 use super::{CliError, Output, counted, descriptors};
 use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret, SinkKind,

@@ -5,7 +5,7 @@
 use super::cursor::was_ever;
 use super::journal::{beside, is_journal, maker, open, refused, time};
 use super::moment::{Moment, extent_of};
-use super::progress::Progress;
+use super::report::progress::Progress;
 use super::{CliError, Output, counted, sequences};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Disk, Storage, command};

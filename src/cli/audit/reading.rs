@@ -1,7 +1,7 @@
 //! Reads the journal with one thread, takes it apart with several, and puts the results in order again.
 
 use super::super::journal::{damage_text, format_rounded};
-use super::super::progress::Progress;
+use super::super::report::progress::Progress;
 use super::repeats::{Key, Repeats};
 use super::standing::Standing;
 use super::tally::Tally;

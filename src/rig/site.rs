@@ -5,15 +5,15 @@
 //! full size and is then overwritten and synced as the journal is, to tell what a sync takes on this disk. It is locked
 //! while the run lasts, which tells this directory from one that an earlier run has left.
 
+use super::error::RigError;
 use super::file_system::FileSystem;
+use super::samples::random;
 use super::times::Times;
-use crate::cli::CliError;
-use crate::cli::figures::rate;
-use crate::cli::samples::random;
+use super::times::rate;
 use crate::disk::Disk;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,28 +28,36 @@ pub(crate) struct Site {
     syncs: Vec<Duration>,
 }
 
+/// What a directory stands on.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    pub(crate) file_system: FileSystem,
+    /// Octets.
+    pub(crate) free: u64,
+    /// What is to be known beforehand.
+    pub(crate) notes: Vec<String>,
+}
+
 impl Site {
-    /// What `parent` stands on, and the octets that are free there, which have to be as many as `space`. Says on
-    /// stderr what is to be known beforehand.
-    pub(crate) fn look(
-        parent: &Path,
-        verb: &str,
-        space: u64,
-    ) -> Result<(FileSystem, u64), CliError> {
+    /// Looks at `parent`, in which `space` octets have to be free.
+    pub(crate) fn look(parent: &Path, verb: &str, space: u64) -> Result<Looked, RigError> {
         let looked = Site::file_system(parent).and_then(|file_system| {
-            Site::warn(parent, verb, &file_system)?;
-            Ok((file_system, Disk::open(parent)?.free_octets()?))
+            Ok(Looked {
+                notes: Site::notes(parent, verb, &file_system)?,
+                file_system,
+                free: Disk::open(parent)?.free_octets()?,
+            })
         });
-        let (file_system, free) = looked.map_err(|error| cannot_use(parent, error))?;
-        if free < space {
-            return Err(CliError::failed(format!(
+        let looked = looked.map_err(|error| cannot_use(parent, error))?;
+        if looked.free < space {
+            return Err(RigError::failed(format!(
                 "{} has {} MiB free, and {} MiB are needed; choose another disk with --data-dir",
                 parent.display(),
-                free >> 20,
+                looked.free >> 20,
                 space >> 20
             )));
         }
-        Ok((file_system, free))
+        Ok(looked)
     }
 
     /// Makes one in `parent`, which has to be there, for this verb.
@@ -78,24 +86,23 @@ impl Site {
     }
 
     /// What an earlier run of this verb has left, and memory.
-    fn warn(parent: &Path, verb: &str, file_system: &FileSystem) -> io::Result<()> {
-        // Without a stderr there is nobody to tell.
-        for left in Site::left_behind(parent, verb)? {
-            let _ = writeln!(
-                io::stderr(),
-                "hookline: left behind by an earlier run, remove it: {}",
+    fn notes(parent: &Path, verb: &str, file_system: &FileSystem) -> io::Result<Vec<String>> {
+        let left = Site::left_behind(parent, verb)?.into_iter();
+        let note = |left: PathBuf| {
+            format!(
+                "left behind by an earlier run, remove it: {}",
                 left.display()
-            );
-        }
+            )
+        };
+        let mut notes: Vec<String> = left.map(note).collect();
         if file_system.is_memory {
-            let _ = writeln!(
-                io::stderr(),
-                "hookline: {} is {}; choose a disk with --data-dir",
+            notes.push(format!(
+                "{} is {}; choose a disk with --data-dir",
                 parent.display(),
-                file_system.told(),
-            );
+                file_system.describe(),
+            ));
         }
-        Ok(())
+        Ok(notes)
     }
 
     /// Directories in `parent` that no run works in any more: evidence, kept on demand, or of a run that was killed.
@@ -177,9 +184,9 @@ impl Site {
 }
 
 /// Why nothing can be tried in `parent`.
-pub(crate) fn cannot_use(parent: &Path, error: io::Error) -> CliError {
+pub(crate) fn cannot_use(parent: &Path, error: io::Error) -> RigError {
     let dir = parent.display();
-    CliError::because(format!("cannot use {dir}; see --data-dir"), error)
+    RigError::because(format!("cannot use {dir}; see --data-dir"), error)
 }
 
 fn is_in_use(path: &Path) -> bool {

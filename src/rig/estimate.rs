@@ -8,9 +8,9 @@
 //! pace, for bodies with one update each, and for the network that was measured, which is that of one machine with
 //! itself.
 
+use super::file_system::FileSystem;
 use super::measure::{Cost, Part, float};
-use crate::cli::trial::file_system::FileSystem;
-use crate::cli::trial::times::Times;
+use super::times::Times;
 use crate::disk::block::ALIGNMENT;
 use crate::journal::frame::HEADER_LEN;
 use crate::journal::record::FIXED_LEN;
@@ -18,47 +18,47 @@ use std::time::Duration;
 
 /// What is to be carried.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Messages out, a second.
-    pub(super) messages: u64,
+    pub(crate) messages: u64,
     /// Messages in for each of them.
-    pub(super) reply_ratio: f64,
+    pub(crate) reply_ratio: f64,
 }
 
 impl Asked {
     /// Posts a second.
-    pub(super) fn webhooks(&self) -> u64 {
+    pub(crate) fn webhooks(&self) -> u64 {
         3 * self.messages + ceil(float(self.messages) * self.reply_ratio)
     }
 }
 
 /// The disk of the journal.
 #[derive(Clone, Debug)]
-pub(super) struct Disk {
-    pub(super) file_system: FileSystem,
+pub(crate) struct Disk {
+    pub(crate) file_system: FileSystem,
     /// Octets that are free.
-    pub(super) free: u64,
+    pub(crate) free: u64,
     /// Octets a second, 4 MiB at a time with a sync for each.
-    pub(super) bandwidth: u64,
+    pub(crate) bandwidth: u64,
     /// Of 16 KiB each.
-    pub(super) syncs: Times,
+    pub(crate) syncs: Times,
 }
 
 /// What is configured, and what there is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) loops: u64,
-    pub(super) workers: u64,
-    pub(super) cores: u64,
-    pub(super) retention: Duration,
-    pub(super) max_size: u64,
-    pub(super) keys: u64,
-    pub(super) window: Duration,
+pub(crate) struct Limits {
+    pub(crate) loops: u64,
+    pub(crate) workers: u64,
+    pub(crate) cores: u64,
+    pub(crate) retention: Duration,
+    pub(crate) max_size: u64,
+    pub(crate) keys: u64,
+    pub(crate) window: Duration,
 }
 
 /// What carries a part of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bearer {
+pub(crate) enum Bearer {
     /// Threads of the server.
     Threads(Part),
     /// All of them together.
@@ -69,27 +69,27 @@ pub(super) enum Bearer {
 
 /// How much of its bearer the load takes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub(super) bearer: Bearer,
+pub(crate) struct Share {
+    pub(crate) bearer: Bearer,
     /// Microseconds of a processor for each notification; for the disk, octets.
-    pub(super) cost: f64,
+    pub(crate) cost: f64,
     /// Notifications a second that it carries.
-    pub(super) carries: u64,
+    pub(crate) carries: u64,
 }
 
 /// The answer.
 #[derive(Clone, Debug)]
-pub(super) struct Estimate {
-    pub(super) asked: Asked,
-    pub(super) cost: Cost,
-    pub(super) disk: Disk,
-    pub(super) limits: Limits,
+pub(crate) struct Estimate {
+    pub(crate) asked: Asked,
+    pub(crate) cost: Cost,
+    pub(crate) disk: Disk,
+    pub(crate) limits: Limits,
     /// In the order in which a notification meets them.
-    pub(super) shares: Vec<Share>,
+    pub(crate) shares: Vec<Share>,
 }
 
 impl Estimate {
-    pub(super) fn new(asked: Asked, cost: Cost, disk: Disk, limits: Limits) -> Estimate {
+    pub(crate) fn new(asked: Asked, cost: Cost, disk: Disk, limits: Limits) -> Estimate {
         let mut estimate = Estimate {
             asked,
             cost,
@@ -139,34 +139,34 @@ impl Estimate {
     }
 
     /// Octets of a record with its headers, at their mean.
-    pub(super) fn record(&self) -> f64 {
+    pub(crate) fn record(&self) -> f64 {
         let beside = float((FIXED_LEN + KEPT_HEADERS) as u64);
         float(self.cost.bodies) / float(self.cost.stored().max(1)) + beside
     }
 
     /// The weakest.
-    pub(super) fn weakest(&self) -> Share {
+    pub(crate) fn weakest(&self) -> Share {
         let weakest = self.shares.iter().min_by_key(|share| share.carries);
         *weakest.expect("made with some")
     }
 
     /// How many times what is asked is carried.
-    pub(super) fn times(&self) -> f64 {
+    pub(crate) fn times(&self) -> f64 {
         float(self.weakest().carries) / float(self.asked.webhooks())
     }
 
     /// An answer waits for the sync that is under way, and then for its own; the platform wants the median below this.
-    pub(super) fn answers_in_time(&self) -> bool {
+    pub(crate) fn answers_in_time(&self) -> bool {
         self.disk.syncs.at(500) * 2 <= MEDIAN_MAX
     }
 
     /// Whether this machine, as it is configured, carries it.
-    pub(super) fn carries(&self) -> bool {
+    pub(crate) fn carries(&self) -> bool {
         self.weakest().carries >= self.asked.webhooks() && self.answers_in_time()
     }
 
     /// Threads of a part, or cores, that it takes.
-    pub(super) fn needs(&self, bearer: Bearer) -> u64 {
+    pub(crate) fn needs(&self, bearer: Bearer) -> u64 {
         let share = self.shares.iter().find(|share| share.bearer == bearer);
         let cost = share.map_or(0.0, |share| share.cost);
         ceil(float(self.asked.webhooks()) * cost / (1e6 * FULL)).max(1)
@@ -174,7 +174,7 @@ impl Estimate {
 
     /// Octets that the journal grows by in a second at the rate that is asked. What comes during a sync shares a frame
     /// for each loop, and a frame takes whole blocks, so at a low rate each notification takes one.
-    pub(super) fn written(&self) -> f64 {
+    pub(crate) fn written(&self) -> f64 {
         let rate = float(self.asked.webhooks());
         let in_commit = (rate * self.disk.syncs.at(500).as_secs_f64()).max(1.0);
         let frames = in_commit.min(float(self.limits.loops));
@@ -184,22 +184,22 @@ impl Estimate {
     }
 
     /// Octets of this rate for as long as it is retained.
-    pub(super) fn retained(&self) -> u64 {
+    pub(crate) fn retained(&self) -> u64 {
         ceil(self.written() * self.limits.retention.as_secs_f64())
     }
 
     /// How long so many octets last.
-    pub(super) fn lasts(&self, octets: u64) -> Duration {
+    pub(crate) fn lasts(&self, octets: u64) -> Duration {
         Duration::from_secs_f64(float(octets) / self.written())
     }
 
     /// Events of this rate in the window of dedupe.
-    pub(super) fn keys(&self) -> u64 {
+    pub(crate) fn keys(&self) -> u64 {
         self.asked.webhooks() * self.limits.window.as_secs()
     }
 
     /// How long it takes to have so many keys.
-    pub(super) fn remembers(&self) -> Duration {
+    pub(crate) fn remembers(&self) -> Duration {
         Duration::from_secs(self.limits.keys / self.asked.webhooks()).min(self.limits.window)
     }
 }
@@ -222,7 +222,7 @@ fn whole(number: f64) -> u64 {
 }
 
 /// How much of the time a part may be at work.
-pub(super) const FULL: f64 = 0.7;
+pub(crate) const FULL: f64 = 0.7;
 
 /// What the platform asks of the median.
 const MEDIAN_MAX: Duration = Duration::from_millis(250);

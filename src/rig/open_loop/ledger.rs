@@ -10,48 +10,48 @@ use std::time::Duration;
 
 /// The counts of a run.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// Posts by why they were made: planned, redelivered, tried again.
-    pub(super) first: u64,
-    pub(super) again: u64,
-    pub(super) retried: u64,
+    pub(crate) first: u64,
+    pub(crate) again: u64,
+    pub(crate) retried: u64,
     /// By status code.
-    pub(super) answered: BTreeMap<u16, u64>,
+    pub(crate) answered: BTreeMap<u16, u64>,
     /// Not answered, by cause.
-    pub(super) failed: BTreeMap<String, u64>,
+    pub(crate) failed: BTreeMap<String, u64>,
     /// Due and never sent, as everything before took too long.
-    pub(super) unsent: u64,
+    pub(crate) unsent: u64,
     /// Not tried again any more.
-    pub(super) given_up: u64,
+    pub(crate) given_up: u64,
     /// Under way when somebody ended the run.
-    pub(super) cut_off: u64,
+    pub(crate) cut_off: u64,
     /// Microseconds from the due time to the answer, of those with 200.
-    pub(super) times: Histogram<u64>,
+    pub(crate) times: Histogram<u64>,
     /// How many of those took no longer than each of [`MARKS`].
-    pub(super) within: [u64; MARKS.len()],
+    pub(crate) within: [u64; MARKS.len()],
     /// Sent more than [`LATE`] after they were due, though a connection was free: this process was too slow.
-    pub(super) late: u64,
+    pub(crate) late: u64,
     /// The same since no connection was free.
-    pub(super) waited: u64,
+    pub(crate) waited: u64,
     /// Most notifications that were due and not sent, at a time.
-    pub(super) waiting_max: u64,
+    pub(crate) waiting_max: u64,
     /// The last of the plan was sent then.
-    pub(super) last_planned: Duration,
+    pub(crate) last_planned: Duration,
     /// How long this process ran, and how long it was ready to and had no core.
-    pub(super) ran: Duration,
-    pub(super) queued: Duration,
+    pub(crate) ran: Duration,
+    pub(crate) queued: Duration,
     /// What was due by then was to be sent.
-    pub(super) until: Duration,
+    pub(crate) until: Duration,
     /// All of it.
-    pub(super) elapsed: Duration,
-    pub(super) interrupted: bool,
+    pub(crate) elapsed: Duration,
+    pub(crate) interrupted: bool,
     /// Those that were answered with 200, where somebody wants to know.
-    pub(super) stored: Option<Names>,
+    pub(crate) stored: Option<Names>,
 }
 
 impl Ledger {
     /// Remembers which were answered with 200 if `names` are given.
-    pub(super) fn new(names: Option<Names>) -> Ledger {
+    pub(crate) fn new(names: Option<Names>) -> Ledger {
         // The bounds are valid, which the tests show.
         let times = Histogram::new_with_bounds(1, LONGEST_MICROS, 3);
         Ledger {
@@ -79,7 +79,7 @@ impl Ledger {
     }
 
     /// It is posted at `now`; no connection was free at `busy_until`.
-    pub(super) fn sends(&mut self, delivery: &Delivery, now: Duration, busy_until: Duration) {
+    pub(crate) fn sends(&mut self, delivery: &Delivery, now: Duration, busy_until: Duration) {
         match delivery.kind {
             Kind::First => self.first += 1,
             Kind::Again => self.again += 1,
@@ -99,7 +99,7 @@ impl Ledger {
     }
 
     /// It was answered at `now`.
-    pub(super) fn answers(&mut self, delivery: &Delivery, status: u16, now: Duration) {
+    pub(crate) fn answers(&mut self, delivery: &Delivery, status: u16, now: Duration) {
         *self.answered.entry(status).or_default() += 1;
         if status != 200 {
             return;
@@ -116,39 +116,39 @@ impl Ledger {
     }
 
     /// It was not answered, and will not be.
-    pub(super) fn fails(&mut self, reason: String) {
+    pub(crate) fn fails(&mut self, reason: String) {
         *self.failed.entry(reason).or_default() += 1;
     }
 
     /// The same where the socket says why.
-    pub(super) fn breaks(&mut self, error: &io::Error) {
+    pub(crate) fn breaks(&mut self, error: &io::Error) {
         self.fails(connection::reason(error));
     }
 
     /// Planned posts, redeliveries included, that were sent.
-    pub(super) fn planned(&self) -> u64 {
+    pub(crate) fn planned(&self) -> u64 {
         self.first + self.again
     }
 
     /// All posts that were sent.
-    pub(super) fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.planned() + self.retried
     }
 
     /// How many were answered with 200.
-    pub(super) fn good(&self) -> u64 {
+    pub(crate) fn good(&self) -> u64 {
         self.answered.get(&200).copied().unwrap_or(0)
     }
 
     /// How many were answered with something else, or not.
-    pub(super) fn bad(&self) -> u64 {
+    pub(crate) fn bad(&self) -> u64 {
         let answered: u64 = self.answered.values().sum();
         let failed: u64 = self.failed.values().sum();
         answered - self.good() + failed + self.unsent
     }
 
     /// What so many of a thousand of those with 200 did not exceed.
-    pub(super) fn quantile(&self, permille: u32) -> Duration {
+    pub(crate) fn quantile(&self, permille: u32) -> Duration {
         let micros = if permille == 1000 {
             self.times.max()
         } else {
@@ -160,14 +160,14 @@ impl Ledger {
 
 /// A set of notifications: a bit for each that there can be.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     statuses: Vec<u64>,
     messages: Vec<u64>,
 }
 
 impl Names {
     /// None of those of this plan.
-    pub(super) fn none_of(plan: &Plan) -> Names {
+    pub(crate) fn none_of(plan: &Plan) -> Names {
         let (statuses, messages) = plan.counts();
         let words = |count: u64| usize::try_from(count / 64 + 1).unwrap_or(usize::MAX);
         Names {
@@ -177,7 +177,7 @@ impl Names {
     }
 
     /// False if it was there already.
-    pub(super) fn insert(&mut self, name: Name) -> bool {
+    pub(crate) fn insert(&mut self, name: Name) -> bool {
         let (words, number) = match name {
             Name::Statuses(number) => (&mut self.statuses, number),
             Name::Message(number) => (&mut self.messages, number),
@@ -193,13 +193,13 @@ impl Names {
     }
 
     /// How many there are.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         let words = self.statuses.iter().chain(&self.messages);
         words.map(|word| u64::from(word.count_ones())).sum()
     }
 
     /// Those that are not in the other set, of the same plan.
-    pub(super) fn without<'n>(&'n self, other: &'n Names) -> impl Iterator<Item = Name> + 'n {
+    pub(crate) fn without<'n>(&'n self, other: &'n Names) -> impl Iterator<Item = Name> + 'n {
         let of = |one: &'n [u64], other: &'n [u64]| {
             (0..)
                 .zip(one.iter().zip(other))
@@ -215,7 +215,7 @@ impl Names {
 }
 
 /// The platform's own marks: the median that it wants, what it allows one of a hundred, and where 360dialog ends.
-pub(super) const MARKS: [(Duration, &str); 3] = [
+pub(crate) const MARKS: [(Duration, &str); 3] = [
     (Duration::from_millis(250), "250 ms"),
     (Duration::from_secs(1), "1 s"),
     (Duration::from_secs(5), "5 s"),

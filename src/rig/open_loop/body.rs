@@ -6,8 +6,8 @@
 //! phone number and 20 hex digits, and it is these digits that say which run and which message: 8 for the run, 12 for
 //! the number.
 
+use super::super::random::{Random, digits};
 use super::plan::{Name, Plan, Reply, Status, Update};
-use crate::cli::draw::{Random, digits};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
@@ -15,8 +15,8 @@ use std::io::Write as _;
 
 /// Makes the notifications of one run.
 #[derive(Clone, Debug)]
-pub(super) struct Bodies {
-    pub(super) plan: Plan,
+pub(crate) struct Bodies {
+    pub(crate) plan: Plan,
     /// Of the seed, in every id.
     run: u32,
     /// Seconds since 1970.
@@ -25,14 +25,14 @@ pub(super) struct Bodies {
 
 impl Bodies {
     /// Those of a run that begins at `start`, in seconds since 1970.
-    pub(super) fn new(plan: Plan, start: u64) -> Bodies {
+    pub(crate) fn new(plan: Plan, start: u64) -> Bodies {
         let [a, b, c, d, ..] = Random(plan.seed).next().to_le_bytes();
         let run = u32::from_le_bytes([a, b, c, d]);
         Bodies { plan, run, start }
     }
 
     /// Puts the notification of this name in `out`, in place of what was there.
-    pub(super) fn make(&self, name: Name, out: &mut Vec<u8>) {
+    pub(crate) fn make(&self, name: Name, out: &mut Vec<u8>) {
         out.clear();
         match name {
             Name::Statuses(number) => self.statuses(number, out),
@@ -42,7 +42,7 @@ impl Bodies {
     }
 
     /// The name of the notification that this is, or was; `None` for one of anybody else.
-    pub(super) fn name_of(&self, body: &[u8]) -> Option<Name> {
+    pub(crate) fn name_of(&self, body: &[u8]) -> Option<Name> {
         // A quick reply quotes the id of the business's message before it has its own.
         memmem::find_iter(body, WAMID).find_map(|at| {
             let (id, rest) = body[at + WAMID.len()..].split_at_checked(ID_TEXT)?;

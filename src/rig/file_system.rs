@@ -22,8 +22,8 @@ impl FileSystem {
         FileSystem { name, is_memory }
     }
 
-    /// What there is to be told of it.
-    pub(crate) fn told(&self) -> String {
+    /// Its name, and what follows from it.
+    pub(crate) fn describe(&self) -> String {
         if self.is_memory {
             format!("{}: memory, which proves nothing about a disk", self.name)
         } else {

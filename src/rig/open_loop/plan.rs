@@ -8,31 +8,31 @@
 //! Notifications are numbered from 0 in the order in which they are due. Those with statuses go round the business's
 //! phone numbers; each of these has a row of statuses of its own, which is cut into notifications of `batch`.
 
-use crate::cli::draw::Random;
+use super::super::random::Random;
 use std::time::Duration;
 
 /// The traffic that is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Outgoing messages.
-    pub(super) messages_per_second: u64,
+    pub(crate) messages_per_second: u64,
     /// Incoming messages for a million outgoing ones.
-    pub(super) replies: u64,
+    pub(crate) replies: u64,
     /// Statuses in a notification.
-    pub(super) batch: u64,
+    pub(crate) batch: u64,
     /// Phone numbers of the business.
-    pub(super) numbers: u64,
+    pub(crate) numbers: u64,
     /// Of a million notifications, those that come twice.
-    pub(super) duplicates: u64,
+    pub(crate) duplicates: u64,
     /// Of a million messages, those whose updates come in another order.
-    pub(super) disorder: u64,
-    pub(super) seed: u64,
-    pub(super) time: Duration,
+    pub(crate) disorder: u64,
+    pub(crate) seed: u64,
+    pub(crate) time: Duration,
 }
 
 /// Which notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Name {
+pub(crate) enum Name {
     /// One with statuses, numbered from 0.
     Statuses(u64),
     /// One with a message, numbered from 0.
@@ -41,7 +41,7 @@ pub(super) enum Name {
 
 /// What became of an outgoing message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(crate) enum Status {
     Sent,
     Delivered,
     Read,
@@ -49,28 +49,28 @@ pub(super) enum Status {
 
 /// One status, of one outgoing message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Update {
+pub(crate) struct Update {
     /// The outgoing message, counted through all phone numbers.
-    pub(super) message: u64,
-    pub(super) status: Status,
+    pub(crate) message: u64,
+    pub(crate) status: Status,
     /// Seconds since the start.
-    pub(super) at: u64,
+    pub(crate) at: u64,
 }
 
 /// One incoming message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     /// In the order in which they were written.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// The outgoing message that it answers.
-    pub(super) to: u64,
+    pub(crate) to: u64,
     /// Seconds since the start.
-    pub(super) at: u64,
+    pub(crate) at: u64,
 }
 
 /// When a notification comes once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(crate) enum Again {
     /// Beside the first time, which defeats a receiver that looks first and stores then.
     AtOnce,
     /// A second later.
@@ -79,31 +79,31 @@ pub(super) enum Again {
 
 impl Plan {
     /// How many notifications there are, each counted once.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         let (per, nanos) = self.pace();
         clamp(self.time.as_nanos() * per / nanos).max(1)
     }
 
     /// Notifications a second, each counted once.
-    pub(super) fn rate(&self) -> u64 {
+    pub(crate) fn rate(&self) -> u64 {
         let (per, nanos) = self.pace();
         clamp(u128::from(NANOS) * per / nanos)
     }
 
     /// When this one is due, from the start.
-    pub(super) fn due(&self, index: u64) -> Duration {
+    pub(crate) fn due(&self, index: u64) -> Duration {
         let (per, nanos) = self.pace();
         Duration::from_nanos(clamp(u128::from(index) * nanos / per))
     }
 
     /// How many are due by then, each counted once.
-    pub(super) fn due_by(&self, time: Duration) -> u64 {
+    pub(crate) fn due_by(&self, time: Duration) -> u64 {
         let (per, nanos) = self.pace();
         clamp(time.as_nanos() * per / nanos + 1).min(self.count())
     }
 
     /// Which one it is.
-    pub(super) fn name(&self, index: u64) -> Name {
+    pub(crate) fn name(&self, index: u64) -> Name {
         let before = self.messages_before(index);
         if self.messages_before(index + 1) > before {
             Name::Message(before)
@@ -113,13 +113,13 @@ impl Plan {
     }
 
     /// How many of each kind there are: with statuses, with a message.
-    pub(super) fn counts(&self) -> (u64, u64) {
+    pub(crate) fn counts(&self) -> (u64, u64) {
         let messages = self.messages_before(self.count());
         (self.count() - messages, messages)
     }
 
     /// Whether and when this one comes once more.
-    pub(super) fn again(&self, index: u64) -> Option<Again> {
+    pub(crate) fn again(&self, index: u64) -> Option<Again> {
         let mut random = self.draw(DUPLICATES, index);
         if random.below(MILLION) >= self.duplicates {
             return None;
@@ -130,19 +130,19 @@ impl Plan {
     }
 
     /// How many come between one and its [`Again::Later`].
-    pub(super) fn later(&self) -> u64 {
+    pub(crate) fn later(&self) -> u64 {
         self.rate().max(1)
     }
 
     /// The statuses in such a notification.
-    pub(super) fn updates(&self, number: u64) -> impl Iterator<Item = Update> {
+    pub(crate) fn updates(&self, number: u64) -> impl Iterator<Item = Update> {
         let (phone, place) = (number % self.numbers, number / self.numbers);
         let places = place * self.batch..(place + 1) * self.batch;
         places.map(move |place| self.update(phone, place))
     }
 
     /// The notification whose first status says this of this message.
-    pub(super) fn statuses_of(&self, message: u64, status: Status) -> Option<Name> {
+    pub(crate) fn statuses_of(&self, message: u64, status: Status) -> Option<Name> {
         let slot = self.slot(message, status);
         let (phone, tick) = (message % self.numbers, message / self.numbers);
         let place = 3 * tick.checked_sub(self.ahead(slot))? + slot as u64;
@@ -150,7 +150,7 @@ impl Plan {
     }
 
     /// The incoming message in such a notification.
-    pub(super) fn reply(&self, number: u64) -> Reply {
+    pub(crate) fn reply(&self, number: u64) -> Reply {
         let number = self.other_place(number);
         let to = clamp(u128::from(number & !1) * u128::from(MILLION) / u128::from(self.replies));
         let at = to / self.messages_per_second;
@@ -158,7 +158,7 @@ impl Plan {
     }
 
     /// The notification with this incoming message.
-    pub(super) fn message_of(&self, reply: u64) -> Name {
+    pub(crate) fn message_of(&self, reply: u64) -> Name {
         Name::Message(self.other_place(reply))
     }
 
@@ -233,7 +233,7 @@ impl Plan {
     }
 
     /// What chance says about this number.
-    pub(super) fn draw(&self, what: u64, number: u64) -> Random {
+    pub(crate) fn draw(&self, what: u64, number: u64) -> Random {
         Random(Random(self.seed ^ what).next() ^ number)
     }
 }
@@ -247,7 +247,7 @@ const UNTIL_DELIVERED: Duration = Duration::from_millis(500);
 const UNTIL_READ: Duration = Duration::from_millis(1500);
 
 /// The whole of a share.
-pub(super) const MILLION: u64 = 1_000_000;
+pub(crate) const MILLION: u64 = 1_000_000;
 
 const NANOS: u64 = 1_000_000_000;
 
@@ -259,7 +259,7 @@ const DISORDER_OF_REPLIES: u64 = 3 << 60;
 #[cfg(test)]
 impl Plan {
     /// 3000 statuses in 10 seconds, one by one, and nothing else.
-    pub(super) fn plain() -> Plan {
+    pub(crate) fn plain() -> Plan {
         Plan {
             messages_per_second: 100,
             replies: 0,

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 /// The line.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(in crate::cli) struct Progress {
     is_terminal: bool,
     last: Option<Instant>,
 }
 
 impl Progress {
     /// Shows the first line at once.
-    pub(super) fn new() -> Progress {
+    pub(in crate::cli) fn new() -> Progress {
         Progress {
             is_terminal: io::stderr().is_terminal(),
             last: None,
@@ -20,7 +20,7 @@ impl Progress {
     }
 
     /// Waits with the first line as with any other, so that nothing is shown of what is over soon.
-    pub(super) fn patient() -> Progress {
+    pub(in crate::cli) fn patient() -> Progress {
         Progress {
             last: Some(Instant::now()),
             ..Progress::new()
@@ -28,7 +28,7 @@ impl Progress {
     }
 
     /// Shows what `line` makes, if it is time.
-    pub(super) fn show(&mut self, line: impl FnOnce() -> String) {
+    pub(in crate::cli) fn show(&mut self, line: impl FnOnce() -> String) {
         let pause = if self.is_terminal { REDRAW } else { LINE };
         if self.last.is_some_and(|last| last.elapsed() < pause) {
             return;
@@ -43,7 +43,7 @@ impl Progress {
     }
 
     /// Takes the line away, for what is said next; on a terminal the next one comes at once.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::cli) fn clear(&mut self) {
         if self.is_terminal && self.last.take().is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }

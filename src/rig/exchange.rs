@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Where requests go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Name or address, without brackets.
     host: String,
     port: u16,
@@ -18,14 +18,14 @@ pub(super) struct Target {
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Target {
     /// Takes `http://HOST[:PORT][/PATH][?QUERY]`.
-    pub(super) fn parse(url: &str) -> Result<Target, String> {
+    pub(crate) fn parse(url: &str) -> Result<Target, String> {
         let Some(rest) = url.strip_prefix("http://") else {
             return Err(format!(
                 "{url:?} must start with http://; TLS ends in front of Hookline, so send behind it"
@@ -54,12 +54,12 @@ impl Target {
     }
 
     /// The first of its addresses that takes a connection.
-    pub(super) fn reach(&self, timeout: Duration) -> io::Result<SocketAddr> {
+    pub(crate) fn reach(&self, timeout: Duration) -> io::Result<SocketAddr> {
         connect(self, Instant::now() + timeout)?.peer_addr()
     }
 
     /// The request line of a post, and the Host field.
-    pub(super) fn head(&self) -> String {
+    pub(crate) fn head(&self) -> String {
         format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\n",
             self.path, self.authority
@@ -67,7 +67,7 @@ impl Target {
     }
 
     /// The same with `query` added.
-    pub(super) fn with_query(&self, query: &str) -> Target {
+    pub(crate) fn with_query(&self, query: &str) -> Target {
         let joint = if self.path.contains('?') { '&' } else { '?' };
         Target {
             path: format!("{}{joint}{query}", self.path),
@@ -77,7 +77,7 @@ impl Target {
 }
 
 /// Sends one request and waits for its answer, `timeout` for all of it.
-pub(super) fn exchange(
+pub(crate) fn exchange(
     target: &Target,
     method: &str,
     headers: &[(String, String)],
@@ -152,7 +152,7 @@ fn receive(stream: &mut TcpStream, deadline: Instant) -> io::Result<Answer> {
 }
 
 /// The answer at the front, once it is complete, and the octets that it takes. Interim answers (1xx) are skipped.
-pub(super) fn parse(octets: &[u8], ended: bool) -> io::Result<Option<(Answer, usize)>> {
+pub(crate) fn parse(octets: &[u8], ended: bool) -> io::Result<Option<(Answer, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let head = response
@@ -204,6 +204,9 @@ fn too_late() -> io::Error {
 
 /// Longest answer that is read, in octets; those of Hookline are far shorter.
 const ANSWER_MAX: usize = 256 * 1024;
+
+/// How long an answer may take.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! Times that were measured, and how long most of them took.
 
-use crate::cli::figures::{as_milliseconds, grouped, milliseconds};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -24,31 +23,14 @@ impl Times {
         self.0.get(rank - 1).copied().unwrap_or_default()
     }
 
-    /// The same for people: what was never measured took no 0 ms.
-    pub(crate) fn told(&self, permille: usize) -> String {
-        self.some(permille).map_or("-".to_owned(), milliseconds)
-    }
-
     /// The same for scripts, in milliseconds.
     pub(crate) fn in_milliseconds(&self, permille: usize) -> Option<f64> {
-        self.some(permille).map(as_milliseconds)
+        self.measured(permille).map(as_milliseconds)
     }
 
-    fn some(&self, permille: usize) -> Option<Duration> {
+    /// The same, where anything was measured.
+    pub(crate) fn measured(&self, permille: usize) -> Option<Duration> {
         (!self.0.is_empty()).then(|| self.at(permille))
-    }
-
-    /// For people, of syncs of the probe.
-    pub(crate) fn syncs_told(&self) -> String {
-        let at = |permille| self.told(permille);
-        format!(
-            "p50 {}, p99 {}, p99.9 {}, max {}: {} of 16 KiB in the same directory",
-            at(500),
-            at(990),
-            at(999),
-            at(1000),
-            grouped(self.count() as u64),
-        )
     }
 
     /// For scripts, in milliseconds.
@@ -58,6 +40,17 @@ impl Times {
             "p50": at(500), "p99": at(990), "p99_9": at(999), "max": at(1000), "count": self.count(),
         })
     }
+}
+
+/// So many in this time, a second.
+pub(crate) fn rate(count: u64, time: Duration) -> u64 {
+    let micros = time.as_micros().max(1);
+    u64::try_from(u128::from(count) * 1_000_000 / micros).unwrap_or(u64::MAX)
+}
+
+/// To the microsecond.
+pub(crate) fn as_milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
 #[cfg(test)]
@@ -72,10 +65,14 @@ mod tests {
         }
         let one = Times::new(vec![Duration::from_millis(1)]);
         assert_eq!(one.at(500), Duration::from_millis(1));
-        assert_eq!(one.told(500), "1.00 ms");
         let none = Times::default();
         assert_eq!(none.at(500), Duration::ZERO);
-        assert_eq!(none.told(500), "-");
         assert_eq!(none.json()["p50"], Value::Null);
+    }
+
+    #[test]
+    fn rates_are_whole() {
+        assert_eq!(rate(99, Duration::from_millis(1500)), 66);
+        assert_eq!(rate(1, Duration::ZERO), 1_000_000);
     }
 }

@@ -1,6 +1,7 @@
 //! What proves to receivers who has sent a post.
 
-use super::{CliError, samples};
+use super::error::RigError;
+use super::samples;
 use crate::config::Secret;
 use crate::disk;
 use aws_lc_rs::hmac;
@@ -10,7 +11,7 @@ use clap::ValueEnum;
 
 /// Whose receivers are to believe it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum SignAs {
+pub(crate) enum SignAs {
     /// `X-Hub-Signature-256`
     #[default]
     Meta,
@@ -23,20 +24,20 @@ pub(super) enum SignAs {
 
 impl SignAs {
     /// The key that this secret is.
-    pub(super) fn key(self, secret: &Secret) -> Result<hmac::Key, CliError> {
+    pub(crate) fn key(self, secret: &Secret) -> Result<hmac::Key, RigError> {
         let octets = secret.expose();
         if self != SignAs::StandardWebhooks {
             return Ok(hmac::Key::new(hmac::HMAC_SHA256, octets));
         }
         let text = octets.strip_prefix(b"whsec_").unwrap_or(octets);
         let key = STANDARD.decode(text).map_err(|_| {
-            CliError::failed("a Standard Webhooks secret is \"whsec_\" and base64 behind it")
+            RigError::failed("a Standard Webhooks secret is \"whsec_\" and base64 behind it")
         })?;
         Ok(hmac::Key::new(hmac::HMAC_SHA256, &key))
     }
 
     /// The header fields that prove `body`.
-    pub(super) fn fields(self, key: &hmac::Key, body: &[u8]) -> Vec<(String, String)> {
+    pub(crate) fn fields(self, key: &hmac::Key, body: &[u8]) -> Vec<(String, String)> {
         let field = |name: &str, value: String| (name.to_owned(), value);
         match self {
             SignAs::Meta => {
@@ -62,7 +63,7 @@ impl SignAs {
 }
 
 /// Appends the field that proves `body` to Meta's receivers, with its line end.
-pub(super) fn sign(key: &hmac::Key, body: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn sign(key: &hmac::Key, body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"X-Hub-Signature-256: sha256=");
     out.extend_from_slice(hex(&hmac::sign(key, body)).as_bytes());
     out.extend_from_slice(b"\r\n");

@@ -14,28 +14,28 @@
 //! What was sent and not answered may be there or not. So two counters for each connection say all that there is to
 //! know, and a round of a million notifications costs no more memory than one of ten.
 
-use crate::cli::trial::body::{Bodies, Name, name_of};
-use crate::cli::trial::stream::Stream;
+use super::closed_loop::body::{Bodies, Name, name_of};
+use super::closed_loop::stream::Stream;
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
 
 /// What is wrong, in notifications; all of it 0 is what is promised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Findings {
-    pub(super) lost: u64,
-    pub(super) altered: u64,
-    pub(super) invented: u64,
-    pub(super) duplicated: u64,
-    pub(super) disordered: u64,
-    pub(super) moved: u64,
+pub(crate) struct Findings {
+    pub(crate) lost: u64,
+    pub(crate) altered: u64,
+    pub(crate) invented: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) disordered: u64,
+    pub(crate) moved: u64,
     /// The first of them, each in a line.
-    pub(super) examples: Vec<String>,
+    pub(crate) examples: Vec<String>,
 }
 
 impl Findings {
     /// True when nothing is wrong.
-    pub(super) fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         *self == Findings::default()
     }
 
@@ -67,7 +67,7 @@ enum Kind {
 
 /// Knows what happened, and judges what the journal holds.
 #[derive(Debug)]
-pub(super) struct Oracle {
+pub(crate) struct Oracle {
     bodies: Bodies,
     /// Octets of frames at the end of the journal that retention has to leave.
     retained: u64,
@@ -98,7 +98,7 @@ struct Extent {
 
 impl Oracle {
     /// Retention leaves at least `retained` octets of frames.
-    pub(super) fn new(bodies: Bodies, retained: u64) -> Oracle {
+    pub(crate) fn new(bodies: Bodies, retained: u64) -> Oracle {
         Oracle {
             bodies,
             retained,
@@ -109,22 +109,22 @@ impl Oracle {
     }
 
     /// A round has ended; rounds come in order.
-    pub(super) fn note(&mut self, round: u32, streams: Vec<Stream>) {
+    pub(crate) fn note(&mut self, round: u32, streams: Vec<Stream>) {
         let extent = None;
         self.rounds.insert(round, Round { streams, extent });
     }
 
-    pub(super) fn findings(&self) -> &Findings {
+    pub(crate) fn findings(&self) -> &Findings {
         &self.findings
     }
 
-    pub(super) fn compared(&self) -> u64 {
+    pub(crate) fn compared(&self) -> u64 {
         self.compared
     }
 
     /// From here on, nothing can have been retired: the first of the latest rounds that have no more octets than are
     /// left. Only of rounds that were seen; `u64::MAX` without one.
-    pub(super) fn retained_from(&self) -> u64 {
+    pub(crate) fn retained_from(&self) -> u64 {
         let seen = self.rounds.values().rev().filter_map(|it| it.extent);
         let mut octets = 0;
         let latest = seen.take_while(|extent| {
@@ -136,14 +136,14 @@ impl Oracle {
 
     /// A look at everything from the last round on that was seen already: the new ones for the first time, and that
     /// one again, as another recovery has left it.
-    pub(super) fn look_at_new(&mut self) -> Look<'_> {
+    pub(crate) fn look_at_new(&mut self) -> Look<'_> {
         let seen = |round: &Round| round.extent;
         let start = self.rounds.values().rev().find_map(seen);
         self.look(start.map_or(0, |extent| extent.first))
     }
 
     /// A look at everything that retention has left.
-    pub(super) fn look_at_all(&mut self) -> Look<'_> {
+    pub(crate) fn look_at_all(&mut self) -> Look<'_> {
         self.look(0)
     }
 
@@ -164,7 +164,7 @@ impl Oracle {
 
 /// One reading of the journal from some place to its end.
 #[derive(Debug)]
-pub(super) struct Look<'o> {
+pub(crate) struct Look<'o> {
     oracle: &'o mut Oracle,
     start: u64,
     /// See [`Oracle::retained_from`].
@@ -200,17 +200,17 @@ struct Seen {
 
 impl Look<'_> {
     /// The sequence to begin with; 0 for the first that there is.
-    pub(super) fn start(&self) -> u64 {
+    pub(crate) fn start(&self) -> u64 {
         self.start
     }
 
     /// The next frame of the journal, whose records follow.
-    pub(super) fn begin_frame(&mut self, octets: u64) {
+    pub(crate) fn begin_frame(&mut self, octets: u64) {
         self.frame = octets;
     }
 
     /// The next record of the journal.
-    pub(super) fn meet(&mut self, sequence: u64, body: &[u8]) {
+    pub(crate) fn meet(&mut self, sequence: u64, body: &[u8]) {
         let findings = &mut self.oracle.findings;
         self.oracle.compared += 1;
         if let Some(expected) = self.next_sequence.filter(|&expected| expected != sequence) {
@@ -262,7 +262,7 @@ impl Look<'_> {
     }
 
     /// The journal ends here: what should have come by now is lost.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let Oracle {
             rounds, findings, ..
         } = self.oracle;

@@ -9,15 +9,15 @@ use std::hash::{BuildHasher as _, RandomState};
 
 /// One built-in notification.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
-    pub(super) name: &'static str,
-    pub(super) about: &'static str,
+pub(crate) struct Sample {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
     text: &'static str,
 }
 
 impl Sample {
     /// The body with the time and the ids of now.
-    pub(super) fn fresh(&self) -> String {
+    pub(crate) fn fresh(&self) -> String {
         let time = disk::now() / 1_000_000;
         let random = random();
         self.text
@@ -32,13 +32,13 @@ impl Sample {
 }
 
 /// Sixty-four bits that no other run has.
-pub(super) fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     // The library's generator would gather entropy for 30 ms first, which no sample's id is worth.
     RandomState::new().hash_one(0)
 }
 
 /// The sample of that name.
-pub(super) fn named(name: &str) -> Option<&'static Sample> {
+pub(crate) fn named(name: &str) -> Option<&'static Sample> {
     SAMPLES.iter().find(|sample| sample.name == name)
 }
 
@@ -58,7 +58,7 @@ macro_rules! samples {
 }
 
 /// All of them, in the order in which they are listed and sent.
-pub(super) static SAMPLES: &[Sample] = samples! {
+pub(crate) static SAMPLES: &[Sample] = samples! {
     "text": "text message",
     "text-unicode": "text with accents, emoji and characters that the platform escapes",
     "reply": "text that quotes a message of the business",

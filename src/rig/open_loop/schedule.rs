@@ -7,15 +7,15 @@ use std::time::Duration;
 
 /// One post. All times are since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Delivery {
-    pub(super) due: Duration,
-    pub(super) name: Name,
-    pub(super) kind: Kind,
+pub(crate) struct Delivery {
+    pub(crate) due: Duration,
+    pub(crate) name: Name,
+    pub(crate) kind: Kind,
 }
 
 /// Why something is posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     First,
     /// A redelivery, though the first was answered, or may have been.
     Again,
@@ -25,7 +25,7 @@ pub(super) enum Kind {
 
 /// The posts that are still to come.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     plan: Plan,
     /// The number whose turn it is, and what of it comes next.
     index: u64,
@@ -43,7 +43,7 @@ enum Turn {
 }
 
 impl Schedule {
-    pub(super) fn new(plan: Plan) -> Schedule {
+    pub(crate) fn new(plan: Plan) -> Schedule {
         let mut schedule = Schedule {
             plan,
             index: 0,
@@ -56,7 +56,7 @@ impl Schedule {
     }
 
     /// When the next one is due; `None` when there is no more.
-    pub(super) fn due(&self) -> Option<Duration> {
+    pub(crate) fn due(&self) -> Option<Duration> {
         let retry = self.retries.peek().map(|retry| retry.0.due);
         let next = self.next.map(|next| next.due);
         match (retry, next) {
@@ -66,7 +66,7 @@ impl Schedule {
     }
 
     /// The next one, which no longer is to come.
-    pub(super) fn take(&mut self) -> Option<Delivery> {
+    pub(crate) fn take(&mut self) -> Option<Delivery> {
         let retry = self.retries.peek().map(|retry| retry.0);
         match (retry, self.next) {
             (Some(retry), next) if next.is_none_or(|next| retry.due < next.due) => {
@@ -81,7 +81,7 @@ impl Schedule {
     }
 
     /// Has it posted again after a pause; false where that was tried often enough, or where too many wait for it.
-    pub(super) fn retry(&mut self, failed: Delivery, now: Duration) -> bool {
+    pub(crate) fn retry(&mut self, failed: Delivery, now: Duration) -> bool {
         let tries = match failed.kind {
             Kind::First | Kind::Again => 0,
             Kind::Retry(tries) => tries,
@@ -98,7 +98,7 @@ impl Schedule {
     }
 
     /// Notifications that were due by `now` and have not been taken yet.
-    pub(super) fn waiting(&self, now: Duration) -> u64 {
+    pub(crate) fn waiting(&self, now: Duration) -> u64 {
         let taken = self.index + u64::from(matches!(self.turn, Turn::Earlier));
         let waits = self.next.is_some_and(|next| next.due <= now);
         let waiting = self.plan.due_by(now).saturating_sub(taken);
@@ -106,7 +106,7 @@ impl Schedule {
     }
 
     /// Takes everything that is left: planned posts that were due by `now`, and retries.
-    pub(super) fn give_up(&mut self, now: Duration) -> (u64, u64) {
+    pub(crate) fn give_up(&mut self, now: Duration) -> (u64, u64) {
         let retries = self.retries.len() as u64;
         self.retries.clear();
         let mut planned = 0;
@@ -153,7 +153,7 @@ impl Schedule {
 
 /// How often something is tried again, and the pause before that, which doubles: the platform's back-off, which goes
 /// from seconds to hours over 7 days, in the time that a test has.
-pub(super) const TRIES_MAX: u32 = 5;
+pub(crate) const TRIES_MAX: u32 = 5;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
 /// Retries that wait at a time: 32 MB of them.

@@ -3,8 +3,8 @@
 //!
 //! Source: the manual page `proc_pid_stat(5)`, fields 14 and 15: hundredths of a second, whatever the kernel counts in.
 
-use crate::cli::CliError;
-use crate::cli::exchange::{Target, exchange};
+use super::error::RigError;
+use super::exchange::{Target, exchange};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// A part of the server with threads of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Loops,
     Commit,
     Workers,
@@ -23,7 +23,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    pub(super) const ALL: [Part; 6] = [
+    pub(crate) const ALL: [Part; 6] = [
         Part::Loops,
         Part::Commit,
         Part::Workers,
@@ -32,7 +32,7 @@ impl Part {
         Part::Rest,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Part::Loops => "loops",
             Part::Commit => "commit",
@@ -70,7 +70,7 @@ impl Part {
 
 /// A moment.
 #[derive(Clone, Debug)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     at: Instant,
     processor: [Duration; Part::ALL.len()],
     counts: [u64; Part::ALL.len()],
@@ -80,23 +80,23 @@ pub(super) struct Sample {
 
 /// What some notifications have cost.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cost {
-    pub(super) elapsed: Duration,
+pub(crate) struct Cost {
+    pub(crate) elapsed: Duration,
     /// Processor time, in the order of [`Part::ALL`].
-    pub(super) processor: [Duration; Part::ALL.len()],
+    pub(crate) processor: [Duration; Part::ALL.len()],
     /// How many each part has come to; those behind the commit thread may lag.
-    pub(super) counts: [u64; Part::ALL.len()],
+    pub(crate) counts: [u64; Part::ALL.len()],
     /// Octets that were written to the journal.
-    pub(super) octets: u64,
+    pub(crate) octets: u64,
     /// Octets of bodies.
-    pub(super) bodies: u64,
+    pub(crate) bodies: u64,
 }
 
 impl Sample {
-    pub(super) fn take(pid: u32, metrics: SocketAddr) -> Result<Sample, CliError> {
-        let cannot = |error| CliError::because("cannot ask what the server has used", error);
+    pub(crate) fn take(pid: u32, metrics: SocketAddr) -> Result<Sample, RigError> {
+        let cannot = |error| RigError::because("cannot ask what the server has used", error);
         let target = Target::parse(&format!("http://{metrics}/metrics"));
-        let target = target.map_err(CliError::failed)?;
+        let target = target.map_err(RigError::failed)?;
         let answer = exchange(&target, "GET", &[], b"", PATIENCE).map_err(cannot)?;
         let page = String::from_utf8_lossy(&answer.body);
         Ok(Sample {
@@ -109,12 +109,12 @@ impl Sample {
     }
 
     /// Octets that were written to the journal until then.
-    pub(super) fn octets(&self) -> u64 {
+    pub(crate) fn octets(&self) -> u64 {
         self.octets
     }
 
     /// From here to there.
-    pub(super) fn until(&self, end: &Sample) -> Cost {
+    pub(crate) fn until(&self, end: &Sample) -> Cost {
         let (mut processor, mut counts) = (end.processor, end.counts);
         for (time, before) in processor.iter_mut().zip(self.processor) {
             *time = time.saturating_sub(before);
@@ -134,12 +134,12 @@ impl Sample {
 
 impl Cost {
     /// Notifications that were stored.
-    pub(super) fn stored(&self) -> u64 {
+    pub(crate) fn stored(&self) -> u64 {
         self.counts[Part::Commit as usize]
     }
 
     /// Microseconds of a processor for each notification.
-    pub(super) fn micros(&self, part: Part) -> f64 {
+    pub(crate) fn micros(&self, part: Part) -> f64 {
         let count = self.counts[part as usize].max(1);
         self.processor[part as usize].as_secs_f64() * 1e6 / float(count)
     }
@@ -182,7 +182,7 @@ fn parse(stat: &str) -> Option<(&str, Duration)> {
 
 /// Of what is counted here a float has every digit that anybody reads.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-pub(super) fn float(number: u64) -> f64 {
+pub(crate) fn float(number: u64) -> f64 {
     number as f64
 }
 

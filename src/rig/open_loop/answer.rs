@@ -4,17 +4,17 @@ use std::fmt;
 
 /// A complete answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// The connection ends with it.
-    pub(super) closes: bool,
+    pub(crate) closes: bool,
     /// Octets that it takes.
-    pub(super) length: usize,
+    pub(crate) length: usize,
 }
 
 /// It is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotHttp;
+pub(crate) struct NotHttp;
 
 impl fmt::Display for NotHttp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,7 +31,7 @@ enum Framing {
 
 /// The answer at the front, once it is complete. Interim answers (1xx) are skipped. `ended` says that nothing more
 /// comes.
-pub(super) fn parse(octets: &[u8], ended: bool) -> Result<Option<Answer>, NotHttp> {
+pub(crate) fn parse(octets: &[u8], ended: bool) -> Result<Option<Answer>, NotHttp> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let head = response.parse(octets).map_err(|_| NotHttp)?;

@@ -4,10 +4,10 @@
 //! what it is owed, so that the journal always has something to write while the next requests are made. Answers
 //! come in order, so the n-th one on a connection belongs to the n-th request.
 
+use super::super::random::Random;
+use super::super::{exchange, signature};
 use super::body::{Bodies, Name};
 use super::stream::Stream;
-use crate::cli::draw::Random;
-use crate::cli::{exchange, signature};
 use crate::disk::block::ALIGNMENT;
 use aws_lc_rs::hmac;
 use crossbeam_channel::{Receiver, Sender, bounded};

@@ -3,8 +3,8 @@
 //! Its configuration comes over its standard input and its secrets over the environment, so no file is needed; other
 //! variables of Hookline are taken from its environment. What it says goes to a log.
 
+use super::samples::random;
 use super::site::Site;
-use crate::cli::samples::random;
 use aws_lc_rs::hmac;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rustix::process::{Pid, Signal, kill_process_group};

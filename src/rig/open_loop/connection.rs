@@ -1,6 +1,7 @@
 //! One keep-alive connection with one request under way at most, as the platform has them: it is not pipelined.
 
-use super::answer::{self, Answer};
+use super::answer;
+use super::answer::Answer;
 use super::schedule::Delivery;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -10,11 +11,11 @@ use std::time::Duration;
 
 /// A place for a connection: it is made with the first request, and made again with the next one after its end.
 #[derive(Debug, Default)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     socket: Option<TcpStream>,
     is_connected: bool,
     /// What was posted, and when.
-    pub(super) under_way: Option<(Delivery, Duration)>,
+    pub(crate) under_way: Option<(Delivery, Duration)>,
     /// What the socket has not taken yet.
     unsent: Vec<u8>,
     /// A part of an answer.
@@ -23,7 +24,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Sends a request as far as the socket takes it.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         request: &[u8],
         address: SocketAddr,
@@ -46,7 +47,7 @@ impl Connection {
     }
 
     /// The socket takes octets.
-    pub(super) fn is_writable(&mut self) -> io::Result<()> {
+    pub(crate) fn is_writable(&mut self) -> io::Result<()> {
         let Some(socket) = &mut self.socket else {
             return Ok(());
         };
@@ -77,7 +78,7 @@ impl Connection {
 
     /// Reads what there is. Gives the answer once it is complete, or says why there will be none; `None` while
     /// nothing is owed, or not all of it has come. `is_closed` says that the receiver has ended its side.
-    pub(super) fn is_readable(
+    pub(crate) fn is_readable(
         &mut self,
         buffer: &mut [u8],
         is_closed: bool,
@@ -133,7 +134,7 @@ impl Connection {
     }
 
     /// Ends it, with whatever is under way.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.socket = None;
         self.is_connected = false;
         self.unsent = Vec::new();
@@ -142,7 +143,7 @@ impl Connection {
 }
 
 /// Why a connection has failed, in the words of the report.
-pub(super) fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => "connection reset".to_owned(),

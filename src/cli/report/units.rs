@@ -4,12 +4,12 @@ use crate::config::format_time;
 use std::time::Duration;
 
 /// A line of a report.
-pub(super) fn labelled(label: &str, value: &str) -> String {
+pub(in crate::cli) fn labelled(label: &str, value: &str) -> String {
     format!("{label:<13} {value}\n")
 }
 
 /// `12345678` as `12,345,678`.
-pub(super) fn grouped(number: u64) -> String {
+pub(in crate::cli) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (digit, left) in digits.chars().zip((0..digits.len()).rev()) {
@@ -22,34 +22,23 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// `1 round`, `2,000 rounds`
-pub(super) fn counted(number: u64, what: &str) -> String {
+pub(in crate::cli) fn counted(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {what}{plural}", grouped(number))
 }
 
-/// So many in this time, a second.
-pub(super) fn rate(count: u64, time: Duration) -> u64 {
-    let micros = time.as_micros().max(1);
-    u64::try_from(u128::from(count) * 1_000_000 / micros).unwrap_or(u64::MAX)
-}
-
 /// `1.25 ms`
-pub(super) fn milliseconds(time: Duration) -> String {
+pub(in crate::cli) fn milliseconds(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1000.0)
 }
 
-/// To the microsecond.
-pub(super) fn as_milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
-
 /// As a configuration says it: `7d`.
-pub(super) fn as_configured(time: Duration) -> String {
+pub(in crate::cli) fn as_configured(time: Duration) -> String {
     format_time(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The two largest units of some seconds.
-pub(super) fn span(seconds: u64) -> String {
+pub(in crate::cli) fn span(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
     let mut rest = seconds;
     let mut parts = Vec::new();
@@ -89,12 +78,6 @@ mod tests {
             (counted(1, "round"), counted(0, "round")),
             ("1 round".to_owned(), "0 rounds".to_owned())
         );
-    }
-
-    #[test]
-    fn rates_are_whole() {
-        assert_eq!(rate(99, Duration::from_millis(1500)), 66);
-        assert_eq!(rate(1, Duration::ZERO), 1_000_000);
     }
 
     #[test]

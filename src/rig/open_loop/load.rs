@@ -4,12 +4,12 @@
 //! from the moment at which it was due: a receiver that stalls is seen to stall by everything that it delays. What
 //! waits is the plan itself, so it is counted and not kept.
 
+use super::super::{exchange, signature};
+use super::body::Bodies;
 use super::connection::Connection;
 use super::ledger::Ledger;
 use super::schedule::{Delivery, Schedule};
-use super::{Job, report};
-use crate::cli::progress::Progress;
-use crate::cli::signature;
+use aws_lc_rs::hmac;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::fd::{AsRawFd as _, OwnedFd};
@@ -21,11 +21,29 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::mem;
-use std::sync::atomic::Ordering;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// What a run needs to know.
+pub(crate) struct Job {
+    pub(crate) address: SocketAddr,
+    /// Of every request, without the length and the proof.
+    pub(crate) head: String,
+    pub(crate) key: Option<hmac::Key>,
+    pub(crate) bodies: Bodies,
+    pub(crate) connections: usize,
+    /// Whether what fails is posted again.
+    pub(crate) retries: bool,
+    pub(crate) interrupted: Arc<AtomicBool>,
+}
+
+/// Is told how far it is: what was counted, the time since the start, and how many are due and wait.
+pub(crate) type Watch<'w> = &'w mut dyn FnMut(&Ledger, Duration, u64);
+
 /// Everything that is under way.
-pub(super) struct Load<'j> {
+pub(crate) struct Load<'j> {
     job: &'j Job,
     schedule: Schedule,
     ledger: Ledger,
@@ -49,7 +67,7 @@ pub(super) struct Load<'j> {
 
 impl<'j> Load<'j> {
     /// Nothing is sent yet.
-    pub(super) fn new(job: &'j Job, ledger: Ledger) -> io::Result<Load<'j>> {
+    pub(crate) fn new(job: &'j Job, ledger: Ledger) -> io::Result<Load<'j>> {
         let poll = Poll::new()?;
         let timer = timerfd_create(
             TimerfdClockId::Monotonic,
@@ -79,7 +97,7 @@ impl<'j> Load<'j> {
     }
 
     /// Sends until the time is up and everything is answered, or nobody wants it any more.
-    pub(super) fn run(mut self, progress: &mut Progress) -> io::Result<Ledger> {
+    pub(crate) fn run(mut self, watch: Watch<'_>) -> io::Result<Ledger> {
         let mut events = Events::with_capacity(EVENTS);
         let mut look = Duration::ZERO;
         self.start = Instant::now();
@@ -91,7 +109,7 @@ impl<'j> Load<'j> {
                 self.look(now);
                 if self.ledger.good() + self.ledger.bad() > 0 {
                     let waiting = self.schedule.waiting(now);
-                    progress.show(|| report::progress(&self.ledger, now, waiting));
+                    watch(&self.ledger, now, waiting);
                 }
                 if self.is_over(now) {
                     break;
@@ -316,7 +334,7 @@ fn poll(poll: &mut Poll, events: &mut Events, timeout: Duration) -> io::Result<(
 }
 
 /// How long an answer may take.
-pub(super) const PATIENCE: Duration = crate::cli::send::TIMEOUT;
+pub(crate) const PATIENCE: Duration = exchange::TIMEOUT;
 
 /// What is left of a storm of retries may take so long after the last of the plan.
 const DRAIN_OF_RETRIES: Duration = Duration::from_secs(30);
