@@ -21,6 +21,7 @@ mod consistency;
 mod document;
 mod endpoint;
 mod finding;
+mod proof;
 mod provider;
 mod reader;
 mod secret;
@@ -34,8 +35,9 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub use endpoint::{Ack, Algorithm, Credential, Encoding, Endpoint, Provider};
+pub use endpoint::{Ack, Endpoint};
 pub use finding::{ConfigErrors, Finding};
+pub use proof::{Algorithm, Credential, Encoding, Provider};
 pub use secret::Secret;
 pub use settings::{SETTINGS, Setting, Unit};
 pub use sink::{

@@ -3,8 +3,9 @@
 use super::form::{self, Sender};
 use super::json::span::Span;
 use super::lane::Lane;
+use super::pages::{OWN_PAGES, own_pages};
+use super::part::Part;
 use super::position::Position;
-use super::whatsapp::shape::Part;
 use std::ops::Range;
 
 /// A reusable list of events. Clearing it keeps its memory, so that in the steady state no event allocates.
@@ -423,19 +424,6 @@ impl Text {
         self.start as usize..self.end as usize
     }
 }
-
-/// Gives what will be large pages of its own, which go back to the system as soon as it is freed. What the allocator
-/// takes from its heaps stays in them when it is freed, for each thread tens of megabytes, and from some size on, up to
-/// 32 MiB, it takes that from there which has been that large before. Addresses cost nothing that are not written to.
-pub(super) fn own_pages<T>(room: &mut Vec<T>) {
-    let wanted = OWN_PAGES / size_of::<T>();
-    if room.capacity() < wanted {
-        room.reserve_exact(wanted - room.len());
-    }
-}
-
-/// Octets that every allocator takes from the system.
-const OWN_PAGES: usize = 33 << 20;
 
 /// Octets that a cleared list keeps: more than a batch of ordinary bodies needs.
 const RETAINED_MAX: usize = 512 << 10;

@@ -49,6 +49,8 @@ mod foreign;
 mod form;
 mod json;
 mod lane;
+mod pages;
+mod part;
 mod pattern;
 mod position;
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use super::events::{Event, Events, Origin, Text, Type, Unparsed, WithContacts};
 use super::json::span::Span;
 use super::lane::Lane;
+use super::part::Part;
 use super::whatsapp::key::{self, Key};
 use super::whatsapp::kind;
-use super::whatsapp::shape::Part;
 
 impl Events {
     /// Appends the event of a body that passes whole, as `whatsapp.unparsed`.

@@ -11,8 +11,8 @@ use super::batch::{Batch, FrameAt, Place};
 use super::clock::commit_time;
 use super::error::JournalError;
 use super::frame::NUMBER_END;
+use super::names;
 use super::position::DurablePosition;
-use super::segment;
 use super::segment::{HEADER_BLOCK, Segment};
 use super::status::{FailOnDrop, State, Status};
 use super::whereabouts::{self, Watch};
@@ -319,7 +319,7 @@ impl Committer {
 
     /// Finds out whether what is written now will be found again.
     fn look_for_active(&self) -> Result<(), JournalError> {
-        let name = segment::name(self.active.epoch);
+        let name = names::segment(self.active.epoch);
         whereabouts::check_segment(&*self.storage, &name, &self.active)
     }
 

@@ -6,8 +6,10 @@
 use super::error::JournalError;
 use super::frame::NUMBER_END;
 use super::manifest::{Hole, Manifest};
+use super::names;
+use super::names::SPARE;
 use super::scan::{Depth, Scan, headers, scan_from};
-use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
+use super::segment::{HEADER_BLOCK, JournalId, Segment};
 use crate::disk::block::{ALIGNMENT, on_disk};
 use crate::disk::{Access, Storage};
 
@@ -266,10 +268,10 @@ fn with_frames(
 fn is_cut_short(storage: &dyn Storage, names: &[String], segment: &Segment) -> bool {
     let length = segment.file.length().unwrap_or(0);
     let claimed = |name: &str| Segment::claim(storage, name).map(|(_, _, size)| size);
-    if let Some(size) = claimed(&segment::name(segment.epoch)) {
+    if let Some(size) = claimed(&names::segment(segment.epoch)) {
         return length < size;
     }
-    let mut others = names.iter().filter(|it| segment::epoch_of(it).is_some());
+    let mut others = names.iter().filter(|it| names::epoch_of(it).is_some());
     !others.any(|name| claimed(name) == Some(length))
 }
 
@@ -420,7 +422,7 @@ impl Look<'_> {
     }
 
     fn path(&self) -> String {
-        self.storage.describe(&segment::name(self.segment.epoch))
+        self.storage.describe(&names::segment(self.segment.epoch))
     }
 
     fn read_error(&self, error: std::io::Error) -> JournalError {

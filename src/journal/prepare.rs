@@ -8,9 +8,11 @@ use super::clock::{self, ClockWatch, Reading};
 use super::commit::Rolled;
 use super::error::JournalError;
 use super::manifest::{Entry, ManifestFile};
+use super::names;
+use super::names::SPARE;
 use super::options::Options;
 use super::retention::{Kept, Policy, retired};
-use super::segment::{self, SPARE, Segment};
+use super::segment::Segment;
 use super::status::{FailOnDrop, Status};
 use super::whereabouts;
 use crate::disk::block::on_disk;
@@ -156,7 +158,7 @@ impl Preparer {
             self.unlinked.extend(self.kept.drain(..count));
         }
         while let Some(gone) = self.unlinked.last() {
-            let name = segment::name(gone.epoch);
+            let name = names::segment(gone.epoch);
             if self.spares.len() < SPARES_MAX && gone.size == self.options.segment_size {
                 let spare = format!("{:020}{SPARE}", gone.epoch);
                 self.storage

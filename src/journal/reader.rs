@@ -7,7 +7,8 @@ use super::batch::{Batch, FrameAt};
 use super::error::JournalError;
 use super::frame::FrameError;
 use super::manifest::{Entry, Hole, Manifest};
-use super::segment::{self, HEADER_BLOCK, Segment};
+use super::names;
+use super::segment::{HEADER_BLOCK, Segment};
 use crate::disk::ReadAhead;
 use crate::disk::block::on_disk;
 use crate::disk::{Access, Storage};
@@ -279,7 +280,7 @@ impl Reader {
             return Ok(true);
         }
         Err(JournalError::Damaged {
-            path: self.storage.describe(&segment::name(epoch)),
+            path: self.storage.describe(&names::segment(epoch)),
             offset,
             reason,
             first_sequence: sequence,

@@ -20,10 +20,11 @@ use super::error::JournalError;
 use super::inspect::{Damage, Lost, Survey, survey};
 use super::lock;
 use super::manifest::{self, Hole, Manifest, ManifestFile};
+use super::names;
 use super::rebuild;
 use super::record::FIXED_LEN;
 use super::scan::Depth;
-use super::segment::{self, HEADER_BLOCK, Segment, name};
+use super::segment::{HEADER_BLOCK, Segment};
 use crate::disk::block::{ALIGNMENT, in_memory, on_disk};
 use crate::disk::{Access, Storage, StorageFile, read_full_at, write_all_at};
 use std::io::{self, ErrorKind, IoSlice};
@@ -110,7 +111,9 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
     }
     repair.set_aside = report.damage;
     for (epoch, wrong) in &adopted {
-        repair.copies.extend(aside.copy_file(&name(*epoch))?);
+        repair
+            .copies
+            .extend(aside.copy_file(&names::segment(*epoch))?);
         repair
             .put_right
             .push(format!("its header was written again: {wrong}"));
@@ -126,7 +129,7 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
             count: lost.next_sequence - lost.first_sequence,
         };
         repair.set_aside.push(Damage {
-            path: storage.describe(&name(lost.epoch)),
+            path: storage.describe(&names::segment(lost.epoch)),
             reason,
             hole,
             counted: lost.counted,
@@ -199,14 +202,14 @@ impl Aside<'_> {
         if length == 0 {
             return Ok(None);
         }
-        let copy_name = format!("{}.at-{offset}", name(epoch));
+        let copy_name = format!("{}.at-{offset}", names::segment(epoch));
         let copy = self.copy_to(&copy_name, &*segment.file, offset, length);
         copy.map(Some)
     }
 
     /// Copies a file of which nothing can be read, if it is there; gives what is wrong with it.
     fn copy_lost(&self, lost: &Lost, copies: &mut Vec<String>) -> Result<String, JournalError> {
-        let copy = self.copy_file(&name(lost.epoch))?;
+        let copy = self.copy_file(&names::segment(lost.epoch))?;
         let reason = copy.as_ref().map_or(FILE_MISSING, |_| &lost.reason);
         let reason = reason.to_owned();
         copies.extend(copy);
@@ -281,7 +284,7 @@ fn largest(storage: &dyn Storage) -> Result<u64, JournalError> {
         .list()
         .map_err(JournalError::io(storage, "list", ""))?;
     let mut largest = HEADER_BLOCK + on_disk(ALIGNMENT);
-    for name in names.iter().filter(|it| segment::epoch_of(it).is_some()) {
+    for name in names.iter().filter(|it| names::epoch_of(it).is_some()) {
         let length = storage
             .open(name, Access::Read)
             .and_then(|file| file.length())

@@ -21,6 +21,7 @@
 use super::batch::check_frame;
 use super::error::JournalError;
 use super::frame::{FrameError, FrameHeader, HEADER_LEN, NUMBER_END};
+use super::names::{self, TEMPORARY};
 use crate::disk::block::{ALIGNMENT, in_memory, on_disk};
 use crate::disk::{Access, Storage, StorageFile, read_full_at, write_all_at};
 use std::fmt;
@@ -163,7 +164,7 @@ impl Segment {
         id: JournalId,
         epoch: u64,
     ) -> Result<Segment, JournalError> {
-        let name = name(epoch);
+        let name = names::segment(epoch);
         let file = storage
             .open(&name, access)
             .map_err(|error| match error.kind() {
@@ -209,7 +210,7 @@ impl Segment {
         id: JournalId,
         epoch: u64,
     ) -> Result<Option<Segment>, JournalError> {
-        let name = name(epoch);
+        let name = names::segment(epoch);
         let file = match storage.open(&name, access) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file.map_err(JournalError::io(storage, "open", &name))?,
@@ -321,27 +322,6 @@ impl Segment {
 /// Octets before the first frame.
 pub(crate) const HEADER_BLOCK: u64 = 4096;
 
-/// Ending of a segment that is being made.
-pub(crate) const TEMPORARY: &str = ".tmp";
-
-/// Ending of a segment.
-pub(crate) const SEGMENT: &str = ".segment";
-
-/// Ending of a segment that was retired and waits for a new life.
-pub(crate) const SPARE: &str = ".spare";
-
-/// File name of the segment of this epoch.
-pub(crate) fn name(epoch: u64) -> String {
-    format!("{epoch:020}{SEGMENT}")
-}
-
-/// The epoch that a file name gives, if it is one of a segment.
-pub(crate) fn epoch_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(SEGMENT)?;
-    let all_digits = digits.len() == 20 && digits.bytes().all(|octet| octet.is_ascii_digit());
-    digits.parse().ok().filter(|_| all_digits)
-}
-
 fn check_epoch(epoch: u64) -> Result<(), JournalError> {
     if epoch < NUMBER_END {
         Ok(())
@@ -396,7 +376,7 @@ fn write_zeros(
 /// Gives a segment that is whole its name; durable once the manifest lists it, which syncs the directory first.
 fn settle(storage: &dyn Storage, from: &str, epoch: u64) -> Result<(), JournalError> {
     storage
-        .rename(from, &name(epoch))
+        .rename(from, &names::segment(epoch))
         .map_err(JournalError::io(storage, "rename", from))
 }
 

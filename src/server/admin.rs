@@ -8,9 +8,10 @@
 use super::ServerError;
 use super::browser::{has_origin, is_under_a_foreign_name};
 use super::connections::{self, Bounds};
-use super::exposition::{self, Sources};
+use super::exposition;
 use super::history::History;
 use super::overview;
+use super::sources::Sources;
 use crate::config::Admin;
 use crate::journal::State;
 use crate::reactor::{Control, Phase};
@@ -123,7 +124,7 @@ async fn remember(sources: Arc<Sources>) {
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        sources.history.record(&sources);
+        sources.record();
     }
 }
 

@@ -1,8 +1,8 @@
 //! Everything between the workers and your systems: the judge of what is a duplicate, and the sinks.
 
-use super::exposition::Sources;
 use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
+use super::sources::Sources;
 use super::threads::Threads;
 use super::{JUDGE, SINK, ServerError, all_aside, beside, options, poison};
 use crate::config::Config;

@@ -37,6 +37,7 @@ mod overview;
 mod poison;
 mod pull;
 mod sinks;
+mod sources;
 mod threads;
 
 pub(crate) use options::dedupe_scope;
@@ -57,9 +58,9 @@ use crate::relay::{self, Room};
 use crate::sink::SinkError;
 use crate::worker;
 use crossbeam_channel::{Receiver, select};
-use exposition::Sources;
 use hand_on::{WORKER_INBOX, WORKER_OCTETS, hand_on};
 use mio::Waker;
+use sources::Sources;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -235,7 +236,7 @@ impl Server {
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
         let (stop_judge, stop_sinks) = delivery.start(&mut threads, child)?;
         // Whatever comes, comes after this.
-        sources.history.record(&sources);
+        sources.record();
         let sources = Arc::new(sources);
         let address_of = |listener: &TcpListener| listener.local_addr().ok();
         let admin_address = admin.as_ref().and_then(address_of);

@@ -2,8 +2,8 @@
 
 mod transports;
 
-use super::exposition::Sources;
 use super::pull::Pulls;
+use super::sources::Sources;
 use super::{ServerError, beside, directory, letters};
 use crate::config::{self, Config, SinkKind};
 use crate::disk::{Disk, Storage};

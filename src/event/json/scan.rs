@@ -8,7 +8,7 @@
 //! it takes half the time of the whole extraction with this (`cargo bench --bench extraction`). Most strings of a
 //! webhook are a few words of eight octets, too short for wider registers to pay.
 
-use super::super::events::own_pages;
+use super::super::pages::own_pages;
 use super::name::Name;
 use super::span::Span;
 use super::string;

@@ -19,8 +19,8 @@
 
 use super::super::json::document::Document;
 use super::super::json::name::Name;
+use super::super::part::Array;
 use super::key::push_component;
-use super::shape::Array;
 use super::update::Update;
 
 /// The other side of a conversation.

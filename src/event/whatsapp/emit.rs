@@ -7,6 +7,7 @@ use super::super::json::document::Document;
 use super::super::json::name::Name;
 use super::super::json::span::Span;
 use super::super::lane::Lane;
+use super::super::part::{Array, Part};
 use super::super::time;
 use super::contacts::{Chosen, Contacts};
 use super::context::{Context, Keep};
@@ -16,7 +17,7 @@ use super::key::{COMPONENT_MAX, Key};
 use super::kind;
 use super::kind::{Kind, Setting};
 use super::scope::Scope;
-use super::shape::{Array, Part, Partner};
+use super::shape::Partner;
 use super::update::Update;
 
 /// Most updates that one body may hold; one with more passes whole as `whatsapp.unparsed`. The platform

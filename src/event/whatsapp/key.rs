@@ -23,7 +23,7 @@
 
 use super::super::json::document::Document;
 use super::super::json::name::Name;
-use super::shape::Array;
+use super::super::part::Array;
 use super::update::Update;
 use aws_lc_rs::digest::{SHA256, digest};
 

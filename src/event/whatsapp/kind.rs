@@ -21,7 +21,7 @@
 use super::super::json::document::Document;
 use super::super::json::name::Name;
 use super::super::lane::Lane;
-use super::shape::Array;
+use super::super::part::Array;
 use super::update::Update;
 
 /// The type of a body that has no change.

@@ -2,13 +2,14 @@
 
 use super::super::json::document::Document;
 use super::super::json::name::Name;
+use super::super::part::{Array, Part};
 use super::context::Keep;
 use super::conversation::Party;
 use super::emit::Emitter;
 use super::kind::Setting;
 use super::scope::Scope;
 use super::shape;
-use super::shape::{Array, Holds, Level, Part, Shape};
+use super::shape::{Holds, Level, Shape};
 
 /// One body's walk.
 pub(in crate::event) struct Walk<'w, 'd> {

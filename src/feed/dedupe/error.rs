@@ -3,6 +3,7 @@
 use crate::disk;
 use crate::disk::Storage;
 use std::io;
+use std::io::ErrorKind;
 
 /// Why duplicates cannot be told apart now.
 #[derive(Debug, thiserror::Error)]
@@ -52,5 +53,13 @@ impl DedupeError {
     #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, DedupeError::Io { cause, .. } if disk::is_shortage(cause))
+    }
+}
+
+/// Removes a file that may have gone already.
+pub(super) fn remove_file(storage: &dyn Storage, name: &str) -> Result<(), DedupeError> {
+    match storage.remove(name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(DedupeError::io(storage, "remove", name)),
     }
 }

@@ -1,8 +1,8 @@
 //! Taking up the memory of keys where the checkpoint left it, or beginning anew.
 
-use super::checkpoint::{self, Checkpoint, Found, remove_file};
+use super::checkpoint::{self, Checkpoint, Found};
 use super::entry::{Entry, Text};
-use super::error::DedupeError;
+use super::error::{DedupeError, remove_file};
 use super::index::Index;
 use super::keys::{self, Facts, Generation, KeyLog};
 use super::marks::{self, Extent, MARK_LEN, Mark, MarkFile, Marks};

@@ -4,7 +4,8 @@
 use super::harness::{Harness, batch, options};
 use crate::disk::Access;
 use crate::disk::simulated::SimulatedDisk;
-use crate::journal::{Journal, JournalError, segment};
+use crate::journal::names;
+use crate::journal::{Journal, JournalError};
 use crate::relay;
 
 /// What the journal says in the end, though nobody sends anything any more.
@@ -28,19 +29,19 @@ fn a_directory_that_is_moved_is_missed() {
 
 #[test]
 fn a_segment_that_is_removed_is_missed() {
-    let error = fail_after(|disk| disk.storage().remove(&segment::name(1)).unwrap());
-    let name = segment::name(1);
+    let error = fail_after(|disk| disk.storage().remove(&names::segment(1)).unwrap());
+    let name = names::segment(1);
     assert!(error.starts_with(&format!("{name} is gone")), "{error}");
 }
 
 #[test]
 fn a_segment_that_is_replaced_is_missed() {
     let error = fail_after(|disk| {
-        let (storage, name) = (disk.storage(), segment::name(1));
+        let (storage, name) = (disk.storage(), names::segment(1));
         storage.create("copy").unwrap();
         storage.rename("copy", &name).unwrap();
     });
-    let name = segment::name(1);
+    let name = names::segment(1);
     assert!(
         error.starts_with(&format!("{name} was replaced")),
         "{error}"
@@ -51,8 +52,8 @@ fn a_segment_that_is_replaced_is_missed() {
 #[test]
 fn a_segment_that_is_truncated_is_missed() {
     for length in [0, 4096, (64 << 10) - 1] {
-        let error = fail_after(|disk| disk.truncate(&segment::name(1), length));
-        let name = segment::name(1);
+        let error = fail_after(|disk| disk.truncate(&names::segment(1), length));
+        let name = names::segment(1);
         assert!(
             error.starts_with(&format!("{name} was truncated")),
             "{error}"
@@ -64,8 +65,8 @@ fn a_segment_that_is_truncated_is_missed() {
 /// before a look is due, and not at the end.
 #[test]
 fn a_segment_is_looked_at_before_it_is_left() {
-    let unlink = |disk: &SimulatedDisk| disk.storage().remove(&segment::name(1)).unwrap();
-    let truncate = |disk: &SimulatedDisk| disk.truncate(&segment::name(1), 8192);
+    let unlink = |disk: &SimulatedDisk| disk.storage().remove(&names::segment(1)).unwrap();
+    let truncate = |disk: &SimulatedDisk| disk.truncate(&names::segment(1), 8192);
     for happens in [&unlink as &dyn Fn(&SimulatedDisk), &truncate] {
         for rolls in [true, false] {
             let disk = SimulatedDisk::new(1);
@@ -104,5 +105,5 @@ fn nothing_is_changed_where_the_directory_was() {
     assert!(matches!(error, JournalError::Displaced { .. }), "{error}");
     assert_eq!(disk.operations(), operations);
     let next = disk.after_exit().storage();
-    assert!(next.open(&segment::name(1), Access::Read).is_ok());
+    assert!(next.open(&names::segment(1), Access::Read).is_ok());
 }

@@ -10,8 +10,8 @@ use crate::feed::{self, ReplayError, Replays};
 use crate::http::Status;
 use crate::journal::State;
 use crate::reactor::{Control, Phase};
-use crate::server::exposition::{Sources, sum, total_of};
 use crate::server::history::Sample;
+use crate::server::sources::{Sources, sum, total_of};
 use crate::sink::{Confirmation, Statistics};
 use std::collections::BTreeMap;
 use std::path;
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// Everything at a glance.
 pub(in crate::server) fn overview(sources: &Sources, control: &Control) -> Overview {
     let now = disk::now();
-    let sample = Sample::take(sources);
+    let sample = sources.sample();
     Overview {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
