@@ -44,6 +44,7 @@ struct Receiver {
 enum Verdict {
     Take,
     Fail,
+    Busy,
     Reject,
     Gone,
     Broken,
@@ -76,6 +77,7 @@ impl Transport for Receiver {
                 Ok(())
             }
             Verdict::Fail => Err(failed(FailureKind::Retry { after: None })),
+            Verdict::Busy => Err(failed(FailureKind::Busy { after: None })),
             Verdict::Reject => Err(failed(FailureKind::Rejected)),
             Verdict::Gone => Err(failed(FailureKind::Gone)),
             Verdict::Broken => Err(Failure::broken("a test")),
