@@ -1,3 +1,4 @@
+mod crowds;
 mod outages;
 mod replays;
 
