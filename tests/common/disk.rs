@@ -133,7 +133,10 @@ pub(crate) fn make(kind: &str, image: &Path, octets: u64) -> Option<()> {
     file.set_len(octets).expect("and has a length");
     let program = format!("mkfs.{kind}");
     let force = if kind == "ext4" { "-F" } else { "-f" };
-    let output = Command::new(&program).args(["-q", force]).arg(image).output();
+    let output = Command::new(&program)
+        .args(["-q", force])
+        .arg(image)
+        .output();
     match output {
         Ok(output) if output.status.success() => Some(()),
         other => skipped(&program, &format!("{other:?}")),

@@ -107,10 +107,7 @@ impl Session {
         let _ = rustix::process::configure_io_flusher_behavior(true);
         let mut room = vec![0; DATA_MAX + 4096];
         while !enough.load(Ordering::Relaxed) {
-            let _ = poll(
-                &mut [PollFd::new(&self.device, PollFlags::IN)],
-                Some(&LOOK),
-            );
+            let _ = poll(&mut [PollFd::new(&self.device, PollFlags::IN)], Some(&LOOK));
             match self.device.read(&mut room) {
                 Ok(len) => {
                     if self.answer(&room[..len]).is_err() {
@@ -189,7 +186,13 @@ impl Session {
         let out = out.u64(1).u64(self.len).u64(self.len / 512);
         let out = (0..3).fold(out, |out, _| out.u64(0));
         let out = (0..3).fold(out, |out, _| out.u32(0));
-        out.u32(0o100_600).u32(1).u32(0).u32(0).u32(0).u32(4096).u32(0)
+        out.u32(0o100_600)
+            .u32(1)
+            .u32(0)
+            .u32(0)
+            .u32(0)
+            .u32(4096)
+            .u32(0)
     }
 
     fn read(&self, body: &[u8]) -> Result<Out, i32> {

@@ -10,7 +10,7 @@
 //!
 //! Two faults are there to be found by this, each time: a disk that does not flush, and a server that does not sync.
 //!
-//! `HOOKLINE_DEVICE_CUTS` says how many cuts each file system gets (2), each with [`DISKS`] disks. It needs root,
+//! `HOOKLINE_DEVICE_CUTS` says how many cuts each file system gets ([`CUTS`]), each with [`DISKS`] disks. It needs root,
 //! `/dev/fuse`, loop devices and `mkfs.ext4`, `mkfs.xfs` and `mkfs.btrfs`, and is skipped with a line where they are
 //! missing. Everything is mounted for one thread and what it starts alone: with them it is gone, also after `kill -9`.
 
@@ -37,6 +37,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
 
+/// Cuts of each file system in the default run.
+const CUTS: usize = 2;
+
 /// Disks for each cut.
 const DISKS: usize = 3;
 
@@ -46,8 +49,14 @@ const CUTS_EACH: usize = 5;
 /// What xfs wants at least, and more.
 const DISK_LEN: u64 = 320 << 20;
 
-/// Writes and flushes of which one is the last; some tens of commits.
-const WITHIN: usize = 200;
+/// Answers before the n-th write or flush from which on the power is cut.
+const ACCEPTED_MAX: usize = 1000;
+
+/// The n is below a power of two, and that below this one: near is as likely as far.
+const NTH_BITS: usize = 10;
+
+/// Most writes in the cache that a cut waits for.
+const CACHED_MAX: usize = 8;
 
 /// Where a file system expects that what it writes comes whole: a checksum over several sectors that are overwritten in
 /// place, and without which it cannot be mounted.
@@ -100,14 +109,21 @@ impl Machine {
         })
     }
 
+    /// Any time to cut the power.
+    fn any_moment(&mut self) -> Moment {
+        let bits = self.random.below(NTH_BITS);
+        Moment {
+            accepted: 1 + self.random.below(ACCEPTED_MAX),
+            nth: 1 + self.random.below(1 << bits),
+            cached: self.random.below(CACHED_MAX + 1),
+        }
+    }
+
     /// Loads a server until the disk has no power any more, and takes the disk away.
-    fn run_until_cut(&mut self, round: usize, plant: impl FnOnce(&Machine, &Running)) -> Traces {
-        let mut server = self.site.start();
-        plant(self, &server);
+    fn run_until(&mut self, moment: &Moment, mut server: Running, round: usize) -> Traces {
         let load = Load::start(&server, "/in", round);
-        load.reach_accepted(1 + self.random.below(1000));
-        let nth = 1 + self.random.below(WITHIN);
-        self.served.disk().cut_at(nth as u64);
+        load.reach_accepted(moment.accepted);
+        self.served.disk().cut_at(moment.nth, moment.cached);
         // Nobody has to tell it.
         let (status, stderr) = server.wait();
         assert_eq!(status.code(), Some(1), "{stderr}");
@@ -120,26 +136,33 @@ impl Machine {
     fn look(&mut self, left: Plate, traces: &Traces) -> Tally {
         *self.served.disk() = Disk::new(left);
         self.mounted.mount_back();
-        let look = || {
-            self.sink.check_cursor();
-            let (status, stderr) = self.site.start().terminate();
-            assert_eq!(status.code(), Some(0), "{stderr}");
-            self.site.verify();
-            let tally = check(&stored(&self.site), traces);
-            let records = self.site.records();
-            self.sink.check_whole(&records, 1);
-            exactly_once(&records, &self.sink.path);
-            tally
-        };
-        look()
+        self.sink.check_cursor();
+        let (status, stderr) = self.site.start().terminate();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        self.site.verify();
+        let tally = check(&stored(&self.site), traces);
+        let records = self.site.records();
+        self.sink.check_whole(&records, 1);
+        exactly_once(&records, &self.sink.path);
+        tally
     }
+}
+
+/// When the power is cut.
+struct Moment {
+    /// After so many answers with 200,
+    accepted: usize,
+    /// at the n-th write or flush from then on,
+    nth: usize,
+    /// and with so many writes in the cache, if that comes soon.
+    cached: usize,
 }
 
 type Traces = HashMap<String, Trace>;
 
 /// Cuts, and for each of them several disks that it may have left.
 fn survives_cuts_on(kind: &str) {
-    let cuts = number_from_env("HOOKLINE_DEVICE_CUTS", 2);
+    let cuts = number_from_env("HOOKLINE_DEVICE_CUTS", CUTS);
     let (mut tally, mut disks, mut cached) = (Tally::default(), 0, 0);
     for first in (0..cuts).step_by(CUTS_EACH) {
         let seed = u64::from(std::process::id()) << 32 | first as u64;
@@ -149,7 +172,9 @@ fn survives_cuts_on(kind: &str) {
         let mut traces = Traces::new();
         let mut so_far = Tally::default();
         for round in first..cuts.min(first + CUTS_EACH) {
-            traces.extend(machine.run_until_cut(round, |_, _| ()));
+            let moment = machine.any_moment();
+            let server = machine.site.start();
+            traces.extend(machine.run_until(&moment, server, round));
             let cut = machine.served.disk().clone();
             cached += cut.cached();
             for number in 0..DISKS {
@@ -170,20 +195,24 @@ fn survives_cuts_on(kind: &str) {
     eprintln!("{cuts} power cuts, {disks} disks, {kind}: {tally:?}, {cached} writes not flushed");
 }
 
-/// A fault that has to be found, by every cut.
-fn is_found(what: &str, kept: Kept, plant: impl Fn(&Machine, &Running) -> Option<()>) {
-    let cuts = number_from_env("HOOKLINE_DEVICE_CUTS", 2);
+/// A fault that has to be found, by each cut: `plant` makes it, and what it gives is kept while the server runs.
+fn is_found<T>(what: &str, kept: Kept, plant: impl Fn(&Machine, &Running) -> Option<T>) {
+    let cuts = number_from_env("HOOKLINE_DEVICE_CUTS", CUTS);
     for round in 0..cuts {
         let Some(mut machine) = Machine::new("ext4", round as u64) else {
             return;
         };
-        let mut planted = None;
-        let traces = machine.run_until_cut(round, |machine, server| {
-            planted = plant(machine, server);
-        });
-        if planted.is_none() {
+        let server = machine.site.start();
+        let Some(_planted) = plant(&machine, &server) else {
             return;
-        }
+        };
+        // Before the first roll: of a segment that is full the kernel writes back more than it is told to.
+        let moment = Moment {
+            accepted: 50,
+            nth: 1,
+            cached: 0,
+        };
+        let traces = machine.run_until(&moment, server, round);
         let cut = machine.served.disk().clone();
         let left = cut.remains(kept, &machine.whole, &mut machine.random);
         let found = catch_unwind(AssertUnwindSafe(|| machine.look(left, &traces)));
@@ -202,7 +231,9 @@ fn own_mounts() -> Option<()> {
     if let Err(error) = own {
         return skipped("unshare", &error.to_string());
     }
-    let output = Command::new("mount").args(["--make-rprivate", "/"]).output();
+    let output = Command::new("mount")
+        .args(["--make-rprivate", "/"])
+        .output();
     match output {
         Ok(output) if output.status.success() => Some(()),
         other => skipped("mount", &format!("{other:?}")),
@@ -251,8 +282,9 @@ fn a_disk_that_does_not_flush_is_found() {
 #[test]
 fn a_server_that_does_not_sync_is_found() {
     let not = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:retval=0"];
-    is_found("a server that does not sync", Kept::Everything, |machine, server| {
-        // It ends by itself with the server.
-        Strace::attach_thread(server, "hl-commit", &machine.site, &not).map(std::mem::forget)
-    });
+    is_found(
+        "a server that does not sync",
+        Kept::Everything,
+        |machine, server| Strace::attach_thread(server, "hl-commit", &machine.site, &not),
+    );
 }

@@ -16,6 +16,9 @@ const CHUNK: usize = 4096;
 /// Most bytes in the cache; what came first then goes to the plate, as it may at any time.
 const CACHE_MAX: usize = 32 << 20;
 
+/// Writes and flushes that a cut is put off at most.
+const PATIENCE: usize = 200;
+
 /// The bytes of a disk. What was never written is zeros and takes no memory.
 #[derive(Clone, Default)]
 pub(crate) struct Plate(HashMap<usize, Arc<[u8; CHUNK]>>);
@@ -63,10 +66,21 @@ pub(crate) struct Disk {
     /// What was written since the last flush, in this order.
     cache: Vec<Cached>,
     cached: usize,
-    /// Writes and flushes until the power is cut.
-    left: Option<u64>,
+    cut: Option<Cut>,
     /// Says that it has flushed, and has not.
     lies: bool,
+}
+
+/// When the power is cut.
+#[derive(Clone)]
+struct Cut {
+    /// Writes and flushes until then.
+    left: usize,
+    /// Writes that are then to be in the cache, or it is put off.
+    cached: usize,
+    /// How many writes and flushes it may be put off.
+    patience: usize,
+    is_done: bool,
 }
 
 /// The power is cut.
@@ -84,7 +98,7 @@ impl Disk {
     }
 
     pub(crate) fn read(&self, at: usize, room: &mut [u8]) -> Result<(), NoPower> {
-        if self.left == Some(0) {
+        if self.is_cut() {
             return Err(NoPower);
         }
         self.seen.read(at, room);
@@ -93,7 +107,7 @@ impl Disk {
 
     /// The last one before a cut is in the cache, and nobody is told.
     pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) -> Result<(), NoPower> {
-        if self.left == Some(0) {
+        if self.is_cut() {
             return Err(NoPower);
         }
         self.seen.write(at, bytes);
@@ -122,20 +136,33 @@ impl Disk {
     }
 
     fn count(&mut self) -> Result<(), NoPower> {
-        self.left = self.left.map(|left| left.saturating_sub(1));
-        match self.left {
-            Some(0) => Err(NoPower),
-            _ => Ok(()),
+        let Some(cut) = &mut self.cut else {
+            return Ok(());
+        };
+        if cut.left > 1 {
+            cut.left -= 1;
+        } else if cut.patience > 0 && self.cache.len() < cut.cached {
+            cut.patience -= 1;
+        } else {
+            cut.is_done = true;
+            return Err(NoPower);
         }
+        Ok(())
     }
 
-    /// Cuts the power at the n-th write or flush from here on, which is not confirmed any more.
-    pub(crate) fn cut_at(&mut self, nth: u64) {
-        self.left = Some(nth.max(1));
+    /// Cuts the power at the n-th write or flush from here on, or a little later, with so many writes in the cache.
+    /// That write or flush is not confirmed any more.
+    pub(crate) fn cut_at(&mut self, nth: usize, cached: usize) {
+        self.cut = Some(Cut {
+            left: nth,
+            cached,
+            patience: PATIENCE,
+            is_done: false,
+        });
     }
 
     pub(crate) fn is_cut(&self) -> bool {
-        self.left == Some(0)
+        self.cut.as_ref().is_some_and(|cut| cut.is_done)
     }
 
     /// From here on flushes do nothing.
@@ -168,7 +195,8 @@ impl Disk {
             }
             for (number, sector) in bytes.chunks(SECTOR).enumerate() {
                 let at = at + number * SECTOR;
-                if (whole.contains(&at) && is_kept) || (!whole.contains(&at) && random.below(2) == 0)
+                if (whole.contains(&at) && is_kept)
+                    || (!whole.contains(&at) && random.below(2) == 0)
                 {
                     plate.write(at, sector);
                 }
