@@ -132,7 +132,7 @@ impl Session {
         let body = &request[40..];
         let result = match operation {
             FORGET | INTERRUPT | BATCH_FORGET => return Ok(()),
-            INIT => Ok(self.init(body)),
+            INIT => Ok(init(body)),
             GETATTR | SETATTR => Ok(self.attributes()),
             OPEN => Ok(Out::new().u64(0).u32(FOPEN_DIRECT_IO).u32(0)),
             READ => self.read(body),
@@ -164,20 +164,6 @@ impl Session {
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().expect("nobody panics with it")
-    }
-
-    /// `fuse_init_out`: as the kernel is, but for no more than version 7.31, and without any of its flags.
-    fn init(&self, body: &[u8]) -> Out {
-        let data_max = u32::try_from(DATA_MAX).expect("small");
-        let out = Out::new()
-            .u32(7)
-            .u32(u32_at(body, 4).min(31))
-            .u32(u32_at(body, 8))
-            .u32(0)
-            .u32(0)
-            .u32(data_max)
-            .u32(1);
-        (0..9).fold(out, |out, _| out.u32(0))
     }
 
     /// `fuse_attr_out`, valid for long: a regular file of root's, and its size.
@@ -214,6 +200,20 @@ impl Session {
         self.disk().write(in_memory(at), bytes).map_err(|_| EIO)?;
         Ok(Out::new().u32(len).u32(0))
     }
+}
+
+/// `fuse_init_out`: as the kernel is, but for no more than version 7.31, and without any of its flags.
+fn init(body: &[u8]) -> Out {
+    let data_max = u32::try_from(DATA_MAX).expect("small");
+    let out = Out::new()
+        .u32(7)
+        .u32(u32_at(body, 4).min(31))
+        .u32(u32_at(body, 8))
+        .u32(0)
+        .u32(0)
+        .u32(data_max)
+        .u32(1);
+    (0..9).fold(out, |out, _| out.u32(0))
 }
 
 /// The body of an answer. Numbers are as the machine has them.

@@ -17,7 +17,7 @@ const CHUNK: usize = 4096;
 const CACHE_MAX: usize = 32 << 20;
 
 /// Writes and flushes that a cut is put off at most.
-const PATIENCE: usize = 200;
+const PATIENCE: usize = 1000;
 
 /// The bytes of a disk. What was never written is zeros and takes no memory.
 #[derive(Clone, Default)]
