@@ -9,9 +9,10 @@
 //! | `{ credential = "NAME" }` | a file in `$CREDENTIALS_DIRECTORY`, as systemd's `LoadCredential=` puts it there |
 //!
 //! One line end at its end is not part of it. What else the ways of handing a secret over leave in it is refused, for
-//! with that it verifies nothing: quotes around it or a part of them, a byte order mark before it, white space around it, what nobody sees in it, the line of a
-//! file of variables (`NAME=value`), and text of several lines. A secret written out in the file is refused: such files
-//! get copied, committed and shown in tickets. An empty one is refused too, for it would verify anything.
+//! with that it verifies nothing: quotes around it or a part of them, a byte order mark before it, white space around
+//! it, what nobody sees in it, the line of a file of variables (`NAME=value`), and text of several lines. A secret
+//! written out in the file is refused: such files get copied, committed and shown in tickets. An empty one is refused
+//! too, for it would verify anything.
 
 use super::Environment;
 use std::ffi::OsStr;
