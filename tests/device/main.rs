@@ -4,11 +4,11 @@
 //! A server, with its journal, its cursors and the files of a sink, stands on a file system on a loop device on a disk
 //! that this process is ([`fuse`], [`plate`]). Under load the power is cut at the n-th write or flush from some moment
 //! on. Then come the disks that this cut may have left: everything before the last flush, and of what was written after
-//! it nothing, everything, or any part, out of order and torn within a write. Each of them is mounted, a server starts on
-//! it, and everything that was answered with 200 before the cut is in the journal, byte for byte, in order, once; a
+//! it nothing, everything, or any part, out of order and torn within a write. Each of them is mounted, a server starts
+//! on it, and everything that was answered with 200 before the cut is in the journal, byte for byte, in order, once; a
 //! cursor promises no more than the files of the sink have; and in the end they have each event once and in order.
 //!
-//! Some faults are there to be found by this, each time: a disk that does not flush, and a server that leaves out a sync.
+//! Some faults are there to be found by this, each time: a disk that does not flush, a server that leaves out a sync.
 //! That of a directory alone is not among them: these file systems make a name durable with whatever is synced next.
 //!
 //! `HOOKLINE_DEVICE_CUTS` says how many cuts each file system gets ([`CUTS`]), each with [`DISKS`] disks. It needs root,
