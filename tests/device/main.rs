@@ -9,11 +9,11 @@
 //! cursor promises no more than the files of the sink have; and in the end they have each event once and in order.
 //!
 //! Some faults are there to be found by this, each time: a disk that does not flush, a server that leaves out a sync.
-//! That of a directory alone is not among them: these file systems make a name durable with whatever is synced next.
+//! That of a directory alone is not among them: these file systems make a name durable with what is synced next.
 //!
-//! `HOOKLINE_DEVICE_CUTS` says how many cuts each file system gets ([`CUTS`]), each with [`DISKS`] disks. It needs root,
-//! `/dev/fuse`, loop devices and `mkfs.ext4`, `mkfs.xfs` and `mkfs.btrfs`, and is skipped with a line where they are
-//! missing. Everything is mounted for one thread and what it starts alone: with them it is gone, also after `kill -9`.
+//! `HOOKLINE_DEVICE_CUTS` says how many cuts each file system gets ([`CUTS`]), each with [`DISKS`] disks. It needs
+//! root, `/dev/fuse`, loop devices and `mkfs.ext4`, `mkfs.xfs` and `mkfs.btrfs`, and is skipped with a line where they
+//! are missing. Everything is mounted for one thread and what it starts alone: with them it is gone, also after `kill -9`.
 
 #![expect(clippy::print_stderr, reason = "figures are worth a line")]
 
