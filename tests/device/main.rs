@@ -13,7 +13,7 @@
 //!
 //! `HOOKLINE_DEVICE_CUTS` says how many cuts each file system gets ([`CUTS`]), each with [`DISKS`] disks. It needs
 //! root, `/dev/fuse`, loop devices and `mkfs.ext4`, `mkfs.xfs` and `mkfs.btrfs`, and is skipped with a line where they
-//! are missing. Everything is mounted for one thread and what it starts alone: with them it is gone, also after `kill -9`.
+//! are missing. Everything is mounted for one thread and what it starts alone, and gone with them, `kill -9` or not.
 
 #![expect(clippy::print_stderr, reason = "figures are worth a line")]
 
