@@ -41,7 +41,7 @@
 //! name and after its value. In the file:
 //!
 //! ```json
-//! { "hookline_letter_body": 1, "headers": [["x-hub-signature-256", "sha256=…"]], "body_base64": "eyJvYmplY3QiOiJ4In0=" }
+//! { "hookline_letter_body": 1, "headers": [["x-hub-signature-256", "sha256=…"]], "body_base64": "eyJvYmplY3Q…" }
 //! ```
 
 use super::rfc3339;
