@@ -190,8 +190,8 @@ impl DeadLetters {
         Ok(found.map(|(item, retry)| Listed { item, retry }).collect())
     }
 
-    /// The letters that are to be delivered after all, in order. Bodies that no letter needs any more are taken away. For
-    /// the server, about once a second.
+    /// The letters that are to be delivered after all, in order. Bodies that no letter needs any more are taken away.
+    /// For the server, about once a second.
     pub fn retries(&mut self) -> Result<Vec<Item>, LetterError> {
         let names = list(&*self.storage)?;
         self.bodies.forget();
