@@ -1,8 +1,8 @@
 //! What an answer means.
 //!
 //! 400, 409, 413, 415 and 422 are about what was sent. All else may be about the state of the receiver: a login (401,
-//! 403), an address (404, redirects), load (408), a fault (5xx). 429 is never about what was sent: it was one too many. Nor is
-//! 503 that says when to come back (`Retry-After`): the receiver is not ready.
+//! 403), an address (404, redirects), load (408), a fault (5xx). 429 is never about what was sent: it was one too many.
+//! Nor is 503 that says when to come back (`Retry-After`): the receiver is not ready.
 
 use super::request::Composer;
 use crate::feed::Answer;
