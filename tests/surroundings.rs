@@ -7,9 +7,10 @@ use common::client::post;
 use common::{PROGRAM, Running, Site, ended, eventually};
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
-use std::process::{Command, Output};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 const FILE: &str = "name = \"f\"\ntype = \"file\"\npath = ";
 
@@ -191,6 +192,170 @@ fn a_secret_with_what_tools_leave_in_it_is_refused() {
         refused(&site, part);
     }
 }
+
+/// Lines were appended to the lock, a segment or a cursor, and a rotation renamed it.
+#[test]
+fn a_file_sink_on_a_file_of_hookline_is_refused() {
+    let site = Site::unsigned();
+    stops(site.start());
+    fs::write(site.path().join("secret"), "hunter2").expect("written");
+    let (journal, own) = (site.journal_dir(), "where all files are Hookline's own");
+    let path = |name: &str| site.path().join(name);
+    fs::write(path("program"), "#!/bin/sh\n").expect("written");
+    fs::set_permissions(path("program"), fs::Permissions::from_mode(0o755)).expect("ours");
+    let refuses = |file: &Path, part: &str| {
+        for verb in ["check", "serve"] {
+            let output = run_with(&site, verb, &format!("{FILE}{file:?}"));
+            let said = said(&output);
+            assert_eq!(output.status.code(), Some(78), "{file:?}: {said}");
+            assert!(said.contains(part), "{part:?} is missing in: {said}");
+        }
+    };
+    for name in [
+        "LOCK",
+        "manifest",
+        "forms",
+        "cursors/f.cursor",
+        "new.ndjson",
+    ] {
+        refuses(&journal.join(name), own);
+    }
+    symlink(journal.join("later.segment"), path("link")).expect("linked");
+    symlink(&journal, path("other")).expect("linked");
+    fs::hard_link(journal.join("LOCK"), path("hard")).expect("linked");
+    for (name, part) in [
+        ("link", own),
+        ("other/x/../LOCK", own),
+        ("other/cursors/later", own),
+        ("hard", "which is Hookline's own"),
+        ("hookline.toml", "is the configuration itself"),
+        ("secret", "is the file of a secret"),
+        ("program", "is the program of a sink"),
+    ] {
+        refuses(&path(name), part);
+    }
+    let sink = format!("{FILE}{:?}", path("journal.ndjson"));
+    let output = run_with(&site, "check", &sink);
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Both verbs with this sink, in the directory of the site.
+fn run_with(site: &Site, verb: &str, sink: &str) -> Output {
+    let config = site.path().join("hookline.toml");
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"off\"\n[journal]\ndir = {:?}\n\
+         [[endpoint]]\npath = \"/w\"\nprovider = \"meta\"\napp_secret = {{ file = \"secret\" }}\n\
+         [[sink]]\ntype = \"exec\"\ncommand = [\"./program\"]\n[[sink]]\n{sink}\n",
+        site.journal_dir()
+    );
+    fs::write(&config, text).expect("written");
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg(verb)
+        .arg("--config")
+        .arg(config)
+        .current_dir(site.path());
+    ended(command)
+}
+
+/// With a rotation `/dev/stderr` itself was renamed.
+#[test]
+fn what_a_process_has_open_is_no_file_of_a_sink() {
+    let site = Site::unsigned();
+    let log = site.path().join("log");
+    let open = || {
+        fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("opened")
+    };
+    for (path, part) in [
+        (PathBuf::from("/dev/stderr"), "name the file itself"),
+        (PathBuf::from("/proc/self/fd/2"), "name the file itself"),
+        (PathBuf::from("/proc/self/fd/77"), "name the file itself"),
+        (log.clone(), "where this process writes its log"),
+    ] {
+        let config = Site::unsigned().sink(&format!("{FILE}{path:?}\nrotate_size = \"1MiB\""));
+        for verb in ["check", "serve"] {
+            fs::write(&log, "").expect("emptied");
+            let mut command = Command::new(PROGRAM);
+            command
+                .arg(verb)
+                .arg("--config")
+                .arg(config.write_config())
+                .current_dir(site.path());
+            command.env_clear().env("TOKEN", "token").stderr(open());
+            let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+            let said = fs::read_to_string(&log).expect("readable");
+            assert_eq!(
+                status.expect("it runs").code(),
+                Some(78),
+                "{path:?}: {said}"
+            );
+            assert!(said.contains(part), "{path:?}: {said}");
+        }
+    }
+}
+
+/// `check` warned and ended with 0, and `serve` did not start.
+#[test]
+fn a_data_directory_that_cannot_be_written_to_is_refused() {
+    for path in ["/proc/hookline", "/proc", "/sys/kernel/hookline"] {
+        for verb in ["check", "serve"] {
+            let mut command = Command::new(PROGRAM);
+            command
+                .args([verb, "--listen", "127.0.0.1:0", "--data-dir", path])
+                .env_clear();
+            let output = ended(command);
+            assert_eq!(output.status.code(), Some(78), "{path}: {output:?}");
+            assert!(
+                said(&output).contains("keeps no files"),
+                "{path}: {output:?}"
+            );
+        }
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("as root this checks what another user may write");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let open = |path: &Path, mode, owner| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+        chown(path, Some(owner), None).expect("root may");
+    };
+    open(dir.path(), 0o755, 0);
+    let data = dir.path().join("data");
+    // The exit codes of check and serve.
+    let run = |part: &str, codes: [i32; 2]| {
+        for (verb, code) in ["check", "serve"].into_iter().zip(codes) {
+            let mut command = Command::new(PROGRAM);
+            command
+                .args([verb, "--listen", "127.0.0.1:0", "--data-dir"])
+                .arg(&data);
+            command.env_clear().uid(OTHER).gid(OTHER);
+            let output = ended(command);
+            let said = said(&output);
+            assert_eq!(output.status.code(), Some(code), "{verb}: {part}: {said}");
+            assert!(
+                said.contains(part),
+                "{verb}: {part:?} is missing in: {said}"
+            );
+        }
+    };
+    run("give that to the user that serves", [78, 78]);
+    fs::create_dir(&data).expect("made");
+    open(&data, 0o500, OTHER);
+    run("give that to the user that serves", [78, 78]);
+    open(&data, 0o755, 0);
+    run("belongs to user root (0)", [0, 1]);
+    open(&data, 0o700, OTHER);
+    fs::write(data.join("LOCK"), "").expect("written");
+    run("may not write to", [78, 78]);
+}
+
+/// A user that no test runs as.
+const OTHER: u32 = 54_321;
 
 /// The dead letters of a sink called `worker` could never be retried.
 #[test]

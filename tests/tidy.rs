@@ -85,6 +85,13 @@ const WRITING: &[&str] = &[
     "pwrite",
 ];
 
+/// Of these, what only looks.
+const READING: &[&str] = &[
+    "rustix::fs::access(",
+    "use rustix::fs::Access;",
+    "rustix::fs::statfs(",
+];
+
 /// Files in which secrets, and what is to prove them, meet.
 const PROOFS: &[&str] = &[
     "src/endpoint/credentials.rs",
@@ -350,6 +357,9 @@ fn only_those_write_files_who_have_to() {
     let mut writers = BTreeSet::new();
     for source in sources("src").iter().filter(|source| !source.is_test()) {
         for line in source.code() {
+            if READING.iter().any(|call| line.contains(call)) {
+                continue;
+            }
             if let Some(call) = WRITING.iter().find(|call| line.contains(**call)) {
                 assert!(
                     WRITERS.contains(&source.path.as_str()),

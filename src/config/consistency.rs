@@ -1,6 +1,7 @@
 //! What is right by itself and wrong together.
 
 use super::finding::Place;
+use super::own_files;
 use super::reader::Reading;
 use super::surroundings;
 use super::units::{format_size, format_time};
@@ -29,6 +30,8 @@ pub(super) fn check(
     // Who only looks is often another user, or on another machine.
     if reading.secrets {
         surroundings::data_dir(reading, &places.data_dir, &config.journal.dir);
+        let has_stdout = config.sinks.iter().any(|it| it.kind == SinkKind::Stdout);
+        own_files::check(reading, &config.journal.dir, has_stdout);
         surroundings::own_address(reading, config);
         surroundings::threads(reading);
     }

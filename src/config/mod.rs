@@ -21,6 +21,7 @@ mod consistency;
 mod document;
 mod endpoint;
 mod finding;
+mod own_files;
 mod proof;
 mod provider;
 mod reader;
@@ -48,6 +49,7 @@ pub use units::{format_size, format_time, parse_size, parse_time};
 
 use document::{Entry, Parsed, Value};
 use finding::{Place, Source};
+use own_files::OwnFiles;
 use reader::{Reading, Section};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -267,7 +269,11 @@ impl Config {
             warnings: Vec::new(),
             numbers: Vec::new(),
             targets: Vec::new(),
+            own_files: OwnFiles::default(),
         };
+        if let Some(path) = file {
+            reading.own_files.reads(path, "the configuration itself");
+        }
         let Parsed {
             mut root,
             mistakes: malformed,

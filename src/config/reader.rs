@@ -3,6 +3,7 @@
 use super::Environment;
 use super::document::{Entry, Node, Value};
 use super::finding::{Finding, Place, Source};
+use super::own_files::OwnFiles;
 use super::secret::{Reference, Secret};
 use super::settings::{Setting, Unit, setting};
 use super::suggest::did_you_mean;
@@ -24,6 +25,8 @@ pub(super) struct Reading<'a> {
     pub(super) numbers: Vec<(&'static Setting, u64, Option<Place>)>,
     /// Where sinks post to.
     pub(super) targets: Vec<(Place, Uri)>,
+    /// What no file of a sink may be.
+    pub(super) own_files: OwnFiles,
 }
 
 impl Reading<'_> {
@@ -400,6 +403,9 @@ pub(super) fn secret(reading: &mut Reading<'_>, key: &str, node: &Node) -> Optio
     };
     if !reading.secrets {
         return Some(Secret::stand_in());
+    }
+    if let Some(path) = reference.file(reading.environment) {
+        reading.own_files.reads(path, "the file of a secret");
     }
     reference
         .fetch(reading.environment)

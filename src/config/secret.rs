@@ -9,9 +9,10 @@
 //! | `{ credential = "NAME" }` | a file in `$CREDENTIALS_DIRECTORY`, as systemd's `LoadCredential=` puts it there |
 //!
 //! One line end at its end is not part of it. What else the ways of handing a secret over leave in it is refused, for
-//! with that it verifies nothing: quotes around it, a byte order mark before it, white space around it, the line of a
-//! file of variables (`NAME=value`), and text of several lines. A secret written out in the file is refused: such files
-//! get copied, committed and shown in tickets. An empty one is refused too, for it would verify anything.
+//! with that it verifies nothing: quotes around it or a part of them, a byte order mark before it, white space around
+//! it, what nobody sees in it, the line of a file of variables (`NAME=value`), and text of several lines. A secret
+//! written out in the file is refused: such files get copied, committed and shown in tickets. An empty one is refused
+//! too, for it would verify anything.
 
 use super::Environment;
 use std::ffi::OsStr;
@@ -57,6 +58,18 @@ pub(super) enum Reference<'a> {
 }
 
 impl Reference<'_> {
+    /// The file that holds it, if one does.
+    pub(super) fn file(self, environment: &Environment) -> Option<PathBuf> {
+        match self {
+            Reference::Env(_) => None,
+            Reference::File(path) => Some(PathBuf::from(path)),
+            Reference::Credential(name) => {
+                let directory = environment.get(OsStr::new("CREDENTIALS_DIRECTORY"))?;
+                Some(Path::new(directory).join(name))
+            }
+        }
+    }
+
     /// Fetches the value; the error says what is wrong and never holds any of it.
     pub(super) fn fetch(self, environment: &Environment) -> Result<Secret, String> {
         let (octets, place) = match self {
@@ -98,21 +111,29 @@ impl Reference<'_> {
 
 /// What no secret has and the ways of handing one over leave in it, and what to do about it.
 fn left_over(octets: &[u8]) -> Option<&'static str> {
-    let quoted = |quote: u8| {
-        octets.len() > 1 && octets.first() == Some(&quote) && octets.last() == Some(&quote)
-    };
+    let text = std::str::from_utf8(octets).unwrap_or_default();
     if octets.starts_with(b"\xef\xbb\xbf") {
         Some("begins with a byte order mark, which an editor has put there; save it without one")
-    } else if octets.starts_with(b"\xff\xfe") || octets.starts_with(b"\xfe\xff") {
+    } else if octets.starts_with(b"\xff\xfe")
+        || octets.starts_with(b"\xfe\xff")
+        || is_utf_16(octets)
+    {
         Some("is in UTF-16; save it in UTF-8, without a byte order mark")
     } else if octets.trim_ascii().len() < octets.len() {
         Some(
             "has white space before or behind the secret; write the secret alone, as printf '%s' does",
         )
-    } else if quoted(b'"') || quoted(b'\'') {
+    } else if text.contains(is_unseen) {
         Some(
-            "has quotes around the secret, as `docker --env-file` leaves them; take the quotes away",
+            "holds a character that nobody sees, as a non-breaking space or one without width, which a web page or an \
+             editor has put there; type the secret, or copy it from where it is shown as plain text",
         )
+    } else if is_quoted(text) {
+        Some(
+            "has quotes around the secret, as `docker --env-file` or a word processor leaves them; take the quotes away",
+        )
+    } else if has_lone_quote(text) {
+        Some("has a quote on one side of the secret; take it away, or copy what is missing, too")
     } else if octets.split(|octet| *octet == b'\n').any(is_assignment) {
         Some("holds a line as in NAME=value; write the value alone")
     } else if octets.contains(&b'\n') && std::str::from_utf8(octets).is_ok() {
@@ -121,6 +142,66 @@ fn left_over(octets: &[u8]) -> Option<&'static str> {
         None
     }
 }
+
+/// True with a quote of any kind on either side, or with one that no keyboard has on one side.
+fn is_quoted(text: &str) -> bool {
+    let mut rest = text.chars();
+    let ends = [rest.next(), rest.next_back()];
+    let is_plain = |end: &Option<char>| end.is_some_and(|end| PLAIN_QUOTES.contains(&end));
+    let is_other = |end: &Option<char>| end.is_some_and(|end| OTHER_QUOTES.contains(&end));
+    ends.iter().all(is_plain) || ends.iter().any(is_other)
+}
+
+/// True for a plain quote that begins or ends the secret and has no other one in it.
+fn has_lone_quote(text: &str) -> bool {
+    PLAIN_QUOTES.iter().any(|quote| {
+        text.len() > 1
+            && (text.starts_with(*quote) || text.ends_with(*quote))
+            && text.matches(*quote).count() == 1
+    })
+}
+
+/// Spaces that no keyboard has, and what takes no room.
+fn is_unseen(c: char) -> bool {
+    let is_invisible = matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}'
+    );
+    is_invisible || !c.is_ascii() && c.is_whitespace()
+}
+
+/// True for plain text with a zero before or behind each octet.
+fn is_utf_16(octets: &[u8]) -> bool {
+    let (pairs, rest) = octets.as_chunks::<2>();
+    let little = |pair: &[u8; 2]| pair[0] != 0 && pair[1] == 0;
+    let big = |pair: &[u8; 2]| pair[0] == 0 && pair[1] != 0;
+    let is_text = pairs.iter().all(little) || pairs.iter().all(big);
+    // Of a line end one half may have been taken.
+    pairs.len() > 1 && is_text && rest.iter().all(|octet| *octet == 0)
+}
+
+const PLAIN_QUOTES: [char; 3] = ['"', '\'', '`'];
+
+/// As word processors and web pages write them.
+const OTHER_QUOTES: [char; 19] = [
+    '“', '”', '„', '‟', '‘', '’', '‚', '‛', '«', '»', '‹', '›', '″', '′', '´', '＂', '＇', '「',
+    '」',
+];
 
 /// True for a name of variables, and something behind an equals sign. In base64 nothing stands behind one.
 fn is_assignment(octets: &[u8]) -> bool {
@@ -227,6 +308,23 @@ mod tests {
         for (value, part) in [
             ("\"hunter2\"", "quotes"),
             ("'hunter2'", "quotes"),
+            ("`hunter2`", "quotes"),
+            ("“hunter2”", "quotes"),
+            ("„hunter2“", "quotes"),
+            ("‘hunter2’", "quotes"),
+            ("«hunter2»", "quotes"),
+            ("hunter2”", "quotes"),
+            ("\"hunter2'", "quotes"),
+            ("\"hunter2", "a quote on one side"),
+            ("hunter2'", "a quote on one side"),
+            ("\u{a0}hunter2", "nobody sees"),
+            ("hunter2\u{200b}", "nobody sees"),
+            ("hun\u{200d}ter2", "nobody sees"),
+            ("hunter2\u{feff}", "nobody sees"),
+            ("hunter2\u{2060}\n", "nobody sees"),
+            ("h\0u\0n\0t\0e\0r\02\0\n", "UTF-16"),
+            ("h\0u\0n\0t\0e\0r\02\0\n\0", "UTF-16"),
+            ("\0h\0u\0n\0t\0e\0r\02", "UTF-16"),
             ("\u{feff}hunter2", "byte order mark"),
             ("hunter2 ", "white space"),
             ("\thunter2", "white space"),
@@ -250,6 +348,9 @@ mod tests {
             "a=b",
             "whsec_QUJD",
             "x=\"y\"",
+            "it's",
+            "größer",
+            "\"",
         ] {
             assert!(
                 Reference::Env("APP").fetch(&environment(value)).is_ok(),

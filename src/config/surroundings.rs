@@ -8,6 +8,8 @@ use super::Config;
 use super::finding::Place;
 use super::reader::Reading;
 use ::http::Uri;
+use rustix::fs::Access;
+use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgroups};
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
@@ -53,12 +55,28 @@ pub(super) fn data_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
             "the data directory {shown} cannot be used: {is} is no directory; name another, or move that away"
         );
         reading.mistake(place, message);
-    } else if !may_write(&metadata) {
+    } else if let Some(why) = unusable(nearest) {
+        let message = format!("the data directory {shown} cannot be used: {why}");
+        reading.mistake(place, message);
+    } else if let Some(denied) = denied(nearest, nearest == path) {
+        let (denied, me, owner) = (denied.display(), geteuid(), metadata.uid());
+        // Who serves is known by the directory, once it is there, or by the one that lets nobody else look.
+        let may_look = rustix::fs::access(nearest, Access::EXEC_OK).is_ok();
+        if (nearest == path || !may_look) && owner != me.as_raw() {
+            let message = format!(
+                "this is {}, who may not write to {denied}, and the data directory {shown} belongs to {}: only that one, or \
+                 root, can serve there",
+                user(me.as_raw()),
+                user(owner)
+            );
+            return reading.warning(place, message);
+        }
         let message = format!(
-            "this user may not write to {}, where the data directory {shown} is to be: give it to the user that serves",
-            nearest.display()
+            "{} may not write to {denied}, so the data directory {shown} cannot be used: give that to the user that serves \
+             (chown, chmod u+rwX), or name another",
+            user(me.as_raw())
         );
-        reading.warning(place, message);
+        reading.mistake(place, message);
     } else if nearest == path && metadata.mode() & 0o002 != 0 {
         let message = format!(
             "everybody on this machine can change what is in the data directory {shown}: chmod 700 it"
@@ -66,6 +84,61 @@ pub(super) fn data_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
         reading.warning(place, message);
     }
 }
+
+/// Why nobody can make files in this directory, whatever its permissions are.
+fn unusable(dir: &Path) -> Option<&'static str> {
+    let kept = rustix::fs::statfs(dir)
+        .is_ok_and(|it| !KERNELS.contains(&u64::try_from(it.f_type).unwrap_or(0)));
+    let why = if kept {
+        "its file system is mounted read-only; name another, or mount that for writing"
+    } else {
+        "what the kernel shows in /proc and /sys keeps no files; name another"
+    };
+    let read_only = rustix::fs::access(dir, Access::WRITE_OK) == Err(Errno::ROFS);
+    (read_only || !kept).then_some(why)
+}
+
+/// What of this directory a server could not use: itself, or what is journal in it.
+fn denied(dir: &Path, is_data_dir: bool) -> Option<PathBuf> {
+    let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    let is_denied = |path: &Path, access| rustix::fs::access(path, access) == Err(Errno::ACCESS);
+    if is_denied(dir, all) {
+        return Some(dir.to_owned());
+    }
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut entries = entries.filter(|_| is_data_dir);
+    let denied = entries.find(|entry| {
+        let name = entry.file_name();
+        let is_journal = name == "LOCK" || name.as_encoded_bytes().ends_with(b".segment");
+        is_journal && is_denied(&entry.path(), Access::READ_OK | Access::WRITE_OK)
+    })?;
+    Some(denied.path())
+}
+
+/// A user, by name if the machine has one for the number.
+fn user(id: u32) -> String {
+    let all = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = all.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then_some(name)
+    });
+    name.map_or_else(
+        || format!("user {id}"),
+        |name| format!("user {name} ({id})"),
+    )
+}
+
+/// File systems that show what the kernel has: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs.
+const KERNELS: [u64; 7] = [
+    0x9fa0,
+    0x6265_6572,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+];
 
 /// The file of a sink.
 pub(super) fn sink_file(reading: &mut Reading<'_>, place: &Place, path: &Path) {
@@ -151,7 +224,11 @@ pub(super) fn program(reading: &mut Reading<'_>, place: &Place, name: &str) {
         .filter_map(|it| fs::metadata(it).ok())
         .collect();
     let runs = |it: &Metadata| it.is_file() && it.mode() & 0o111 != 0;
-    if found.iter().any(runs) {
+    let program = candidates
+        .iter()
+        .find(|it| fs::metadata(it).is_ok_and(|it| runs(&it)));
+    if let Some(program) = program {
+        reading.own_files.reads(program, "the program of a sink");
         return;
     }
     let (what, remedy) = if found.is_empty() {

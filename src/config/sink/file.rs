@@ -54,7 +54,9 @@ pub(super) fn read(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Opti
     }
     let path = PathBuf::from(path?);
     if reading.secrets {
-        surroundings::sink_file(reading, &section.place_of("path"), &path);
+        let place = section.place_of("path");
+        surroundings::sink_file(reading, &place, &path);
+        reading.own_files.writes(place, &path);
     }
     Some(FileSink {
         mode: mode.and_then(|(_, mode)| mode).unwrap_or(MODE),

@@ -216,7 +216,10 @@ fn ca_file(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Option<PathB
     let readable = File::open(path).and_then(|file| file.metadata());
     let message = match readable {
         Ok(metadata) if metadata.is_file() => match holds_certificates(path) {
-            Ok(()) => return Some(PathBuf::from(path)),
+            Ok(()) => {
+                reading.own_files.reads(path, "the ca_file of a sink");
+                return Some(PathBuf::from(path));
+            }
             Err(error) => format!("ca_file {path:?} {error}"),
         },
         Ok(_) => format!("ca_file {path:?} is no file"),
