@@ -56,7 +56,7 @@ mod suspects;
 pub use cause::Cause;
 pub use suspects::{Child, END};
 
-use super::letter::{Letter};
+use super::letter::Letter;
 use super::{DeadLetters, Delivery, LETTERS_MAX, LetterError, Maker};
 use crate::disk::Storage;
 use crate::event::{Events, Extractor, Origin, Sender, Unparsed};

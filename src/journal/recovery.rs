@@ -199,7 +199,7 @@ fn begin(
     options: &Options,
     names: &[String],
 ) -> Result<Recovered, JournalError> {
-    let id = JournalId::random();
+    let id = JournalId::random().map_err(JournalError::io(&**storage, "draw the id of", ""))?;
     let missing = || JournalError::ManifestMissing {
         path: storage.describe(manifest::NAME),
     };

@@ -24,8 +24,9 @@ use super::frame::{FrameError, FrameHeader, HEADER_LEN, NUMBER_END};
 use super::names::{self, TEMPORARY};
 use crate::disk::block::{ALIGNMENT, in_memory, on_disk};
 use crate::disk::{Access, Storage, StorageFile, read_full_at, write_all_at};
+use rustix::io::retry_on_intr;
+use rustix::rand::{GetRandomFlags, getrandom};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 
@@ -34,11 +35,12 @@ use std::ops::Range;
 pub struct JournalId(pub(crate) [u8; 16]);
 
 impl JournalId {
-    /// A new one.
-    pub(crate) fn random() -> JournalId {
-        // Each `RandomState` has keys of its own from the operating system.
-        let random = || u128::from(RandomState::new().hash_one(0));
-        JournalId((random() << 64 | random()).to_le_bytes())
+    /// A new one. It keeps a body from passing for a frame, so nobody may guess it.
+    pub(crate) fn random() -> io::Result<JournalId> {
+        let mut id = [0; 16];
+        // So few bytes come whole or not at all.
+        retry_on_intr(|| getrandom(&mut id, GetRandomFlags::empty()))?;
+        Ok(JournalId(id))
     }
 
     /// Takes what `Display` writes.

@@ -116,7 +116,8 @@ fn a_segment_is_filled_in_small_pieces() {
     let size = 3 << 20;
     let mut left = Vec::new();
     let pace = &mut |octets| left.push(octets);
-    let segment = Segment::create_paced(&*storage, JournalId::random(), 1, size, pace).unwrap();
+    let segment =
+        Segment::create_paced(&*storage, JournalId::random().unwrap(), 1, size, pace).unwrap();
     let begins = iter::once(size - HEADER_BLOCK).chain(left.iter().copied());
     let ends = left.iter().copied().chain([0]);
     assert!(
