@@ -2,6 +2,7 @@
 
 use super::{DeadLetters, item, letter_of};
 use crate::event;
+use crate::feed::letter::body_of;
 use crate::feed::{Content, Delivery, Item, Letter, LetterError, Maker};
 use crate::journal::simulated::{Faults, SimulatedDisk};
 use crate::journal::{Access, Disk, Storage, write_all_at};
@@ -47,7 +48,7 @@ fn rendered(delivery: &Delivery, index: u32) -> Vec<u8> {
 
 fn bodies(storage: &dyn Storage) -> Vec<String> {
     let mut names = storage.list().unwrap();
-    names.retain(|name| name.ends_with(".body"));
+    names.retain(|name| body_of(name).is_some());
     names
 }
 
