@@ -26,7 +26,7 @@ use common::delivered::{FileSink, exactly_once};
 use common::disk::{self, Mounted, skipped};
 use common::load::{self, Load, Tally, Trace, check, stored};
 use common::strace::Strace;
-use common::{Running, Site, number_from_env};
+use common::{Running, Site, eventually, number_from_env};
 use fuse::Served;
 use plate::{Disk, Kept, Plate, Random};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -125,10 +125,10 @@ impl Machine {
         let load = Load::start(&server, "/in", round);
         load.reach_accepted(moment.accepted);
         self.served.disk().cut_at(moment.nth, moment.cached);
+        eventually("the power is cut", || self.served.disk().is_cut());
         // Nobody has to tell it.
         let (status, stderr) = server.wait();
         assert_eq!(status.code(), Some(1), "{stderr}");
-        assert!(self.served.disk().is_cut(), "{stderr}");
         self.mounted.unmount();
         load.end().into_iter().collect()
     }
