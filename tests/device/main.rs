@@ -26,7 +26,7 @@ use common::delivered::{FileSink, exactly_once};
 use common::disk::{self, Mounted, skipped};
 use common::load::{self, Load, Tally, Trace, check, stored};
 use common::strace::Strace;
-use common::{Running, Site, number_from_env};
+use common::{Running, Site, eventually, number_from_env};
 use fuse::Served;
 use plate::{Disk, Kept, Plate, Random};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -125,10 +125,10 @@ impl Machine {
         let load = Load::start(&server, "/in", round);
         load.reach_accepted(moment.accepted);
         self.served.disk().cut_at(moment.nth, moment.cached);
+        eventually("the power is cut", || self.served.disk().is_cut());
         // Nobody has to tell it.
         let (status, stderr) = server.wait();
         assert_eq!(status.code(), Some(1), "{stderr}");
-        assert!(self.served.disk().is_cut(), "{stderr}");
         self.mounted.unmount();
         load.end().into_iter().collect()
     }
@@ -279,7 +279,7 @@ fn stored_survives_cuts_on_btrfs() {
 /// Before the first roll: of a segment that is full the kernel writes back more than it is told to.
 const EARLY: usize = 50;
 
-/// In the third segment or later: the first two are made before the fault.
+/// In the third segment or later, where the first two were made before the fault; and a cursor was saved.
 const LATE: usize = 1500;
 
 #[test]
@@ -311,5 +311,14 @@ fn a_segment_that_is_made_without_a_sync_is_found() {
     let not = ["-e", "trace=fsync", "-e", "inject=fsync:retval=0"];
     is_found(fault, (LATE, Kept::Nothing), |machine, server| {
         Strace::attach_thread(server, "hl-segment", &machine.site, &not)
+    });
+}
+
+#[test]
+fn a_file_that_is_not_synced_is_found() {
+    let fault = ("a file of a sink that is not synced", "<= cursor");
+    let not = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:retval=0"];
+    is_found(fault, (LATE, Kept::Everything), |machine, server| {
+        Strace::attach_thread(server, "hl-sink-file", &machine.site, &not)
     });
 }

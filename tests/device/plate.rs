@@ -114,7 +114,7 @@ impl Disk {
         let bytes = bytes.to_vec();
         self.cached += bytes.len();
         self.cache.push(Cached { at, bytes });
-        if self.cached > CACHE_MAX && !self.lies {
+        if self.cached > CACHE_MAX {
             self.write_back();
         }
         self.count()

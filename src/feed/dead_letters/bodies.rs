@@ -165,7 +165,7 @@ impl Bodies {
         }
         let before = self.length(name);
         let written = || {
-            let temporary = format!("{name}{}", TEMPORARY);
+            let temporary = format!("{name}{TEMPORARY}");
             write_new(&*self.storage, &temporary, &octets)?.sync_all()?;
             self.storage.rename(&temporary, name)
         };
@@ -186,10 +186,10 @@ impl Bodies {
     /// Takes the bodies away whose notification has no letter. `names` are those of all files.
     pub(super) fn sweep(&mut self, names: &[String]) -> Result<(), LetterError> {
         let is_left = |names: &[String]| -> BTreeSet<String> {
-            let named: BTreeSet<u64> = names.iter().filter_map(|name| of_letter(name)).collect();
+            let needed: BTreeSet<u64> = names.iter().filter_map(|name| of_letter(name)).collect();
             let bodies = names
                 .iter()
-                .filter(|name| body_of(name).is_some_and(|sequence| !named.contains(&sequence)));
+                .filter(|name| body_of(name).is_some_and(|sequence| !needed.contains(&sequence)));
             bodies.cloned().collect()
         };
         let left = is_left(names);
