@@ -73,6 +73,7 @@ pub use events::{EventRef, Events, Unparsed};
 pub use extract::{Extractor, Origin};
 pub use form::{Form, Headers, RULES, Sender, VALUE_MAX, WhatsApp, attribute, is_reserved};
 pub use key::{COMPONENT_MAX, fingerprint};
+pub use kind::known_types;
 pub use lane::Lane;
 pub use pattern::{Pattern, PatternError};
 pub(crate) use position::digits;
