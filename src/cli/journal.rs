@@ -191,7 +191,8 @@ pub(super) fn whole_behind(disk: &dyn Storage, dir: &Path, sequence: u64) -> Res
     let report =
         report.map_err(|error| refused("cannot look behind the end of the journal", error))?;
     // One that takes no sequence stands behind the last that was read.
-    let is_behind = |it: &&Damage| it.hole.first_sequence.saturating_add(it.hole.count.max(1)) > sequence;
+    let is_behind =
+        |it: &&Damage| it.hole.first_sequence.saturating_add(it.hole.count.max(1)) > sequence;
     let Some(damage) = report.damage.iter().find(is_behind) else {
         return Ok(());
     };
