@@ -184,8 +184,8 @@ pub(super) fn poison(dir: &Path, disk: &dyn Storage) -> Result<Poison, CliError>
         .map_err(|error| CliError::because(format!("cannot read {}", dir.display()), error))
 }
 
-/// Refuses where the journal is damaged from this sequence on, where it seems to end: a reader cannot tell damage in the
-/// newest segment from its end.
+/// Refuses where the journal is damaged from this sequence on, where it seems to end: a reader cannot tell damage in
+/// the newest segment from its end.
 pub(super) fn whole_behind(disk: &dyn Storage, dir: &Path, sequence: u64) -> Result<(), CliError> {
     let report = journal::inspect_from(disk, Depth::Full, sequence);
     let report =
