@@ -6,11 +6,11 @@
 
 mod common;
 
+use common::delivered::{exactly_once, files, sequences};
 use common::disk::{Cut, Mounted};
 use common::load::{self, Load};
 use common::strace::Strace;
 use common::{Running, Site, eventually, number_from_env};
-use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -154,66 +154,7 @@ fn load_for_a_while(server: &Running, round: usize, random: &mut u64) -> Load {
 /// Lets a server deliver what is left, and holds all files together against the journal.
 fn finish(site: &Site, path: &Path) -> usize {
     assert!(site.start().terminate().0.success());
-    let expected: Vec<String> = site
-        .records()
-        .iter()
-        .map(|(sequence, _)| format!("{sequence}.0"))
-        .collect();
-    let found = sequences(&files(path));
-    let first_wrong = found
-        .iter()
-        .zip(&expected)
-        .position(|(one, other)| one != other);
-    assert!(
-        found == expected,
-        "{} events in {} lines, wrong from {:?} on",
-        expected.len(),
-        found.len(),
-        first_wrong.map(|at| &found[at.saturating_sub(2)..(at + 3).min(found.len())]),
-    );
-    expected.len()
-}
-
-/// The `sequence` of each line; all of a line that is not whole.
-fn sequences(files: &[PathBuf]) -> Vec<String> {
-    let mut sequences = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        for line in text.split_inclusive('\n') {
-            let event: Value = serde_json::from_str(line)
-                .ok()
-                .filter(|_| line.ends_with('\n'))
-                .unwrap_or_default();
-            sequences.push(event["sequence"].as_str().unwrap_or(line).to_owned());
-        }
-    }
-    sequences
-}
-
-/// All of them, the oldest first.
-fn files(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(path.parent().expect("one")).expect("there");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("read").path()).collect();
-    files.retain(|file| file != path && file.is_file());
-    let number = |file: &PathBuf| {
-        let name = file
-            .file_name()
-            .expect("one")
-            .to_str()
-            .expect("ASCII")
-            .to_owned();
-        let mut parts = name.split('.').skip(2);
-        let stamp = parts.next().expect("a stamp").to_owned();
-        (
-            stamp,
-            parts
-                .next()
-                .map_or(0, |number| number.parse::<u32>().expect("a number")),
-        )
-    };
-    files.sort_by_key(number);
-    files.push(path.to_owned());
-    files
+    exactly_once(&site.records(), path)
 }
 
 fn size(path: &Path) -> u64 {

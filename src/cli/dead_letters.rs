@@ -177,18 +177,18 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
 fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
     let letters = of_sink(dir, &name.sink)?;
     let letter = letters.read(name.item).map_err(failed)?;
-    let retries = letters.retries().map_err(failed)?;
-    let retry = retries.contains(&name.item);
+    let listed = letters.list().map_err(failed)?;
+    let retry = listed.iter().any(|it| it.retry && it.item == name.item);
     let text = format!("{}/{}", name.sink, name.item);
     let mut out = BufWriter::new(io::stdout().lock());
     if output == Output::Json {
         let mut value = as_json(&text, retry, &letter);
         value["endpoint"] = json!(letter.endpoint);
-        let headers = letter.headers.iter();
+        let headers = letter.content.headers.iter();
         value["headers"] = headers
             .map(|(name, value)| json!([lossy(name), lossy(value)]))
             .collect();
-        value["body_base64"] = json!(BASE64_STANDARD.encode(&letter.body));
+        value["body_base64"] = json!(BASE64_STANDARD.encode(&letter.content.body));
         writeln!(out, "{value}")?;
         return Ok(out.flush()?);
     }
@@ -219,7 +219,7 @@ fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
     if let Some(answer) = &failures.last_answer {
         writeln!(out, "answer        {} {}", answer.status, answer.excerpt)?;
     }
-    for (name, value) in &letter.headers {
+    for (name, value) in &letter.content.headers {
         writeln!(out, "header        {}: {}", lossy(name), lossy(value))?;
     }
     writeln!(out)?;
@@ -239,14 +239,18 @@ fn write_content(dir: &Path, out: &mut impl Write, letter: &Letter) -> io::Resul
         let mut events = delivery.events().iter();
         if let Some(event) = events.find(|event| event.index() == index) {
             let mut line = Vec::new();
-            event::render(event, &letter.body, &mut line);
+            event::render(event, &letter.content.body, &mut line);
             line.push(b'\n');
             return out.write_all(&line);
         }
     }
-    match str::from_utf8(&letter.body) {
+    match str::from_utf8(&letter.content.body) {
         Ok(body) => writeln!(out, "{body}"),
-        Err(_) => writeln!(out, "base64: {}", BASE64_STANDARD.encode(&letter.body)),
+        Err(_) => writeln!(
+            out,
+            "base64: {}",
+            BASE64_STANDARD.encode(&letter.content.body)
+        ),
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `4711.3.json` | a letter: event 3 of notification 4711, see `letter.rs` |
 //! | `4711.json` | one that is a notification as a whole |
 //! | `4711.3.retry` | a letter that somebody wants to be delivered after all |
+//! | `4711.1b2c3d4e.body` | headers and body of notification 4711, for all letters of it, unless they are small |
 //! | `4711.3.tmp` | being written; of no use after a crash |
 //!
 //! A letter is durable when [`DeadLetters::add`] returns, so a cursor may pass what is in it, and it holds all that a
@@ -15,11 +16,14 @@
 //! another name, the server sees that within a second. Both may do so at any time: a letter has one of its names
 //! always, and what goes twice through the same door is delivered twice at worst.
 
-use super::Item;
-use super::letter::Letter;
-use crate::journal::{self, Access, Disk, Storage, StorageFile, is_aside, write_all_at};
+mod bodies;
+
+use super::letter::{Content, Letter};
+use super::{Item, Notification};
+use crate::journal::{self, Access, Disk, Storage, StorageFile, is_aside};
+use bodies::{BODIES_MAX, Bodies, read_file, write_new};
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +40,7 @@ pub struct DeadLetters {
     /// At most so many are there: others may have been taken away meanwhile.
     count: usize,
     letters_max: usize,
+    bodies: Bodies,
 }
 
 /// A letter that is there.
@@ -74,10 +79,11 @@ pub enum LetterError {
         /// What is wrong with it.
         reason: String,
     },
-    /// There are too many.
+    /// There are too many, or their bodies take too much.
     #[error(
-        "{path} has {LETTERS_MAX} dead letters and takes no more: look at them with `{}`, then retry or drop them",
-        listing(.path)
+        "{path} has {LETTERS_MAX} dead letters, or {} GiB of their bodies, and takes no more: look at them with `{}`, \
+         then retry or drop them",
+        BODIES_MAX >> 30, listing(.path)
     )]
     Full {
         /// The directory.
@@ -100,6 +106,10 @@ impl DeadLetters {
         }
         let mut letters = DeadLetters::read_only(storage);
         letters.count = letters.list()?.len();
+        letters.bodies.count(&names);
+        if let Err(error) = letters.bodies.sweep(&names) {
+            tracing::warn!(%error, "a body that no dead letter needs any more stays where they are");
+        }
         Ok(letters)
     }
 
@@ -115,6 +125,7 @@ impl DeadLetters {
     #[must_use]
     pub fn read_only(storage: Arc<dyn Storage>) -> DeadLetters {
         DeadLetters {
+            bodies: Bodies::new(Arc::clone(&storage)),
             storage,
             count: 0,
             letters_max: LETTERS_MAX,
@@ -125,6 +136,18 @@ impl DeadLetters {
     #[must_use]
     pub fn now(&self) -> u64 {
         self.storage.now()
+    }
+
+    /// What a notification shares with all its letters: the same one as last time, if that was for this notification,
+    /// so that it is neither copied nor looked for anew for each of them.
+    #[must_use]
+    pub fn content_of(&self, notification: &Notification<'_>) -> Arc<Content> {
+        self.bodies.content_of(notification)
+    }
+
+    /// Lets go of what [`DeadLetters::content_of`] and the last letter have left in memory.
+    pub(super) fn forget(&self) {
+        self.bodies.forget();
     }
 
     /// Takes a letter, durably. One that is there already is replaced.
@@ -167,9 +190,13 @@ impl DeadLetters {
         Ok(found.map(|(item, retry)| Listed { item, retry }).collect())
     }
 
-    /// The letters that are to be delivered after all, in order. For the server, about once a second.
-    pub fn retries(&self) -> Result<Vec<Item>, LetterError> {
+    /// The letters that are to be delivered after all, in order. Bodies that no letter needs any more are taken away.
+    /// For the server, about once a second.
+    pub fn retries(&mut self) -> Result<Vec<Item>, LetterError> {
         let names = list(&*self.storage)?;
+        self.bodies.forget();
+        // What cannot be taken away now is looked for again soon, and is no reason not to go on.
+        let _ = self.bodies.sweep(&names);
         let asked = names.iter().filter_map(|name| name.strip_suffix(RETRY));
         let mut asked: Vec<_> = asked.filter_map(parse).collect();
         asked.sort_unstable();
@@ -184,16 +211,26 @@ impl DeadLetters {
                 Err(LetterError::Missing { .. }) => continue,
                 octets => octets?,
             };
-            let letter = Letter::decode(&octets).and_then(|letter| {
-                let is_named = letter.item == item;
-                let wrong = || format!("it is the letter {}", letter.item);
-                is_named.then_some(()).ok_or_else(wrong)?;
-                Ok(letter)
+            let decoded = Letter::decode(&octets).and_then(|(letter, body_file)| {
+                if letter.item != item {
+                    return Err(format!("it is the letter {}", letter.item));
+                }
+                Ok((letter, body_file))
             });
-            return letter.map_err(|reason| LetterError::Damaged {
+            let decoded = decoded.map_err(|reason| LetterError::Damaged {
                 path: self.storage.describe(&name),
                 reason,
             });
+            let (mut letter, body_file) = decoded?;
+            if let Some(body_file) = body_file {
+                match self.bodies.read((&letter, &name), &body_file) {
+                    Ok(content) => letter.content = content,
+                    // The letter may have gone meanwhile, and its body behind it.
+                    Err(_) if !self.is_there(item) => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            return Ok(letter);
         }
         Err(self.missing(item))
     }
@@ -264,27 +301,16 @@ impl DeadLetters {
         self.count
     }
 
-    /// Writes the files and gives them their names, which are durable with the next sync.
-    fn write(&self, letters: &[Letter]) -> Result<(), LetterError> {
+    /// Writes the files and gives them their names, which are durable with the next sync. Their bodies are before.
+    fn write(&mut self, letters: &[Letter]) -> Result<(), LetterError> {
         let mut files = Vec::with_capacity(letters.len());
         for letter in letters {
+            let body_file = self.bodies.keep(letter)?;
+            self.bodies.sync()?;
             let name = format!("{}{TEMPORARY}", letter.item);
-            let failed = LetterError::io(&*self.storage, "write", &name);
-            let written = (|| {
-                let file = match self.storage.create(&name) {
-                    // Of an attempt before this one, which failed.
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                        if self.storage.remove(&name).is_err() {
-                            self.storage.set_aside(&name)?;
-                        }
-                        self.storage.create(&name)?
-                    }
-                    file => file?,
-                };
-                write_all_at(&*file, &mut [IoSlice::new(&letter.encode())], 0)?;
-                Ok(file)
-            })();
-            files.push((letter.item, written.map_err(failed)?));
+            let written = write_new(&*self.storage, &name, &letter.encode(body_file.as_deref()));
+            let written = written.map_err(LetterError::io(&*self.storage, "write", &name));
+            files.push((letter.item, written?));
         }
         self.sync_files(&files)?;
         for (item, _) in files {
@@ -323,20 +349,18 @@ impl DeadLetters {
     }
 
     fn octets(&self, name: &str) -> Result<Vec<u8>, LetterError> {
-        let read = (|| {
-            let file = self.storage.open(name, Access::Read)?;
-            let length = file.length()?.min(LENGTH_MAX);
-            let mut octets = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-            let read = journal::read_full_at(&*file, &mut octets, 0)?;
-            octets.truncate(read);
-            Ok(octets)
-        })();
+        let read = read_file(&*self.storage, name);
         read.map_err(|error: io::Error| match error.kind() {
             ErrorKind::NotFound => LetterError::Missing {
                 path: self.storage.describe(name),
             },
             _ => LetterError::io(&*self.storage, "read", name)(error),
         })
+    }
+
+    fn is_there(&self, item: Item) -> bool {
+        let mut names = [letter_name(item), retry_name(item)].into_iter();
+        names.any(|name| self.storage.open(&name, Access::Read).is_ok())
     }
 
     /// False if there is no such file.
@@ -419,6 +443,14 @@ fn listing(path: &str) -> String {
 
 fn list(storage: &dyn Storage) -> Result<Vec<String>, LetterError> {
     storage.list().map_err(LetterError::io(storage, "list", ""))
+}
+
+/// The sequence of the letter with this name, if it is one.
+fn of_letter(name: &str) -> Option<u64> {
+    let id = name
+        .strip_suffix(LETTER)
+        .or_else(|| name.strip_suffix(RETRY));
+    Some(parse(id?)?.sequence)
 }
 
 /// An item as it is written, and in no other way: it is the name of a file.

@@ -303,4 +303,14 @@ impl<'d> Notification<'d> {
         let events = self.events;
         (self.first..self.first + self.len).filter_map(move |position| events.get(position))
     }
+
+    /// The event at this place in the body, from 0.
+    #[must_use]
+    pub fn event(&self, index: u32) -> Option<EventRef<'d>> {
+        // They stand in their order, so that of tens of thousands one is looked at.
+        let place = usize::try_from(index).ok().filter(|it| *it < self.len);
+        let event = place.and_then(|place| self.events.get(self.first + place));
+        let event = event.filter(|event| event.index() == index);
+        event.or_else(|| self.events().find(|event| event.index() == index))
+    }
 }

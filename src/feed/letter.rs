@@ -28,16 +28,32 @@
 //! platform, whose events have other keys, and `"form": N` is the number of the [form](super::Forms) by which its body
 //! is read, if it has one. The octets of a header's value are written as the characters with their
 //! numbers, so that each value has one way to be written and most can be read.
+//!
+//! One body may hold tens of thousands of events, each of which may become a letter. So headers and body that take more
+//! than 4 KiB together stand in a file of their own, once for all letters of the notification. These have `"body_file"`
+//! in the place of the last three fields, and `"hookline_letter": 2`:
+//!
+//! ```json
+//! { "hookline_letter": 2, "sequence": 4711, "index": 3, …, "body_file": "4711.1b2c3d4e.body" }
+//! ```
+//!
+//! The file's name is the sequence and the CRC32C over the body and the headers, each followed by a zero byte after its
+//! name and after its value. In the file:
+//!
+//! ```json
+//! { "hookline_letter_body": 1, "headers": [["x-hub-signature-256", "sha256=…"]], "body_base64": "eyJvYmplY3Q…" }
+//! ```
 
 use super::rfc3339;
 use super::{Delivery, Item, Maker, Notification};
 use crate::event::Lane;
-use crate::journal::record::{self, FLAG_FOREIGN};
+use crate::journal::record::{self, FLAG_FOREIGN, Record};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Not;
+use std::sync::Arc;
 
 /// What a sink could not deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +80,13 @@ pub struct Letter {
     pub received_at: u64,
     /// How it failed.
     pub failures: Failures,
+    /// What it shares with the other letters of its notification.
+    pub content: Arc<Content>,
+}
+
+/// What all letters of one notification have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
     /// The headers that were kept, as (name, value), in the order of the request.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The body of the notification, exactly as it came.
@@ -108,12 +131,25 @@ impl Letter {
         endpoint: &str,
         failures: Failures,
     ) -> Letter {
+        let content = Arc::new(Content::of(&notification.record));
+        Letter::sharing(content, sink, notification, index, endpoint, failures)
+    }
+
+    /// The same with a content that is there already.
+    #[must_use]
+    pub fn sharing(
+        content: Arc<Content>,
+        sink: &str,
+        notification: &Notification<'_>,
+        index: Option<u32>,
+        endpoint: &str,
+        failures: Failures,
+    ) -> Letter {
         let record = notification.record;
-        let event = index.and_then(|index| notification.events().find(|it| it.index() == index));
+        let event = index.and_then(|index| notification.event(index));
         let lanes = notification.events().map(|event| event.lane());
         let lane = event.map(|event| event.lane()).or_else(|| lanes.min());
         let kind = event.or_else(|| notification.events().next());
-        let headers = record.headers();
         Letter {
             sink: sink.to_owned(),
             item: Item {
@@ -129,10 +165,7 @@ impl Letter {
             form: record::form(record.flags),
             received_at: record.received_at,
             failures,
-            headers: headers
-                .map(|(name, value)| (name.to_vec(), value.to_vec()))
-                .collect(),
-            body: record.body.to_vec(),
+            content,
         }
     }
 
@@ -140,27 +173,104 @@ impl Letter {
     /// number that the journal gives to [`Letter::endpoint`].
     #[must_use]
     pub fn delivery(&self, endpoint: u16, maker: &mut Maker) -> Delivery {
-        let headers = self.headers.iter();
+        let headers = self.content.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_slice(), value.as_slice()));
         let flags = if self.foreign { FLAG_FOREIGN } else { 0 };
         let flags = record::with_form(flags, self.form);
         let came = (endpoint, flags, self.received_at);
-        maker.make_one(self.item.sequence, came, headers, &self.body)
+        maker.make_one(self.item.sequence, came, headers, &self.content.body)
     }
 
-    /// The file of it.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let lines = serde_json::to_vec_pretty(&Stored::of(self));
-        let mut octets = lines.expect("texts, numbers and lists are JSON");
-        octets.push(b'\n');
-        octets
+    /// The file of it. The content is in it, or in the file `body_file`.
+    pub(super) fn encode(&self, body_file: Option<&str>) -> Vec<u8> {
+        lines(&Stored::of(self, body_file))
     }
 
-    /// Takes what [`Letter::encode`] has written; says what is wrong with anything else.
-    pub(super) fn decode(octets: &[u8]) -> Result<Letter, String> {
+    /// Takes what [`Letter::encode`] has written; says what is wrong with anything else. With the letter comes the name
+    /// of the file of its content, if that is not in here.
+    pub(super) fn decode(octets: &[u8]) -> Result<(Letter, Option<String>), String> {
         let stored: Stored = serde_json::from_slice(octets).map_err(|error| error.to_string())?;
         stored.letter()
     }
+}
+
+impl Content {
+    /// That of a stored notification.
+    #[must_use]
+    pub fn of(record: &Record<'_>) -> Content {
+        let headers = record.headers();
+        Content {
+            headers: headers
+                .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                .collect(),
+            body: record.body.to_vec(),
+        }
+    }
+
+    /// True if it takes so little that each letter may have its own.
+    pub(super) fn is_small(&self) -> bool {
+        let headers = self.headers.iter();
+        let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+        headers + self.body.len() <= SMALL_MAX
+    }
+
+    /// The name of its file.
+    pub(super) fn file_name(&self, sequence: u64) -> String {
+        let texts = self.headers.iter().flat_map(|(name, value)| [name, value]);
+        let crc = texts.fold(crc32c::crc32c(&self.body), |crc, text| {
+            crc32c::crc32c_append(crc32c::crc32c_append(crc, text), &[0])
+        });
+        format!("{sequence}.{crc:08x}{BODY}")
+    }
+
+    /// Its file.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        lines(&StoredContent {
+            version: CONTENT_VERSION,
+            headers: to_latin(&self.headers),
+            body_base64: Base64(self.body.clone()),
+        })
+    }
+
+    /// Takes what [`Content::encode`] has written to a file of this name.
+    pub(super) fn decode(octets: &[u8], name: &str) -> Result<Content, String> {
+        let stored: Result<StoredContent, _> = serde_json::from_slice(octets);
+        let stored = stored.map_err(|error| error.to_string())?;
+        if stored.version > CONTENT_VERSION {
+            return Err(NEWER.to_owned());
+        }
+        let content = Content {
+            headers: from_latin(stored.headers),
+            body: stored.body_base64.0,
+        };
+        let is_whole = body_of(name).is_some_and(|sequence| content.file_name(sequence) == name);
+        is_whole
+            .then_some(content)
+            .ok_or_else(|| ANOTHER.to_owned())
+    }
+}
+
+/// The sequence that the name of a file of content begins with, if it is one.
+pub(super) fn body_of(name: &str) -> Option<u64> {
+    let (sequence, crc) = name.strip_suffix(BODY)?.split_once('.')?;
+    let sequence: u64 = sequence.parse().ok()?;
+    let crc = u32::from_str_radix(crc, 16).ok()?;
+    (format!("{sequence}.{crc:08x}{BODY}") == name).then_some(sequence)
+}
+
+fn lines(stored: &impl Serialize) -> Vec<u8> {
+    let mut octets = serde_json::to_vec_pretty(stored).expect("texts, numbers and lists are JSON");
+    octets.push(b'\n');
+    octets
+}
+
+/// The form of the file of a content; see the module.
+#[derive(Serialize, Deserialize)]
+struct StoredContent {
+    #[serde(rename = "hookline_letter_body")]
+    version: u32,
+    headers: Vec<(Latin, Latin)>,
+    body_base64: Base64,
 }
 
 /// The form in the file; see the module.
@@ -188,17 +298,21 @@ struct Stored {
     received_at: u64,
     #[serde(flatten)]
     failures: Failures,
-    headers: Vec<(Latin, Latin)>,
-    body_crc32c: String,
-    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
-    body_base64: Vec<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    headers: Option<Vec<(Latin, Latin)>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_crc32c: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_base64: Option<Base64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_file: Option<String>,
 }
 
 impl Stored {
-    fn of(letter: &Letter) -> Stored {
-        let headers = letter.headers.iter();
+    fn of(letter: &Letter, body_file: Option<&str>) -> Stored {
+        let content = body_file.is_none().then_some(&letter.content);
         Stored {
-            version: VERSION,
+            version: if body_file.is_some() { VERSION } else { WHOLE },
             sink: letter.sink.clone(),
             sequence: letter.item.sequence,
             index: letter.item.index,
@@ -211,24 +325,33 @@ impl Stored {
             form: letter.form,
             received_at: letter.received_at,
             failures: letter.failures.clone(),
-            headers: headers
-                .map(|(name, value)| (Latin(name.clone()), Latin(value.clone())))
-                .collect(),
-            body_crc32c: checksum(&letter.body),
-            body_base64: letter.body.clone(),
+            headers: content.map(|it| to_latin(&it.headers)),
+            body_crc32c: content.map(|it| checksum(&it.body)),
+            body_base64: content.map(|it| Base64(it.body.clone())),
+            body_file: body_file.map(str::to_owned),
         }
     }
 
-    fn letter(self) -> Result<Letter, String> {
+    fn letter(self) -> Result<(Letter, Option<String>), String> {
         if self.version > VERSION {
-            return Err("a newer version of Hookline has written it".to_owned());
+            return Err(NEWER.to_owned());
         }
-        if self.body_crc32c != checksum(&self.body_base64) {
-            return Err("its body is not the one that was written".to_owned());
-        }
+        let content = match &self.body_file {
+            Some(name) if body_of(name) == Some(self.sequence) => Content::default(),
+            Some(name) => return Err(format!("{name:?} is no file of its body")),
+            None => {
+                let (headers, body) = self.headers.zip(self.body_base64).ok_or("it has no body")?;
+                if self.body_crc32c != Some(checksum(&body.0)) {
+                    return Err(ANOTHER.to_owned());
+                }
+                Content {
+                    headers: from_latin(headers),
+                    body: body.0,
+                }
+            }
+        };
         let lane = Lane::ALL.into_iter().find(|lane| lane.name() == self.lane);
-        let headers = self.headers.into_iter();
-        Ok(Letter {
+        let letter = Letter {
             sink: self.sink,
             item: Item {
                 sequence: self.sequence,
@@ -243,9 +366,9 @@ impl Stored {
             form: self.form,
             received_at: self.received_at,
             failures: self.failures,
-            headers: headers.map(|(name, value)| (name.0, value.0)).collect(),
-            body: self.body_base64,
-        })
+            content: Arc::new(content),
+        };
+        Ok((letter, self.body_file))
     }
 }
 
@@ -272,18 +395,52 @@ impl<'de> Deserialize<'de> for Latin {
     }
 }
 
-fn to_base64<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&BASE64_STANDARD.encode(octets))
+fn to_latin(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Latin, Latin)> {
+    let headers = headers.iter();
+    headers
+        .map(|(name, value)| (Latin(name.clone()), Latin(value.clone())))
+        .collect()
 }
 
-fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    BASE64_STANDARD.decode(text).map_err(D::Error::custom)
+fn from_latin(headers: Vec<(Latin, Latin)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let headers = headers.into_iter();
+    headers.map(|(name, value)| (name.0, value.0)).collect()
+}
+
+struct Base64(Vec<u8>);
+
+impl Serialize for Base64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Base64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let octets = BASE64_STANDARD.decode(text);
+        octets.map(Base64).map_err(D::Error::custom)
+    }
 }
 
 fn checksum(octets: &[u8]) -> String {
     format!("{:08x}", crc32c::crc32c(octets))
 }
 
-/// Version of the form.
-const VERSION: u32 = 1;
+/// Version of the form of a letter whose body stands in another file.
+const VERSION: u32 = 2;
+
+/// Version of the form of one that has its body in it.
+const WHOLE: u32 = 1;
+
+/// Version of the form of the file of a body.
+const CONTENT_VERSION: u32 = 1;
+
+/// Bytes of headers and body that a letter has in it, at most.
+const SMALL_MAX: usize = 4096;
+
+/// Behind the name of the file of a body.
+const BODY: &str = ".body";
+
+const NEWER: &str = "a newer version of Hookline has written it";
+const ANOTHER: &str = "its body is not the one that was written";

@@ -32,7 +32,7 @@ pub use delivery::{Delivery, Maker, Notification};
 pub use floor::{Floor, Place as FloorPlace};
 pub use forms::{Forms, FormsError};
 pub use judge::{Judge, JudgeStatistics};
-pub use letter::{Answer, Failures, Letter};
+pub use letter::{Answer, Content, Failures, Letter};
 pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin, Shelf};
 pub use poison::{Cause, Child, END, Paths as PoisonPaths, Poison, WORKER};
 pub use progress::{Item, Lanes, Open, Progress, confirmed, lane_names, place, reached};

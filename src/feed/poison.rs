@@ -254,6 +254,7 @@ impl Poison {
         };
         let letters: Vec<_> = new.iter().map(letter).collect();
         keeper.letters.add_all(&letters)?;
+        keeper.letters.forget();
         if cause == Cause::Before {
             return Ok(());
         }
@@ -336,10 +337,12 @@ fn written(letters: &DeadLetters) -> Result<BTreeMap<u64, Decision>, LetterError
     let decided = listed.map(|listed| {
         let letter = letters.read(listed.item).ok();
         let poisoned = letter.filter(|letter| letter.kind == NO_EVENT);
-        let poisoned = poisoned.map(|it| Decision::Poisoned(crc32c::crc32c(&it.body)));
+        let poisoned = poisoned.map(|it| Decision::Poisoned(crc32c::crc32c(&it.content.body)));
         (listed.item.sequence, poisoned.unwrap_or(Decision::Unparsed))
     });
-    Ok(decided.collect())
+    let decided = decided.collect();
+    letters.forget();
+    Ok(decided)
 }
 
 /// The same sequences in ranges that do not touch, from `oldest` on.

@@ -4,7 +4,7 @@ use super::exposition::Sources;
 use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
 use super::threads::Threads;
-use super::{JUDGE, SINK, ServerError, all_aside, beside, options, poison};
+use super::{JUDGE, SINK, ServerError, all_aside, beside, options, poison, sweep_letters};
 use crate::config::Config;
 use crate::feed::{
     Child, Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Forms, Judge,
@@ -44,6 +44,7 @@ pub(super) fn prepare(
     let place = floor.place(0);
     let statistics = &sources.journal.statistics;
     let oldest = statistics.first_sequence.load(Ordering::Relaxed);
+    sweep_letters(config);
     let poison = poison::open(config, id, oldest, &endpoints)?;
     let dedupe = beside(&config.journal.dir.join("dedupe"))?;
     let judged = Arc::new(JudgedPosition::default());

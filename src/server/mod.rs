@@ -50,7 +50,9 @@ pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
-use crate::feed::{Child, CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError};
+use crate::feed::{
+    self, Child, CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError,
+};
 use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
 use crate::reactor::{Control, ReactorError};
 use crate::relay::{self, Room};
@@ -437,6 +439,15 @@ fn letters(config: &Config, sink: &str) -> Result<DeadLetters, ServerError> {
     let all = config.journal.dir.join("dead-letters");
     beside(&all)?;
     Ok(DeadLetters::open(beside(&all.join(sink))?)?)
+}
+
+/// Takes away what no dead letter needs any more, of every sink that ever had any: verbs leave that to the server.
+fn sweep_letters(config: &Config) {
+    let piles = feed::piles(&config.journal.dir.join("dead-letters"));
+    for (_, pile) in piles.into_iter().flatten() {
+        // What is wrong with it is told where it is used.
+        let _ = pile.map(|mut letters| letters.retries());
+    }
 }
 
 /// Descriptors that reading the journal for the consumers of pull sinks takes, if there are any.

@@ -59,7 +59,8 @@ pub enum FailureKind {
         /// Not before this time has passed, says the other side.
         after: Option<Duration>,
     },
-    /// The other side takes no more at the moment and says so (HTTP 429), so it is not about this.
+    /// The other side takes no more at the moment and says so (HTTP 429, or 503 with `Retry-After`), so it is not about
+    /// this.
     Busy {
         /// Not before this time has passed, says the other side.
         after: Option<Duration>,

@@ -1,4 +1,4 @@
-//! File systems of a test's own: a small ext4 in an image file, whose power can be cut, and a tmpfs that fills up.
+//! File systems of a test's own: a small one in an image file, whose power can be cut, and a tmpfs that fills up.
 //!
 //! Both need root, and a kernel and a machine that let it mount. Where that is not so, a line says so and the test is
 //! skipped. What was mounted is unmounted, also when a test fails.
@@ -36,22 +36,15 @@ pub(crate) enum Cut {
 impl Mounted {
     /// An ext4 with this many octets, in the file `image`.
     pub(crate) fn ext4(image: &Path, at: &Path, octets: u64) -> Option<Mounted> {
-        if !may_mount() {
-            return None;
-        }
-        let file = File::create(image).expect("the image can be made");
-        file.set_len(octets).expect("and has a length");
-        let made = Command::new("mkfs.ext4")
-            .args(["-q", "-F"])
-            .arg(image)
-            .output();
-        match made {
-            Ok(output) if output.status.success() => {}
-            other => return skipped("mkfs.ext4", &format!("{other:?}")),
-        }
-        let arguments = ["-t", "ext4", "-o", "loop"].map(str::to_owned);
-        let image = image.to_str().expect("UTF-8").to_owned();
-        Mounted::mount(at, arguments.into_iter().chain([image]).collect())
+        make("ext4", image, octets)?;
+        Mounted::on_loop("ext4", image, at)
+    }
+
+    /// The file system of this type in the file `image`.
+    pub(crate) fn on_loop(kind: &str, image: &Path, at: &Path) -> Option<Mounted> {
+        let image = image.to_str().expect("UTF-8");
+        let arguments = ["-t", kind, "-o", "loop", image].map(str::to_owned);
+        Mounted::mount(at, arguments.into())
     }
 
     /// A tmpfs with room for this many octets.
@@ -103,9 +96,19 @@ impl Mounted {
 
     /// Takes it away and mounts it again, as after the power has returned. Nothing may use it.
     pub(crate) fn remount(&mut self) {
+        self.unmount();
+        self.mount_back();
+    }
+
+    /// Takes it away. Nothing may use it.
+    pub(crate) fn unmount(&mut self) {
         // What another test starts has a copy of all that is open here, for a moment.
         eventually("nothing uses it", || umount(&[], &self.at).status.success());
         self.is_there = false;
+    }
+
+    /// Mounts it again.
+    pub(crate) fn mount_back(&mut self) {
         let output = self.mount_again();
         assert!(output.status.success(), "{output:?}");
     }
@@ -118,6 +121,25 @@ impl Drop for Mounted {
         if self.is_there && !umount(&[], &self.at).status.success() {
             umount(&["-l"], &self.at);
         }
+    }
+}
+
+/// Makes an empty file system of this type with this many octets, in the file `image`.
+pub(crate) fn make(kind: &str, image: &Path, octets: u64) -> Option<()> {
+    if !may_mount() {
+        return None;
+    }
+    let file = File::create(image).expect("the image can be made");
+    file.set_len(octets).expect("and has a length");
+    let program = format!("mkfs.{kind}");
+    let force = if kind == "ext4" { "-F" } else { "-f" };
+    let output = Command::new(&program)
+        .args(["-q", force])
+        .arg(image)
+        .output();
+    match output {
+        Ok(output) if output.status.success() => Some(()),
+        other => skipped(&program, &format!("{other:?}")),
     }
 }
 
@@ -138,7 +160,7 @@ fn may_mount() -> bool {
     may
 }
 
-fn skipped(what: &str, why: &str) -> Option<Mounted> {
+pub(crate) fn skipped<T>(what: &str, why: &str) -> Option<T> {
     eprintln!("skipped: {what} does not work here: {}", why.trim());
     None
 }

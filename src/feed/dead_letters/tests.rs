@@ -1,3 +1,5 @@
+mod bodies;
+
 use super::{DeadLetters, LetterError, Listed};
 use crate::event::{Form, Lane};
 use crate::feed::{Answer, Delivery, Failures, Forms, Item, Letter, Maker};
@@ -213,7 +215,7 @@ fn damage_is_told_of() {
         ),
         (&whole.replace("\"messages\"", "\"other\""), "no lane"),
         (
-            &whole.replace("hookline_letter\": 1", "hookline_letter\": 2"),
+            &whole.replace("hookline_letter\": 1", "hookline_letter\": 3"),
             "newer version",
         ),
     ] {
@@ -253,7 +255,7 @@ fn letters_outlive_the_power() {
         let rest = letters.add_all(&all[1..]).is_ok();
         let retry = rest && letters.request_retry(all[0].item).is_ok() && letters.sync().is_ok();
         let done = retry && letters.done(all[0].item).is_ok();
-        let after = DeadLetters::open(disk.after_power_cut().storage()).unwrap();
+        let mut after = DeadLetters::open(disk.after_power_cut().storage()).unwrap();
         let there = after.list().unwrap();
         for (promised, letter) in [(first && !retry, &all[0]), (rest, &all[1]), (rest, &all[2])] {
             let found = there.iter().any(|it| it.item == letter.item);
@@ -311,7 +313,7 @@ fn the_form_stays_as_it_is() {
     let letter = DeadLetters::read_only(storage)
         .read(item("4711.3"))
         .unwrap();
-    assert_eq!(letter.body, b"{}");
-    assert_eq!(letter.headers, [(b"a".to_vec(), vec![0xff])]);
+    assert_eq!(letter.content.body, b"{}");
+    assert_eq!(letter.content.headers, [(b"a".to_vec(), vec![0xff])]);
     assert_eq!(letter.received_at, 1_795_398_300_123_456);
 }

@@ -83,7 +83,7 @@ fn a_body_that_panics_is_one_dead_letter_and_dead_in_the_books() {
         (letter.sink.as_str(), letter.endpoint.as_str()),
         (WORKER, "/1")
     );
-    assert_eq!(letter.body, PANICS);
+    assert_eq!(letter.content.body, PANICS);
     assert!(letter.failures.reason.contains("panics"));
     // So it stays, also for one who could take it apart, and for him that only reads.
     for poison in [open(dir.path()), look(dir.path())] {

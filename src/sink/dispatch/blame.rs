@@ -7,8 +7,8 @@
 //! - the receiver has taken another item since this one last failed. Then it fails while others pass, and the failure
 //!   before counts too, if that was not counted yet.
 //!
-//! Where the receiver was not even reached, or takes no more at the moment (429), nothing counts. With `max_attempts`
-//! that count the item is a dead letter.
+//! Where the receiver was not even reached, or takes no more at the moment (429, or 503 with `Retry-After`), nothing
+//! counts. With `max_attempts` that count the item is a dead letter.
 //!
 //! With as many failures of which nobody knows what they say, since nothing else was taken meanwhile, the item next in
 //! its conversation goes ahead as a **probe**. Taken, the item before it is to blame, and is a dead letter: what is

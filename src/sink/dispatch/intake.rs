@@ -6,7 +6,7 @@
 use super::Unit;
 use crate::event::{EventRef, Lane};
 use crate::feed::{
-    Delivery, Fate, Feed, FeedError, Item, Judged, Notification, Open, Parties, Progress,
+    Delivery, Fate, Feed, FeedError, Item, Judged, Notification, OPEN_MAX, Open, Parties, Progress,
     Selection, Tally,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -173,7 +173,7 @@ impl Intake {
         self.reached
     }
 
-    /// How far it is.
+    /// How far it is, as far as a cursor can say it.
     pub(super) fn progress(&self) -> Progress {
         // Until the feed has come to what was reached before, that still holds.
         let reached = self.reached.max(self.saved.reached);
@@ -187,6 +187,12 @@ impl Intake {
         }
         let ahead = self.saved.open.iter();
         open.extend(ahead.filter(|open| open.item.sequence > self.reached));
+        let mut reached = reached;
+        if let Some(beyond) = open.get(OPEN_MAX) {
+            // More than a cursor names: as if nothing behind those had been given.
+            reached = beyond.item.sequence - 1;
+            open.retain(|open| open.item.sequence <= reached);
+        }
         let first = open.first().map(|open| open.item.sequence);
         Progress {
             confirmed: first.map_or(reached, |first| first - 1),

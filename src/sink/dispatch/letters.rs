@@ -49,8 +49,9 @@ impl Running {
         };
         let path = self.parts.paths.of(notification.record.endpoint);
         let path = path.as_deref().unwrap_or_default();
-        let index = entry.item.index;
-        let letter = Letter::new(&self.parts.name, &notification, index, path, failures);
+        let (sink, index) = (&self.parts.name, entry.item.index);
+        let content = self.parts.letters.content_of(&notification);
+        let letter = Letter::sharing(content, sink, &notification, index, path, failures);
         let kept = match entry.source {
             Source::Letter => self.parts.letters.failed_again(&letter),
             Source::Lane(_) | Source::Replay => self.parts.letters.add(&letter),
@@ -148,7 +149,7 @@ impl Running {
     /// Enters a letter of a notification that is here already: all that is undone of it shares one copy.
     fn enters_with_others(&mut self, letter: &Letter) -> bool {
         let sequence = letter.item.sequence;
-        let here = (self.undone).copy_of(sequence, letter.received_at, letter.body.len());
+        let here = (self.undone).copy_of(sequence, letter.received_at, letter.content.body.len());
         if let Some(delivery) = &here {
             let found = self.found(letter, delivery.notification(sequence));
             self.enter_letter(found, delivery);
@@ -158,8 +159,9 @@ impl Running {
 
     fn found(&self, letter: &Letter, notification: Option<Notification<'_>>) -> Found {
         let item = letter.item;
-        let events = notification.iter().flat_map(Notification::events);
-        let events = events.filter(|it| item.index.is_none_or(|index| index == it.index()));
+        let all = notification.filter(|_| item.index.is_none());
+        let one = item.index.and_then(|index| notification?.event(index));
+        let events = all.iter().flat_map(Notification::events).chain(one);
         Found {
             item,
             events: 0,

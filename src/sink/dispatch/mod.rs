@@ -12,8 +12,9 @@
 //! - **Replays and retried letters** come last.
 //!
 //! Memory is bounded: at most [`OPEN_MAX`](crate::feed::OPEN_MAX) items of each lane are under way, and the
-//! notifications that they belong to take 32 MiB at most (beside the last one). What has failed keeps a copy of its own
-//! notification instead of the whole batch that it came in; all that has failed of one notification shares that copy.
+//! notifications that they belong to take 32 MiB at most (beside the last one); where all of them fail, it is somewhat
+//! more ([`reading`]). What has failed keeps a copy of its own notification instead of the whole batch that it came in;
+//! all that has failed of one notification shares that copy.
 
 mod backoff;
 mod blame;
@@ -41,7 +42,7 @@ use breaker::Breaker;
 use intake::{Choice, Intake};
 use letters::Retried;
 use rate::Rate;
-use reading::{has_room, is_full, is_its_turn};
+use reading::{goes_on, has_room, is_full, is_its_turn};
 use replaying::Replaying;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -367,9 +368,11 @@ impl Running {
     fn sleep(&self, now: Instant, stopping: bool) {
         let limits = &self.parts.limits;
         let room = |(place, lane): (usize, &Intake)| {
+            let source = Source::Lane(place);
             !self.breaker.is_open()
                 && is_its_turn(&self.lanes, &self.undone, place)
-                && has_room(lane, &self.undone, Source::Lane(place), limits)
+                && (has_room(lane, &self.undone, source, limits)
+                    || !stopping && goes_on(lane, &self.undone, source))
         };
         let reads = |one: (usize, &Intake)| room(one) && !one.1.is_at_end();
         let idle = if self.lanes.iter().enumerate().any(reads) {

@@ -1,9 +1,16 @@
 //! How much is read for a sink, of which lane, and when.
+//!
+//! A lane is full when as many of its items are open as a cursor names, or as memory is meant for. If all that could go
+//! of them has failed before, nobody knows whether the receiver takes anything, and what is behind them would wait for
+//! good. So a full lane goes on one item at a time, until ten times as many are open, or twice the memory is taken.
+//! What is open beyond the first 1,000 is not named by the cursor: what was delivered behind those comes again after
+//! a restart.
 
 use super::intake::Intake;
 use super::undone::{Source, Undone};
 use super::{Limits, Running, SinkError};
 use crate::feed::OPEN_MAX;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 impl Running {
@@ -11,6 +18,7 @@ impl Running {
     /// the receiver is away that is one for the next probe: what has failed already may be refused for itself.
     pub(super) fn take_in(&mut self, now: Instant) -> Result<bool, SinkError> {
         let probes = self.breaker.is_open();
+        let stopping = self.parts.stop.load(Ordering::Acquire);
         if probes {
             let is_due = self.breaker.next_probe().is_some_and(|at| at <= now);
             if !is_due || self.undone.has_new() || self.undone.is_asking() {
@@ -19,7 +27,7 @@ impl Running {
         }
         // Lanes that are at the same place go on in step, so that each batch is taken apart once.
         for _ in 0..READS_MAX {
-            if !self.take_in_once(probes)? {
+            if !self.take_in_once(probes, stopping)? {
                 return Ok(false);
             }
         }
@@ -27,7 +35,7 @@ impl Running {
     }
 
     /// At most one batch of each lane; true if any was read. For a probe, only until there is something new.
-    fn take_in_once(&mut self, probes: bool) -> Result<bool, SinkError> {
+    fn take_in_once(&mut self, probes: bool, stopping: bool) -> Result<bool, SinkError> {
         let mut has_read = false;
         for place in 0..self.lanes.len() {
             let source = Source::Lane(place);
@@ -40,7 +48,7 @@ impl Running {
                 } else {
                     has_room(lane, &self.undone, source, &self.parts.limits)
                 };
-                if !has_room {
+                if !has_room && (stopping || !goes_on(lane, &self.undone, source)) {
                     break;
                 }
                 if probes && self.undone.has_new() {
@@ -83,6 +91,14 @@ pub(super) fn is_full(lane: &Intake, undone: &Undone, source: Source) -> bool {
     lane.undone() >= OPEN_MAX || undone.is_full(source)
 }
 
+/// Whether a lane that is full has a place for one item more: when nothing is under way, or may go, that never failed.
+pub(super) fn goes_on(lane: &Intake, undone: &Undone, source: Source) -> bool {
+    is_full(lane, undone, source)
+        && lane.undone() < BEYOND * OPEN_MAX
+        && !undone.is_full_beyond(source)
+        && !undone.tries_new(source)
+}
+
 /// Whether a lane may read on. As long as the more urgent ones have not found all that is theirs it gets no slot, so it
 /// stays behind them, and finds there what they have taken apart. It does not wait for one that has no room because of
 /// what fails.
@@ -100,6 +116,9 @@ pub(super) fn is_its_turn(lanes: &[Intake; 3], undone: &Undone, place: usize) ->
 
 /// Batches of a lane that are read before it looks at what has come back.
 pub(super) const READS_MAX: usize = 16;
+
+/// How many times as many items as a cursor names may be open in a lane.
+const BEYOND: usize = 10;
 
 /// How long it waits for descriptors or memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);

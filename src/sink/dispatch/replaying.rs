@@ -3,7 +3,7 @@
 use super::Running;
 use super::intake::{Choice, Intake};
 use super::rate::Rate;
-use super::reading::{READS_MAX, has_room};
+use super::reading::{READS_MAX, goes_on, has_room};
 use super::undone::Source;
 use crate::feed::{Item, Replay, ReplayState};
 use std::sync::Arc;
@@ -76,12 +76,14 @@ impl Running {
         let intake = &mut replaying.intake;
         let left_out = intake.tally.left_out();
         let (mut reads, mut has_more) = (0, true);
+        let (source, limits) = (Source::Replay, &self.parts.limits);
         while has_more
             && reads < READS_MAX
-            && has_room(intake, &self.undone, Source::Replay, &self.parts.limits)
+            && (has_room(intake, &self.undone, source, limits)
+                || goes_on(intake, &self.undone, source))
         {
             if let Some((found, delivery)) = intake.next() {
-                self.undone.enter(Source::Replay, found, delivery);
+                self.undone.enter(source, found, delivery);
                 continue;
             }
             reads += 1;

@@ -1,3 +1,4 @@
+mod crowds;
 mod outages;
 mod replays;
 
@@ -44,6 +45,7 @@ struct Receiver {
 enum Verdict {
     Take,
     Fail,
+    Busy,
     Reject,
     Gone,
     Broken,
@@ -76,6 +78,7 @@ impl Transport for Receiver {
                 Ok(())
             }
             Verdict::Fail => Err(failed(FailureKind::Retry { after: None })),
+            Verdict::Busy => Err(failed(FailureKind::Busy { after: None })),
             Verdict::Reject => Err(failed(FailureKind::Rejected)),
             Verdict::Gone => Err(failed(FailureKind::Gone)),
             Verdict::Broken => Err(Failure::broken("a test")),

@@ -179,6 +179,14 @@ impl Undone {
         ready.any(|ticket| self.entries.get(ticket).is_some_and(Entry::is_new))
     }
 
+    /// True when something from this source that was never tried may go, or is under way.
+    pub(super) fn tries_new(&self, source: Source) -> bool {
+        let ready = self.ready[source.place()].iter();
+        let under_way = self.jobs.values().flatten();
+        let mut entries = ready.chain(under_way).filter_map(|it| self.entries.get(it));
+        entries.any(|entry| entry.source == source && entry.is_new())
+    }
+
     /// True while something is sent ahead of what fails.
     pub(super) fn is_asking(&self) -> bool {
         self.ahead.is_some()
@@ -378,6 +386,11 @@ impl Undone {
         self.bytes[source.place()] >= BYTES_MAX
     }
 
+    /// The same for what is read one at a time beyond that.
+    pub(super) fn is_full_beyond(&self, source: Source) -> bool {
+        self.bytes[source.place()] >= 2 * BYTES_MAX
+    }
+
     /// The copy of a notification that is here already. A letter may be of another journal, where its sequence was
     /// that of another notification.
     pub(super) fn copy_of(
@@ -433,9 +446,13 @@ impl Undone {
         let (entries, bytes) = self.held.entry((place, sequence)).or_default();
         if *entries == 0 {
             let notification = delivery.notification(sequence);
-            *bytes = notification.map_or(0, |it| {
-                it.record.body.len() + it.events().count() * EVENT_BYTES
-            });
+            *bytes = match source {
+                // It has all of its delivery to itself.
+                Source::Letter => delivery.octets(),
+                _ => notification.map_or(0, |it| {
+                    it.record.body.len() + it.events().count() * EVENT_BYTES + COPY_BYTES
+                }),
+            };
             self.bytes[place] += *bytes;
         }
         *entries += 1;
@@ -463,6 +480,9 @@ const BYTES_MAX: usize = 32 << 20;
 
 /// About what an event takes beside its body.
 const EVENT_BYTES: usize = 160;
+
+/// About what a notification takes beside its body and events.
+const COPY_BYTES: usize = 2048;
 
 /// Copies that nobody holds any more, and that are known all the same.
 const COPIES_SLACK: usize = 64;

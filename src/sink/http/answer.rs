@@ -2,6 +2,7 @@
 //!
 //! 400, 409, 413, 415 and 422 are about what was sent. All else may be about the state of the receiver: a login (401,
 //! 403), an address (404, redirects), load (408), a fault (5xx). 429 is never about what was sent: it was one too many.
+//! Nor is 503 that says when to come back (`Retry-After`): the receiver is not ready.
 
 use super::request::Composer;
 use crate::feed::Answer;
@@ -40,6 +41,10 @@ pub(super) async fn judge(
         | StatusCode::UNSUPPORTED_MEDIA_TYPE
         | StatusCode::UNPROCESSABLE_ENTITY => FailureKind::Rejected,
         StatusCode::TOO_MANY_REQUESTS => FailureKind::Busy { after: after() },
+        // Whatever the time looks like: whoever names one says "not now".
+        StatusCode::SERVICE_UNAVAILABLE if head.headers.contains_key(RETRY_AFTER) => {
+            FailureKind::Busy { after: after() }
+        }
         _ => FailureKind::Retry { after: after() },
     };
     let meaning = if status.is_redirection() {

@@ -185,25 +185,19 @@ fn a_connection_is_used_again_after_every_small_answer() {
 
 #[test]
 fn what_an_answer_says_is_heeded() {
-    let seconds = |seconds| FailureKind::Retry {
-        after: Some(Duration::from_secs(seconds)),
-    };
     let none = FailureKind::Retry { after: None };
+    let busy = |seconds| FailureKind::Busy {
+        after: Option::map(seconds, Duration::from_secs),
+    };
+    let (too_many, not_now) = ("429 Too Many Requests", "503 Service Unavailable");
     let cases = [
         ("500 Internal Server Error", "", none),
-        ("503 Service Unavailable", "Retry-After: 7\r\n", seconds(7)),
-        (
-            "429 Too Many Requests",
-            "Retry-After: 999999\r\n",
-            FailureKind::Busy {
-                after: Some(Duration::from_hours(1)),
-            },
-        ),
-        (
-            "429 Too Many Requests",
-            "",
-            FailureKind::Busy { after: None },
-        ),
+        (not_now, "", none),
+        (not_now, "Retry-After: 7\r\n", busy(Some(7))),
+        (not_now, "Retry-After: 999999\r\n", busy(Some(3600))),
+        (not_now, "Retry-After: soon\r\n", busy(None)),
+        (too_many, "Retry-After: 999999\r\n", busy(Some(3600))),
+        (too_many, "", busy(None)),
         ("401 Unauthorized", "", none),
         ("400 Bad Request", "", FailureKind::Rejected),
         ("422 Unprocessable Entity", "", FailureKind::Rejected),

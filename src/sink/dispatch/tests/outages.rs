@@ -173,6 +173,29 @@ fn what_fails_while_others_pass_is_given_up_after_so_many_attempts() {
     assert_eq!(setting.statistics.away.get(), 0);
 }
 
+/// "Not now" is never about the item, however many others are taken meanwhile.
+#[test]
+fn what_the_receiver_has_no_time_for_is_never_given_up() {
+    let (setting, _) = outage();
+    fill(&setting.bench, 20, 100);
+    let others = Cell::new(0);
+    let done = |statistics: &Statistics| {
+        if statistics.retries.get() < 40 && statistics.events.get() >= 190 + 2 * others.get() {
+            others.set(others.get() + 1);
+            let number = usize::try_from(others.get()).unwrap();
+            setting.bench.store_all(&[body(8, 1000 + number)]);
+        }
+        statistics.events.get() == 200 + 2 * others.get()
+    };
+    let busy = |subject: &str, attempt: u32| match subject {
+        "5:497" if attempt < 20 => Verdict::Busy,
+        _ => Verdict::Take,
+    };
+    setting.run(Unit::Event, busy, done).unwrap();
+    assert!(others.get() > 3);
+    assert_eq!((setting.statistics.dead.get(), letters(&setting)), (0, 0));
+}
+
 /// Once more items had failed for themselves than wait for a slot, nothing behind them was read, so the receiver was
 /// thought away for ever.
 #[test]

@@ -97,3 +97,28 @@ fn what_is_undone_is_bounded_in_bytes() {
     }
     assert_eq!((undone.bytes[1], undone.held.len()), (0, 0));
 }
+
+/// Letters that are tried again are no more than fit, whatever their events take beside their bodies.
+#[test]
+fn letters_under_way_are_bounded_in_bytes() {
+    let (mut undone, mut maker) = (Undone::default(), Maker::new());
+    let (mut letters, mut bytes) = (0, 0);
+    let batch = delivery(10_000, 1);
+    while !undone.is_full(Source::Letter) {
+        let alone = Arc::new(batch.alone(8, &mut maker).unwrap());
+        bytes += alone.octets();
+        letters += 1;
+        let found = Found {
+            item: Item {
+                sequence: 8,
+                index: Some(letters),
+            },
+            ..found(8, letters)
+        };
+        // Each of another notification.
+        undone.held.clear();
+        undone.enter(Source::Letter, found, alone);
+    }
+    assert_eq!(undone.bytes[3], bytes);
+    assert!((3..100).contains(&letters), "{letters}");
+}
