@@ -1,7 +1,7 @@
 //! Which events say what an earlier one has said: the platform delivers at least once.
 //!
-//! An event is a repeat if an earlier one, by sequence and index, had the same key, and came to an endpoint whose events
-//! are compared with it, as `dedupe.scope` says. Of each key a
+//! An event is a repeat if an earlier one, by sequence and index, had the same key, and came to an endpoint whose
+//! events are compared with it, as `dedupe.scope` says. Of each key a
 //! [hash](hash_of) of 64 bits is remembered, in a window of two generations: when the younger one is full, the older
 //! one is forgotten. So every repeat is found whose key is at most as many other keys back as a generation holds, and
 //! some beyond. With the default window of 7 million keys, which takes up to 200 MB, the chance that a new event is
