@@ -25,8 +25,8 @@ impl Pattern {
         stands_for(&self.0, text) || stem.is_some_and(|stem| stands_for(stem, text))
     }
 
-    /// True if a type that is known is among those that it stands for. Of other senders than the platform none is known,
-    /// and every one may be.
+    /// True if a known type is among those that it stands for. Of other senders than the platform none is
+    /// known, and every one may be.
     #[must_use]
     pub fn fits_known(&self) -> bool {
         let literal = self.0.split('*').next().unwrap_or_default();

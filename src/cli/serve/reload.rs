@@ -1,7 +1,8 @@
 //! SIGHUP: the endpoints of the configuration as it is now.
 //!
 //! The configuration is read, and what is new in it written down, on a thread of its own. It may lie where reading
-//! hangs, on a share that is away or a pipe that nobody writes to, or the disk may stall; a stop does not wait for that.
+//! hangs, on a share that is away or a pipe that nobody writes to, or the disk may stall: a stop does not wait for
+//! that.
 
 use super::signals::Message;
 use crate::cli::CliError;
