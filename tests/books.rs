@@ -590,3 +590,32 @@ fn a_damaged_cursor_is_told_and_stops_the_start() {
         "{said}"
     );
 }
+
+/// A file that somebody had left among the cursors failed the audit for ever.
+#[test]
+fn what_no_sink_has_written_is_a_note() {
+    let site = site();
+    terminate(site.start());
+    let cursors = site.journal_dir().join("cursors");
+    fs::write(cursors.join("junk.cursor"), "what is this?\n").expect("written");
+    let (books, code) = audit(&site.journal_dir(), &[]);
+    let note = books["notes"][0].as_str().expect("it says so");
+    assert!(
+        code == 0 && note.contains("junk.cursor is not a cursor"),
+        "{books:#}"
+    );
+    assert_eq!(sinks(&books).len(), 1);
+    // One that once was a cursor fails it, unless there is no such sink.
+    fs::write(cursors.join("gone.cursor"), "hookline-cursor 3\n").expect("written");
+    assert_eq!(audit(&site.journal_dir(), &[]).1, 1);
+    let config = site.write_config();
+    let config = ["--config", config.to_str().expect("UTF-8")];
+    let (books, code) = audit(&site.journal_dir(), &config);
+    assert_eq!(
+        (code, books["notes"].as_array().map(Vec::len)),
+        (0, Some(2)),
+        "{books:#}"
+    );
+    fs::write(cursors.join("events.cursor"), "what is this?\n").expect("written");
+    assert_eq!(audit(&site.journal_dir(), &config).1, 1);
+}

@@ -108,6 +108,7 @@ fn segments_without_a_manifest_are_a_journal_to_repair() {
             "{verb}: {said}"
         );
     }
+    assert_eq!(printed("tail --after 2", &dir).1, 0, "that is behind it");
     assert_eq!(printed("journal repair --quarantine", &dir).1, 0);
     let (text, code) = printed("audit", &dir);
     assert!(
@@ -286,6 +287,85 @@ fn tail_says_when_it_is_asked_for_what_is_beyond_the_end() {
             tail(after).starts_with("the journal ends at sequence 2: "),
             "{after}"
         );
+    }
+}
+
+/// Damage in the newest segment looked like the end of the journal.
+#[test]
+fn damage_in_the_newest_segment_is_said_with_what_to_do() {
+    let site = site();
+    receive(&site, 4);
+    let dir = site.journal_dir();
+    let path = segments(&dir).into_iter().next().expect("there is one");
+    let mut octets = fs::read(&path).expect("readable");
+    let at = octets.windows(10).position(|part| part == b"\"number\":1");
+    octets[at.expect("the second body")] ^= 1;
+    fs::write(&path, octets).expect("written");
+    for (verb, lines) in [
+        ("tail", 1),
+        ("tail --bodies", 1),
+        ("tail --follow", 1),
+        ("tail --after 1", 0),
+        ("replay --sink events --from start --dry-run", 0),
+    ] {
+        let output = run(verb, &dir);
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{verb}: {said}");
+        let printed = output
+            .stdout
+            .iter()
+            .filter(|octet| **octet == b'\n')
+            .count();
+        assert_eq!(printed, lines, "{verb}");
+        for part in [
+            "000001.segment",
+            "sequence 2",
+            "journal repair --quarantine --data-dir",
+        ] {
+            assert!(said.contains(part), "{verb}: {part}: {said}");
+        }
+    }
+    assert_eq!(printed("journal repair --quarantine", &dir).1, 0);
+    for verb in [
+        "tail",
+        "tail --after 3",
+        "replay --sink events --from start --dry-run",
+    ] {
+        let output = run(verb, &dir);
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{verb}: {output:?}"
+        );
+    }
+}
+
+/// A type that is written wrongly behind its first word found nothing, without a word.
+#[test]
+fn a_type_that_nothing_fits_is_said_with_what_was_meant() {
+    let site = site();
+    receive(&site, 2);
+    for verb in ["tail", "replay --sink events --from start --dry-run"] {
+        for (pattern, part) in [
+            ("whatsapp.mesage", "did you mean \"whatsapp.message.*\"?"),
+            (
+                "whatsapp.status.snet",
+                "did you mean \"whatsapp.status.sent\"?",
+            ),
+        ] {
+            let output = run(&format!("{verb} --type {pattern}"), &site.journal_dir());
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.success() && said.contains(part),
+                "{verb}: {said}"
+            );
+        }
+        for pattern in ["whatsapp.message", "whatsapp.empty", "webhook.invoice.paid"] {
+            let output = run(&format!("{verb} --type {pattern}"), &site.journal_dir());
+            assert!(
+                output.status.success() && output.stderr.is_empty(),
+                "{verb}: {output:?}"
+            );
+        }
     }
 }
 

@@ -93,7 +93,7 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
                 (None, Some(problem.to_owned()))
             }
             Err(error) => {
-                damaged = true;
+                damaged |= !matches!(error, CursorError::Foreign { .. });
                 (None, Some(error.to_string()))
             }
         };

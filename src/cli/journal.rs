@@ -1,8 +1,9 @@
 //! `hookline journal`: look into a journal, verify it, set damage aside.
 
 use super::{CliError, Output, counted, sequences};
-use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, format_size};
+use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, doubtful_type, format_size};
 use crate::disk::{Disk, Storage, command};
+use crate::event::Pattern;
 use crate::feed::{Forms, Maker, Poison};
 use crate::journal;
 use crate::journal::{Damage, Depth, FILE_MISSING, Hole, JournalError, Report, SegmentReport};
@@ -180,6 +181,34 @@ pub(super) fn poison(dir: &Path, disk: &dyn Storage) -> Result<Poison, CliError>
     let dir = dir.join("poison");
     Poison::look(&storage, id)
         .map_err(|error| CliError::because(format!("cannot read {}", dir.display()), error))
+}
+
+/// Refuses where the journal is damaged from this sequence on, where it seems to end: a reader cannot tell damage in
+/// the newest segment from its end.
+pub(super) fn whole_behind(disk: &dyn Storage, dir: &Path, sequence: u64) -> Result<(), CliError> {
+    let report = journal::inspect_from(disk, Depth::Full, sequence);
+    let report =
+        report.map_err(|error| refused("cannot look behind the end of the journal", error))?;
+    // One that takes no sequence stands behind the last that was read.
+    let is_behind =
+        |it: &&Damage| it.hole.first_sequence.saturating_add(it.hole.count.max(1)) > sequence;
+    let Some(damage) = report.damage.iter().find(is_behind) else {
+        return Ok(());
+    };
+    Err(CliError::failed(format!(
+        "the journal is damaged, and nothing behind that was read: {}; restore the file from a backup, or set the \
+         damage aside with `{}` and go on without these records",
+        damage_text(damage),
+        command("journal repair --quarantine", dir)
+    )))
+}
+
+/// Says which types nothing that is known fits. They are no mistake: the platform may have new ones.
+pub(super) fn doubt_types(patterns: &[Pattern]) -> io::Result<()> {
+    for doubt in patterns.iter().filter_map(doubtful_type) {
+        writeln!(io::stderr(), "warning: --type: {doubt}")?;
+    }
+    Ok(())
 }
 
 /// Says that there is no journal, or what could not be done with the one that there is.

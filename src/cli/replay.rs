@@ -3,7 +3,7 @@
 //! The verb only asks, by a file, see [`Replays`]; the running server does it, and this shows how far it is.
 
 use super::cursor::was_ever;
-use super::journal::{beside, is_journal, maker, open, refused, time};
+use super::journal::{beside, doubt_types, is_journal, maker, open, refused, time, whole_behind};
 use super::moment::{Moment, extent_of};
 use super::report::progress::Progress;
 use super::{CliError, Output, counted, sequences};
@@ -115,6 +115,7 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
     };
     let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
     let mut replay = range(&disk, sink, (from, args.to))?;
+    doubt_types(&args.types)?;
     replay.types = args.types.iter().map(|it| it.as_str().to_owned()).collect();
     replay.phone_number_ids.clone_from(&args.phone_number_ids);
     replay.rate = args.rate.unwrap_or(0);
@@ -279,9 +280,9 @@ fn count(
     let (mut maker, selection) = (maker(dir, disk)?, replay.selection());
     let (mut notifications, mut events) = (0, 0);
     let mut types = BTreeMap::<String, u64>::new();
-    let mut progress = Progress::new();
+    // Nothing is delivered: only who looks at it wants to know how far it is.
+    let mut progress = Progress::on_terminal();
     let mut shown = replay.clone();
-    shown.state = ReplayState::Running;
     while let Some(batch) = reader.next(None).map_err(unreadable)? {
         let delivery = maker.make(batch);
         for notification in delivery.notifications(replay.from) {
@@ -301,13 +302,22 @@ fn count(
             }
             notifications += u64::from(events > before);
         }
-        (shown.next, shown.delivered) = (reader.position(), events);
+        shown.next = reader.position();
         if shown.next > replay.to {
             break;
         }
-        progress.show(|| bar(&shown));
+        if let Some(progress) = &mut progress {
+            progress.show(|| {
+                let percent = percent(&shown);
+                format!("counting  {percent:>3} %  sequence {}", shown.next)
+            });
+        }
     }
-    progress.clear();
+    if let Some(progress) = &mut progress {
+        progress.clear();
+    }
+    // What a damage hides is not counted.
+    whole_behind(&**disk, dir, reader.position())?;
     let mut out = io::stdout().lock();
     if output == Output::Json {
         let counted = json!({

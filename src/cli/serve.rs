@@ -3,14 +3,15 @@
 mod greeting;
 mod reload;
 mod signals;
+mod starting;
 
+use super::CliError;
 use super::configuration::ConfigArgs;
-use super::{CliError, descriptors, logging, take_apart};
-use crate::server::Server;
 use clap::Args;
 use reload::Reload;
 use signal_hook::consts::SIGHUP;
 use signals::Message;
+use starting::Started;
 
 /// `hookline serve`
 #[derive(Clone, Debug, Args)]
@@ -24,29 +25,31 @@ pub(super) struct ServeArgs {
 
 /// Runs the verb.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
+    // First of all: until then a signal ends the process where it stands.
+    let signals = signals::watch()?;
     let no_log = |error| CliError::because("cannot start the thread that logs", error);
     crate::log::start().map_err(no_log)?;
     let parent = args.with_parent.map_or(Ok(()), stay_with);
-    let (mut config, warnings) = args.config.load()?;
-    logging::start(&config.log)?;
-    parent?;
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    descriptors::share_out(&mut config)?;
-    let failed = |error| CliError::because("the receiver has stopped", error);
-    let signals = signals::watch()?;
-    crate::children::look_after_orphans()
-        .map_err(|error| CliError::because("cannot look after what programs leave", error))?;
-    let child = take_apart::child(&config.journal.dir);
-    let mut server = Server::start_with(&config, Some(child))
-        .map_err(|error| CliError::because("cannot start", error))?;
+    let Some(Started {
+        config,
+        mut server,
+        mut asked,
+    }) = starting::wait(&args.config, parent, &signals.told)?
+    else {
+        tracing::info!("stopped before it ran: nothing was taken, and the next start begins anew");
+        return Ok(());
+    };
     greeting::greet(&config, &server);
-    let mut reload = Reload::new(&args.config, signals.tell);
+    let failed = |error| CliError::because("the receiver has stopped", error);
+    let mut reload = Reload::new(&args.config, server.reloader(), signals.tell);
     loop {
-        match server.wait(&signals.told) {
+        let message = match asked.pop() {
+            Some(signal) => Ok(Message::Signal(signal)),
+            None => server.wait(&signals.told),
+        };
+        match message {
             Ok(Message::Signal(SIGHUP)) => reload.begin(),
-            Ok(Message::Loaded(loaded)) => reload.finish(*loaded, &server),
+            Ok(Message::Loaded(loaded)) => reload.finish(*loaded),
             Ok(Message::Signal(signal)) => {
                 tracing::info!(
                     signal,
@@ -67,7 +70,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     }
 }
 
-/// SIGTERM comes when the parent ends; before signals are watched it ends this process at once.
+/// SIGTERM comes when the parent ends; it is watched by then.
 ///
 /// The system ties this to the two threads concerned: here the main thread, which lives as long as the process, and the
 /// one that started it.

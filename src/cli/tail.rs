@@ -1,7 +1,7 @@
 //! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
 
 use super::CliError;
-use super::journal::{maker, open, refused};
+use super::journal::{doubt_types, maker, open, refused, whole_behind};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::Storage;
 use crate::event::{self, EventRef, Pattern};
@@ -55,6 +55,8 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     let is_behind = |event: &EventRef<'_>| {
         !event.is_dead() && (event.sequence() > after || Some(event.index()) > index)
     };
+    doubt_types(&args.types)?;
+    let mut looked_behind = false;
     let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
     let mut maker = maker(&args.data_dir, &disk)?;
     let mut line = Vec::new();
@@ -85,11 +87,17 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
                     }
                 }
             }
-            None if args.follow => {
+            None => {
                 out.flush()?;
+                // A server does not start on such damage, so it need not be looked for again.
+                if !std::mem::replace(&mut looked_behind, true) {
+                    whole_behind(&*disk, &args.data_dir, reader.position())?;
+                }
+                if !args.follow {
+                    return Ok(());
+                }
                 std::thread::sleep(FOLLOW_INTERVAL);
             }
-            None => return Ok(out.flush()?),
         }
     }
 }

@@ -44,7 +44,7 @@ pub use settings::{SETTINGS, Setting, Unit};
 pub use sink::{
     Dispatch, ExecMode, ExecSink, FileSink, Filter, Form, HttpSink, PullSink, Sink, SinkKind,
 };
-pub use suggest::nearest;
+pub use suggest::{doubtful_type, nearest};
 pub use units::{format_size, format_time, parse_size, parse_time};
 
 use document::{Entry, Parsed, Value};

@@ -1,5 +1,7 @@
 //! "Did you mean …?": the known word that is nearest to a mistyped one.
 
+use crate::event::{Pattern, known_types};
+
 /// The word of `known` that `typed` was probably meant to be, if one is near enough.
 #[must_use]
 pub fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
@@ -21,6 +23,30 @@ pub(super) fn did_you_mean<'k>(typed: &str, known: impl IntoIterator<Item = &'k 
     nearest(typed, known)
         .map(|word| format!("; did you mean {word:?}?"))
         .unwrap_or_default()
+}
+
+/// What is doubtful about a pattern of types: no type that is known fits it. It may be one that is new.
+#[must_use]
+pub fn doubtful_type(pattern: &Pattern) -> Option<String> {
+    if pattern.fits_known() {
+        return None;
+    }
+    let written = pattern.as_str();
+    // All begin with the same word, and behind it nothing may be said.
+    let part = |kind: &'static str| kind.split_once('.').map_or(kind, |(_, part)| part);
+    let typed = written.split_once('.').map_or(written, |(_, part)| part);
+    let typed = typed.strip_suffix(".*").unwrap_or(typed);
+    let known = || known_types().map(|(kind, is_family)| (part(kind), kind, is_family));
+    let meant = nearest(typed, known().map(|(part, ..)| part));
+    let meant = meant.and_then(|meant| known().find(|(part, ..)| *part == meant));
+    let meant = meant.map(|(_, kind, is_family)| {
+        let all = if is_family { ".*" } else { "" };
+        format!("; did you mean \"{kind}{all}\"?")
+    });
+    Some(format!(
+        "no type that is known fits {written:?}{}",
+        meant.unwrap_or_default()
+    ))
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other
@@ -67,6 +93,42 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(nearest(typed, known), meant, "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_type_that_nobody_knows_is_doubtful() {
+        for (pattern, expected) in [
+            ("whatsapp.mesage", Some("\"whatsapp.message.*\"?")),
+            ("whatsapp.mesage.*", Some("\"whatsapp.message.*\"?")),
+            ("whatsapp.mesage.text", Some("\"whatsapp.message.text\"?")),
+            ("whatsapp.message.txet", Some("\"whatsapp.message.text\"?")),
+            (
+                "whatsapp.status.delivred",
+                Some("\"whatsapp.status.delivered\"?"),
+            ),
+            (
+                "whatsapp.acount_update",
+                Some("\"whatsapp.account_update\"?"),
+            ),
+            ("whatsapp.emtpy", Some("\"whatsapp.empty\"?")),
+            (
+                "whatsapp.something.quite.new",
+                Some("fits \"whatsapp.something.quite.new\""),
+            ),
+            ("whatsapp.message.text", None),
+            ("whatsapp.message", None),
+            ("whatsapp.*", None),
+            ("whatsapp.mess*", None),
+            ("whatsapp.error", None),
+            ("*.sent", None),
+            ("webhook.invoice.paid", None),
+        ] {
+            let doubt = doubtful_type(&pattern.parse().expect("a pattern"));
+            match (doubt, expected) {
+                (Some(doubt), Some(expected)) => assert!(doubt.ends_with(expected), "{doubt}"),
+                (doubt, expected) => assert_eq!(doubt.as_deref(), expected, "{pattern}"),
+            }
         }
     }
 

@@ -70,3 +70,4 @@ pub(crate) use position::digits;
 pub use position::{NoPosition, Position};
 pub use whatsapp::emit::UPDATES_MAX;
 pub use whatsapp::key::{COMPONENT_MAX, fingerprint};
+pub use whatsapp::kind::known_types;

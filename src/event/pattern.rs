@@ -4,6 +4,7 @@
 //! A pattern that somebody writes is checked here, wherever it is written: one that fits no type would let nothing
 //! through, without a word.
 
+use super::whatsapp::kind::known_types;
 use std::str::FromStr;
 
 /// A pattern such as `whatsapp.message.*`.
@@ -22,6 +23,14 @@ impl Pattern {
     pub fn matches(&self, text: &str) -> bool {
         let stem = self.0.strip_suffix(".*");
         stands_for(&self.0, text) || stem.is_some_and(|stem| stands_for(stem, text))
+    }
+
+    /// True if a known type is among those that it stands for. Of other senders than the platform none is
+    /// known, and every one may be.
+    #[must_use]
+    pub fn fits_known(&self) -> bool {
+        let literal = self.0.split('*').next().unwrap_or_default();
+        !literal.starts_with(PREFIXES[0]) || known_types().any(|(kind, _)| self.matches(kind))
     }
 
     /// As it was written.

@@ -108,6 +108,12 @@ pub enum CursorError {
         /// The file.
         path: String,
     },
+    /// Something that no sink has written has the name of a cursor.
+    #[error("{path} is not a cursor, and no sink has written it: remove it")]
+    Foreign {
+        /// The file.
+        path: String,
+    },
 }
 
 impl Cursors {
@@ -277,9 +283,20 @@ fn read(storage: &dyn Storage, name: &str) -> Result<Option<Saved>, CursorError>
         }
         // In use, it may have been written over as the one before, see `Storage::replace`.
     }
-    Err(CursorError::Damaged {
-        path: storage.describe(name),
-    })
+    let path = storage.describe(name);
+    if is_foreign(storage, name) {
+        return Err(CursorError::Foreign { path });
+    }
+    Err(CursorError::Damaged { path })
+}
+
+/// True if there is something in it that does not begin as a cursor does, and none beside it that was before it.
+fn is_foreign(storage: &dyn Storage, name: &str) -> bool {
+    let text = |name: &str| read_text(storage, name).ok().flatten().unwrap_or_default();
+    let is_ours = |text: &[u8]| text.starts_with(HEAD.as_bytes());
+    let found = text(name);
+    let is_empty = found.iter().all(|octet| *octet == 0);
+    !is_empty && !is_ours(&found) && !is_ours(&text(&format!("{name}.old")))
 }
 
 /// What is in a file, up to the length of a cursor; `None` if there is no such file.
@@ -363,6 +380,9 @@ fn file_name(sink: &str) -> String {
 }
 
 const SUFFIX: &str = ".cursor";
+
+/// How the file of a cursor begins, of whatever version.
+const HEAD: &str = "hookline-cursor ";
 
 /// Longer than any cursor with [`OPEN_MAX`] in each lane, and what fills its block.
 const LENGTH_MAX: usize = 256 << 10;

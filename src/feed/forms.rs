@@ -51,6 +51,7 @@ use std::sync::Arc;
 pub struct Forms {
     storage: Option<Arc<dyn Storage>>,
     known: Mutex<Known>,
+    writing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +86,7 @@ impl Forms {
         Forms {
             storage: Some(storage),
             known: Mutex::default(),
+            writing: Mutex::default(),
         }
     }
 
@@ -115,22 +117,27 @@ impl Forms {
         let forms = Forms {
             storage: Some(storage),
             known: Mutex::new(known),
+            writing: Mutex::default(),
         };
         (forms, is_whole)
     }
 
     /// The number of a form; a new one gets the next number, durably.
     pub fn number(&self, form: &Form) -> Result<u16, FormsError> {
-        let mut known = self.known.lock();
-        if let Some((number, _)) = known.forms.iter().find(|(_, it)| ***it == *form) {
+        // One after the other; who reads does not wait for the disk.
+        let _writing = self.writing.lock();
+        let (mut forms, next) = {
+            let known = self.known.lock();
+            (known.forms.clone(), known.next.max(1))
+        };
+        if let Some((number, _)) = forms.iter().find(|(_, it)| ***it == *form) {
             return Ok(*number);
         }
-        let next = known.next.max(1);
         let mut free = (next..=NUMBER_MAX).chain(1..next);
-        let number = free.find(|number| !known.forms.contains_key(number));
+        let number = free.find(|number| !forms.contains_key(number));
         let number = number.ok_or(FormsError::Full)?;
-        let mut forms = known.forms.clone();
-        forms.insert(number, Arc::new(form.clone()));
+        let form = Arc::new(form.clone());
+        forms.insert(number, Arc::clone(&form));
         if let Some(storage) = &self.storage {
             let text = render(&forms);
             // The second time, so that the one before says the same.
@@ -140,7 +147,8 @@ impl Forms {
                 source,
             })?;
         }
-        known.forms = forms;
+        let mut known = self.known.lock();
+        known.forms.insert(number, form);
         known.lost.remove(&number);
         known.next = number % NUMBER_MAX + 1;
         Ok(number)

@@ -12,7 +12,8 @@
 //! | `hl-admin` | metrics and health |
 //!
 //! Beside them the process has `hl-log`, which writes the log ([`crate::log`]), `hl-signal`, and, where it inherits
-//! what programs leave behind, `hl-reap` ([`crate::children`]); for a while after SIGHUP `hl-reload`.
+//! what programs leave behind, `hl-reap` ([`crate::children`]); at first `hl-start`, which
+//! starts all the others; for a while after SIGHUP `hl-reload`.
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
 //! syncs what they left and ends, the workers end, the judge ends, the sinks deliver what is durable, the cursors are
@@ -36,6 +37,7 @@ mod options;
 mod overview;
 mod poison;
 mod pull;
+mod reloader;
 mod sinks;
 mod sources;
 mod threads;
@@ -45,6 +47,7 @@ pub use overview::{
     AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
     SinkLevel,
 };
+pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
@@ -150,6 +153,9 @@ pub enum ServerError {
         "it was told to stop a second time; what was answered is stored, and what sinks have not had comes after the next start"
     )]
     ToldAgain,
+    /// It was told to stop before it ran.
+    #[error("it was told to stop before it ran")]
+    ToldAhead,
     /// Not everything could be finished in time.
     #[error("the drain took longer than drain_timeout; {0} had not ended")]
     DrainTimeout(String),
@@ -165,12 +171,19 @@ impl ServerError {
 impl Server {
     /// Opens the journal, binds, and starts every thread. When this returns, posts are answered.
     pub fn start(config: &Config) -> Result<Server, ServerError> {
-        Server::start_with(config, None)
+        Server::start_with(config, None, || true)
     }
 
     /// The same with what takes bodies apart in another process, if the one before has ended over them. Without it,
     /// that is never found out.
-    pub fn start_with(config: &Config, child: Option<Child>) -> Result<Server, ServerError> {
+    ///
+    /// `go_on` is asked once, when everything is read and nothing runs yet: false ends it there. Until then the process
+    /// may end at any place, as by a kill; the next start does all of it again.
+    pub fn start_with(
+        config: &Config,
+        child: Option<Child>,
+        go_on: impl FnOnce() -> bool,
+    ) -> Result<Server, ServerError> {
         let listeners = listen::bind(config.server.listen, config.server.loops)?;
         let address = listeners[0]
             .local_addr()
@@ -214,6 +227,9 @@ impl Server {
         // The committer ends when the last loop has gone.
         drop(commit);
 
+        if !go_on() {
+            return Err(ServerError::ToldAhead);
+        }
         let mut threads = Threads::new();
         let mut cores = Cores::new(
             config.server.pin,
@@ -303,20 +319,16 @@ impl Server {
         &self.recovery
     }
 
-    /// Takes over the endpoints of another configuration; everything else of it needs a restart.
-    pub fn reload(&self, config: &Config) -> Result<(), ServerError> {
-        let table = endpoints::table(
-            config,
-            self.wakers.len(),
-            &self.endpoints,
-            &self.forms,
-            Some(&self.sources.table()),
-        )?;
-        let table = Arc::new(table);
-        self.sources.set_table(Arc::clone(&table));
-        self.control.set_table(table);
-        self.wake();
-        Ok(())
+    /// What takes over the endpoints of another configuration, on any thread.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            endpoints: self.endpoints.clone(),
+            forms: Arc::clone(&self.forms),
+            control: Arc::clone(&self.control),
+            wakers: self.wakers.clone(),
+            sources: Arc::clone(&self.sources),
+        }
     }
 
     /// Waits for a message on `told`. An error when a thread ends meanwhile, which none does by itself unless

@@ -44,7 +44,7 @@ use super::journal::{beside, open, poison, refused};
 use super::{CliError, Output, configuration, cursor};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::Storage;
-use crate::feed::{self, Forms, Item, WORKER};
+use crate::feed::{self, CursorError, Forms, Found, Item, WORKER};
 use crate::journal::{JournalError, Manifest};
 use crate::server;
 use clap::Args;
@@ -100,6 +100,10 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let after = after.saturating_add(u64::from(args.after.index.is_none()));
     let oldest = oldest.unwrap_or(1);
     let first = after.max(oldest);
+    let configured = config.as_ref().map(|config| &config.sinks);
+    let (notes, cursors) = notes(cursors, |name| {
+        Some(configured?.iter().any(|sink| sink.name == name))
+    });
     let mut sinks: Vec<_> = cursors
         .into_iter()
         .map(|found| Standing::of(found, manifest.id, after..oldest))
@@ -142,7 +146,10 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let mut meter = Meter::begin(&*disk);
     let outcome = job.run(&mut meter);
     meter.end();
-    let report = balance(dir, &manifest, first, job.sinks, outcome.map_err(failed)?);
+    let report = Report {
+        notes,
+        ..balance(dir, &manifest, first, job.sinks, outcome.map_err(failed)?)
+    };
     match args.output {
         Output::Json => writeln!(io::stdout(), "{}", report.as_json())?,
         Output::Text => report.write(&mut io::stdout().lock())?,
@@ -152,6 +159,31 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     } else {
         Err(CliError::Told(1))
     }
+}
+
+/// Takes out what no sink owes anything for: files that none has written, and damaged cursors of sinks that are not
+/// configured. `is_configured` does not know without a configuration.
+fn notes(
+    cursors: Vec<Found>,
+    is_configured: impl Fn(&str) -> Option<bool>,
+) -> (Vec<String>, Vec<Found>) {
+    let mut notes = Vec::new();
+    let mut kept = Vec::new();
+    for found in cursors {
+        let is_known = is_configured(&found.sink);
+        match &found.saved {
+            Err(error @ CursorError::Foreign { .. }) if is_known != Some(true) => {
+                notes.push(error.to_string());
+            }
+            Err(error) if is_known == Some(false) => {
+                notes.push(format!(
+                    "{error}; there is no such sink in the configuration"
+                ));
+            }
+            _ => kept.push(found),
+        }
+    }
+    (notes, kept)
 }
 
 /// What is among the dead letters of each sink.
@@ -224,6 +256,7 @@ fn balance(
         holes: holes.filter(|(begin, behind)| begin < behind).collect(),
         missing,
         sinks: sinks.collect(),
+        notes: Vec::new(),
         end,
         tally,
         repeats,

@@ -25,6 +25,8 @@ pub(super) struct Report {
     pub(super) holes: Vec<(u64, u64)>,
     /// Sequences that are missing without an explanation.
     pub(super) missing: u64,
+    /// What is no matter of the balance, and is to be put right all the same.
+    pub(super) notes: Vec<String>,
     pub(super) sinks: Vec<SinkReport>,
     pub(super) end: End,
     pub(super) tally: Tally,
@@ -244,6 +246,9 @@ impl Report {
                 None => {}
             }
         }
+        for note in &self.notes {
+            writeln!(out, "note: {note}")?;
+        }
         if self.sinks.iter().any(|sink| !sink.filtered) {
             writeln!(
                 out,
@@ -298,6 +303,7 @@ impl Report {
             "missing": self.missing,
             "damage": self.end.damage,
             "stopped": self.end.stopped,
+            "notes": self.notes,
             "sinks": self.sinks.iter().map(|sink| sink.as_json(self.end.stopped.is_none())).collect::<Vec<_>>(),
         })
     }

@@ -109,7 +109,6 @@ impl Tally {
                 }
                 self.count_kind(event.kind(), 1);
                 keys.push(Key {
-                    sequence: event.sequence(),
                     group: scope.group_of(event),
                     hash: hash_of(event.id()),
                     weak: event.has_weak_key(),

@@ -27,6 +27,12 @@ impl Progress {
         }
     }
 
+    /// Shows nothing where there is no terminal.
+    pub(in crate::cli) fn on_terminal() -> Option<Progress> {
+        let progress = Progress::patient();
+        progress.is_terminal.then_some(progress)
+    }
+
     /// Shows what `line` makes, if it is time.
     pub(in crate::cli) fn show(&mut self, line: impl FnOnce() -> String) {
         let pause = if self.is_terminal { REDRAW } else { LINE };

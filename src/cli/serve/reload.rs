@@ -1,22 +1,23 @@
 //! SIGHUP: the endpoints of the configuration as it is now.
 //!
-//! The configuration is read on a thread of its own. It may lie where reading hangs, on a share that is away or a pipe
-//! that nobody writes to, and a stop does not wait for that.
+//! The configuration is read, and what is new in it written down, on a thread of its own. It may lie where reading
+//! hangs, on a share that is away or a pipe that nobody writes to, or the disk may stall: a stop does not wait for
+//! that.
 
 use super::signals::Message;
 use crate::cli::CliError;
 use crate::cli::configuration::ConfigArgs;
-use crate::config::{Config, Finding};
-use crate::server::Server;
+use crate::server::Reloader;
 use crossbeam_channel::Sender;
 use std::thread;
 
-/// A configuration with what is doubtful about it, or its mistakes.
-pub(super) type Loaded = Result<(Config, Vec<Finding>), CliError>;
+/// Whether the endpoints were taken over, or the mistakes of the configuration.
+pub(super) type Loaded = Result<(), CliError>;
 
 /// Reads one configuration at a time.
 pub(super) struct Reload<'a> {
     args: &'a ConfigArgs,
+    reloader: Reloader,
     tell: Sender<Message>,
     is_reading: bool,
     /// It was asked for once more meanwhile.
@@ -24,9 +25,10 @@ pub(super) struct Reload<'a> {
 }
 
 impl Reload<'_> {
-    pub(super) fn new(args: &ConfigArgs, tell: Sender<Message>) -> Reload<'_> {
+    pub(super) fn new(args: &ConfigArgs, reloader: Reloader, tell: Sender<Message>) -> Reload<'_> {
         Reload {
             args,
+            reloader,
             tell,
             is_reading: false,
             again: false,
@@ -38,14 +40,15 @@ impl Reload<'_> {
         if self.is_reading {
             self.again = true;
             tracing::warn!(
-                "the configuration is still being read; it is read once more afterwards"
+                "the configuration is still being taken over; it is read once more afterwards"
             );
             return;
         }
         let (args, tell) = (self.args.clone(), self.tell.clone());
+        let reloader = self.reloader.clone();
         let read = move || {
             // Nobody is told any more who has ended.
-            let _ = tell.send(Message::Loaded(Box::new(args.load())));
+            let _ = tell.send(Message::Loaded(Box::new(take_over(&args, &reloader))));
         };
         let thread = thread::Builder::new().name("hl-reload".to_owned());
         match thread.spawn(read) {
@@ -56,18 +59,10 @@ impl Reload<'_> {
         }
     }
 
-    /// Takes over the endpoints; with mistakes in it, everything stays.
-    pub(super) fn finish(&mut self, loaded: Loaded, server: &Server) {
+    /// Says what became of it; with mistakes, everything has stayed as it was.
+    pub(super) fn finish(&mut self, loaded: Loaded) {
         self.is_reading = false;
-        let reloaded = loaded.and_then(|(config, warnings)| {
-            for warning in &warnings {
-                tracing::warn!("{warning}");
-            }
-            server
-                .reload(&config)
-                .map_err(|error| CliError::because("cannot take over the endpoints", error))
-        });
-        match reloaded {
+        match loaded {
             Ok(()) => tracing::info!("endpoints are reloaded; every other change needs a restart"),
             Err(error) => {
                 let report = error.report().unwrap_or_default();
@@ -78,4 +73,14 @@ impl Reload<'_> {
             self.begin();
         }
     }
+}
+
+fn take_over(args: &ConfigArgs, reloader: &Reloader) -> Loaded {
+    let (config, warnings) = args.load()?;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    reloader
+        .reload(&config)
+        .map_err(|error| CliError::because("cannot take over the endpoints", error))
 }

@@ -3,7 +3,7 @@
 use crate::config::Endpoint;
 use crate::config::document::{Node, Value};
 use crate::config::reader::{Reading, Section};
-use crate::config::suggest::did_you_mean;
+use crate::config::suggest::{did_you_mean, doubtful_type};
 use crate::event::Pattern;
 
 /// What a sink delivers; an empty list lets everything through. An event passes if every list lets it.
@@ -32,6 +32,12 @@ pub(super) fn read(
     section: &mut Section<'_>,
     endpoints: Option<&[Endpoint]>,
 ) -> Filter {
+    for (text, place) in section.texts(reading, "types").into_iter().flatten() {
+        let doubt = text.parse().ok().and_then(|it| doubtful_type(&it));
+        if let Some(doubt) = doubt {
+            reading.warning(&place, format!("types: {doubt}"));
+        }
+    }
     Filter {
         types: listed(reading, section, "types", check_type),
         phone_number_ids: listed(reading, section, "phone_number_ids", check_id),

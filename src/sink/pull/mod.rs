@@ -162,14 +162,6 @@ impl Pull {
     /// there. Durable when this returns.
     pub fn commit(&self, position: Item, lane: Option<Lane>) -> Result<(), PullError> {
         self.check(position)?;
-        if position.sequence > self.source.judged.get() {
-            // Right after a start it is known all the same where the cursor stands.
-            return if position == self.committed(lane) {
-                Ok(())
-            } else {
-                Err(PullError::Unjudged(position))
-            };
-        }
         let next = behind(position);
         let lanes = self.lanes_of(position)?;
         let mut cursor = self.cursor.lock();
@@ -183,6 +175,15 @@ impl Pull {
                 position,
                 committed,
             });
+        }
+        if position.sequence > self.source.judged.get() {
+            // Right after a start it is known all the same where the cursor stands. How many events its last
+            // notification has is not: any of them is taken for the last, and nothing changes.
+            return if reached == behind(committed) {
+                Ok(())
+            } else {
+                Err(PullError::Unjudged(position))
+            };
         }
         for lane in concerned(lane) {
             let progress = &mut saved[feed::place(lane)];

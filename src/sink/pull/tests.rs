@@ -225,15 +225,22 @@ fn what_is_committed_may_be_committed_again() {
 #[test]
 fn where_the_cursor_stands_may_be_committed_right_after_a_start() {
     let setting = Setting::new();
-    setting.store(&[body(1, 0), body(2, 0)]);
+    setting.store(&[body(1, 0), body(1, 0), body(1, 0)]);
     setting.pull(&[]).commit(item("2"), None).unwrap();
     let pull = setting.pull(&[]);
     setting.judged.set(0);
     for lane in [None, Some(Lane::Messages)] {
-        let again = pull.commit(item("2"), lane);
-        assert!(again.is_ok(), "{lane:?}: {again:?}");
-        let other = pull.commit(item("1.0"), lane);
-        assert!(matches!(other, Err(PullError::Unjudged(_))), "{other:?}");
+        for position in ["2", "2.0"] {
+            let again = pull.commit(item(position), lane);
+            assert!(again.is_ok(), "{position} of {lane:?}: {again:?}");
+        }
+        let back = pull.commit(item("1.0"), lane);
+        assert!(matches!(back, Err(PullError::Back { .. })), "{back:?}");
+        for position in ["3", "3.0"] {
+            let other = pull.commit(item(position), lane);
+            assert!(matches!(other, Err(PullError::Unjudged(_))), "{other:?}");
+        }
+        assert_eq!(pull.committed(lane), item("2"));
     }
 }
 
