@@ -26,9 +26,9 @@ pub use http::{Form, HttpSink};
 pub use pull::PullSink;
 
 use super::Endpoint;
+use super::own_files::is_same_file;
 use super::reader::{Reading, Section, check_name};
 use super::suggest::did_you_mean;
-use super::surroundings;
 
 /// Where events are delivered, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +73,7 @@ impl SinkKind {
     fn collides(&self, other: &SinkKind) -> bool {
         match (self, other) {
             (SinkKind::Stdout, SinkKind::Stdout) => true,
-            (SinkKind::File(one), SinkKind::File(other)) => {
-                surroundings::is_same_file(&one.path, &other.path)
-            }
+            (SinkKind::File(one), SinkKind::File(other)) => is_same_file(&one.path, &other.path),
             _ => false,
         }
     }
