@@ -369,8 +369,6 @@ fn percent_encoded(text: &str) -> String {
 /// The name of the step that is no post.
 const HANDSHAKE: &str = "handshake";
 
-/// How long an answer may take; platforms wait for half of it.
-
 /// How much of an unexpected answer is shown, in characters.
 const SHOWN_MAX: usize = 80;
 

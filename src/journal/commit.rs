@@ -271,6 +271,8 @@ impl Committer {
         self.sync()?;
         self.forget(self.active.size, 0);
         self.active = self.next_segment(inbox)?;
+        // It was made some time ago.
+        self.look_for_active()?;
         self.offset = HEADER_BLOCK;
         self.forgotten = HEADER_BLOCK;
         self.status.set_room(self.active.size - self.offset);

@@ -205,7 +205,7 @@ fn too_late() -> io::Error {
 /// Longest answer that is read, in octets; those of Hookline are far shorter.
 const ANSWER_MAX: usize = 256 * 1024;
 
-/// How long an answer may take.
+/// How long an answer may take; platforms wait for half of it.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

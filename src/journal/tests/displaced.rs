@@ -4,9 +4,9 @@
 use super::harness::{Harness, batch, options};
 use crate::disk::Access;
 use crate::disk::simulated::SimulatedDisk;
-use crate::journal::names;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, names};
 use crate::relay;
+use std::thread;
 
 /// What the journal says in the end, though nobody sends anything any more.
 fn fail_after(happens: impl FnOnce(&SimulatedDisk)) -> String {
@@ -46,6 +46,28 @@ fn a_segment_that_is_replaced_is_missed() {
         error.starts_with(&format!("{name} was replaced")),
         "{error}"
     );
+}
+
+/// One that was made ahead is looked at before anything is written to it.
+#[test]
+fn a_segment_that_is_removed_before_its_use_is_never_used() {
+    let disk = SimulatedDisk::new(1);
+    let mut harness = Harness::start(disk.storage(), options());
+    assert!(harness.wait_durable(0));
+    let name = names::segment(2);
+    while disk.storage().identity(&name).unwrap().is_none() {
+        thread::yield_now();
+    }
+    disk.storage().remove(&name).unwrap();
+    // Three have room in the first segment.
+    let body = [0; 16 << 10];
+    for _ in 0..4 {
+        harness.send(batch(&[body]));
+    }
+    assert!(!harness.wait_durable(4));
+    assert_eq!(harness.status.durable(), 3);
+    let error = harness.stop().result.unwrap_err();
+    assert!(error.to_string().contains(&name), "{error}");
 }
 
 /// What is written behind the cut stands behind a gap.
