@@ -57,12 +57,13 @@ use crate::feed::{
     self, Child, CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError,
 };
 use crate::journal;
-use crate::journal::{Journal, JournalError, State};
+use crate::journal::{HandOn, Journal, JournalError, State};
 use crate::reactor::{Control, ReactorError};
 use crate::relay::{self, Room};
 use crate::sink::SinkError;
 use crate::worker;
 use crossbeam_channel::{Receiver, select};
+use delivery::Delivery;
 use hand_on::{WORKER_INBOX, WORKER_OCTETS, hand_on};
 use mio::Waker;
 use sources::Sources;
@@ -198,16 +199,7 @@ impl Server {
             options::journal(config, Arc::clone(&floor), confirmed),
         )?;
         let recovery = journal.recovery().clone();
-        if let Some(left_out) = &recovery.left_out {
-            tracing::error!(
-                segment = left_out.path,
-                offset = left_out.offset,
-                from = left_out.first_sequence,
-                to = left_out.last_sequence,
-                "a sink has had notifications that are not in the journal: it is an older copy, or its end is damaged; \
-                 their sequences are left out"
-            );
-        }
+        log_left_out(&recovery);
         let endpoints = journal.endpoints();
         let forms = endpoints::forms(&disk, journal.status().durable());
         let table = Arc::new(endpoints::table(
@@ -235,21 +227,8 @@ impl Server {
             config.server.pin,
             config.server.loops + config.server.workers,
         );
-        let mut workers = Vec::new();
-        for index in 0..config.server.workers {
-            let (sender, inbox) = relay::channel(WORKER_INBOX);
-            let room = Arc::new(Room::new(WORKER_OCTETS));
-            let statistics = Arc::new(worker::Statistics::default());
-            sources.workers.push(Arc::clone(&statistics));
-            workers.push((sender, Arc::clone(&room)));
-            let (maker, live) = delivery.for_worker();
-            let run = move || {
-                worker::run(&inbox, &room, maker, &live, &statistics);
-                Ok(())
-            };
-            threads.start(&format!("hl-worker-{index}"), cores.take_from_end(), run)?;
-        }
-        let (committer, preparer) = journal.split(loops.positions, hand_on(workers));
+        let workers = start_workers(config, &delivery, &mut sources, &mut threads, &mut cores)?;
+        let (committer, preparer) = journal.split(loops.positions, workers);
         threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
         let (stop_judge, stop_sinks) = delivery.start(&mut threads, child)?;
@@ -436,6 +415,44 @@ fn all_aside(storage: &dyn Storage, error: &dyn Error) -> Result<(), ServerError
     }
     tracing::warn!(dir, %error, "the files in a directory of the data directory cannot be used: all of them are set aside, and made anew; delivery goes on");
     Ok(())
+}
+
+/// Starts the workers, and gives what hands batches on to them.
+fn start_workers(
+    config: &Config,
+    delivery: &Delivery,
+    sources: &mut Sources,
+    threads: &mut Threads,
+    cores: &mut Cores,
+) -> Result<HandOn, ServerError> {
+    let mut workers = Vec::new();
+    for index in 0..config.server.workers {
+        let (sender, inbox) = relay::channel(WORKER_INBOX);
+        let room = Arc::new(Room::new(WORKER_OCTETS));
+        let statistics = Arc::new(worker::Statistics::default());
+        sources.workers.push(Arc::clone(&statistics));
+        workers.push((sender, Arc::clone(&room)));
+        let (maker, live) = delivery.for_worker();
+        let run = move || {
+            worker::run(&inbox, &room, maker, &live, &statistics);
+            Ok(())
+        };
+        threads.start(&format!("hl-worker-{index}"), cores.take_from_end(), run)?;
+    }
+    Ok(hand_on(workers))
+}
+
+fn log_left_out(recovery: &journal::Recovery) {
+    if let Some(left_out) = &recovery.left_out {
+        tracing::error!(
+            segment = left_out.path,
+            offset = left_out.offset,
+            from = left_out.first_sequence,
+            to = left_out.last_sequence,
+            "a sink has had notifications that are not in the journal: it is an older copy, or its end is damaged; \
+             their sequences are left out"
+        );
+    }
 }
 
 /// Where the dead letters of a sink are.
