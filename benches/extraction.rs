@@ -2,7 +2,7 @@
 //!
 //! All contenders but simd-json's tape, which is parsed and not looked at, come to the same facts of each update: id,
 //! type or status, timestamp, and the field it came with. `extract` also makes keys, conversations and the shared parts of `data`; `extract and render` writes
-//! the lines. Run with `cargo bench --bench extraction`; throughput is of body octets.
+//! the lines. Run with `cargo bench --bench extraction`; throughput is of body bytes.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hookline::event::{Events, Extractor, Origin, render};
@@ -24,9 +24,9 @@ fn extraction(criterion: &mut Criterion) {
         ("mixed", mixed()),
     ];
     for (name, bodies) in &corpora {
-        let octets: usize = bodies.iter().map(String::len).sum();
+        let bytes: usize = bodies.iter().map(String::len).sum();
         let mut group = criterion.benchmark_group(*name);
-        group.throughput(Throughput::Bytes(octets as u64));
+        group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_with_input(
             BenchmarkId::from_parameter("extract"),
             bodies,
@@ -186,7 +186,7 @@ fn notification(field: &str, value: &str) -> String {
 
 const SHARED: &str = r#""messaging_product":"whatsapp","metadata":{"display_phone_number":"15550100101","phone_number_id":"106540000000001"}"#;
 
-/// A text message of about 700 octets, escaped as the platform does it.
+/// A text message of about 700 bytes, escaped as the platform does it.
 fn text(number: usize) -> String {
     notification(
         "messages",
@@ -196,7 +196,7 @@ fn text(number: usize) -> String {
     )
 }
 
-/// Statuses of about 500 octets each with their contacts, in one value.
+/// Statuses of about 500 bytes each with their contacts, in one value.
 fn statuses(count: usize) -> String {
     let (mut contacts, mut statuses) = (String::new(), String::new());
     for number in 0..count {

@@ -35,11 +35,11 @@ fn requests(criterion: &mut Criterion) {
     let one = request(700);
     let mut group = criterion.benchmark_group("assembler");
     for depth in [1, 16] {
-        let octets = one.repeat(depth);
+        let bytes = one.repeat(depth);
         group.throughput(Throughput::Elements(depth as u64));
         group.bench_function(BenchmarkId::new("whole", depth), |bencher| {
             let mut assembler = Assembler::default();
-            bencher.iter(|| assert_eq!(serve(&mut assembler, black_box(&octets)), depth));
+            bencher.iter(|| assert_eq!(serve(&mut assembler, black_box(&bytes)), depth));
         });
     }
     // A cut in the head, one between head and body, and a large body as segments of a usual network bring it.
@@ -70,18 +70,16 @@ fn requests(criterion: &mut Criterion) {
 fn chunks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("chunked");
     for (body_len, chunk_len) in [(4 << 10, 1 << 10), (64 << 10, 8 << 10), (4 << 10, 16)] {
-        let octets = chunked(&vec![b'x'; body_len], chunk_len);
+        let bytes = chunked(&vec![b'x'; body_len], chunk_len);
         group.throughput(Throughput::Bytes(body_len as u64));
-        let name = format!("{body_len} octets by {chunk_len}");
+        let name = format!("{body_len} bytes by {chunk_len}");
         group.bench_function(name, |bencher| {
             let mut body = Vec::new();
             bencher.iter(|| {
                 body.clear();
                 let mut decoder = Decoder::new(LIMITS.body);
-                let (used, done) = decoder
-                    .decode(black_box(&octets), &mut body)
-                    .expect("valid");
-                assert!(done && used == octets.len() && body.len() == body_len);
+                let (used, done) = decoder.decode(black_box(&bytes), &mut body).expect("valid");
+                assert!(done && used == bytes.len() && body.len() == body_len);
             });
         });
     }
@@ -89,8 +87,8 @@ fn chunks(criterion: &mut Criterion) {
 }
 
 /// Takes every request out of one read, as a connection does, and says how many there were.
-fn serve(assembler: &mut Assembler, octets: &[u8]) -> usize {
-    let (mut rest, mut served) = (octets, 0);
+fn serve(assembler: &mut Assembler, bytes: &[u8]) -> usize {
+    let (mut rest, mut served) = (bytes, 0);
     while !rest.is_empty() {
         let mut slots = Slots::new();
         let (used, next) = assembler
@@ -125,20 +123,20 @@ fn head(framing: &str) -> Vec<u8> {
 }
 
 fn request(body_len: usize) -> Vec<u8> {
-    let mut octets = head(&format!("Content-Length: {body_len}"));
-    octets.resize(octets.len() + body_len, b'x');
-    octets
+    let mut bytes = head(&format!("Content-Length: {body_len}"));
+    bytes.resize(bytes.len() + body_len, b'x');
+    bytes
 }
 
 fn chunked(body: &[u8], chunk_len: usize) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for chunk in body.chunks(chunk_len) {
-        octets.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        octets.extend_from_slice(chunk);
-        octets.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
     }
-    octets.extend_from_slice(b"0\r\n\r\n");
-    octets
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    bytes
 }
 
 const LIMITS: Limits = Limits {

@@ -35,8 +35,8 @@ const STAGES: &[Stage] = &[
     ("head", 2000, head),
     ("request, length", 2000, length),
     ("request, chunked", 1000, chunked),
-    ("signature, 700 octets", 1000, signature),
-    ("append, 700 octets", 4000, append),
+    ("signature, 700 bytes", 1000, signature),
+    ("append, 700 bytes", 4000, append),
     ("seal, 128 KiB", 200, seal),
     ("extract, text", 1000, extract_text),
     ("extract, status", 1000, extract_status),
@@ -70,29 +70,29 @@ fn head(count: usize) {
     }
 }
 
-/// A whole request of 700 octets that lies in the receive buffer.
+/// A whole request of 700 bytes that lies in the receive buffer.
 fn length(count: usize) {
-    let mut octets = request_head("Content-Length: 700", &[]);
-    octets.resize(octets.len() + 700, b'x');
-    serve(count, &octets);
+    let mut bytes = request_head("Content-Length: 700", &[]);
+    bytes.resize(bytes.len() + 700, b'x');
+    serve(count, &bytes);
 }
 
 /// A body of 4 KiB in chunks of 1 KiB.
 fn chunked(count: usize) {
-    let mut octets = request_head("Transfer-Encoding: chunked", &[]);
+    let mut bytes = request_head("Transfer-Encoding: chunked", &[]);
     for _ in 0..4 {
-        octets.extend_from_slice(b"400\r\n");
-        octets.resize(octets.len() + 1024, b'x');
-        octets.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(b"400\r\n");
+        bytes.resize(bytes.len() + 1024, b'x');
+        bytes.extend_from_slice(b"\r\n");
     }
-    octets.extend_from_slice(b"0\r\n\r\n");
-    serve(count, &octets);
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    serve(count, &bytes);
 }
 
-fn serve(count: usize, octets: &[u8]) {
+fn serve(count: usize, bytes: &[u8]) {
     let mut assembler = Assembler::default();
     for _ in 0..count {
-        let (mut rest, mut served) = (black_box(octets), 0);
+        let (mut rest, mut served) = (black_box(bytes), 0);
         while !rest.is_empty() {
             let mut slots = Slots::new();
             let next = assembler.next(rest, &mut slots, &LIMITS);
@@ -125,9 +125,9 @@ fn signature(count: usize) {
         counters: [CachePadded::new(Counters::default())].into(),
     };
     let tag = sign(&Key::new(HMAC_SHA256, &secret), &body);
-    let octets = request_head("Content-Length: 700", tag.as_ref());
+    let bytes = request_head("Content-Length: 700", tag.as_ref());
     let mut slots = Slots::new();
-    let parsed = Head::parse(&octets, &mut slots, &LIMITS);
+    let parsed = Head::parse(&bytes, &mut slots, &LIMITS);
     let head = parsed.expect("valid").expect("complete");
     for _ in 0..count {
         let admitted = endpoint.admit(black_box(&head));
@@ -140,12 +140,12 @@ fn signature(count: usize) {
 
 /// One record of a batch, and a batch from the pool for every 145 of them.
 fn append(count: usize) {
-    let pool = Pool::new(4, BATCH_OCTETS + (8 << 10));
+    let pool = Pool::new(4, BATCH_BYTES + (8 << 10));
     let body = vec![b'x'; 700];
     let mut batch = pool.batch();
     for _ in 0..count {
         append_to(&mut batch, black_box(&body));
-        if batch.len() >= BATCH_OCTETS {
+        if batch.len() >= BATCH_BYTES {
             drop(batch);
             batch = pool.batch();
         }
@@ -156,7 +156,7 @@ fn append(count: usize) {
 fn seal(count: usize) {
     let body = vec![b'x'; 700];
     let mut batch = Batch::unpooled();
-    while batch.len() < BATCH_OCTETS {
+    while batch.len() < BATCH_BYTES {
         append_to(&mut batch, &body);
     }
     for _ in 0..count {
@@ -285,8 +285,8 @@ fn place(first_sequence: u64) -> Place {
 /// What Meta's sender puts before a body.
 fn request_head(framing: &str, tag: &[u8]) -> Vec<u8> {
     let mut digits = String::new();
-    for octet in tag {
-        write!(digits, "{octet:02x}").expect("a string takes everything");
+    for byte in tag {
+        write!(digits, "{byte:02x}").expect("a string takes everything");
     }
     format!(
         "POST /webhook HTTP/1.1\r\n\
@@ -313,7 +313,7 @@ const END: &str = r#"]},"field""#;
 
 const JUDGED: usize = 40;
 
-const BATCH_OCTETS: usize = 128 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 
 /// Seconds since 1970.
 const NOW: u64 = 1_750_000_000;

@@ -13,7 +13,7 @@ const PLACE: Place = Place {
     durable: 0,
 };
 
-/// A batch of at least `BATCH_SIZE` octets.
+/// A batch of at least `BATCH_SIZE` bytes.
 fn fill(mut batch: Batch, body: &[u8]) -> Batch {
     let headers: [(&[u8], &[u8]); 2] = [
         (b"content-type", b"application/json"),

@@ -36,9 +36,9 @@ fn verify(criterion: &mut Criterion) {
         let endpoint = endpoint(&secrets);
         for len in [700, 4 << 10] {
             let body = vec![b'x'; len];
-            let octets = head(&current, &body);
+            let bytes = head(&current, &body);
             let mut slots = Slots::new();
-            let head = Head::parse(&octets, &mut slots, &LIMITS)
+            let head = Head::parse(&bytes, &mut slots, &LIMITS)
                 .expect("valid")
                 .expect("complete");
             group.throughput(Throughput::Bytes(len as u64));
@@ -76,8 +76,8 @@ fn endpoint(secrets: &[Vec<u8>]) -> Endpoint {
 fn head(secret: &[u8], body: &[u8]) -> Vec<u8> {
     let tag = sign(&Key::new(HMAC_SHA256, secret), body);
     let mut digits = String::new();
-    for octet in tag.as_ref() {
-        write!(digits, "{octet:02x}").expect("a string takes everything");
+    for byte in tag.as_ref() {
+        write!(digits, "{byte:02x}").expect("a string takes everything");
     }
     format!(
         "POST /webhook HTTP/1.1\r\nHost: hooks.example.com\r\nContent-Type: application/json\r\n\

@@ -163,20 +163,20 @@ fn fill(port: u16, connections: usize, count: usize, templates: &[Template]) {
             let (mut templates, numbers) = (templates.to_vec(), Arc::clone(&numbers));
             thread::spawn(move || -> Result<usize> {
                 let mut stream = connect(port)?;
-                let (mut taken, mut octets, mut answers) = (0, Vec::new(), vec![0; 64 << 10]);
+                let (mut taken, mut bytes, mut answers) = (0, Vec::new(), vec![0; 64 << 10]);
                 loop {
                     let first = numbers.fetch_add(DEPTH, Ordering::Relaxed);
                     let some = DEPTH.min(count.saturating_sub(first));
                     if some == 0 {
                         return Ok(taken);
                     }
-                    octets.clear();
+                    bytes.clear();
                     let now = micros(SystemTime::now());
                     for number in first..first + some {
                         let template = number % templates.len();
-                        octets.extend_from_slice(templates[template].make(now, number));
+                        bytes.extend_from_slice(templates[template].make(now, number));
                     }
-                    stream.write_all(&octets)?;
+                    stream.write_all(&bytes)?;
                     let (mut here, mut kept) = (0, 0);
                     while here < some {
                         let read = stream.read(&mut answers[kept..])?;

@@ -25,7 +25,7 @@ beside it, so that a machine that drifts does so for both sides. Absolute figure
   databases cost means nothing without it.
 """
 
-MESSAGES = {True: "Each message has an id of its own.", False: "All messages are the same octets."}
+MESSAGES = {True: "Each message has an id of its own.", False: "All messages are the same bytes."}
 
 
 def page(record, images):

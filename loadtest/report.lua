@@ -5,7 +5,7 @@ local directory = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
 local samples = directory .. "../src/rig/samples/"
 local M = {}
 
--- The body of one sample, octet for octet.
+-- The body of one sample, byte for byte.
 function M.sample(name)
   local file = assert(io.open(samples .. name .. ".json", "rb"))
   local body = file:read("*a")
@@ -38,7 +38,7 @@ function M.post(body, headers)
 end
 
 -- What gives one request with the text message after another. With FIRST in the environment, ten digits, each has a
--- message id of its own, counted from there, so that no server has seen it before; without it all are the same octets.
+-- message id of its own, counted from there, so that no server has seen it before; without it all are the same bytes.
 -- New ones cost this side a twelfth more, and the server nothing.
 function M.texts(headers)
   local one = M.post(M.sample("text"), headers)

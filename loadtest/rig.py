@@ -287,7 +287,7 @@ class Server:
         return sum(int((read(path).split() or [0])[0]) for path in threads) / 1e9
 
     def written(self):
-        """Octets on the way to the disk so far."""
+        """Bytes on the way to the disk so far."""
         fields = (re.search(r"^write_bytes: (\d+)", read(f"/proc/{process}/io"), re.M) for process in self.tree())
         return sum(int(field[1]) for field in fields if field)
 

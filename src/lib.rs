@@ -37,7 +37,7 @@
 //!
 //! # Where to begin
 //!
-//! One request, from octets to 200: `reactor/connection.rs` reads and cuts it ([`http::assembler`]), `reactor/core.rs`
+//! One request, from bytes to 200: `reactor/connection.rs` reads and cuts it ([`http::assembler`]), `reactor/core.rs`
 //! judges and stores it ([`endpoint`], [`journal::batch`]), `reactor/outbox.rs` keeps its answer until
 //! [`journal::Committer`] says that it is durable.
 //!

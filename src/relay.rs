@@ -125,7 +125,7 @@ impl<T> Receiver<T> {
     }
 }
 
-/// Octets that may be on their way at a time, between those who send and the one who receives.
+/// Bytes that may be on their way at a time, between those who send and the one who receives.
 #[derive(Debug)]
 pub struct Room {
     taken: AtomicUsize,
@@ -133,7 +133,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Room for up to `most` octets, or for one message that is larger.
+    /// Room for up to `most` bytes, or for one message that is larger.
     #[must_use]
     pub fn new(most: usize) -> Room {
         Room {
@@ -144,18 +144,18 @@ impl Room {
 
     /// Takes so many, to be given back once they are received. False if there is no room for them.
     #[must_use]
-    pub fn take(&self, octets: usize) -> bool {
-        let before = self.taken.fetch_add(octets, Ordering::Relaxed);
-        let fits = before == 0 || before + octets <= self.most;
+    pub fn take(&self, bytes: usize) -> bool {
+        let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before == 0 || before + bytes <= self.most;
         if !fits {
-            self.give_back(octets);
+            self.give_back(bytes);
         }
         fits
     }
 
     /// So many are not on their way any more.
-    pub fn give_back(&self, octets: usize) {
-        self.taken.fetch_sub(octets, Ordering::Relaxed);
+    pub fn give_back(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

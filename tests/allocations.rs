@@ -40,7 +40,7 @@ static MEASURING: AtomicBool = AtomicBool::new(false);
 static COUNTS: [AtomicU64; THREADS.len()] = [const { AtomicU64::new(0) }; THREADS.len()];
 /// Buffers for batches.
 static BUFFERS: AtomicU64 = AtomicU64::new(0);
-/// Octets of a batch's buffer; nothing else is as large.
+/// Bytes of a batch's buffer; nothing else is as large.
 const BUFFER: usize = 128 << 10;
 /// Where the first of them came from.
 static ORIGINS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -161,15 +161,15 @@ impl Poster {
     fn load(&mut self, path: &str, depth: usize, total: usize, statuses: u64) {
         for _ in 0..total.div_ceil(depth * self.connections.len()) {
             for connection in &mut self.connections {
-                let mut octets = Vec::new();
+                let mut bytes = Vec::new();
                 for _ in 0..depth {
                     let body = body(self.events..self.events + statuses);
                     let fields = sign::meta("secret", body.as_bytes());
-                    octets.extend_from_slice(&post(path, &fields, body.as_bytes()));
+                    bytes.extend_from_slice(&post(path, &fields, body.as_bytes()));
                     self.notifications += 1;
                     self.events += statuses;
                 }
-                connection.send(&octets);
+                connection.send(&bytes);
             }
             for connection in &mut self.connections {
                 assert_eq!(connection.codes(depth), vec![200; depth]);

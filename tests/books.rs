@@ -387,7 +387,7 @@ impl Slow {
         thread::spawn(move || {
             let mut text = Vec::new();
             self.0.read_to_end(&mut text).expect("readable");
-            text.split(|octet| *octet == b'\n').count() - 1
+            text.split(|byte| *byte == b'\n').count() - 1
         })
     }
 }
@@ -455,11 +455,11 @@ fn damage_is_told_and_what_a_repair_sets_aside_is_no_longer_missing() {
     }
     terminate(server);
     let segment = site.journal_dir().join("00000000000000000001.segment");
-    let mut octets = fs::read(&segment).expect("readable");
+    let mut bytes = fs::read(&segment).expect("readable");
     let mark = b"wamid.number.3";
-    let place = octets.windows(mark.len()).position(|window| window == mark);
-    octets[place.expect("it is there")] ^= 1;
-    fs::write(&segment, octets).expect("writable");
+    let place = bytes.windows(mark.len()).position(|window| window == mark);
+    bytes[place.expect("it is there")] ^= 1;
+    fs::write(&segment, bytes).expect("writable");
 
     let (books, code) = audit(&site.journal_dir(), &[]);
     let damage = books["damage"][0].as_str().expect("it says where");

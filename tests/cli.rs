@@ -56,13 +56,13 @@ fn receiver(count: usize, status: &'static str) -> (String, JoinHandle<Vec<Strin
 }
 
 fn serve(mut stream: &TcpStream, status: &str) -> String {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     let request = loop {
         let count = stream.read(&mut chunk).expect("readable");
         assert!(count > 0, "the request is whole");
-        octets.extend_from_slice(&chunk[..count]);
-        let text = String::from_utf8(octets.clone()).expect("ASCII");
+        bytes.extend_from_slice(&chunk[..count]);
+        let text = String::from_utf8(bytes.clone()).expect("ASCII");
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;
         };
@@ -284,7 +284,7 @@ fn send_signs_what_it_posts() {
         let hex = tag
             .as_ref()
             .iter()
-            .fold(String::new(), |hex, octet| hex + &format!("{octet:02x}"));
+            .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         assert!(
             head.contains(&format!("\r\nX-Hub-Signature-256: sha256={hex}")),
             "{head}"

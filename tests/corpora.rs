@@ -3,7 +3,7 @@
 //! - `HOOKLINE_HTTP_CASES`: a directory with `cases.jsonl`, raw requests with what a strict server makes of them, and
 //!   `run_cases.py`, which sends them and compares. The server of this test is what its README asks for.
 //! - `HOOKLINE_PAYLOADS`: a directory of directories of JSON files, each the body of one webhook. All are
-//!   posted, signed; what is stored has to be the same octets in the same order, and what is made of it as many
+//!   posted, signed; what is stored has to be the same bytes in the same order, and what is made of it as many
 //!   events as it has updates.
 //!
 //! Without the variable a test says so and passes.
@@ -118,7 +118,7 @@ fn payloads_are_stored_as_they_came_and_every_update_is_an_event() {
     site.verify();
     assert!(
         site.bodies().iter().eq(payloads.values()),
-        "other octets, or another order"
+        "other bytes, or another order"
     );
 
     let mut events: BTreeMap<u64, Vec<Value>> = BTreeMap::new();
@@ -218,7 +218,7 @@ fn elements<'v>(object: &'v Value, name: &str) -> impl Iterator<Item = &'v Value
     object[name].as_array().into_iter().flatten()
 }
 
-/// The published vectors: the exact octets count, and nothing that means the same.
+/// The published vectors: the exact bytes count, and nothing that means the same.
 #[test]
 fn signature_vectors() {
     let compact = br#"{"object":"whatsapp_business_account","entry":[]}"#.to_vec();

@@ -3,7 +3,7 @@
 //! A name that is made or changed is durable once its directory was synced; a file system usually does that soon by
 //! itself, so no kill and hardly any power cut shows that it was forgotten. Here each thread's calls are held against
 //! what `Storage::replace` promises for each small file that is replaced as a whole (manifest, cursors, checkpoint):
-//! the directory is synced before the old octets are written over, the new ones are synced before the names are
+//! the directory is synced before the old bytes are written over, the new ones are synced before the names are
 //! exchanged, and the directory is synced before anything else becomes of them.
 //!
 //! Where strace is missing or may not trace, a line says so and nothing is checked.

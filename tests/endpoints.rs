@@ -247,7 +247,7 @@ fn handshakes_are_for_those_who_know_the_token() {
         (200, &b"1158201444"[..])
     );
     assert_eq!(answer.field("content-type"), Some("text/plain"));
-    for octets in [
+    for bytes in [
         handshake("/meta", "token-4f1b", "1"),
         handshake("/meta", "", "1"),
         // No token is configured here.
@@ -255,7 +255,7 @@ fn handshakes_are_for_those_who_know_the_token() {
         handshake("/basic", "token-4f1a", "1"),
         get("/meta"),
     ] {
-        client.send(&octets);
+        client.send(&bytes);
         let answer = client.answer();
         assert!(answer.code == 403 && answer.body.is_empty(), "{answer:?}");
     }

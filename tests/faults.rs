@@ -1,7 +1,7 @@
 //! What a 200 means when calls to the operating system fail, hang, or are the last thing that the process does.
 //!
 //! strace makes the n-th call of one thread of a server under load fail (`inject=fdatasync:error=EIO:when=N`), wait, or
-//! end in SIGKILL. Whatever is injected: what was answered with 200 is in the journal after a restart, octet for octet,
+//! end in SIGKILL. Whatever is injected: what was answered with 200 is in the journal after a restart, byte for byte,
 //! in order, once; nothing is there that was not sent; and no sink has delivered what was not durable. After a failure
 //! there is one line about it, `/readyz` says 503, whoever waits for an answer gets 503, and the process exits with 1
 //! within a bounded time, however long its drain may take otherwise.
@@ -328,14 +328,14 @@ fn a_stalled_disk_is_waited_out() {
             assert!(trace.faults.is_empty(), "{:#?}", trace.faults);
         }
         let grown = stalled.saturating_sub(before);
-        assert!(grown <= STALL_MEMORY_MAX, "{grown} octets in a stall");
+        assert!(grown <= STALL_MEMORY_MAX, "{grown} bytes in a stall");
         let (status, stderr) = server.terminate();
         assert_eq!(status.code(), Some(0), "{stderr}");
         site.verify();
         sink.check_whole(&site.records(), 1);
         let tally = check(&stored(&site), &traces);
         eprintln!(
-            "hl-commit, {call} stalls after {accepted} 200s: {tally:?}, {flooded} octets sent, {grown} of memory more"
+            "hl-commit, {call} stalls after {accepted} 200s: {tally:?}, {flooded} bytes sent, {grown} of memory more"
         );
     }
 }
@@ -348,7 +348,7 @@ struct Flood {
     /// Which post is being sent, and what is left of it.
     number: usize,
     left: Vec<u8>,
-    /// Octets that were taken.
+    /// Bytes that were taken.
     sent: usize,
 }
 
@@ -369,11 +369,11 @@ impl Flood {
     /// Sends some posts, or what of them is taken at once.
     fn send(&mut self) {
         for _ in 0..16 {
-            let Ok(octets) = self.stream.write(&self.left) else {
+            let Ok(bytes) = self.stream.write(&self.left) else {
                 return;
             };
-            self.left.drain(..octets);
-            self.sent += octets;
+            self.left.drain(..bytes);
+            self.sent += bytes;
             if self.left.is_empty() {
                 self.number += 1;
                 self.left = signed("/in", &body(&self.name, self.number));

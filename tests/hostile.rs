@@ -61,12 +61,12 @@ fn crowd(
     server: &Running,
     count: usize,
     good: &mut Good,
-    octets: impl Fn(usize) -> Vec<u8>,
+    bytes: impl Fn(usize) -> Vec<u8>,
 ) -> Vec<Client> {
     let mut crowd = Vec::new();
     for number in 0..count {
         let mut client = from(2, server);
-        client.try_send(&octets(number));
+        client.try_send(&bytes(number));
         crowd.push(client);
         if number % 100 == 0 {
             good.is_served();
@@ -76,10 +76,10 @@ fn crowd(
 }
 
 /// Sends as much of it as the sockets take.
-fn stuff(client: &Client, octets: &[u8]) {
+fn stuff(client: &Client, bytes: &[u8]) {
     let mut stream = client.stream();
     stream.set_nonblocking(true).expect("set");
-    let _ = stream.write(octets);
+    let _ = stream.write(bytes);
     stream.set_nonblocking(false).expect("set");
 }
 
@@ -142,8 +142,8 @@ fn slow_bodies_do_not_keep_others_out_of_the_memory() {
         .limits("partial = \"8MiB\"");
     let server = site.start();
     let mut good = Good::of(&server);
-    let octets = post("/webhook", "", &vec![b'b'; BODY]);
-    let (most, last) = octets.split_at(octets.len() - 1000);
+    let bytes = post("/webhook", "", &vec![b'b'; BODY]);
+    let (most, last) = bytes.split_at(bytes.len() - 1000);
     let held = crowd(&server, 8, &mut good, |_| most.to_vec());
     eventually("they hold everything", || {
         server.metric("hookline_partial_bytes") == 8 * most.len() as u64
@@ -162,7 +162,7 @@ fn slow_bodies_do_not_keep_others_out_of_the_memory() {
     // From now on at once.
     for _ in 0..5 {
         let mut other = from(3, &server);
-        other.send(&octets);
+        other.send(&bytes);
         assert_eq!(other.answer().code, 200);
     }
     let gave_up = server.metric("hookline_partial_refused_total") - refused;
@@ -220,7 +220,7 @@ fn endless_pipelines_and_unread_answers_stay_within_the_memory() {
     assert!(stored.iter().filter(|body| *body == b"one of many").count() >= acknowledged);
 }
 
-/// Heads, chunk lines, trailers and bodies without an end are cut off where their limit says; an octet at a time is
+/// Heads, chunk lines, trailers and bodies without an end are cut off where their limit says; a byte at a time is
 /// no better.
 #[test]
 fn what_has_no_end_is_cut_off() {

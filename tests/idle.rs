@@ -14,8 +14,8 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 const CONNECTIONS: u64 = 10_000;
 
-/// Octets of the server's own memory for each idle connection.
-const OCTETS_MAX: u64 = 1024;
+/// Bytes of the server's own memory for each idle connection.
+const BYTES_MAX: u64 = 1024;
 
 /// Descriptors for other things than connections, on either side.
 const FILES_BESIDE: u64 = 300;
@@ -48,11 +48,11 @@ fn greet(clients: &mut [Client]) {
 }
 
 fn check(server: &Running, before: u64, count: u64, what: &str) {
-    let octets = server.memory("RssAnon").saturating_sub(before) / count;
-    eprintln!("{count} connections {what}: {octets} octets each");
+    let bytes = server.memory("RssAnon").saturating_sub(before) / count;
+    eprintln!("{count} connections {what}: {bytes} bytes each");
     assert!(
-        octets <= OCTETS_MAX,
-        "{octets} octets for each connection {what}"
+        bytes <= BYTES_MAX,
+        "{bytes} bytes for each connection {what}"
     );
 }
 

@@ -18,7 +18,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Octets of a body, as large as the platform sends them.
+/// Bytes of a body, as large as the platform sends them.
 const BODY: usize = 3_000_000;
 
 /// Updates in a body of many.
@@ -45,7 +45,7 @@ fn many(number: usize) -> Vec<u8> {
     for update in 0..UPDATES {
         let separator = if update == 0 { "" } else { "," };
         let id = number * UPDATES + update;
-        // Fifty octets each.
+        // Fifty bytes each.
         let _ = write!(
             messages,
             r#"{separator}{{"id":"{id:08}","from":"49{id:08}","type":"text"}}"#

@@ -1,6 +1,6 @@
 //! What a 200 means, by killing the server under load.
 //!
-//! `stored`: after `kill -9` every body whose 200 a client has seen is in the journal, octet for octet, in
+//! `stored`: after `kill -9` every body whose 200 a client has seen is in the journal, byte for byte, in
 //! the order of its connection, exactly once. `received`: a crash may lose the end, a SIGTERM may not.
 //! SIGTERM, both: on a connection that has been answered before, every request that was sent as a whole is
 //! answered with 200.
@@ -150,12 +150,12 @@ fn received_answers_and_stores_everything_on_sigterm() {
 fn a_request_under_way_is_finished_during_the_drain(ack: &str) {
     let site = site(ack);
     let mut server = site.start();
-    let octets = post("/in", "", b"under way");
-    let cuts = [10, octets.len() - 5, octets.len() - 1];
-    let octets = octets.repeat(3);
+    let bytes = post("/in", "", b"under way");
+    let cuts = [10, bytes.len() - 5, bytes.len() - 1];
+    let bytes = bytes.repeat(3);
     let mut halves = cuts.map(|cut| {
         let mut client = server.connect();
-        client.send(&octets[..cut]);
+        client.send(&bytes[..cut]);
         client
     });
     let mut idle = server.connect();
@@ -165,7 +165,7 @@ fn a_request_under_way_is_finished_during_the_drain(ack: &str) {
     // An idle connection is closed, without a word and without a reset.
     assert!(idle.is_ended());
     for (client, cut) in halves.iter_mut().zip(cuts) {
-        client.send(&octets[cut..]);
+        client.send(&bytes[cut..]);
         for last in [false, false, true] {
             let answer = client.answer();
             assert!(answer.code == 200 && answer.closes() == last, "{answer:?}");
@@ -275,10 +275,10 @@ fn both_modes_share_a_connection_and_a_journal() {
         "/stored",
         "/received",
     ];
-    let octets: Vec<u8> = (0..600)
+    let bytes: Vec<u8> = (0..600)
         .flat_map(|at| post(paths[at % 6], "", at.to_string().as_bytes()))
         .collect();
-    client.send(&octets);
+    client.send(&bytes);
     for at in 0..600 {
         let expected = if at % 6 == 3 { 404 } else { 200 };
         assert_eq!(client.answer().code, expected, "{at}");

@@ -3,7 +3,7 @@
 //! The journal stands on an ext4 in an image file. At some moment `EXT4_IOC_SHUTDOWN` ends that file system: what it
 //! had not written is gone, names included, and every call after it fails with EIO. The server sees that by itself and
 //! exits with 1. Then the image is mounted again, which replays the file system's journal, and the server starts
-//! again: everything that was answered with 200 is there, octet for octet, in order, once, and nothing that was not
+//! again: everything that was answered with 200 is there, byte for byte, in order, once, and nothing that was not
 //! sent. Segments are small, so that cuts also meet rolls, new names and the manifest. Pages are written back here and
 //! there without a sync, as a kernel does at its own discretion, so that cuts tear what was under way. A file sink on
 //! another file system has delivered nothing that is not in the journal.
@@ -30,8 +30,8 @@ use std::thread::{self, JoinHandle};
 /// Cuts of one journal; then a new one begins, so that its reading does not take longer and longer.
 const CUTS_EACH: usize = 5;
 
-const IMAGE_OCTETS: u64 = 192 << 20;
-const SEGMENT_OCTETS: u64 = 1 << 20;
+const IMAGE_BYTES: u64 = 192 << 20;
+const SEGMENT_BYTES: u64 = 1 << 20;
 const PAGE: usize = 4096;
 
 /// A server whose journal is to be on a disk of its own, and the sink beside it.
@@ -49,7 +49,7 @@ fn survives_power_cuts(ack: &str) {
     for first in (0..cuts).step_by(CUTS_EACH) {
         let (site, sink) = site(ack);
         let image = site.path().join("disk.image");
-        let Some(mut disk) = Mounted::ext4(&image, &site.journal_dir(), IMAGE_OCTETS) else {
+        let Some(mut disk) = Mounted::ext4(&image, &site.journal_dir(), IMAGE_BYTES) else {
             return;
         };
         let mut traces = HashMap::new();
@@ -130,7 +130,7 @@ impl Writeback {
                         .custom_flags(past_the_cache)
                         .open(path);
                     let Ok(file) = file else { continue };
-                    for at in (PAGE as u64..SEGMENT_OCTETS).step_by(2 * PAGE) {
+                    for at in (PAGE as u64..SEGMENT_BYTES).step_by(2 * PAGE) {
                         // Fails once the power is cut.
                         let _ = file.read_at(page, at);
                     }

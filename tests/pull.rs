@@ -78,7 +78,7 @@ impl Consumer {
 fn page(answer: &Answer) -> (Vec<String>, String) {
     assert_eq!(answer.code, 200, "{answer:?}");
     assert_eq!(answer.field("content-type"), Some("application/x-ndjson"));
-    let lines = answer.body.split_inclusive(|&octet| octet == b'\n');
+    let lines = answer.body.split_inclusive(|&byte| byte == b'\n');
     let events = lines.map(|line| serde_json::from_slice::<Value>(line).expect("JSON"));
     let next = answer.field("hookline-next").expect("it is always there");
     (events.map(|it| sequence(&it)).collect(), next.to_owned())

@@ -1,7 +1,7 @@
-//! How octets become requests, over real sockets: however a sender cuts them, every request gets the same answer in
-//! the same place, and what is stored is the same octet for octet.
+//! How bytes become requests, over real sockets: however a sender cuts them, every request gets the same answer in
+//! the same place, and what is stored is the same byte for byte.
 //!
-//! A stream of requests is sent in one piece, cut at every single octet, and cut at random; pipelined, half-closed,
+//! A stream of requests is sent in one piece, cut at every single byte, and cut at random; pipelined, half-closed,
 //! announced with `Expect`, in HTTP/1.0. Answers come in the order of the requests, refusals included.
 
 mod common;
@@ -52,7 +52,7 @@ enum Message {
 }
 
 impl Message {
-    fn octets(&self) -> Vec<u8> {
+    fn bytes(&self) -> Vec<u8> {
         match self {
             Message::Post(body) => post("/webhook", "", body),
             Message::Chunked(body, sizes) => chunked("/webhook", "", body, sizes),
@@ -84,9 +84,9 @@ impl Message {
 
 /// Sends the pipeline in pieces and closes the sending side; every answer and the whole store are as expected.
 fn deliver(server: &Running, stored: &mut Stored, pipeline: &[Message], cuts: &[usize]) {
-    let octets: Vec<u8> = pipeline.iter().flat_map(Message::octets).collect();
+    let bytes: Vec<u8> = pipeline.iter().flat_map(Message::bytes).collect();
     let mut client = server.connect();
-    client.send_cut(&octets, cuts, Duration::from_micros(100));
+    client.send_cut(&bytes, cuts, Duration::from_micros(100));
     client.shut();
     for message in pipeline {
         let answer = final_answer(&mut client);
@@ -123,17 +123,17 @@ fn all_kinds() -> Vec<Message> {
 }
 
 #[test]
-fn a_pipeline_cut_at_every_octet() {
+fn a_pipeline_cut_at_every_byte() {
     let site = Site::unsigned();
     let server = site.start();
     let mut stored = Stored::of(&site);
     let pipeline = all_kinds();
-    let len: usize = pipeline.iter().map(|message| message.octets().len()).sum();
+    let len: usize = pipeline.iter().map(|message| message.bytes().len()).sum();
     deliver(&server, &mut stored, &pipeline, &[]);
     for cut in 1..len {
         deliver(&server, &mut stored, &pipeline, &[cut]);
     }
-    // Every octet by itself.
+    // Every byte by itself.
     deliver(
         &server,
         &mut stored,
@@ -165,7 +165,7 @@ fn random_pipelines_in_random_cuts() {
         ..Config::default()
     });
     let result = runner.run(&(pipelines, cuts), |(pipeline, cuts)| {
-        let len: usize = pipeline.iter().map(|message| message.octets().len()).sum();
+        let len: usize = pipeline.iter().map(|message| message.bytes().len()).sum();
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len)).collect();
         cuts.sort_unstable();
         let mut stored = stored.borrow_mut();
@@ -193,22 +193,22 @@ fn large_bodies_up_to_the_limit() {
     let mut client = server.connect();
     for len in [65_535, 65_536, 65_537, 1 << 20, 3 << 20, LIMIT - 1, LIMIT] {
         let body = body(len);
-        for octets in [
+        for bytes in [
             post("/webhook", "", &body),
             chunked("/webhook", "", &body, &[1, 4096, 100_000]),
         ] {
-            client.send(&octets);
+            client.send(&bytes);
             assert_eq!(client.answer().code, 200, "{len}");
             let news = stored.news();
             assert!(news.len() == 1 && news[0] == body, "{len}");
         }
     }
-    for octets in [
+    for bytes in [
         post("/webhook", "", &body(LIMIT + 1)),
         chunked("/webhook", "", &body(LIMIT + 1), &[100_000]),
     ] {
         let mut client = server.connect();
-        client.try_send(&octets);
+        client.try_send(&bytes);
         assert_eq!(client.codes_to_end(), [413]);
     }
     assert!(stored.news().is_empty());
@@ -237,13 +237,13 @@ fn a_pipeline_deeper_than_the_limit_is_answered_to_its_end() {
     let server = site.start();
     for path in ["/webhook", "/received"] {
         let mut client = server.connect();
-        let octets: Vec<u8> = (0..REQUESTS)
+        let bytes: Vec<u8> = (0..REQUESTS)
             .flat_map(|at| post(path, "", format!("{path} {at}").as_bytes()))
             .collect();
         let sending = client.stream().try_clone().expect("a second handle");
         let sender = thread::spawn(move || {
             let mut client = Client::over(sending);
-            client.send(&octets);
+            client.send(&bytes);
             client.shut();
         });
         assert_eq!(client.codes(REQUESTS), [200; REQUESTS]);
@@ -265,8 +265,8 @@ fn expect_is_answered_before_the_body() {
     let server = server_site.start();
     let mut client = server.connect();
     for body in ["one", "two"] {
-        let octets = post("/webhook", "Expect: 100-continue\r\n", body.as_bytes());
-        let (head, body) = octets.split_at(octets.len() - body.len());
+        let bytes = post("/webhook", "Expect: 100-continue\r\n", body.as_bytes());
+        let (head, body) = bytes.split_at(bytes.len() - body.len());
         client.send(head);
         assert_eq!(client.answer().code, 100);
         client.send(body);
@@ -304,7 +304,7 @@ fn what_arrives_with_the_end_is_served_and_half_a_request_is_not() {
     let site = Site::unsigned();
     let server = site.start();
     let whole = post("/webhook", "", b"whole");
-    for (octets, answers) in [
+    for (bytes, answers) in [
         (Vec::new(), 0),
         (whole.clone(), 1),
         (whole.repeat(40), 40),
@@ -316,7 +316,7 @@ fn what_arrives_with_the_end_is_served_and_half_a_request_is_not() {
         (chunked("/webhook", "", b"half", &[4])[..70].to_vec(), 0),
     ] {
         let mut client = server.connect();
-        client.send(&octets);
+        client.send(&bytes);
         client.shut();
         assert_eq!(client.codes_to_end(), vec![200; answers]);
     }
@@ -397,7 +397,7 @@ fn a_client_that_never_reads_harms_nobody() {
     assert!(answered > 0);
     assert_eq!(server.metric("hookline_timeouts_total{stage=\"write\"}"), 4);
     let grown = server.memory("RssAnon").saturating_sub(before);
-    assert!(grown < 16 << 20, "{grown} octets for four deaf clients");
+    assert!(grown < 16 << 20, "{grown} bytes for four deaf clients");
 }
 
 /// Requests whose answers are about as long as they are themselves.

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 /// A request that cannot be served, with what the answer has to say beside its code.
 struct Case {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     code: u16,
     field: Option<(&'static str, &'static str)>,
 }
 
-fn case(code: u16, octets: impl AsRef<[u8]>) -> Case {
+fn case(code: u16, bytes: impl AsRef<[u8]>) -> Case {
     Case {
-        octets: octets.as_ref().to_vec(),
+        bytes: bytes.as_ref().to_vec(),
         code,
         field: None,
     }
@@ -101,12 +101,12 @@ fn each_refusal_has_its_code_and_closes_with_the_answer_readable() {
     let site = Site::unsigned();
     let server = site.start();
     let unwanted = vec![b'u'; 1 << 20];
-    for (at, Case { octets, code, .. }) in closing_cases().into_iter().enumerate() {
+    for (at, Case { bytes, code, .. }) in closing_cases().into_iter().enumerate() {
         // Alone, as long as the sender stays silent; then with a sender that goes on and does not look.
         for going_on in [false, true] {
             let mut client = server.connect();
             client.send(&post("/webhook", "", b"before"));
-            client.send(&octets);
+            client.send(&bytes);
             if going_on {
                 for _ in 0..4 {
                     client.try_send(&unwanted);
@@ -118,7 +118,7 @@ fn each_refusal_has_its_code_and_closes_with_the_answer_readable() {
                 answer.code,
                 code,
                 "{at} {}",
-                String::from_utf8_lossy(&octets)
+                String::from_utf8_lossy(&bytes)
             );
             assert!(answer.closes() && answer.body.is_empty(), "{answer:?}");
             client.shut();
@@ -133,35 +133,30 @@ fn a_refused_request_that_came_as_a_whole_leaves_the_connection_open() {
     let site = Site::unsigned();
     let server = site.start();
     let mut client = server.connect();
-    for Case {
-        octets,
-        code,
-        field,
-    } in staying_cases()
-    {
-        client.send(&octets);
+    for Case { bytes, code, field } in staying_cases() {
+        client.send(&bytes);
         let answer = client.answer();
-        assert_eq!(answer.code, code, "{}", String::from_utf8_lossy(&octets));
+        assert_eq!(answer.code, code, "{}", String::from_utf8_lossy(&bytes));
         assert!(!answer.closes(), "{answer:?}");
         if let Some((name, value)) = field {
             assert_eq!(answer.field(name), Some(value));
         }
     }
     // The same at once, with posts between: each answer in its place.
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut expected = Vec::new();
     for case in staying_cases() {
-        octets.extend(post("/webhook", "", b"between"));
-        octets.extend(case.octets);
+        bytes.extend(post("/webhook", "", b"between"));
+        bytes.extend(case.bytes);
         expected.extend([200, case.code]);
     }
-    client.send(&octets);
+    client.send(&bytes);
     assert_eq!(client.codes(expected.len()), expected);
     assert_eq!(site.bodies(), vec![b"between"; staying_cases().len()]);
 }
 
 #[test]
-fn slow_heads_and_bodies_are_408_although_octets_come() {
+fn slow_heads_and_bodies_are_408_although_bytes_come() {
     let site = Site::unsigned()
         .limits("head_timeout = \"150ms\"")
         .limits("body_timeout = \"150ms\"");
@@ -183,7 +178,7 @@ fn slow_heads_and_bodies_are_408_although_octets_come() {
         client.send(&post("/webhook", "", b"whole"));
         assert_eq!(client.answer().code, 200);
         client.send(start.as_bytes());
-        // An octet now and then does not help.
+        // A byte now and then does not help.
         while client.is_quiet() {
             client.try_send(b"X");
             thread::sleep(Duration::from_millis(20));
@@ -269,8 +264,8 @@ fn memory_for_incomplete_requests_is_bounded() {
         .limits("body = \"1MiB\"")
         .limits("partial = \"2MiB\"");
     let server = site.start();
-    let octets = post("/webhook", "", &vec![b'b'; BODY]);
-    let (most, last) = octets.split_at(octets.len() - 1000);
+    let bytes = post("/webhook", "", &vec![b'b'; BODY]);
+    let (most, last) = bytes.split_at(bytes.len() - 1000);
     let mut first = server.connect();
     let mut second = server.connect();
     for client in [&mut first, &mut second] {
@@ -280,7 +275,7 @@ fn memory_for_incomplete_requests_is_bounded() {
         server.metric("hookline_partial_bytes") == 2 * most.len() as u64
     });
     let mut third = server.connect();
-    // What is asked for is more than there is by a few octets only.
+    // What is asked for is more than there is by a few bytes only.
     third.send(&most[..3000]);
     let answer = third.answer();
     assert!(answer.code == 503 && answer.closes(), "{answer:?}");
@@ -306,10 +301,10 @@ fn the_largest_body_fits_into_every_loops_share() {
         .limits("body = \"1MiB\"")
         .limits("partial = \"1MiB\"");
     let server = site.start();
-    let octets = post("/webhook", "", &vec![b'b'; 1 << 20]);
+    let bytes = post("/webhook", "", &vec![b'b'; 1 << 20]);
     for _ in 0..8 {
         let mut client = server.connect();
-        for piece in octets.chunks(100_000) {
+        for piece in bytes.chunks(100_000) {
             client.send(piece);
             thread::sleep(Duration::from_millis(1));
         }

@@ -76,9 +76,9 @@ fn serve(
     answer: &(dyn Fn(&[u8], usize) -> String + Send + Sync),
     seen: &Mutex<BTreeMap<Vec<u8>, usize>>,
 ) {
-    let (mut octets, mut chunk) = (Vec::new(), [0; 16 << 10]);
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 16 << 10]);
     loop {
-        while let Some(body) = take(&mut octets) {
+        while let Some(body) = take(&mut bytes) {
             let before = {
                 let mut seen = seen.lock().expect("nobody panics with it");
                 let count = seen.entry(body.clone()).or_default();
@@ -92,23 +92,23 @@ fn serve(
             }
         }
         match stream.read(&mut chunk) {
-            Ok(count) if count > 0 => octets.extend_from_slice(&chunk[..count]),
+            Ok(count) if count > 0 => bytes.extend_from_slice(&chunk[..count]),
             _ => return,
         }
     }
 }
 
 /// The body of the request at the front.
-fn take(octets: &mut Vec<u8>) -> Option<Vec<u8>> {
-    let end = octets.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let head = str::from_utf8(&octets[..end]).expect("ASCII");
+fn take(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = str::from_utf8(&bytes[..end]).expect("ASCII");
     let length = head
         .lines()
         .find_map(|line| line.strip_prefix("Content-Length: "))
         .expect("a length");
     let length: usize = length.parse().expect("a number");
-    let body = octets.get(end..end + length)?.to_vec();
-    octets.drain(..end + length);
+    let body = bytes.get(end..end + length)?.to_vec();
+    bytes.drain(..end + length);
     Some(body)
 }
 

@@ -47,13 +47,13 @@ fn it_measures_and_leaves_nothing_behind() {
         let cost = &answer["shares"][part]["microseconds"];
         assert!(cost.as_f64() > Some(0.0), "{part}: {answer}");
     }
-    let octets = answer["shares"]["disk"]["octets"].as_f64();
-    assert!(octets > Some(400.0) && octets < Some(2000.0), "{answer}");
+    let bytes = answer["shares"]["disk"]["bytes"].as_f64();
+    assert!(bytes > Some(400.0) && bytes < Some(2000.0), "{answer}");
     for count in [
         &answer["measured"]["notifications"],
-        &answer["measured"]["written_octets"],
+        &answer["measured"]["written_bytes"],
         &answer["fdatasync_milliseconds"]["count"],
-        &answer["bandwidth_octets_per_second"],
+        &answer["bandwidth_bytes_per_second"],
     ] {
         assert!(count.as_u64() > Some(0), "{answer}");
     }

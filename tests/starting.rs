@@ -254,12 +254,12 @@ fn segments(site: &Site) -> Vec<PathBuf> {
     paths.filter(|path| path.is_file()).collect()
 }
 
-/// Where the octets stand in the file.
-fn position(path: &Path, octets: &[u8]) -> Option<u64> {
+/// Where the bytes stand in the file.
+fn position(path: &Path, bytes: &[u8]) -> Option<u64> {
     let content = fs::read(path).expect("readable");
     let at = content
-        .windows(octets.len())
-        .position(|window| window == octets)?;
+        .windows(bytes.len())
+        .position(|window| window == bytes)?;
     Some(at as u64)
 }
 

@@ -36,8 +36,8 @@ fn status(arguments: &[&str]) -> Output {
     command.output().expect("it runs")
 }
 
-fn text(octets: Vec<u8>) -> String {
-    String::from_utf8(octets).expect("text")
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("text")
 }
 
 /// What the verb prints as JSON of this server.
@@ -120,7 +120,7 @@ fn the_page_says_what_came_and_where_it_went() {
         (&journal["max_size"], &journal["retention_seconds"]),
         (&json!(1 << 30), &json!(604_800))
     );
-    assert!(journal["free_octets"].as_u64() > Some(0));
+    assert!(journal["free_bytes"].as_u64() > Some(0));
     assert_eq!(
         [&page["dedupe"]["events"], &page["dedupe"]["duplicates"]],
         [&json!(21), &json!(1)]

@@ -103,7 +103,7 @@ fn servers(dir: &Path) -> usize {
     let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
     let dir = dir.to_str().expect("UTF-8");
     let is_server = |line: &Vec<u8>| {
-        let mut words = line.split(|&octet| octet == 0);
+        let mut words = line.split(|&byte| byte == 0);
         words.nth(1) == Some(b"serve") && String::from_utf8_lossy(line).contains(dir)
     };
     lines.filter(is_server).count()

@@ -124,15 +124,15 @@ fn the_audit_goes_on_behind_damage_and_agrees_with_verify() {
     receive(&site, 9);
     let dir = site.journal_dir();
     let segment = &segments(&dir)[0];
-    let mut octets = fs::read(segment).expect("readable");
+    let mut bytes = fs::read(segment).expect("readable");
     for number in [3, 6] {
         let mark = format!("\"number\":{number}");
-        let place = octets
+        let place = bytes
             .windows(mark.len())
             .position(|it| it == mark.as_bytes());
-        octets[place.expect("it is there")] ^= 1;
+        bytes[place.expect("it is there")] ^= 1;
     }
-    fs::write(segment, octets).expect("writable");
+    fs::write(segment, bytes).expect("writable");
 
     let (text, code) = printed("audit", &dir);
     assert_eq!(code, 1);
@@ -197,7 +197,7 @@ fn a_missing_segment_is_called_missing() {
     assert!(text.contains("segment is missing: restore it"), "{text}");
     let (text, code) = printed("journal repair --quarantine", &dir);
     assert!(
-        code == 0 && text.contains("segment: the file is missing: ") && !text.contains("octets at"),
+        code == 0 && text.contains("segment: the file is missing: ") && !text.contains("bytes at"),
         "{text}"
     );
     assert!(
@@ -228,9 +228,9 @@ fn the_audit_goes_on_behind_a_segment_that_is_missing() {
     let (used, lost) = (of(0, "used"), of(1, "records"));
     assert!(lost > 10 && of(2, "records") > 0, "{report:#}");
     let paths = segments(&dir);
-    let mut octets = fs::read(&paths[0]).expect("readable");
-    octets[usize::try_from(used).expect("it fits") - 5_000] ^= 1;
-    fs::write(&paths[0], octets).expect("writable");
+    let mut bytes = fs::read(&paths[0]).expect("readable");
+    bytes[usize::try_from(used).expect("it fits") - 5_000] ^= 1;
+    fs::write(&paths[0], bytes).expect("writable");
     fs::remove_file(&paths[1]).expect("removed");
 
     let (books, code) = printed("audit --output json", &dir);
@@ -297,10 +297,10 @@ fn damage_in_the_newest_segment_is_said_with_what_to_do() {
     receive(&site, 4);
     let dir = site.journal_dir();
     let path = segments(&dir).into_iter().next().expect("there is one");
-    let mut octets = fs::read(&path).expect("readable");
-    let at = octets.windows(10).position(|part| part == b"\"number\":1");
-    octets[at.expect("the second body")] ^= 1;
-    fs::write(&path, octets).expect("written");
+    let mut bytes = fs::read(&path).expect("readable");
+    let at = bytes.windows(10).position(|part| part == b"\"number\":1");
+    bytes[at.expect("the second body")] ^= 1;
+    fs::write(&path, bytes).expect("written");
     for (verb, lines) in [
         ("tail", 1),
         ("tail --bodies", 1),

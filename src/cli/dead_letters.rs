@@ -395,8 +395,8 @@ fn as_json(name: &str, retry: bool, letter: &Letter) -> Value {
     })
 }
 
-fn lossy(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn failed(error: LetterError) -> CliError {

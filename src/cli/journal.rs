@@ -72,7 +72,7 @@ fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
     if depth == Depth::Full && place.output == Output::Text {
         writeln!(
             io::stderr(),
-            "reading every octet of {}",
+            "reading every byte of {}",
             place.data_dir.display()
         )?;
     }
@@ -238,7 +238,7 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -
         if segment.torn_tail > 0 {
             writeln!(
                 out,
-                "       {} octets of a commit that did not end; the next start cuts them",
+                "       {} bytes of a commit that did not end; the next start cuts them",
                 segment.torn_tail
             )?;
         }
@@ -290,7 +290,7 @@ pub(super) fn damage_text(damage: &Damage) -> String {
         return format!("{}: {FILE_MISSING}: {at_most}{taken}", damage.path);
     }
     format!(
-        "{}: {} octets at {} ({}): {at_most}{taken}",
+        "{}: {} bytes at {} ({}): {at_most}{taken}",
         damage.path, hole.length, hole.offset, damage.reason
     )
 }
@@ -359,14 +359,14 @@ pub(super) fn time(at: Option<u64>) -> String {
 }
 
 /// A size in whole mebibytes where it is large, and in whole kibibytes where it is not small.
-pub(super) fn format_rounded(octets: u64) -> String {
+pub(super) fn format_rounded(bytes: u64) -> String {
     let mebibyte = 1 << 20;
-    format_size(if octets > 8 * mebibyte {
-        octets / mebibyte * mebibyte
-    } else if octets >= 1024 {
-        octets / 1024 * 1024
+    format_size(if bytes > 8 * mebibyte {
+        bytes / mebibyte * mebibyte
+    } else if bytes >= 1024 {
+        bytes / 1024 * 1024
     } else {
-        octets
+        bytes
     })
 }
 

@@ -35,7 +35,7 @@ impl FromStr for Moment {
         let named = match text {
             "start" => Some(Moment::Start),
             "end" => Some(Moment::End),
-            _ if text.bytes().all(|octet| octet.is_ascii_digit()) => {
+            _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
                 text.parse().ok().map(Moment::Sequence)
             }
             _ => parse_time(text).ok().map(Moment::Ago).or_else(time),

@@ -2,7 +2,7 @@
 //!
 //! It posts what a campaign brings, in the platform's bytes and proportions, when it is due and not when the receiver
 //! has time for it (an open loop); times count from the due time, so a stall is seen by everything that it delays.
-//! Which notification is due when, and every octet of it, is a function of the options and the seed: nothing is kept,
+//! Which notification is due when, and every byte of it, is a function of the options and the seed: nothing is kept,
 //! and a journal of Hookline can be asked afterwards whether it has all of them.
 
 mod report;
@@ -251,8 +251,8 @@ It is a load: post only to receivers of your own. N messages a second bring 3 x 
 messages, in the platform's form; ids and texts are invented.
 Requests are due at fixed times and go out then, or as soon as a connection is free; times count from when they were
 due. Ctrl-C ends the run with the report so far. The secret is never given on the command line.
-The exit code is 0 only when everything was answered with 200, and with --verify when the journal holds it octet for
-octet; it has to be the journal of the receiver, and retention must not come to it meanwhile.
+The exit code is 0 only when everything was answered with 200, and with --verify when the journal holds it byte for
+byte; it has to be the journal of the receiver, and retention must not come to it meanwhile.
 
 Keys of --output json, one object:
   ok                   true when the exit code is 0

@@ -92,7 +92,7 @@ pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
     }
 }
 
-/// What a notification costs, and octets a second of the disk.
+/// What a notification costs, and bytes a second of the disk.
 fn measure(
     args: &SizeArgs,
     config: &Config,
@@ -123,7 +123,7 @@ fn measure(
         round: 0,
         connections: CONNECTIONS,
         depth: DEPTH,
-        octets: u64::MAX,
+        bytes: u64::MAX,
     };
     let load = Load::start(&plan).map_err(|error| CliError::because("cannot send", error))?;
     let begin = Instant::now();
@@ -165,7 +165,7 @@ fn wait(
             default(left.min(LOOK_EACH)) => {}
         }
         let sample = sample()?;
-        if left <= LOOK_EACH || sample.octets() >= OCTETS {
+        if left <= LOOK_EACH || sample.bytes() >= BYTES {
             return Ok(sample);
         }
     }
@@ -219,9 +219,9 @@ fn ratio(text: &str) -> Result<f64, &'static str> {
 /// In the name of what it makes.
 const VERB: &str = "size";
 
-/// Octets of frames after which it ends, which is looked at so often; and the free space to begin with: those, what is
+/// Bytes of frames after which it ends, which is looked at so often; and the free space to begin with: those, what is
 /// written until it is seen, two segments ahead of use, the memory of keys, and the rest.
-const OCTETS: u64 = 896 << 20;
+const BYTES: u64 = 896 << 20;
 const LOOK_EACH: Duration = Duration::from_millis(200);
 const SPACE: u64 = 1400 << 20;
 

@@ -220,7 +220,7 @@ impl Trial<'_> {
             round,
             connections: self.args.connections,
             depth: DEPTH,
-            octets: ROUND_OCTETS,
+            bytes: ROUND_BYTES,
         };
         let moment = self
             .moment(LONGEST_ROUND)
@@ -338,13 +338,13 @@ fn read(journal: &Path, look: &mut Look<'_>) -> Result<(), JournalError> {
 /// In the names of what it makes.
 const VERB: &str = "torture";
 
-/// Octets of frames that retention leaves with [`SETTINGS`]: of the 16 segments of `max_size`, what is in those that
+/// Bytes of frames that retention leaves with [`SETTINGS`]: of the 16 segments of `max_size`, what is in those that
 /// are neither in use, nor ready (two behind some kills), nor spare (two as well), less what no frame has filled at
 /// their ends, up to 8 MiB in each. A round has less.
 const RETAINED: u64 = (16 - 5) * (56 << 20);
 
 /// Any free port; threads that do not insist on a core, since the senders need some as well. Two rounds of
-/// [`ROUND_OCTETS`] have to fit, with the segment in use, the one that is ready and a spare. Nothing goes
+/// [`ROUND_BYTES`] have to fit, with the segment in use, the one that is ready and a spare. Nothing goes
 /// because of its age, also where the clock is set or a run lasts for weeks.
 const SETTINGS: &str = r#"
 [server]
@@ -360,9 +360,9 @@ retention = "3650d"
 listen = "off"
 "#;
 
-/// Octets that the journal may grow by in a round. Two rounds fit in the `max_size` of the server, so that retention
+/// Bytes that the journal may grow by in a round. Two rounds fit in the `max_size` of the server, so that retention
 /// takes nothing that is still to be looked at.
-const ROUND_OCTETS: u64 = 384 << 20;
+const ROUND_BYTES: u64 = 384 << 20;
 
 /// Free space to begin with: `max_size`, a segment that is being made, and the rest.
 const SPACE: u64 = 1400 << 20;

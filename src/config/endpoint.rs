@@ -19,7 +19,7 @@ use std::ffi::OsStr;
 /// One path and its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The path, compared octet by octet with that of the request target.
+    /// The path, compared byte by byte with that of the request target.
     pub path: String,
     /// Names it in metrics and logs.
     pub name: String,

@@ -61,7 +61,7 @@ impl fmt::Display for Finding {
 /// Where something stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// An offset in the file, in octets.
+    /// An offset in the file, in bytes.
     File(usize),
     /// An environment variable, a flag, or the file as a whole.
     Named(String),

@@ -125,19 +125,19 @@ pub struct Server {
 /// What one request, one connection and the whole process may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Request line and header fields, in octets.
+    /// Request line and header fields, in bytes.
     pub head: usize,
     /// Header fields.
     pub headers: usize,
-    /// Body, in octets.
+    /// Body, in bytes.
     pub body: usize,
     /// Unanswered requests of a connection.
     pub pipeline: usize,
-    /// Octets of the process that wait for the disk.
+    /// Bytes of the process that wait for the disk.
     pub unacknowledged: usize,
-    /// Octets of the process in requests that are not complete or wait for their turn, and in answers that are unread.
+    /// Bytes of the process in requests that are not complete or wait for their turn, and in answers that are unread.
     pub partial: usize,
-    /// From the first octet of a request to the end of its head.
+    /// From the first byte of a request to the end of its head.
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body.
     pub body_timeout: Duration,
@@ -154,11 +154,11 @@ pub struct Limits {
 pub struct Journal {
     /// The directory; one process at a time.
     pub dir: PathBuf,
-    /// Octets of a segment.
+    /// Bytes of a segment.
     pub segment_size: u64,
     /// How long what every sink has had is kept.
     pub retention: Duration,
-    /// Octets of all segments.
+    /// Bytes of all segments.
     pub max_size: u64,
     /// How often the journal is synced for endpoints with [`Ack::Received`].
     pub sync_interval: Duration,
@@ -428,11 +428,11 @@ fn read(path: &Path) -> Result<Source, ConfigErrors> {
     let refuse = |source: &Source, place: &Place, message: String| ConfigErrors {
         mistakes: vec![source.finding(place, message)],
     };
-    let octets = fs::read(path).map_err(|error| {
+    let bytes = fs::read(path).map_err(|error| {
         let message = format!("cannot read the configuration: {error}");
         refuse(&source, &Place::Named(name.clone()), message)
     })?;
-    String::from_utf8(octets)
+    String::from_utf8(bytes)
         .map(|text| Source {
             name: name.clone(),
             text,

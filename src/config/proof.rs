@@ -87,7 +87,7 @@ pub enum Algorithm {
     Sha512,
 }
 
-/// How a header field writes octets.
+/// How a header field writes bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// Hexadecimal, in either case.

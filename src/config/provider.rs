@@ -228,7 +228,7 @@ pub(super) fn standard_keys(
             Ok(key) if key.is_empty() => reading.mistake(&place, "the secret holds no key"),
             Ok(key) => {
                 if key.len() < STANDARD_KEY_MIN {
-                    let message = format!("the key is shorter than {STANDARD_KEY_MIN} octets");
+                    let message = format!("the key is shorter than {STANDARD_KEY_MIN} bytes");
                     reading.warning(&place, message);
                 }
                 secrets.push(Secret::new(key));
@@ -447,5 +447,5 @@ const KEPT_MAX: usize = 32;
 /// Longest name of a header field, in characters.
 const FIELD_NAME_MAX: usize = 128;
 
-/// What the Standard Webhooks specification asks of a key, in octets.
+/// What the Standard Webhooks specification asks of a key, in bytes.
 const STANDARD_KEY_MIN: usize = 24;

@@ -318,14 +318,14 @@ fn measure(setting: &Setting, node: &Node) -> Result<u64, String> {
         (Unit::Milliseconds, Value::Integer(_)) => {
             return Err(format!("{key} needs a unit, as in \"5s\" or \"250ms\""));
         }
-        (Unit::Octets, Value::Text(text) | Value::Variable(text)) => parse_size(text)?,
+        (Unit::Bytes, Value::Text(text) | Value::Variable(text)) => parse_size(text)?,
         (Unit::Count, Value::Variable(text)) => text
             .parse()
             .map_err(|_| format!("{key} must be a whole number"))?,
-        (Unit::Count | Unit::Octets, Value::Integer(Some(number))) if *number >= 0 => {
+        (Unit::Count | Unit::Bytes, Value::Integer(Some(number))) if *number >= 0 => {
             number.unsigned_abs()
         }
-        (Unit::Count | Unit::Octets, Value::Integer(_)) => {
+        (Unit::Count | Unit::Bytes, Value::Integer(_)) => {
             return Err(format!("{key} must be between {}", range(setting)));
         }
         (Unit::Count, _) => {
@@ -334,7 +334,7 @@ fn measure(setting: &Setting, node: &Node) -> Result<u64, String> {
                 node.kind()
             ));
         }
-        (Unit::Octets, _) => {
+        (Unit::Bytes, _) => {
             return Err(format!(
                 "{key} must be a size, as in \"4MiB\", found {}",
                 node.kind()

@@ -20,15 +20,15 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The octets of a secret. `Debug` shows nothing of them.
+/// The bytes of a secret. `Debug` shows nothing of them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
 impl Secret {
-    /// Wraps the octets.
+    /// Wraps the bytes.
     #[must_use]
-    pub fn new(octets: impl Into<Box<[u8]>>) -> Secret {
-        Secret(octets.into())
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Secret {
+        Secret(bytes.into())
     }
 
     /// What stands for a secret that nobody is to have: of the form that any of them may have.
@@ -36,7 +36,7 @@ impl Secret {
         Secret::new([b'A'; 64])
     }
 
-    /// The octets, for the one place that verifies with them.
+    /// The bytes, for the one place that verifies with them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -72,7 +72,7 @@ impl Reference<'_> {
 
     /// Fetches the value; the error says what is wrong and never holds any of it.
     pub(super) fn fetch(self, environment: &Environment) -> Result<Secret, String> {
-        let (octets, place) = match self {
+        let (bytes, place) = match self {
             Reference::Env(name) => {
                 let shown = variable(name);
                 let value = environment
@@ -96,30 +96,27 @@ impl Reference<'_> {
                 read(&PathBuf::from(directory).join(name))?
             }
         };
-        let octets = without_line_end(&octets);
-        if octets.trim_ascii().is_empty() {
+        let bytes = without_line_end(&bytes);
+        if bytes.trim_ascii().is_empty() {
             return Err(format!(
                 "{place} is empty; an empty secret would verify anything"
             ));
         }
-        if let Some(what) = left_over(octets) {
+        if let Some(what) = left_over(bytes) {
             return Err(format!("{place} {what}"));
         }
-        Ok(Secret::new(octets))
+        Ok(Secret::new(bytes))
     }
 }
 
 /// What no secret has and the ways of handing one over leave in it, and what to do about it.
-fn left_over(octets: &[u8]) -> Option<&'static str> {
-    let text = std::str::from_utf8(octets).unwrap_or_default();
-    if octets.starts_with(b"\xef\xbb\xbf") {
+fn left_over(bytes: &[u8]) -> Option<&'static str> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    if bytes.starts_with(b"\xef\xbb\xbf") {
         Some("begins with a byte order mark, which an editor has put there; save it without one")
-    } else if octets.starts_with(b"\xff\xfe")
-        || octets.starts_with(b"\xfe\xff")
-        || is_utf_16(octets)
-    {
+    } else if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || is_utf_16(bytes) {
         Some("is in UTF-16; save it in UTF-8, without a byte order mark")
-    } else if octets.trim_ascii().len() < octets.len() {
+    } else if bytes.trim_ascii().len() < bytes.len() {
         Some(
             "has white space before or behind the secret; write the secret alone, as printf '%s' does",
         )
@@ -134,9 +131,9 @@ fn left_over(octets: &[u8]) -> Option<&'static str> {
         )
     } else if has_lone_quote(text) {
         Some("has a quote on one side of the secret; take it away, or copy what is missing, too")
-    } else if octets.split(|octet| *octet == b'\n').any(is_assignment) {
+    } else if bytes.split(|byte| *byte == b'\n').any(is_assignment) {
         Some("holds a line as in NAME=value; write the value alone")
-    } else if octets.contains(&b'\n') && std::str::from_utf8(octets).is_ok() {
+    } else if bytes.contains(&b'\n') && std::str::from_utf8(bytes).is_ok() {
         Some("has several lines; write the secret alone, in one line")
     } else {
         None
@@ -185,14 +182,14 @@ fn is_unseen(c: char) -> bool {
     is_invisible || !c.is_ascii() && c.is_whitespace()
 }
 
-/// True for plain text with a zero before or behind each octet.
-fn is_utf_16(octets: &[u8]) -> bool {
-    let (pairs, rest) = octets.as_chunks::<2>();
+/// True for plain text with a zero before or behind each byte.
+fn is_utf_16(bytes: &[u8]) -> bool {
+    let (pairs, rest) = bytes.as_chunks::<2>();
     let little = |pair: &[u8; 2]| pair[0] != 0 && pair[1] == 0;
     let big = |pair: &[u8; 2]| pair[0] == 0 && pair[1] != 0;
     let is_text = pairs.iter().all(little) || pairs.iter().all(big);
     // Of a line end one half may have been taken.
-    pairs.len() > 1 && is_text && rest.iter().all(|octet| *octet == 0)
+    pairs.len() > 1 && is_text && rest.iter().all(|byte| *byte == 0)
 }
 
 const PLAIN_QUOTES: [char; 3] = ['"', '\'', '`'];
@@ -204,20 +201,19 @@ const OTHER_QUOTES: [char; 19] = [
 ];
 
 /// True for a name of variables, and something behind an equals sign. In base64 nothing stands behind one.
-fn is_assignment(octets: &[u8]) -> bool {
-    let Some(at) = octets.iter().position(|octet| *octet == b'=') else {
+fn is_assignment(bytes: &[u8]) -> bool {
+    let Some(at) = bytes.iter().position(|byte| *byte == b'=') else {
         return false;
     };
-    let (name, value) = octets.split_at(at);
+    let (name, value) = bytes.split_at(at);
     let name = name.strip_prefix(b"export ").unwrap_or(name);
-    let is_name =
-        |octet: &u8| octet.is_ascii_uppercase() || octet.is_ascii_digit() || *octet == b'_';
+    let is_name = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
     let lower = name.to_ascii_lowercase();
     let says_so = [&b"secret"[..], b"token", b"password"]
         .iter()
         .any(|it| lower.ends_with(it));
     let value = value.get(1..).unwrap_or_default();
-    let has_value = value.iter().any(|octet| *octet != b'=');
+    let has_value = value.iter().any(|byte| *byte != b'=');
     has_value && (says_so || name.len() >= NAME_MIN && name.iter().all(is_name))
 }
 
@@ -226,8 +222,8 @@ const NAME_MIN: usize = 3;
 
 fn read(path: &Path) -> Result<(Vec<u8>, String), String> {
     let place = format!("the file {}", path.display());
-    let octets = fs::read(path).map_err(|error| format!("cannot read {place}: {error}"))?;
-    Ok((octets, place))
+    let bytes = fs::read(path).map_err(|error| format!("cannot read {place}: {error}"))?;
+    Ok((bytes, place))
 }
 
 /// Shows a name only if it looks like one: people put the secret itself there.
@@ -240,9 +236,9 @@ fn variable(name: &str) -> String {
     }
 }
 
-fn without_line_end(octets: &[u8]) -> &[u8] {
-    let octets = octets.strip_suffix(b"\n").unwrap_or(octets);
-    octets.strip_suffix(b"\r").unwrap_or(octets)
+fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use super::units::{format_size, format_time};
 pub enum Unit {
     /// Pieces, written as a plain integer.
     Count,
-    /// Octets, written as in `"4MiB"` or as a plain integer.
-    Octets,
+    /// Bytes, written as in `"4MiB"` or as a plain integer.
+    Bytes,
     /// Milliseconds, written as in `"250ms"` or `"7d"`.
     Milliseconds,
 }
@@ -40,7 +40,7 @@ impl Setting {
     pub fn format(&self, value: u64) -> String {
         match self.unit {
             Unit::Count => value.to_string(),
-            Unit::Octets => format_size(value),
+            Unit::Bytes => format_size(value),
             Unit::Milliseconds => format_time(value),
         }
     }
@@ -78,14 +78,14 @@ const fn count(
     }
 }
 
-const fn octets(
+const fn bytes(
     name: (&'static str, &'static str),
     default: u64,
     range: (u64, u64),
     reason: &'static str,
 ) -> Setting {
     Setting {
-        unit: Unit::Octets,
+        unit: Unit::Bytes,
         ..count(name, Some(default), range, reason)
     }
 }
@@ -140,7 +140,7 @@ pub static SETTINGS: &[Setting] = &[
         (0, 10 * MINUTE),
         "how long a stop waits for requests under way; keep it below the supervisor's own",
     ),
-    octets(
+    bytes(
         ("limits", "head"),
         16 * KIB,
         (KIB, 64 * KIB),
@@ -152,7 +152,7 @@ pub static SETTINGS: &[Setting] = &[
         (8, 128),
         "header fields of a request; more is 431",
     ),
-    octets(
+    bytes(
         ("limits", "body"),
         4 * MIB,
         (KIB, 64 * MIB),
@@ -164,23 +164,23 @@ pub static SETTINGS: &[Setting] = &[
         (1, 65_536),
         "unanswered requests of one connection; more wait in its socket",
     ),
-    octets(
+    bytes(
         ("limits", "unacknowledged"),
         64 * MIB,
         (MIB, 64 * GIB),
-        "octets of the whole process that wait for the disk; then the sockets are left unread",
+        "bytes of the whole process that wait for the disk; then the sockets are left unread",
     ),
-    octets(
+    bytes(
         ("limits", "partial"),
         256 * MIB,
         (MIB, 64 * GIB),
-        "octets of the whole process in incomplete requests and unread answers; beyond, the slow get 503",
+        "bytes of the whole process in incomplete requests and unread answers; beyond, the slow get 503",
     ),
     time(
         ("limits", "head_timeout"),
         10 * SECOND,
         (10, 10 * MINUTE),
-        "from the first octet of a request to the end of its head, else 408",
+        "from the first byte of a request to the end of its head, else 408",
     ),
     time(
         ("limits", "body_timeout"),
@@ -206,7 +206,7 @@ pub static SETTINGS: &[Setting] = &[
         (10, MINUTE),
         "after a refusal the rest of the request is read away, or the answer is lost to a reset",
     ),
-    octets(
+    bytes(
         ("journal", "segment_size"),
         256 * MIB,
         (MIB, 4 * GIB),
@@ -218,7 +218,7 @@ pub static SETTINGS: &[Setting] = &[
         (0, 3650 * DAY),
         "what every sink has had is kept this long for replay; platforms retry for 7d",
     ),
-    octets(
+    bytes(
         ("journal", "max_size"),
         50 * GIB,
         (4 * MIB, 1 << 48),
@@ -248,7 +248,7 @@ pub static SETTINGS: &[Setting] = &[
         (SECOND, DAY),
         "how far the signed time of a standard-webhooks post may be from ours",
     ),
-    octets(
+    bytes(
         ("sink.file", "rotate_size"),
         0,
         (0, 1 << 40),
@@ -288,7 +288,7 @@ pub static SETTINGS: &[Setting] = &[
         ("sink.http", "timeout"),
         10 * SECOND,
         (10, 10 * MINUTE),
-        "from the first octet of a request to the last of its answer",
+        "from the first byte of a request to the last of its answer",
     ),
     time(
         ("sink.http", "connect_timeout"),

@@ -9,7 +9,7 @@ pub fn parse_time(text: &str) -> Result<u64, String> {
     })
 }
 
-/// Reads a size; the result is in octets, the error says what to write. A number without a unit is octets.
+/// Reads a size; the result is in bytes, the error says what to write. A number without a unit is bytes.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     parse(text, SIZES).or_else(|| parse(text, &[("", 1)])).ok_or_else(|| {
         format!(
@@ -27,10 +27,10 @@ pub fn format_time(milliseconds: u64) -> String {
     format(milliseconds, TIMES)
 }
 
-/// The shortest exact way to write `octets`.
+/// The shortest exact way to write `bytes`.
 #[must_use]
-pub fn format_size(octets: u64) -> String {
-    format(octets, SIZES)
+pub fn format_size(bytes: u64) -> String {
+    format(bytes, SIZES)
 }
 
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -58,7 +58,7 @@ const TIMES: &[(&str, u64)] = &[
     ("d", 24 * 60 * 60 * 1000),
 ];
 
-/// The units of a size, in octets.
+/// The units of a size, in bytes.
 const SIZES: &[(&str, u64)] = &[
     ("B", 1),
     ("KiB", 1 << 10),

@@ -1,6 +1,6 @@
 //! Blocks of the disk, and lengths on it.
 
-/// What is written starts at multiples of this many octets: the block size of the file systems and drives that
+/// What is written starts at multiples of this many bytes: the block size of the file systems and drives that
 /// matter, so a torn write can never reach what was synced before.
 pub const ALIGNMENT: usize = 4096;
 

@@ -77,8 +77,8 @@ impl Disk {
         }
     }
 
-    /// Octets that this process may still write to the file system.
-    pub fn free_octets(&self) -> io::Result<u64> {
+    /// Bytes that this process may still write to the file system.
+    pub fn free_bytes(&self) -> io::Result<u64> {
         let counts = rustix::fs::fstatvfs(&self.directory)?;
         Ok(counts.f_bavail.saturating_mul(counts.f_frsize))
     }

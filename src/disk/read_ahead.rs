@@ -2,7 +2,7 @@
 //!
 //! A kernel reads ahead as far as the device is set up for, which may be many mebibytes at a time, and a sync that
 //! answers wait for stands behind them in the queue of the device: with 8 MiB the p99 of answers beside a consumer that
-//! catches up is twice what it is without. [`WINDOW`] octets are enough for that consumer.
+//! catches up is twice what it is without. [`WINDOW`] bytes are enough for that consumer.
 
 use super::storage::StorageFile;
 
@@ -24,5 +24,5 @@ impl ReadAhead {
     }
 }
 
-/// Octets that are read ahead at most; when half of them are used up come the next ones.
+/// Bytes that are read ahead at most; when half of them are used up come the next ones.
 const WINDOW: u64 = 256 << 10;

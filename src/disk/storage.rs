@@ -72,9 +72,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Gives a small file new content, as a whole and durably: after a crash, or an error, it has the old content or
     /// the new one. Line feeds behind the content fill the last block. For one writer at a time.
     ///
-    /// Two files exchange their names: the content is written over the octets of the one before the last, so no new
+    /// Two files exchange their names: the content is written over the bytes of the one before the last, so no new
     /// space is needed, and on a full disk what frees it can still be written down. The one before stays as
-    /// `NAME.old`. Who opens the file while that happens twice may read octets that are being written.
+    /// `NAME.old`. Who opens the file while that happens twice may read bytes that are being written.
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         // Nothing is written over that a power cut could still give the name to.
         self.sync()?;
@@ -88,9 +88,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
             }
             file => file?,
         };
-        let mut octets = content.to_vec();
-        octets.resize(padded(octets.len()).max(in_memory(file.length()?)), b'\n');
-        write_all_at(&*file, &mut [IoSlice::new(&octets)], 0)?;
+        let mut bytes = content.to_vec();
+        bytes.resize(padded(bytes.len()).max(in_memory(file.length()?)), b'\n');
+        write_all_at(&*file, &mut [IoSlice::new(&bytes)], 0)?;
         file.sync_all()?;
         match self.exchange(&old, name) {
             // The first one, or a file system that cannot: then the next one needs a new file.
@@ -108,7 +108,7 @@ pub trait Storage: fmt::Debug + Send + Sync {
     }
 }
 
-/// An open file. All offsets are in octets.
+/// An open file. All offsets are in bytes.
 pub trait StorageFile: fmt::Debug + Send + Sync {
     /// Which file this is, whatever its name.
     fn identity(&self) -> io::Result<Identity>;
@@ -119,7 +119,7 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     /// Reads up to the length of `buffer`; 0 means the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Writes the parts one behind the other; gives the octets written, which may be fewer.
+    /// Writes the parts one behind the other; gives the bytes written, which may be fewer.
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
 
     /// Makes the data durable, and of the metadata what is needed to read it.
@@ -128,7 +128,7 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     /// Makes data and metadata durable.
     fn sync_all(&self) -> io::Result<()>;
 
-    /// Reserves room for `length` octets where the file system can.
+    /// Reserves room for `length` bytes where the file system can.
     fn allocate(&self, length: u64) -> io::Result<()>;
 
     /// Whether writes go past the cache: then buffers, offsets and lengths are multiples of the
@@ -204,7 +204,7 @@ pub(crate) fn write_all_at(
     Ok(())
 }
 
-/// Reads until `buffer` is full or the file ends; gives the octets read.
+/// Reads until `buffer` is full or the file ends; gives the bytes read.
 pub(crate) fn read_full_at(
     file: &dyn StorageFile,
     mut buffer: &mut [u8],

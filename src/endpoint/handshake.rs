@@ -1,13 +1,13 @@
 //! The platform's verification request: `GET ?hub.mode=subscribe&hub.verify_token=…&hub.challenge=…`.
 //!
-//! The answer is the challenge, octet for octet ("Create a webhook endpoint", developers.facebook.com). Nothing is
+//! The answer is the challenge, byte for byte ("Create a webhook endpoint", developers.facebook.com). Nothing is
 //! signed here: the token is the proof, and it is compared in constant time.
 
 use crate::http::Status;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use std::fmt;
 
-/// Longest challenge that is echoed, in octets; the platform's have ten.
+/// Longest challenge that is echoed, in bytes; the platform's have ten.
 const CHALLENGE_MAX: usize = 1024;
 
 /// The tokens that any handshake of an endpoint may bring.
@@ -66,14 +66,14 @@ impl fmt::Debug for VerifyTokens {
     }
 }
 
-/// `application/x-www-form-urlencoded`: `+` is a space, `%XX` an octet. The target was checked for whole
+/// `application/x-www-form-urlencoded`: `+` is a space, `%XX` a byte. The target was checked for whole
 /// escapes before.
 fn percent_decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let [octet, after @ ..] = rest {
+    while let [byte, after @ ..] = rest {
         rest = after;
-        out.push(match (octet, after) {
+        out.push(match (byte, after) {
             (b'+', _) => b' ',
             (b'%', [high, low, after @ ..]) => {
                 let digit = |c: u8| char::from(c).to_digit(16);
@@ -84,7 +84,7 @@ fn percent_decode(text: &[u8]) -> Vec<u8> {
                 rest = after;
                 u8::try_from(high * 16 + low).unwrap_or(b'%')
             }
-            (&octet, _) => octet,
+            (&byte, _) => byte,
         });
     }
     out

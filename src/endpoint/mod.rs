@@ -46,7 +46,7 @@ pub enum Proof {
 pub struct Endpoint {
     /// Name in metrics.
     pub name: String,
-    /// Path, compared octet by octet.
+    /// Path, compared byte by byte.
     pub path: String,
     /// Number of the path in the journal's records.
     pub number: u16,
@@ -73,8 +73,8 @@ pub struct Counters {
     pub answers: [Counter; Status::ALL.len()],
     /// Accepted signatures by the position of the secret in the configuration; the last holds all beyond.
     pub verified: [Counter; SECRETS_COUNTED],
-    /// Octets of accepted bodies.
-    pub body_octets: Counter,
+    /// Bytes of accepted bodies.
+    pub body_bytes: Counter,
 }
 
 /// Secrets of one endpoint that have a counter of their own.

@@ -1,4 +1,4 @@
-//! HMACs over the raw body, exactly the octets that arrived: nothing is unescaped or re-serialised.
+//! HMACs over the raw body, exactly the bytes that arrived: nothing is unescaped or re-serialised.
 //!
 //! - Meta: `X-Hub-Signature-256: sha256=<64 hex>`
 //! - 360dialog partners: `x-360dialog-signature`, hex or base64 (the form is not documented, so both)
@@ -133,7 +133,7 @@ impl Signature {
             Scheme::Body { .. } => self.claimed(head).and_then(|claimed| {
                 self.keys
                     .iter()
-                    .position(|key| hmac::verify(key, body, claimed.octets()).is_ok())
+                    .position(|key| hmac::verify(key, body, claimed.bytes()).is_ok())
             }),
             Scheme::StandardWebhooks { tolerance_seconds } => StandardWebhooks::read(head)
                 .filter(|fields| fields.timestamp.abs_diff(now) <= *tolerance_seconds)
@@ -201,7 +201,7 @@ impl<'b> StandardWebhooks<'b> {
             .split(|&c| c == b' ')
             .filter_map(|one| one.strip_prefix(b"v1,"));
         let mut tags = claims.filter_map(|digits| Tag::from_base64(digits, tag.as_ref().len()));
-        tags.any(|claimed| verify_slices_are_equal(claimed.octets(), tag.as_ref()).is_ok())
+        tags.any(|claimed| verify_slices_are_equal(claimed.bytes(), tag.as_ref()).is_ok())
     }
 }
 
@@ -249,30 +249,30 @@ fn standard_tag(key: &Key, id: &[u8], timestamp: &[u8], body: &[u8]) -> hmac::Ta
 
 /// A decoded HMAC, on the stack.
 struct Tag {
-    octets: [u8; TAG_MAX],
+    bytes: [u8; TAG_MAX],
     len: usize,
 }
 
 impl Tag {
-    fn octets(&self) -> &[u8] {
-        &self.octets[..self.len]
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 
     fn from_hex(digits: &[u8], len: usize) -> Option<Tag> {
         if digits.len() != 2 * len {
             return None;
         }
-        let mut octets = [0; TAG_MAX];
-        for (octet, pair) in octets.iter_mut().zip(digits.chunks_exact(2)) {
-            *octet = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+        let mut bytes = [0; TAG_MAX];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
         }
-        Some(Tag { octets, len })
+        Some(Tag { bytes, len })
     }
 
     fn from_base64(digits: &[u8], len: usize) -> Option<Tag> {
-        let mut octets = [0; TAG_MAX];
-        let decoded = BASE64.decode_slice(digits, &mut octets).ok()?;
-        (decoded == len).then_some(Tag { octets, len })
+        let mut bytes = [0; TAG_MAX];
+        let decoded = BASE64.decode_slice(digits, &mut bytes).ok()?;
+        (decoded == len).then_some(Tag { bytes, len })
     }
 }
 
@@ -285,7 +285,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-/// Room for the longest HMAC, SHA-512's 64 octets, and for what a base64 decoder rounds up to.
+/// Room for the longest HMAC, SHA-512's 64 bytes, and for what a base64 decoder rounds up to.
 const TAG_MAX: usize = 72;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(

@@ -52,10 +52,10 @@ fn request(endpoint: &Endpoint, head: &str, body: &str) -> Result<Verdict, Statu
     endpoint.decide(&head, body.as_bytes(), NOW, &Counters::default())
 }
 
-fn hex(octets: &[u8]) -> String {
-    octets
+fn hex(bytes: &[u8]) -> String {
+    bytes
         .iter()
-        .flat_map(|octet| [octet >> 4, octet & 15])
+        .flat_map(|byte| [byte >> 4, byte & 15])
         .map(|d| char::from(b"0123456789abcdef"[usize::from(d)]))
         .collect()
 }
@@ -70,7 +70,7 @@ fn hmac(secret: &str, message: &str) -> Vec<u8> {
 }
 
 #[test]
-fn meta_signatures_over_the_exact_octets() {
+fn meta_signatures_over_the_exact_bytes() {
     let endpoint = endpoint(Proof::Signature(Signature::meta(&[
         b"test_app_secret".to_vec()
     ])));
@@ -369,9 +369,9 @@ fn heads_alone_decide_on_method_length_and_coding() {
 #[test]
 fn the_headers_that_prove_a_body_are_kept_and_no_others() {
     let endpoint = endpoint(Proof::Unsigned);
-    let octets = b"POST /w HTTP/1.1\r\nHost: h\r\nAuthorization: secret\r\nX-HUB-Signature-256: s\r\nContent-Type: t\r\n\r\n";
+    let bytes = b"POST /w HTTP/1.1\r\nHost: h\r\nAuthorization: secret\r\nX-HUB-Signature-256: s\r\nContent-Type: t\r\n\r\n";
     let mut slots = Slots::new();
-    let head = Head::parse(octets, &mut slots, &LIMITS)
+    let head = Head::parse(bytes, &mut slots, &LIMITS)
         .expect("valid")
         .expect("complete");
     let kept: Vec<_> = endpoint.kept(head.headers).collect();

@@ -210,9 +210,9 @@ fn text(out: &mut Vec<u8>, before: &[u8], text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn base64(octets: &[u8], out: &mut Vec<u8>) {
+fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    out.resize(start + octets.len().div_ceil(3) * 4, 0);
-    let written = STANDARD.encode_slice(octets, &mut out[start..]);
-    out.truncate(start + written.expect("four characters for each three octets"));
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]);
+    out.truncate(start + written.expect("four characters for each three bytes"));
 }

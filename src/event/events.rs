@@ -116,7 +116,7 @@ impl Events {
 
     /// Takes all events out. Keeps the memory up to a limit, so that one large body does not pin it for ever.
     pub fn clear(&mut self) {
-        if self.octets() > RETAINED_MAX {
+        if self.bytes() > RETAINED_MAX {
             *self = Events::new();
         }
         self.list.clear();
@@ -124,9 +124,9 @@ impl Events {
         self.shared.clear();
     }
 
-    /// Octets of memory that it has, those for more events included.
+    /// Bytes of memory that it has, those for more events included.
     #[must_use]
-    pub fn octets(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.list.capacity() * size_of::<Event>() + self.names.capacity() + self.shared.capacity()
     }
 
@@ -139,7 +139,7 @@ impl Events {
 
     /// Gives back the room for more events, where that is much.
     pub fn fit(&mut self) {
-        if self.octets() > RETAINED_MAX {
+        if self.bytes() > RETAINED_MAX {
             self.list.shrink_to_fit();
             self.names.shrink_to_fit();
             self.shared.shrink_to_fit();
@@ -263,7 +263,7 @@ impl<'e> EventRef<'e> {
         self.event.foreign
     }
 
-    /// The type: printable ASCII, at most 100 octets.
+    /// The type: printable ASCII, at most 100 bytes.
     #[must_use]
     pub fn kind(&self) -> &'e str {
         match self.event.kind {
@@ -407,7 +407,7 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// What was appended since the text was `start` octets long.
+    /// What was appended since the text was `start` bytes long.
     pub(super) fn since(start: usize, end: usize) -> Text {
         let offset = |at| u32::try_from(at).expect("limits keep the texts of a batch below 4 GiB");
         Text {
@@ -425,5 +425,5 @@ impl Text {
     }
 }
 
-/// Octets that a cleared list keeps: more than a batch of ordinary bodies needs.
+/// Bytes that a cleared list keeps: more than a batch of ordinary bodies needs.
 const RETAINED_MAX: usize = 512 << 10;

@@ -139,6 +139,6 @@ impl fmt::Debug for Extractor {
     }
 }
 
-/// Octets of the largest body after which the buffers are kept: they are twice as large as most bodies, and ten times
+/// Bytes of the largest body after which the buffers are kept: they are twice as large as most bodies, and ten times
 /// as large at worst.
 const RETAINED_MAX: usize = 256 << 10;

@@ -10,5 +10,5 @@ pub(super) fn own_pages<T>(room: &mut Vec<T>) {
     }
 }
 
-/// Octets that every allocator takes from the system.
+/// Bytes that every allocator takes from the system.
 pub(super) const OWN_PAGES: usize = 33 << 20;

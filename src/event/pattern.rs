@@ -112,7 +112,7 @@ fn stands_for(pattern: &str, text: &str) -> bool {
             return false;
         }
     }
-    pattern[p..].iter().all(|octet| *octet == b'*')
+    pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
 /// What types begin with: those of the platform, and those of other senders.

@@ -37,7 +37,7 @@ impl FromStr for Position {
 
 /// Digits alone: `parse` would take a sign as well.
 pub(crate) fn digits<N: FromStr>(text: &str) -> Result<N, NoPosition> {
-    let plain = text.bytes().all(|octet| octet.is_ascii_digit());
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = plain.then(|| text.parse().ok()).flatten();
     number.ok_or(NoPosition)
 }

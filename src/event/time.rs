@@ -10,7 +10,7 @@ pub(super) fn parse(seconds: &str) -> Option<u64> {
         return None;
     }
     let mut number = 0;
-    for digit in seconds.bytes().map(|octet| octet.wrapping_sub(b'0')) {
+    for digit in seconds.bytes().map(|byte| byte.wrapping_sub(b'0')) {
         if digit > 9 {
             return None;
         }

@@ -295,7 +295,7 @@ fn is_foreign(storage: &dyn Storage, name: &str) -> bool {
     let text = |name: &str| read_text(storage, name).ok().flatten().unwrap_or_default();
     let is_ours = |text: &[u8]| text.starts_with(HEAD.as_bytes());
     let found = text(name);
-    let is_empty = found.iter().all(|octet| *octet == 0);
+    let is_empty = found.iter().all(|byte| *byte == 0);
     !is_empty && !is_ours(&found) && !is_ours(&text(&format!("{name}.old")))
 }
 

@@ -208,11 +208,11 @@ impl DeadLetters {
     pub fn read(&self, item: Item) -> Result<Letter, LetterError> {
         // It may get its other name between the two looks, but only in this order.
         for name in [letter_name(item), retry_name(item)] {
-            let octets = match self.octets(&name) {
+            let bytes = match self.bytes(&name) {
                 Err(LetterError::Missing { .. }) => continue,
-                octets => octets?,
+                bytes => bytes?,
             };
-            let decoded = Letter::decode(&octets).and_then(|(letter, body_file)| {
+            let decoded = Letter::decode(&bytes).and_then(|(letter, body_file)| {
                 if letter.item != item {
                     return Err(format!("it is the letter {}", letter.item));
                 }
@@ -349,7 +349,7 @@ impl DeadLetters {
         })
     }
 
-    fn octets(&self, name: &str) -> Result<Vec<u8>, LetterError> {
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, LetterError> {
         let read = read_file(&*self.storage, name);
         read.map_err(|error: io::Error| match error.kind() {
             ErrorKind::NotFound => LetterError::Missing {
@@ -481,7 +481,7 @@ const SYNCS_MAX: usize = 16;
 /// Files that are open at the same time.
 const OPEN_MAX: usize = 64;
 
-/// More octets than any letter has: a body has at most a few hundred MiB.
+/// More bytes than any letter has: a body has at most a few hundred MiB.
 const LENGTH_MAX: u64 = 1 << 31;
 
 #[cfg(test)]

@@ -200,10 +200,10 @@ impl Delivery {
         self.batch.at()
     }
 
-    /// Octets of memory that it takes, in bodies and events.
+    /// Bytes of memory that it takes, in bodies and events.
     #[must_use]
-    pub fn octets(&self) -> usize {
-        self.batch.len() + self.made.events.octets() + self.made.counts.capacity() * 8
+    pub fn bytes(&self) -> usize {
+        self.batch.len() + self.made.events.bytes() + self.made.counts.capacity() * 8
     }
 
     /// All events of the batch.

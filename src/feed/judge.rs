@@ -61,8 +61,8 @@ pub struct JudgeStatistics {
     pub unjudged: Counter,
     /// Keys that are remembered.
     pub keys: Counter,
-    /// Octets of memory that these take.
-    pub octets: Counter,
+    /// Bytes of memory that these take.
+    pub bytes: Counter,
     /// Batches that a sink's feed had no room for.
     pub overflows: Counter,
     /// 1 once it has stopped for good: nothing more is delivered to any sink.
@@ -177,7 +177,7 @@ impl Running {
         self.tell(saved);
         let statistics = &self.parts.statistics;
         statistics.keys.set(self.dedupe.keys() as u64);
-        statistics.octets.set(self.dedupe.octets() as u64);
+        statistics.bytes.set(self.dedupe.bytes() as u64);
     }
 
     fn tell(&mut self, saved: Result<(), DedupeError>) {

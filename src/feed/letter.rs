@@ -26,7 +26,7 @@
 //! `index`, `id` and `subject` are missing where there is none: a letter without `index` is a whole notification, and
 //! its type is that of its first event. `"foreign": true` stands in one from an endpoint for other senders than the
 //! platform, whose events have other keys, and `"form": N` is the number of the [form](super::Forms) by which its body
-//! is read, if it has one. The octets of a header's value are written as the characters with their
+//! is read, if it has one. The bytes of a header's value are written as the characters with their
 //! numbers, so that each value has one way to be written and most can be read.
 //!
 //! One body may hold tens of thousands of events, each of which may become a letter. So headers and body that take more
@@ -188,8 +188,8 @@ impl Letter {
 
     /// Takes what [`Letter::encode`] has written; says what is wrong with anything else. With the letter comes the name
     /// of the file of its content, if that is not in here.
-    pub(super) fn decode(octets: &[u8]) -> Result<(Letter, Option<String>), String> {
-        let stored: Stored = serde_json::from_slice(octets).map_err(|error| error.to_string())?;
+    pub(super) fn decode(bytes: &[u8]) -> Result<(Letter, Option<String>), String> {
+        let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         stored.letter()
     }
 }
@@ -233,8 +233,8 @@ impl Content {
     }
 
     /// Takes what [`Content::encode`] has written to a file of this name.
-    pub(super) fn decode(octets: &[u8], name: &str) -> Result<Content, String> {
-        let stored: Result<StoredContent, _> = serde_json::from_slice(octets);
+    pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Content, String> {
+        let stored: Result<StoredContent, _> = serde_json::from_slice(bytes);
         let stored = stored.map_err(|error| error.to_string())?;
         if stored.version > CONTENT_VERSION {
             return Err(NEWER.to_owned());
@@ -259,9 +259,9 @@ pub(super) fn body_of(name: &str) -> Option<u64> {
 }
 
 fn lines(stored: &impl Serialize) -> Vec<u8> {
-    let mut octets = serde_json::to_vec_pretty(stored).expect("texts, numbers and lists are JSON");
-    octets.push(b'\n');
-    octets
+    let mut bytes = serde_json::to_vec_pretty(stored).expect("texts, numbers and lists are JSON");
+    bytes.push(b'\n');
+    bytes
 }
 
 /// The form of the file of a content; see the module.
@@ -377,7 +377,7 @@ fn is_zero(number: &u16) -> bool {
     *number == 0
 }
 
-/// Octets as the characters with their numbers.
+/// Bytes as the characters with their numbers.
 struct Latin(Vec<u8>);
 
 impl Serialize for Latin {
@@ -390,8 +390,8 @@ impl Serialize for Latin {
 impl<'de> Deserialize<'de> for Latin {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Latin, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let octets = text.chars().map(u8::try_from).collect::<Result<_, _>>();
-        octets.map(Latin).map_err(D::Error::custom)
+        let bytes = text.chars().map(u8::try_from).collect::<Result<_, _>>();
+        bytes.map(Latin).map_err(D::Error::custom)
     }
 }
 
@@ -418,13 +418,13 @@ impl Serialize for Base64 {
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Base64, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let octets = BASE64_STANDARD.decode(text);
-        octets.map(Base64).map_err(D::Error::custom)
+        let bytes = BASE64_STANDARD.decode(text);
+        bytes.map(Base64).map_err(D::Error::custom)
     }
 }
 
-fn checksum(octets: &[u8]) -> String {
-    format!("{:08x}", crc32c::crc32c(octets))
+fn checksum(bytes: &[u8]) -> String {
+    format!("{:08x}", crc32c::crc32c(bytes))
 }
 
 /// Version of the form of a letter whose body stands in another file.

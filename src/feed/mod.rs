@@ -49,9 +49,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Batches that wait for one sink in memory, and the octets of their bodies and events. The rest is in the journal.
+/// Batches that wait for one sink in memory, and the bytes of their bodies and events. The rest is in the journal.
 const LIVE_MAX: usize = 64;
-const LIVE_OCTETS: usize = 16 << 20;
+const LIVE_BYTES: usize = 16 << 20;
 
 /// How long a gap may be open because another worker is still at the batch before it is read from the journal.
 const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(5);
@@ -79,13 +79,13 @@ impl<T: Borrow<Delivery>> Live<T> {
     /// Offers a batch; false when the feed had no room for it.
     #[must_use]
     pub fn offer(&self, given: T) -> bool {
-        let octets = given.borrow().octets();
-        if !self.room.take(octets) {
+        let bytes = given.borrow().bytes();
+        if !self.room.take(bytes) {
             return false;
         }
         let sent = self.sender.try_send(given).is_ok();
         if !sent {
-            self.room.give_back(octets);
+            self.room.give_back(bytes);
         }
         sent
     }
@@ -167,7 +167,7 @@ impl<O: Origin> Feed<O> {
         next: u64,
     ) -> (Live<O::Given>, Feed<O>) {
         let (sender, live) = channel_of(sleeper, LIVE_MAX);
-        let room = Arc::new(Room::new(LIVE_OCTETS));
+        let room = Arc::new(Room::new(LIVE_BYTES));
         let feed = Feed {
             live,
             room: Arc::clone(&room),
@@ -292,7 +292,7 @@ impl<O: Origin> Feed<O> {
     /// It is on its way no more.
     fn leave(&self, given: &O::Given) {
         let delivery: &Delivery = given.borrow();
-        self.room.give_back(delivery.octets());
+        self.room.give_back(delivery.bytes());
     }
 
     fn take_contiguous(&mut self) -> Option<O::Given> {

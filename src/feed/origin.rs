@@ -130,7 +130,7 @@ impl Shelf {
         if kept.len() == SHELF_MAX {
             kept.pop_front();
         }
-        kept.push_back(if delivery.octets() <= SHELF_OCTETS / SHELF_MAX {
+        kept.push_back(if delivery.bytes() <= SHELF_BYTES / SHELF_MAX {
             Kept::Ordinary(Arc::clone(delivery))
         } else {
             Kept::Large(Arc::downgrade(delivery))
@@ -222,5 +222,5 @@ impl Origin for Judged {
 /// Batches on a shelf: as many as there are lanes, and one.
 const SHELF_MAX: usize = 4;
 
-/// Octets that these may keep in memory.
-const SHELF_OCTETS: usize = 4 << 20;
+/// Bytes that these may keep in memory.
+const SHELF_BYTES: usize = 4 << 20;

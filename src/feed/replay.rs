@@ -363,10 +363,10 @@ impl Replays {
                 }
                 _ => return Err(self.missing(id)),
             };
-            let mut octets = vec![0; LENGTH_MAX];
-            let length = disk::read_full_at(&*file, &mut octets, 0);
-            octets.truncate(length.map_err(self.failed("read", &name))?);
-            match serde_json::from_slice::<Replay>(&octets) {
+            let mut bytes = vec![0; LENGTH_MAX];
+            let length = disk::read_full_at(&*file, &mut bytes, 0);
+            bytes.truncate(length.map_err(self.failed("read", &name))?);
+            match serde_json::from_slice::<Replay>(&bytes) {
                 Ok(replay) if replay.version > VERSION => {
                     "a newer version of Hookline has written it".clone_into(&mut reason);
                     break;
@@ -397,8 +397,8 @@ impl Replays {
 
     fn store(&self, replay: &Replay) -> Result<(), ReplayError> {
         let name = file_name(&replay.id);
-        let octets = serde_json::to_vec_pretty(replay).expect("texts and numbers are JSON");
-        let stored = self.storage.replace(&name, &octets);
+        let bytes = serde_json::to_vec_pretty(replay).expect("texts and numbers are JSON");
+        let stored = self.storage.replace(&name, &bytes);
         stored.map_err(self.failed("replace", &name))
     }
 
@@ -463,7 +463,7 @@ const VERSION: u32 = 1;
 /// Replays that have ended and are kept, for whoever asks what happened.
 const ENDED_MAX: usize = 100;
 
-/// More octets than any replay has.
+/// More bytes than any replay has.
 const LENGTH_MAX: usize = 1 << 20;
 
 /// How often a file that is not whole is read.

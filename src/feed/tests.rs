@@ -91,7 +91,7 @@ impl Bench {
         batch
     }
 
-    /// Overwrites some octets of the first segment.
+    /// Overwrites some bytes of the first segment.
     pub(crate) fn damage(&self, offset: u64) {
         let path = self.dir.path().join("00000000000000000001.segment");
         let file = File::options().write(true).open(path).unwrap();
@@ -191,10 +191,10 @@ fn what_found_no_room_comes_from_the_journal() {
 
 /// Sixty-four batches of three megabytes waited for each sink, with events that took five times as much.
 #[test]
-fn what_waits_is_bounded_in_octets_as_well() {
+fn what_waits_is_bounded_in_bytes_as_well() {
     let bench = Bench::new();
     let (live, mut feed) = bench.feed(1);
-    let large = |sequence, octets| deliver(batch(sequence, &[vec![b'x'; octets]]));
+    let large = |sequence, bytes| deliver(batch(sequence, &[vec![b'x'; bytes]]));
     let offer = |sequence| live.offer(large(sequence, 3 << 20));
     assert_eq!((1..=20).filter(|&it| offer(it)).count(), 5);
     // What came before its turn still waits.
@@ -274,11 +274,11 @@ fn damage_that_was_set_aside_at_the_end_is_not_waited_for() {
     drop(bench);
     // In the records of the last two frames, each of which is one block behind the block of the segment's header.
     let segment = dir.path().join("00000000000000000001.segment");
-    let mut octets = std::fs::read(&segment).unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
     for frame in [3, 4] {
-        octets[frame * 4096 + 90] ^= 1;
+        bytes[frame * 4096 + 90] ^= 1;
     }
-    std::fs::write(&segment, octets).unwrap();
+    std::fs::write(&segment, bytes).unwrap();
     let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
     let aside = tempfile::tempdir().unwrap();
     let repaired = crate::journal::repair(&storage, &Disk::create(aside.path()).unwrap()).unwrap();

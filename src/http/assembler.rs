@@ -1,4 +1,4 @@
-//! Cuts what one connection receives into whole requests, however the octets arrive.
+//! Cuts what one connection receives into whole requests, however the bytes arrive.
 //!
 //! A request that lies in the receive buffer as a whole is served from there and nothing is copied or kept. Only an
 //! incomplete one is gathered in a buffer of its own, which is freed as soon as it was served, so an idle
@@ -11,7 +11,7 @@ use super::{Limits, Status};
 /// The part of a connection that knows where in a request it is.
 #[derive(Debug, Default)]
 pub struct Assembler {
-    /// Head and decoded body of the request that is incomplete; between requests, octets put back.
+    /// Head and decoded body of the request that is incomplete; between requests, bytes put back.
     gathered: Vec<u8>,
     state: State,
 }
@@ -21,7 +21,7 @@ enum State {
     /// Nothing of the next request was seen, or only a part of its head.
     #[default]
     Head,
-    /// The head is complete; the request is, once `total` octets are gathered.
+    /// The head is complete; the request is, once `total` bytes are gathered.
     Length { total: usize },
     /// The head is complete; the body is decoded behind it.
     Chunked { decoder: Box<Decoder> },
@@ -29,7 +29,7 @@ enum State {
     Served,
 }
 
-/// What the next octets amount to.
+/// What the next bytes amount to.
 #[derive(Debug)]
 pub enum Next<'h, 'b> {
     /// A whole request.
@@ -42,7 +42,7 @@ pub enum Next<'h, 'b> {
 }
 
 impl Assembler {
-    /// Takes octets from the front of `input` and says how many: all of them, unless a request was completed.
+    /// Takes bytes from the front of `input` and says how many: all of them, unless a request was completed.
     /// After an error the connection has no further requests.
     pub fn next<'h, 'b>(
         &'b mut self,
@@ -58,15 +58,15 @@ impl Assembler {
         }
     }
 
-    /// Puts back octets that stand for whole requests which cannot be served yet. Only between requests.
-    pub fn put_back(&mut self, octets: &[u8]) {
+    /// Puts back bytes that stand for whole requests which cannot be served yet. Only between requests.
+    pub fn put_back(&mut self, bytes: &[u8]) {
         debug_assert!(
             self.is_between_requests(),
             "nothing incomplete may be overwritten"
         );
         self.state = State::Head;
         self.gathered.clear();
-        self.gathered.extend_from_slice(octets);
+        self.gathered.extend_from_slice(bytes);
     }
 
     /// Takes what was put back.
@@ -74,7 +74,7 @@ impl Assembler {
         std::mem::take(&mut self.gathered)
     }
 
-    /// Octets that are held for this connection.
+    /// Bytes that are held for this connection.
     #[must_use]
     pub fn held(&self) -> usize {
         if matches!(self.state, State::Served) {
@@ -114,12 +114,12 @@ impl Assembler {
             self.gathered.extend_from_slice(input);
             return Ok((input.len(), Next::Incomplete));
         };
-        let (head_octets, rest) = input.split_at(head.len);
+        let (head_bytes, rest) = input.split_at(head.len);
         let length = match head.framing {
             Framing::None => 0,
             Framing::Length(length) => length,
             Framing::Chunked => {
-                self.gathered.extend_from_slice(head_octets);
+                self.gathered.extend_from_slice(head_bytes);
                 let mut decoder = Box::new(Decoder::new(limits.body));
                 let (consumed, done) = decoder.decode(rest, &mut self.gathered)?;
                 if done {
@@ -194,7 +194,7 @@ impl Assembler {
     /// Gathers more of a head. Once it is complete, cuts off what is not head and says how much of `input` was.
     fn complete_head(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Status> {
         let before = self.gathered.len();
-        // One octet more than a head may have, and the empty line that may stand ahead of it.
+        // One byte more than a head may have, and the empty line that may stand ahead of it.
         let room = (limits.head + 3).saturating_sub(before);
         let piece = input.get(..room).unwrap_or(input);
         self.gathered.extend_from_slice(piece);

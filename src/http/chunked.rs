@@ -6,7 +6,7 @@
 
 use super::Status;
 
-/// Most octets of extensions and trailers over a whole body: they are read for nothing, so a sender must not be able
+/// Most bytes of extensions and trailers over a whole body: they are read for nothing, so a sender must not be able
 /// to make that long.
 const OVERHEAD_MAX: usize = 16 << 10;
 
@@ -20,7 +20,7 @@ const FORBIDDEN_LEN_MAX: usize = 17;
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
-    /// Octets of the current chunk still to come; while the size line is read, its value.
+    /// Bytes of the current chunk still to come; while the size line is read, its value.
     remaining: usize,
     digits: u8,
     overhead: usize,
@@ -52,7 +52,7 @@ enum State {
 }
 
 impl Decoder {
-    /// A decoder for a body of at most `body_max` octets; 413 beyond.
+    /// A decoder for a body of at most `body_max` bytes; 413 beyond.
     #[must_use]
     pub fn new(body_max: usize) -> Decoder {
         Decoder {
@@ -67,11 +67,11 @@ impl Decoder {
         }
     }
 
-    /// Decodes from the front of `input` and appends the body's octets to `body`. Gives the octets of input
+    /// Decodes from the front of `input` and appends the body's bytes to `body`. Gives the bytes of input
     /// that were used, all of them until the last CRLF was seen, and whether it was.
     pub fn decode(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<(usize, bool), Status> {
         let mut rest = input;
-        while let [octet, after @ ..] = rest {
+        while let [byte, after @ ..] = rest {
             match self.state {
                 State::Done => break,
                 State::Data => {
@@ -84,7 +84,7 @@ impl Decoder {
                     }
                 }
                 _ => {
-                    self.state = self.step(*octet)?;
+                    self.state = self.step(*byte)?;
                     rest = after;
                 }
             }
@@ -92,8 +92,8 @@ impl Decoder {
         Ok((input.len() - rest.len(), self.state == State::Done))
     }
 
-    /// The state after one octet outside of chunk data.
-    fn step(&mut self, octet: u8) -> Result<State, Status> {
+    /// The state after one byte outside of chunk data.
+    fn step(&mut self, byte: u8) -> Result<State, Status> {
         use State::{
             Data, DataCr, DataLf, Done, EndLf, ExtensionName, ExtensionValue, Quoted, QuotedEnd,
             QuotedPair, Size, SizeLf, TrailerLf, TrailerName, TrailerStart, TrailerValue,
@@ -107,11 +107,11 @@ impl Decoder {
                 return Err(Status::BadRequest);
             }
         }
-        Ok(match (self.state, octet) {
-            (Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.size_digit(octet)?,
+        Ok(match (self.state, byte) {
+            (Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.size_digit(byte)?,
             (Size, b';') if self.digits > 0 => self.size_ends(ExtensionName { first: true })?,
             (Size, b'\r') if self.digits > 0 => self.size_ends(SizeLf)?,
-            (ExtensionName { .. }, octet) if is_token(octet) => ExtensionName { first: false },
+            (ExtensionName { .. }, byte) if is_token(byte) => ExtensionName { first: false },
             (ExtensionName { first: false }, b'=') => ExtensionValue { first: true },
             (
                 ExtensionName { first: false } | ExtensionValue { first: false } | QuotedEnd,
@@ -122,10 +122,10 @@ impl Decoder {
                 b'\r',
             ) => SizeLf,
             (ExtensionValue { first: true }, b'"') => Quoted,
-            (ExtensionValue { .. }, octet) if is_token(octet) => ExtensionValue { first: false },
+            (ExtensionValue { .. }, byte) if is_token(byte) => ExtensionValue { first: false },
             (Quoted, b'"') => QuotedEnd,
             (Quoted, b'\\') => QuotedPair,
-            (Quoted | QuotedPair, octet) if is_text(octet) => Quoted,
+            (Quoted | QuotedPair, byte) if is_text(byte) => Quoted,
             (SizeLf, b'\n') if self.remaining == 0 => TrailerStart,
             (SizeLf, b'\n') => Data,
             (DataCr, b'\r') => DataLf,
@@ -134,26 +134,26 @@ impl Decoder {
                 Size
             }
             (TrailerStart, b'\r') => EndLf,
-            (TrailerStart, octet) if is_token(octet) => {
+            (TrailerStart, byte) if is_token(byte) => {
                 self.trailer_len = 0;
-                self.trailer_octet(octet)
+                self.trailer_byte(byte)
             }
             (TrailerName, b':') => self.trailer_named()?,
-            (TrailerName, octet) if is_token(octet) => self.trailer_octet(octet),
+            (TrailerName, byte) if is_token(byte) => self.trailer_byte(byte),
             (TrailerValue, b'\r') => TrailerLf,
-            (TrailerValue, octet) if is_text(octet) => TrailerValue,
+            (TrailerValue, byte) if is_text(byte) => TrailerValue,
             (TrailerLf, b'\n') => TrailerStart,
             (EndLf, b'\n') => Done,
             _ => return Err(Status::BadRequest),
         })
     }
 
-    fn size_digit(&mut self, octet: u8) -> Result<State, Status> {
+    fn size_digit(&mut self, byte: u8) -> Result<State, Status> {
         if self.digits == 0 {
             self.remaining = 0;
         }
         self.digits += 1;
-        let digit = char::from(octet)
+        let digit = char::from(byte)
             .to_digit(16)
             .map_or(0, |digit| digit as usize);
         if self.digits > SIZE_DIGITS_MAX {
@@ -176,9 +176,9 @@ impl Decoder {
         Ok(next)
     }
 
-    fn trailer_octet(&mut self, octet: u8) -> State {
+    fn trailer_byte(&mut self, byte: u8) -> State {
         if let Some(slot) = self.trailer.get_mut(self.trailer_len) {
-            *slot = octet.to_ascii_lowercase();
+            *slot = byte.to_ascii_lowercase();
         }
         self.trailer_len += 1;
         State::TrailerName
@@ -195,10 +195,10 @@ impl Decoder {
 }
 
 /// `tchar` (RFC 9110, 5.6.2).
-fn is_token(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric()
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
         || matches!(
-            octet,
+            byte,
             b'!' | b'#'
                 | b'$'
                 | b'%'
@@ -217,8 +217,8 @@ fn is_token(octet: u8) -> bool {
 }
 
 /// What a quoted string or a field value may hold: HTAB, SP, VCHAR and obs-text (RFC 9110, 5.5).
-fn is_text(octet: u8) -> bool {
-    octet == b'\t' || (octet >= b' ' && octet != 0x7f)
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
 #[cfg(test)]
@@ -363,7 +363,7 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_octets_cut_anywhere_get_the_same_verdict(
+        fn arbitrary_bytes_cut_anywhere_get_the_same_verdict(
             input in prop::collection::vec(prop::sample::select(&b"05aF;=\"\\\r\n :xX"[..]), 0..40),
             cuts in prop::collection::vec(any::<usize>(), 0..8),
         ) {

@@ -37,7 +37,7 @@ impl Default for Slots<'_> {
 pub struct Head<'h, 'b> {
     /// The method.
     pub method: Method,
-    /// Path of the target, octets as they came (never percent-decoded).
+    /// Path of the target, bytes as they came (never percent-decoded).
     pub path: &'b [u8],
     /// What follows the `?`, empty without one.
     pub query: &'b [u8],
@@ -51,7 +51,7 @@ pub struct Head<'h, 'b> {
     pub expects_continue: bool,
     /// The body has a Content-Encoding other than identity.
     pub is_encoded: bool,
-    /// Octets of the head, the empty line included.
+    /// Bytes of the head, the empty line included.
     pub len: usize,
 }
 
@@ -89,19 +89,19 @@ pub enum Persistence {
 }
 
 impl<'h, 'b> Head<'h, 'b> {
-    /// Parses the head at the front of `octets`; `None` while it is incomplete.
+    /// Parses the head at the front of `bytes`; `None` while it is incomplete.
     pub fn parse(
-        octets: &'b [u8],
+        bytes: &'b [u8],
         slots: &'h mut Slots<'b>,
         limits: &Limits,
     ) -> Result<Option<Head<'h, 'b>>, Status> {
         // RFC 9112, 2.2: one empty line ahead of the request line is ignored, no more.
-        let empty_line = match octets {
+        let empty_line = match bytes {
             [] | [b'\r'] => return Ok(None),
             [b'\r', b'\n', ..] => 2,
             _ => 0,
         };
-        let request = octets.get(empty_line..).unwrap_or_default();
+        let request = bytes.get(empty_line..).unwrap_or_default();
         // Nothing behind the limit is looked at, so that the verdict does not depend on how much has arrived.
         let request = request.get(..limits.head).unwrap_or(request);
         if matches!(request.first(), Some(b'\r' | b'\n')) {
@@ -267,14 +267,14 @@ fn content_length(value: &[u8]) -> Result<usize, Status> {
 /// Path and query of a target in origin-form, absolute-form, or asterisk-form for OPTIONS (RFC 9112, 3.2).
 fn split_target(target: &[u8], options: bool) -> Result<(&[u8], &[u8]), Status> {
     let mut rest = target;
-    while let [octet, after @ ..] = rest {
-        let valid = match octet {
+    while let [byte, after @ ..] = rest {
+        let valid = match byte {
             b'%' => after
                 .first_chunk::<2>()
                 .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)),
             // Not in RFC 3986, or read as another character by somebody.
             b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => false,
-            _ => octet.is_ascii_graphic(),
+            _ => byte.is_ascii_graphic(),
         };
         if !valid {
             return Err(Status::BadRequest);

@@ -32,13 +32,13 @@ fn is_ip_literal(address: &[u8]) -> bool {
 }
 
 fn is_registered_name(name: &[u8]) -> bool {
-    let mut octets = name.iter();
-    while let Some(&octet) = octets.next() {
-        let valid = match octet {
-            b'%' => [octets.next(), octets.next()]
+    let mut bytes = name.iter();
+    while let Some(&byte) = bytes.next() {
+        let valid = match byte {
+            b'%' => [bytes.next(), bytes.next()]
                 .iter()
                 .all(|digit| digit.is_some_and(u8::is_ascii_hexdigit)),
-            _ => is_unreserved(octet) || is_sub_delimiter(octet),
+            _ => is_unreserved(byte) || is_sub_delimiter(byte),
         };
         if !valid {
             return false;
@@ -58,13 +58,13 @@ fn is_port(port: &[u8]) -> bool {
     })
 }
 
-fn is_unreserved(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~')
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-fn is_sub_delimiter(octet: u8) -> bool {
+fn is_sub_delimiter(byte: u8) -> bool {
     matches!(
-        octet,
+        byte,
         b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
     )
 }

@@ -1,6 +1,6 @@
 //! HTTP/1.1 and 1.0 requests, strict: whatever two parsers could read differently is refused.
 //!
-//! Octets come in as slices and requests go out as borrowed views; there are no sockets, no clocks and no
+//! Bytes come in as slices and requests go out as borrowed views; there are no sockets, no clocks and no
 //! files in here. The rules are those of RFC 9112 (message syntax, framing) and RFC 9110 (Host, Expect,
 //! Connection), with every "MAY accept" turned into a refusal: both Content-Length and Transfer-Encoding,
 //! either of them repeated, bare CR or LF, obs-fold, odd chunk lines, a missing or repeated Host.
@@ -25,10 +25,10 @@ pub use status::Status;
 /// Bounds on one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Longest head in octets, request line and empty line included; 431 beyond.
+    /// Longest head in bytes, request line and empty line included; 431 beyond.
     pub head: usize,
     /// Most field lines in a head, at most [`head::HEADERS_MAX`]; 431 beyond.
     pub headers: usize,
-    /// Longest body in octets, transfer coding removed; 413 beyond.
+    /// Longest body in bytes, transfer coding removed; 413 beyond.
     pub body: usize,
 }

@@ -59,7 +59,7 @@ impl Responses {
         )
     }
 
-    /// Octets of one keep-alive 200.
+    /// Bytes of one keep-alive 200.
     #[must_use]
     pub fn ok_len(&self) -> usize {
         self.ok_len

@@ -18,7 +18,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool that keeps up to `buffers` free buffers of `buffer_size` octets.
+    /// A pool that keeps up to `buffers` free buffers of `buffer_size` bytes.
     #[must_use]
     pub fn new(buffers: usize, buffer_size: usize) -> Pool {
         let (give, take) = bounded(buffers);
@@ -139,7 +139,7 @@ impl Batch {
         self.at
     }
 
-    /// Octets of the header and the records, padding not counted.
+    /// Bytes of the header and the records, padding not counted.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records_end
@@ -243,7 +243,7 @@ impl Batch {
     }
 }
 
-/// Checks both checksums and every record of a frame; octets behind it are ignored.
+/// Checks both checksums and every record of a frame; bytes behind it are ignored.
 pub(crate) fn check_frame(frame: &[u8], salt: u32) -> Result<FrameHeader, FrameError> {
     let (header, rest) = frame
         .split_first_chunk::<HEADER_LEN>()

@@ -40,7 +40,7 @@ pub struct Committer {
     pub(crate) next_sequence: u64,
     /// Time of the last commit, microseconds since 1970.
     pub(crate) latest: u64,
-    /// Octets that a frame can have in a segment of the configured size.
+    /// Bytes that a frame can have in a segment of the configured size.
     pub(crate) frame_max: u64,
     pub(crate) sync_interval: Duration,
     pub(crate) unsynced_max: u64,
@@ -55,7 +55,7 @@ pub struct Committer {
     pub(crate) waiting: VecDeque<Batch>,
     /// Written, not known to be durable yet.
     pub(crate) unsynced: Vec<Batch>,
-    pub(crate) unsynced_octets: u64,
+    pub(crate) unsynced_bytes: u64,
     /// When the oldest of `unsynced` was written.
     pub(crate) unsynced_since: Option<Instant>,
     /// An answer waits for one of `unsynced`.
@@ -115,7 +115,7 @@ impl Committer {
         while let Some(batch) = next {
             gathered += batch.len();
             self.waiting.extend((!batch.is_empty()).then_some(batch));
-            if gathered >= COMMIT_OCTETS {
+            if gathered >= COMMIT_BYTES {
                 break;
             }
             next = inbox.try_recv()?;
@@ -164,11 +164,11 @@ impl Committer {
         Ok(())
     }
 
-    /// The next batch, if it can go into the write that has `length` octets in `count` frames so far.
+    /// The next batch, if it can go into the write that has `length` bytes in `count` frames so far.
     fn take_fitting(&mut self, length: u64, count: usize) -> Option<Batch> {
         let next = on_disk(padded(self.waiting.front()?.len()));
         let fits = next <= self.active.size - self.offset - length;
-        let bounded = length == 0 || (length + next <= WRITE_OCTETS && count < WRITE_PARTS);
+        let bounded = length == 0 || (length + next <= WRITE_BYTES && count < WRITE_PARTS);
         if fits && bounded {
             self.waiting.pop_front()
         } else {
@@ -188,20 +188,20 @@ impl Committer {
         let parts = parts.get_mut(..count).unwrap_or_default();
         write_all_at(&*self.active.file, parts, self.offset).map_err(self.error("write"))?;
         self.offset += length;
-        self.unsynced_octets += length;
+        self.unsynced_bytes += length;
         if self.unsynced_since.is_none() && !self.sync_wanted {
             self.unsynced_since = Some(Instant::now());
         }
         self.status.set_room(self.active.size - self.offset);
         self.status.set_next_sequence(self.next_sequence);
-        let written = &self.status.statistics.octets;
+        let written = &self.status.statistics.bytes;
         written.fetch_add(length, Ordering::Relaxed);
         Ok(())
     }
 
     fn sync_is_due(&self) -> bool {
         self.sync_wanted
-            || self.unsynced_octets >= self.unsynced_max
+            || self.unsynced_bytes >= self.unsynced_max
             || self
                 .unsynced_since
                 .is_some_and(|since| since.elapsed() >= self.sync_interval)
@@ -215,7 +215,7 @@ impl Committer {
         let started = Instant::now();
         self.active.file.sync_data().map_err(self.error("sync"))?;
         let took = started.elapsed();
-        self.unsynced_octets = 0;
+        self.unsynced_bytes = 0;
         self.unsynced_since = None;
         self.sync_wanted = false;
 
@@ -264,7 +264,7 @@ impl Committer {
             .front()
             .map_or(0, |batch| on_disk(padded(batch.len())));
         if wanted > self.frame_max {
-            return Err(JournalError::BatchTooLarge { octets: wanted });
+            return Err(JournalError::BatchTooLarge { bytes: wanted });
         }
         // Nobody looks at it again before the next start.
         self.look_for_active()?;
@@ -346,13 +346,13 @@ impl fmt::Debug for Committer {
     }
 }
 
-/// What one commit gathers at most, in octets of batches: bounds the time until the next one.
-const COMMIT_OCTETS: usize = 16 << 20;
-/// What one call writes at most, in octets; a larger frame goes alone.
-const WRITE_OCTETS: u64 = 8 << 20;
+/// What one commit gathers at most, in bytes of batches: bounds the time until the next one.
+const COMMIT_BYTES: usize = 16 << 20;
+/// What one call writes at most, in bytes; a larger frame goes alone.
+const WRITE_BYTES: u64 = 8 << 20;
 /// How many frames one call writes at most. The system's limit, `IOV_MAX`, is 1024.
 const WRITE_PARTS: usize = 128;
-/// The end of the journal that stays in the cache, in octets: for who reads a little behind.
+/// The end of the journal that stays in the cache, in bytes: for who reads a little behind.
 const CACHED: u64 = if cfg!(test) { 8 << 10 } else { 2 << 20 };
 /// What the cache is told to let go of in one call, at least.
 const FORGOTTEN_AT_ONCE: u64 = if cfg!(test) { 4 << 10 } else { 1 << 20 };

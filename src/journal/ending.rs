@@ -22,8 +22,8 @@ pub struct TornTail {
     pub path: String,
     /// Where it was cut.
     pub offset: u64,
-    /// Octets that were cut.
-    pub octets: u64,
+    /// Bytes that were cut.
+    pub bytes: u64,
     /// The sequence that would have stood there, and is given again.
     pub sequence: u64,
 }
@@ -69,7 +69,7 @@ fn scan_device(segment: &Segment, first_sequence: u64, manifest: &Manifest) -> i
     if cached.first.is_none() && cached.behind.is_empty() {
         return Ok(cached);
     }
-    let end = cached.end + cached.behind_octets() + on_disk(ALIGNMENT);
+    let end = cached.end + cached.behind_bytes() + on_disk(ALIGNMENT);
     segment.file.forget_cache(cached.unproven..end)?;
     let begin = (cached.unproven, cached.unproven_sequence);
     let mut read = scan_from(segment, begin, None, manifest, Depth::Full)?;
@@ -113,7 +113,7 @@ pub(super) fn find_end(
 }
 
 /// The hole for what a consumer has had and is not there, and the index of its segment; see `recovery.rs`. Where the
-/// journal ends with the last octet of a segment it stands at the begin of the next one, which is made if there is
+/// journal ends with the last byte of a segment it stands at the begin of the next one, which is made if there is
 /// none.
 pub(super) fn left_out(
     storage: &dyn Storage,
@@ -143,7 +143,7 @@ pub(super) fn left_out(
             epoch: segment.epoch,
             offset: end.end,
             length: end
-                .behind_octets()
+                .behind_bytes()
                 .max(on_disk(ALIGNMENT))
                 .min(segment.size - end.end),
             first_sequence: next_sequence,
@@ -153,7 +153,7 @@ pub(super) fn left_out(
     }))
 }
 
-/// Overwrites everything behind the end that could be taken for a frame once the octets before it have been written
+/// Overwrites everything behind the end that could be taken for a frame once the bytes before it have been written
 /// again.
 pub(super) fn cut(
     storage: &dyn Storage,
@@ -185,7 +185,7 @@ pub(super) fn cut(
         torn_tail = torn_tail.or(Some(TornTail {
             path: storage.describe(&names::segment(segment.epoch)),
             offset: from,
-            octets: scan.end + scan.remains_octets() - from,
+            bytes: scan.end + scan.remains_bytes() - from,
             sequence: hole.map_or(scan.next_sequence, Hole::end_sequence),
         }));
     }

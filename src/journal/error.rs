@@ -126,10 +126,10 @@ pub enum JournalError {
         first: u64,
     },
     /// A batch is larger than the options said that any would be.
-    #[error("a batch of {octets} octets does not fit in a segment: raise the segment size")]
+    #[error("a batch of {bytes} bytes does not fit in a segment: raise the segment size")]
     BatchTooLarge {
-        /// Octets of the frame.
-        octets: u64,
+        /// Bytes of the frame.
+        bytes: u64,
     },
     /// The journal was closed while batches waited for space on the disk.
     #[error(

@@ -12,12 +12,12 @@
 //! | 8 | 8 | epoch of the segment: a leftover of its former life has a lower one |
 //! | 16 | 8 | sequence of the first record; the others follow without a gap |
 //! | 24 | 4 | number of records, at least 1 |
-//! | 28 | 4 | length of the records in octets, padding not counted |
+//! | 28 | 4 | length of the records in bytes, padding not counted |
 //! | 32 | 8 | time of the commit, microseconds since 1970 |
 //! | 40 | 8 | highest sequence that was durable when this frame was written |
 //! | 48 | 8 | zero |
 //! | 56 | 4 | CRC32C of the records |
-//! | 60 | 4 | CRC32C of the 60 octets before, begun with the salt of the segment |
+//! | 60 | 4 | CRC32C of the 60 bytes before, begun with the salt of the segment |
 //! | 64 | | the records, see [`super::record`] |
 //!
 //! Several frames are written before one sync, and a power cut may keep any of them. A hole with whole
@@ -28,7 +28,7 @@
 //! that passes for a frame, and a later life of the segment could leave it lying where one is expected.
 
 use crate::disk::block::{in_memory, padded};
-/// Octets of a frame header.
+/// Bytes of a frame header.
 pub const HEADER_LEN: usize = 64;
 
 /// Largest `length` a header may give: one record of the largest body that can be configured, and
@@ -51,7 +51,7 @@ pub struct FrameHeader {
     pub first_sequence: u64,
     /// Number of records.
     pub count: u32,
-    /// Octets of the records, padding not counted.
+    /// Bytes of the records, padding not counted.
     pub length: u32,
     /// Time of the commit in microseconds since 1970.
     pub committed_at: u64,
@@ -61,7 +61,7 @@ pub struct FrameHeader {
     pub records_crc: u32,
 }
 
-/// Why some octets are no frame.
+/// Why some bytes are no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The magic is absent: nothing was ever written here, or something else was.
@@ -91,13 +91,13 @@ pub enum FrameError {
 }
 
 impl FrameHeader {
-    /// Octets that the frame takes in the segment, padding included.
+    /// Bytes that the frame takes in the segment, padding included.
     #[must_use]
     pub fn padded_len(&self) -> usize {
         padded(self.len())
     }
 
-    /// Octets of the header and the records.
+    /// Bytes of the header and the records.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
     pub fn len(&self) -> usize {
@@ -119,9 +119,9 @@ impl FrameHeader {
     pub fn encode(&self, salt: u32) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];
         let mut at = 0;
-        let mut put = |octets: &[u8]| {
-            out[at..at + octets.len()].copy_from_slice(octets);
-            at += octets.len();
+        let mut put = |bytes: &[u8]| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
         };
         put(&MAGIC);
         put(&VERSION.to_le_bytes());
@@ -139,9 +139,9 @@ impl FrameHeader {
         out
     }
 
-    /// The epoch that octets would have as a header, nothing of which is checked.
-    pub(crate) fn claimed_epoch(octets: &[u8; HEADER_LEN]) -> u64 {
-        let epoch = octets.get(8..).and_then(<[u8]>::first_chunk::<8>);
+    /// The epoch that bytes would have as a header, nothing of which is checked.
+    pub(crate) fn claimed_epoch(bytes: &[u8; HEADER_LEN]) -> u64 {
+        let epoch = bytes.get(8..).and_then(<[u8]>::first_chunk::<8>);
         epoch.copied().map_or(0, u64::from_le_bytes)
     }
 
@@ -150,17 +150,17 @@ impl FrameHeader {
         clippy::indexing_slicing,
         reason = "constant places in an array of known length"
     )]
-    pub fn decode(octets: &[u8; HEADER_LEN], salt: u32) -> Result<FrameHeader, FrameError> {
-        let field4 = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| octets[at + i]));
+    pub fn decode(bytes: &[u8; HEADER_LEN], salt: u32) -> Result<FrameHeader, FrameError> {
+        let field4 = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
         let field8 =
-            |at: usize| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| octets[at + i]));
-        if octets[..4] != MAGIC {
+            |at: usize| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| bytes[at + i]));
+        if bytes[..4] != MAGIC {
             return Err(FrameError::Magic);
         }
-        if field4(60) != crc32c::crc32c_append(salt, &octets[..HEADER_LEN - 4]) {
+        if field4(60) != crc32c::crc32c_append(salt, &bytes[..HEADER_LEN - 4]) {
             return Err(FrameError::HeaderChecksum);
         }
-        let version = u16::from_le_bytes([octets[4], octets[5]]);
+        let version = u16::from_le_bytes([bytes[4], bytes[5]]);
         if version != VERSION {
             return Err(FrameError::Version(version));
         }
@@ -181,8 +181,8 @@ impl FrameHeader {
                 .is_some_and(|end| end <= NUMBER_END)
             && header.durable < header.first_sequence
             && in_memory(u64::from(header.length)) <= LENGTH_MAX
-            && octets[6..8] == [0; 2]
-            && octets[48..56] == [0; 8];
+            && bytes[6..8] == [0; 2]
+            && bytes[48..56] == [0; 8];
         if consistent {
             Ok(header)
         } else {

@@ -39,9 +39,9 @@ pub struct SegmentReport {
     pub path: String,
     /// Its epoch.
     pub epoch: u64,
-    /// Octets of the file.
+    /// Bytes of the file.
     pub size: u64,
-    /// Octets in use, header block included.
+    /// Bytes in use, header block included.
     pub used: u64,
     /// Sequence of its first record, or of the one that would be.
     pub first_sequence: u64,
@@ -55,7 +55,7 @@ pub struct SegmentReport {
     pub first_commit: Option<u64>,
     /// Time of its last commit.
     pub last_commit: Option<u64>,
-    /// Octets of frames of a commit that did not end. Only found by a full look.
+    /// Bytes of frames of a commit that did not end. Only found by a full look.
     pub torn_tail: u64,
 }
 
@@ -81,7 +81,7 @@ impl Report {
 }
 
 /// Looks at the journal in `storage`. [`Depth::Headers`] is quick and misses damaged records;
-/// [`Depth::Full`] reads every octet.
+/// [`Depth::Full`] reads every byte.
 pub fn inspect(storage: &dyn Storage, depth: Depth) -> Result<Report, JournalError> {
     inspect_from(storage, depth, 0)
 }
@@ -333,7 +333,7 @@ impl Look<'_> {
             let Some(found) = found else {
                 // What lies behind a segment that is in sequence with the next one was cut once.
                 if self.next_first.is_none() {
-                    report.torn_tail = scan.remains_octets();
+                    report.torn_tail = scan.remains_bytes();
                 }
                 return Ok(report);
             };
@@ -343,8 +343,8 @@ impl Look<'_> {
         }
     }
 
-    /// The damage at the end of what was in sequence, up to the next whole frame. Behind the last octet it takes the
-    /// sequences that no octet is left for.
+    /// The damage at the end of what was in sequence, up to the next whole frame. Behind the last byte it takes the
+    /// sequences that no byte is left for.
     fn damage_behind(&self, scan: &Scan) -> Result<Option<Damage>, JournalError> {
         let sealed_early = self
             .next_first

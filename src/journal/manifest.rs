@@ -18,7 +18,7 @@
 //! `endpoint` line gives a number its path; numbers are never reused. A `hole` line (epoch, offset,
 //! length, first sequence, number of sequences) is damage that was set aside by
 //! `hookline journal repair --quarantine`; one that begins where the segment ends spans sequences that no
-//! octet of it is left for. The checksum is the CRC32C of all octets before its line;
+//! byte of it is left for. The checksum is the CRC32C of all bytes before its line;
 //! line feeds behind it fill the last block.
 //!
 //! Two files exchange their names with each change, so none needs new space on the disk.
@@ -73,7 +73,7 @@ pub struct Hole {
     pub epoch: u64,
     /// Where the damage begins.
     pub offset: u64,
-    /// Octets to the next whole frame or the end of the segment. Never 0: one that begins at that end has a block
+    /// Bytes to the next whole frame or the end of the segment. Never 0: one that begins at that end has a block
     /// that is not there.
     pub length: u64,
     /// First sequence that is lost.
@@ -200,8 +200,8 @@ impl Manifest {
         text + &format!("checksum {crc:08x}\n")
     }
 
-    fn decode(octets: &[u8]) -> Result<Manifest, String> {
-        let text = str::from_utf8(octets).map_err(|_| "it is not UTF-8".to_owned())?;
+    fn decode(bytes: &[u8]) -> Result<Manifest, String> {
+        let text = str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
         let (text, padding) = text
             .split_once("\n\n")
             .or_else(|| Some((text.strip_suffix('\n')?, "")))
@@ -213,7 +213,7 @@ impl Manifest {
         let checksum = checksum
             .strip_prefix("checksum ")
             .ok_or("it ends without a checksum")?;
-        // The line feed before the checksum line belongs to the octets before it.
+        // The line feed before the checksum line belongs to the bytes before it.
         let crc = crc32c::crc32c_append(crc32c::crc32c(body.as_bytes()), b"\n");
         if checksum != format!("{crc:08x}") {
             return Err("its checksum does not match".to_owned());
@@ -397,12 +397,12 @@ mod tests {
     }
 
     #[test]
-    fn no_changed_octet_and_no_cut_passes() {
+    fn no_changed_byte_and_no_cut_passes() {
         let text = manifest().encode().into_bytes();
         for at in 0..text.len() {
             let mut changed = text.clone();
             changed[at] ^= 1;
-            assert!(Manifest::decode(&changed).is_err(), "octet {at}");
+            assert!(Manifest::decode(&changed).is_err(), "byte {at}");
             assert!(Manifest::decode(&text[..at]).is_err(), "cut at {at}");
         }
     }

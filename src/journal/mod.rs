@@ -21,7 +21,7 @@
 //! |---|---|
 //! | `LOCK` | held by the process that writes; its text names it |
 //! | `manifest` | the table of contents, see `manifest.rs` |
-//! | `manifest.old` | the one before it, whose octets the next one is written to |
+//! | `manifest.old` | the one before it, whose bytes the next one is written to |
 //! | `00000000000000000007.segment` | frames, see `segment.rs`, [`frame`] and [`record`] |
 //! | `….spare` | a retired segment that waits for a new life |
 //! | `….tmp` | being made; of no use after a crash |
@@ -248,7 +248,7 @@ impl Journal {
             rolled: rolled_sender,
             waiting: VecDeque::new(),
             unsynced: Vec::new(),
-            unsynced_octets: 0,
+            unsynced_bytes: 0,
             unsynced_since: None,
             sync_wanted: false,
             watch: Watch::new(),

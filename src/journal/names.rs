@@ -17,6 +17,6 @@ pub(crate) fn segment(epoch: u64) -> String {
 /// The epoch that a file name gives, if it is one of a segment.
 pub(crate) fn epoch_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SEGMENT)?;
-    let all_digits = digits.len() == 20 && digits.bytes().all(|octet| octet.is_ascii_digit());
+    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| all_digits)
 }

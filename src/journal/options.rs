@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// The settings of a journal. All sizes are in octets.
+/// The settings of a journal. All sizes are in bytes.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Size of a segment, a multiple of 4096. Default 256 MiB: large enough that a roll is rare, small
@@ -24,7 +24,7 @@ pub struct Options {
     pub max_size: Option<u64>,
     /// Longest time that a batch without `needs_sync` stays unsynced. Default 50 ms.
     pub sync_interval: Duration,
-    /// Octets written but not synced that bring the next sync forward. Default 8 MiB.
+    /// Bytes written but not synced that bring the next sync forward. Default 8 MiB.
     pub unsynced_max: u64,
     /// While there is no space for another segment, the journal says that it is full once the active
     /// one has less room than this: what the loops may have accepted and not yet seen durable.
@@ -64,7 +64,7 @@ impl Options {
         }
         if self.largest_frame > on_disk(HEADER_LEN + LENGTH_MAX) {
             return refuse(format!(
-                "the largest frame can be no more than {} octets",
+                "the largest frame can be no more than {} bytes",
                 HEADER_LEN + LENGTH_MAX
             ));
         }
@@ -77,13 +77,13 @@ impl Options {
         let largest = on_disk(padded(in_memory(self.largest_frame)));
         if self.segment_size < HEADER_BLOCK + largest.max(on_disk(ALIGNMENT)) {
             return refuse(format!(
-                "a segment of {} octets cannot hold the largest frame of {}: raise the segment size",
+                "a segment of {} bytes cannot hold the largest frame of {}: raise the segment size",
                 self.segment_size, self.largest_frame
             ));
         }
         if self.segment_size > SEGMENT_SIZE_MAX {
             return refuse(format!(
-                "a segment can have {SEGMENT_SIZE_MAX} octets at most"
+                "a segment can have {SEGMENT_SIZE_MAX} bytes at most"
             ));
         }
         Ok(())

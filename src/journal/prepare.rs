@@ -247,8 +247,8 @@ impl Preparer {
     fn measure(&self) {
         let statistics = &self.status.statistics;
         let kept: u64 = self.kept.iter().map(|kept| kept.size).sum();
-        let octets = kept + self.other_segments() * self.options.segment_size;
-        statistics.disk_octets.store(octets, Ordering::Relaxed);
+        let bytes = kept + self.other_segments() * self.options.segment_size;
+        statistics.disk_bytes.store(bytes, Ordering::Relaxed);
         let segments = on_disk(self.kept.len());
         statistics.segments.store(segments, Ordering::Relaxed);
         let first = self.kept.first().map_or(1, |kept| kept.first_sequence);

@@ -13,7 +13,7 @@
 
 use crate::disk::block::in_memory;
 
-/// Octets of a record before its headers and body.
+/// Bytes of a record before its headers and body.
 pub const FIXED_LEN: usize = 24;
 
 /// [`Record::flags`] bit: answered when the batch held it, not when it was durable.
@@ -72,14 +72,14 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// Takes one record off the front; `None` when the octets do not hold a consistent one.
+    /// Takes one record off the front; `None` when the bytes do not hold a consistent one.
     #[must_use]
     #[expect(
         clippy::indexing_slicing,
         reason = "constant places, and lengths that add up"
     )]
-    pub fn decode(octets: &'a [u8]) -> Option<(Record<'a>, &'a [u8])> {
-        let (fixed, _) = octets.split_first_chunk::<FIXED_LEN>()?;
+    pub fn decode(bytes: &'a [u8]) -> Option<(Record<'a>, &'a [u8])> {
+        let (fixed, _) = bytes.split_first_chunk::<FIXED_LEN>()?;
         let field4 = |at: usize| {
             let field = u32::from_le_bytes([0, 1, 2, 3].map(|i| fixed[at + i]));
             in_memory(u64::from(field))
@@ -88,7 +88,7 @@ impl<'a> Record<'a> {
         if field4(0) != FIXED_LEN.checked_add(headers_len)?.checked_add(body_len)? {
             return None;
         }
-        let (record, rest) = octets.split_at_checked(field4(0))?;
+        let (record, rest) = bytes.split_at_checked(field4(0))?;
         let (raw_headers, body) = record[FIXED_LEN..].split_at(headers_len);
         let received_at = u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| fixed[8 + i]));
         let record = Record {

@@ -7,7 +7,7 @@
 //! written again over the frames that do, and for a segment of which nothing can be read a small empty
 //! one stands in. A repair that was interrupted is made whole by the next.
 //!
-//! That holds because everything that is missing has a place: the octets up to the next whole frame or the
+//! That holds because everything that is missing has a place: the bytes up to the next whole frame or the
 //! end of the segment, and where none are left, that end. So whoever walks a segment comes, from frame to hole, to
 //! the sequence with which the next one begins. And a repair takes nobody's word for it: it goes on in rounds, until
 //! one has found nothing.
@@ -35,7 +35,7 @@ use std::sync::Arc;
 pub struct Repair {
     /// The damage that there was, with the sequences that are lost.
     pub set_aside: Vec<Damage>,
-    /// The files that its octets, and all that was written over, were copied to.
+    /// The files that its bytes, and all that was written over, were copied to.
     pub copies: Vec<String>,
     /// What was put right without a loss, one line each.
     pub put_right: Vec<String>,
@@ -187,14 +187,14 @@ fn with_holes(current: &Manifest, set_aside: &[Damage], firsts: &[(u64, u64)]) -
     changed
 }
 
-/// From where and to where octets are copied.
+/// From where and to where bytes are copied.
 struct Aside<'a> {
     storage: &'a dyn Storage,
     quarantine: &'a dyn Storage,
 }
 
 impl Aside<'_> {
-    /// Copies damaged octets, if there are any, to a file that is named by their place; gives its path.
+    /// Copies damaged bytes, if there are any, to a file that is named by their place; gives its path.
     fn copy(&self, manifest: &Manifest, damage: &Damage) -> Result<Option<String>, JournalError> {
         let (epoch, offset) = (damage.hole.epoch, damage.hole.offset);
         let segment = Segment::open(self.storage, Access::Read, manifest.id, epoch)?;
@@ -278,7 +278,7 @@ fn copy_range(
     Ok(())
 }
 
-/// Octets of the largest segment, by its length or by its header.
+/// Bytes of the largest segment, by its length or by its header.
 fn largest(storage: &dyn Storage) -> Result<u64, JournalError> {
     let names = storage
         .list()

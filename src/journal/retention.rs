@@ -37,26 +37,26 @@ pub(crate) struct Policy {
 
 /// How many of the oldest segments go. `kept` ends with the active one, which never goes. `floor` is
 /// the lowest sequence that a consumer needs, `now` what the clocks say if something may go by its age, and
-/// `other_octets` is what the journal takes on the disk beside these segments.
+/// `other_bytes` is what the journal takes on the disk beside these segments.
 pub(crate) fn retired(
     kept: &[Kept],
     policy: &Policy,
     floor: u64,
     now: Option<Reading>,
-    other_octets: u64,
+    other_bytes: u64,
 ) -> usize {
-    let mut octets = other_octets + kept.iter().map(|it| it.size).sum::<u64>();
+    let mut bytes = other_bytes + kept.iter().map(|it| it.size).sum::<u64>();
     let mut count = 0;
     for (index, (segment, next)) in kept.iter().zip(kept.iter().skip(1)).enumerate() {
         let passed = next.first_sequence <= floor;
         // What is not kept for any time needs no clock.
         let expired = policy.retention.is_zero()
             || now.is_some_and(|now| is_old(kept, index, policy.retention, now));
-        let over = policy.max_size.is_some_and(|max_size| octets > max_size);
+        let over = policy.max_size.is_some_and(|max_size| bytes > max_size);
         if !passed || !(expired || over) {
             break;
         }
-        octets -= segment.size;
+        bytes -= segment.size;
         count += 1;
     }
     in_memory(count)

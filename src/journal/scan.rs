@@ -40,7 +40,7 @@ pub(crate) struct Scan {
 pub enum Depth {
     /// The headers of the frames in sequence.
     Headers,
-    /// Every octet: the records, and what lies behind the last frame in sequence.
+    /// Every byte: the records, and what lies behind the last frame in sequence.
     Full,
 }
 
@@ -54,8 +54,8 @@ impl Scan {
         frame.map(|header| header.first_sequence - 1).or(hole)
     }
 
-    /// Octets from `end` to the end of the last frame behind it.
-    pub(crate) fn behind_octets(&self) -> u64 {
+    /// Bytes from `end` to the end of the last frame behind it.
+    pub(crate) fn behind_bytes(&self) -> u64 {
         self.behind
             .iter()
             .map(|(offset, header)| offset + on_disk(header.padded_len()) - self.end)
@@ -63,11 +63,11 @@ impl Scan {
             .unwrap_or(0)
     }
 
-    /// Octets from `end` to the end of all that could be taken for a frame behind it.
-    pub(crate) fn remains_octets(&self) -> u64 {
+    /// Bytes from `end` to the end of all that could be taken for a frame behind it.
+    pub(crate) fn remains_bytes(&self) -> u64 {
         let broken = self.broken.last();
         let broken = broken.map_or(0, |offset| offset + on_disk(ALIGNMENT) - self.end);
-        self.behind_octets().max(broken)
+        self.behind_bytes().max(broken)
     }
 }
 

@@ -5,7 +5,7 @@
 //! to its full size before its first use, and recycled with a new epoch after its last, so no commit
 //! ever changes metadata.
 //!
-//! The header, in the first 64 octets of a block of 4096, the rest of which is zero:
+//! The header, in the first 64 bytes of a block of 4096, the rest of which is zero:
 //!
 //! | offset | size | field |
 //! |---|---|---|
@@ -16,7 +16,7 @@
 //! | 16 | 8 | size of the file |
 //! | 24 | 16 | id of the journal |
 //! | 40 | 20 | zero |
-//! | 60 | 4 | CRC32C of the 60 octets before |
+//! | 60 | 4 | CRC32C of the 60 bytes before |
 
 use super::batch::check_frame;
 use super::error::JournalError;
@@ -74,7 +74,7 @@ pub(crate) struct Segment {
     pub(crate) epoch: u64,
     id: JournalId,
     pub(crate) salt: u32,
-    /// Octets of the file, header block included.
+    /// Bytes of the file, header block included.
     pub(crate) size: u64,
 }
 
@@ -276,7 +276,7 @@ impl Segment {
             Err(error) => return Ok(Err(error)),
         };
         self.read(offset, &header, buffer)?;
-        // The salt says that the octets are of this epoch, also if they changed between the two reads.
+        // The salt says that the bytes are of this epoch, also if they changed between the two reads.
         Ok(check_frame(buffer, self.salt))
     }
 
@@ -297,14 +297,14 @@ impl Segment {
     /// Checks what only the segment can know about a header at `offset`.
     pub(crate) fn check_header(
         &self,
-        octets: &[u8; HEADER_LEN],
+        bytes: &[u8; HEADER_LEN],
         offset: u64,
     ) -> Result<FrameHeader, FrameError> {
-        let header = match FrameHeader::decode(octets, self.salt) {
+        let header = match FrameHeader::decode(bytes, self.salt) {
             // A leftover of a former life is whole under the salt of that life; anything else was torn.
             Err(FrameError::HeaderChecksum) => {
-                let salt = self.id.salt(FrameHeader::claimed_epoch(octets));
-                let leftover = FrameHeader::decode(octets, salt);
+                let salt = self.id.salt(FrameHeader::claimed_epoch(bytes));
+                let leftover = FrameHeader::decode(bytes, salt);
                 return Err(match leftover {
                     Ok(header) if header.epoch < self.epoch => FrameError::Epoch(header.epoch),
                     _ => FrameError::HeaderChecksum,
@@ -321,7 +321,7 @@ impl Segment {
     }
 }
 
-/// Octets before the first frame.
+/// Bytes before the first frame.
 pub(crate) const HEADER_BLOCK: u64 = 4096;
 
 fn check_epoch(epoch: u64) -> Result<(), JournalError> {
@@ -393,8 +393,8 @@ fn write_header(file: &dyn StorageFile, id: JournalId, epoch: u64, size: u64) ->
         &id.0,
     ];
     let checksummed = fields.concat().into_iter().chain([0; 20]);
-    for (octet, value) in block.iter_mut().zip(checksummed) {
-        *octet = value;
+    for (byte, value) in block.iter_mut().zip(checksummed) {
+        *byte = value;
     }
     let (checksummed, rest) = block.split_at_mut(HEADER_LEN - 4);
     let crc = crc32c::crc32c(checksummed).to_le_bytes();
@@ -405,17 +405,13 @@ fn write_header(file: &dyn StorageFile, id: JournalId, epoch: u64, size: u64) ->
 }
 
 /// Gives the size of the segment.
-fn decode_header(
-    octets: &[u8; HEADER_LEN],
-    id: JournalId,
-    epoch: u64,
-) -> Result<u64, &'static str> {
-    let (checksummed, crc) = octets.split_last_chunk::<4>().ok_or("it has no header")?;
+fn decode_header(bytes: &[u8; HEADER_LEN], id: JournalId, epoch: u64) -> Result<u64, &'static str> {
+    let (checksummed, crc) = bytes.split_last_chunk::<4>().ok_or("it has no header")?;
     let field8 = |at: usize| {
         let field = checksummed.get(at..).and_then(<[u8]>::first_chunk::<8>);
         field.copied().map(u64::from_le_bytes)
     };
-    if !octets.starts_with(&MAGIC) {
+    if !bytes.starts_with(&MAGIC) {
         Err("it has no header")
     } else if crc32c::crc32c(checksummed).to_le_bytes() != *crc {
         Err("its header checksum does not match")
@@ -433,8 +429,8 @@ fn decode_header(
 const MAGIC: [u8; 4] = *b"HKLS";
 const VERSION: u16 = 1;
 const NEWER: &str = "it was written by a newer version";
-/// Octets of zeros in one write. A commit may have to wait for as much.
+/// Bytes of zeros in one write. A commit may have to wait for as much.
 const ZEROS: usize = 256 << 10;
 
-/// Octets of zeros between two syncs, where it takes these.
+/// Bytes of zeros between two syncs, where it takes these.
 const UNSYNCED_ZEROS_MAX: u64 = 1 << 20;

@@ -51,8 +51,8 @@ pub struct Statistics {
     pub commits: AtomicU64,
     /// Records made durable.
     pub records: AtomicU64,
-    /// Octets written in frames, padding included.
-    pub octets: AtomicU64,
+    /// Bytes written in frames, padding included.
+    pub bytes: AtomicU64,
     /// Rolls from one segment to the next.
     pub rolls: AtomicU64,
     /// Rolls that had to wait because the next segment was not ready.
@@ -61,8 +61,8 @@ pub struct Statistics {
     pub sync_micros: Histogram,
     /// Records that each sync made durable.
     pub commit_records: Histogram,
-    /// Octets of all segments and spares on the disk.
-    pub disk_octets: AtomicU64,
+    /// Bytes of all segments and spares on the disk.
+    pub disk_bytes: AtomicU64,
     /// Segments that hold records.
     pub segments: AtomicU64,
     /// Lowest sequence that is in the journal.
@@ -121,7 +121,7 @@ impl Status {
         self.progress.next.load(Ordering::Relaxed)
     }
 
-    /// Octets left in the active segment.
+    /// Bytes left in the active segment.
     #[must_use]
     pub fn room(&self) -> u64 {
         self.progress.room.load(Ordering::Relaxed)
@@ -147,8 +147,8 @@ impl Status {
         self.progress.next.store(sequence, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_room(&self, octets: u64) {
-        self.progress.room.store(octets, Ordering::Relaxed);
+    pub(crate) fn set_room(&self, bytes: u64) {
+        self.progress.room.store(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn segment_prepared(&self) {

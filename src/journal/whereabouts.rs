@@ -60,7 +60,7 @@ pub(crate) fn check(
     }
 }
 
-/// Refuses when a segment has lost octets, or has another file's name.
+/// Refuses when a segment has lost bytes, or has another file's name.
 pub(crate) fn check_segment(
     storage: &dyn Storage,
     name: &str,

@@ -19,13 +19,13 @@ use std::net::IpAddr;
 /// Requests served in one turn; what has arrived beyond that is put back for the next.
 const SERVED_MAX: usize = 16;
 
-/// Octets of an incomplete request beyond which a connection queues for its turns.
+/// Bytes of an incomplete request beyond which a connection queues for its turns.
 const LIGHT_MAX: usize = 16 << 10;
 
-/// Octets that may be drained after a refusal: a few of the largest bodies, so that their sender reads our answer.
-const LINGER_OCTETS_MAX: usize = 16 << 20;
+/// Bytes that may be drained after a refusal: a few of the largest bodies, so that their sender reads our answer.
+const LINGER_BYTES_MAX: usize = 16 << 20;
 
-/// Unwritten octets, beside the 200s that are only counted, at which reading pauses.
+/// Unwritten bytes, beside the 200s that are only counted, at which reading pauses.
 const UNWRITTEN_MAX: usize = 64 << 10;
 
 #[expect(
@@ -59,9 +59,9 @@ pub(super) struct Connection {
     pub(super) starved: Option<u64>,
     /// On the loop's list of those that get another turn.
     pub(super) again: bool,
-    /// Refused with octets unread: drain before the close.
+    /// Refused with bytes unread: drain before the close.
     refused: bool,
-    /// The write side is shut and what arrives is thrown away, up to so many octets.
+    /// The write side is shut and what arrives is thrown away, up to so many bytes.
     lingering: Option<usize>,
     stage: Stage,
     /// What it holds of the memory for all.
@@ -157,7 +157,7 @@ impl Connection {
                 core.statistics.idle_timeouts.add(1);
             }
             stage @ (Stage::Head | Stage::Body) => {
-                // A last look here as well: the octets that were missing may lie there since the loop was held up.
+                // A last look here as well: the bytes that were missing may lie there since the loop was held up.
                 self.readable = true;
                 let turn = self.turn(core, buffer);
                 // More lies there than one turn reads: that is not the sender's slowness either.
@@ -199,8 +199,8 @@ impl Connection {
         if self.is_taking() {
             if self.put_back {
                 self.put_back = false;
-                let octets = self.assembler.take_back();
-                self.serve(&octets, core, served);
+                let bytes = self.assembler.take_back();
+                self.serve(&bytes, core, served);
             } else if self.readable {
                 self.read(core, buffer, served)?;
             }
@@ -239,7 +239,7 @@ impl Connection {
                 self.readable = false;
             }
             Ok(len) => {
-                // Less than there was room for: the queue is empty, and the next octet is a new edge.
+                // Less than there was room for: the queue is empty, and the next byte is a new edge.
                 self.readable = len == buffer.len() || self.read_closed;
                 self.serve(&buffer[..len], core, served);
             }
@@ -260,11 +260,11 @@ impl Connection {
                 Turn::Wait
             });
         }
-        // With octets unread in the socket a plain close would send a reset, and the answer would be lost to it. Who
+        // With bytes unread in the socket a plain close would send a reset, and the answer would be lost to it. Who
         // did not ask for the close may have sent more.
         if self.refused || (self.closing && (self.readable || core.phase >= Phase::Draining)) {
             self.transport.shut_write()?;
-            self.lingering = Some(LINGER_OCTETS_MAX);
+            self.lingering = Some(LINGER_BYTES_MAX);
             self.stage = Stage::Linger;
             self.deadline = core.clock.tick_after(core.options.linger_timeout);
             return self.drain(buffer);
@@ -284,9 +284,9 @@ impl Connection {
         self.waiting >= core.options.pipeline_max || self.transport.unwritten() >= UNWRITTEN_MAX
     }
 
-    /// Serves the requests in `octets`; what a limit does not let through is put back.
-    fn serve(&mut self, octets: &[u8], core: &mut Core, served: &mut usize) {
-        let mut rest = octets;
+    /// Serves the requests in `bytes`; what a limit does not let through is put back.
+    fn serve(&mut self, bytes: &[u8], core: &mut Core, served: &mut usize) {
+        let mut rest = bytes;
         while !rest.is_empty() && !self.closing {
             let full = self.waiting + self.transport.owed() >= core.options.pipeline_max;
             if self.assembler.is_between_requests()
@@ -314,7 +314,7 @@ impl Connection {
                     let expects_continue = head.expects_continue;
                     match core.admit(&head) {
                         Err(status) => self.refuse(status, core),
-                        Ok(()) if expects_continue => self.reply_octets(core, |out, _| {
+                        Ok(()) if expects_continue => self.reply_bytes(core, |out, _| {
                             out.extend_from_slice(CONTINUE);
                         }),
                         // A sender that waits for our ACK before it sends the body would wait for 40 ms.

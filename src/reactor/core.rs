@@ -30,7 +30,7 @@ pub(super) struct Core {
     pub(super) journal: State,
     /// What is served now has waited too long for room in the journal.
     pub(super) late: bool,
-    /// Octets that the connections hold.
+    /// Bytes that the connections hold.
     pub(super) holdings: Holdings,
     table: Arc<Table>,
     /// When a line told of refused requests, and how many there were since.
@@ -123,7 +123,7 @@ impl Core {
                 let kept = endpoint.kept(head.headers);
                 self.outbox.store(endpoint.number, flags, time, kept, body);
                 endpoint.counters[self.index]
-                    .body_octets
+                    .body_bytes
                     .add(body.len() as u64);
                 self.statistics.stored.add(1);
                 Outcome::Stored {

@@ -99,7 +99,7 @@ impl EventLoop {
         let registry = registry.try_clone().map_err(failed("share its poll"))?;
         let options = parts.options;
         let bounds = outbox::Options {
-            batch_octets: options.batch_octets,
+            batch_bytes: options.batch_bytes,
             unacknowledged_max: options.unacknowledged_max,
             ack_deadline: options.ack_deadline,
             behind_max: options.behind_max,
@@ -425,10 +425,10 @@ impl EventLoop {
         let statistics = &self.core.statistics;
         statistics.connections.set(self.connections.len() as u64);
         statistics
-            .partial_octets
-            .set(self.core.holdings.octets() as u64);
+            .partial_bytes
+            .set(self.core.holdings.bytes() as u64);
         statistics
-            .unacknowledged_octets
+            .unacknowledged_bytes
             .set(self.core.outbox.unacknowledged() as u64);
     }
 

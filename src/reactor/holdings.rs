@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Holdings {
-    octets: usize,
-    octets_max: usize,
+    bytes: usize,
+    bytes_max: usize,
     /// Whoever holds something: since which tick, and its token.
     holders: BTreeSet<(u64, usize)>,
 }
@@ -20,52 +20,52 @@ pub(super) struct Holdings {
 /// The part of one connection, as it was noted last.
 #[derive(Debug, Default)]
 pub(super) struct Share {
-    octets: usize,
+    bytes: usize,
     since: u64,
 }
 
 impl Holdings {
-    pub(super) fn new(octets_max: usize) -> Holdings {
+    pub(super) fn new(bytes_max: usize) -> Holdings {
         Holdings {
-            octets: 0,
-            octets_max,
+            bytes: 0,
+            bytes_max,
             holders: BTreeSet::new(),
         }
     }
 
-    /// Octets of all connections.
-    pub(super) fn octets(&self) -> usize {
-        self.octets
+    /// Bytes of all connections.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    /// Notes that a connection holds so many `octets` now; `anew` when what it held before has been served.
+    /// Notes that a connection holds so many `bytes` now; `anew` when what it held before has been served.
     pub(super) fn note(
         &mut self,
         share: &mut Share,
         token: usize,
-        octets: usize,
+        bytes: usize,
         (now, anew): (u64, bool),
     ) {
         // The usual case: nothing before, nothing now.
-        if octets == 0 && share.octets == 0 {
+        if bytes == 0 && share.bytes == 0 {
             return;
         }
-        self.octets = self.octets - share.octets + octets;
-        if share.octets > 0 && (octets == 0 || (anew && share.since != now)) {
+        self.bytes = self.bytes - share.bytes + bytes;
+        if share.bytes > 0 && (bytes == 0 || (anew && share.since != now)) {
             self.holders.remove(&(share.since, token));
-            share.octets = 0;
+            share.bytes = 0;
         }
-        if octets > 0 && share.octets == 0 {
+        if bytes > 0 && share.bytes == 0 {
             share.since = now;
             self.holders.insert((now, token));
         }
-        share.octets = octets;
+        share.bytes = bytes;
     }
 
     /// The token of the connection that has to give up what it holds, if anybody has to; `asking` is the one that has
     /// grown last.
     pub(super) fn who_pays(&self, now: u64, asking: usize) -> Option<usize> {
-        if self.octets <= self.octets_max {
+        if self.bytes <= self.bytes_max {
             return None;
         }
         let &(since, oldest) = self.holders.first()?;
@@ -97,14 +97,14 @@ mod tests {
         assert_eq!(holdings.who_pays(PATIENCE, 3), Some(3));
         assert_eq!(holdings.who_pays(PATIENCE + 1, 3), Some(1));
         holdings.note(&mut slow, 1, 0, (PATIENCE + 1, false));
-        assert_eq!((holdings.octets(), holdings.who_pays(99, 3)), (50, None));
+        assert_eq!((holdings.bytes(), holdings.who_pays(99, 3)), (50, None));
     }
 
     #[test]
     fn who_holds_nothing_is_on_no_list() {
         let mut holdings = Holdings::new(0);
         let mut share = Share::default();
-        for (octets, anew) in [
+        for (bytes, anew) in [
             (0, true),
             (5, true),
             (7, true),
@@ -112,9 +112,9 @@ mod tests {
             (0, true),
             (0, false),
         ] {
-            holdings.note(&mut share, 1, octets, (1, anew));
-            assert_eq!(holdings.holders.len(), usize::from(octets > 0));
-            assert_eq!(holdings.octets(), octets);
+            holdings.note(&mut share, 1, bytes, (1, anew));
+            assert_eq!(holdings.holders.len(), usize::from(bytes > 0));
+            assert_eq!(holdings.bytes(), bytes);
         }
     }
 }

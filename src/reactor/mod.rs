@@ -11,7 +11,7 @@
 //! - A token is generation and slot, so an event for a connection that has gone never reaches its successor.
 //! - A batch leaves when it is full, before the loop would block, or after two rounds.
 //!
-//! Overload is a state: when [`Options::unacknowledged_max`] octets wait for the journal the loop stops reading and
+//! Overload is a state: when [`Options::unacknowledged_max`] bytes wait for the journal the loop stops reading and
 //! TCP holds the senders; what has waited for [`Options::ack_deadline`] gets 503, and so does what has waited for half
 //! of it before it was read, as the other half is the journal's.
 //!
@@ -54,20 +54,20 @@ pub struct Options {
     pub http: http::Limits,
     /// Requests of one connection that may be unanswered before its reading pauses.
     pub pipeline_max: usize,
-    /// Octets of this loop that may wait for the journal before it stops reading.
+    /// Bytes of this loop that may wait for the journal before it stops reading.
     pub unacknowledged_max: usize,
-    /// Octets that the connections of this loop hold: of incomplete requests, put back, and unread by their clients.
+    /// Bytes that the connections of this loop hold: of incomplete requests, put back, and unread by their clients.
     /// Beyond, the one that has been slow for longest gets 503, or is closed when it reads nothing.
     pub partial_max: usize,
-    /// Octets of the receive buffer, which all connections of the loop share.
+    /// Bytes of the receive buffer, which all connections of the loop share.
     pub receive_buffer: usize,
-    /// Octets after which a batch leaves for the journal.
-    pub batch_octets: usize,
+    /// Bytes after which a batch leaves for the journal.
+    pub batch_bytes: usize,
     /// How long an answer may wait for the journal before it is a 503.
     pub ack_deadline: Duration,
     /// How old the oldest record that is not durable may be, for answers that need not wait for it to be.
     pub behind_max: Duration,
-    /// Time for a head, from its first octet.
+    /// Time for a head, from its first byte.
     pub head_timeout: Duration,
     /// Time for a body, from the end of its head.
     pub body_timeout: Duration,
@@ -75,6 +75,6 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// Time that a client may leave its answers unread.
     pub write_timeout: Duration,
-    /// Time for which octets are drained after a refusal, so that the answer is not lost to a reset.
+    /// Time for which bytes are drained after a refusal, so that the answer is not lost to a reset.
     pub linger_timeout: Duration,
 }

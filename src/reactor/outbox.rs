@@ -41,9 +41,9 @@ pub(super) struct Outbox {
 /// Bounds on what may be on the way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
-    /// Octets after which a batch leaves.
-    pub(super) batch_octets: usize,
-    /// Octets that may wait for the journal before the loop stops reading.
+    /// Bytes after which a batch leaves.
+    pub(super) batch_bytes: usize,
+    /// Bytes that may wait for the journal before the loop stops reading.
     pub(super) unacknowledged_max: usize,
     /// How long an answer may wait for the journal before it is a 503.
     pub(super) ack_deadline: Duration,
@@ -54,7 +54,7 @@ pub(super) struct Options {
 #[derive(Debug)]
 struct Flight {
     last_ticket: u64,
-    octets: usize,
+    bytes: usize,
     records: u64,
     opened_at: Instant,
     /// Its answers were given up.
@@ -79,7 +79,7 @@ pub(super) enum Reply {
         persistence: Persistence,
     },
     /// Rendered before.
-    Octets(Box<[u8]>),
+    Bytes(Box<[u8]>),
 }
 
 impl Outbox {
@@ -142,7 +142,7 @@ impl Outbox {
         if self.batch.is_empty() {
             self.flights.push_back(Flight {
                 last_ticket: 0,
-                octets: 0,
+                bytes: 0,
                 records: 0,
                 opened_at: now,
                 expired: false,
@@ -151,16 +151,16 @@ impl Outbox {
         let before = self.batch.len();
         self.batch.append(endpoint, flags, unix_us, headers, body);
         self.issued += 1;
-        let octets = self.batch.len() - before;
-        self.unacknowledged += octets;
+        let bytes = self.batch.len() - before;
+        self.unacknowledged += bytes;
         let flight = self
             .flights
             .back_mut()
             .expect("a batch that is open has its flight");
         flight.last_ticket = self.issued;
-        flight.octets += octets;
+        flight.bytes += bytes;
         flight.records += 1;
-        if self.batch.len() >= self.options.batch_octets {
+        if self.batch.len() >= self.options.batch_bytes {
             self.submit();
         }
     }
@@ -235,7 +235,7 @@ impl Outbox {
                     flight.records,
                 );
             }
-            self.unacknowledged -= flight.octets;
+            self.unacknowledged -= flight.bytes;
             self.flights.pop_front();
         }
         if self.refused {
@@ -289,7 +289,7 @@ impl Outbox {
         self.refused
     }
 
-    /// Octets that wait for the journal.
+    /// Bytes that wait for the journal.
     pub(super) fn unacknowledged(&self) -> usize {
         self.unacknowledged
     }

@@ -36,10 +36,10 @@ pub struct Statistics {
     pub linger_timeouts: Counter,
     /// Times that requests of a connection were put back because too many were unanswered.
     pub pipeline_pauses: Counter,
-    /// Octets of incomplete requests, put back, and unread, held now.
-    pub partial_octets: Counter,
-    /// Octets that wait for the journal now.
-    pub unacknowledged_octets: Counter,
+    /// Bytes of incomplete requests, put back, and unread, held now.
+    pub partial_bytes: Counter,
+    /// Bytes that wait for the journal now.
+    pub unacknowledged_bytes: Counter,
     /// From the arrival of a batch's first record until it was durable, for each record.
     pub ack_seconds: Histogram,
     /// Bodies stored.

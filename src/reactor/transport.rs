@@ -15,7 +15,7 @@ use std::net::Shutdown;
 pub(super) struct Transport {
     socket: TcpStream,
     token: Token,
-    /// Octets that go before the 200s that are owed; `written` of them are gone.
+    /// Bytes that go before the 200s that are owed; `written` of them are gone.
     unwritten: Vec<u8>,
     written: usize,
     /// Keep-alive 200s to be written.
@@ -51,11 +51,11 @@ impl Transport {
         self.owed += 1;
     }
 
-    /// Any other answer, behind the 200s that are owed, which have to become octets for that.
+    /// Any other answer, behind the 200s that are owed, which have to become bytes for that.
     pub(super) fn append(&mut self, responses: &Responses, render: impl FnOnce(&mut Vec<u8>)) {
         while self.owed > 0 {
-            let (octets, count) = responses.ok(self.owed);
-            self.unwritten.extend_from_slice(octets);
+            let (bytes, count) = responses.ok(self.owed);
+            self.unwritten.extend_from_slice(bytes);
             self.owed -= count;
         }
         render(&mut self.unwritten);
@@ -67,7 +67,7 @@ impl Transport {
             let result = if self.unwritten.is_empty() {
                 self.write_owed(responses)
             } else {
-                self.write_octets()
+                self.write_bytes()
             };
             match result {
                 Ok(()) => {}
@@ -96,7 +96,7 @@ impl Transport {
         self.owed
     }
 
-    /// Octets that are due beside these.
+    /// Bytes that are due beside these.
     pub(super) fn unwritten(&self) -> usize {
         self.unwritten.len() - self.written
     }
@@ -111,29 +111,25 @@ impl Transport {
         let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket, true);
     }
 
-    fn send(&self, octets: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(
-            &self.socket,
-            octets,
-            SendFlags::NOSIGNAL,
-        )?)
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL)?)
     }
 
     fn write_owed(&mut self, responses: &Responses) -> io::Result<()> {
-        let (octets, _) = responses.ok(self.owed);
-        let len = self.send(octets)?;
+        let (bytes, _) = responses.ok(self.owed);
+        let len = self.send(bytes)?;
         let one = responses.ok_len();
         self.owed -= len / one;
         if len % one > 0 {
             // One was cut: what is left of it goes first.
             self.owed -= 1;
-            self.unwritten.extend_from_slice(&octets[..one]);
+            self.unwritten.extend_from_slice(&bytes[..one]);
             self.written = len % one;
         }
         Ok(())
     }
 
-    fn write_octets(&mut self) -> io::Result<()> {
+    fn write_bytes(&mut self) -> io::Result<()> {
         self.written += self.send(&self.unwritten[self.written..])?;
         if self.written == self.unwritten.len() {
             self.unwritten = Vec::new();

@@ -36,9 +36,9 @@ impl Asked {
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
     pub(crate) file_system: FileSystem,
-    /// Octets that are free.
+    /// Bytes that are free.
     pub(crate) free: u64,
-    /// Octets a second, 4 MiB at a time with a sync for each.
+    /// Bytes a second, 4 MiB at a time with a sync for each.
     pub(crate) bandwidth: u64,
     /// Of 16 KiB each.
     pub(crate) syncs: Times,
@@ -63,7 +63,7 @@ pub(crate) enum Bearer {
     Threads(Part),
     /// All of them together.
     Cores,
-    /// Octets to the disk.
+    /// Bytes to the disk.
     Disk,
 }
 
@@ -71,7 +71,7 @@ pub(crate) enum Bearer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     pub(crate) bearer: Bearer,
-    /// Microseconds of a processor for each notification; for the disk, octets.
+    /// Microseconds of a processor for each notification; for the disk, bytes.
     pub(crate) cost: f64,
     /// Notifications a second that it carries.
     pub(crate) carries: u64,
@@ -138,7 +138,7 @@ impl Estimate {
             .sum()
     }
 
-    /// Octets of a record with its headers, at their mean.
+    /// Bytes of a record with its headers, at their mean.
     pub(crate) fn record(&self) -> f64 {
         let beside = float((FIXED_LEN + KEPT_HEADERS) as u64);
         float(self.cost.bodies) / float(self.cost.stored().max(1)) + beside
@@ -172,7 +172,7 @@ impl Estimate {
         ceil(float(self.asked.webhooks()) * cost / (1e6 * FULL)).max(1)
     }
 
-    /// Octets that the journal grows by in a second at the rate that is asked. What comes during a sync shares a frame
+    /// Bytes that the journal grows by in a second at the rate that is asked. What comes during a sync shares a frame
     /// for each loop, and a frame takes whole blocks, so at a low rate each notification takes one.
     pub(crate) fn written(&self) -> f64 {
         let rate = float(self.asked.webhooks());
@@ -183,14 +183,14 @@ impl Estimate {
         rate / in_commit * frames * (frame / block).ceil() * block
     }
 
-    /// Octets of this rate for as long as it is retained.
+    /// Bytes of this rate for as long as it is retained.
     pub(crate) fn retained(&self) -> u64 {
         ceil(self.written() * self.limits.retention.as_secs_f64())
     }
 
-    /// How long so many octets last.
-    pub(crate) fn lasts(&self, octets: u64) -> Duration {
-        Duration::from_secs_f64(float(octets) / self.written())
+    /// How long so many bytes last.
+    pub(crate) fn lasts(&self, bytes: u64) -> Duration {
+        Duration::from_secs_f64(float(bytes) / self.written())
     }
 
     /// Events of this rate in the window of dedupe.
@@ -241,7 +241,7 @@ mod tests {
             elapsed: Duration::from_secs(1),
             processor: micros.map(|micros| Duration::from_micros(micros * 1000)),
             counts: [1000; Part::ALL.len()],
-            octets: 4096 * 1000,
+            bytes: 4096 * 1000,
             bodies: 650 * 1000,
         };
         let disk = Disk {
@@ -287,7 +287,7 @@ mod tests {
     fn the_weakest_part_decides() {
         let estimate = estimate(1000, Duration::from_micros(100));
         let carried: Vec<_> = estimate.shares.iter().map(|share| share.carries).collect();
-        // Loops, commit, worker, dedupe, sink; 45 µs on two cores; 800 octets a record.
+        // Loops, commit, worker, dedupe, sink; 45 µs on two cores; 800 bytes a record.
         let expected = [70_000, 140_000, 35_000, 140_000, 140_000, 31_111, 87_500];
         assert_eq!(carried, expected);
         assert_eq!(estimate.weakest().bearer, Bearer::Cores);
@@ -317,7 +317,7 @@ mod tests {
         // One at a time takes a block each.
         let alone = estimate(1000, Duration::from_micros(100));
         assert!((alone.written() - 3300.0 * 4096.0).abs() < 1.0);
-        // 33 at a time: 64 + 33 × 800 octets are seven blocks.
+        // 33 at a time: 64 + 33 × 800 bytes are seven blocks.
         let shared = estimate(1000, Duration::from_millis(10));
         assert!((shared.written() - 100.0 * 7.0 * 4096.0).abs() < 1.0);
         assert_eq!(alone.retained(), 3300 * 4096 * 86_400);

@@ -124,7 +124,7 @@ fn connect(target: &Target, deadline: Instant) -> io::Result<TcpStream> {
 }
 
 fn receive(stream: &mut TcpStream, deadline: Instant) -> io::Result<Answer> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         stream.set_read_timeout(Some(left(deadline)?))?;
@@ -134,8 +134,8 @@ fn receive(stream: &mut TcpStream, deadline: Instant) -> io::Result<Answer> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(too_late()),
             Err(error) => return Err(error),
         };
-        octets.extend_from_slice(&chunk[..count]);
-        if let Some((answer, _)) = parse(&octets, count == 0)? {
+        bytes.extend_from_slice(&chunk[..count]);
+        if let Some((answer, _)) = parse(&bytes, count == 0)? {
             return Ok(answer);
         }
         if count == 0 {
@@ -143,7 +143,7 @@ fn receive(stream: &mut TcpStream, deadline: Instant) -> io::Result<Answer> {
                 "the connection closed before the answer was complete",
             ));
         }
-        if octets.len() > ANSWER_MAX {
+        if bytes.len() > ANSWER_MAX {
             return Err(io::Error::other(
                 "the answer is longer than any that is expected",
             ));
@@ -151,17 +151,17 @@ fn receive(stream: &mut TcpStream, deadline: Instant) -> io::Result<Answer> {
     }
 }
 
-/// The answer at the front, once it is complete, and the octets that it takes. Interim answers (1xx) are skipped.
-pub(crate) fn parse(octets: &[u8], ended: bool) -> io::Result<Option<(Answer, usize)>> {
+/// The answer at the front, once it is complete, and the bytes that it takes. Interim answers (1xx) are skipped.
+pub(crate) fn parse(bytes: &[u8], ended: bool) -> io::Result<Option<(Answer, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let head = response
-        .parse(octets)
+        .parse(bytes)
         .map_err(|error| io::Error::other(format!("the answer is not HTTP: {error}")))?;
     let (httparse::Status::Complete(length), Some(status)) = (head, response.code) else {
         return Ok(None);
     };
-    let body = &octets[length..];
+    let body = &bytes[length..];
     if (100..200).contains(&status) {
         let behind = parse(body, ended)?;
         return Ok(behind.map(|(answer, taken)| (answer, length + taken)));
@@ -202,7 +202,7 @@ fn too_late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
 }
 
-/// Longest answer that is read, in octets; those of Hookline are far shorter.
+/// Longest answer that is read, in bytes; those of Hookline are far shorter.
 const ANSWER_MAX: usize = 256 * 1024;
 
 /// How long an answer may take; platforms wait for half of it.
@@ -250,8 +250,8 @@ mod tests {
 
     #[test]
     fn an_answer_ends_with_its_length_or_with_the_connection() {
-        let answer = |octets: &[u8], ended| {
-            parse(octets, ended)
+        let answer = |bytes: &[u8], ended| {
+            parse(bytes, ended)
                 .expect("HTTP")
                 .map(|(answer, _)| (answer.status, answer.body))
         };
@@ -301,8 +301,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_url_or_answer_panics(url: String, octets: Vec<u8>) {
-            let _ = (Target::parse(&url), parse(&octets, true));
+        fn no_url_or_answer_panics(url: String, bytes: Vec<u8>) {
+            let _ = (Target::parse(&url), parse(&bytes, true));
         }
     }
 }

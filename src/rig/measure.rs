@@ -74,7 +74,7 @@ pub(crate) struct Sample {
     at: Instant,
     processor: [Duration; Part::ALL.len()],
     counts: [u64; Part::ALL.len()],
-    octets: u64,
+    bytes: u64,
     bodies: u64,
 }
 
@@ -86,9 +86,9 @@ pub(crate) struct Cost {
     pub(crate) processor: [Duration; Part::ALL.len()],
     /// How many each part has come to; those behind the commit thread may lag.
     pub(crate) counts: [u64; Part::ALL.len()],
-    /// Octets that were written to the journal.
-    pub(crate) octets: u64,
-    /// Octets of bodies.
+    /// Bytes that were written to the journal.
+    pub(crate) bytes: u64,
+    /// Bytes of bodies.
     pub(crate) bodies: u64,
 }
 
@@ -103,14 +103,14 @@ impl Sample {
             at: Instant::now(),
             processor: processor(pid).map_err(cannot)?,
             counts: Part::ALL.map(|part| metric(&page, part.counter())),
-            octets: metric(&page, "hookline_journal_written_bytes_total"),
+            bytes: metric(&page, "hookline_journal_written_bytes_total"),
             bodies: metric(&page, "hookline_body_bytes_total"),
         })
     }
 
-    /// Octets that were written to the journal until then.
-    pub(crate) fn octets(&self) -> u64 {
-        self.octets
+    /// Bytes that were written to the journal until then.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// From here to there.
@@ -126,7 +126,7 @@ impl Sample {
             elapsed: end.at.duration_since(self.at),
             processor,
             counts,
-            octets: end.octets.saturating_sub(self.octets),
+            bytes: end.bytes.saturating_sub(self.bytes),
             bodies: end.bodies.saturating_sub(self.bodies),
         }
     }

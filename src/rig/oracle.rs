@@ -3,7 +3,7 @@
 //! The rules, for each connection of each round, whose requests are numbered and answered in order:
 //!
 //! - what was answered with 200 is there: else it is **lost**;
-//! - what is there was sent: else it is **invented**; octet by octet: else it is **altered**;
+//! - what is there was sent: else it is **invented**; byte by byte: else it is **altered**;
 //! - it is there once: else it is **duplicated**; and in the order in which it was sent: else it is **disordered**;
 //! - a round stands behind the one before, sequences have no gap, and what one look has seen the next one
 //!   sees at the same place: else it was **moved**.
@@ -69,7 +69,7 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) struct Oracle {
     bodies: Bodies,
-    /// Octets of frames at the end of the journal that retention has to leave.
+    /// Bytes of frames at the end of the journal that retention has to leave.
     retained: u64,
     rounds: BTreeMap<u32, Round>,
     findings: Findings,
@@ -93,11 +93,11 @@ struct Extent {
     /// Of the names, in the order in which they stand.
     digest: u32,
     /// Of its frames.
-    octets: u64,
+    bytes: u64,
 }
 
 impl Oracle {
-    /// Retention leaves at least `retained` octets of frames.
+    /// Retention leaves at least `retained` bytes of frames.
     pub(crate) fn new(bodies: Bodies, retained: u64) -> Oracle {
         Oracle {
             bodies,
@@ -122,14 +122,14 @@ impl Oracle {
         self.compared
     }
 
-    /// From here on, nothing can have been retired: the first of the latest rounds that have no more octets than are
+    /// From here on, nothing can have been retired: the first of the latest rounds that have no more bytes than are
     /// left. Only of rounds that were seen; `u64::MAX` without one.
     pub(crate) fn retained_from(&self) -> u64 {
         let seen = self.rounds.values().rev().filter_map(|it| it.extent);
-        let mut octets = 0;
+        let mut bytes = 0;
         let latest = seen.take_while(|extent| {
-            octets += extent.octets;
-            octets <= self.retained
+            bytes += extent.bytes;
+            bytes <= self.retained
         });
         latest.last().map_or(u64::MAX, |extent| extent.first)
     }
@@ -175,7 +175,7 @@ pub(crate) struct Look<'o> {
     last_round: u32,
     next_sequence: Option<u64>,
     passes: BTreeMap<u32, Pass>,
-    /// Octets of the frame whose first record comes next.
+    /// Bytes of the frame whose first record comes next.
     frame: u64,
     made: Vec<u8>,
 }
@@ -205,8 +205,8 @@ impl Look<'_> {
     }
 
     /// The next frame of the journal, whose records follow.
-    pub(crate) fn begin_frame(&mut self, octets: u64) {
-        self.frame = octets;
+    pub(crate) fn begin_frame(&mut self, bytes: u64) {
+        self.frame = bytes;
     }
 
     /// The next record of the journal.
@@ -238,7 +238,7 @@ impl Look<'_> {
             findings.note(Kind::Altered, 1, || {
                 let length = body.len();
                 let name = describe(name);
-                format!("sequence {sequence}: {name}: other from octet {at} on, length {length} for {expected}")
+                format!("sequence {sequence}: {name}: other from byte {at} on, length {length} for {expected}")
             });
         }
         // Only a look at everything can begin in the middle of a round, where retention has cut.
@@ -253,7 +253,7 @@ impl Look<'_> {
         let late = name.round < self.last_round;
         self.last_round = self.last_round.max(name.round);
         // A frame has records of one round alone: between two rounds a server has ended.
-        pass.extent.octets += mem::take(&mut self.frame);
+        pass.extent.bytes += mem::take(&mut self.frame);
         if let Some(kind) = pass.meet(sequence, name, late) {
             findings.note(kind, 1, || {
                 format!("sequence {sequence}: {}", describe(name))
@@ -324,7 +324,7 @@ impl Pass {
                 first,
                 next: first,
                 digest: 0,
-                octets: 0,
+                bytes: 0,
             },
             whole,
             streams: vec![Seen { next, gaps }; streams],

@@ -25,11 +25,11 @@ pub(crate) enum SignAs {
 impl SignAs {
     /// The key that this secret is.
     pub(crate) fn key(self, secret: &Secret) -> Result<hmac::Key, RigError> {
-        let octets = secret.expose();
+        let bytes = secret.expose();
         if self != SignAs::StandardWebhooks {
-            return Ok(hmac::Key::new(hmac::HMAC_SHA256, octets));
+            return Ok(hmac::Key::new(hmac::HMAC_SHA256, bytes));
         }
-        let text = octets.strip_prefix(b"whsec_").unwrap_or(octets);
+        let text = bytes.strip_prefix(b"whsec_").unwrap_or(bytes);
         let key = STANDARD.decode(text).map_err(|_| {
             RigError::failed("a Standard Webhooks secret is \"whsec_\" and base64 behind it")
         })?;
@@ -71,9 +71,9 @@ pub(crate) fn sign(key: &hmac::Key, body: &[u8], out: &mut Vec<u8>) {
 
 fn hex(tag: &hmac::Tag) -> String {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    let octets = tag.as_ref().iter();
-    octets
-        .flat_map(|octet| [digit(octet >> 4), digit(octet & 15)])
+    let bytes = tag.as_ref().iter();
+    bytes
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
         .collect()
 }
 
@@ -87,7 +87,7 @@ mod tests {
         let tag = "dec6a680679a968e7e0319355b23599cbfc54502c0784668e9618baa0c633756";
         let key = SignAs::Meta
             .key(&Secret::new(*b"test_app_secret"))
-            .expect("any octets");
+            .expect("any bytes");
         let fields = SignAs::Meta.fields(&key, body);
         assert_eq!(
             fields,

@@ -32,20 +32,20 @@ pub(crate) struct Site {
 #[derive(Debug)]
 pub(crate) struct Looked {
     pub(crate) file_system: FileSystem,
-    /// Octets.
+    /// Bytes.
     pub(crate) free: u64,
     /// What is to be known beforehand.
     pub(crate) notes: Vec<String>,
 }
 
 impl Site {
-    /// Looks at `parent`, in which `space` octets have to be free.
+    /// Looks at `parent`, in which `space` bytes have to be free.
     pub(crate) fn look(parent: &Path, verb: &str, space: u64) -> Result<Looked, RigError> {
         let looked = Site::file_system(parent).and_then(|file_system| {
             Ok(Looked {
                 notes: Site::notes(parent, verb, &file_system)?,
                 file_system,
-                free: Disk::open(parent)?.free_octets()?,
+                free: Disk::open(parent)?.free_bytes()?,
             })
         });
         let looked = looked.map_err(|error| cannot_use(parent, error))?;
@@ -162,17 +162,17 @@ impl Site {
         Times::new(self.syncs.clone())
     }
 
-    /// Overwrites all of the probe again and again for this long, a sync each time, and gives octets a second.
+    /// Overwrites all of the probe again and again for this long, a sync each time, and gives bytes a second.
     pub(crate) fn bandwidth(&mut self, time: Duration) -> io::Result<u64> {
         let whole = vec![1; BLOCK * usize::try_from(PROBE_BLOCKS).unwrap_or_default()];
         let begin = Instant::now();
-        let mut octets = 0;
+        let mut bytes = 0;
         loop {
             self.probe.write_all_at(&whole, 0)?;
             self.probe.sync_data()?;
-            octets += whole.len() as u64;
+            bytes += whole.len() as u64;
             if begin.elapsed() >= time {
-                return Ok(rate(octets, begin.elapsed()));
+                return Ok(rate(bytes, begin.elapsed()));
             }
         }
     }

@@ -97,7 +97,7 @@ async fn talk(stream: TcpStream, routes: Router, head_time: Duration, stop: watc
     }
 }
 
-/// Octets of the head of a request, and of what is read ahead.
+/// Bytes of the head of a request, and of what is read ahead.
 const HEAD_MAX: usize = 16 << 10;
 
 /// How long a client may take nothing of an answer.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 impl Server {
-    /// Stops in order: every request whose octets have arrived is answered, everything stored is delivered as far as
+    /// Stops in order: every request whose bytes have arrived is answered, everything stored is delivered as far as
     /// `drain_timeout` allows, cursors are saved. A journal that has failed is no reason to stay: what has arrived is
     /// answered with 503, and nothing else is waited for.
     ///

@@ -118,7 +118,7 @@ fn form_number(forms: &Forms, form: &Form) -> u16 {
 
 fn verify_tokens(provider: &Provider) -> VerifyTokens {
     match provider {
-        Provider::Meta { verify_tokens, .. } => VerifyTokens::new(octets(verify_tokens)),
+        Provider::Meta { verify_tokens, .. } => VerifyTokens::new(bytes(verify_tokens)),
         _ => VerifyTokens::default(),
     }
 }
@@ -126,14 +126,14 @@ fn verify_tokens(provider: &Provider) -> VerifyTokens {
 fn proof(provider: &Provider) -> Proof {
     match provider {
         Provider::Meta { app_secrets, .. } => {
-            Proof::Signature(Signature::meta(&octets(app_secrets)))
+            Proof::Signature(Signature::meta(&bytes(app_secrets)))
         }
         Provider::Dialog360 {
             credential,
             signature_secrets,
         } => {
             // Without secrets nothing would verify; the configuration demands one of the two.
-            let signature = Signature::dialog360(&octets(signature_secrets));
+            let signature = Signature::dialog360(&bytes(signature_secrets));
             match credential {
                 None => Proof::Signature(signature),
                 Some(credential) => {
@@ -143,7 +143,7 @@ fn proof(provider: &Provider) -> Proof {
             }
         }
         Provider::StandardWebhooks { secrets, tolerance } => Proof::Signature(
-            Signature::standard_webhooks(&octets(secrets), tolerance.as_secs()),
+            Signature::standard_webhooks(&bytes(secrets), tolerance.as_secs()),
         ),
         Provider::GenericHmac {
             secrets,
@@ -167,7 +167,7 @@ fn proof(provider: &Provider) -> Proof {
                 prefix,
                 algorithm,
                 encoding,
-                &octets(secrets),
+                &bytes(secrets),
             ))
         }
     }
@@ -182,12 +182,12 @@ fn credentials(credential: &Credential) -> Credentials {
             let passwords: Vec<&[u8]> = passwords.iter().map(Secret::expose).collect();
             Credentials::basic(username, &passwords)
         }
-        Credential::Bearer(tokens) => Credentials::bearer(octets(tokens)),
-        Credential::Header { name, values } => Credentials::header(name.clone(), octets(values)),
+        Credential::Bearer(tokens) => Credentials::bearer(bytes(tokens)),
+        Credential::Header { name, values } => Credentials::header(name.clone(), bytes(values)),
     }
 }
 
-fn octets(secrets: &[Secret]) -> Vec<Vec<u8>> {
+fn bytes(secrets: &[Secret]) -> Vec<Vec<u8>> {
     secrets
         .iter()
         .map(|secret| secret.expose().to_vec())

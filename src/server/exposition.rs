@@ -57,7 +57,7 @@ fn endpoints(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         Status::ALL.map(|status| sum(&sources.loops, |one| &one.refusals[status.index()]));
     let mut answers = Vec::new();
     let mut verified = Vec::new();
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for endpoint in table.endpoints() {
         let name = endpoint.name.as_str();
         for status in Status::ALL {
@@ -78,9 +78,9 @@ fn endpoints(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
                 sum(&endpoint.counters, |one| &one.verified[secret]),
             ));
         }
-        octets.push((
+        bytes.push((
             [("endpoint", name.to_owned())],
-            sum(&endpoint.counters, |one| &one.body_octets),
+            sum(&endpoint.counters, |one| &one.body_bytes),
         ));
     }
     for (status, count) in Status::ALL.iter().zip(refused) {
@@ -104,7 +104,7 @@ fn endpoints(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         "Accepted signatures by the position of the secret",
         verified,
     )?;
-    out.counters("hookline_body_bytes", "Octets of accepted bodies", octets)
+    out.counters("hookline_body_bytes", "Bytes of accepted bodies", bytes)
 }
 
 /// So that a dashboard can put each level beside its limit.
@@ -112,7 +112,7 @@ fn limits(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     let limits = sources.limits.iter();
     out.gauges(
         "hookline_limit",
-        "Configured limits: pieces, octets, or milliseconds, by the key of the configuration",
+        "Configured limits: pieces, bytes, or milliseconds, by the key of the configuration",
         limits.map(|(key, value)| ([("key", key.as_str())], *value)),
     )
 }
@@ -176,18 +176,18 @@ fn loops(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     )?;
     out.gauge(
         "hookline_partial_bytes",
-        "Octets of incomplete requests, of those put back by a limit, and of unread answers",
-        total(|one| &one.partial_octets),
+        "Bytes of incomplete requests, of those put back by a limit, and of unread answers",
+        total(|one| &one.partial_bytes),
     )?;
     out.counter(
         "hookline_partial_refused",
-        "Connections that had to let go of such octets for others to have room",
+        "Connections that had to let go of such bytes for others to have room",
         total(|one| &one.given_up),
     )?;
     out.gauge(
         "hookline_unacknowledged_bytes",
-        "Octets that wait for the journal",
-        total(|one| &one.unacknowledged_octets),
+        "Bytes that wait for the journal",
+        total(|one| &one.unacknowledged_bytes),
     )?;
     let histograms: Vec<&Histogram> = all.iter().map(|one| &one.ack_seconds).collect();
     out.histogram(
@@ -212,8 +212,8 @@ fn journal(out: &mut Out<'_>, status: &journal::Status) -> fmt::Result {
     )?;
     out.gauge(
         "hookline_journal_disk_bytes",
-        "Octets of all segments",
-        load(&statistics.disk_octets),
+        "Bytes of all segments",
+        load(&statistics.disk_bytes),
     )?;
     out.gauge(
         "hookline_journal_segments",
@@ -227,7 +227,7 @@ fn journal(out: &mut Out<'_>, status: &journal::Status) -> fmt::Result {
     )?;
     out.gauge(
         "hookline_journal_room_bytes",
-        "Octets left in the active segment",
+        "Bytes left in the active segment",
         status.room(),
     )?;
     for state in [journal::State::Full, journal::State::Failed] {
@@ -250,8 +250,8 @@ fn journal(out: &mut Out<'_>, status: &journal::Status) -> fmt::Result {
     )?;
     out.counter(
         "hookline_journal_written_bytes",
-        "Octets of frames, padding included",
-        load(&statistics.octets),
+        "Bytes of frames, padding included",
+        load(&statistics.bytes),
     )?;
     out.counter(
         "hookline_journal_rolls",

@@ -11,30 +11,30 @@ pub(super) fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> HandOn
     Box::new(move |batch| {
         next = (next + 1) % workers.len();
         let (worker, room) = &workers[next];
-        let octets = batch.len();
-        if room.take(octets)
+        let bytes = batch.len();
+        if room.take(bytes)
             && let Err(batch) = worker.try_send(batch)
         {
-            room.give_back(octets);
+            room.give_back(bytes);
             drop(batch);
         }
     })
 }
 
-/// Batches that may wait for a worker, and their octets; beyond, the feeds read them from the journal.
+/// Batches that may wait for a worker, and their bytes; beyond, the feeds read them from the journal.
 pub(super) const WORKER_INBOX: usize = 64;
-pub(super) const WORKER_OCTETS: usize = 16 << 20;
+pub(super) const WORKER_BYTES: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, Room, WORKER_OCTETS, hand_on, relay};
+    use super::{Arc, Room, WORKER_BYTES, hand_on, relay};
     use crate::feed::tests::batch;
 
     /// Sixty-four batches waited for each worker, of whatever size.
     #[test]
-    fn what_waits_for_a_worker_is_bounded_in_octets() {
+    fn what_waits_for_a_worker_is_bounded_in_bytes() {
         let (worker, inbox) = relay::channel(64);
-        let room = Arc::new(Room::new(WORKER_OCTETS));
+        let room = Arc::new(Room::new(WORKER_BYTES));
         let mut hand_on = hand_on(vec![(worker, Arc::clone(&room))]);
         let mut hand = || (1..=20).for_each(|it| hand_on(batch(it, &[vec![b'x'; 3 << 20]])));
         hand();

@@ -34,7 +34,7 @@ pub(super) struct Sample {
     pub(super) events: [u64; 3],
     /// Answers by [`Status::index`].
     pub(super) answers: [u64; Status::ALL.len()],
-    /// Octets written to the journal.
+    /// Bytes written to the journal.
     pub(super) written: u64,
 }
 

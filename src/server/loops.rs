@@ -52,7 +52,7 @@ pub(super) fn prepare(
             options: options::reactor(config),
             control: Arc::clone(control),
             admission: Arc::clone(&admission),
-            pool: Pool::new(POOL_BUFFERS, options::BATCH_OCTETS),
+            pool: Pool::new(POOL_BUFFERS, options::BATCH_BYTES),
             commit: commit.clone(),
             position,
             journal: Arc::clone(&sources.journal),

@@ -64,7 +64,7 @@ use crate::sink::SinkError;
 use crate::worker;
 use crossbeam_channel::{Receiver, select};
 use delivery::Delivery;
-use hand_on::{WORKER_INBOX, WORKER_OCTETS, hand_on};
+use hand_on::{WORKER_BYTES, WORKER_INBOX, hand_on};
 use mio::Waker;
 use sources::Sources;
 use std::error::Error;
@@ -428,7 +428,7 @@ fn start_workers(
     let mut workers = Vec::new();
     for index in 0..config.server.workers {
         let (sender, inbox) = relay::channel(WORKER_INBOX);
-        let room = Arc::new(Room::new(WORKER_OCTETS));
+        let room = Arc::new(Room::new(WORKER_BYTES));
         let statistics = Arc::new(worker::Statistics::default());
         sources.workers.push(Arc::clone(&statistics));
         workers.push((sender, Arc::clone(&room)));

@@ -19,8 +19,8 @@ pub(super) fn reactor(config: &Config) -> reactor::Options {
         unacknowledged_max: limits.unacknowledged / server.loops,
         // Each loop takes at least one request of the largest size, or it would refuse such a one for ever.
         partial_max: (limits.partial / server.loops).max(limits.body + limits.head),
-        receive_buffer: RECEIVE_OCTETS,
-        batch_octets: BATCH_OCTETS,
+        receive_buffer: RECEIVE_BYTES,
+        batch_bytes: BATCH_BYTES,
         ack_deadline: server.ack_deadline,
         behind_max: BEHIND_MAX.max(2 * config.journal.sync_interval),
         head_timeout: limits.head_timeout,
@@ -36,7 +36,7 @@ pub(super) fn journal(config: &Config, floor: Arc<AtomicU64>, confirmed: u64) ->
     journal::Options {
         segment_size: config.journal.segment_size,
         // A batch that is nearly full, and then the largest body with its kept headers.
-        largest_frame: (BATCH_OCTETS + limits.body + limits.head + FRAME_SLACK) as u64,
+        largest_frame: (BATCH_BYTES + limits.body + limits.head + FRAME_SLACK) as u64,
         retention: config.journal.retention,
         max_size: Some(config.journal.max_size),
         sync_interval: config.journal.sync_interval,
@@ -64,11 +64,11 @@ pub(crate) fn dedupe_scope(config: &Config) -> DedupeScope {
     }
 }
 
-/// Octets after which a batch leaves: some hundred notifications, and still in the cache of a core.
-pub(super) const BATCH_OCTETS: usize = 128 << 10;
+/// Bytes after which a batch leaves: some hundred notifications, and still in the cache of a core.
+pub(super) const BATCH_BYTES: usize = 128 << 10;
 
-/// Octets of a loop's receive buffer: sixteen pipelined requests of 4 KiB, and still in the cache of a core.
-const RECEIVE_OCTETS: usize = 64 << 10;
+/// Bytes of a loop's receive buffer: sixteen pipelined requests of 4 KiB, and still in the cache of a core.
+const RECEIVE_BYTES: usize = 64 << 10;
 
 /// From where on answers of `received` wait for the disk, for intervals of its syncs that are well below.
 const BEHIND_MAX: Duration = Duration::from_secs(1);

@@ -101,13 +101,13 @@ pub struct JournalLevel {
     pub first_sequence: u64,
     /// Highest sequence that is durable.
     pub durable_sequence: u64,
-    /// Octets of its files.
-    pub disk_octets: u64,
-    /// Octets beyond which the oldest goes before its time, once every sink has had it.
+    /// Bytes of its files.
+    pub disk_bytes: u64,
+    /// Bytes beyond which the oldest goes before its time, once every sink has had it.
     pub max_size: u64,
-    /// Octets that the file system has left for it; `None` if that cannot be told.
-    pub free_octets: Option<u64>,
-    /// Octets a second that are written, over the last minute.
+    /// Bytes that the file system has left for it; `None` if that cannot be told.
+    pub free_bytes: Option<u64>,
+    /// Bytes a second that are written, over the last minute.
     pub written_per_second: f64,
     /// Seconds since the oldest that it holds.
     pub reaches_back_seconds: u64,
@@ -125,8 +125,8 @@ pub struct DedupeLevel {
     pub keys_max: u64,
     /// Events remembered now.
     pub keys: u64,
-    /// Octets of memory that they take.
-    pub octets: u64,
+    /// Bytes of memory that they take.
+    pub bytes: u64,
     /// Events judged since the start.
     pub events: u64,
     /// Those of them that were duplicates.

@@ -110,7 +110,7 @@ impl Sources {
         acks.observe(self.about.ack_deadline, expired);
         let table = self.table();
         let counters = || table.endpoints().iter().flat_map(|it| it.counters.iter());
-        let written = &self.journal.statistics.octets;
+        let written = &self.journal.statistics.bytes;
         Sample {
             at: Instant::now(),
             acks,

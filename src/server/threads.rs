@@ -68,7 +68,7 @@ impl Threads {
             }
             report.finish(body());
         };
-        // Linux shows 15 octets of a name; the rest is still in our own messages.
+        // Linux shows 15 bytes of a name; the rest is still in our own messages.
         let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
         thread.map_err(ServerError::io(format!("start the thread {name}")))?;
         self.running.insert(name.to_owned());

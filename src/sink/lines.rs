@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind};
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     /// The lines that are on their way.
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     written: usize,
     /// The first event that has no line yet.
     next: Position,
@@ -33,7 +33,7 @@ impl Lines {
         if self.begun && self.of == of {
             return true;
         }
-        let out = &self.octets[..self.written];
+        let out = &self.bytes[..self.written];
         let cut = self.begun && out.last().is_some_and(|last| *last != b'\n');
         self.of = of;
         self.start_over(cut);
@@ -43,12 +43,12 @@ impl Lines {
     /// Renders the next lines where none are on their way; false when all of them are out.
     pub(super) fn fill(&mut self, delivery: &Delivery, wanted: &Selection) -> bool {
         if self.rest().is_empty() {
-            self.octets.clear();
-            self.octets.shrink_to(RETAINED_MAX);
+            self.bytes.clear();
+            self.bytes.shrink_to(RETAINED_MAX);
             self.written = 0;
             self.render(delivery, wanted);
         }
-        !self.octets.is_empty()
+        !self.bytes.is_empty()
     }
 
     fn render(&mut self, delivery: &Delivery, wanted: &Selection) {
@@ -66,15 +66,15 @@ impl Lines {
             let is_first = notification.sequence == begin.sequence;
             let passed = if is_first { begin.index as usize } else { 0 };
             for event in notification.events().skip(passed) {
-                if self.octets.len() >= ENOUGH {
+                if self.bytes.len() >= ENOUGH {
                     self.next = event.position();
                     return;
                 }
                 let fate = wanted.fate(event, record.endpoint);
                 self.tally.count(fate);
                 if fate == Fate::Wanted {
-                    event::render_replayed(event, record.body, replay, &mut self.octets);
-                    self.octets.push(b'\n');
+                    event::render_replayed(event, record.body, replay, &mut self.bytes);
+                    self.bytes.push(b'\n');
                 }
             }
         }
@@ -86,7 +86,7 @@ impl Lines {
 
     /// What is not out yet of the lines that are on their way.
     pub(super) fn rest(&self) -> &[u8] {
-        &self.octets[self.written..]
+        &self.bytes[self.written..]
     }
 
     /// So much of the rest is out already.
@@ -97,8 +97,8 @@ impl Lines {
 
     /// Begins anew; what is there may end in the middle of a line.
     pub(super) fn start_over(&mut self, cut: bool) {
-        self.octets.clear();
-        self.octets.extend(cut.then_some(b'\n'));
+        self.bytes.clear();
+        self.bytes.extend(cut.then_some(b'\n'));
         (self.written, self.begun) = (0, false);
         self.tally = Tally::default();
         self.next = Position {
@@ -130,10 +130,10 @@ impl Lines {
     }
 }
 
-/// Octets of lines that are written together: those of an ordinary batch.
+/// Bytes of lines that are written together: those of an ordinary batch.
 const ENOUGH: usize = if cfg!(test) { 64 } else { 512 << 10 };
 
-/// Octets that are kept for them. A single line may be larger.
+/// Bytes that are kept for them. A single line may be larger.
 const RETAINED_MAX: usize = 2 * ENOUGH;
 
 /// True for a line that is, or begins as, an event of the live stream.

@@ -26,7 +26,7 @@ pub struct Statistics {
 }
 
 /// Works until the commit thread is gone and everything it left has been passed on. What waits in `inbox` has taken
-/// its octets from `room`.
+/// its bytes from `room`.
 pub fn run(
     inbox: &Receiver<Batch>,
     room: &Room,

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that shows every octet: requests are bytes, answers come one by one.
+//! An HTTP/1.1 client that shows every byte: requests are bytes, answers come one by one.
 
 use super::PATIENCE;
 use socket2::{Domain, Socket, Type};
@@ -47,26 +47,26 @@ impl Client {
         }
     }
 
-    /// Sends octets, all of them.
-    pub(crate) fn send(&mut self, octets: &[u8]) {
+    /// Sends bytes, all of them.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream
-            .write_all(octets)
-            .expect("the server takes octets");
+            .write_all(bytes)
+            .expect("the server takes bytes");
     }
 
-    /// Sends octets as far as the server takes them; false when it has closed.
-    pub(crate) fn try_send(&mut self, octets: &[u8]) -> bool {
-        self.stream.write_all(octets).is_ok()
+    /// Sends bytes as far as the server takes them; false when it has closed.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
     }
 
-    /// Sends octets as the pieces between the cuts, each as a segment of its own, so that the server reads them one
+    /// Sends bytes as the pieces between the cuts, each as a segment of its own, so that the server reads them one
     /// by one as far as it is quick enough.
-    pub(crate) fn send_cut(&mut self, octets: &[u8], cuts: &[usize], pause: Duration) {
+    pub(crate) fn send_cut(&mut self, bytes: &[u8], cuts: &[usize], pause: Duration) {
         let mut start = 0;
-        for &cut in cuts.iter().chain([&octets.len()]) {
+        for &cut in cuts.iter().chain([&bytes.len()]) {
             if cut > start {
                 // A server that has refused may close before it has seen everything.
-                if !self.try_send(&octets[start..cut]) {
+                if !self.try_send(&bytes[start..cut]) {
                     return;
                 }
                 start = cut;
@@ -137,7 +137,7 @@ impl Client {
         self.next().is_none()
     }
 
-    /// True while the connection stands and no octet waits.
+    /// True while the connection stands and no byte waits.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.stream.set_nonblocking(true).expect("set");
         let mut chunk = [0; 1];
@@ -169,10 +169,10 @@ impl Client {
 }
 
 impl Answer {
-    /// The first answer in `octets`, and its length.
-    fn parse(octets: &[u8]) -> Option<(Answer, usize)> {
-        let end = octets.windows(4).position(|four| four == b"\r\n\r\n")?;
-        let head = str::from_utf8(&octets[..end]).expect("answers are ASCII");
+    /// The first answer in `bytes`, and its length.
+    fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let head = str::from_utf8(&bytes[..end]).expect("answers are ASCII");
         let line = head.lines().next().expect("a status line");
         let code = line
             .strip_prefix("HTTP/1.1 ")
@@ -188,7 +188,7 @@ impl Answer {
             "no length in {head}"
         );
         let length: usize = length.map_or(0, |length| length.parse().expect("a number"));
-        let body = octets.get(end + 4..end + 4 + length)?;
+        let body = bytes.get(end + 4..end + 4 + length)?;
         answer.body = body.to_vec();
         Some((answer, end + 4 + length))
     }
@@ -219,16 +219,16 @@ pub(crate) fn post(path: &str, fields: &str, body: &[u8]) -> Vec<u8> {
 pub(crate) fn chunked(path: &str, fields: &str, body: &[u8], sizes: &[usize]) -> Vec<u8> {
     let head =
         format!("POST {path} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n{fields}\r\n");
-    let mut octets = head.into_bytes();
+    let mut bytes = head.into_bytes();
     let mut rest = body;
     for &size in sizes.iter().cycle() {
         let (chunk, after) = rest.split_at(size.clamp(1, rest.len().max(1)).min(rest.len()));
         rest = after;
-        octets.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        octets.extend_from_slice(chunk);
-        octets.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
         if chunk.is_empty() {
-            return octets;
+            return bytes;
         }
     }
     unreachable!("there is at least one size")

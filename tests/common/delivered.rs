@@ -39,7 +39,7 @@ impl FileSink {
             .flat_map(|file| fs::read(file).unwrap_or_default())
             .collect();
         let mut bodies = BTreeMap::new();
-        for line in text.split_inclusive(|&octet| octet == b'\n') {
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
             let Ok(event) = serde_json::from_slice::<Value>(line) else {
                 continue;
             };

@@ -34,9 +34,9 @@ pub(crate) enum Cut {
 }
 
 impl Mounted {
-    /// An ext4 with this many octets, in the file `image`.
-    pub(crate) fn ext4(image: &Path, at: &Path, octets: u64) -> Option<Mounted> {
-        make("ext4", image, octets)?;
+    /// An ext4 with this many bytes, in the file `image`.
+    pub(crate) fn ext4(image: &Path, at: &Path, bytes: u64) -> Option<Mounted> {
+        make("ext4", image, bytes)?;
         Mounted::on_loop("ext4", image, at)
     }
 
@@ -47,12 +47,12 @@ impl Mounted {
         Mounted::mount(at, arguments.into())
     }
 
-    /// A tmpfs with room for this many octets.
-    pub(crate) fn tmpfs(at: &Path, octets: u64) -> Option<Mounted> {
+    /// A tmpfs with room for this many bytes.
+    pub(crate) fn tmpfs(at: &Path, bytes: u64) -> Option<Mounted> {
         if !may_mount() {
             return None;
         }
-        let size = format!("size={octets}");
+        let size = format!("size={bytes}");
         let arguments = ["-t", "tmpfs", "-o", &size, "tmpfs"].map(str::to_owned);
         Mounted::mount(at, arguments.into())
     }
@@ -124,13 +124,13 @@ impl Drop for Mounted {
     }
 }
 
-/// Makes an empty file system of this type with this many octets, in the file `image`.
-pub(crate) fn make(kind: &str, image: &Path, octets: u64) -> Option<()> {
+/// Makes an empty file system of this type with this many bytes, in the file `image`.
+pub(crate) fn make(kind: &str, image: &Path, bytes: u64) -> Option<()> {
     if !may_mount() {
         return None;
     }
     let file = File::create(image).expect("the image can be made");
-    file.set_len(octets).expect("and has a length");
+    file.set_len(bytes).expect("and has a length");
     let program = format!("mkfs.{kind}");
     let force = if kind == "ext4" { "-F" } else { "-f" };
     let output = Command::new(&program)

@@ -87,12 +87,12 @@ impl Shared {
         let mut answered_at = Instant::now();
         while !self.enough.load(Ordering::Relaxed) {
             let batch = trace.sent..trace.sent + depth;
-            let octets: Vec<u8> = batch
+            let bytes: Vec<u8> = batch
                 .clone()
                 .flat_map(|number| signed(self.path, &body(name, number)))
                 .collect();
             trace.sent = batch.end;
-            let whole = connection.try_send(&octets);
+            let whole = connection.try_send(&bytes);
             let counts = whole && answered_before && answered_at.elapsed() < IDLE_MAX;
             let mut refused = false;
             for number in batch.clone() {
@@ -229,22 +229,22 @@ pub(crate) fn stored(site: &Site) -> HashMap<String, Vec<usize>> {
     let mut stored: HashMap<String, Vec<usize>> = HashMap::new();
     let records = site.records();
     let first = records.first().map_or(1, |(sequence, _)| *sequence);
-    for ((sequence, octets), expected) in records.into_iter().zip(first..) {
+    for ((sequence, bytes), expected) in records.into_iter().zip(first..) {
         assert_eq!(sequence, expected, "sequences are contiguous");
-        let (name, number) = author(&octets);
+        let (name, number) = author(&bytes);
         stored.entry(name).or_default().push(number);
     }
     stored
 }
 
 /// Who sent a body, and which of theirs it is. It is exactly what was sent.
-pub(crate) fn author(octets: &[u8]) -> (String, usize) {
-    let text = str::from_utf8(octets).expect("ASCII");
+pub(crate) fn author(bytes: &[u8]) -> (String, usize) {
+    let text = str::from_utf8(bytes).expect("ASCII");
     let mut words = text.split(' ');
     let name = words.next().expect("a name");
     let number = words.next().and_then(|number| number.parse().ok());
     let number = number.expect("a number");
-    assert!(octets == body(name, number), "{name} {number}");
+    assert!(bytes == body(name, number), "{name} {number}");
     (name.to_owned(), number)
 }
 
@@ -256,7 +256,7 @@ pub(crate) struct Tally {
     pub(crate) kept: usize,
 }
 
-/// The oracle: everything that was answered with 200 is in the journal, octet for octet, in the order of its client,
+/// The oracle: everything that was answered with 200 is in the journal, byte for byte, in the order of its client,
 /// once, and the journal holds nothing that was not sent.
 pub(crate) fn check(
     stored: &HashMap<String, Vec<usize>>,

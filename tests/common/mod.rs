@@ -1,5 +1,5 @@
 //! A private server for each test, as a process of its own with its own directory and port, and a client that
-//! shows every octet.
+//! shows every byte.
 //!
 //! Waits are generous and end with a panic that says what was waited for; no test measures time.
 
@@ -155,7 +155,7 @@ impl Site {
     /// Every event, in order, as `hookline tail` prints it.
     pub(crate) fn events(&self) -> Vec<Value> {
         let output = tail(&self.journal_dir(), &[]);
-        let lines = output.stdout.split(|&octet| octet == b'\n');
+        let lines = output.stdout.split(|&byte| byte == b'\n');
         lines
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).expect("each line is JSON"))
@@ -341,7 +341,7 @@ impl Running {
         address.expect("it says so when it starts")
     }
 
-    /// The id of its thread of this name, of which Linux keeps 15 octets.
+    /// The id of its thread of this name, of which Linux keeps 15 bytes.
     pub(crate) fn thread(&self, name: &str) -> Option<u32> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
         let is_it = |path: &PathBuf| {
@@ -403,7 +403,7 @@ impl Running {
         lanes.iter().all(|line| line.ends_with(" 0"))
     }
 
-    /// `VmRSS` and the like, in octets.
+    /// `VmRSS` and the like, in bytes.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix(field));

@@ -30,16 +30,16 @@ pub(crate) fn with(algorithm: Algorithm, secret: &[u8], message: &[u8]) -> Vec<u
     hmac::sign(&key, message).as_ref().to_vec()
 }
 
-pub(crate) fn hex(octets: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |four: u8| char::from_digit(u32::from(four), 16).expect("below 16");
-    octets
+    bytes
         .iter()
-        .flat_map(|octet| [digit(octet >> 4), digit(octet & 15)])
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
         .collect()
 }
 
-pub(crate) fn base64(octets: &[u8]) -> String {
-    BASE64_STANDARD.encode(octets)
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(bytes)
 }
 
 pub(crate) fn from_base64(text: &str) -> Vec<u8> {

@@ -238,7 +238,7 @@ fn a_receiver_that_is_away_costs_no_memory_and_gets_everything_in_order() {
     terminate(server);
     receiver.check();
     assert_eq!(receiver.book().repeats, 0);
-    let mib = |octets: u64| octets >> 20;
+    let mib = |bytes: u64| bytes >> 20;
     eprintln!(
         "away: {} MiB written; resident {} MiB before, {} MiB meanwhile, {} MiB at most",
         mib(written),

@@ -252,7 +252,7 @@ impl Shared {
         while let Some(request) = self.request(&mut stream, &mut received) {
             let behaviour = Arc::clone(&self.behaviour.lock().expect("whole"));
             let reply = behaviour(&request);
-            let octets = match reply {
+            let bytes = match reply {
                 Reply::Take => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK".to_owned(),
                 Reply::TakeAndCut => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nO".to_owned(),
                 Reply::Refuse(status, fields) => {
@@ -273,7 +273,7 @@ impl Shared {
                 // Before the answer: whatever follows from it comes later.
                 self.book.lock().expect("whole").take(&request);
             }
-            if stream.write_all(octets.as_bytes()).is_err()
+            if stream.write_all(bytes.as_bytes()).is_err()
                 || matches!(reply, Reply::TakeAndCut | Reply::Cut)
                 || self.is_away.load(Ordering::SeqCst)
             {

@@ -118,7 +118,7 @@ pub(crate) struct Plan {
     pub(crate) twice: u64,
     /// After how many old updates come in another group, with a new one among them.
     pub(crate) regrouped: u64,
-    /// Octets of text in a message.
+    /// Bytes of text in a message.
     pub(crate) padding: usize,
     /// The first conversation.
     pub(crate) first: u32,
@@ -312,14 +312,14 @@ impl Sender {
 
     /// Sends it until it is answered with 200; in some cases over both connections at once.
     fn send(&mut self, updates: &[Update], twice: u64) {
-        let octets = post("/webhook", "", &body(updates, self.plan.padding));
+        let bytes = post("/webhook", "", &body(updates, self.plan.padding));
         let both = if self.chance(twice) { 2 } else { 1 };
         let mut open = [true, both == 2];
         let deadline = Instant::now() + PATIENCE;
         while open.contains(&true) {
             assert!(Instant::now() < deadline, "nobody answers with 200");
             for (at, open) in open.iter().enumerate() {
-                if *open && !self.begin(at, &octets) {
+                if *open && !self.begin(at, &bytes) {
                     thread::sleep(PAUSE);
                 }
             }
@@ -329,13 +329,13 @@ impl Sender {
         }
     }
 
-    fn begin(&mut self, at: usize, octets: &[u8]) -> bool {
+    fn begin(&mut self, at: usize, bytes: &[u8]) -> bool {
         if self.connections[at].is_none() {
             let address = *self.shared.address.lock().expect("whole");
             self.connections[at] = TcpStream::connect(address).ok().map(Client::over);
         }
         let connection = &mut self.connections[at];
-        let began = connection.as_mut().is_some_and(|it| it.try_send(octets));
+        let began = connection.as_mut().is_some_and(|it| it.try_send(bytes));
         if !began {
             *connection = None;
         }

@@ -68,7 +68,7 @@ pub(super) struct AuditArgs {
     /// Only what follows this `sequence`; with 4711.3, notification 4711 counts as a whole
     #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
     after: Item,
-    /// Find repeats that are at most this many different keys apart; each takes up to 30 octets of memory
+    /// Find repeats that are at most this many different keys apart; each takes up to 30 bytes of memory
     #[arg(long, value_name = "KEYS", default_value_t = 7_000_000, value_parser = window)]
     window: usize,
     /// How to print the result

@@ -55,7 +55,7 @@ struct Work {
 struct Done {
     first: u64,
     next: u64,
-    octets: u64,
+    bytes: u64,
     keys: Vec<Key>,
 }
 
@@ -105,7 +105,7 @@ impl Job {
                 early.insert(number, done);
                 while let Some(done) = early.remove(&expected) {
                     expected += 1;
-                    meter.advance(done.octets, done.next);
+                    meter.advance(done.bytes, done.next);
                     // Its thread has gone when everything is read.
                     let _ = spare.send(order.take(done));
                 }
@@ -160,7 +160,7 @@ impl Job {
         } in work
         {
             keys.clear();
-            let octets = batch.len() as u64;
+            let bytes = batch.len() as u64;
             let mut delivery = maker.make(batch);
             if let Some(marked) = duplicates.as_mut().map(|it| it.mark(&mut delivery))
                 && let Err(error) = marked
@@ -172,7 +172,7 @@ impl Job {
             let done = Done {
                 first: delivery.first_sequence(),
                 next: delivery.last_sequence() + 1,
-                octets,
+                bytes,
                 keys,
             };
             if tell.send((number, done)).is_err() {
@@ -298,8 +298,8 @@ impl Order {
 pub(super) struct Meter {
     progress: Progress,
     began: Instant,
-    octets: u64,
-    /// Octets of the segments' files; the last ones are not full.
+    bytes: u64,
+    /// Bytes of the segments' files; the last ones are not full.
     total: u64,
 }
 
@@ -312,16 +312,16 @@ impl Meter {
         Meter {
             progress: Progress::patient(),
             began: Instant::now(),
-            octets: 0,
+            bytes: 0,
             total: segments.filter_map(|name| length(name).ok()).sum(),
         }
     }
 
-    fn advance(&mut self, octets: u64, next: u64) {
-        self.octets += octets;
+    fn advance(&mut self, bytes: u64, next: u64) {
+        self.bytes += bytes;
         self.progress.show(|| {
-            let (read, total) = (format_rounded(self.octets), format_rounded(self.total));
-            let rate = format_rounded(self.octets / self.began.elapsed().as_secs().max(1));
+            let (read, total) = (format_rounded(self.bytes), format_rounded(self.total));
+            let rate = format_rounded(self.bytes / self.began.elapsed().as_secs().max(1));
             format!("audit: read {read} of at most {total}, {rate}/s, sequence {next}")
         });
     }

@@ -105,7 +105,7 @@ impl Report {
                 sequences(self.first, self.end.next - 1),
                 time(begin),
                 time(end),
-                format_rounded(tally.octets),
+                format_rounded(tally.bytes),
             )?;
         }
         for ((number, early), count) in &tally.endpoints {
@@ -285,7 +285,7 @@ impl Report {
             "first_received": first_received,
             "last_received": last_received,
             "notifications": tally.notifications,
-            "body_octets": tally.octets,
+            "body_bytes": tally.bytes,
             "endpoints": endpoints.collect::<Vec<_>>(),
             "events": {
                 "received": tally.received,

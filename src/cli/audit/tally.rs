@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     pub(super) notifications: u64,
-    /// Octets of the bodies.
-    pub(super) octets: u64,
+    /// Bytes of the bodies.
+    pub(super) bytes: u64,
     /// Notifications by number of the endpoint, and whether they were answered before they were durable.
     pub(super) endpoints: BTreeMap<(u16, bool), u64>,
     /// Times of arrival of the first and the last one, microseconds since 1970.
@@ -63,7 +63,7 @@ impl Tally {
     pub(super) fn new(sinks: usize) -> Tally {
         Tally {
             notifications: 0,
-            octets: 0,
+            bytes: 0,
             endpoints: BTreeMap::new(),
             arrivals: None,
             received: 0,
@@ -90,7 +90,7 @@ impl Tally {
         for notification in delivery.notifications(from) {
             let record = notification.record;
             self.notifications += 1;
-            self.octets += record.body.len() as u64;
+            self.bytes += record.body.len() as u64;
             let early = record.flags & record::FLAG_RECEIVED != 0;
             *self.endpoints.entry((record.endpoint, early)).or_default() += 1;
             self.arrivals = joined(
@@ -143,7 +143,7 @@ impl Tally {
     /// Adds what another thread has counted.
     pub(super) fn add(&mut self, other: &Tally) {
         self.notifications += other.notifications;
-        self.octets += other.octets;
+        self.bytes += other.bytes;
         for (key, count) in &other.endpoints {
             *self.endpoints.entry(*key).or_default() += count;
         }

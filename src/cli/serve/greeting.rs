@@ -35,7 +35,7 @@ fn log_events(config: &Config, server: &Server) {
         tracing::info!(
             file = torn.path,
             offset = torn.offset,
-            bytes = torn.octets,
+            bytes = torn.bytes,
             "the last write was torn by a crash and is cut off; it had not been answered as stored"
         );
     }
@@ -97,8 +97,8 @@ fn text(config: &Config, server: &Server) -> String {
         line(
             "recovery",
             format!(
-                "{}: {} octets cut at {}, the last write, which a crash has torn; it was not answered as stored",
-                torn.path, torn.octets, torn.offset
+                "{}: {} bytes cut at {}, the last write, which a crash has torn; it was not answered as stored",
+                torn.path, torn.bytes, torn.offset
             ),
         );
     }

@@ -262,7 +262,7 @@ const LATE_BY_CHANCE: u64 = 5;
 
 fn kept(findings: &Findings) -> String {
     format!(
-        "{} of {} that were answered with 200 are there, octet for octet; {} lost, {} altered, {} invented; \
+        "{} of {} that were answered with 200 are there, byte for byte; {} lost, {} altered, {} invented; \
          {} more than once",
         grouped(findings.whole),
         grouped(findings.whole + findings.lost),

@@ -1,4 +1,4 @@
-//! Whether a journal of Hookline holds what was answered with 200, octet for octet.
+//! Whether a journal of Hookline holds what was answered with 200, byte for byte.
 //!
 //! The journal is read from where it ended before the run. Each record that has an id of this run is made again and
 //! compared; what others have sent meanwhile is passed over.
@@ -34,7 +34,7 @@ pub(super) struct Findings {
     pub(super) repeated: u64,
     /// Answered with 200, and not there as they were sent.
     pub(super) lost: u64,
-    /// There with other octets.
+    /// There with other bytes.
     pub(super) altered: u64,
     /// There though this run has none of that name.
     pub(super) invented: u64,
@@ -137,7 +137,7 @@ impl Look<'_> {
             findings.altered += 1;
             return findings.note(|| {
                 let name = describe(name);
-                format!("altered: sequence {sequence}: {name}: other from octet {at} on")
+                format!("altered: sequence {sequence}: {name}: other from byte {at} on")
             });
         }
         findings.repeated += u64::from(!self.met.insert(name));

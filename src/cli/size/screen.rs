@@ -50,14 +50,14 @@ fn text(estimate: &Estimate) -> String {
     let file_system = disk.file_system.describe();
     line(
         "file system",
-        format!("{file_system}; {} free", octets(float(disk.free))),
+        format!("{file_system}; {} free", bytes(float(disk.free))),
     );
     line("fdatasync", syncs(&disk.syncs));
     line(
         "bandwidth",
         format!(
             "{}/s, 4 MiB and a sync at a time",
-            octets(float(disk.bandwidth))
+            bytes(float(disk.bandwidth))
         ),
     );
     // Writing to a string cannot fail.
@@ -75,7 +75,7 @@ fn text(estimate: &Estimate) -> String {
             "{:<20} {:>14} {:>9} {:>18}/s",
             name(share.bearer, estimate),
             match share.bearer {
-                Bearer::Disk => format!("{:.0} octets", share.cost),
+                Bearer::Disk => format!("{:.0} bytes", share.cost),
                 Bearer::Threads(_) | Bearer::Cores => format!("{:.2} µs", share.cost),
             },
             format!("{:.1} %", used(share, estimate) * 100.0),
@@ -93,7 +93,7 @@ fn text(estimate: &Estimate) -> String {
 fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
     let limits = &estimate.limits;
     let written = estimate.written();
-    let lasts = |octets| span(estimate.lasts(octets).as_secs());
+    let lasts = |bytes| span(estimate.lasts(bytes).as_secs());
     let needs = |bearer| estimate.needs(bearer);
     vec![
         (
@@ -112,7 +112,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
             "journal",
             format!(
                 "{} an hour at this rate; journal.max_size, {}, is {} of it, and what is free is {}",
-                octets(written * 3600.0),
+                bytes(written * 3600.0),
                 format_size(limits.max_size),
                 lasts(limits.max_size),
                 lasts(estimate.disk.free),
@@ -123,7 +123,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
             format!(
                 "{} of it without a pause take {}",
                 as_configured(limits.retention),
-                octets(float(estimate.retained())),
+                bytes(float(estimate.retained())),
             ),
         ),
         (
@@ -200,7 +200,7 @@ fn json(estimate: &Estimate) -> Value {
     };
     let shares: Map<_, _> = estimate.shares.iter().map(|share| {
         let unit = match share.bearer {
-            Bearer::Disk => "octets",
+            Bearer::Disk => "bytes",
             Bearer::Threads(_) | Bearer::Cores => "microseconds",
         };
         let value = json!({
@@ -218,13 +218,13 @@ fn json(estimate: &Estimate) -> Value {
         "webhooks_per_second": asked.webhooks(),
         "at_work_at_most": FULL,
         "measured": {
-            "seconds": cost.elapsed.as_secs_f64(), "notifications": cost.stored(), "written_octets": cost.octets,
+            "seconds": cost.elapsed.as_secs_f64(), "notifications": cost.stored(), "written_bytes": cost.bytes,
         },
         "shares": shares,
         "file_system": disk.file_system.name,
         "is_memory": disk.file_system.is_memory,
-        "free_octets": disk.free,
-        "bandwidth_octets_per_second": disk.bandwidth,
+        "free_bytes": disk.free,
+        "bandwidth_bytes_per_second": disk.bandwidth,
         "fdatasync_milliseconds": disk.syncs.json(),
         "configured": { "loops": limits.loops, "workers": limits.workers, "cores": limits.cores },
         "takes": {
@@ -233,9 +233,9 @@ fn json(estimate: &Estimate) -> Value {
             "cores": needs(Bearer::Cores),
         },
         "journal": {
-            "octets_per_second": rounded(estimate.written()),
+            "bytes_per_second": rounded(estimate.written()),
             "retention_seconds": limits.retention.as_secs(),
-            "retained_octets": estimate.retained(),
+            "retained_bytes": estimate.retained(),
             "max_size": limits.max_size,
             "max_size_seconds": estimate.lasts(limits.max_size).as_secs(),
             "free_seconds": estimate.lasts(disk.free).as_secs(),
@@ -255,9 +255,9 @@ fn rounded(number: f64) -> f64 {
 }
 
 /// `7.4 TiB`
-fn octets(number: f64) -> String {
+fn bytes(number: f64) -> String {
     let (mut number, mut units) = (number, ["KiB", "MiB", "GiB", "TiB", "PiB"].into_iter());
-    let mut unit = "octets";
+    let mut unit = "bytes";
     while number >= 1024.0
         && let Some(next) = units.next()
     {
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn sizes_have_the_unit_that_suits_them() {
-        let sizes = [512.0, 1536.0, 8.1e12, 1e20].map(octets);
-        assert_eq!(sizes, ["512.0 octets", "1.5 KiB", "7.4 TiB", "88817.8 PiB"]);
+        let sizes = [512.0, 1536.0, 8.1e12, 1e20].map(bytes);
+        assert_eq!(sizes, ["512.0 bytes", "1.5 KiB", "7.4 TiB", "88817.8 PiB"]);
     }
 }

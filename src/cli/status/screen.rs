@@ -109,7 +109,7 @@ fn journal(out: &mut impl Write, journal: &JournalLevel) -> io::Result<()> {
         dir,
         first_sequence: first,
         durable_sequence: last,
-        disk_octets,
+        disk_bytes,
         max_size,
         ..
     } = journal;
@@ -123,12 +123,12 @@ fn journal(out: &mut impl Write, journal: &JournalLevel) -> io::Result<()> {
         )
     };
     writeln!(out, "\njournal     {dir}: {held}")?;
-    let free = journal.free_octets;
+    let free = journal.free_bytes;
     let free = free.map_or_else(|| "not known".to_owned(), format_rounded);
     writeln!(
         out,
         "            {} of {} (max_size), disk has {free} left, {}/s written{}",
-        format_rounded(*disk_octets),
+        format_rounded(*disk_bytes),
         format_rounded(*max_size),
         format_rounded(whole(journal.written_per_second)),
         lasts(journal),
@@ -137,8 +137,8 @@ fn journal(out: &mut impl Write, journal: &JournalLevel) -> io::Result<()> {
 
 /// For how long there is room at this rate.
 fn lasts(journal: &JournalLevel) -> String {
-    let left = journal.max_size.saturating_sub(journal.disk_octets);
-    let left = left.min(journal.free_octets.unwrap_or(left));
+    let left = journal.max_size.saturating_sub(journal.disk_bytes);
+    let left = left.min(journal.free_bytes.unwrap_or(left));
     match whole(journal.written_per_second) {
         0 => String::new(),
         rate => format!(": room for {}", span(left / rate)),
@@ -152,7 +152,7 @@ fn dedupe(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
         "dedupe      {} of {} keys in {}, window {}; {} of {} were duplicates",
         grouped(dedupe.keys),
         grouped(dedupe.keys_max),
-        format_rounded(dedupe.octets),
+        format_rounded(dedupe.bytes),
         span(dedupe.window_seconds),
         grouped(dedupe.duplicates),
         counted(dedupe.events, "event"),

@@ -124,7 +124,7 @@ impl Report {
         }
         line(
             "compared",
-            format!("{} octet by octet", grouped(self.compared)),
+            format!("{} byte by byte", grouped(self.compared)),
         );
         for (label, count) in [
             ("lost", found.lost),

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct FileSink {
     /// The file; it is created when it is missing.
     pub path: PathBuf,
-    /// Octets from which on it is rotated; `None` for any size.
+    /// Bytes from which on it is rotated; `None` for any size.
     pub rotate_size: Option<u64>,
     /// How old it gets before it is rotated; `None` for any age.
     pub rotate_every: Option<Duration>,

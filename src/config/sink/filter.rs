@@ -102,5 +102,5 @@ fn check_path(path: &str, known: &[Endpoint]) -> Result<(), String> {
     ))
 }
 
-/// Longest id, in octets.
+/// Longest id, in bytes.
 const ID_MAX: usize = 256;

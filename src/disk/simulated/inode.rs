@@ -1,4 +1,4 @@
-//! The octets of one simulated file: in the cache, and on the device.
+//! The bytes of one simulated file: in the cache, and on the device.
 
 use super::super::block::{in_memory, on_disk};
 use super::Random;
@@ -71,8 +71,8 @@ impl Inode {
                 self.persist(sector);
                 let start = sector * SECTOR;
                 let end = (start + SECTOR).min(self.durable.len());
-                for octet in &mut self.durable[start..end] {
-                    *octet = random.below(256).try_into().unwrap();
+                for byte in &mut self.durable[start..end] {
+                    *byte = random.below(256).try_into().unwrap();
                 }
             }
         }

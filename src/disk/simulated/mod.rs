@@ -48,7 +48,7 @@ pub(crate) struct Faults {
     pub(crate) error_at: Option<(u64, Fault)>,
     /// Every write is cut short where it can be.
     pub(crate) short_writes: bool,
-    /// Octets that all files may have together.
+    /// Bytes that all files may have together.
     pub(crate) capacity: Option<u64>,
     /// Whatever gets free is taken by others at once.
     pub(crate) crowded: bool,
@@ -146,7 +146,7 @@ impl SimulatedDisk {
         }
     }
 
-    /// Octets that all files may have together from now on.
+    /// Bytes that all files may have together from now on.
     pub(crate) fn set_capacity(&self, capacity: Option<u64>) {
         self.0.lock().faults.capacity = capacity;
     }
@@ -156,8 +156,8 @@ impl SimulatedDisk {
         self.0.lock().moved = true;
     }
 
-    /// There is no free octet from now on, and what gets free is taken by others.
-    pub(crate) fn crowd_to_the_last_octet(&self) {
+    /// There is no free byte from now on, and what gets free is taken by others.
+    pub(crate) fn crowd_to_the_last_byte(&self) {
         let mut state = self.0.lock();
         state.faults.capacity = Some(state.used_beside(0));
         state.faults.crowded = true;
@@ -229,7 +229,7 @@ impl SimulatedDisk {
         state.clock += micros;
     }
 
-    /// Octets of all files together.
+    /// Bytes of all files together.
     pub(crate) fn used(&self) -> u64 {
         self.0.lock().used_beside(0)
     }

@@ -84,7 +84,7 @@ impl State {
         if off { self.powered() } else { Ok(()) }
     }
 
-    /// Octets of all files but one.
+    /// Bytes of all files but one.
     pub(super) fn used_beside(&self, inode: u64) -> u64 {
         let others = self.names.values().filter(|it| **it != inode);
         others.map(|it| on_disk(self.inodes[it].cached.len())).sum()

@@ -122,7 +122,7 @@ static ENTRIES: [Entry; Name::COUNT] = {
     entries
 };
 
-/// All of a text of up to sixteen octets; of a longer one its ends, which overlap or meet in a shorter one.
+/// All of a text of up to sixteen bytes; of a longer one its ends, which overlap or meet in a shorter one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Ends {
     len: usize,
@@ -133,7 +133,7 @@ struct Ends {
 impl Ends {
     #[inline]
     const fn of(text: &[u8]) -> Ends {
-        // Loads that overlap, where a loop would be a call to copy some octets.
+        // Loads that overlap, where a loop would be a call to copy some bytes.
         let len = text.len();
         let (head, tail) = if let Some((head, tail)) = ends::<8>(text) {
             (u64::from_le_bytes(head), u64::from_le_bytes(tail))

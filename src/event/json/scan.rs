@@ -6,7 +6,7 @@
 //!
 //! simd-json's tape would need the places of its values found beside it, and a copy of the body to unescape in; alone
 //! it takes half the time of the whole extraction with this (`cargo bench --bench extraction`). Most strings of a
-//! webhook are a few words of eight octets, too short for wider registers to pay.
+//! webhook are a few words of eight bytes, too short for wider registers to pay.
 
 use super::super::pages::own_pages;
 use super::name::Name;
@@ -77,7 +77,7 @@ impl Scan {
         if u32::try_from(body.len()).is_err() {
             return Err(Refused::NotJson);
         }
-        // No value, but for the first, goes without an octet that parts it from another one. Few bodies have nearly
+        // No value, but for the first, goes without a byte that parts it from another one. Few bodies have nearly
         // as many, and the room for these would be eight times as large as the body.
         let most = body.len() / 2 + 1;
         let usual = most.div_ceil(8);
@@ -107,7 +107,7 @@ impl Scan {
         self.escaped.places.clear();
         let mut pass = Pass {
             body,
-            octets: body.as_bytes(),
+            bytes: body.as_bytes(),
             at: 0,
             room: &mut self.room,
             count: 0,
@@ -170,8 +170,8 @@ impl Node {
 /// The pass over one body. Its parts go into one function, so that what it keeps here stays in registers.
 struct Pass<'p> {
     body: &'p str,
-    octets: &'p [u8],
-    /// The octet that is next.
+    bytes: &'p [u8],
+    /// The byte that is next.
     at: usize,
     room: &'p mut [Node],
     count: usize,
@@ -200,7 +200,7 @@ impl Pass<'_> {
                 }
                 self.space();
                 let is_object = self.room.get(self.open as usize)?.kind == Kind::Object;
-                match self.octets.get(self.at)? {
+                match self.bytes.get(self.at)? {
                     b',' => {
                         self.at += 1;
                         self.space();
@@ -221,25 +221,25 @@ impl Pass<'_> {
     #[inline(always)]
     fn value(&mut self) -> Option<()> {
         loop {
-            match self.octets.get(self.at)? {
+            match self.bytes.get(self.at)? {
                 b'"' => return self.string().map(|_| ()),
                 b'{' => {
                     self.open(Kind::Object)?;
-                    if self.octets.get(self.at)? == &b'}' {
+                    if self.bytes.get(self.at)? == &b'}' {
                         return self.close();
                     }
                     self.name()?;
                 }
                 b'[' => {
                     self.open(Kind::Array)?;
-                    if self.octets.get(self.at)? == &b']' {
+                    if self.bytes.get(self.at)? == &b']' {
                         return self.close();
                     }
                 }
                 b'-' | b'0'..=b'9' => {
-                    return self.scalar(number_end(self.octets, self.at)?, Kind::Number);
+                    return self.scalar(number_end(self.bytes, self.at)?, Kind::Number);
                 }
-                _ => return self.scalar(literal_end(self.octets, self.at)?, Kind::Literal),
+                _ => return self.scalar(literal_end(self.bytes, self.at)?, Kind::Literal),
             }
         }
     }
@@ -247,14 +247,14 @@ impl Pass<'_> {
     /// The name of a member, with its colon.
     #[inline(always)]
     fn name(&mut self) -> Option<()> {
-        if self.octets.get(self.at)? != &b'"' {
+        if self.bytes.get(self.at)? != &b'"' {
             return None;
         }
         let node = self.count;
         let text = self.string()?;
         self.room.get_mut(node)?.name = Name::of(text);
         self.space();
-        if self.octets.get(self.at)? != &b':' {
+        if self.bytes.get(self.at)? != &b':' {
             return None;
         }
         self.at += 1;
@@ -266,10 +266,10 @@ impl Pass<'_> {
     #[inline(always)]
     fn string(&mut self) -> Option<&[u8]> {
         let start = self.at + 1;
-        let end = string::plain_end(self.octets, start);
-        if self.octets.get(end)? == &b'"' {
+        let end = string::plain_end(self.bytes, start);
+        if self.bytes.get(end)? == &b'"' {
             self.scalar(end + 1, Kind::Plain)?;
-            return self.octets.get(start..end);
+            return self.bytes.get(start..end);
         }
         let end = unescape(self.escaped, self.body, self.count, start, end)?;
         self.scalar(end + 1, Kind::Escaped)?;
@@ -297,7 +297,7 @@ impl Pass<'_> {
         Some(())
     }
 
-    /// Closes the innermost container, whose last octet is next.
+    /// Closes the innermost container, whose last byte is next.
     #[inline(always)]
     fn close(&mut self) -> Option<()> {
         self.at += 1;
@@ -324,8 +324,8 @@ impl Pass<'_> {
 
     #[inline(always)]
     fn space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.octets.get(self.at) {
-            self.has_lines |= matches!(self.octets[self.at], b'\n' | b'\r');
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.at) {
+            self.has_lines |= matches!(self.bytes[self.at], b'\n' | b'\r');
             self.at += 1;
         }
     }
@@ -350,37 +350,37 @@ fn unescape(
 }
 
 /// The offset behind the number at `at`.
-fn number_end(octets: &[u8], mut at: usize) -> Option<usize> {
-    at += usize::from(octets.get(at) == Some(&b'-'));
-    at = match octets.get(at)? {
+fn number_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    at += usize::from(bytes.get(at) == Some(&b'-'));
+    at = match bytes.get(at)? {
         b'0' => at + 1,
-        _ => digits_end(octets, at)?,
+        _ => digits_end(bytes, at)?,
     };
-    if octets.get(at) == Some(&b'.') {
-        at = digits_end(octets, at + 1)?;
+    if bytes.get(at) == Some(&b'.') {
+        at = digits_end(bytes, at + 1)?;
     }
-    if let Some(b'e' | b'E') = octets.get(at) {
-        at += 1 + usize::from(matches!(octets.get(at + 1), Some(b'+' | b'-')));
-        at = digits_end(octets, at)?;
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        at += 1 + usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+        at = digits_end(bytes, at)?;
     }
     Some(at)
 }
 
 /// The offset behind one or more digits.
-fn digits_end(octets: &[u8], start: usize) -> Option<usize> {
-    let digits = octets.get(start..)?.iter();
-    let count = digits.take_while(|octet| octet.is_ascii_digit()).count();
+fn digits_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let digits = bytes.get(start..)?.iter();
+    let count = digits.take_while(|byte| byte.is_ascii_digit()).count();
     (count > 0).then_some(start + count)
 }
 
-fn literal_end(octets: &[u8], at: usize) -> Option<usize> {
-    let rest = octets.get(at..)?;
+fn literal_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let rest = bytes.get(at..)?;
     let literals: [&[u8]; 3] = [b"true", b"false", b"null"];
     let literal = literals.into_iter().find(|it| rest.starts_with(it))?;
     Some(at + literal.len())
 }
 
-/// Bodies have been found shorter than 4 GiB, and have fewer values than octets.
+/// Bodies have been found shorter than 4 GiB, and have fewer values than bytes.
 #[expect(clippy::cast_possible_truncation, reason = "see above")]
 fn offset(at: usize) -> u32 {
     at as u32

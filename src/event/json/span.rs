@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A stretch of a text in octets, which is shorter than 4 GiB.
+/// A stretch of a text in bytes, which is shorter than 4 GiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::event) struct Span {
     pub(in crate::event) start: u32,
@@ -33,7 +33,7 @@ impl Span {
         self.start as usize..self.end as usize
     }
 
-    /// The octets of `body` at this place.
+    /// The bytes of `body` at this place.
     #[inline]
     pub(in crate::event) fn of(self, body: &[u8]) -> Option<&[u8]> {
         body.get(self.range())

@@ -1,22 +1,22 @@
 //! The strings of JSON (RFC 8259, section 7): where they end, and what they say.
 
-/// The offset of the first octet from `at` on that ends a string or is not plain in one: a quote, a backslash or a
-/// control character; the length of `octets` if there is none.
+/// The offset of the first byte from `at` on that ends a string or is not plain in one: a quote, a backslash or a
+/// control character; the length of `bytes` if there is none.
 #[inline]
-pub(in crate::event) fn plain_end(octets: &[u8], mut at: usize) -> usize {
-    while let Some(word) = octets.get(at..).and_then(<[u8]>::first_chunk) {
+pub(in crate::event) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let found = marks(u64::from_le_bytes(*word));
         if found != 0 {
             return at + (found.trailing_zeros() / 8) as usize;
         }
         at += 8;
     }
-    let is_plain = |octet: &u8| !matches!(octet, b'"' | b'\\' | 0..b' ');
-    let last = octets.get(at..).unwrap_or_default();
-    at + last.iter().take_while(|octet| is_plain(octet)).count()
+    let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..b' ');
+    let last = bytes.get(at..).unwrap_or_default();
+    at + last.iter().take_while(|byte| is_plain(byte)).count()
 }
 
-/// Sets the top bit of each octet of the word that is not plain; above the first of them perhaps of others, too.
+/// Sets the top bit of each byte of the word that is not plain; above the first of them perhaps of others, too.
 ///
 /// "Determine if a word has a byte equal to n" and "less than n" of Sean Eron Anderson, "Bit Twiddling Hacks".
 #[inline]
@@ -29,7 +29,7 @@ fn marks(word: u64) -> u64 {
 }
 
 /// Appends what a string says that begins, behind its quote, at `start` and has its first backslash at `at`. Gives the
-/// offset of the octet that ends it; `None` if there is an escape that is none.
+/// offset of the byte that ends it; `None` if there is an escape that is none.
 #[cold]
 pub(in crate::event) fn unescape(
     body: &str,
@@ -37,21 +37,21 @@ pub(in crate::event) fn unescape(
     mut at: usize,
     out: &mut String,
 ) -> Option<usize> {
-    let octets = body.as_bytes();
-    while octets.get(at) == Some(&b'\\') {
+    let bytes = body.as_bytes();
+    while bytes.get(at) == Some(&b'\\') {
         out.push_str(body.get(start..at)?);
-        let (character, len) = escape(octets.get(at + 1..)?)?;
+        let (character, len) = escape(bytes.get(at + 1..)?)?;
         out.push(character);
         start = at + 1 + len;
-        at = plain_end(octets, start);
+        at = plain_end(bytes, start);
     }
     out.push_str(body.get(start..at)?);
     Some(at)
 }
 
 /// What the escape says that begins behind its backslash, and its length.
-fn escape(octets: &[u8]) -> Option<(char, usize)> {
-    let character = match octets.first()? {
+fn escape(bytes: &[u8]) -> Option<(char, usize)> {
+    let character = match bytes.first()? {
         b'"' => '"',
         b'\\' => '\\',
         b'/' => '/',
@@ -60,19 +60,19 @@ fn escape(octets: &[u8]) -> Option<(char, usize)> {
         b'n' => '\n',
         b'r' => '\r',
         b't' => '\t',
-        b'u' => return unicode(octets),
+        b'u' => return unicode(bytes),
         _ => return None,
     };
     Some((character, 1))
 }
 
 /// What `uXXXX` says, with the escape behind it if the two are a pair of surrogates, and the length.
-fn unicode(octets: &[u8]) -> Option<(char, usize)> {
-    let unit = code_unit(octets.get(1..5)?)?;
+fn unicode(bytes: &[u8]) -> Option<(char, usize)> {
+    let unit = code_unit(bytes.get(1..5)?)?;
     if let Some(character) = char::from_u32(unit) {
         return Some((character, 5));
     }
-    let second = octets
+    let second = bytes
         .get(5..11)
         .and_then(|next| code_unit(next.strip_prefix(b"\\u")?))
         .filter(|second| (0xD800..0xDC00).contains(&unit) && (0xDC00..0xE000).contains(second));

@@ -77,11 +77,11 @@ fn a_large_neighbour_is_not_copied_a_thousand_times() {
         .map(|id| json!({"wa_id": format!("c{id}")}))
         .collect();
     let body = value(&json!({"contacts": contacts, "statuses": statuses}));
-    let octets: usize = super::lines(notification("messages", &body).to_string())
+    let bytes: usize = super::lines(notification("messages", &body).to_string())
         .iter()
         .map(String::len)
         .sum();
-    assert!(octets < 5_000_000, "{octets}");
+    assert!(bytes < 5_000_000, "{bytes}");
 }
 
 /// As many contacts and as many updates as a body can hold, none of which names the other: one look at each
@@ -189,9 +189,9 @@ fn a_large_body_does_not_pin_its_memory() {
     extractor.extract(body.as_bytes(), ORIGIN, &mut events);
     assert_eq!(events.len(), 60_001);
     assert!(extractor.capacities().iter().all(|&capacity| capacity == 0));
-    let before = events.octets();
+    let before = events.bytes();
     events.fit();
-    assert!(events.octets() < before && events.len() == 60_001);
+    assert!(events.bytes() < before && events.len() == 60_001);
     events.clear();
-    assert_eq!(events.octets(), 0);
+    assert_eq!(events.bytes(), 0);
 }

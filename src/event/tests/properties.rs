@@ -228,10 +228,7 @@ pub(super) fn check(text: &str) {
             event.source(),
             event.subject().unwrap_or("-"),
         ] {
-            assert!(
-                text.bytes().all(|octet| octet.is_ascii_graphic()),
-                "{text:?}"
-            );
+            assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{text:?}");
             assert!(!text.contains(['"', '\\']), "{text:?}");
         }
         leaves(&line["data"], "", &mut carried);
@@ -280,16 +277,16 @@ proptest! {
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..4),
     ) {
         let mut text = body.to_string().into_bytes();
-        for (place, octet, how) in edits {
+        for (place, byte, how) in edits {
             if text.is_empty() {
                 break;
             }
             let at = place.index(text.len());
             match how {
-                0 => text[at] = octet,
-                1 => text[at] = b"{}[]\",:0-.eE\\u\t\n "[usize::from(octet) % 17],
+                0 => text[at] = byte,
+                1 => text[at] = b"{}[]\",:0-.eE\\u\t\n "[usize::from(byte) % 17],
                 2 => { text.remove(at); }
-                _ => text.insert(at, b"{}[]\",:0-.eE\\u\t\n "[usize::from(octet) % 17]),
+                _ => text.insert(at, b"{}[]\",:0-.eE\\u\t\n "[usize::from(byte) % 17]),
             }
         }
         let is_json = std::str::from_utf8(&text).is_ok()
@@ -301,8 +298,8 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_pass(octets in prop::collection::vec(any::<u8>(), 0..200)) {
-        lines(&octets);
+    fn any_bytes_pass(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        lines(&bytes);
     }
 
     #[test]

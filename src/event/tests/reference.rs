@@ -218,10 +218,10 @@ fn text(value: &Value) -> Option<String> {
 }
 
 fn printable(name: &str) -> String {
-    let octets = name.bytes().take(64).map(|octet| match octet {
-        octet if octet.is_ascii_alphanumeric() => octet.to_ascii_lowercase(),
-        b'_' | b'-' => octet,
+    let bytes = name.bytes().take(64).map(|byte| match byte {
+        byte if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase(),
+        b'_' | b'-' => byte,
         _ => b'_',
     });
-    String::from_utf8(octets.collect()).unwrap()
+    String::from_utf8(bytes.collect()).unwrap()
 }

@@ -9,7 +9,7 @@ use super::super::events::Text;
 use super::super::json::document::Document;
 use super::super::json::name::Name;
 
-/// Octets that the copies of one member may add up to: what a thousand updates with 2 KiB each need.
+/// Bytes that the copies of one member may add up to: what a thousand updates with 2 KiB each need.
 const COPIES_MAX: usize = 2 << 20;
 
 /// The members that apply at one point of the walk; reused from body to body.
@@ -48,7 +48,7 @@ pub(in crate::event) enum Keep {
 }
 
 impl Context {
-    /// How often a text of `len` octets is repeated.
+    /// How often a text of `len` bytes is repeated.
     pub(in crate::event) fn copies(len: usize) -> usize {
         (COPIES_MAX / len.max(1)).max(1)
     }

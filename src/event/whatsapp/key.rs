@@ -27,7 +27,7 @@ use super::super::part::Array;
 use super::update::Update;
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// Longest component in octets that stands in a key, a source or a subject as it is; a longer one is
+/// Longest component in bytes that stands in a key, a source or a subject as it is; a longer one is
 /// replaced by its hash.
 pub const COMPONENT_MAX: usize = 256;
 
@@ -183,16 +183,16 @@ pub(in crate::event) fn push_component(out: &mut String, text: &str) {
         push_hash(out, hash(text.as_bytes()));
     } else if text
         .bytes()
-        .fold(true, |plain, octet| plain & is_plain(octet))
+        .fold(true, |plain, byte| plain & is_plain(byte))
     {
         out.push_str(text);
     } else {
-        for octet in text.bytes() {
-            if is_plain(octet) {
-                out.push(char::from(octet));
+        for byte in text.bytes() {
+            if is_plain(byte) {
+                out.push(char::from(byte));
             } else {
                 out.push('%');
-                push_hex(out, octet);
+                push_hex(out, byte);
             }
         }
     }
@@ -209,7 +209,7 @@ pub(in crate::event) fn hash(text: &[u8]) -> [u8; 16] {
 /// A 64-bit fingerprint that is the same in every version and on every machine, for tables that confirm a
 /// hit by the text itself. It does not withstand someone who looks for collisions.
 ///
-/// Each eight octets, little-endian and the last ones filled up with zeros, are mixed in with a 128-bit product
+/// Each eight bytes, little-endian and the last ones filled up with zeros, are mixed in with a 128-bit product
 /// whose halves are folded together; the length is mixed in last.
 #[must_use]
 pub fn fingerprint(text: &[u8]) -> u64 {
@@ -236,15 +236,15 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 fn push_hash(out: &mut String, hash: [u8; 16]) {
-    for octet in hash {
-        push_hex(out, octet);
+    for byte in hash {
+        push_hex(out, byte);
     }
 }
 
-fn push_hex(out: &mut String, octet: u8) {
+fn push_hex(out: &mut String, byte: u8) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.push(char::from(DIGITS[usize::from(octet >> 4)]));
-    out.push(char::from(DIGITS[usize::from(octet & 15)]));
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
 /// Digits of the fraction of pi.
@@ -256,18 +256,18 @@ const SEEDS: [u64; 3] = [
 
 /// What stands in a component as it is. With `%XX` for the rest, no two lists of components make one key, and
 /// nothing needs an escape in JSON or in the path of a URI.
-fn is_plain(octet: u8) -> bool {
-    PLAIN[usize::from(octet)]
+fn is_plain(byte: u8) -> bool {
+    PLAIN[usize::from(byte)]
 }
 
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
-    let mut octet = 0;
-    while octet < 256 {
+    let mut byte = 0;
+    while byte < 256 {
         #[expect(clippy::cast_possible_truncation, reason = "it is below 256")]
-        let is_plain = matches!(octet as u8, b'*'..=b'9' | b'@'..=b'Z' | b'a'..=b'z' | b'=' | b'_');
-        plain[octet] = is_plain;
-        octet += 1;
+        let is_plain = matches!(byte as u8, b'*'..=b'9' | b'@'..=b'Z' | b'a'..=b'z' | b'=' | b'_');
+        plain[byte] = is_plain;
+        byte += 1;
     }
     plain
 };
@@ -316,7 +316,7 @@ mod tests {
         ) {
             let (key_a, key_b) = (joined(&a), joined(&b));
             prop_assert_eq!(a == b, key_a == key_b);
-            prop_assert!(key_a.bytes().all(|octet| octet.is_ascii_graphic()));
+            prop_assert!(key_a.bytes().all(|byte| byte.is_ascii_graphic()));
         }
     }
 }

@@ -30,7 +30,7 @@ pub(in crate::event) const EMPTY: &str = "whatsapp.empty";
 /// The type of a body that is not JSON, or beyond a limit.
 pub(in crate::event) const UNPARSED: &str = "whatsapp.unparsed";
 
-/// Longest name in octets that is taken from a body into a type; the rest of a longer one is cut.
+/// Longest name in bytes that is taken from a body into a type; the rest of a longer one is cut.
 const NAME_MAX: usize = 64;
 
 /// What an update stands in.
@@ -163,9 +163,9 @@ impl<'d> Kind<'d> {
         out.push_str(self.family.prefix);
         let Some(name) = self.name else { return };
         out.push('.');
-        out.extend(name.bytes().take(NAME_MAX).map(|octet| match octet {
-            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => char::from(octet),
-            b'A'..=b'Z' => char::from(octet.to_ascii_lowercase()),
+        out.extend(name.bytes().take(NAME_MAX).map(|byte| match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte),
+            b'A'..=b'Z' => char::from(byte.to_ascii_lowercase()),
             _ => '_',
         }));
     }

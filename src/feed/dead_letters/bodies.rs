@@ -95,13 +95,13 @@ impl Bodies {
             path: self.storage.describe(file),
             reason: format!("its body in {name}: {reason}"),
         };
-        let octets = match read_file(&*self.storage, name) {
+        let bytes = match read_file(&*self.storage, name) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(damaged("there is no such file".to_owned()));
             }
-            octets => octets.map_err(LetterError::io(&*self.storage, "read", name))?,
+            bytes => bytes.map_err(LetterError::io(&*self.storage, "read", name))?,
         };
-        let content = Arc::new(Content::decode(&octets, name).map_err(damaged)?);
+        let content = Arc::new(Content::decode(&bytes, name).map_err(damaged)?);
         *last = Some(Last {
             sequence: letter.item.sequence,
             received_at: letter.received_at,
@@ -153,8 +153,8 @@ impl Bodies {
     }
 
     fn write(&mut self, name: &str, content: &Content) -> Result<(), LetterError> {
-        let octets = content.encode();
-        let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
+        let bytes = content.encode();
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if self.bytes.saturating_add(length) > self.bytes_max {
             // What cannot be taken away is in the way, and that is said.
             let _ = self.sweep(&list(&*self.storage)?);
@@ -166,7 +166,7 @@ impl Bodies {
         let before = self.length(name);
         let written = || {
             let temporary = format!("{name}{TEMPORARY}");
-            write_new(&*self.storage, &temporary, &octets)?.sync_all()?;
+            write_new(&*self.storage, &temporary, &bytes)?.sync_all()?;
             self.storage.rename(&temporary, name)
         };
         written().map_err(LetterError::io(&*self.storage, "write", name))?;
@@ -228,17 +228,17 @@ impl Bodies {
 pub(super) fn read_file(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
     let file = storage.open(name, Access::Read)?;
     let length = file.length()?.min(LENGTH_MAX);
-    let mut octets = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    let read = disk::read_full_at(&*file, &mut octets, 0)?;
-    octets.truncate(read);
-    Ok(octets)
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    let read = disk::read_full_at(&*file, &mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 /// Writes a file that is to get another name.
 pub(super) fn write_new(
     storage: &dyn Storage,
     temporary: &str,
-    octets: &[u8],
+    bytes: &[u8],
 ) -> io::Result<Box<dyn StorageFile>> {
     let file = match storage.create(temporary) {
         // Of an attempt before this one, which failed.
@@ -250,6 +250,6 @@ pub(super) fn write_new(
         }
         file => file?,
     };
-    write_all_at(&*file, &mut [IoSlice::new(octets)], 0)?;
+    write_all_at(&*file, &mut [IoSlice::new(bytes)], 0)?;
     Ok(file)
 }

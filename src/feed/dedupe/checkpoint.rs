@@ -11,9 +11,9 @@
 //! ```
 //!
 //! `clock` is the time that the memory counts by, and the reading of the real one that it was last moved by, see
-//! `clock.rs`; older versions have none. A `keys` line is a generation: number, octets, their CRC32C, keys, first and
+//! `clock.rs`; older versions have none. A `keys` line is a generation: number, bytes, their CRC32C, keys, first and
 //! latest time by that clock. A `duplicates` line is a
-//! file of the log of duplicates: first sequence, octets. Both stand in order, oldest first.
+//! file of the log of duplicates: first sequence, bytes. Both stand in order, oldest first.
 
 use super::clock::Clock;
 use super::error::{DedupeError, remove_file};
@@ -63,7 +63,7 @@ impl Checkpoint {
         for facts in &self.generations {
             let Facts {
                 number,
-                octets,
+                bytes,
                 crc,
                 keys,
                 first,
@@ -71,11 +71,11 @@ impl Checkpoint {
             } = facts;
             let _ = writeln!(
                 text,
-                "keys {number} {octets} {crc:08x} {keys} {first} {latest}"
+                "keys {number} {bytes} {crc:08x} {keys} {first} {latest}"
             );
         }
-        for Extent { first, octets } in &self.duplicates {
-            let _ = writeln!(text, "duplicates {first} {octets}");
+        for Extent { first, bytes } in &self.duplicates {
+            let _ = writeln!(text, "duplicates {first} {bytes}");
         }
         let crc = crc32c::crc32c(text.as_bytes());
         let _ = writeln!(text, "crc32c {crc:08x}");
@@ -108,7 +108,7 @@ impl Checkpoint {
                 }
                 "keys" => checkpoint.generations.push(Facts {
                     number: field()?.parse().ok()?,
-                    octets: field()?.parse().ok()?,
+                    bytes: field()?.parse().ok()?,
                     crc: u32::from_str_radix(field()?, 16).ok()?,
                     keys: field()?.parse().ok()?,
                     first: field()?.parse().ok()?,
@@ -116,7 +116,7 @@ impl Checkpoint {
                 }),
                 "duplicates" => checkpoint.duplicates.push(Extent {
                     first: field()?.parse().ok()?,
-                    octets: field()?.parse().ok()?,
+                    bytes: field()?.parse().ok()?,
                 }),
                 _ => {}
             }
@@ -160,10 +160,10 @@ mod tests {
     use crate::journal::JournalId;
 
     #[test]
-    fn what_is_written_is_read_and_no_changed_octet_passes() {
+    fn what_is_written_is_read_and_no_changed_byte_passes() {
         let facts = |number| Facts {
             number,
-            octets: 1 << 20,
+            bytes: 1 << 20,
             crc: 7,
             keys: 1000,
             first: 1,
@@ -176,7 +176,7 @@ mod tests {
             generations: vec![facts(3), facts(4)],
             duplicates: vec![Extent {
                 first: 17,
-                octets: 240,
+                bytes: 240,
             }],
         };
         // As an older version has written it.

@@ -86,8 +86,8 @@ impl Duplicates {
                 return Ok(None);
             };
             let ahead = self.ahead.get(self.used..self.ahead_len);
-            if let Some(octets) = ahead.and_then(|ahead| ahead.first_chunk())
-                && let Some(mark) = Mark::decode(octets)
+            if let Some(bytes) = ahead.and_then(|ahead| ahead.first_chunk())
+                && let Some(mark) = Mark::decode(bytes)
             {
                 return Ok(Some(mark));
             }
@@ -142,11 +142,11 @@ impl Duplicates {
         let (mut low, mut high) = (0, open.file.length().map_err(error)? / MARK_LEN as u64);
         while low < high {
             let middle = low.midpoint(high);
-            let mut octets = [0; MARK_LEN];
-            read_full_at(&*open.file, &mut octets, middle * MARK_LEN as u64).map_err(error)?;
+            let mut bytes = [0; MARK_LEN];
+            read_full_at(&*open.file, &mut bytes, middle * MARK_LEN as u64).map_err(error)?;
             // Behind the last entry there is none.
             let is_before = |mark: Mark| mark.position.sequence < sequence;
-            if Mark::decode(&octets).is_some_and(is_before) {
+            if Mark::decode(&bytes).is_some_and(is_before) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -186,7 +186,7 @@ impl Duplicates {
     }
 }
 
-/// Octets that are read at once.
+/// Bytes that are read at once.
 const CHUNK: usize = MARK_LEN * if cfg!(test) { 7 } else { 256 };
 
 /// How often a file may be retired between the list and the opening.

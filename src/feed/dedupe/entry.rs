@@ -7,7 +7,7 @@
 //! | 12 | 1 | kind: 1 a key, 2 a key that an older entry has too, 3 the two names of a party |
 //! | 13 | 1 | bit 0: the endpoint is for other senders than the platform |
 //! | 14 | 2 | number of the endpoint in the journal; 0 in what older versions have written |
-//! | 16 | | the text: a key, or two hashes of 8 octets each; then zeros up to a multiple of 8 |
+//! | 16 | | the text: a key, or two hashes of 8 bytes each; then zeros up to a multiple of 8 |
 //!
 //! An entry without an endpoint stands for every one, until its generation goes.
 //!
@@ -64,8 +64,8 @@ impl<'t> Entry<'t> {
     }
 
     /// Takes one entry off the front and gives what is behind it; `None` when there is no whole one.
-    pub(super) fn decode(octets: &'t [u8]) -> Option<(Entry<'t>, &'t [u8])> {
-        let (received_at, rest) = octets.split_first_chunk::<8>()?;
+    pub(super) fn decode(bytes: &'t [u8]) -> Option<(Entry<'t>, &'t [u8])> {
+        let (received_at, rest) = bytes.split_first_chunk::<8>()?;
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let (kind, rest) = rest.split_first_chunk::<4>()?;
         let length = u32::from_le_bytes(*length) as usize;
@@ -93,10 +93,10 @@ impl<'t> Entry<'t> {
     }
 }
 
-/// Octets before the text.
+/// Bytes before the text.
 pub(super) const HEAD_LEN: usize = 16;
 
-/// Entries begin at multiples of this many octets.
+/// Entries begin at multiples of this many bytes.
 pub(super) const ALIGNMENT: usize = 8;
 
 #[cfg(test)]
@@ -116,11 +116,11 @@ mod tests {
             foreign: matches!(text, Text::KeyAgain(_)),
             text,
         });
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         for entry in &entries {
-            entry.encode(&mut octets);
+            entry.encode(&mut bytes);
         }
-        let mut rest = octets.as_slice();
+        let mut rest = bytes.as_slice();
         for entry in &entries {
             let (read, behind) = Entry::decode(rest).unwrap();
             assert_eq!(read, *entry);
@@ -134,11 +134,11 @@ mod tests {
     /// Before there was an endpoint in an entry, there were zeros.
     #[test]
     fn what_an_older_version_has_written_has_no_endpoint() {
-        let mut octets = Vec::new();
-        octets.extend_from_slice(&7_u64.to_le_bytes());
-        octets.extend_from_slice(&[3, 0, 0, 0, 1, 0, 0, 0]);
-        octets.extend_from_slice(b"key\0\0\0\0\0");
-        let (entry, rest) = Entry::decode(&octets).unwrap();
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&7_u64.to_le_bytes());
+        bytes.extend_from_slice(&[3, 0, 0, 0, 1, 0, 0, 0]);
+        bytes.extend_from_slice(b"key\0\0\0\0\0");
+        let (entry, rest) = Entry::decode(&bytes).unwrap();
         let right = Entry {
             received_at: 7,
             endpoint: 0,

@@ -1,10 +1,10 @@
 //! Where the newest entry of each key is: a table from a part of its hash to a place.
 //!
-//! Open addressing over slots of 8 octets: 32 bits of the hash, the *tag*, see `tags.rs`, and the [`Place`]. The slot
+//! Open addressing over slots of 8 bytes: 32 bits of the hash, the *tag*, see `tags.rs`, and the [`Place`]. The slot
 //! where the search for a tag begins is the tag itself, scaled to the number of slots, so a larger table is filled from
 //! the smaller one alone. Several keys may have one tag; who asks compares the keys.
 //!
-//! A table is at most three quarters full and grows by half, so a key takes 10.7 to 16 octets, and 12 in the table of
+//! A table is at most three quarters full and grows by half, so a key takes 10.7 to 16 bytes, and 12 in the table of
 //! full size, of which two thirds are in use when all the keys that may be remembered are. While it grows, for some
 //! milliseconds a million keys, both tables are there.
 
@@ -42,8 +42,8 @@ impl Index {
         self.len
     }
 
-    /// Octets that it takes.
-    pub(super) fn octets(&self) -> usize {
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
         self.slots.len() * size_of::<Slot>()
     }
 
@@ -169,22 +169,22 @@ mod tests {
     use crate::disk::simulated::Random;
     use std::collections::HashMap;
 
-    /// What the documentation says of the octets a key.
+    /// What the documentation says of the bytes a key.
     #[test]
-    fn a_key_takes_from_11_to_16_octets_and_12_in_the_end() {
+    fn a_key_takes_from_11_to_16_bytes_and_12_in_the_end() {
         let keys = 100_000;
         let mut index = Index::new(keys);
         let mut random = Random::new(1);
         let place = Place::new(1, 0).unwrap();
         for count in 1..=keys {
             index.insert(u32::try_from(random.below(1 << 32)).unwrap(), place);
-            let octets = index.octets() as u64;
-            assert!(octets >= count * 32 / 3, "{count}: {octets}");
+            let bytes = index.bytes() as u64;
+            assert!(bytes >= count * 32 / 3, "{count}: {bytes}");
             let least = (SLOTS_MIN * 8) as u64;
-            assert!(octets <= (count * 16).max(least), "{count}: {octets}");
+            assert!(bytes <= (count * 16).max(least), "{count}: {bytes}");
         }
         // Not every last step is needed.
-        assert!(index.octets() as u64 <= 12 * keys);
+        assert!(index.bytes() as u64 <= 12 * keys);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) struct KeyLog {
     tail: Vec<u8>,
     /// Offset in that generation where it begins.
     tail_at: u64,
-    /// Octets that were written since the last sync.
+    /// Bytes that were written since the last sync.
     pub(super) unsynced: u64,
     /// For reading.
     scratch: Vec<u8>,
@@ -49,8 +49,8 @@ pub(super) struct Generation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) number: u64,
-    /// Octets that are written.
-    pub(super) octets: u64,
+    /// Bytes that are written.
+    pub(super) bytes: u64,
     /// CRC32C of them.
     pub(super) crc: u32,
     /// Keys among the entries.
@@ -72,7 +72,7 @@ impl KeyLog {
             storage,
             // An older version has counted by the real one.
             clock: clock.or_else(|| Some(Clock::new(generations.back()?.facts.latest))),
-            tail_at: generations.back().map_or(0, |last| last.facts.octets),
+            tail_at: generations.back().map_or(0, |last| last.facts.bytes),
             tail: Vec::new(),
             unsynced: 0,
             generations,
@@ -100,7 +100,7 @@ impl KeyLog {
         let now = clock.time;
         if let Some(Generation { facts, .. }) = self.generations.back_mut() {
             facts.first = facts.first.min(now);
-            let is_full = facts.keys >= share || facts.octets >= OCTETS_MAX;
+            let is_full = facts.keys >= share || facts.bytes >= BYTES_MAX;
             if !is_full && now - facts.first < options.span() {
                 facts.latest = facts.latest.max(now);
                 self.clock = Some(clock);
@@ -128,7 +128,7 @@ impl KeyLog {
         }
         let facts = Facts {
             number,
-            octets: 0,
+            bytes: 0,
             crc: 0,
             keys: 0,
             first: now,
@@ -170,7 +170,7 @@ impl KeyLog {
         let offset = place.offset();
         let Generation { file, facts, .. } = &self.generations[at];
         let in_tail = offset.checked_sub(self.tail_at).filter(|_| steps == 0);
-        let octets = if let Some(start) = in_tail {
+        let bytes = if let Some(start) = in_tail {
             let start = usize::try_from(start).unwrap_or(usize::MAX);
             self.tail.get(start..).unwrap_or_default()
         } else {
@@ -183,7 +183,7 @@ impl KeyLog {
             &self.scratch[..len]
         };
         // One whose text is longer than what was read is none of this key.
-        let entry = Entry::decode(octets).map(|(entry, _)| entry);
+        let entry = Entry::decode(bytes).map(|(entry, _)| entry);
         Ok(entry.filter(|entry| match entry.text {
             Text::Key(text) | Text::KeyAgain(text) => text == key,
             Text::Names(..) => false,
@@ -205,9 +205,9 @@ impl KeyLog {
         {
             let name = file_name(facts.number);
             let pending = &self.tail[start..];
-            write_all_at(&**file, &mut [IoSlice::new(pending)], facts.octets)
+            write_all_at(&**file, &mut [IoSlice::new(pending)], facts.bytes)
                 .map_err(DedupeError::io(&*self.storage, "write", &name))?;
-            facts.octets += len;
+            facts.bytes += len;
             facts.crc = crc32c::crc32c_append(facts.crc, pending);
             *is_synced = false;
             self.unsynced += len;
@@ -223,7 +223,7 @@ impl KeyLog {
 
     /// What is behind the written part of the last generation.
     fn pending(&self) -> &[u8] {
-        let written = self.active().map_or(0, |facts| facts.octets - self.tail_at);
+        let written = self.active().map_or(0, |facts| facts.bytes - self.tail_at);
         let written = usize::try_from(written).unwrap_or(usize::MAX);
         self.tail.get(written..).unwrap_or_default()
     }
@@ -286,11 +286,11 @@ pub(super) fn file_name(number: u64) -> String {
 /// What all those names begin with.
 pub(super) const PREFIX: &str = "keys-";
 
-/// Octets that end a generation. Half of what a [`Place`] can say: a delivery has room behind it.
-const OCTETS_MAX: u64 = 1 << 29;
+/// Bytes that end a generation. Half of what a [`Place`] can say: a delivery has room behind it.
+const BYTES_MAX: u64 = 1 << 29;
 
-/// Octets of the tail that are kept at least: some thousand keys.
+/// Bytes of the tail that are kept at least: some thousand keys.
 const TAIL_KEPT: usize = if cfg!(test) { 1 << 10 } else { 256 << 10 };
 
-/// Octets of memory that are kept for the tail.
+/// Bytes of memory that are kept for the tail.
 const TAIL_MEMORY: usize = 1 << 20;

@@ -1,15 +1,15 @@
 //! The log of duplicates, and its writing end: files `duplicates-SEQ`, named by their first sequence.
 //!
-//! Entries in journal order, 24 octets each:
+//! Entries in journal order, 24 bytes each:
 //!
 //! | offset | size | field |
 //! |---|---|---|
 //! | 0 | 8 | sequence |
 //! | 8 | 8 | fingerprint of the key: another version may take a body apart in another way |
 //! | 16 | 4 | index |
-//! | 20 | 4 | CRC32C of the 20 octets before |
+//! | 20 | 4 | CRC32C of the 20 bytes before |
 //!
-//! All integers are little-endian. A file that has [`FILE_MAX`] octets is not appended to any more, and a sequence
+//! All integers are little-endian. A file that has [`FILE_MAX`] bytes is not appended to any more, and a sequence
 //! stands in one file only. Behind the last entry there is nothing, or zeros: what a crash has left there.
 
 use super::error::{DedupeError, remove_file};
@@ -52,8 +52,8 @@ pub(super) struct MarkFile {
 pub(super) struct Extent {
     /// Sequence of the first entry.
     pub(super) first: u64,
-    /// Octets that are written.
-    pub(super) octets: u64,
+    /// Bytes that are written.
+    pub(super) bytes: u64,
 }
 
 impl Mark {
@@ -67,12 +67,12 @@ impl Mark {
     }
 
     /// `None` for what is no entry, or not yet.
-    pub(super) fn decode(octets: &[u8; MARK_LEN]) -> Option<Mark> {
-        let (sequence, rest) = octets.split_first_chunk::<8>()?;
+    pub(super) fn decode(bytes: &[u8; MARK_LEN]) -> Option<Mark> {
+        let (sequence, rest) = bytes.split_first_chunk::<8>()?;
         let (fingerprint, rest) = rest.split_first_chunk::<8>()?;
         let (index, crc) = rest.split_first_chunk::<4>()?;
         let sequence = u64::from_le_bytes(*sequence);
-        let is_whole = crc == crc32c::crc32c(&octets[..MARK_LEN - 4]).to_le_bytes();
+        let is_whole = crc == crc32c::crc32c(&bytes[..MARK_LEN - 4]).to_le_bytes();
         // There is no sequence 0.
         (is_whole && sequence > 0).then_some(Mark {
             position: Position {
@@ -107,7 +107,7 @@ impl Marks {
             return Ok(());
         };
         let first = mark.position.sequence;
-        let is_full = |last: &MarkFile| last.extent.octets >= FILE_MAX;
+        let is_full = |last: &MarkFile| last.extent.bytes >= FILE_MAX;
         if self.files.back().is_none_or(is_full) {
             let name = file_name(first);
             let file = (self.storage.create(&name)).map_err(DedupeError::io(
@@ -117,7 +117,7 @@ impl Marks {
             ))?;
             self.files.push_back(MarkFile {
                 file,
-                extent: Extent { first, octets: 0 },
+                extent: Extent { first, bytes: 0 },
                 is_synced: false,
             });
         }
@@ -133,9 +133,9 @@ impl Marks {
         {
             let name = file_name(extent.first);
             *is_synced = false;
-            write_all_at(&**file, &mut [IoSlice::new(&self.scratch)], extent.octets)
+            write_all_at(&**file, &mut [IoSlice::new(&self.scratch)], extent.bytes)
                 .map_err(DedupeError::io(&*self.storage, "write", &name))?;
-            extent.octets += self.scratch.len() as u64;
+            extent.bytes += self.scratch.len() as u64;
         }
         self.pending.clear();
         Ok(())
@@ -195,8 +195,8 @@ pub(super) fn first_of(name: &str) -> Option<u64> {
 /// What all those names begin with.
 pub(super) const PREFIX: &str = "duplicates-";
 
-/// Octets of an entry.
+/// Bytes of an entry.
 pub(super) const MARK_LEN: usize = 24;
 
-/// Octets that make a file full: half a million duplicates. In tests a file is full soon.
+/// Bytes that make a file full: half a million duplicates. In tests a file is full soon.
 pub(super) const FILE_MAX: u64 = MARK_LEN as u64 * if cfg!(test) { 20 } else { 1 << 19 };

@@ -22,9 +22,9 @@
 //! | `duplicates-SEQ` | the positions of all duplicates, see `marks.rs`; [`Duplicates`] reads them |
 //! | `checkpoint` | up to where both are what was judged, see `checkpoint.rs` |
 //!
-//! In memory there is a table from hashes of keys to places in the log of keys: 8 octets a slot, 10.7 to 16 octets a
+//! In memory there is a table from hashes of keys to places in the log of keys: 8 bytes a slot, 10.7 to 16 bytes a
 //! key, 12 in the end, see `index.rs`; and the pairs of names of [`Parties`]. On the disk a key takes its length
-//! and 16 octets. A key that is new costs no reading; a hit on one that is not among the last thousands costs one
+//! and 16 bytes. A key that is new costs no reading; a hit on one that is not among the last thousands costs one
 //! read, and one key in 4,000 million / keys does without being one.
 //!
 //! # What a crash costs
@@ -255,10 +255,10 @@ impl Dedupe {
         self.index.len()
     }
 
-    /// Octets of memory that the table of keys takes now.
+    /// Bytes of memory that the table of keys takes now.
     #[must_use]
-    pub fn octets(&self) -> usize {
-        self.index.octets()
+    pub fn bytes(&self) -> usize {
+        self.index.bytes()
     }
 
     fn flush(&mut self) -> Result<(), DedupeError> {
@@ -384,7 +384,7 @@ fn find(
     Ok(None)
 }
 
-/// Octets of keys after which they are synced.
+/// Bytes of keys after which they are synced.
 const UNSYNCED_MAX: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
 
 /// Microseconds for which a weak key counts.

@@ -106,7 +106,7 @@ impl Opening {
         let mut opened = VecDeque::new();
         for facts in generations {
             opened.push_back(Generation {
-                file: self.open_file(&keys::file_name(facts.number), facts.octets)?,
+                file: self.open_file(&keys::file_name(facts.number), facts.bytes)?,
                 facts: *facts,
                 is_synced: true,
             });
@@ -200,20 +200,20 @@ impl Opening {
     ) -> Result<(), Unusable> {
         let name = keys::file_name(facts.number);
         let damaged = || Unusable::Damaged(format!("{name} is damaged"));
-        let file = self.open_file(&name, facts.octets)?;
-        let (mut octets, mut read, mut crc) = (Vec::new(), 0, 0);
+        let file = self.open_file(&name, facts.bytes)?;
+        let (mut bytes, mut read, mut crc) = (Vec::new(), 0, 0);
         let mut ahead = ReadAhead::default();
-        while read < facts.octets {
-            let kept = octets.len();
+        while read < facts.bytes {
+            let kept = bytes.len();
             if kept > TEXT_MAX {
                 return Err(damaged());
             }
-            let more = CHUNK.min(facts.octets - read);
-            octets.resize(kept + usize::try_from(more).unwrap_or(0), 0);
-            self.read(&name, &*file, &mut octets[kept..], read)?;
-            crc = crc32c::crc32c_append(crc, &octets[kept..]);
+            let more = CHUNK.min(facts.bytes - read);
+            bytes.resize(kept + usize::try_from(more).unwrap_or(0), 0);
+            self.read(&name, &*file, &mut bytes[kept..], read)?;
+            crc = crc32c::crc32c_append(crc, &bytes[kept..]);
             read += more;
-            let mut rest = octets.as_slice();
+            let mut rest = bytes.as_slice();
             while let Some((entry, behind)) = Entry::decode(rest) {
                 let place = Place::new(facts.number, read - rest.len() as u64);
                 // Older versions have written generations whose end lies beyond what a place can say.
@@ -223,13 +223,13 @@ impl Opening {
                 rest = behind;
             }
             let len = rest.len();
-            octets.drain(..octets.len() - len);
+            bytes.drain(..bytes.len() - len);
             progress.step(more);
             ahead.follow(&*file, read);
             // Requests are answered meanwhile, perhaps on this core, and would wait for the end of the time slice.
             thread::yield_now();
         }
-        if !octets.is_empty() || crc != facts.crc {
+        if !bytes.is_empty() || crc != facts.crc {
             return Err(damaged());
         }
         Ok(())
@@ -240,14 +240,14 @@ impl Opening {
         let mut files = VecDeque::new();
         let mut before = Position::default();
         for (extent, index) in saved.duplicates.iter().zip(1..) {
-            let Extent { first, octets } = *extent;
+            let Extent { first, bytes } = *extent;
             let name = marks::file_name(first);
             let damaged = || Unusable::Damaged(format!("{name} is damaged"));
-            let file = self.open_file(&name, octets)?;
+            let file = self.open_file(&name, bytes)?;
             let mut chunk = Vec::new();
             let mut read = 0;
-            while read < octets {
-                let more = (MARK_LEN as u64 * 4096).min(octets - read);
+            while read < bytes {
+                let more = (MARK_LEN as u64 * 4096).min(bytes - read);
                 chunk.resize(usize::try_from(more).unwrap_or(0), 0);
                 self.read(&name, &*file, &mut chunk, read)?;
                 let (entries, rest) = chunk.as_chunks();
@@ -263,7 +263,7 @@ impl Opening {
                 read += more;
             }
             if index == saved.duplicates.len() {
-                self.erase(&name, &*file, octets)?;
+                self.erase(&name, &*file, bytes)?;
             }
             files.push_back(MarkFile {
                 file,
@@ -305,8 +305,8 @@ impl Opening {
         Ok(())
     }
 
-    /// Opens a file that must be there and have so many octets.
-    fn open_file(&self, name: &str, octets: u64) -> Result<Box<dyn StorageFile>, Unusable> {
+    /// Opens a file that must be there and have so many bytes.
+    fn open_file(&self, name: &str, bytes: u64) -> Result<Box<dyn StorageFile>, Unusable> {
         let file = match self.storage.open(name, Access::Write) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(Unusable::Damaged(format!("{name} is missing")));
@@ -314,7 +314,7 @@ impl Opening {
             file => file.map_err(DedupeError::io(&*self.storage, "open", name))?,
         };
         let length = file.length();
-        if length.map_err(DedupeError::io(&*self.storage, "read", name))? < octets {
+        if length.map_err(DedupeError::io(&*self.storage, "read", name))? < bytes {
             return Err(Unusable::Damaged(format!("{name} is cut short")));
         }
         Ok(file)
@@ -341,7 +341,7 @@ impl Opening {
 
 /// Tells now and then how far a long reading has come.
 struct Progress {
-    octets: u64,
+    bytes: u64,
     done: u64,
     told: Instant,
 }
@@ -349,29 +349,29 @@ struct Progress {
 impl Progress {
     fn new(generations: &[Facts]) -> Progress {
         Progress {
-            octets: generations.iter().map(|facts| facts.octets).sum(),
+            bytes: generations.iter().map(|facts| facts.bytes).sum(),
             done: 0,
             told: Instant::now(),
         }
     }
 
-    fn step(&mut self, octets: u64) {
-        self.done += octets;
+    fn step(&mut self, bytes: u64) {
+        self.done += bytes;
         if self.told.elapsed() >= TOLD_EVERY {
             self.told = Instant::now();
             tracing::info!(
                 bytes = self.done,
-                of = self.octets,
+                of = self.bytes,
                 "dedupe reads the keys that it has saved"
             );
         }
     }
 }
 
-/// Octets that are read at once.
+/// Bytes that are read at once.
 const CHUNK: u64 = 64 << 10;
 
-/// Octets of the longest text, roughly: a body's, with each octet escaped.
+/// Bytes of the longest text, roughly: a body's, with each byte escaped.
 const TEXT_MAX: usize = 3 * (96 << 20);
 
 const TOLD_EVERY: Duration = Duration::from_secs(5);

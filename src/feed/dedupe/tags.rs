@@ -54,7 +54,7 @@ mod tests {
     use crate::event::fingerprint;
     use std::collections::HashSet;
 
-    /// Texts of 16 octets with one fingerprint: what the first eight make of its state, the last eight take back.
+    /// Texts of 16 bytes with one fingerprint: what the first eight make of its state, the last eight take back.
     fn colliding(count: u64) -> impl Iterator<Item = [u8; 16]> {
         let fold = |a: u64, b: u64| {
             let product = (u128::from(a) * u128::from(b)).to_le_bytes();

@@ -9,7 +9,7 @@ const LIMITS: Limits = Limits {
     body: 300,
 };
 
-/// What a connection made of its octets: path and body of each request, and how it ended.
+/// What a connection made of its bytes: path and body of each request, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     requests: Vec<(Vec<u8>, Vec<u8>)>,
@@ -17,22 +17,22 @@ struct Outcome {
     incomplete: bool,
 }
 
-fn receive(octets: &[u8], cuts: &[usize]) -> Outcome {
+fn receive(bytes: &[u8], cuts: &[usize]) -> Outcome {
     let mut assembler = Assembler::default();
     let mut outcome = Outcome {
         requests: Vec::new(),
         refused: None,
         incomplete: false,
     };
-    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (octets.len() + 1)).collect();
-    ends.push(octets.len());
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+    ends.push(bytes.len());
     ends.sort_unstable();
     let mut at = 0;
     for end in ends {
         let mut heads = 0;
         while at < end {
             let mut slots = Slots::new();
-            match assembler.next(&octets[at..end], &mut slots, &LIMITS) {
+            match assembler.next(&bytes[at..end], &mut slots, &LIMITS) {
                 Ok((consumed, Next::Request(head, body))) => {
                     outcome.requests.push((head.path.to_vec(), body.to_vec()));
                     at += consumed;
@@ -57,20 +57,20 @@ fn receive(octets: &[u8], cuts: &[usize]) -> Outcome {
 }
 
 fn pipeline() -> Vec<u8> {
-    let mut octets = Vec::new();
-    octets.extend_from_slice(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
-    octets.extend_from_slice(b"\r\nGET /b?x HTTP/1.1\r\nHost: h\r\n\r\n");
-    octets.extend_from_slice(
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+    bytes.extend_from_slice(b"\r\nGET /b?x HTTP/1.1\r\nHost: h\r\n\r\n");
+    bytes.extend_from_slice(
         b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\none\r\n2\r\n\r\n\r\n0\r\nT: v\r\n\r\n",
     );
-    octets.extend_from_slice(b"POST /d HTTP/1.0\r\nContent-Length: 0\r\n\r\n");
-    octets
+    bytes.extend_from_slice(b"POST /d HTTP/1.0\r\nContent-Length: 0\r\n\r\n");
+    bytes
 }
 
 #[test]
 fn every_single_cut_gives_the_same() {
-    let octets = pipeline();
-    let whole = receive(&octets, &[]);
+    let bytes = pipeline();
+    let whole = receive(&bytes, &[]);
     let expected: [(&[u8], &[u8]); 4] = [
         (b"/a", b"hello"),
         (b"/b", b""),
@@ -84,11 +84,11 @@ fn every_single_cut_gives_the_same() {
         .collect();
     assert_eq!(requests, expected);
     assert!(!whole.incomplete);
-    for cut in 0..octets.len() {
-        assert_eq!(receive(&octets, &[cut]), whole, "cut at {cut}");
+    for cut in 0..bytes.len() {
+        assert_eq!(receive(&bytes, &[cut]), whole, "cut at {cut}");
     }
-    let all: Vec<usize> = (0..octets.len()).collect();
-    assert_eq!(receive(&octets, &all), whole, "cut everywhere");
+    let all: Vec<usize> = (0..bytes.len()).collect();
+    assert_eq!(receive(&bytes, &all), whole, "cut everywhere");
 }
 
 #[test]
@@ -103,17 +103,13 @@ fn bounds_hold_for_every_cut() {
         "X: y\r\n".repeat(16)
     );
     let long_body = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 301\r\n\r\n";
-    for (octets, status) in [
+    for (bytes, status) in [
         (&long_head[..], Status::HeadTooLarge),
         (many.as_bytes(), Status::HeadTooLarge),
         (&long_body[..], Status::ContentTooLarge),
     ] {
-        for cut in 0..octets.len() {
-            assert_eq!(
-                receive(octets, &[cut]).refused,
-                Some(status),
-                "cut at {cut}"
-            );
+        for cut in 0..bytes.len() {
+            assert_eq!(receive(bytes, &[cut]).refused, Some(status), "cut at {cut}");
         }
     }
 }
@@ -126,15 +122,15 @@ fn an_empty_line_ahead_takes_nothing_from_the_head() {
         let start = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nX: ";
         let filling = "x".repeat(len - start.len() - 4);
         for empty_line in ["", "\r\n"] {
-            let octets = format!("{empty_line}{start}{filling}\r\n\r\n!");
-            let whole = receive(octets.as_bytes(), &[]);
+            let bytes = format!("{empty_line}{start}{filling}\r\n\r\n!");
+            let whole = receive(bytes.as_bytes(), &[]);
             let refused = (len > LIMITS.head).then_some(Status::HeadTooLarge);
-            assert_eq!(whole.refused, refused, "{len} octets");
-            for cut in 0..octets.len() {
+            assert_eq!(whole.refused, refused, "{len} bytes");
+            for cut in 0..bytes.len() {
                 assert_eq!(
-                    receive(octets.as_bytes(), &[cut]),
+                    receive(bytes.as_bytes(), &[cut]),
                     whole,
-                    "{len} octets, cut at {cut}"
+                    "{len} bytes, cut at {cut}"
                 );
             }
         }
@@ -148,11 +144,11 @@ fn an_empty_line_ahead_takes_nothing_from_the_head() {
 fn a_fault_behind_the_limit_does_not_change_the_verdict() {
     for fault in ["\n\n", "\0", " : \r\n", "GET / HTTP/3.0\r\n\r\n"] {
         let padding = "x".repeat(LIMITS.head);
-        let octets = format!("POST /a HTTP/1.1\r\nHost: h\r\nX: {padding}\r\n{fault}");
-        let whole = receive(octets.as_bytes(), &[]);
+        let bytes = format!("POST /a HTTP/1.1\r\nHost: h\r\nX: {padding}\r\n{fault}");
+        let whole = receive(bytes.as_bytes(), &[]);
         assert_eq!(whole.refused, Some(Status::HeadTooLarge), "{fault:?}");
         for cut in [1, 30, LIMITS.head - 1, LIMITS.head, LIMITS.head + 1] {
-            assert_eq!(receive(octets.as_bytes(), &[cut]), whole, "{fault:?}");
+            assert_eq!(receive(bytes.as_bytes(), &[cut]), whole, "{fault:?}");
         }
     }
 }
@@ -186,8 +182,8 @@ fn what_was_put_back_comes_again() {
 proptest! {
     #[test]
     fn random_cuts_give_the_same(cuts in prop::collection::vec(any::<usize>(), 0..12)) {
-        let octets = pipeline();
-        prop_assert_eq!(receive(&octets, &cuts), receive(&octets, &[]));
+        let bytes = pipeline();
+        prop_assert_eq!(receive(&bytes, &cuts), receive(&bytes, &[]));
     }
 
     /// Mutated pipelines: whatever the verdict is, cuts do not change it.
@@ -196,13 +192,13 @@ proptest! {
         cuts in prop::collection::vec(any::<usize>(), 0..6),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let mut octets = pipeline();
-        for (index, octet) in damage {
-            let at = index.index(octets.len());
-            octets[at] = octet;
+        let mut bytes = pipeline();
+        for (index, byte) in damage {
+            let at = index.index(bytes.len());
+            bytes[at] = byte;
         }
-        let whole = receive(&octets, &[]);
-        let cut = receive(&octets, &cuts);
+        let whole = receive(&bytes, &[]);
+        let cut = receive(&bytes, &cuts);
         prop_assert_eq!(&cut.requests, &whole.requests);
         prop_assert_eq!(cut.refused, whole.refused);
     }

@@ -7,15 +7,15 @@ const LIMITS: Limits = Limits {
     body: 4 << 20,
 };
 
-fn verdict(octets: &[u8]) -> Result<Option<(Method, Framing, Persistence)>, Status> {
+fn verdict(bytes: &[u8]) -> Result<Option<(Method, Framing, Persistence)>, Status> {
     let mut slots = Slots::new();
-    let head = Head::parse(octets, &mut slots, &LIMITS)?;
+    let head = Head::parse(bytes, &mut slots, &LIMITS)?;
     Ok(head.map(|head| (head.method, head.framing, head.persistence)))
 }
 
 fn post(fields: &str) -> Result<Framing, Status> {
-    let octets = format!("POST /webhook HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
-    verdict(octets.as_bytes()).map(|head| head.expect("the head is complete").1)
+    let bytes = format!("POST /webhook HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+    verdict(bytes.as_bytes()).map(|head| head.expect("the head is complete").1)
 }
 
 #[test]
@@ -113,13 +113,13 @@ fn request_lines() {
 
 #[test]
 fn absolute_form_and_queries_are_split() {
-    let octets = b"POST http://h:80/a/b?c=d?e HTTP/1.1\r\nHost: h\r\n\r\n";
+    let bytes = b"POST http://h:80/a/b?c=d?e HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut slots = Slots::new();
-    let head = Head::parse(octets, &mut slots, &LIMITS)
+    let head = Head::parse(bytes, &mut slots, &LIMITS)
         .expect("valid")
         .expect("complete");
     assert_eq!((head.path, head.query), (&b"/a/b"[..], &b"c=d?e"[..]));
-    assert_eq!(head.len, octets.len());
+    assert_eq!(head.len, bytes.len());
 }
 
 #[test]
@@ -136,30 +136,30 @@ fn lines_end_in_crlf_and_one_empty_line_may_stand_ahead() {
             "{ahead:?}"
         );
     }
-    for octets in [
+    for bytes in [
         "POST /a HTTP/1.1\nHost: h\r\n\r\n",
         "POST /a HTTP/1.1\r\nHost: h\n\r\n",
         "POST /a HTTP/1.1\r\nHost: h\r\n\n",
         "POST /a HTTP/1.1\nHost: h\n\n",
     ] {
         assert_eq!(
-            verdict(octets.as_bytes()),
+            verdict(bytes.as_bytes()),
             Err(Status::BadRequest),
-            "{octets:?}"
+            "{bytes:?}"
         );
     }
     for len in 0..good.len() {
         assert_eq!(
             verdict(&good[..len]),
             Ok(None),
-            "the first {len} octets are incomplete"
+            "the first {len} bytes are incomplete"
         );
     }
 }
 
 #[test]
 fn versions_decide_on_host_and_persistence() {
-    let persistence = |octets: &str| verdict(octets.as_bytes()).map(|head| head.map(|head| head.2));
+    let persistence = |bytes: &str| verdict(bytes.as_bytes()).map(|head| head.map(|head| head.2));
     assert_eq!(
         persistence("POST /a HTTP/1.1\r\n\r\n"),
         Err(Status::BadRequest)
@@ -188,9 +188,9 @@ fn versions_decide_on_host_and_persistence() {
 
 #[test]
 fn a_single_field_is_single() {
-    let octets = b"POST /a HTTP/1.1\r\nHost: h\r\nX-A: 1 \r\nX-B: 2\r\nx-b: 2\r\n\r\n";
+    let bytes = b"POST /a HTTP/1.1\r\nHost: h\r\nX-A: 1 \r\nX-B: 2\r\nx-b: 2\r\n\r\n";
     let mut slots = Slots::new();
-    let head = Head::parse(octets, &mut slots, &LIMITS)
+    let head = Head::parse(bytes, &mut slots, &LIMITS)
         .expect("valid")
         .expect("complete");
     assert_eq!(head.single("x-a"), Ok(Some(&b"1"[..])));

@@ -161,8 +161,8 @@ fn everywhere(places: &[(String, usize, u8)]) -> [usize; 3] {
                     let mut ends = [0; 3];
                     for (name, at, bit) in places.iter().skip(number).step_by(threads) {
                         let disk = disk.after_exit();
-                        disk.damage(name, |octets| octets[*at] ^= 1 << bit);
-                        let context = format!("{name}, octet {at}, bit {bit}");
+                        disk.damage(name, |bytes| bytes[*at] ^= 1 << bit);
+                        let context = format!("{name}, byte {at}, bit {bit}");
                         ends[go_on(&disk, STORED, &context).0 as usize] += 1;
                     }
                     ends
@@ -308,13 +308,13 @@ fn a_segment_of_another_journal_or_of_zeros_is_set_aside() {
     commit(&foreign, &small_options(), STORED);
     for epoch in 1..=4 {
         let name = names::segment(epoch);
-        let mut octets = vec![0; small_options().segment_size as usize];
+        let mut bytes = vec![0; small_options().segment_size as usize];
         let (_, zeros) = attack(&format!("zeros in {epoch}"), |disk| {
             disk.damage(&name, |old| old.fill(0));
         });
-        foreign.damage(&name, |foreign| octets.copy_from_slice(foreign));
+        foreign.damage(&name, |foreign| bytes.copy_from_slice(foreign));
         let (_, foreign) = attack(&format!("foreign {epoch}"), |disk| {
-            disk.damage(&name, |old| old.copy_from_slice(&octets));
+            disk.damage(&name, |old| old.copy_from_slice(&bytes));
         });
         for repaired in [zeros.unwrap(), foreign.unwrap()] {
             let lost = &repaired.set_aside[0].hole;
@@ -332,8 +332,8 @@ fn zeroed_blocks_are_named_unless_they_are_the_end() {
             for to in from + 1..=5 {
                 let context = format!("zeros in {epoch}, blocks {from} to {to}");
                 let disk = stored();
-                disk.damage(&names::segment(epoch), |octets| {
-                    octets[from * ALIGNMENT..to * ALIGNMENT].fill(0);
+                disk.damage(&names::segment(epoch), |bytes| {
+                    bytes[from * ALIGNMENT..to * ALIGNMENT].fill(0);
                 });
                 // With both frames of the last segment nothing is left that would tell of them.
                 let stored = if epoch == 3 && from == 1 && to > 2 {
@@ -353,9 +353,9 @@ fn a_copy_of_a_segment_in_the_place_of_another_is_set_aside() {
     let original = stored();
     for (copied, over) in [(1, 2), (2, 1), (3, 2), (3, 4), (4, 3), (2, 3)] {
         let disk = original.after_exit();
-        let mut octets = Vec::new();
-        disk.damage(&names::segment(copied), |it| octets = it.to_vec());
-        disk.damage(&names::segment(over), |it| it.copy_from_slice(&octets));
+        let mut bytes = Vec::new();
+        disk.damage(&names::segment(copied), |it| bytes = it.to_vec());
+        disk.damage(&names::segment(over), |it| it.copy_from_slice(&bytes));
         go_on(&disk, STORED, &format!("{copied} over {over}"));
     }
 }
@@ -388,7 +388,7 @@ fn the_former_life_of_a_segment_stays_over() {
             if cut {
                 disk.truncate(name, block * ALIGNMENT);
             } else {
-                disk.damage(name, |octets| octets[block * ALIGNMENT..].fill(0));
+                disk.damage(name, |bytes| bytes[block * ALIGNMENT..].fill(0));
             }
             let storage = disk.storage();
             let context = format!("block {block}, cut: {cut}");
@@ -418,7 +418,7 @@ fn a_lost_manifest_gives_no_number_to_another_path() {
 
     // The one before it has all but the last change.
     let disk = stored();
-    disk.damage(manifest::NAME, |octets| octets[30] ^= 1);
+    disk.damage(manifest::NAME, |bytes| bytes[30] ^= 1);
     let (_, repaired) = go_on(&disk, STORED, "damaged manifest");
     assert!(repaired.unwrap().set_aside.is_empty());
     let journal = Journal::open(disk.storage(), small_options()).unwrap();

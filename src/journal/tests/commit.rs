@@ -55,7 +55,7 @@ fn what_was_answered_early_is_told_no_earlier_than_it_is_durable() {
 }
 
 #[test]
-fn the_interval_or_the_octets_bring_the_sync_of_what_was_answered_early() {
+fn the_interval_or_the_bytes_bring_the_sync_of_what_was_answered_early() {
     for (sync_interval, unsynced_max) in [(Duration::ZERO, u64::MAX), (Duration::MAX, 4096)] {
         let options = Options {
             sync_interval,

@@ -41,9 +41,9 @@ impl Copy {
             }
             return true;
         };
-        let mut octets = vec![0; self.block];
-        let read = from.read_at(&mut octets, *offset).unwrap();
-        write_all_at(&**to, &mut [IoSlice::new(&octets[..read])], *offset).unwrap();
+        let mut bytes = vec![0; self.block];
+        let read = from.read_at(&mut bytes, *offset).unwrap();
+        write_all_at(&**to, &mut [IoSlice::new(&bytes[..read])], *offset).unwrap();
         *offset += read as u64;
         if read == 0 {
             self.at = None;

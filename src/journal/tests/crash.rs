@@ -308,7 +308,7 @@ fn what_a_failed_recovery_could_not_cut_does_not_come_back() {
     commit(&disk, FLAG_RECEIVED, &[b"first", b"second"]);
     let disk = disk.after_exit();
     let first = HEADER_BLOCK as usize..HEADER_BLOCK as usize + ALIGNMENT;
-    disk.damage(&names::segment(1), |octets| octets[first].fill(0));
+    disk.damage(&names::segment(1), |bytes| bytes[first].fill(0));
 
     // Syncs of the directory and the segment, the cut, its sync.
     disk.set_faults(Faults {

@@ -32,9 +32,9 @@ fn filled(path: &Path, count: u64) -> Arc<dyn Storage> {
 /// Overwrites one block.
 fn damage(path: &Path, epoch: u64, offset: usize) {
     let path = path.join(names::segment(epoch));
-    let mut octets = fs::read(&path).unwrap();
-    octets[offset..offset + ALIGNMENT].fill(b'x');
-    fs::write(&path, octets).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[offset..offset + ALIGNMENT].fill(b'x');
+    fs::write(&path, bytes).unwrap();
 }
 
 fn expected(sequences: impl Iterator<Item = u64>) -> Vec<(u64, Vec<u8>)> {
@@ -191,17 +191,17 @@ fn a_missing_or_foreign_segment_is_noticed() {
 }
 
 /// A drive wrote a frame to the place of the one before it, too. The inspection met a whole frame right where the
-/// sequence broke, took the damage to have no octets, and so for none: `verify` called the journal whole, `repair` set
+/// sequence broke, took the damage to have no bytes, and so for none: `verify` called the journal whole, `repair` set
 /// nothing aside, and every reader stopped there.
 #[test]
 fn a_frame_in_the_place_of_another_is_damage() {
     let directory = tempfile::tempdir().unwrap();
     let storage = filled(directory.path(), 20);
     let path = directory.path().join(names::segment(2));
-    let mut octets = fs::read(&path).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
     let third = FIRST + 2 * FRAME;
-    octets.copy_within(third + FRAME..third + 2 * FRAME, third);
-    fs::write(&path, octets).unwrap();
+    bytes.copy_within(third + FRAME..third + 2 * FRAME, third);
+    fs::write(&path, bytes).unwrap();
 
     let report = inspect(&*storage, Depth::Full).unwrap();
     let [damage] = &report.damage[..] else {
@@ -225,7 +225,7 @@ fn the_last_commit_when_torn_is_cut_and_reported_once() {
     damage(directory.path(), 1, FIRST + 2 * FRAME + ALIGNMENT);
     let journal = Journal::open(Arc::clone(&storage), options()).unwrap();
     let torn = journal.recovery().torn_tail.clone().unwrap();
-    assert_eq!((torn.offset, torn.octets, torn.sequence), (20480, 8192, 3));
+    assert_eq!((torn.offset, torn.bytes, torn.sequence), (20480, 8192, 3));
     drop(journal);
     let journal = Journal::open(Arc::clone(&storage), options()).unwrap();
     assert_eq!(journal.recovery().torn_tail, None);

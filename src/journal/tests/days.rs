@@ -1,4 +1,4 @@
-//! Retention over days, by a clock that the test sets, and a disk that is filled to the last octet.
+//! Retention over days, by a clock that the test sets, and a disk that is filled to the last byte.
 
 use super::attacks::{commit, small_options};
 use super::harness::{batch, read_all};
@@ -228,7 +228,7 @@ fn retention_goes_on_when_others_have_filled_the_disk() {
         preparer.attempt().unwrap();
     };
     // Whatever gets free is taken at once.
-    disk.crowd_to_the_last_octet();
+    disk.crowd_to_the_last_byte();
     fill(&mut next, &mut preparer);
     assert_eq!(status.state(), State::Full);
     for _ in 0..3 {

@@ -25,18 +25,18 @@ fn remove_manifest(disk: &SimulatedDisk) {
     remove(disk, &[manifest::NAME, manifest::OLD]);
 }
 
-/// Changes the octets of one frame; 0 is the first.
+/// Changes the bytes of one frame; 0 is the first.
 fn damage(disk: &SimulatedDisk, epoch: u64, frame: usize) {
-    disk.damage(&names::segment(epoch), |octets| {
-        octets[(frame + 1) * ALIGNMENT + 16] ^= 1;
+    disk.damage(&names::segment(epoch), |bytes| {
+        bytes[(frame + 1) * ALIGNMENT + 16] ^= 1;
     });
 }
 
 /// Writes a frame to the place of another one, too.
 fn copy(disk: &SimulatedDisk, epoch: u64, from: usize, to: usize) {
-    disk.damage(&names::segment(epoch), |octets| {
+    disk.damage(&names::segment(epoch), |bytes| {
         let from = (from + 1) * ALIGNMENT;
-        octets.copy_within(from..from + ALIGNMENT, (to + 1) * ALIGNMENT);
+        bytes.copy_within(from..from + ALIGNMENT, (to + 1) * ALIGNMENT);
     });
 }
 
@@ -145,8 +145,8 @@ fn a_frame_of_a_ready_segment_goes_back() {
         committed_at: 1,
         durable: 1,
     });
-    disk.damage(&names::segment(4), |octets| {
-        octets[ALIGNMENT..2 * ALIGNMENT].copy_from_slice(forged.frame());
+    disk.damage(&names::segment(4), |bytes| {
+        bytes[ALIGNMENT..2 * ALIGNMENT].copy_from_slice(forged.frame());
     });
     remove(&disk, &[&names::segment(3)]);
     let repaired = repair(&disk.storage(), &SimulatedDisk::new(2)).unwrap();
@@ -159,10 +159,10 @@ fn a_frame_of_a_ready_segment_goes_back() {
 #[test]
 fn the_last_of_all_epochs_is_none() {
     let (end, _) = attack("the last epoch", |disk| {
-        disk.damage(&names::segment(2), |octets| {
-            octets[8..16].fill(0xff);
-            let crc = crc32c::crc32c(&octets[..60]);
-            octets[60..64].copy_from_slice(&crc.to_le_bytes());
+        disk.damage(&names::segment(2), |bytes| {
+            bytes[8..16].fill(0xff);
+            let crc = crc32c::crc32c(&bytes[..60]);
+            bytes[60..64].copy_from_slice(&crc.to_le_bytes());
         });
         remove_manifest(disk);
     });
@@ -176,13 +176,13 @@ fn the_last_of_all_epochs_is_none() {
 fn an_older_copy_does_not_take_the_place_of_frames() {
     let (end, repair) = attack("older copy", |disk| {
         let storage = disk.storage();
-        let mut octets = vec![0; 5 * ALIGNMENT];
+        let mut bytes = vec![0; 5 * ALIGNMENT];
         let active = storage.open(&names::segment(3), Access::Read).unwrap();
-        active.read_at(&mut octets, 0).unwrap();
-        octets[ALIGNMENT..].fill(0);
+        active.read_at(&mut bytes, 0).unwrap();
+        bytes[ALIGNMENT..].fill(0);
         let copy = storage.create(&names::segment(9)).unwrap();
-        copy.write_at(&[IoSlice::new(&octets)], 0).unwrap();
-        disk.damage(&names::segment(3), |octets| octets[..ALIGNMENT].fill(0));
+        copy.write_at(&[IoSlice::new(&bytes)], 0).unwrap();
+        disk.damage(&names::segment(3), |bytes| bytes[..ALIGNMENT].fill(0));
     });
     assert_eq!(end, End::Repaired);
     assert_eq!(repair.unwrap().set_aside, []);
@@ -193,7 +193,7 @@ fn an_older_copy_does_not_take_the_place_of_frames() {
 #[test]
 fn a_segment_is_cut_short_behind_damage() {
     for length in [2 * ALIGNMENT + 64, 2 * ALIGNMENT + 70, 3 * ALIGNMENT] {
-        let (end, _) = attack(&format!("{length} octets"), |disk| {
+        let (end, _) = attack(&format!("{length} bytes"), |disk| {
             damage(disk, 3, 0);
             disk.truncate(&names::segment(3), length);
             remove(disk, &[&names::segment(4)]);
@@ -207,21 +207,21 @@ fn a_segment_is_cut_short_behind_damage() {
 #[test]
 fn a_torn_tail_is_cut_once() {
     let disk = stored();
-    disk.damage(&names::segment(3), |octets| {
-        octets[2 * ALIGNMENT + 100] ^= 1;
-        octets.copy_within(ALIGNMENT..2 * ALIGNMENT, 4 * ALIGNMENT);
-        octets[4 * ALIGNMENT + 60] ^= 1;
+    disk.damage(&names::segment(3), |bytes| {
+        bytes[2 * ALIGNMENT + 100] ^= 1;
+        bytes.copy_within(ALIGNMENT..2 * ALIGNMENT, 4 * ALIGNMENT);
+        bytes[4 * ALIGNMENT + 60] ^= 1;
     });
     let journal = Journal::open(disk.storage(), small_options()).unwrap();
     let torn = journal.recovery().torn_tail.clone().unwrap();
-    assert_eq!((torn.sequence, torn.octets), (STORED, 3 * ALIGNMENT as u64));
+    assert_eq!((torn.sequence, torn.bytes), (STORED, 3 * ALIGNMENT as u64));
     drop(journal);
     commit(&disk, &small_options(), 2);
     let journal = Journal::open(disk.storage(), small_options()).unwrap();
     assert_eq!(journal.recovery().torn_tail, None);
 }
 
-/// The journal ended with the last octet of a segment, and a consumer had had more: there was no place for the hole,
+/// The journal ended with the last byte of a segment, and a consumer had had more: there was no place for the hole,
 /// and its sequences were given again.
 #[test]
 fn what_is_left_out_behind_a_full_segment_stands_in_the_next_one() {
@@ -301,7 +301,7 @@ fn the_last_of_all_sequences_is_given_and_none_behind_it() {
 fn a_segment_without_header_is_as_long_as_another_one() {
     let (end, repair) = attack("no header, cut short", |disk| {
         disk.truncate(&names::segment(3), 2 * ALIGNMENT);
-        disk.damage(&names::segment(3), |octets| octets[..ALIGNMENT].fill(0));
+        disk.damage(&names::segment(3), |bytes| bytes[..ALIGNMENT].fill(0));
     });
     assert_eq!(end, End::Repaired);
     let hole = repair.unwrap().set_aside[0].hole;
@@ -327,7 +327,7 @@ fn an_older_manifest_gives_no_number_to_another_path() {
 }
 
 /// A drive had written the third frame of a full segment to the place of the last one too, and the third itself was
-/// damaged: its copy, in sequence, came up to the end of the segment. No octet was left for a hole that spans what the
+/// damaged: its copy, in sequence, came up to the end of the segment. No byte was left for a hole that spans what the
 /// last frame had, and no reader came over the gap, also after a repair. It was found in a segment that lay under the
 /// name of the next, which was cut to nothing.
 #[test]
@@ -436,8 +436,8 @@ fn a_torn_frame_is_not_what_follows_damage() {
         committed_at: 1,
         durable: STORED,
     });
-    disk.damage(&names::segment(3), |octets| {
-        octets[4 * ALIGNMENT..5 * ALIGNMENT].copy_from_slice(torn.frame());
+    disk.damage(&names::segment(3), |bytes| {
+        bytes[4 * ALIGNMENT..5 * ALIGNMENT].copy_from_slice(torn.frame());
     });
     remove(&disk, &[&names::segment(4)]);
     for lost in [STORED + 1, STORED] {

@@ -1,4 +1,4 @@
-//! Whatever the octets of a journal turn into: no panic, no record that was not sent, none altered.
+//! Whatever the bytes of a journal turn into: no panic, no record that was not sent, none altered.
 
 use super::harness::{batch, options, read_all};
 use crate::disk::Storage;
@@ -77,12 +77,12 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_decode_without_a_panic(octets in vec(any::<u8>(), 0..200)) {
-        if let Some((record, rest)) = Record::decode(&octets) {
+    fn any_bytes_decode_without_a_panic(bytes in vec(any::<u8>(), 0..200)) {
+        if let Some((record, rest)) = Record::decode(&bytes) {
             prop_assert!(record.headers().count() <= record.raw_headers.len() / 4);
-            prop_assert!(rest.len() + record::FIXED_LEN <= octets.len());
+            prop_assert!(rest.len() + record::FIXED_LEN <= bytes.len());
         }
-        prop_assert!(Batch::from_frame(octets, PLACE.salt).is_err());
+        prop_assert!(Batch::from_frame(bytes, PLACE.salt).is_err());
     }
 }
 
@@ -168,22 +168,22 @@ fn a_flipped_bit_never_makes_or_alters_a_record() {
     for at in (0..used).filter(|at| at % ALIGNMENT < 160) {
         let bit = 1_u8 << random.below(8);
         let disk = disk.after_exit();
-        disk.damage(&name, |octets| octets[at] ^= bit);
+        disk.damage(&name, |bytes| bytes[at] ^= bit);
         let found = read_what_can_be(&disk.storage());
-        assert!(records.starts_with(&found), "octet {at}");
+        assert!(records.starts_with(&found), "byte {at}");
         match Journal::open(disk.storage(), options()) {
             Ok(journal) => {
                 let next = journal.recovery().next_sequence;
                 let found = read_all(&disk.storage(), 0);
-                assert_eq!(found, records[..next as usize - 1], "octet {at}");
+                assert_eq!(found, records[..next as usize - 1], "byte {at}");
                 // Only the last commit looks the same as one that a power cut has torn.
-                assert!(next == 5 || next == 7, "octet {at}");
+                assert!(next == 5 || next == 7, "byte {at}");
             }
             Err(JournalError::Damaged { first_sequence, .. }) => {
-                assert!((1..5).contains(&first_sequence), "octet {at}");
+                assert!((1..5).contains(&first_sequence), "byte {at}");
             }
             Err(JournalError::SegmentHeader { .. }) => assert!(at < HEADER_LEN),
-            Err(error) => panic!("octet {at}: {error}"),
+            Err(error) => panic!("byte {at}: {error}"),
         }
     }
 }

@@ -186,15 +186,15 @@ impl Life {
                 for _ in 0..=random.below(self.batches) {
                     let mut sent = oracle.clone();
                     let mut batch = sent.batch(random, self.times);
-                    let octets = padded(batch.len()) as u64;
-                    if octets > room {
+                    let bytes = padded(batch.len()) as u64;
+                    if bytes > room {
                         if ready == 0 {
                             break;
                         }
                         ready -= 1;
                         room = self.options.segment_size - HEADER_BLOCK;
                     }
-                    room -= octets;
+                    room -= bytes;
                     *oracle = sent;
                     batch.origin = random.below(self.loops as u64) as usize;
                     tickets[batch.origin] += u64::from(batch.count());

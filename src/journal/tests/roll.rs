@@ -115,7 +115,7 @@ fn a_segment_is_filled_in_small_pieces() {
     let storage = disk(directory.path());
     let size = 3 << 20;
     let mut left = Vec::new();
-    let pace = &mut |octets| left.push(octets);
+    let pace = &mut |bytes| left.push(bytes);
     let segment =
         Segment::create_paced(&*storage, JournalId::random().unwrap(), 1, size, pace).unwrap();
     let begins = iter::once(size - HEADER_BLOCK).chain(left.iter().copied());
@@ -127,7 +127,7 @@ fn a_segment_is_filled_in_small_pieces() {
     );
     let file = fs::read(directory.path().join(names::segment(1))).unwrap();
     assert_eq!((file.len() as u64, segment.size), (size, size));
-    assert!(file[HEADER_LEN..].iter().all(|octet| *octet == 0));
+    assert!(file[HEADER_LEN..].iter().all(|byte| *byte == 0));
 }
 
 /// The frames of a recycled segment's former life lay where the next frame would stand, and a start after a

@@ -22,8 +22,8 @@ impl Connection {
                 let persistence = self.persistence(persistence, core);
                 self.answer_ok(persistence, core);
             }
-            Reply::Octets(octets) => {
-                self.append(core, |out, _| out.extend_from_slice(&octets));
+            Reply::Bytes(bytes) => {
+                self.append(core, |out, _| out.extend_from_slice(&bytes));
             }
         }
     }
@@ -44,7 +44,7 @@ impl Connection {
                         .empty(out, Status::ServiceUnavailable, persistence);
                 });
             }
-            octets @ Reply::Octets(_) => self.release(octets, core),
+            bytes @ Reply::Bytes(_) => self.release(bytes, core),
         }
     }
 
@@ -68,12 +68,12 @@ impl Connection {
                 core.count_answer(endpoint, Status::Ok);
                 self.answer_ok(persistence, core);
             }
-            Outcome::Challenge(challenge) => self.reply_octets(core, |out, core| {
+            Outcome::Challenge(challenge) => self.reply_bytes(core, |out, core| {
                 core.responses.challenge(out, &challenge, persistence);
             }),
             // Without a length nobody can say where the next request begins.
             Outcome::Refused(status @ Status::LengthRequired) => self.refuse(status, core),
-            Outcome::Refused(status) => self.reply_octets(core, |out, core| {
+            Outcome::Refused(status) => self.reply_bytes(core, |out, core| {
                 core.responses.empty(out, status, persistence);
             }),
         }
@@ -85,7 +85,7 @@ impl Connection {
         self.refused = true;
         self.put_back = false;
         self.assembler = Assembler::default();
-        self.reply_octets(core, |out, core| {
+        self.reply_bytes(core, |out, core| {
             core.responses.empty(out, status, Persistence::Close);
         });
     }
@@ -112,8 +112,8 @@ impl Connection {
         persistence
     }
 
-    /// An answer in octets: at once, or behind those that wait.
-    pub(super) fn reply_octets(
+    /// An answer in bytes: at once, or behind those that wait.
+    pub(super) fn reply_bytes(
         &mut self,
         core: &mut Core,
         render: impl FnOnce(&mut Vec<u8>, &Core),
@@ -121,11 +121,11 @@ impl Connection {
         if self.waiting == 0 {
             return self.append(core, render);
         }
-        let mut octets = Vec::new();
-        render(&mut octets, core);
+        let mut bytes = Vec::new();
+        render(&mut bytes, core);
         self.waiting += 1;
         core.outbox
-            .wait(self.token, Reply::Octets(octets.into_boxed_slice()));
+            .wait(self.token, Reply::Bytes(bytes.into_boxed_slice()));
     }
 
     fn append(&mut self, core: &Core, render: impl FnOnce(&mut Vec<u8>, &Core)) {

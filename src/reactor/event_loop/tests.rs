@@ -72,10 +72,10 @@ impl Bench {
     }
 
     /// Sends, and lets the loop take all of it.
-    fn send(&mut self, client: &mut TcpStream, slot: usize, octets: &[u8]) {
-        client.write_all(octets).unwrap();
+    fn send(&mut self, client: &mut TcpStream, slot: usize, bytes: &[u8]) {
+        client.write_all(bytes).unwrap();
         let arrived = |event_loop: &EventLoop| {
-            event_loop.core.holdings.octets() > 0 || !event_loop.core.outbox.is_settled()
+            event_loop.core.holdings.bytes() > 0 || !event_loop.core.outbox.is_settled()
         };
         while !arrived(&self.event_loop) {
             let token = self.event_loop.connections[slot].token;
@@ -83,7 +83,7 @@ impl Bench {
         }
     }
 
-    /// Goes on with the clock without any octet.
+    /// Goes on with the clock without any byte.
     fn pass(&mut self, time: Duration) {
         let core = &mut self.event_loop.core;
         core.clock.now += time;
@@ -102,7 +102,7 @@ fn options() -> Options {
         unacknowledged_max: 1 << 20,
         partial_max: 1 << 20,
         receive_buffer: 4096,
-        batch_octets: 4096,
+        batch_bytes: 4096,
         ack_deadline: 600 * SECOND,
         behind_max: SECOND,
         head_timeout: SECOND,
@@ -376,22 +376,22 @@ fn one_round_reads_few_pieces_of_large_bodies() {
     for (client, slot) in &mut crowd {
         client.write_all(&post).unwrap();
         let token = bench.event_loop.connections[*slot].token;
-        let before = bench.event_loop.core.holdings.octets();
+        let before = bench.event_loop.core.holdings.bytes();
         for _ in 0..10 {
             bench.event_loop.ready(token, false);
         }
-        assert!(bench.event_loop.core.holdings.octets() <= before + 4096);
+        assert!(bench.event_loop.core.holdings.bytes() <= before + 4096);
     }
     let stored = Arc::clone(&bench.event_loop.core.statistics);
     while stored.stored.get() < 10 {
-        let before = bench.event_loop.core.holdings.octets();
+        let before = bench.event_loop.core.holdings.bytes();
         // Loopback may still be on its way.
         for (_, slot) in &crowd {
             let token = bench.event_loop.connections[*slot].token;
             bench.event_loop.ready(token, false);
         }
         bench.event_loop.go_on();
-        assert!(bench.event_loop.core.holdings.octets() <= before + 14 * 4096);
+        assert!(bench.event_loop.core.holdings.bytes() <= before + 14 * 4096);
     }
 }
 
@@ -425,7 +425,7 @@ fn nobody_is_too_slow_while_nothing_is_read() {
     assert_eq!(bench.event_loop.core.statistics.body_timeouts.get(), 0);
 }
 
-/// A loop that was held up finds deadlines that have passed beside octets that came in time.
+/// A loop that was held up finds deadlines that have passed beside bytes that came in time.
 #[test]
 fn what_has_arrived_is_read_before_anybody_is_too_slow() {
     let mut bench = Bench::new();
@@ -433,7 +433,7 @@ fn what_has_arrived_is_read_before_anybody_is_too_slow() {
     let (most, last) = POST.split_at(POST.len() - 1);
     bench.send(&mut client, slot, most);
     client.write_all(last).unwrap();
-    // Loopback takes its time only if it has to: the octet lies there, or the next look finds it.
+    // Loopback takes its time only if it has to: the byte lies there, or the next look finds it.
     bench.pass(50 * SECOND);
     assert_eq!(bench.event_loop.core.statistics.stored.get(), 1);
     assert_eq!(bench.event_loop.core.statistics.body_timeouts.get(), 0);
@@ -465,7 +465,7 @@ fn the_slow_give_up_what_they_hold() {
         assert_eq!(early.peek(&mut answer).unwrap_or(0), 12 * refused);
         bench.event_loop.close(slot);
     }
-    assert_eq!(bench.event_loop.core.holdings.octets(), 0);
+    assert_eq!(bench.event_loop.core.holdings.bytes(), 0);
 }
 
 /// Requests that waited for room in the journal were stored and answered with 200 whenever their turn came, which is

@@ -1,7 +1,7 @@
 //! The notifications that are sent, each a pure function of the seed and its name: so the reader of the journal
-//! makes it again and compares every octet, and nothing of it has to be remembered.
+//! makes it again and compares every byte, and nothing of it has to be remembered.
 //!
-//! They have the platform's form: mostly statuses, some text messages, 400 to 1000 octets each, and one in
+//! They have the platform's form: mostly statuses, some text messages, 400 to 1000 bytes each, and one in
 //! [`LARGE_ONE_IN`] with 100 KB to 1 MB. The name stands at a fixed place, as the id of the entry.
 
 use super::super::random::{Random, digits, letters};

@@ -29,8 +29,8 @@ pub(crate) struct Plan {
     pub(crate) connections: u32,
     /// Requests that may be under way on a connection, 32 at most: drawn anew each time.
     pub(crate) depth: u64,
-    /// Octets that the journal may take at most in this round.
-    pub(crate) octets: u64,
+    /// Bytes that the journal may take at most in this round.
+    pub(crate) bytes: u64,
 }
 
 /// The threads of a round.
@@ -42,7 +42,7 @@ pub(crate) struct Load {
 /// Why a round cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// Its octets are sent.
+    /// Its bytes are sent.
     Spent,
     /// A connection has ended.
     Broken,
@@ -73,12 +73,12 @@ impl Load {
             .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
         let count = cores.min(THREADS_MAX).min(plan.connections);
         let (tell, ended) = bounded(1);
-        let octets = Arc::new(AtomicU64::new(plan.octets));
+        let bytes = Arc::new(AtomicU64::new(plan.bytes));
         let threads = (0..count).map(|index| {
             let streams = (index..plan.connections).step_by(count as usize);
             let mut sender = Sending {
                 plan: plan.clone(),
-                octets: Arc::clone(&octets),
+                bytes: Arc::clone(&bytes),
                 ended: tell.clone(),
                 random: Random(plan.bodies.seed ^ u64::from(plan.round) << 16 ^ u64::from(index)),
                 body: Vec::new(),
@@ -122,7 +122,7 @@ impl Load {
 /// One thread's means.
 struct Sending {
     plan: Plan,
-    octets: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
     ended: Sender<Ended>,
     random: Random,
     body: Vec<u8>,
@@ -243,11 +243,11 @@ impl Sending {
 
     /// Counts what this request takes in the journal at most, with a frame of its own.
     fn charge(&self) {
-        let octets = (self.body.len() as u64 + BESIDE_BODY).next_multiple_of(ALIGNMENT as u64);
+        let bytes = (self.body.len() as u64 + BESIDE_BODY).next_multiple_of(ALIGNMENT as u64);
         let spent = self
-            .octets
+            .bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(octets)
+                left.checked_sub(bytes)
             });
         if spent.is_err() {
             self.tell(Ended::Spent);
@@ -262,7 +262,7 @@ fn receive(link: &mut Link) -> io::Result<()> {
             return Ok(());
         };
         let start = link.received.len();
-        link.received.resize(start + RECEIVE_OCTETS, 0);
+        link.received.resize(start + RECEIVE_BYTES, 0);
         let count = socket.read(&mut link.received[start..]);
         link.received
             .truncate(start + *count.as_ref().unwrap_or(&0));
@@ -333,7 +333,7 @@ fn unasked() -> io::Error {
 const THREADS_MAX: u32 = 4;
 
 /// Answers of 32 requests, and more.
-const RECEIVE_OCTETS: usize = 8 << 10;
+const RECEIVE_BYTES: usize = 8 << 10;
 
 /// Longest wait for an answer; the server gives 503 long before.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -358,8 +358,8 @@ mod tests {
         link
     }
 
-    fn take(link: &mut Link, octets: &[&[u8]]) -> io::Result<()> {
-        link.received.extend_from_slice(&octets.concat());
+    fn take(link: &mut Link, bytes: &[&[u8]]) -> io::Result<()> {
+        link.received.extend_from_slice(&bytes.concat());
         take_answers(link)
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 /// What happened on one connection in one round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stream {
-    /// Requests of which any octet may have left: numbers from 0.
+    /// Requests of which any byte may have left: numbers from 0.
     pub(crate) sent: u64,
     /// Every number below was answered with 200, but for those in `refused`.
     pub(crate) answered: u64,

@@ -8,7 +8,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The connection ends with it.
     pub(crate) closes: bool,
-    /// Octets that it takes.
+    /// Bytes that it takes.
     pub(crate) length: usize,
 }
 
@@ -31,14 +31,14 @@ enum Framing {
 
 /// The answer at the front, once it is complete. Interim answers (1xx) are skipped. `ended` says that nothing more
 /// comes.
-pub(crate) fn parse(octets: &[u8], ended: bool) -> Result<Option<Answer>, NotHttp> {
+pub(crate) fn parse(bytes: &[u8], ended: bool) -> Result<Option<Answer>, NotHttp> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
-    let head = response.parse(octets).map_err(|_| NotHttp)?;
+    let head = response.parse(bytes).map_err(|_| NotHttp)?;
     let (httparse::Status::Complete(length), Some(status)) = (head, response.code) else {
         return Ok(None);
     };
-    let body = &octets[length..];
+    let body = &bytes[length..];
     if (100..200).contains(&status) {
         let behind = parse(body, ended)?;
         return Ok(behind.map(|answer| Answer {
@@ -52,7 +52,7 @@ pub(crate) fn parse(octets: &[u8], ended: bool) -> Result<Option<Answer>, NotHtt
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         let value = header.value.trim_ascii();
         if is("connection") {
-            let mut options = value.split(|octet| *octet == b',').map(<[u8]>::trim_ascii);
+            let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
             closes = options.any(|option| option.eq_ignore_ascii_case(b"close"))
                 || (closes && !value.eq_ignore_ascii_case(b"keep-alive"));
         } else if is("transfer-encoding") {
@@ -77,7 +77,7 @@ pub(crate) fn parse(octets: &[u8], ended: bool) -> Result<Option<Answer>, NotHtt
     }))
 }
 
-/// The octets of a chunked body, once it is complete.
+/// The bytes of a chunked body, once it is complete.
 fn chunked(body: &[u8]) -> Result<Option<usize>, NotHttp> {
     let mut at = 0;
     loop {
@@ -135,45 +135,45 @@ mod tests {
                 false,
             ),
         ];
-        for (octets, status, closes) in cases {
+        for (bytes, status, closes) in cases {
             let expected = Answer {
                 status: *status,
                 closes: *closes,
-                length: octets.len(),
+                length: bytes.len(),
             };
-            let followed = [octets, &b"HTTP/1.1 200"[..]].concat();
+            let followed = [bytes, &b"HTTP/1.1 200"[..]].concat();
             assert_eq!(parse(&followed, false), Ok(Some(expected)));
-            for end in 0..octets.len() {
-                assert_eq!(parse(&octets[..end], false), Ok(None), "{end}");
+            for end in 0..bytes.len() {
+                assert_eq!(parse(&bytes[..end], false), Ok(None), "{end}");
             }
         }
     }
 
     #[test]
     fn without_a_length_it_ends_with_the_connection() {
-        let octets = b"HTTP/1.1 200 OK\r\n\r\nok";
-        assert_eq!(parse(octets, false), Ok(None));
-        let answer = parse(octets, true).expect("HTTP").expect("complete");
-        assert!(answer.closes && answer.length == octets.len());
+        let bytes = b"HTTP/1.1 200 OK\r\n\r\nok";
+        assert_eq!(parse(bytes, false), Ok(None));
+        let answer = parse(bytes, true).expect("HTTP").expect("complete");
+        assert!(answer.closes && answer.length == bytes.len());
     }
 
     #[test]
     fn what_is_no_answer_is_refused() {
-        for octets in [
+        for bytes in [
             &b"SSH-2.0-OpenSSH\r\n"[..],
             b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nlong\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
         ] {
-            assert_eq!(parse(octets, false), Err(NotHttp));
+            assert_eq!(parse(bytes, false), Err(NotHttp));
         }
     }
 
     proptest! {
         #[test]
-        fn nothing_panics(octets: Vec<u8>) {
+        fn nothing_panics(bytes: Vec<u8>) {
             let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-            let _ = (parse(&octets, true), parse(&[&head[..], &octets].concat(), true));
+            let _ = (parse(&bytes, true), parse(&[&head[..], &bytes].concat(), true));
         }
     }
 }

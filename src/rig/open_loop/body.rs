@@ -2,7 +2,7 @@
 //! none is kept.
 //!
 //! They have the platform's wire form: one line, `\/` for a slash, lower-case `\u` escapes; a status of 580 to 700
-//! octets, a message of 530 to 1000. Message ids are built as the platform builds them, in base64 with the party's
+//! bytes, a message of 530 to 1000. Message ids are built as the platform builds them, in base64 with the party's
 //! phone number and 20 hex digits, and it is these digits that say which run and which message: 8 for the run, 12 for
 //! the number.
 
@@ -46,14 +46,14 @@ impl Bodies {
         // A quick reply quotes the id of the business's message before it has its own.
         memmem::find_iter(body, WAMID).find_map(|at| {
             let (id, rest) = body[at + WAMID.len()..].split_at_checked(ID_TEXT)?;
-            let mut octets = [0; ID];
-            STANDARD.decode_slice(id, &mut octets).ok()?;
-            let (run, number) = octets[HEX..HEX + 20].split_at(8);
+            let mut bytes = [0; ID];
+            STANDARD.decode_slice(id, &mut bytes).ok()?;
+            let (run, number) = bytes[HEX..HEX + 20].split_at(8);
             if hex(run)? != u64::from(self.run) {
                 return None;
             }
             let number = hex(number)?;
-            if octets[DIRECTION] == INBOUND {
+            if bytes[DIRECTION] == INBOUND {
                 return Some(self.plan.message_of(number));
             }
             let rest = rest.strip_prefix(STATUS)?;
@@ -207,7 +207,7 @@ fn hex(digits: &[u8]) -> Option<u64> {
 
 const WAMID: &[u8] = b"wamid.";
 
-/// Octets of an id, and characters of it in base64.
+/// Bytes of an id, and characters of it in base64.
 const ID: usize = 41;
 const ID_TEXT: usize = 56;
 
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn no_octets_panic_and_what_is_cut_has_its_name_or_none() {
+    fn no_bytes_panic_and_what_is_cut_has_its_name_or_none() {
         let bodies = bodies(2, 1);
         let mut body = Vec::new();
         for name in [Name::Statuses(0), Name::Message(3)] {

@@ -46,7 +46,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The socket takes octets.
+    /// The socket takes bytes.
     pub(crate) fn is_writable(&mut self) -> io::Result<()> {
         let Some(socket) = &mut self.socket else {
             return Ok(());
@@ -152,10 +152,10 @@ pub(crate) fn reason(error: &io::Error) -> String {
 }
 
 /// How much of it the socket has taken.
-fn write(socket: &mut TcpStream, octets: &[u8]) -> io::Result<usize> {
+fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let mut sent = 0;
-    while sent < octets.len() {
-        match socket.write(&octets[sent..]) {
+    while sent < bytes.len() {
+        match socket.write(&bytes[sent..]) {
             Ok(count) => sent += count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -165,5 +165,5 @@ fn write(socket: &mut TcpStream, octets: &[u8]) -> io::Result<usize> {
     Ok(sent)
 }
 
-/// Longest answer that is read, in octets.
+/// Longest answer that is read, in bytes.
 const ANSWER_MAX: usize = 256 * 1024;

@@ -91,7 +91,7 @@ impl<'j> Load<'j> {
             ended: None,
             body: Vec::new(),
             request: Vec::new(),
-            buffer: vec![0; RECEIVE_OCTETS],
+            buffer: vec![0; RECEIVE_BYTES],
             job,
         })
     }
@@ -208,7 +208,7 @@ impl<'j> Load<'j> {
         Ok(())
     }
 
-    /// Something has come on a connection, or it takes octets.
+    /// Something has come on a connection, or it takes bytes.
     fn handle(&mut self, index: usize, is_writable: bool, is_closed: bool) {
         let connection = &mut self.connections[index];
         if is_writable && let Err(error) = connection.is_writable() {
@@ -352,4 +352,4 @@ const TICK: Duration = Duration::from_millis(1);
 const TIMER: Token = Token(usize::MAX);
 
 const EVENTS: usize = 1024;
-const RECEIVE_OCTETS: usize = 64 << 10;
+const RECEIVE_BYTES: usize = 64 << 10;

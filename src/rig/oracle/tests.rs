@@ -84,7 +84,7 @@ fn what_was_answered_and_is_not_there_is_lost() {
 }
 
 #[test]
-fn one_octet_is_altered() {
+fn one_byte_is_altered() {
     let flip = |records: &mut Vec<Vec<u8>>| {
         let middle = records[3].len() / 2;
         records[3][middle] ^= 1;

@@ -53,8 +53,8 @@ fn dedupe(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     )?;
     out.gauge(
         "hookline_dedupe_bytes",
-        "Octets of memory that these take",
-        judge.octets.get(),
+        "Bytes of memory that these take",
+        judge.bytes.get(),
     )?;
     out.gauge(
         "hookline_dedupe_stopped",

@@ -187,7 +187,7 @@ fn journal(sources: &Sources, now: &Sample, now_us: u64) -> JournalLevel {
     let then = sources.history.before(now.at, MINUTE);
     let then = then.as_ref().unwrap_or(now);
     let seconds = (now.at - then.at).as_secs_f64();
-    let free = Disk::open(&about.dir).and_then(|disk| disk.free_octets());
+    let free = Disk::open(&about.dir).and_then(|disk| disk.free_bytes());
     let is_empty = sources.journal.durable() < statistics.first_sequence.load(Ordering::Relaxed);
     JournalLevel {
         dir: path::absolute(&about.dir)
@@ -196,9 +196,9 @@ fn journal(sources: &Sources, now: &Sample, now_us: u64) -> JournalLevel {
             .to_string(),
         first_sequence: statistics.first_sequence.load(Ordering::Relaxed),
         durable_sequence: sources.journal.durable(),
-        disk_octets: statistics.disk_octets.load(Ordering::Relaxed),
+        disk_bytes: statistics.disk_bytes.load(Ordering::Relaxed),
         max_size: about.max_size,
-        free_octets: free.ok(),
+        free_bytes: free.ok(),
         written_per_second: rate(now.written, then.written, seconds),
         reaches_back_seconds: if since == 0 || is_empty {
             0
@@ -215,7 +215,7 @@ fn dedupe(sources: &Sources) -> DedupeLevel {
         window_seconds: sources.about.window.as_secs(),
         keys_max: sources.about.keys,
         keys: judge.keys.get(),
-        octets: judge.octets.get(),
+        bytes: judge.bytes.get(),
         events: total_of(&judge.events),
         duplicates: total_of(&judge.duplicates),
         stopped: judge.stopped.get() > 0,

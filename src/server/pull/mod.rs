@@ -8,7 +8,7 @@
 //!
 //! An async runtime of one thread, away from the receiving path, with a few threads that read the journal. What
 //! strangers and slow consumers can take of it is bounded: connections, time for a head and a body, requests at a time,
-//! octets in answers that are not taken. A connection that its client closes takes its request with it.
+//! bytes in answers that are not taken. A connection that its client closes takes its request with it.
 //!
 //! A replay to such a sink fails within a second: who reads goes back by itself.
 

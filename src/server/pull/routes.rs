@@ -210,13 +210,13 @@ fn failure(error: &PullError) -> Refusal {
     }
 }
 
-/// A page on its way; it gives its room back once the last octet is with the system, or the client is gone.
+/// A page on its way; it gives its room back once the last byte is with the system, or the client is gone.
 fn answer(page: Page, mut room: OwnedSemaphorePermit) -> Response {
     let next = page.next.to_string();
-    let octets = page.octets.into_boxed_slice();
+    let bytes = page.bytes.into_boxed_slice();
     let held = Held {
-        _room: room.split(octets.len().div_ceil(1 << 10)).unwrap_or(room),
-        octets,
+        _room: room.split(bytes.len().div_ceil(1 << 10)).unwrap_or(room),
+        bytes,
     };
     let response = Body::from(Bytes::from_owner(held)).into_response();
     let response = with(response, CONTENT_TYPE, "application/x-ndjson");
@@ -225,13 +225,13 @@ fn answer(page: Page, mut room: OwnedSemaphorePermit) -> Response {
 }
 
 struct Held {
-    octets: Box<[u8]>,
+    bytes: Box<[u8]>,
     _room: OwnedSemaphorePermit,
 }
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
-        &self.octets
+        &self.bytes
     }
 }
 
@@ -300,6 +300,6 @@ const ANSWERS_MAX: u32 = 64 << 10;
 /// How long a request waits at least for room for its answer.
 const ROOM_TIME: Duration = Duration::from_secs(5);
 
-/// Octets of the body of a commit, and how long it may take.
+/// Bytes of the body of a commit, and how long it may take.
 const BODY_MAX: usize = 4 << 10;
 const BODY_TIME: Duration = Duration::from_secs(10);

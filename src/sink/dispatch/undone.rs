@@ -448,7 +448,7 @@ impl Undone {
             let notification = delivery.notification(sequence);
             *bytes = match source {
                 // It has all of its delivery to itself.
-                Source::Letter => delivery.octets(),
+                Source::Letter => delivery.bytes(),
                 _ => notification.map_or(0, |it| {
                     it.record.body.len() + it.events().count() * EVENT_BYTES + COPY_BYTES
                 }),

@@ -198,7 +198,7 @@ impl Run {
             let left = until.saturating_duration_since(Instant::now());
             let has_ended = self.wait(left.min(STOP_LOOK))?;
             self.write();
-            read_some(&mut self.stderr, |octets| self.said.add(octets));
+            read_some(&mut self.stderr, |bytes| self.said.add(bytes));
             if has_ended {
                 return Ok((self.process.reap()?, End::Own, self.said));
             }
@@ -211,7 +211,7 @@ impl Run {
                 };
                 let patience = program.end_patience(end == End::Stop);
                 let status = self.process.terminate(patience)?;
-                read_some(&mut self.stderr, |octets| self.said.add(octets));
+                read_some(&mut self.stderr, |bytes| self.said.add(bytes));
                 return Ok((status, end, self.said));
             }
         }

@@ -90,7 +90,7 @@ fn stopped() -> Failure {
 
 /// The events of a job, one a line.
 fn render(job: &Job) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for parcel in &job.parcels {
         let Some(notification) = parcel.notification() else {
             continue;
@@ -98,11 +98,11 @@ fn render(job: &Job) -> Vec<u8> {
         let wanted = |index| parcel.item.index.is_none_or(|only| only == index);
         for event in notification.events().filter(|it| wanted(it.index())) {
             let body = notification.record.body;
-            event::render_replayed(event, body, job.replay.as_deref(), &mut octets);
-            octets.push(b'\n');
+            event::render_replayed(event, body, job.replay.as_deref(), &mut bytes);
+            bytes.push(b'\n');
         }
     }
-    octets
+    bytes
 }
 
 fn retry(reason: String, answer: Option<Answer>) -> Failure {
@@ -128,8 +128,8 @@ fn code(status: ExitStatus) -> u16 {
 struct LastWords(Vec<u8>);
 
 impl LastWords {
-    fn add(&mut self, octets: &[u8]) {
-        self.0.extend_from_slice(octets);
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
         let surplus = self.0.len().saturating_sub(EXCERPT_MAX);
         self.0.drain(..surplus);
     }
@@ -145,7 +145,7 @@ impl LastWords {
     }
 }
 
-/// Octets of what a program said that are kept.
+/// Bytes of what a program said that are kept.
 const EXCERPT_MAX: usize = 1024;
 
 /// How long a group has after SIGTERM, at most.

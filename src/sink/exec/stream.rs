@@ -440,11 +440,11 @@ impl Talk {
 
     /// Takes what it says, and gives the lines that are whole.
     fn read(&mut self) -> Vec<Vec<u8>> {
-        read_some(&mut self.stderr, |octets| self.said.add(octets));
+        read_some(&mut self.stderr, |bytes| self.said.add(bytes));
         let mut lines = Vec::new();
         let input = &mut self.input;
-        read_some(&mut self.stdout, |octets| {
-            for part in octets.split_inclusive(|octet| *octet == b'\n') {
+        read_some(&mut self.stdout, |bytes| {
+            for part in bytes.split_inclusive(|byte| *byte == b'\n') {
                 // Of a longer one the begin is enough.
                 let room = LINE_MAX.saturating_sub(input.len());
                 input.extend_from_slice(&part[..part.len().min(room)]);
@@ -485,5 +485,5 @@ fn parse(line: &[u8]) -> Option<(Item, Result<(), Failure>)> {
 const RESTART_MIN: Duration = Duration::from_millis(100);
 const RESTART_MAX: Duration = Duration::from_secs(10);
 
-/// Octets of a line from the program that are looked at.
+/// Bytes of a line from the program that are looked at.
 const LINE_MAX: usize = 1024;

@@ -53,9 +53,9 @@ pub struct File {
     tail: Option<Tail>,
     /// Length of the file when a write failed.
     cut_at: u64,
-    /// Octets that were written since the last sync.
+    /// Bytes that were written since the last sync.
     unsynced: usize,
-    /// Octets after which there is one.
+    /// Bytes after which there is one.
     sync_after: usize,
     /// Why a sync between two confirmations has failed.
     unsure: Option<io::Error>,
@@ -236,7 +236,7 @@ impl Sink for File {
     }
 }
 
-/// Octets after which a sync comes before its time. What it has to write keeps the disk busy at once, and the syncs of
+/// Bytes after which a sync comes before its time. What it has to write keeps the disk busy at once, and the syncs of
 /// the journal, which answers wait for, stand behind it: with 4 MiB the p99 of answers beside a catch-up is four times
 /// what it is without, with 256 KiB nearly twice that, with 64 KiB the same. Each sync costs some 0.1 ms, so what
 /// comes at its own pace is synced less often.
@@ -246,14 +246,14 @@ const SYNC_LIVE: usize = 256 << 10;
 /// Lets the system's cache go of all but the end: pages that come back are warm, those that have to be found when the
 /// cache is full are not, and make a write several times as long. Who follows the file finds the end of it there.
 fn forget(file: &fs::File) -> io::Result<()> {
-    if let Some(octets) = NonZeroU64::new(file.metadata()?.len().saturating_sub(CACHED)) {
+    if let Some(bytes) = NonZeroU64::new(file.metadata()?.len().saturating_sub(CACHED)) {
         // Advice: a cache that keeps it costs time only.
-        let _ = rustix::fs::fadvise(file, 0, Some(octets), Advice::DontNeed);
+        let _ = rustix::fs::fadvise(file, 0, Some(bytes), Advice::DontNeed);
     }
     Ok(())
 }
 
-/// Octets of the file that stay in the cache.
+/// Bytes of the file that stay in the cache.
 const CACHED: u64 = 8 << 20;
 
 /// Opens it, and makes its name durable. A file that is new gets exactly this mode, whatever the umask is.
@@ -299,14 +299,14 @@ fn identity(metadata: &fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// True if the last octet ends no line.
+/// True if the last byte ends no line.
 fn ends_in_a_line(file: &fs::File) -> io::Result<bool> {
     let Some(last) = file.metadata()?.len().checked_sub(1) else {
         return Ok(false);
     };
-    let mut octet = [b'\n'];
-    file.read_exact_at(&mut octet, last)?;
-    Ok(octet != [b'\n'])
+    let mut byte = [b'\n'];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte != [b'\n'])
 }
 
 #[cfg(test)]

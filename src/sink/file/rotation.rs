@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// When a file is set aside. By default never.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rotation {
-    /// Octets from which on it is; `None` for any size.
+    /// Bytes from which on it is; `None` for any size.
     pub size: Option<u64>,
     /// How old it gets, from when it was made; `None` for any age.
     pub every: Option<Duration>,
@@ -98,7 +98,7 @@ impl Stamp {
             Some((time, number)) => (time, number.parse().ok().filter(|it| *it > 0)?),
             None => (text, 0),
         };
-        let digits = |part: &str| part.bytes().all(|octet| octet.is_ascii_digit());
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         let (date, of_day) = time.strip_suffix('Z')?.split_once('T')?;
         let fits = date.len() == 8 && of_day.len() == 6 && digits(date) && digits(of_day);
         fits.then(|| Stamp {

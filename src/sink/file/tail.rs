@@ -2,7 +2,7 @@
 //!
 //! The cursor names the highest sequence that was synced. From the end of the file on, the last line of the live
 //! stream with that sequence or a lower one is looked for; what follows it is compared, line by line, with what the
-//! sink would write there now. What is the same octet for octet is passed over. So no state beside the file is needed
+//! sink would write there now. What is the same byte for byte is passed over. So no state beside the file is needed
 //! that could be lost or be about another file, and nothing is passed over because of a number alone: what somebody
 //! has moved, cut, copied or edited, what belongs to another journal, or what a power cut has torn is not the same.
 //!
@@ -69,7 +69,7 @@ impl Tail {
         Ok(is_same.then_some(Tail { file, at }))
     }
 
-    /// Compares whole lines that are to stand next; says how many octets of them do, and what comes then.
+    /// Compares whole lines that are to stand next; says how many bytes of them do, and what comes then.
     pub(super) fn compare(&mut self, lines: &[u8]) -> io::Result<(usize, Then)> {
         let mut same = 0;
         while let Some(rest) = lines.get(same..).filter(|rest| !rest.is_empty()) {
@@ -159,20 +159,20 @@ fn sequence_at(file: &fs::File, line: u64) -> io::Result<Option<u64>> {
     Ok(position().map(|position| position.sequence))
 }
 
-/// Up to `len` octets from `at` on; fewer at the end of the file.
+/// Up to `len` bytes from `at` on; fewer at the end of the file.
 fn read_at(file: &fs::File, at: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut octets = vec![0; len];
+    let mut bytes = vec![0; len];
     let mut filled = 0;
     while filled < len {
-        match file.read_at(&mut octets[filled..], at + filled as u64) {
+        match file.read_at(&mut bytes[filled..], at + filled as u64) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    octets.truncate(filled);
-    Ok(octets)
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 /// Nothing before it in an envelope holds a quotation mark of its own.
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_is_passed_over_to_the_octet() {
+    fn what_is_the_same_is_passed_over_to_the_byte() {
         let whole = lines(&["1.0", "1.1", "2.0", "3.0"]);
         let there = lines(&["1.0", "1.1"]).len();
         let next = lines(&["2.0", "3.0"]);
@@ -283,17 +283,17 @@ mod tests {
 
     #[test]
     fn what_a_power_cut_has_torn_is_found() {
-        let mut octets = lines(&["1.0", "2.0", "3.0", "4.0"]).into_bytes();
+        let mut bytes = lines(&["1.0", "2.0", "3.0", "4.0"]).into_bytes();
         let len = line("1.0").len();
-        octets[2 * len + 30..2 * len + 50].fill(0);
+        bytes[2 * len + 30..2 * len + 50].fill(0);
         let next = lines(&["2.0", "3.0", "4.0"]);
         assert_eq!(
-            case(&octets).compare(1, &next),
+            case(&bytes).compare(1, &next),
             (len, Then::Torn(2 * len as u64))
         );
-        octets[2 * len..].fill(0);
+        bytes[2 * len..].fill(0);
         assert_eq!(
-            case(&octets).compare(1, &next),
+            case(&bytes).compare(1, &next),
             (len, Then::Torn(2 * len as u64))
         );
     }

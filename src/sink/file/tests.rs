@@ -103,7 +103,7 @@ fn lived(path: &Path) -> (Delivery, Vec<u8>, usize) {
     let delivery = delivery(&[b"{}", b"{\"x\":1}", b"not json"]);
     live(path, Rotation::default(), &delivery, 7);
     let whole = fs::read(path).unwrap();
-    let first = 1 + whole.iter().position(|octet| *octet == b'\n').unwrap();
+    let first = 1 + whole.iter().position(|byte| *byte == b'\n').unwrap();
     (delivery, whole, first)
 }
 

@@ -64,13 +64,13 @@ pub(super) async fn judge(
 
 /// Reads a small body to its end, and keeps its beginning. A larger one is given up with its connection.
 async fn read(mut body: Incoming, begin: &mut Vec<u8>) {
-    let mut octets = 0;
-    while octets <= DRAIN_MAX {
+    let mut bytes = 0;
+    while bytes <= DRAIN_MAX {
         let Some(Ok(frame)) = body.frame().await else {
             return;
         };
         if let Some(data) = frame.data_ref() {
-            octets += data.len();
+            bytes += data.len();
             let room = KEPT_MAX - begin.len().min(KEPT_MAX);
             begin.extend(data.iter().take(room));
         }
@@ -88,7 +88,7 @@ fn excerpt(text: &str) -> String {
 /// Seconds, or a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let after = if text.bytes().all(|octet| octet.is_ascii_digit()) && !text.is_empty() {
+    let after = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
         // More than fits is more than is heeded.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
@@ -101,13 +101,13 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 /// The longest time that another side may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// Octets of an excerpt.
+/// Bytes of an excerpt.
 const EXCERPT_MAX: usize = 1024;
 
-/// Octets that an excerpt is made of: more, since what is a secret of ours is cut out whole.
+/// Bytes that an excerpt is made of: more, since what is a secret of ours is cut out whole.
 const KEPT_MAX: usize = 4 * EXCERPT_MAX;
 
-/// Octets of an answer that are read to use the connection again.
+/// Bytes of an answer that are read to use the connection again.
 const DRAIN_MAX: usize = 64 << 10;
 
 /// How long the body of an answer that says "delivered" may take.

@@ -222,17 +222,17 @@ fn batch(parcels: &[Parcel], replay: Option<&str>) -> Result<(String, Bytes), St
 /// As section 3.1.3.2 of the binding says: what a field cannot hold, quotes and percent signs are percent-encoded.
 fn set_attribute(fields: &mut HeaderMap, name: &str, value: &str) {
     let name = format!("ce-{name}");
-    let is_plain = |octet: u8| octet.is_ascii_graphic() && octet != b'"' && octet != b'%';
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'%';
     let value = if value.bytes().all(is_plain) {
         HeaderValue::from_str(value)
     } else {
         let mut encoded = String::with_capacity(3 * value.len());
-        for octet in value.bytes() {
-            if is_plain(octet) {
-                encoded.push(char::from(octet));
+        for byte in value.bytes() {
+            if is_plain(byte) {
+                encoded.push(char::from(byte));
             } else {
                 encoded.push('%');
-                for digit in [octet >> 4, octet & 0xf] {
+                for digit in [byte >> 4, byte & 0xf] {
                     let digit = char::from_digit(digit.into(), 16).expect("four bits");
                     encoded.push(digit.to_ascii_uppercase());
                 }
@@ -256,7 +256,7 @@ const AGENT: &str = concat!("hookline/", env!("CARGO_PKG_VERSION"));
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 
-/// Octets that an event usually takes.
+/// Bytes that an event usually takes.
 const ENVELOPE: usize = 1024;
 
 /// Fields of the request that came, and of no other (RFC 9110, section 7.6.1), those that frame it included.

@@ -18,7 +18,7 @@ pub struct Ask {
 #[derive(Debug)]
 pub struct Page {
     /// One event a line; at most [`PAGE_KIB_MAX`], unless a single one is larger.
-    pub octets: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// How many.
     pub events: usize,
     /// The `after` of what comes next. It has moved on over what the sink did not ask for, too.
@@ -39,7 +39,7 @@ impl Page {
     /// An empty one.
     pub(super) fn new(next: Item) -> Page {
         Page {
-            octets: Vec::new(),
+            bytes: Vec::new(),
             events: 0,
             next,
             is_at_end: false,
@@ -52,15 +52,15 @@ impl Page {
 
     /// Adds an event, unless it has no room.
     pub(super) fn push(&mut self, event: EventRef<'_>, raw_body: &[u8], limit: usize) -> bool {
-        let before = self.octets.len();
-        if self.events < limit && before < OCTETS_MAX {
-            event::render(event, raw_body, &mut self.octets);
-            self.octets.push(b'\n');
-            if self.events == 0 || self.octets.len() <= OCTETS_MAX {
+        let before = self.bytes.len();
+        if self.events < limit && before < BYTES_MAX {
+            event::render(event, raw_body, &mut self.bytes);
+            self.bytes.push(b'\n');
+            if self.events == 0 || self.bytes.len() <= BYTES_MAX {
                 self.events += 1;
                 return true;
             }
-            self.octets.truncate(before);
+            self.bytes.truncate(before);
         }
         self.is_full = true;
         false
@@ -70,4 +70,4 @@ impl Page {
 /// KiB of a page at most, unless its only event has more.
 pub const PAGE_KIB_MAX: u32 = 8 << 10;
 
-pub(super) const OCTETS_MAX: usize = (PAGE_KIB_MAX as usize) << 10;
+pub(super) const BYTES_MAX: usize = (PAGE_KIB_MAX as usize) << 10;

@@ -155,16 +155,16 @@ impl Shelf {
     /// Keeps a reader, in the place of the one that was not used for longest.
     pub(super) fn put(&mut self, reading: Reading) {
         self.0.push(reading);
-        while self.0.len() > SHELF_MAX || self.0.len() > 1 && self.octets() > SHELF_OCTETS {
+        while self.0.len() > SHELF_MAX || self.0.len() > 1 && self.bytes() > SHELF_BYTES {
             let oldest = self.0.iter().enumerate().min_by_key(|(_, it)| it.used_at);
             let Some((place, _)) = oldest else { return };
             self.0.swap_remove(place);
         }
     }
 
-    fn octets(&self) -> usize {
+    fn bytes(&self) -> usize {
         let held = self.0.iter().filter_map(|it| it.current.as_ref());
-        held.map(|delivery| delivery.octets()).sum()
+        held.map(|delivery| delivery.bytes()).sum()
     }
 
     /// Lets go of those that were not used for a while, with their batch and their segment.
@@ -176,8 +176,8 @@ impl Shelf {
 /// Readers of a sink that stay open; each holds a segment, and at most a batch.
 const SHELF_MAX: usize = 4;
 
-/// Octets of the batches that they hold, if it is more than one.
-const SHELF_OCTETS: usize = 16 << 20;
+/// Bytes of the batches that they hold, if it is more than one.
+const SHELF_BYTES: usize = 16 << 20;
 
 /// How long one stays open that nobody uses.
 const SHELF_TIME: Duration = Duration::from_secs(90);

@@ -103,7 +103,7 @@ fn item(text: &str) -> Item {
 /// The sequences of a page, and where the next one begins.
 fn page(pull: &Pull, ask: Ask) -> (Vec<String>, String) {
     let page = pull.page(&ask).unwrap();
-    let lines = page.octets.split_inclusive(|&octet| octet == b'\n');
+    let lines = page.bytes.split_inclusive(|&byte| byte == b'\n');
     let sequences: Vec<String> = lines
         .map(|line| serde_json::from_slice::<Value>(line).unwrap())
         .map(|event| event["sequence"].as_str().unwrap().to_owned())
@@ -261,7 +261,7 @@ fn at_the_end_there_is_nothing_until_something_comes() {
 #[test]
 fn a_page_ends_before_it_is_too_large_but_not_before_its_first_event() {
     let setting = Setting::new();
-    let large = |octets| format!("{{\"x\":\"{}\"}}", "x".repeat(octets)).into_bytes();
+    let large = |bytes| format!("{{\"x\":\"{}\"}}", "x".repeat(bytes)).into_bytes();
     // A page of the largest size takes 149 of these.
     for _ in 0..10 {
         let bodies: Vec<Vec<u8>> = (0..20).map(|_| large(56 << 10)).collect();
@@ -276,7 +276,7 @@ fn a_page_ends_before_it_is_too_large_but_not_before_its_first_event() {
         let page = pull
             .page(&ask(Some(&after.to_string()), None, 10_000))
             .unwrap();
-        assert!(page.octets.len() <= super::page::OCTETS_MAX);
+        assert!(page.bytes.len() <= super::page::BYTES_MAX);
         assert!(page.events > 0);
         events += page.events;
         after = page.next;

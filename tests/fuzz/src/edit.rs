@@ -1,4 +1,4 @@
-//! What is done to an image of a journal: octets overwritten, files cut, swapped, removed or copied, lines of the
+//! What is done to an image of a journal: bytes overwritten, files cut, swapped, removed or copied, lines of the
 //! manifest changed, and a repair in between.
 
 use crate::image::{self, MANIFEST, SEGMENT_SIZE, segment_name};
@@ -13,9 +13,9 @@ use std::sync::Arc;
 /// One change of the directory.
 #[derive(Debug)]
 pub enum Edit {
-    /// Octets are overwritten, at any place of a segment or close to the begin of a block.
+    /// Bytes are overwritten, at any place of a segment or close to the begin of a block.
     Overwrite(u64, usize, Vec<u8>),
-    /// An octet is XORed.
+    /// A byte is XORed.
     Flip(u64, usize, u8),
     /// A block becomes zeros, or what another block of any segment holds.
     Block(u64, usize, Option<(u64, usize)>),
@@ -29,7 +29,7 @@ pub enum Edit {
     Copy(u64, u64),
     /// A file is removed.
     Remove(u64),
-    /// One octet of the manifest is changed.
+    /// One byte of the manifest is changed.
     Manifest(usize, u8),
     /// The manifest is removed.
     RemoveManifest,
@@ -37,7 +37,7 @@ pub enum Edit {
     TruncateManifest(usize),
     /// A sealed frame that belongs nowhere.
     Frame(u64, usize, u64, u64),
-    /// One field of a frame header: offset in it, and eight octets.
+    /// One field of a frame header: offset in it, and eight bytes.
     Field(u64, usize, usize, u64),
     /// A file that a crash could have left.
     Leftover(u8),
@@ -52,7 +52,7 @@ impl<'a> Arbitrary<'a> for Edit {
         let block = |input: &mut Unstructured<'a>| input.int_in_range(0..=BLOCKS - 1);
         let number = |input: &mut Unstructured<'a>| -> Result<u64> {
             Ok(match input.arbitrary::<u8>()? {
-                octet @ 0..=0xef => u64::from(octet),
+                byte @ 0..=0xef => u64::from(byte),
                 0xf0 | 0xf1 => u64::MAX - u64::from(input.arbitrary::<u8>()?),
                 0xf2 | 0xf3 => NUMBER_END - u64::from(input.arbitrary::<u8>()? % 8),
                 _ => input.arbitrary()?,
@@ -106,17 +106,17 @@ impl Edit {
     /// Makes the change.
     pub fn apply(&self, files: &Memory) {
         let write = |epoch: &u64, at: usize, new: &[u8]| {
-            files.edit(&segment_name(*epoch), |octets| {
-                for (octet, new) in octets.iter_mut().skip(at).zip(new) {
-                    *octet = *new;
+            files.edit(&segment_name(*epoch), |bytes| {
+                for (byte, new) in bytes.iter_mut().skip(at).zip(new) {
+                    *byte = *new;
                 }
             });
         };
         match self {
             Edit::Overwrite(epoch, at, new) => write(epoch, *at, new),
-            Edit::Flip(epoch, at, with) => files.edit(&segment_name(*epoch), |octets| {
-                if let Some(octet) = octets.get_mut(*at) {
-                    *octet ^= with;
+            Edit::Flip(epoch, at, with) => files.edit(&segment_name(*epoch), |bytes| {
+                if let Some(byte) = bytes.get_mut(*at) {
+                    *byte ^= with;
                 }
             }),
             Edit::Block(epoch, block, source) => {
@@ -129,11 +129,11 @@ impl Edit {
                 write(epoch, block * ALIGNMENT, &new);
             }
             Edit::Truncate(epoch, length) => {
-                files.edit(&segment_name(*epoch), |octets| octets.truncate(*length));
+                files.edit(&segment_name(*epoch), |bytes| bytes.truncate(*length));
             }
-            Edit::Extend(epoch, by) => files.edit(&segment_name(*epoch), |octets| {
-                let length = (octets.len() + by).min(4 * SEGMENT_SIZE);
-                octets.resize(length, 0);
+            Edit::Extend(epoch, by) => files.edit(&segment_name(*epoch), |bytes| {
+                let length = (bytes.len() + by).min(4 * SEGMENT_SIZE);
+                bytes.resize(length, 0);
             }),
             Edit::Swap(a, b) => {
                 let (old_a, old_b) = (files.get(&segment_name(*a)), files.get(&segment_name(*b)));
@@ -144,15 +144,15 @@ impl Edit {
                 files.put(&segment_name(*to), files.get(&segment_name(*from)).to_vec())
             }
             Edit::Remove(epoch) => files.forget(&segment_name(*epoch)),
-            Edit::Manifest(at, with) => files.edit(MANIFEST, |octets| {
-                let at = at % octets.len().max(1);
-                if let Some(octet) = octets.get_mut(at) {
-                    *octet = *with;
+            Edit::Manifest(at, with) => files.edit(MANIFEST, |bytes| {
+                let at = at % bytes.len().max(1);
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = *with;
                 }
             }),
             Edit::RemoveManifest => files.forget(MANIFEST),
             Edit::TruncateManifest(length) => {
-                files.edit(MANIFEST, |octets| octets.truncate(*length))
+                files.edit(MANIFEST, |bytes| bytes.truncate(*length))
             }
             Edit::Frame(epoch, block, sequence, durable) => {
                 let sequence = (*sequence).clamp(1, u64::MAX - 2);
@@ -164,9 +164,9 @@ impl Edit {
                 );
                 // Its checksums are right only in a forged journal.
                 write(epoch, block * ALIGNMENT, &new);
-                files.edit(&segment_name(*epoch), |octets| {
-                    if let Some(octet) = octets.get_mut(block * ALIGNMENT + 60) {
-                        *octet = octet.wrapping_add(1);
+                files.edit(&segment_name(*epoch), |bytes| {
+                    if let Some(byte) = bytes.get_mut(block * ALIGNMENT + 60) {
+                        *byte = byte.wrapping_add(1);
                     }
                 });
             }
@@ -174,7 +174,7 @@ impl Edit {
                 write(epoch, block * ALIGNMENT + at, &value.to_le_bytes());
             }
             Edit::Leftover(kind) => {
-                let (name, octets): (&str, Vec<u8>) = match kind % 4 {
+                let (name, bytes): (&str, Vec<u8>) = match kind % 4 {
                     0 => ("manifest.tmp", b"hookline journal 1\nid".to_vec()),
                     1 => ("00000000000000000007.tmp", vec![0; ALIGNMENT]),
                     2 => (
@@ -186,7 +186,7 @@ impl Edit {
                         files.get(&segment_name(3)).to_vec(),
                     ),
                 };
-                files.put(name, octets);
+                files.put(name, bytes);
             }
             Edit::Repair => {
                 let storage: Arc<dyn Storage> = Arc::new(files.clone());
@@ -215,8 +215,8 @@ impl<'a> Arbitrary<'a> for Line {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Line> {
         let number = |input: &mut Unstructured<'a>| -> Result<u64> {
             Ok(match input.arbitrary::<u8>()? {
-                octet @ 0..=0x7f => u64::from(octet),
-                octet @ 0x80..=0xbf => u64::from(octet & 7) * ALIGNMENT as u64,
+                byte @ 0..=0x7f => u64::from(byte),
+                byte @ 0x80..=0xbf => u64::from(byte & 7) * ALIGNMENT as u64,
                 0xc0..=0xc3 => u64::MAX - u64::from(input.arbitrary::<u8>()? % 4),
                 0xc4..=0xc7 => NUMBER_END - u64::from(input.arbitrary::<u8>()? % 8),
                 _ => input.arbitrary()?,

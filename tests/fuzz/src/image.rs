@@ -1,4 +1,4 @@
-//! A small valid journal, put together from the format as `hookline::journal` documents it, octet by octet, and the
+//! A small valid journal, put together from the format as `hookline::journal` documents it, byte by byte, and the
 //! checksums of one that was changed.
 //!
 //! It is the same in every run, so what a fuzzer has found can be repeated. There are two sealed segments, the active
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::iter;
 use std::time::Duration;
 
-/// Octets of a segment: the header block, and room for four frames of a block.
+/// Bytes of a segment: the header block, and room for four frames of a block.
 pub const SEGMENT_SIZE: usize = 5 * ALIGNMENT;
 
 /// File name of the manifest.
@@ -53,8 +53,8 @@ pub fn build() -> Image {
     image.segment(4, &[(8, 2, 7), (10, 1, 9), (11, 2, 10)]);
     let leftovers = image.former_life(1);
     image.segment(5, &[(13, 1, 12), (14, 2, 13), (16, 2, 13)]);
-    image.files.edit(&segment_name(5), |octets| {
-        octets[4 * ALIGNMENT..].copy_from_slice(&leftovers[4 * ALIGNMENT..]);
+    image.files.edit(&segment_name(5), |bytes| {
+        bytes[4 * ALIGNMENT..].copy_from_slice(&leftovers[4 * ALIGNMENT..]);
     });
     image.segment(6, &[]);
     let spare = image.former_life(2);
@@ -76,28 +76,28 @@ pub fn build() -> Image {
 impl Image {
     /// A segment with frames of (first sequence, records, durable), one behind the other.
     fn segment(&mut self, epoch: u64, frames: &[(u64, u64, u64)]) {
-        let mut octets = header_block(epoch);
+        let mut bytes = header_block(epoch);
         for &(first, count, durable) in frames {
             let bodies: Vec<_> = (first..first + count).map(body).collect();
             self.bodies.extend((first..).zip(bodies.iter().cloned()));
-            octets.extend(frame(epoch, first, durable, &bodies));
+            bytes.extend(frame(epoch, first, durable, &bodies));
         }
-        octets.resize(SEGMENT_SIZE, 0);
-        self.files.put(&segment_name(epoch), octets);
+        bytes.resize(SEGMENT_SIZE, 0);
+        self.files.put(&segment_name(epoch), bytes);
     }
 
     /// What an earlier segment looked like when it was retired. None of its records is in the journal.
     fn former_life(&self, epoch: u64) -> Vec<u8> {
-        let mut octets = header_block(epoch);
+        let mut bytes = header_block(epoch);
         for sequence in 1..=4 {
-            octets.extend(frame(
+            bytes.extend(frame(
                 epoch,
                 sequence,
                 sequence - 1,
                 &[format!("retired {epoch}").into()],
             ));
         }
-        octets
+        bytes
     }
 }
 
@@ -142,7 +142,7 @@ pub fn segment_name(epoch: u64) -> String {
 /// A manifest with these lines and the right checksum.
 #[must_use]
 pub fn manifest(lines: &[&str]) -> Vec<u8> {
-    let id: String = ID.iter().map(|octet| format!("{octet:02x}")).collect();
+    let id: String = ID.iter().map(|byte| format!("{byte:02x}")).collect();
     let title = format!("hookline journal 1\nid {id}");
     let body: String = iter::once(title.as_str())
         .chain(lines.iter().copied())
@@ -160,23 +160,23 @@ pub fn with_checksum(body: String) -> Vec<u8> {
 
 /// Makes the checksums of the segment of this epoch right where one is wrong: that of its own header, and those of
 /// every frame header whose records end within the file.
-pub fn fix_checksums(octets: &mut [u8], epoch: u64) {
-    if let Some(header) = octets.get_mut(..HEADER_LEN) {
+pub fn fix_checksums(bytes: &mut [u8], epoch: u64) {
+    if let Some(header) = bytes.get_mut(..HEADER_LEN) {
         let crc = crc32c::crc32c(&header[..HEADER_LEN - 4]);
         header[HEADER_LEN - 4..].copy_from_slice(&crc.to_le_bytes());
     }
     let mut at = ALIGNMENT;
-    while at + HEADER_LEN <= octets.len() {
-        if octets[at..].starts_with(b"HKLF") {
-            fix_frame(&mut octets[at..], salt(epoch));
+    while at + HEADER_LEN <= bytes.len() {
+        if bytes[at..].starts_with(b"HKLF") {
+            fix_frame(&mut bytes[at..], salt(epoch));
         }
         at += ALIGNMENT;
     }
 }
 
 /// Makes the checksums of the frame at the front right.
-pub fn fix_frame(octets: &mut [u8], salt: u32) {
-    let Some((header, rest)) = octets.split_first_chunk_mut::<HEADER_LEN>() else {
+pub fn fix_frame(bytes: &mut [u8], salt: u32) {
+    let Some((header, rest)) = bytes.split_first_chunk_mut::<HEADER_LEN>() else {
         return;
     };
     let length = u32::from_le_bytes([header[28], header[29], header[30], header[31]]);

@@ -24,8 +24,8 @@ impl Memory {
     #[must_use]
     pub fn copy(&self) -> Memory {
         let copy = Memory::default();
-        for (name, octets) in self.contents() {
-            copy.put_shared(&name, octets);
+        for (name, bytes) in self.contents() {
+            copy.put_shared(&name, bytes);
         }
         copy
     }
@@ -34,7 +34,7 @@ impl Memory {
     #[must_use]
     pub fn contents(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
         let files = self.files();
-        let content = |file: &File| Arc::clone(&file.octets());
+        let content = |file: &File| Arc::clone(&file.bytes());
         files
             .iter()
             .map(|(name, file)| (name.clone(), content(file)))
@@ -46,19 +46,19 @@ impl Memory {
     pub fn get(&self, name: &str) -> Arc<Vec<u8>> {
         self.files()
             .get(name)
-            .map(|file| Arc::clone(&file.octets()))
+            .map(|file| Arc::clone(&file.bytes()))
             .unwrap_or_default()
     }
 
     /// Puts a file there, in place of the one that had the name.
-    pub fn put(&self, name: &str, octets: Vec<u8>) {
-        self.put_shared(name, Arc::new(octets));
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+        self.put_shared(name, Arc::new(bytes));
     }
 
     /// Changes a file, if it is there.
     pub fn edit(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         if let Some(file) = self.files().get(name) {
-            change(Arc::make_mut(&mut file.octets()));
+            change(Arc::make_mut(&mut file.bytes()));
         }
     }
 
@@ -67,9 +67,9 @@ impl Memory {
         self.files().remove(name);
     }
 
-    fn put_shared(&self, name: &str, octets: Arc<Vec<u8>>) {
+    fn put_shared(&self, name: &str, bytes: Arc<Vec<u8>>) {
         self.files()
-            .insert(name.to_owned(), File(Arc::new(Mutex::new(octets))));
+            .insert(name.to_owned(), File(Arc::new(Mutex::new(bytes))));
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<String, File>> {
@@ -78,7 +78,7 @@ impl Memory {
 }
 
 impl File {
-    fn octets(&self) -> MutexGuard<'_, Arc<Vec<u8>>> {
+    fn bytes(&self) -> MutexGuard<'_, Arc<Vec<u8>>> {
         self.0.lock().expect("a panic ends the process")
     }
 }
@@ -173,34 +173,34 @@ impl StorageFile for File {
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.octets().len() as u64)
+        Ok(self.bytes().len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let octets = self.octets();
+        let bytes = self.bytes();
         let start = usize::try_from(offset)
             .unwrap_or(usize::MAX)
-            .min(octets.len());
-        let length = buffer.len().min(octets.len() - start);
-        buffer[..length].copy_from_slice(&octets[start..start + length]);
+            .min(bytes.len());
+        let length = buffer.len().min(bytes.len() - start);
+        buffer[..length].copy_from_slice(&bytes[start..start + length]);
         Ok(length)
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let mut octets = self.octets();
-        let octets = Arc::make_mut(&mut octets);
+        let mut bytes = self.bytes();
+        let bytes = Arc::make_mut(&mut bytes);
         let start = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let end = start
             .checked_add(length)
             .filter(|end| *end <= FILE_MAX)
             .ok_or(ErrorKind::FileTooLarge)?;
-        if octets.len() < end {
-            octets.resize(end, 0);
+        if bytes.len() < end {
+            bytes.resize(end, 0);
         }
         let mut at = start;
         for part in parts {
-            octets[at..at + part.len()].copy_from_slice(part);
+            bytes[at..at + part.len()].copy_from_slice(part);
             at += part.len();
         }
         Ok(length)

@@ -1,4 +1,4 @@
-//! Bodies to events: any octets, compared with serde_json and with the definition of an update.
+//! Bodies to events: any bytes, compared with serde_json and with the definition of an update.
 //!
 //! What must hold for any body:
 //!
@@ -124,7 +124,7 @@ fn names(event: EventRef<'_>) {
     ] {
         assert!(
             name.bytes()
-                .all(|octet| octet.is_ascii_graphic() && !b"\"\\".contains(&octet)),
+                .all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte)),
             "{name:?}"
         );
     }
@@ -311,13 +311,13 @@ impl Outline {
         let mut outline = Outline::default();
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
         let mut before = 0;
-        for octet in text.bytes() {
+        for byte in text.bytes() {
             if in_string {
-                in_string = escaped || octet != b'"';
-                escaped = !escaped && octet == b'\\';
+                in_string = escaped || byte != b'"';
+                escaped = !escaped && byte == b'\\';
                 continue;
             }
-            match octet {
+            match byte {
                 b'"' => in_string = true,
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth -= 1,
@@ -326,7 +326,7 @@ impl Outline {
                 b'e' | b'E' => outline.exponents += usize::from(u8::is_ascii_digit(&before)),
                 _ => {}
             }
-            before = octet;
+            before = byte;
             outline.depth = outline.depth.max(depth);
         }
         outline
@@ -348,16 +348,16 @@ fn component(text: &str) -> String {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
         let hex: String = digest.as_ref()[..16]
             .iter()
-            .map(|octet| format!("{octet:02x}"))
+            .map(|byte| format!("{byte:02x}"))
             .collect();
         return format!("sha256-{hex}");
     }
-    let is_plain = |octet: &u8| octet.is_ascii_alphanumeric() || b"*+,-./@=_".contains(octet);
-    let write = |octet: u8| {
-        if is_plain(&octet) {
-            char::from(octet).to_string()
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"*+,-./@=_".contains(byte);
+    let write = |byte: u8| {
+        if is_plain(&byte) {
+            char::from(byte).to_string()
         } else {
-            format!("%{octet:02x}")
+            format!("%{byte:02x}")
         }
     };
     text.bytes().map(write).collect()

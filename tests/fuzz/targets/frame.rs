@@ -1,13 +1,13 @@
-//! Frame headers, records and batches from any octets, and sealed frames that were changed.
+//! Frame headers, records and batches from any bytes, and sealed frames that were changed.
 //!
-//! The first octet of an input chooses one of three ways:
+//! The first byte of an input chooses one of three ways:
 //!
-//! - **raw**: the octets as they are, for the checks that come before any checksum;
-//! - **fixed**: the octets with magic, version and both checksums put right, for the code behind those;
-//! - **sealed**: a frame sealed from records that the octets make up, then changed in some places.
+//! - **raw**: the bytes as they are, for the checks that come before any checksum;
+//! - **fixed**: the bytes with magic, version and both checksums put right, for the code behind those;
+//! - **sealed**: a frame sealed from records that the bytes make up, then changed in some places.
 //!
-//! What must hold: no octets panic; nothing that is accepted is longer than [`LENGTH_MAX`] or than the octets; what is
-//! accepted adds up, and sealing its records again gives the same octets; of a sealed frame only its own octets are
+//! What must hold: no bytes panic; nothing that is accepted is longer than [`LENGTH_MAX`] or than the bytes; what is
+//! accepted adds up, and sealing its records again gives the same bytes; of a sealed frame only its own bytes are
 //! accepted, and only under its own salt.
 
 #![no_main]
@@ -21,33 +21,33 @@ use hookline_fuzz::image::fix_frame;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    let Some((way, octets)) = input.split_first() else {
+    let Some((way, bytes)) = input.split_first() else {
         return;
     };
     match way % 3 {
-        0 => raw(octets),
-        1 => fixed(octets.to_vec()),
+        0 => raw(bytes),
+        1 => fixed(bytes.to_vec()),
         _ => {
-            // Too few octets only end the list of records and changes.
-            let _ = sealed(&mut Unstructured::new(octets));
+            // Too few bytes only end the list of records and changes.
+            let _ = sealed(&mut Unstructured::new(bytes));
         }
     }
 });
 
 const SALT: u32 = 0x5a17_5a17;
 
-fn raw(octets: &[u8]) {
-    records(octets);
-    if let Some(header) = octets.first_chunk() {
+fn raw(bytes: &[u8]) {
+    records(bytes);
+    if let Some(header) = bytes.first_chunk() {
         let header = FrameHeader::decode(header, SALT);
-        assert!(header.is_err() || octets.starts_with(b"HKLF"));
+        assert!(header.is_err() || bytes.starts_with(b"HKLF"));
     }
-    assert!(Batch::from_frame(octets.to_vec(), SALT).is_err() || octets.starts_with(b"HKLF"));
+    assert!(Batch::from_frame(bytes.to_vec(), SALT).is_err() || bytes.starts_with(b"HKLF"));
 }
 
 /// Takes records off the front as long as there are any.
-fn records(octets: &[u8]) {
-    let mut rest = octets;
+fn records(bytes: &[u8]) {
+    let mut rest = bytes;
     while let Some((record, after)) = Record::decode(rest) {
         let taken = rest.len() - after.len();
         assert_eq!(
@@ -60,7 +60,7 @@ fn records(octets: &[u8]) {
 }
 
 /// A record whose kept headers can be read whole is written again as it was.
-fn rewritten(record: &Record<'_>, octets: &[u8]) {
+fn rewritten(record: &Record<'_>, bytes: &[u8]) {
     let headers = || record.headers();
     let readable: usize = headers()
         .map(|(name, value)| 4 + name.len() + value.len())
@@ -76,25 +76,25 @@ fn rewritten(record: &Record<'_>, octets: &[u8]) {
             headers(),
             record.body,
         );
-        assert_eq!(out, octets);
+        assert_eq!(out, bytes);
     }
 }
 
-fn fixed(mut octets: Vec<u8>) {
-    if octets.len() < HEADER_LEN {
+fn fixed(mut bytes: Vec<u8>) {
+    if bytes.len() < HEADER_LEN {
         return;
     }
-    octets[..8].copy_from_slice(b"HKLF\x01\0\0\0");
-    octets[48..56].fill(0);
-    fix_frame(&mut octets, SALT);
-    let header = octets.first_chunk().expect("long enough");
+    bytes[..8].copy_from_slice(b"HKLF\x01\0\0\0");
+    bytes[48..56].fill(0);
+    fix_frame(&mut bytes, SALT);
+    let header = bytes.first_chunk().expect("long enough");
     let header = FrameHeader::decode(header, SALT);
-    match (&header, Batch::from_frame(octets.clone(), SALT)) {
+    match (&header, Batch::from_frame(bytes.clone(), SALT)) {
         (Ok(header), Ok(batch)) => {
-            accepted(header, &batch, &octets);
+            accepted(header, &batch, &bytes);
         }
         (Ok(header), Err(error)) => {
-            let missing = header.len() > octets.len();
+            let missing = header.len() > bytes.len();
             assert!(missing || error == FrameError::Records, "{error}");
             assert!(header.length as usize <= LENGTH_MAX);
         }
@@ -104,8 +104,8 @@ fn fixed(mut octets: Vec<u8>) {
 }
 
 /// A frame that was accepted adds up, and is sealed again as it stands.
-fn accepted(header: &FrameHeader, batch: &Batch, octets: &[u8]) {
-    assert!(header.len() <= octets.len() && header.length as usize <= LENGTH_MAX);
+fn accepted(header: &FrameHeader, batch: &Batch, bytes: &[u8]) {
+    assert!(header.len() <= bytes.len() && header.length as usize <= LENGTH_MAX);
     assert_eq!(
         (batch.count(), batch.first_sequence()),
         (header.count, header.first_sequence)
@@ -114,8 +114,8 @@ fn accepted(header: &FrameHeader, batch: &Batch, octets: &[u8]) {
     assert_eq!(batch.len(), header.len());
     assert_eq!(batch.records().count(), batch.count() as usize);
     assert!(header.durable < header.first_sequence);
-    assert_eq!(header.encode(SALT)[..], octets[..HEADER_LEN]);
-    records(&octets[HEADER_LEN..header.len()]);
+    assert_eq!(header.encode(SALT)[..], bytes[..HEADER_LEN]);
+    records(&bytes[HEADER_LEN..header.len()]);
     let from = header.first_sequence + u64::from(header.count / 2);
     let mut later = batch.records_from(from);
     assert_eq!(later.next().map(|(sequence, _)| sequence), Some(from));

@@ -1,16 +1,16 @@
-//! Whole requests out of a stream of octets: head, Content-Length and chunked, however the stream is cut.
+//! Whole requests out of a stream of bytes: head, Content-Length and chunked, however the stream is cut.
 //!
-//! The last octets of an input say where it is cut, those before them are what a connection receives.
+//! The last bytes of an input say where it is cut, those before them are what a connection receives.
 //!
 //! What must hold:
 //!
 //! - The assembler gives the same requests, bodies, refusal and leftovers whether it gets the stream as a whole, cut
-//!   at the places of the input, or octet by octet. Only when it looks differs: a head that comes in pieces is looked
+//!   at the places of the input, or byte by byte. Only when it looks differs: a head that comes in pieces is looked
 //!   at again with each line, so a refusal may wait for the end of a line, and is then the same.
 //! - What it says about what it holds is true: an incomplete request takes everything, a head is announced once and
 //!   is the one of the request that follows, and nothing is held between requests.
 //! - It holds no more than the limits say.
-//! - The chunked decoder completes a body if and only if the reference below does, with the same octets and the same
+//! - The chunked decoder completes a body if and only if the reference below does, with the same bytes and the same
 //!   end; what it takes for too large the reference takes for too large.
 
 #![no_main]
@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
     chunked(stream, &cuts);
 });
 
-/// The stream, and where it is cut: up to sixteen places, two octets each, and their number behind them.
+/// The stream, and where it is cut: up to sixteen places, two bytes each, and their number behind them.
 fn split(input: &[u8]) -> (&[u8], Vec<usize>) {
     let Some((count, rest)) = input.split_last() else {
         return (input, Vec::new());
@@ -50,14 +50,14 @@ fn split(input: &[u8]) -> (&[u8], Vec<usize>) {
     (stream, cuts)
 }
 
-/// What a connection makes of its octets.
+/// What a connection makes of its bytes.
 #[derive(Debug, Default)]
 struct Outcome {
     requests: Vec<Request>,
     refused: Option<Status>,
     /// How an incomplete head is refused when its line ends.
     at_line_end: Option<Status>,
-    /// Octets behind the last whole request, unless it was refused.
+    /// Bytes behind the last whole request, unless it was refused.
     left: usize,
     /// Of those, what was announced as the head of a request.
     announced: Option<Announced>,
@@ -85,9 +85,9 @@ fn assembled(stream: &[u8], cuts: &[usize]) {
     let whole = receive(stream, &[stream.len()]);
     let cut = receive(stream, cuts);
     same(&whole, &cut, "cut at the places of the input");
-    if stream.len() <= SINGLE_OCTETS_MAX {
+    if stream.len() <= SINGLE_BYTES_MAX {
         let all: Vec<usize> = (1..=stream.len()).collect();
-        same(&whole, &receive(stream, &all), "octet by octet");
+        same(&whole, &receive(stream, &all), "byte by byte");
     }
 }
 
@@ -225,7 +225,7 @@ fn reference(stream: &[u8]) -> Option<Result<(Vec<u8>, usize), TooLarge>> {
     loop {
         let digits = stream[at..]
             .iter()
-            .take_while(|octet| octet.is_ascii_hexdigit())
+            .take_while(|byte| byte.is_ascii_hexdigit())
             .count();
         if digits == 0 || digits > 16 {
             return None;
@@ -262,7 +262,7 @@ fn reference(stream: &[u8]) -> Option<Result<(Vec<u8>, usize), TooLarge>> {
         }
         let end = stream[at..].windows(2).position(|pair| pair == b"\r\n")?;
         let line = &stream[at..at + end];
-        let colon = line.iter().position(|&octet| octet == b':')?;
+        let colon = line.iter().position(|&byte| byte == b':')?;
         let name = line[..colon].to_ascii_lowercase();
         let forbidden: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"host"];
         let valid = colon > 0
@@ -277,12 +277,12 @@ fn reference(stream: &[u8]) -> Option<Result<(Vec<u8>, usize), TooLarge>> {
     }
 }
 
-/// Octets of `*( ";" token [ "=" ( token / quoted-string ) ] )` at the front, to the CR behind it.
+/// Bytes of `*( ";" token [ "=" ( token / quoted-string ) ] )` at the front, to the CR behind it.
 fn extensions(line: &[u8]) -> Option<usize> {
     let token = |at: usize| {
         line[at..]
             .iter()
-            .take_while(|octet| is_token(octet))
+            .take_while(|byte| is_token(byte))
             .count()
     };
     let mut at = 0;
@@ -303,7 +303,7 @@ fn extensions(line: &[u8]) -> Option<usize> {
                 match line.get(at)? {
                     b'"' => break,
                     b'\\' if is_text(line.get(at + 1)?) => at += 2,
-                    octet if is_text(octet) && *octet != b'\\' => at += 1,
+                    byte if is_text(byte) && *byte != b'\\' => at += 1,
                     _ => return None,
                 }
             }
@@ -323,15 +323,15 @@ fn line_end(stream: &[u8], at: usize) -> Option<usize> {
     stream.get(at..)?.starts_with(b"\r\n").then_some(2)
 }
 
-fn is_token(octet: &u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet)
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
-fn is_text(octet: &u8) -> bool {
-    *octet == b'\t' || (*octet >= b' ' && *octet != 127)
+fn is_text(byte: &u8) -> bool {
+    *byte == b'\t' || (*byte >= b' ' && *byte != 127)
 }
 
-/// Longest stream that is also received octet by octet.
-const SINGLE_OCTETS_MAX: usize = 160;
+/// Longest stream that is also received byte by byte.
+const SINGLE_BYTES_MAX: usize = 160;
 /// What the decoder reads for nothing at least; inputs are to be shorter (`-max_len`).
 const OVERHEAD_MIN: usize = 16 << 10;

@@ -1,10 +1,10 @@
-//! Request heads: any octets, and all that RFC 9112 and 9110 say about them.
+//! Request heads: any bytes, and all that RFC 9112 and 9110 say about them.
 //!
 //! What must hold:
 //!
-//! - No octets panic.
+//! - No bytes panic.
 //! - A head is accepted if and only if the reference below accepts it, and both read the same target, fields, framing
-//!   and persistence. The reference is slow and knows nothing of httparse: it splits at CRLF and compares octets.
+//!   and persistence. The reference is slow and knows nothing of httparse: it splits at CRLF and compares bytes.
 //! - The verdict on a complete head, and each refusal, stays whatever is appended.
 //! - An accepted head is accepted again without the empty line ahead of it, and with stricter limits that it keeps.
 
@@ -21,16 +21,16 @@ const LIMITS: Limits = Limits {
     body: 4096,
 };
 
-fuzz_target!(|octets: &[u8]| check(octets));
+fuzz_target!(|bytes: &[u8]| check(bytes));
 
-fn check(octets: &[u8]) {
+fn check(bytes: &[u8]) {
     let mut slots = Slots::new();
-    let verdict = Head::parse(octets, &mut slots, &LIMITS);
-    let expected = complete_head(octets).and_then(reference);
+    let verdict = Head::parse(bytes, &mut slots, &LIMITS);
+    let expected = complete_head(bytes).and_then(reference);
     let head = match verdict {
         Ok(Some(head)) => head,
         Ok(None) => {
-            assert!(octets.len() < LIMITS.head + 2, "bounded");
+            assert!(bytes.len() < LIMITS.head + 2, "bounded");
             assert_eq!(expected, None, "a valid head is complete");
             return;
         }
@@ -43,7 +43,7 @@ fn check(octets: &[u8]) {
                     || expected.expectation_unknown;
                 assert!(over, "{status:?} for a valid head");
             }
-            let longer = [octets, b"\r\n\r\nGET / HTTP/1.1\r\n\r\n"].concat();
+            let longer = [bytes, b"\r\n\r\nGET / HTTP/1.1\r\n\r\n"].concat();
             let mut slots = Slots::new();
             let again = Head::parse(&longer, &mut slots, &LIMITS);
             assert!(again.is_err(), "{status:?} is taken back");
@@ -75,7 +75,7 @@ fn check(octets: &[u8]) {
     );
 
     // Alone, and without the empty line ahead: the same.
-    let alone = &octets[expected.empty_line..head.len];
+    let alone = &bytes[expected.empty_line..head.len];
     let mut slots = Slots::new();
     let tight = Limits {
         head: alone.len(),
@@ -110,20 +110,20 @@ struct Expected<'b> {
 }
 
 /// Everything up to the first empty line that is not the first line.
-fn complete_head(octets: &[u8]) -> Option<&[u8]> {
-    let start = if octets.starts_with(b"\r\n") { 2 } else { 0 };
-    let end = octets[start..]
+fn complete_head(bytes: &[u8]) -> Option<&[u8]> {
+    let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+    let end = bytes[start..]
         .windows(4)
         .position(|it| it == b"\r\n\r\n")?;
-    Some(&octets[..start + end + 4])
+    Some(&bytes[..start + end + 4])
 }
 
 /// Reads a head that ends in an empty line; `None` if it is not valid, or could be read in two ways.
-fn reference(octets: &[u8]) -> Option<Expected<'_>> {
-    let empty_line = if octets.starts_with(b"\r\n") { 2 } else { 0 };
-    let lines = lines(&octets[empty_line..octets.len() - 4])?;
+fn reference(bytes: &[u8]) -> Option<Expected<'_>> {
+    let empty_line = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+    let lines = lines(&bytes[empty_line..bytes.len() - 4])?;
     let (request_line, field_lines) = lines.split_first()?;
-    let parts: Vec<&[u8]> = request_line.split(|&octet| octet == b' ').collect();
+    let parts: Vec<&[u8]> = request_line.split(|&byte| byte == b' ').collect();
     let [method, target, version] = parts[..] else {
         return None;
     };
@@ -138,9 +138,9 @@ fn reference(octets: &[u8]) -> Option<Expected<'_>> {
     let (path, query) = split_target(target, method)?;
     let mut fields = Vec::new();
     for line in field_lines {
-        let colon = line.iter().position(|&octet| octet == b':')?;
+        let colon = line.iter().position(|&byte| byte == b':')?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
-        let is_text = |&octet: &u8| octet == b'\t' || (octet >= b' ' && octet != 127);
+        let is_text = |&byte: &u8| byte == b'\t' || (byte >= b' ' && byte != 127);
         if !is_token(name) || !value.iter().all(is_text) {
             return None;
         }
@@ -169,7 +169,7 @@ fn reference(octets: &[u8]) -> Option<Expected<'_>> {
     };
     let options: Vec<Vec<u8>> = all("connection")
         .iter()
-        .flat_map(|value| value.split(|&octet| octet == b','))
+        .flat_map(|value| value.split(|&byte| byte == b','))
         .map(|option| lower(trim(option)))
         .collect();
     let persistence = if options.iter().any(|option| option == b"close") {
@@ -184,7 +184,7 @@ fn reference(octets: &[u8]) -> Option<Expected<'_>> {
     let expectations = all("expect");
     let encodings = all("content-encoding");
     Some(Expected {
-        len: octets.len(),
+        len: bytes.len(),
         empty_line,
         method,
         path,
@@ -201,9 +201,9 @@ fn reference(octets: &[u8]) -> Option<Expected<'_>> {
 }
 
 /// Splits at CRLF; `None` if a CR or LF stands anywhere else.
-fn lines(octets: &[u8]) -> Option<Vec<&[u8]>> {
+fn lines(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut lines = Vec::new();
-    let mut rest = octets;
+    let mut rest = bytes;
     while let Some(end) = rest.windows(2).position(|it| it == b"\r\n") {
         lines.push(&rest[..end]);
         rest = &rest[end + 2..];
@@ -242,17 +242,17 @@ fn split_target<'b>(target: &'b [u8], method: &[u8]) -> Option<(&'b [u8], &'b [u
 }
 
 fn is_token(name: &[u8]) -> bool {
-    let is_token = |octet: &u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet);
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !name.is_empty() && name.iter().all(is_token)
 }
 
-fn lower(octets: &[u8]) -> Vec<u8> {
-    octets.to_ascii_lowercase()
+fn lower(bytes: &[u8]) -> Vec<u8> {
+    bytes.to_ascii_lowercase()
 }
 
 /// Without spaces and tabs at either end.
 fn trim(value: &[u8]) -> &[u8] {
-    let is_text = |octet: &u8| *octet != b' ' && *octet != b'\t';
+    let is_text = |byte: &u8| *byte != b' ' && *byte != b'\t';
     let Some(start) = value.iter().position(is_text) else {
         return &[];
     };

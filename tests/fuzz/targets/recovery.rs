@@ -1,6 +1,6 @@
 //! The journal's directory, damaged in any way: opening, reading, inspecting and repairing it.
 //!
-//! A small valid journal, see `image.rs`, gets edits: octets overwritten, files cut, swapped, removed or copied,
+//! A small valid journal, see `image.rs`, gets edits: bytes overwritten, files cut, swapped, removed or copied,
 //! lines of the manifest changed, a repair between. In half of the inputs the checksums are made right again behind
 //! the edits, so that the code is reached that trusts them.
 //!
@@ -62,8 +62,8 @@ fn check(input: &Input) {
     let honest = !input.forged && input.manifest.is_none();
     if input.forged {
         for epoch in EPOCHS {
-            files.edit(&segment_name(epoch), |octets| {
-                image::fix_checksums(octets, epoch)
+            files.edit(&segment_name(epoch), |bytes| {
+                image::fix_checksums(bytes, epoch)
             });
         }
         let text = String::from_utf8_lossy(&files.get(MANIFEST)).into_owned();

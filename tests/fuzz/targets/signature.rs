@@ -1,6 +1,6 @@
 //! The header that proves a post: an HMAC in hex or base64, after a prefix or in the form of Standard Webhooks.
 //!
-//! An input chooses a scheme by its first octet; the rest is the value of the header, in which `@` stands for the right
+//! An input chooses a scheme by its first byte; the rest is the value of the header, in which `@` stands for the right
 //! HMAC in hex, `$` for it in base64, and `\x01` to `\x04` for pieces of either.
 //!
 //! What must hold: no value panics; it verifies if and only if the reference decodes it to the right HMAC; and what
@@ -111,12 +111,12 @@ fuzz_target!(|input: &[u8]| {
         "POST / HTTP/1.1\r\nhost: h\r\nwebhook-id: id\r\nwebhook-timestamp: {NOW}\r\n{}:",
         scheme.header
     );
-    let octets = [fields.as_bytes(), &value, b"\r\n\r\n"].concat();
+    let bytes = [fields.as_bytes(), &value, b"\r\n\r\n"].concat();
     let mut slots = Slots::new();
-    let Ok(Some(head)) = Head::parse(&octets, &mut slots, &LIMITS) else {
+    let Ok(Some(head)) = Head::parse(&bytes, &mut slots, &LIMITS) else {
         return;
     };
-    if head.len < octets.len() || head.headers.len() != 4 {
+    if head.len < bytes.len() || head.headers.len() != 4 {
         return; // the value has ended the head, or is more than one field
     }
     let verified = scheme.signature.verify(&head, BODY, NOW);
@@ -142,22 +142,22 @@ fuzz_target!(|input: &[u8]| {
 fn expanded(value: &[u8], tag: &[u8]) -> Vec<u8> {
     let (hex, base64) = (hex(tag), BASE64_STANDARD.encode(tag));
     let mut out = Vec::new();
-    for octet in value {
-        match octet {
+    for byte in value {
+        match byte {
             b'@' => out.extend_from_slice(hex.as_bytes()),
             b'$' => out.extend_from_slice(base64.as_bytes()),
             1 => out.extend_from_slice(&hex.as_bytes()[..hex.len() / 2]),
             2 => out.extend_from_slice(&hex.as_bytes()[hex.len() / 2..]),
             3 => out.extend_from_slice(&base64.as_bytes()[..base64.len() / 2]),
             4 => out.extend_from_slice(&base64.as_bytes()[base64.len() / 2..]),
-            octet => out.push(*octet),
+            byte => out.push(*byte),
         }
     }
     out
 }
 
 fn hex(tag: &[u8]) -> String {
-    tag.iter().map(|octet| format!("{octet:02x}")).collect()
+    tag.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether one of the ways in which the right HMAC can be written stands in the header.
@@ -166,7 +166,7 @@ fn expected(scheme: &Scheme, value: &[u8]) -> bool {
         // An HMAC is ASCII; Standard Webhooks may have others beside it.
         return scheme.encoding.is_none()
             && value
-                .split(|octet| *octet == b' ')
+                .split(|byte| *byte == b' ')
                 .any(|one| std::str::from_utf8(one).is_ok_and(|one| is_tag(scheme, one)));
     };
     match scheme.encoding {

@@ -60,14 +60,14 @@ fn damage_costs_time_only() {
         let len = lengths[name];
         let is_text = name == "checkpoint";
         for at in (0..len).step_by(if is_text { 7 } else { 23 }) {
-            let context = format!("{name}, octet {at}");
+            let context = format!("{name}, byte {at}");
             let damaged = disk.after_exit();
-            damaged.damage(name, |octets| octets[at] ^= 1 << (at % 8));
+            damaged.damage(name, |bytes| bytes[at] ^= 1 << (at % 8));
             assert!(open_damaged(&damaged, &journal, &right, &context));
             let damaged = disk.after_exit();
             damaged.truncate(name, at);
             let is_new = open_damaged(&damaged, &journal, &right, &context);
-            // The last octets of the checkpoint only fill its block.
+            // The last bytes of the checkpoint only fill its block.
             assert!(is_new || is_text, "{context}");
             if is_text && at > 400 {
                 break;

@@ -31,8 +31,8 @@ fn the_table_and_the_files_are_bounded_by_the_keys() {
     }
     // Seven eighths at least, and all of them at most.
     assert!(most.0 <= 2000 && dedupe.keys() >= 1750, "{most:?}");
-    assert_eq!(dedupe.octets(), 2000 * 12);
-    // Of a key there are itself, 16 octets and what fills up; and the pair of names, which is 32 octets.
+    assert_eq!(dedupe.bytes(), 2000 * 12);
+    // Of a key there are itself, 16 bytes and what fills up; and the pair of names, which is 32 bytes.
     let each = 16 + "106:messages:wamid.1234".len() as u64 + 8 + 32;
     assert!(most.1 <= 2000 * each + 16384, "{most:?}");
 }
@@ -46,7 +46,7 @@ fn what_was_loaded_is_what_was_there() {
     dedupe.checkpoint().unwrap();
     let again = open(&disk.after_power_cut(), &PLENTY, &journal);
     assert_eq!(again.keys(), 2000);
-    assert_eq!(again.octets(), dedupe.octets());
+    assert_eq!(again.bytes(), dedupe.bytes());
     assert_eq!(again.parties.len(), dedupe.parties.len());
     assert_eq!(again.judged(), journal.last());
 }

@@ -105,12 +105,12 @@ fn forget_endpoints(disk: &SimulatedDisk, number: u64) {
         .open(&file_name(number), Access::Write)
         .unwrap();
     let len = usize::try_from(file.length().unwrap()).unwrap();
-    let mut octets = vec![0; len];
+    let mut bytes = vec![0; len];
     assert_eq!(
-        crate::disk::read_full_at(&*file, &mut octets, 0).unwrap(),
+        crate::disk::read_full_at(&*file, &mut bytes, 0).unwrap(),
         len
     );
-    let (mut older, mut rest) = (Vec::new(), octets.as_slice());
+    let (mut older, mut rest) = (Vec::new(), bytes.as_slice());
     while let Some((entry, behind)) = Entry::decode(rest) {
         Entry {
             endpoint: 0,
@@ -132,7 +132,7 @@ fn forget_endpoints(disk: &SimulatedDisk, number: u64) {
         .iter_mut()
         .filter(|it| it.number == number)
     {
-        facts.crc = crc32c::crc32c(&older[..usize::try_from(facts.octets).unwrap()]);
+        facts.crc = crc32c::crc32c(&older[..usize::try_from(facts.bytes).unwrap()]);
     }
     saved.save(&*disk.storage()).unwrap();
 }

@@ -106,7 +106,7 @@ fn letters_under_way_are_bounded_in_bytes() {
     let batch = delivery(10_000, 1);
     while !undone.is_full(Source::Letter) {
         let alone = Arc::new(batch.alone(8, &mut maker).unwrap());
-        bytes += alone.octets();
+        bytes += alone.bytes();
         letters += 1;
         let found = Found {
             item: Item {

@@ -11,9 +11,9 @@ use std::time::Duration;
 /// What comes back for a request.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
-    /// These octets.
-    Octets(Vec<u8>),
-    /// These octets, and the end of the connection.
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// These bytes, and the end of the connection.
     Last(Vec<u8>),
     /// Nothing, while the connection stays.
     Nothing,
@@ -37,7 +37,7 @@ pub(super) struct Server {
 
 pub(super) fn answer(status: &str, fields: &str, body: &str) -> Reply {
     let length = body.len();
-    Reply::Octets(
+    Reply::Bytes(
         format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{fields}\r\n{body}").into_bytes(),
     )
 }
@@ -110,9 +110,9 @@ fn tell(give: &Sender<Request>, request: Request, reply: Reply, out: &mut impl W
     // The test may have ended.
     let _ = give.send(request);
     match reply {
-        Reply::Octets(octets) => out.write_all(&octets).is_ok() && out.flush().is_ok(),
-        Reply::Last(octets) => {
-            let _ = out.write_all(&octets).and_then(|()| out.flush());
+        Reply::Bytes(bytes) => out.write_all(&bytes).is_ok() && out.flush().is_ok(),
+        Reply::Last(bytes) => {
+            let _ = out.write_all(&bytes).and_then(|()| out.flush());
             false
         }
         Reply::Nothing => true,
@@ -122,8 +122,8 @@ fn tell(give: &Sender<Request>, request: Request, reply: Reply, out: &mut impl W
 fn read(stream: &mut impl BufRead) -> Option<Request> {
     let line = |stream: &mut dyn BufRead| {
         let mut line = String::new();
-        let octets = stream.read_line(&mut line).ok()?;
-        (octets > 0).then(|| line.trim_end().to_owned())
+        let bytes = stream.read_line(&mut line).ok()?;
+        (bytes > 0).then(|| line.trim_end().to_owned())
     };
     let first = line(stream)?;
     let mut fields = BTreeMap::new();
