@@ -18,6 +18,7 @@
 //! `tests/tidy.rs`, which checks that.
 //!
 //! - [`cli`]: the command line, one file for each verb
+//! - [`manual`]: the user's manual, a chapter a module; what `hookline help` prints
 //! - [`config`]: file, environment and flags to one checked `Config`; every limit with unit, default and reason
 //! - [`server`]: starts and joins the threads; listening sockets, drain, metrics page
 //! - [`reactor`]: one event loop a core: poll, connection, deadlines, answers that wait for the disk
@@ -46,6 +47,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod manual;
 pub mod config;
 pub mod server;
 pub mod reactor;

@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 /// Which module may use which. Everything may use [`LEAVES`], and they use nothing.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["server", "config", "journal", "event", "feed"]),
+    (
+        "cli",
+        &["manual", "server", "config", "journal", "event", "feed"],
+    ),
+    ("manual", &[]),
     ("config", &[]),
     (
         "server",
