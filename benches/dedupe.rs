@@ -6,9 +6,10 @@
 //! `cargo bench --bench dedupe`; throughput is of events. `open` reads a million keys back.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use hookline::disk::{Disk, Storage};
 use hookline::feed::{Dedupe, DedupeOptions, DedupeScope, Delivery, Maker};
 use hookline::journal::batch::{Batch, Place};
-use hookline::journal::{Disk, Journal, JournalId, Options, Storage};
+use hookline::journal::{Journal, JournalId, Options};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -89,7 +89,7 @@ fn read_ok(connection: &mut TcpStream) {
 }
 
 fn request() -> Vec<u8> {
-    let body = include_str!("../src/cli/samples/text.json");
+    let body = include_str!("../src/rig/samples/text.json");
     format!(
         "POST /webhook HTTP/1.1\r\nHost: hooks.example.com\r\nUser-Agent: facebookexternalua\r\n\
          Accept: */*\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

@@ -11,6 +11,7 @@
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use crossbeam_utils::CachePadded;
+use hookline::disk::{Disk, Storage};
 use hookline::endpoint::handshake::VerifyTokens;
 use hookline::endpoint::signature::Signature;
 use hookline::endpoint::{Ack, Counters, Endpoint, Proof};
@@ -20,7 +21,7 @@ use hookline::http::Limits;
 use hookline::http::assembler::{Assembler, Next};
 use hookline::http::head::{Head, Slots};
 use hookline::journal::batch::{Batch, Place, Pool};
-use hookline::journal::{Disk, Journal, JournalId, Options, Storage};
+use hookline::journal::{Journal, JournalId, Options};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
@@ -302,8 +303,8 @@ fn request_head(framing: &str, tag: &[u8]) -> Vec<u8> {
     .into_bytes()
 }
 
-const TEXT: &str = include_str!("../src/cli/samples/text.json");
-const STATUS: &str = include_str!("../src/cli/samples/status-delivered.json");
+const TEXT: &str = include_str!("../src/rig/samples/text.json");
+const STATUS: &str = include_str!("../src/rig/samples/status-delivered.json");
 
 /// Around the contacts and the statuses of [`STATUS`].
 const CONTACTS: &str = r#""contacts":["#;

@@ -2,7 +2,7 @@
 -- the line of figures that `run` reads. A script finds it beside itself, so each also works alone:
 --   wrk -s loadtest/plain.lua http://127.0.0.1:8080/webhook
 local directory = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
-local samples = directory .. "../src/cli/samples/"
+local samples = directory .. "../src/rig/samples/"
 local M = {}
 
 -- The body of one sample, octet for octet.

@@ -208,7 +208,7 @@ def measure_one(seconds, script, connections, command, cores, work, new=False):
 
 def wrk(seconds, script, connections, port, core, first=None):
     """With `first`, ten digits, each message has an id of its own, counted from there; without it all are the same."""
-    body = (ROOT / "src/cli/samples/text.json").read_bytes()
+    body = (ROOT / "src/rig/samples/text.json").read_bytes()
     signature = "sha256=" + hmac.new(SECRET, body, hashlib.sha256).hexdigest()
     environment = {**os.environ, "SIGNATURE": signature}
     if first is not None:

@@ -1,5 +1,5 @@
 -- The same message with its X-Hub-Signature-256. LuaJIT has no HMAC, so SIGNATURE brings the header's value:
---   SIGNATURE="sha256=$(openssl dgst -sha256 -hmac SECRET -r src/cli/samples/text.json | cut -d' ' -f1)"
+--   SIGNATURE="sha256=$(openssl dgst -sha256 -hmac SECRET -r src/rig/samples/text.json | cut -d' ' -f1)"
 local report = dofile((debug.getinfo(1, "S").source:match("^@(.*/)") or "./") .. "report.lua")
 
 local one

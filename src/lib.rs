@@ -20,11 +20,13 @@
 //! - [`cli`]: the command line, one file for each verb
 //! - [`manual`]: the user's manual, a chapter a module; what `hookline help` prints
 //! - [`config`]: file, environment and flags to one checked `Config`; every limit with unit, default and reason
+//! - [`rig`]: what the verbs use that try a receiver or a disk: load, bodies, what is compared and measured
 //! - [`server`]: starts and joins the threads; listening sockets, drain, metrics page
 //! - [`reactor`]: one event loop a core: poll, connection, deadlines, answers that wait for the disk
 //! - [`http`]: head, framing, chunked, response. No sockets, no clocks, no files
 //! - [`endpoint`]: routes, handshake, signatures, credentials
 //! - [`journal`]: batch, frame, segment, commit, recovery, reader. The only code that answers for durability
+//! - [`disk`]: what every keeper of state stands on: one directory, real or simulated
 //! - [`worker`]: pinned threads: a durable batch becomes events
 //! - [`event`]: what is in a body: kind, key, conversation, lane, envelope. No sockets, no clocks, no files
 //! - [`feed`]: what a sink reads from, live or from the journal: duplicates, cursors, dead letters, replays
@@ -49,11 +51,13 @@
 pub mod cli;
 pub mod manual;
 pub mod config;
+pub mod rig;
 pub mod server;
 pub mod reactor;
 pub mod http;
 pub mod endpoint;
 pub mod journal;
+pub mod disk;
 pub mod worker;
 pub mod event;
 pub mod feed;

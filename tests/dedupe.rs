@@ -3,9 +3,10 @@
 
 #![expect(unsafe_code, reason = "GlobalAlloc can be implemented in no other way")]
 
+use hookline::disk::{Disk, Storage};
 use hookline::feed::{Dedupe, DedupeOptions, DedupeScope, Delivery, Duplicates, Maker};
 use hookline::journal::batch::{Batch, Place};
-use hookline::journal::{Disk, Journal, Options, Storage};
+use hookline::journal::{Journal, Options};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;

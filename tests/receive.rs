@@ -8,7 +8,8 @@ mod common;
 
 use common::client::{Answer, Client, chunked, get, handshake, post};
 use common::{Running, Site, eventually, sign};
-use hookline::journal::{Disk, Reader};
+use hookline::disk::Disk;
+use hookline::journal::Reader;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use socket2::SockRef;

@@ -5,8 +5,9 @@ mod common;
 
 use common::client::post;
 use common::{PROGRAM, Site, eventually};
+use hookline::disk::Disk;
 use hookline::feed::{DeadLetters, Failures, Letter, Maker, ReplayState, Replays};
-use hookline::journal::{Disk, Reader};
+use hookline::journal::Reader;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

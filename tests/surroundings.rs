@@ -1,6 +1,8 @@
 //! What the machine has to say to a configuration: `check` and `serve` say the same, with the same exit code, and what
 //! may be there later is a warning to both.
 
+#![expect(clippy::print_stderr, reason = "a skipped check says so")]
+
 mod common;
 
 use common::client::post;
@@ -243,10 +245,10 @@ fn a_file_sink_on_a_file_of_hookline_is_refused() {
 fn run_with(site: &Site, verb: &str, sink: &str) -> Output {
     let config = site.path().join("hookline.toml");
     let text = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"off\"\n[journal]\ndir = {:?}\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"off\"\n[journal]\ndir = \"{}\"\n\
          [[endpoint]]\npath = \"/w\"\nprovider = \"meta\"\napp_secret = {{ file = \"secret\" }}\n\
          [[sink]]\ntype = \"exec\"\ncommand = [\"./program\"]\n[[sink]]\n{sink}\n",
-        site.journal_dir()
+        site.journal_dir().display()
     );
     fs::write(&config, text).expect("written");
     let mut command = Command::new(PROGRAM);

@@ -13,23 +13,27 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     (
         "cli",
-        &["manual", "server", "config", "journal", "event", "feed"],
+        &[
+            "manual", "rig", "server", "config", "journal", "disk", "event", "feed",
+        ],
     ),
     ("manual", &[]),
+    ("rig", &["config", "journal", "disk"]),
     ("config", &[]),
     (
         "server",
         &[
-            "config", "reactor", "http", "endpoint", "journal", "worker", "feed", "sink",
+            "config", "reactor", "http", "endpoint", "journal", "disk", "worker", "feed", "sink",
         ],
     ),
-    ("reactor", &["http", "endpoint", "journal"]),
+    ("reactor", &["http", "endpoint", "journal", "disk"]),
     ("endpoint", &["http"]),
     ("http", &[]),
-    ("journal", &[]),
+    ("journal", &["disk"]),
+    ("disk", &[]),
     ("worker", &["event", "journal", "feed"]),
     ("event", &[]),
-    ("feed", &["journal", "event"]),
+    ("feed", &["journal", "disk", "event"]),
     ("sink", &["feed"]),
 ];
 
@@ -58,15 +62,15 @@ const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
 /// Files of more than [`LINES_MAX`] lines, and why.
 const LONG_FILES: &[(&str, &str)] = &[];
 
-/// Files that write, sync, rename or remove: the journal's one door to the disk, the sink whose purpose it is, and the
+/// Files that write, sync, rename or remove: the one door to the disk, the sink whose purpose it is, and the
 /// trial of a disk, which makes a directory of its own and removes it.
 const WRITERS: &[&str] = &[
-    "src/journal/disk.rs",
-    "src/journal/look.rs",
+    "src/disk/directory.rs",
+    "src/disk/ownership.rs",
     "src/sink/file/mod.rs",
     "src/sink/file/rotation.rs",
     "src/sink/file/tail.rs",
-    "src/cli/trial/site.rs",
+    "src/rig/site.rs",
 ];
 
 const WRITING: &[&str] = &[
@@ -259,6 +263,110 @@ fn modules_use_only_what_they_may() {
         assert!(
             needed.contains(&(*from, *to)),
             "no longer needed: {from} → {to}, {reason}"
+        );
+    }
+}
+
+/// The paths of a tree of imports: `a::{b, c::{d, self}}` is `a::b`, `a::c::d` and `a::c`.
+fn paths(tree: &str) -> Vec<Vec<String>> {
+    let tree = tree.trim();
+    let Some(open) = tree.find('{') else {
+        let path = tree.split(" as ").next().unwrap_or_default().split("::");
+        let path = path.map(|part| part.trim().to_owned());
+        return vec![path.filter(|part| part != "self" && part != "*").collect()];
+    };
+    let head = paths(tree[..open].trim_end_matches("::")).remove(0);
+    let inner = &tree[open + 1..tree.rfind('}').expect("closed")];
+    let (mut depth, mut start, mut members) = (0, 0, Vec::new());
+    for (at, c) in inner.char_indices().chain([(inner.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                members.push(&inner[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    members.retain(|member| !member.trim().is_empty());
+    let members = members.into_iter().flat_map(paths);
+    members
+        .map(|member| [head.clone(), member].concat())
+        .collect()
+}
+
+/// `src/feed/cursor.rs` is `crate::feed::cursor`, and `src/feed/mod.rs` is `crate::feed`.
+fn module_path(file: &str) -> Vec<String> {
+    let path = file.strip_prefix("src/").expect("a source");
+    let path = path.strip_suffix(".rs").expect("a source").split('/');
+    let parts = ["crate"].into_iter().chain(path);
+    parts
+        .filter(|part| !["mod", "lib", "main"].contains(part))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The modules that a file imports from, as whole paths.
+fn imports(source: &Source, modules: &BTreeSet<Vec<String>>) -> Vec<Vec<String>> {
+    let own = module_path(&source.path);
+    let code: String = source.code().flat_map(|line| [line, "\n"]).collect();
+    let mut found = Vec::new();
+    for statement in code.split(';') {
+        let statement = statement.trim_start();
+        let line = statement.find("use ").filter(|at| {
+            let before = &statement[..*at];
+            before.is_empty() || before.starts_with("pub") && !before.contains('\n')
+        });
+        let Some(at) = line else { continue };
+        for path in paths(&statement[at + 4..]) {
+            let up = path.iter().take_while(|part| *part == "super").count();
+            let path = match path.first().map(String::as_str) {
+                Some("crate") => path,
+                Some("super") => [&own[..own.len() - up], &path[up..]].concat(),
+                _ => [&own[..], &path[..]].concat(),
+            };
+            let prefixes = (1..=path.len()).rev().map(|len| path[..len].to_vec());
+            found.extend(prefixes.into_iter().find(|it| modules.contains(it)));
+        }
+    }
+    found
+}
+
+/// Within a folder, a file and the folder of its children are one.
+#[test]
+fn no_file_needs_one_that_needs_it() {
+    let sources = sources("src");
+    let sources: Vec<_> = sources.iter().filter(|source| !source.is_test()).collect();
+    let modules: BTreeSet<_> = sources.iter().map(|it| module_path(&it.path)).collect();
+    let mut arrows: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for source in &sources {
+        let from = module_path(&source.path);
+        for to in imports(source, &modules) {
+            let shared = from.iter().zip(&to).take_while(|(one, two)| one == two);
+            let shared = shared.count();
+            if shared < from.len().min(to.len()) {
+                let folder = arrows.entry(from[..shared].to_vec()).or_default();
+                let beside = folder.entry(from[shared].clone()).or_default();
+                beside.insert(to[shared].clone());
+            }
+        }
+    }
+    assert!(arrows.len() > 10, "the imports are found");
+    for (folder, arrows) in arrows {
+        let mut left: BTreeSet<_> = arrows.keys().chain(arrows.values().flatten()).collect();
+        // Who needs none of those that are left stands below them.
+        let is_needing = |one, left: &BTreeSet<&String>| {
+            let needed = arrows.get(one).into_iter().flatten();
+            needed.into_iter().any(|it| left.contains(it))
+        };
+        while let Some(lowest) = left.iter().copied().find(|one| !is_needing(*one, &left)) {
+            left.remove(lowest);
+        }
+        assert!(
+            left.is_empty(),
+            "a circle in {}: {left:?}",
+            folder.join("::")
         );
     }
 }

@@ -311,11 +311,7 @@ fn damage_in_the_newest_segment_is_said_with_what_to_do() {
         let output = run(verb, &dir);
         let said = String::from_utf8(output.stderr).expect("text");
         assert_eq!(output.status.code(), Some(1), "{verb}: {said}");
-        let printed = output
-            .stdout
-            .iter()
-            .filter(|octet| **octet == b'\n')
-            .count();
+        let printed = String::from_utf8_lossy(&output.stdout).lines().count();
         assert_eq!(printed, lines, "{verb}");
         for part in [
             "000001.segment",

@@ -3,14 +3,14 @@
 mod sinks;
 
 use super::configuration::ConfigArgs;
-use super::figures::as_configured;
+use super::report::units::as_configured;
 use super::{CliError, Output, counted, descriptors};
 use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret, SinkKind,
     format_size,
 };
+use crate::disk::command;
 use crate::event;
-use crate::journal::command;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;

@@ -1,6 +1,7 @@
 //! Why a verb failed, and what the process says and ends with.
 
 use crate::config::ConfigErrors;
+use crate::rig::RigError;
 use std::error::Error;
 use std::io;
 
@@ -84,6 +85,15 @@ impl CliError {
                 }
                 Some(line.replace('\n', " "))
             }
+        }
+    }
+}
+
+impl From<RigError> for CliError {
+    fn from(error: RigError) -> CliError {
+        CliError::Failed {
+            message: error.message,
+            source: error.source,
         }
     }
 }

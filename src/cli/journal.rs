@@ -2,12 +2,11 @@
 
 use super::{CliError, Output, counted, sequences};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, doubtful_type, format_size};
+use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;
 use crate::feed::{Forms, Maker, Poison};
-use crate::journal::{
-    self, Damage, Depth, Disk, FILE_MISSING, Hole, JournalError, Report, SegmentReport, Storage,
-    command,
-};
+use crate::journal;
+use crate::journal::{Damage, Depth, FILE_MISSING, Hole, JournalError, Report, SegmentReport};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};

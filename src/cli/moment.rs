@@ -3,7 +3,8 @@
 use super::CliError;
 use super::journal::refused;
 use crate::config::parse_time;
-use crate::journal::{Storage, extent, sequence_at};
+use crate::disk::Storage;
+use crate::journal::{extent, sequence_at};
 use jiff::Timestamp;
 use std::ops::Range;
 use std::str::FromStr;

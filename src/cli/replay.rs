@@ -5,12 +5,13 @@
 use super::cursor::was_ever;
 use super::journal::{beside, doubt_types, is_journal, maker, open, refused, time, whole_behind};
 use super::moment::{Moment, extent_of};
-use super::progress::Progress;
+use super::report::progress::Progress;
 use super::{CliError, Output, counted, sequences};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
+use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;
 use crate::feed::{Fate, Replay, ReplayError, ReplayState, Replays};
-use crate::journal::{Disk, Reader, Storage, command};
+use crate::journal::Reader;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;

@@ -1,10 +1,11 @@
 //! `hookline send`: posts samples as the platform would, and shows what comes back.
 
-use super::exchange::{Answer, Target, exchange};
-use super::samples::{self, SAMPLES, Sample};
-use super::signature::SignAs;
 use super::{CliError, Output};
 use crate::config::{Secret, nearest};
+use crate::rig::exchange::{Answer, TIMEOUT, Target, exchange};
+use crate::rig::samples;
+use crate::rig::samples::{SAMPLES, Sample};
+use crate::rig::signature::SignAs;
 use aws_lc_rs::hmac;
 use clap::Args;
 use serde_json::json;
@@ -367,9 +368,6 @@ fn percent_encoded(text: &str) -> String {
 
 /// The name of the step that is no post.
 const HANDSHAKE: &str = "handshake";
-
-/// How long an answer may take; platforms wait for half of it.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of an unexpected answer is shown, in characters.
 const SHOWN_MAX: usize = 80;

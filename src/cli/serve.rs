@@ -53,10 +53,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
             Ok(Message::Signal(signal)) => {
                 tracing::info!(
                     signal,
-                    "draining; the same signal again leaves without the rest of the deliveries"
+                    "stopping: open requests are answered and events delivered for up to drain_timeout; the same signal again stops at once"
                 );
                 server.stop(&signals.again).map_err(failed)?;
-                tracing::info!("everything that was answered is stored");
+                tracing::info!("stopped; everything that was answered is stored");
                 return Ok(());
             }
             Err(error) => {

@@ -8,8 +8,10 @@
 use super::cursor;
 use super::journal::{open, refused};
 use super::{CliError, sequences};
+use crate::disk::{Disk, Guard, Storage, command};
 use crate::feed::{self, Cause, DeadLetters, Found, Item, LetterError, Poison, WORKER};
-use crate::journal::{self, Disk, Guard, JournalError, Manifest, Reader, Storage, command};
+use crate::journal;
+use crate::journal::{JournalError, Manifest, Reader};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;

@@ -5,32 +5,25 @@
 //! Which notification is due when, and every octet of it, is a function of the options and the seed: nothing is kept,
 //! and a journal of Hookline can be asked afterwards whether it has all of them.
 
-mod answer;
-mod body;
-mod connection;
-mod ledger;
-mod load;
-mod plan;
 mod report;
-mod schedule;
 mod verify;
 
-use super::exchange::Target;
-use super::progress::Progress;
-use super::{CliError, Output, descriptors, duration, samples, send};
-use crate::journal;
+use super::report::progress::Progress;
+use super::{CliError, Output, descriptors, duration, send};
+use crate::disk;
+use crate::rig::exchange::Target;
+use crate::rig::open_loop::body::Bodies;
+use crate::rig::open_loop::ledger::{Ledger, Names};
+use crate::rig::open_loop::load::{Job, Load, PATIENCE};
+use crate::rig::open_loop::plan::{MILLION, Plan};
+use crate::rig::samples;
 use aws_lc_rs::hmac;
-use body::Bodies;
 use clap::Args;
-use ledger::{Ledger, Names};
-use load::Load;
-use plan::{MILLION, Plan};
 use report::Report;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -89,19 +82,6 @@ pub(super) struct SimulateArgs {
     output: Output,
 }
 
-/// What a run needs to know.
-struct Job {
-    address: SocketAddr,
-    /// Of every request, without the length and the proof.
-    head: String,
-    key: Option<hmac::Key>,
-    bodies: Bodies,
-    connections: usize,
-    /// Whether what fails is posted again.
-    retries: bool,
-    interrupted: Arc<AtomicBool>,
-}
-
 /// Runs the verb.
 pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     if args.to.starts_with("https://") {
@@ -130,7 +110,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
             "`ulimit -Hn` allows for {possible} connections; ask for no more with --connections"
         )));
     }
-    let address = target.reach(load::PATIENCE).map_err(|error| {
+    let address = target.reach(PATIENCE).map_err(|error| {
         let to = &args.to;
         CliError::because(
             format!("cannot reach {to}; is a receiver running there?"),
@@ -143,7 +123,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
             "no secret is given: posts are unsigned (see --help)"
         )?;
     }
-    let start = journal::now() / 1_000_000;
+    let start = disk::now() / 1_000_000;
     let job = Job {
         address,
         head,
@@ -156,7 +136,11 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let names = witness.is_some().then(|| Names::none_of(&job.bodies.plan));
     let mut progress = Progress::new();
     let load = Load::new(&job, Ledger::new(names));
-    let ledger = load.and_then(|load| load.run(&mut progress));
+    let ledger = load.and_then(|load| {
+        load.run(&mut |ledger, now, waiting| {
+            progress.show(|| report::progress(ledger, now, waiting));
+        })
+    });
     progress.clear();
     let ledger = ledger.map_err(|error| CliError::because("cannot go on", error))?;
     let findings = witness

@@ -7,21 +7,20 @@
 //!
 //! What comes in is what the platform says: three statuses for each message that goes out, and the replies.
 
-mod estimate;
-mod measure;
 mod screen;
 
-use super::trial::body::Bodies;
-use super::trial::child::{Launcher, PATH};
-use super::trial::load::{Load, Plan};
-use super::trial::site::{Site, cannot_use};
-use super::trial::watch_signals;
+use super::report::notes;
 use super::{CliError, Output, configuration};
 use crate::config::{Config, parse_time};
+use crate::rig::child::{Launcher, PATH};
+use crate::rig::closed_loop::body::Bodies;
+use crate::rig::closed_loop::load::{Load, Plan};
+use crate::rig::estimate::{Asked, Disk, Estimate, Limits};
+use crate::rig::measure::{Cost, Sample};
+use crate::rig::signals::watch_signals;
+use crate::rig::site::{Site, cannot_use};
 use clap::Args;
 use crossbeam_channel::{Receiver, select};
-use estimate::{Asked, Disk, Estimate, Limits};
-use measure::{Cost, Sample};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,7 +52,9 @@ pub(super) struct SizeArgs {
 /// Runs the verb.
 pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
     let config = configuration(args.config.as_deref())?;
-    let (file_system, free) = Site::look(&args.data_dir, VERB, SPACE)?;
+    let looked = Site::look(&args.data_dir, VERB, SPACE)?;
+    notes(&looked.notes);
+    let (file_system, free) = (looked.file_system, looked.free);
     let interrupts = watch_signals()?;
     let mut site =
         Site::make(&args.data_dir, VERB).map_err(|error| cannot_use(&args.data_dir, error))?;
@@ -128,7 +129,7 @@ fn measure(
     let begin = Instant::now();
     let wait = |time| {
         wait(&load, interrupts, begin + time, || {
-            Sample::take(server.pid(), metrics)
+            Ok(Sample::take(server.pid(), metrics)?)
         })
     };
     let measured = wait(args.time / WARM_UP).and_then(|first| Ok(first.until(&wait(args.time)?)));

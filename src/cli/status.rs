@@ -4,8 +4,8 @@
 
 mod screen;
 
-use super::exchange::{Target, exchange};
 use super::{CliError, Output, configuration};
+use crate::rig::exchange::{Target, exchange};
 use crate::server::Overview;
 use clap::Args;
 use std::io::{self, IsTerminal as _, Write as _};

@@ -3,9 +3,10 @@
 use super::CliError;
 use super::journal::{doubt_types, maker, open, refused, whole_behind};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
+use crate::disk::Storage;
 use crate::event::{self, EventRef, Pattern};
 use crate::feed::Item;
-use crate::journal::{Depth, JournalError, Reader, Storage, inspect_from};
+use crate::journal::{Depth, JournalError, Reader, inspect_from};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;

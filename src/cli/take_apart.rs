@@ -7,8 +7,9 @@
 use super::CliError;
 use super::journal::{maker, open, refused};
 use crate::config::DATA_DIR;
+use crate::disk::Storage;
 use crate::feed::{Child, END};
-use crate::journal::{JournalError, Reader, Storage};
+use crate::journal::{JournalError, Reader};
 use clap::Args;
 use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,

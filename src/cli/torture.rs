@@ -14,23 +14,26 @@
 //! The order of a round is: load, kill, recovery, look. Recovery comes before the look since it is what a user
 //! gets; nothing is sent meanwhile, so the journal beside the server that has just recovered stands still.
 
-mod oracle;
 mod report;
 
-use super::draw::Random;
-use super::progress::Progress;
-use super::trial::body::Bodies;
-use super::trial::child::{self, Launcher, Ready, Server};
-use super::trial::load::{Ended, Load, Plan};
-use super::trial::site::{Site, cannot_use};
-use super::trial::stream::Stream;
-use super::trial::watch_signals;
-use super::{CliError, Output, duration, samples};
-use crate::journal::frame::ALIGNMENT;
-use crate::journal::{Disk, JournalError, Manifest, Reader};
+use super::report::notes;
+use super::report::progress::Progress;
+use super::{CliError, Output, duration};
+use crate::disk::Disk;
+use crate::disk::block::ALIGNMENT;
+use crate::journal::{JournalError, Manifest, Reader};
+use crate::rig::child;
+use crate::rig::child::{Launcher, Ready, Server};
+use crate::rig::closed_loop::body::Bodies;
+use crate::rig::closed_loop::load::{Ended, Load, Plan};
+use crate::rig::closed_loop::stream::Stream;
+use crate::rig::oracle::{Look, Oracle};
+use crate::rig::random::Random;
+use crate::rig::samples;
+use crate::rig::signals::watch_signals;
+use crate::rig::site::{Site, cannot_use};
 use clap::Args;
 use crossbeam_channel::{Receiver, select};
-use oracle::{Look, Oracle};
 use report::{Report, Verdict};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +71,8 @@ pub(super) struct TortureArgs {
 
 /// Runs the verb.
 pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
-    let (file_system, _) = Site::look(&args.data_dir, VERB, SPACE)?;
+    let looked = Site::look(&args.data_dir, VERB, SPACE)?;
+    notes(&looked.notes);
     let program = match &args.server {
         Some(program) => program.canonicalize(),
         None => std::env::current_exe(),
@@ -92,7 +96,7 @@ pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
         report: Report {
             seed,
             connections: args.connections,
-            file_system,
+            file_system: looked.file_system,
             ..Report::default()
         },
         launcher,

@@ -1,7 +1,6 @@
 //! What is right by itself and wrong together.
 
 use super::finding::Place;
-use super::own_files;
 use super::reader::Reading;
 use super::surroundings;
 use super::units::{format_size, format_time};
@@ -31,7 +30,10 @@ pub(super) fn check(
     if reading.secrets {
         surroundings::data_dir(reading, &places.data_dir, &config.journal.dir);
         let has_stdout = config.sinks.iter().any(|it| it.kind == SinkKind::Stdout);
-        own_files::check(reading, &config.journal.dir, has_stdout);
+        let own = std::mem::take(&mut reading.own_files);
+        for (place, message) in own.mistakes(&config.journal.dir, has_stdout) {
+            reading.mistake(&place, message);
+        }
         surroundings::own_address(reading, config);
         surroundings::threads(reading);
     }

@@ -22,6 +22,7 @@ mod document;
 mod endpoint;
 mod finding;
 mod own_files;
+mod proof;
 mod provider;
 mod reader;
 mod secret;
@@ -35,8 +36,9 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub use endpoint::{Ack, Algorithm, Credential, Encoding, Endpoint, Provider};
+pub use endpoint::{Ack, Endpoint};
 pub use finding::{ConfigErrors, Finding};
+pub use proof::{Algorithm, Credential, Encoding, Provider};
 pub use secret::Secret;
 pub use settings::{SETTINGS, Setting, Unit};
 pub use sink::{

@@ -6,8 +6,6 @@
 //! through symbolic links, also where nothing is there yet, and a hard link is known by its inode.
 
 use super::finding::Place;
-use super::reader::Reading;
-use super::surroundings::is_same_file;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -32,19 +30,35 @@ impl OwnFiles {
     pub(super) fn writes(&mut self, place: Place, path: &Path) {
         self.written.push((place, path.to_owned()));
     }
+
+    /// What is wrong with sinks whose file is one of these. `has_stdout` says that another sink writes to the standard
+    /// output.
+    pub(super) fn mistakes(mut self, data_dir: &Path, has_stdout: bool) -> Vec<(Place, String)> {
+        self.reads("/proc/self/fd/2", "where this process writes its log");
+        if has_stdout {
+            self.reads("/proc/self/fd/1", "where a sink of type \"stdout\" writes");
+        }
+        let mut mistakes = Vec::new();
+        for (place, path) in self.written {
+            if let Some(why) = is_own(&path, data_dir, &self.read) {
+                mistakes.push((place, format!("{} {why}", path.display())));
+            }
+        }
+        mistakes
+    }
 }
 
-/// Refuses sinks whose file is one of these. `has_stdout` says that another sink writes to the standard output.
-pub(super) fn check(reading: &mut Reading<'_>, data_dir: &Path, has_stdout: bool) {
-    let mut own = std::mem::take(&mut reading.own_files);
-    own.reads("/proc/self/fd/2", "where this process writes its log");
-    if has_stdout {
-        own.reads("/proc/self/fd/1", "where a sink of type \"stdout\" writes");
-    }
-    for (place, path) in &own.written {
-        if let Some(why) = is_own(path, data_dir, &own.read) {
-            reading.mistake(place, format!("{} {why}", path.display()));
-        }
+/// True if two paths lead to one file, whether it is there or not.
+pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
+    let place = |path: &Path| {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = fs::canonicalize(dir.unwrap_or(Path::new("."))).ok()?;
+        Some(dir.join(path.file_name()?))
+    };
+    match (identity(one), identity(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one == other || place(one).is_some_and(|it| Some(it) == place(other)),
     }
 }
 

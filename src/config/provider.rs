@@ -1,7 +1,7 @@
 //! Reads the keys of an `[[endpoint]]` that belong to its provider.
 
-use super::endpoint::{Algorithm, Credential, Encoding, Provider};
 use super::finding::Place;
+use super::proof::{Algorithm, Credential, Encoding, Provider};
 use super::reader::{Reading, Section};
 use super::secret::Secret;
 use super::suggest::did_you_mean;

@@ -426,3 +426,17 @@ fn address_hint(key: &str, text: &str) -> String {
         "{key} must be an IP address and a port, as in \"127.0.0.1:8080\", found {text:?}{meant}"
     )
 }
+
+/// Names stand in metrics, file names and commands.
+pub(super) fn check_name(reading: &mut Reading<'_>, place: &Place, name: &str) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
+        let message = format!(
+            "name {name:?} must be 1 to {NAME_MAX} letters, digits, dots, dashes and underscores"
+        );
+        reading.mistake(place, message);
+    }
+}
+
+/// Longest name, in characters.
+const NAME_MAX: usize = 64;

@@ -257,20 +257,6 @@ pub(super) fn own_address(reading: &mut Reading<'_>, config: &Config) {
     }
 }
 
-/// True if two paths lead to one file, whether it is there or not.
-pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
-    let place = |path: &Path| {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let dir = fs::canonicalize(dir.unwrap_or(Path::new("."))).ok()?;
-        Some(dir.join(path.file_name()?))
-    };
-    match (identity(one), identity(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => one == other || place(one).is_some_and(|it| Some(it) == place(other)),
-    }
-}
-
 /// More threads than cores only take turns.
 pub(super) fn threads(reading: &mut Reading<'_>) {
     let cores = thread::available_parallelism().map_or(1, usize::from) as u64;

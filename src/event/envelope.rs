@@ -29,13 +29,14 @@
 //! An unparsed body that is not JSON, or nests too deep for common parsers, or that nobody looks at any more, is
 //! `data_base64`.
 
-use super::context::{WithContacts, push_key, push_raw};
+use super::events::WithContacts;
 use super::events::{EventRef, Unparsed};
 use super::extract::without_mark;
 use super::form::CONTENT_TYPE;
-use super::shape::Part;
-use super::span::Span;
+use super::json::span::Span;
+use super::part::Part;
 use super::time;
+use super::whatsapp::context::{push_key, push_raw};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::io::Write;

@@ -1,13 +1,11 @@
 //! Where events are kept: compact entries, and one text that they point into.
 
-use super::context::WithContacts;
-use super::emit;
-use super::extract::Origin;
 use super::form::{self, Sender};
+use super::json::span::Span;
 use super::lane::Lane;
+use super::pages::{OWN_PAGES, own_pages};
+use super::part::Part;
 use super::position::Position;
-use super::shape::Part;
-use super::span::Span;
 use std::ops::Range;
 
 /// A reusable list of events. Clearing it keeps its memory, so that in the steady state no event allocates.
@@ -25,6 +23,21 @@ pub struct Events {
 pub struct EventRef<'e> {
     pub(super) events: &'e Events,
     pub(super) event: &'e Event,
+}
+
+/// Where a body comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Sequence in the journal.
+    pub sequence: u64,
+    /// Position of the record in its batch, from 0.
+    pub record: u32,
+    /// Number that the journal gives to the endpoint; 0 is none's.
+    pub endpoint: u16,
+    /// Time of arrival in microseconds since 1970.
+    pub received_at: u64,
+    /// It came from other senders than the platform, who may mean the same body anew.
+    pub foreign: bool,
 }
 
 /// Why a body passes as `whatsapp.unparsed`.
@@ -72,6 +85,17 @@ pub(super) struct Event {
     pub(super) weak_key: bool,
     pub(super) duplicate: bool,
     pub(super) unparsed: Option<Unparsed>,
+}
+
+/// The contacts that go with an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum WithContacts {
+    #[default]
+    None,
+    /// The place of one contact.
+    One(Span),
+    /// The place of the array.
+    All(Span),
 }
 
 /// A type from the tables, or one made up from what the body says.
@@ -158,11 +182,6 @@ impl Events {
         if let Some(event) = self.list.get_mut(position) {
             event.duplicate = true;
         }
-    }
-
-    /// Appends the event of a body that passes whole, unlooked at.
-    pub fn pass_whole(&mut self, body: &[u8], origin: Origin, reason: Unparsed) {
-        emit::unparsed(self, body, origin, reason);
     }
 
     /// Gives the events from a position on what came with their body.
@@ -405,19 +424,6 @@ impl Text {
         self.start as usize..self.end as usize
     }
 }
-
-/// Gives what will be large pages of its own, which go back to the system as soon as it is freed. What the allocator
-/// takes from its heaps stays in them when it is freed, for each thread tens of megabytes, and from some size on, up to
-/// 32 MiB, it takes that from there which has been that large before. Addresses cost nothing that are not written to.
-pub(super) fn own_pages<T>(room: &mut Vec<T>) {
-    let wanted = OWN_PAGES / size_of::<T>();
-    if room.capacity() < wanted {
-        room.reserve_exact(wanted - room.len());
-    }
-}
-
-/// Octets that every allocator takes from the system.
-const OWN_PAGES: usize = 33 << 20;
 
 /// Octets that a cleared list keeps: more than a batch of ordinary bodies needs.
 const RETAINED_MAX: usize = 512 << 10;

@@ -1,33 +1,18 @@
 //! A body is parsed once, into buffers that are reused from body to body.
 
-use super::contacts::Contacts;
-use super::context::Context;
-use super::document::Document;
-use super::emit::{self, Emitter};
-use super::events::{Events, Unparsed};
+use super::events::{Events, Origin, Unparsed};
 use super::foreign::{self, Values};
 use super::form::{Sender, WhatsApp};
-use super::name::Name;
-use super::scan::{Refused, Scan};
-use super::shape::Holds;
-use super::walk::Walk;
+use super::json::document::Document;
+use super::json::name::Name;
+use super::json::scan::{Refused, Scan};
+use super::whatsapp::contacts::Contacts;
+use super::whatsapp::context::Context;
+use super::whatsapp::emit::Emitter;
+use super::whatsapp::shape::Holds;
+use super::whatsapp::walk::Walk;
 use serde::de::IgnoredAny;
 use std::fmt;
-
-/// Where a body comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// Sequence in the journal.
-    pub sequence: u64,
-    /// Position of the record in its batch, from 0.
-    pub record: u32,
-    /// Number that the journal gives to the endpoint; 0 is none's.
-    pub endpoint: u16,
-    /// Time of arrival in microseconds since 1970.
-    pub received_at: u64,
-    /// It came from other senders than the platform, who may mean the same body anew.
-    pub foreign: bool,
-}
 
 /// Takes bodies apart; each worker has one, and nothing is allocated per event once it is warm.
 #[derive(Default)]
@@ -69,7 +54,7 @@ impl Extractor {
             let from = (sender, origin);
             foreign::received(events, &mut self.values, body, document, from);
         } else if let Err(reason) = text.and_then(|text| self.walk(text, origin, events)) {
-            emit::unparsed(events, body, origin, reason);
+            events.pass_whole(body, origin, reason);
         }
         if let Some(sender) = sender {
             events.extend_from(first, &sender, text.is_ok());

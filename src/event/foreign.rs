@@ -4,15 +4,13 @@
 //! simd-json, which rounds numbers and knows no places, but is not asked for these. A body that it refuses although it
 //! is JSON, such as one with half of a surrogate pair or a number beyond all floats, is looked through here.
 
-use super::context::WithContacts;
-use super::document::Document;
+use super::events::Origin;
 use super::events::{Event, Events, Text, Type, Unparsed};
-use super::extract::Origin;
 use super::form::{Form, Sender};
-use super::key::{self, Key, push_component};
-use super::lane::Lane;
-use super::shape::Part;
-use super::span::Span;
+use super::json::document::Document;
+use super::json::span::Span;
+use super::whatsapp::key;
+use super::whatsapp::key::{Key, push_component};
 use jiff::Timestamp;
 use simd_json::prelude::*;
 use simd_json::{Buffers, Tape};
@@ -110,31 +108,12 @@ pub(super) fn received(
         let time = time.and_then(|time| u64::try_from(time.as_microsecond()).ok());
         (Text::since(start, names.len()), time)
     });
+    let own = document.map_or(Span::whole(body), |document| document.span(0));
     events.list.push(Event {
-        sequence: origin.sequence,
-        received_at: origin.received_at,
         time: time.unwrap_or(origin.received_at),
         fingerprint,
-        record: origin.record,
-        endpoint: origin.endpoint,
-        foreign: origin.foreign,
-        index: 0,
-        own: document.map_or(Span::whole(body), |document| document.span(0)),
-        part: Part::Body,
-        contacts: WithContacts::None,
-        context: Text::default(),
-        kind: Type::Foreign(kind),
-        id,
-        source,
-        subject: Text::default(),
-        phone: Text::default(),
-        user_id: Text::default(),
-        number: Text::default(),
-        extensions: Text::default(),
-        lane: Lane::Rest,
-        weak_key: false,
-        duplicate: false,
         unparsed: document.err(),
+        ..Event::of_body(origin, own, Type::Foreign(kind), id, source)
     });
 }
 

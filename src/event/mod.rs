@@ -26,56 +26,48 @@
 //! | file | idea |
 //! |---|---|
 //! | `extract` | a body is parsed once, into buffers that are reused |
-//! | `scan`, `string`, `span` | whether a body is JSON, and the place of each value in it |
-//! | `name` | the names of members that mean something |
-//! | `document` | the values, read by position |
-//! | `shape`, `walk` | which updates there are |
-//! | `scope`, `emit` | what surrounds an update, and the event made of both |
-//! | `update` | the facts of one update |
-//! | `context` | what the updates of a change share in their `data` |
-//! | `contacts`, `conversation` | whose update it is |
+//! | `json/scan`, `string`, `span` | whether a body is JSON, and the place of each value in it |
+//! | `json/name` | the names of members that mean something |
+//! | `json/document` | the values, read by position |
+//! | `whatsapp/shape`, `walk` | which updates there are |
+//! | `whatsapp/scope`, `emit` | what surrounds an update, and the event made of both |
+//! | `whatsapp/update` | the facts of one update |
+//! | `whatsapp/context` | what the updates of a change share in their `data` |
+//! | `whatsapp/contacts`, `conversation` | whose update it is |
+//! | `whatsapp/kind`, `key` | what it is, and what tells it from others |
 //! | `form`, `foreign` | how a body is read, and what of another sender's |
+//! | `whole` | the event of a body that is not taken apart |
 //! | `position` | where it stands in the journal |
 //! | `pattern` | the types that somebody asks for |
-//! | `kind`, `lane`, `key`, `time` | the event's attributes |
+//! | `lane`, `time` | the event's other attributes |
 //! | `events`, `envelope` | where events are kept, and how they are written |
 
-mod contacts;
-mod context;
-mod conversation;
-mod document;
-mod emit;
 mod envelope;
 mod events;
 mod extract;
 mod foreign;
 mod form;
-mod key;
-mod kind;
+mod json;
 mod lane;
-mod name;
+mod pages;
+mod part;
 mod pattern;
 mod position;
-mod scan;
-mod scope;
-mod shape;
-mod span;
-mod string;
 #[cfg(test)]
 mod tests;
 mod time;
-mod update;
-mod walk;
+mod whatsapp;
+mod whole;
 
-pub use emit::UPDATES_MAX;
 pub use envelope::{attributes, content_type, render, render_data, render_replayed, timestamp};
-pub use events::{EventRef, Events, Unparsed};
-pub use extract::{Extractor, Origin};
+pub use events::{EventRef, Events, Origin, Unparsed};
+pub use extract::Extractor;
 pub use form::{Form, Headers, RULES, Sender, VALUE_MAX, WhatsApp, attribute, is_reserved};
-pub use key::{COMPONENT_MAX, fingerprint};
-pub use kind::known_types;
+pub use json::scan::NESTING_MAX;
 pub use lane::Lane;
 pub use pattern::{Pattern, PatternError};
 pub(crate) use position::digits;
 pub use position::{NoPosition, Position};
-pub use scan::NESTING_MAX;
+pub use whatsapp::emit::UPDATES_MAX;
+pub use whatsapp::key::{COMPONENT_MAX, fingerprint};
+pub use whatsapp::kind::known_types;

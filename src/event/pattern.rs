@@ -4,7 +4,7 @@
 //! A pattern that somebody writes is checked here, wherever it is written: one that fits no type would let nothing
 //! through, without a word.
 
-use super::kind::known_types;
+use super::whatsapp::kind::known_types;
 use std::str::FromStr;
 
 /// A pattern such as `whatsapp.message.*`.

@@ -31,8 +31,10 @@
 
 use super::floor::{Floor, Place};
 use super::progress::{self, Item, Lanes, Open, Progress};
+use crate::disk;
+use crate::disk::{Access, Storage};
 use crate::event::Lane;
-use crate::journal::{self, Access, JournalId, Storage};
+use crate::journal::JournalId;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
@@ -222,7 +224,7 @@ impl CursorError {
     /// True for what passes by itself when there is space on the disk again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, CursorError::Io { cause, .. } if journal::is_shortage(cause))
+        matches!(self, CursorError::Io { cause, .. } if disk::is_shortage(cause))
     }
 
     fn io(
@@ -304,7 +306,7 @@ fn read_text(storage: &dyn Storage, name: &str) -> io::Result<Option<Vec<u8>>> {
         file => file?,
     };
     let mut text = vec![0; LENGTH_MAX];
-    let len = journal::read_full_at(&*file, &mut text, 0)?;
+    let len = disk::read_full_at(&*file, &mut text, 0)?;
     text.truncate(len);
     Ok(Some(text))
 }
@@ -315,7 +317,7 @@ fn set_aside(storage: &dyn Storage, sink: &str, error: CursorError) -> Result<()
         return Err(error);
     };
     let aside = storage.describe(&name);
-    tracing::warn!(sink, %error, aside, "a cursor that is wrong cannot be replaced and is set aside");
+    tracing::warn!(sink, %error, aside, "the file with the sink's cursor cannot be used nor written over: it is set aside, and a new one is made");
     Ok(())
 }
 

@@ -20,7 +20,8 @@ mod bodies;
 
 use super::letter::{Content, Letter};
 use super::{Item, Notification};
-use crate::journal::{self, Access, Disk, Storage, StorageFile, is_aside};
+use crate::disk;
+use crate::disk::{Access, Disk, Storage, StorageFile, is_aside};
 use bodies::{BODIES_MAX, Bodies, read_file, write_new};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -99,7 +100,7 @@ impl DeadLetters {
             match storage.remove(name) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     let error = LetterError::io(&*storage, "remove", name)(error);
-                    tracing::warn!(%error, "what is no dead letter stays where they are");
+                    tracing::warn!(%error, "an unfinished file in the directory of dead letters cannot be removed; it does no harm; remove it");
                 }
                 _ => {}
             }
@@ -118,7 +119,7 @@ impl DeadLetters {
     pub fn command(&self, words: &str) -> String {
         let path = self.storage.describe("letter");
         let dir = Path::new(&path).ancestors().nth(3);
-        journal::command(words, dir.unwrap_or(Path::new("")))
+        disk::command(words, dir.unwrap_or(Path::new("")))
     }
 
     /// The letters in `storage`, beside the server that may be writing there.
@@ -411,7 +412,7 @@ impl LetterError {
     /// True for what passes by itself when there is space on the disk again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, LetterError::Io { cause, .. } if journal::is_shortage(cause))
+        matches!(self, LetterError::Io { cause, .. } if disk::is_shortage(cause))
     }
 
     /// True where there are so many that somebody has to look at them first.
@@ -438,7 +439,7 @@ fn listing(path: &str) -> String {
     let path = Path::new(path.trim_end_matches('/'));
     let sink = path.file_name().unwrap_or_default().to_string_lossy();
     let data_dir = path.ancestors().nth(2).unwrap_or(Path::new(""));
-    journal::command(&format!("dead-letters list --sink {sink}"), data_dir)
+    disk::command(&format!("dead-letters list --sink {sink}"), data_dir)
 }
 
 fn list(storage: &dyn Storage) -> Result<Vec<String>, LetterError> {

@@ -36,9 +36,10 @@
 //! - Where no number is to be had, since all are used or the file cannot be written, records get [`record::NO_FORM`],
 //!   which is never known, and it is logged with what follows.
 
+use crate::disk;
+use crate::disk::{Access, Storage};
 use crate::event::{Form, WhatsApp};
 use crate::journal::record::{self, FLAG_FOREIGN};
-use crate::journal::{self, Access, Storage};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -273,7 +274,7 @@ fn read_file(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
     let file = storage.open(name, Access::Read)?;
     let length = file.length()?.min(LENGTH_MAX);
     let mut text = vec![0; usize::try_from(length).unwrap_or_default()];
-    let length = journal::read_full_at(&*file, &mut text, 0)?;
+    let length = disk::read_full_at(&*file, &mut text, 0)?;
     text.truncate(length);
     Ok(text)
 }

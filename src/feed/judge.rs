@@ -118,17 +118,10 @@ impl Running {
                 }
                 // Behind damage that was set aside there may be nothing yet.
                 Ok(None) => self.parts.position.set(self.parts.feed.position() - 1),
-                Err(error) if error.is_shortage() && !stopping => {
-                    if let Some(times) = self.shortages.count() {
-                        tracing::warn!(
-                            %error,
-                            times,
-                            "dedupe cannot read the journal for lack of file descriptors, memory or space: nothing is \
-                             delivered to any sink meanwhile; it is tried again every second"
-                        );
-                    }
-                    std::thread::sleep(SHORTAGE_PAUSE);
-                }
+                Err(error) if error.is_shortage() && !stopping => self.wait_for_room(
+                    &error,
+                    "dedupe cannot read the journal for lack of file descriptors, memory or space",
+                ),
                 Err(error) => return Err(error),
             }
             if saved_at.elapsed() >= interval {
@@ -191,7 +184,7 @@ impl Running {
         if let Err(error) = saved
             && !std::mem::replace(&mut self.told_of_checkpoint, true)
         {
-            tracing::warn!(%error, "the state of dedupe cannot be saved and is tried again; a restart before reads more of the journal");
+            tracing::warn!(%error, "the state of dedupe cannot be saved; it is tried again every 2 s, and a restart before that reads more of the journal; make room on its disk");
         }
     }
 
@@ -214,20 +207,26 @@ impl Running {
         loop {
             let kept = self.parts.poison.keep(delivery).map_err(FeedError::from);
             match kept {
-                Err(error) if error.is_shortage() && !self.parts.stop.load(Ordering::Acquire) => {
-                    if let Some(times) = self.shortages.count() {
-                        tracing::warn!(
-                            %error,
-                            times,
-                            "a body that cannot be taken apart is no dead letter yet, for lack of space: nothing behind it \
-                             is delivered meanwhile; it is tried again every second; make room"
-                        );
-                    }
-                    std::thread::sleep(SHORTAGE_PAUSE);
-                }
+                Err(error) if error.is_shortage() && !self.parts.stop.load(Ordering::Acquire) => self
+                    .wait_for_room(
+                        &error,
+                        "a body that cannot be taken apart is no dead letter yet, for lack of space",
+                    ),
                 kept => return kept,
             }
         }
+    }
+
+    /// Says what is short, and pauses.
+    fn wait_for_room(&self, error: &FeedError, what: &str) {
+        if let Some(times) = self.shortages.count() {
+            tracing::warn!(
+                %error,
+                times,
+                "{what}: nothing is delivered to any sink meanwhile; it is tried again every second; make room"
+            );
+        }
+        std::thread::sleep(SHORTAGE_PAUSE);
     }
 }
 

@@ -39,8 +39,9 @@ pub use progress::{Item, Lanes, Open, Progress, confirmed, lane_names, place, re
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use selection::{Fate, Replayed, Selection, Tally};
 
+use crate::disk::Storage;
 use crate::journal::batch::FrameAt;
-use crate::journal::{JournalError, Reader, Storage};
+use crate::journal::{JournalError, Reader};
 use crate::relay::{Closed, Receiver, Room, Sender, Sleeper, channel_of};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;

@@ -46,19 +46,23 @@
 //! `poisoned` names the body by its CRC32C too: if another one gets its sequence, as in a journal that was restored
 //! from an older copy, that one is not meant. If the file is damaged or gone, the dead letters say what was decided.
 
+mod cause;
 mod decisions;
 #[cfg(any(test, debug_assertions))]
 mod faults;
 mod marks;
 mod suspects;
 
+pub use cause::Cause;
 pub use suspects::{Child, END};
 
-use super::letter::{Failures, Letter};
+use super::letter::Letter;
 use super::{DeadLetters, Delivery, LETTERS_MAX, LetterError, Maker};
+use crate::disk::Storage;
 use crate::event::{Events, Extractor, Origin, Sender, Unparsed};
+use crate::journal::JournalId;
 use crate::journal::batch::Batch;
-use crate::journal::{JournalId, Storage};
+use cause::ATTEMPTS;
 use decisions::{Decision, Decisions, Found, VERDICTS, VERSION};
 use marks::Marks;
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -101,19 +105,6 @@ struct Keeper {
 
 /// The path of an endpoint's number in the journal.
 pub type Paths = Box<dyn Fn(u16) -> String + Send + Sync>;
-
-/// Why nobody takes a body apart any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// It panics.
-    Panics,
-    /// It has ended two children by this signal.
-    Ends(i32),
-    /// Somebody says so.
-    ByHand,
-    /// The version before has decided so.
-    Before,
-}
 
 impl Poison {
     /// Reads what the process before this one has left in `storage`, and begins to leave word there; for the one
@@ -450,37 +441,6 @@ impl Drop for Guarded {
     }
 }
 
-impl Cause {
-    fn failures(self, now: u64) -> Failures {
-        Failures {
-            reason: self.to_string(),
-            attempts: if self == Cause::ByHand { 0 } else { ATTEMPTS },
-            first_failed: now,
-            last_failed: now,
-            last_answer: None,
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Panics => {
-                f.write_str("taking the body apart panics; this is a bug in Hookline")
-            }
-            Cause::Ends(signal) => write!(
-                f,
-                "taking the body apart has ended two processes with signal {signal}; this is a bug in Hookline"
-            ),
-            Cause::ByHand => f.write_str("the body was set aside by hand"),
-            Cause::Before => f.write_str(
-                "a version before this one took the body for one that ends the process, without a proof, and delivered \
-                 it as whatsapp.unparsed",
-            ),
-        }
-    }
-}
-
 impl fmt::Debug for Keeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keeper")
@@ -492,9 +452,6 @@ impl fmt::Debug for Keeper {
 
 /// In the place of its type, in the dead letter of a body that gives no event.
 const NO_EVENT: &str = "(no event)";
-
-/// How often a body may end whoever takes it apart.
-const ATTEMPTS: u32 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -23,8 +23,9 @@ mod error;
 pub use error::ReplayError;
 
 use super::{Replayed, Selection, rfc3339};
+use crate::disk;
+use crate::disk::{Access, Storage};
 use crate::event::Pattern;
-use crate::journal::{self, Access, Storage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -277,7 +278,7 @@ impl Replays {
 
     fn tell(&mut self, sink: &str, error: &ReplayError) {
         if !error.is_shortage() && !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(sink, %error, "no replay can be taken up; delivery goes on; put the directory right");
+            tracing::warn!(sink, %error, "the directory of replays cannot be read: no replay begins, and live delivery goes on; give the directory to the user that serves");
         }
     }
 
@@ -363,7 +364,7 @@ impl Replays {
                 _ => return Err(self.missing(id)),
             };
             let mut octets = vec![0; LENGTH_MAX];
-            let length = journal::read_full_at(&*file, &mut octets, 0);
+            let length = disk::read_full_at(&*file, &mut octets, 0);
             octets.truncate(length.map_err(self.failed("read", &name))?);
             match serde_json::from_slice::<Replay>(&octets) {
                 Ok(replay) if replay.version > VERSION => {

@@ -1,6 +1,7 @@
 use super::{Delivery, Duplicates, Feed, Feeds, Judged, JudgedPosition, Live, Maker, Shelf};
+use crate::disk::{Disk, Storage};
 use crate::journal::batch::{Batch, Place};
-use crate::journal::{Disk, DurablePosition, Journal, Options, Status, Storage};
+use crate::journal::{DurablePosition, Journal, Options, Status};
 use crate::relay;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

@@ -4,8 +4,9 @@
 //! them again to store them. Dropping a batch returns its buffer to the pool of the loop that filled it,
 //! on whatever thread and path the drop happens.
 
-use super::frame::{FrameError, FrameHeader, HEADER_LEN, padded};
+use super::frame::{FrameError, FrameHeader, HEADER_LEN};
 use super::record::{self, Record};
+use crate::disk::block::padded;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// The free buffers of one event loop. Bounded: a buffer that finds the pool full is freed.

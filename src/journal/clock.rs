@@ -5,7 +5,7 @@
 //! has kept pace with that one for [`SETTLED_AFTER`], beginning with the start. Meanwhile nothing goes by age, and a
 //! line says so, in time for whoever knows that the clock is wrong.
 
-use super::storage::Storage;
+use crate::disk::Storage;
 use std::time::Duration;
 
 /// Both clocks at about the same time.

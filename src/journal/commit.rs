@@ -10,13 +10,14 @@
 use super::batch::{Batch, FrameAt, Place};
 use super::clock::commit_time;
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, NUMBER_END, octets, padded};
+use super::frame::NUMBER_END;
+use super::names;
 use super::position::DurablePosition;
-use super::segment;
 use super::segment::{HEADER_BLOCK, Segment};
 use super::status::{FailOnDrop, State, Status};
-use super::storage::{Guard, Storage, write_all_at};
 use super::whereabouts::{self, Watch};
+use crate::disk::block::{ALIGNMENT, on_disk, padded};
+use crate::disk::{Guard, Storage, write_all_at};
 use crate::relay::{Closed, Receiver, Sender};
 use std::collections::VecDeque;
 use std::fmt;
@@ -148,7 +149,7 @@ impl Committer {
                     offset: self.offset + length,
                     first_sequence: self.next_sequence,
                 });
-                length += octets(batch.frame().len());
+                length += on_disk(batch.frame().len());
                 self.next_sequence = end;
                 self.sync_wanted |= batch.needs_sync();
                 self.unsynced.push(batch);
@@ -165,7 +166,7 @@ impl Committer {
 
     /// The next batch, if it can go into the write that has `length` octets in `count` frames so far.
     fn take_fitting(&mut self, length: u64, count: usize) -> Option<Batch> {
-        let next = octets(padded(self.waiting.front()?.len()));
+        let next = on_disk(padded(self.waiting.front()?.len()));
         let fits = next <= self.active.size - self.offset - length;
         let bounded = length == 0 || (length + next <= WRITE_OCTETS && count < WRITE_PARTS);
         if fits && bounded {
@@ -247,7 +248,7 @@ impl Committer {
     /// reads it soon: who is live has it in memory. The pages come back for what is written next, warm, where a
     /// cache that is full of old segments has to find cold ones, at up to four times the cost of the write.
     fn forget(&mut self, end: u64, least: u64) {
-        let end = end - end % octets(ALIGNMENT);
+        let end = end - end % on_disk(ALIGNMENT);
         if end >= self.forgotten + least {
             // Advice: a cache that keeps it costs time only.
             let _ = self.active.file.forget_cache(self.forgotten..end);
@@ -261,7 +262,7 @@ impl Committer {
         let wanted = self
             .waiting
             .front()
-            .map_or(0, |batch| octets(padded(batch.len())));
+            .map_or(0, |batch| on_disk(padded(batch.len())));
         if wanted > self.frame_max {
             return Err(JournalError::BatchTooLarge { octets: wanted });
         }
@@ -270,6 +271,8 @@ impl Committer {
         self.sync()?;
         self.forget(self.active.size, 0);
         self.active = self.next_segment(inbox)?;
+        // It was made some time ago.
+        self.look_for_active()?;
         self.offset = HEADER_BLOCK;
         self.forgotten = HEADER_BLOCK;
         self.status.set_room(self.active.size - self.offset);
@@ -318,7 +321,7 @@ impl Committer {
 
     /// Finds out whether what is written now will be found again.
     fn look_for_active(&self) -> Result<(), JournalError> {
-        let name = segment::name(self.active.epoch);
+        let name = names::segment(self.active.epoch);
         whereabouts::check_segment(&*self.storage, &name, &self.active)
     }
 

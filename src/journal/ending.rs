@@ -5,14 +5,28 @@
 //! written there next. Leftovers of a former life of the segment are whole, and stay.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, FrameError, octets};
+use super::frame::FrameError;
 use super::manifest::{self, Hole, Manifest};
+use super::names;
 use super::options::Options;
-use super::recovery::TornTail;
 use super::scan::{Depth, Scan, scan, scan_from};
-use super::segment::{self, HEADER_BLOCK, Segment};
-use super::storage::{Storage, write_all_at};
+use super::segment::{HEADER_BLOCK, Segment};
+use crate::disk::block::{ALIGNMENT, on_disk};
+use crate::disk::{Storage, write_all_at};
 use std::io::{self, IoSlice};
+
+/// What a crash left of commits that were never answered as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment.
+    pub path: String,
+    /// Where it was cut.
+    pub offset: u64,
+    /// Octets that were cut.
+    pub octets: u64,
+    /// The sequence that would have stood there, and is given again.
+    pub sequence: u64,
+}
 
 /// Reads the last segment that is known to be in use, and those that may have come into use after.
 pub(super) fn scan_tail(
@@ -38,7 +52,7 @@ pub(super) fn scan_tail(
         ))?;
         if let FrameError::Version(_) = scan.stop {
             return Err(JournalError::Newer {
-                path: storage.describe(&segment::name(segment.epoch)),
+                path: storage.describe(&names::segment(segment.epoch)),
             });
         }
         next_sequence = scan.next_sequence;
@@ -55,7 +69,7 @@ fn scan_device(segment: &Segment, first_sequence: u64, manifest: &Manifest) -> i
     if cached.first.is_none() && cached.behind.is_empty() {
         return Ok(cached);
     }
-    let end = cached.end + cached.behind_octets() + octets(ALIGNMENT);
+    let end = cached.end + cached.behind_octets() + on_disk(ALIGNMENT);
     segment.file.forget_cache(cached.unproven..end)?;
     let begin = (cached.unproven, cached.unproven_sequence);
     let mut read = scan_from(segment, begin, None, manifest, Depth::Full)?;
@@ -89,7 +103,7 @@ pub(super) fn find_end(
     match proof {
         None => Ok(last),
         Some(last_sequence) => Err(JournalError::Damaged {
-            path: storage.describe(&segment::name(segment.epoch)),
+            path: storage.describe(&names::segment(segment.epoch)),
             offset: end.end,
             reason: end.stop,
             first_sequence: end.next_sequence,
@@ -130,7 +144,7 @@ pub(super) fn left_out(
             offset: end.end,
             length: end
                 .behind_octets()
-                .max(octets(ALIGNMENT))
+                .max(on_disk(ALIGNMENT))
                 .min(segment.size - end.end),
             first_sequence: next_sequence,
             count: options.confirmed - next_sequence + 1,
@@ -169,7 +183,7 @@ pub(super) fn cut(
             JournalError::segment(storage, "sync", segment.epoch)(error)
         })?;
         torn_tail = torn_tail.or(Some(TornTail {
-            path: storage.describe(&segment::name(segment.epoch)),
+            path: storage.describe(&names::segment(segment.epoch)),
             offset: from,
             octets: scan.end + scan.remains_octets() - from,
             sequence: hole.map_or(scan.next_sequence, Hole::end_sequence),

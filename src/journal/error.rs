@@ -1,9 +1,9 @@
 //! What can go wrong with a journal, and what to do about it.
 
-use super::advice::repair;
 use super::frame::FrameError;
-use super::segment;
-use super::storage::{Storage, is_shortage};
+use super::names;
+use crate::disk::repair;
+use crate::disk::{Storage, is_shortage};
 use std::io;
 
 /// Why the journal cannot go on.
@@ -181,7 +181,7 @@ impl JournalError {
         action: &'static str,
         epoch: u64,
     ) -> impl FnOnce(io::Error) -> JournalError {
-        move |cause| JournalError::io(storage, action, &segment::name(epoch))(cause)
+        move |cause| JournalError::io(storage, action, &names::segment(epoch))(cause)
     }
 
     /// True for what passes by itself when there is space again.

@@ -27,12 +27,9 @@
 //! The salt comes from the journal's random id. Without it, a sender could put something into a body
 //! that passes for a frame, and a later life of the segment could leave it lying where one is expected.
 
+use crate::disk::block::{in_memory, padded};
 /// Octets of a frame header.
 pub const HEADER_LEN: usize = 64;
-
-/// Frames start at multiples of this many octets: the block size of the file systems and drives that
-/// matter, so a torn write can never reach a frame that was synced before.
-pub const ALIGNMENT: usize = 4096;
 
 /// Largest `length` a header may give: one record of the largest body that can be configured, and
 /// what a batch gathers beside it. Bounds what a damaged header can make a reader allocate.
@@ -192,20 +189,4 @@ impl FrameHeader {
             Err(FrameError::Header)
         }
     }
-}
-
-/// `len` rounded up to [`ALIGNMENT`].
-#[must_use]
-pub fn padded(len: usize) -> usize {
-    len.next_multiple_of(ALIGNMENT)
-}
-
-/// A length in memory as one on disk.
-pub(crate) fn octets(len: usize) -> u64 {
-    u64::try_from(len).expect("no usize is wider than 64 bits")
-}
-
-/// A length on disk that was checked against a limit, as one in memory.
-pub(crate) fn in_memory(len: u64) -> usize {
-    usize::try_from(len).expect("limits keep this within memory")
 }

@@ -4,11 +4,14 @@
 //! show as a torn tail.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, NUMBER_END, octets};
+use super::frame::NUMBER_END;
 use super::manifest::{Hole, Manifest};
+use super::names;
+use super::names::SPARE;
 use super::scan::{Depth, Scan, headers, scan_from};
-use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
-use super::storage::{Access, Storage};
+use super::segment::{HEADER_BLOCK, JournalId, Segment};
+use crate::disk::block::{ALIGNMENT, on_disk};
+use crate::disk::{Access, Storage};
 
 /// A journal, looked at.
 #[derive(Clone, Debug)]
@@ -222,7 +225,7 @@ pub(crate) fn survey(
                         hole: Hole {
                             epoch: segment.epoch,
                             offset: found.used,
-                            length: (segment.size - found.used).max(octets(ALIGNMENT)),
+                            length: (segment.size - found.used).max(on_disk(ALIGNMENT)),
                             first_sequence,
                             count: found.next_sequence - first_sequence,
                         },
@@ -265,10 +268,10 @@ fn with_frames(
 fn is_cut_short(storage: &dyn Storage, names: &[String], segment: &Segment) -> bool {
     let length = segment.file.length().unwrap_or(0);
     let claimed = |name: &str| Segment::claim(storage, name).map(|(_, _, size)| size);
-    if let Some(size) = claimed(&segment::name(segment.epoch)) {
+    if let Some(size) = claimed(&names::segment(segment.epoch)) {
         return length < size;
     }
-    let mut others = names.iter().filter(|it| segment::epoch_of(it).is_some());
+    let mut others = names.iter().filter(|it| names::epoch_of(it).is_some());
     !others.any(|name| claimed(name) == Some(length))
 }
 
@@ -391,7 +394,7 @@ impl Look<'_> {
             hole: Hole {
                 epoch: self.segment.epoch,
                 offset: scan.end,
-                length: (end - scan.end).max(octets(ALIGNMENT)),
+                length: (end - scan.end).max(on_disk(ALIGNMENT)),
                 first_sequence: scan.next_sequence,
                 count,
             },
@@ -419,7 +422,7 @@ impl Look<'_> {
     }
 
     fn path(&self) -> String {
-        self.storage.describe(&segment::name(self.segment.epoch))
+        self.storage.describe(&names::segment(self.segment.epoch))
     }
 
     fn read_error(&self, error: std::io::Error) -> JournalError {

@@ -24,9 +24,11 @@
 //! Two files exchange their names with each change, so none needs new space on the disk.
 
 use super::error::JournalError;
-use super::frame::{NUMBER_END, in_memory};
-use super::segment::{self, JournalId};
-use super::storage::{Access, Storage, read_full_at};
+use super::frame::NUMBER_END;
+use super::names;
+use super::segment::JournalId;
+use crate::disk::block::in_memory;
+use crate::disk::{Access, Storage, read_full_at};
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -119,7 +121,7 @@ impl Manifest {
         let names = storage
             .list()
             .map_err(JournalError::io(storage, "list", ""))?;
-        let is_trace = |name: &String| name == OLD || segment::epoch_of(name).is_some();
+        let is_trace = |name: &String| name == OLD || names::epoch_of(name).is_some();
         if names.iter().any(is_trace) {
             let path = storage.describe(NAME);
             return Err(JournalError::ManifestMissing { path });

@@ -36,26 +36,23 @@
 //! ready and retires old ones. [`Status`] is what everybody may look at, a [`DurablePosition`] is what
 //! one loop looks at, and a [`Reader`] reads from any sequence on, in this process or another.
 //!
-//! This module knows nothing of HTTP, endpoints or events; of the crate it uses only [`crate::relay`].
-//! Only `storage.rs` touches files.
+//! This module knows nothing of HTTP, endpoints or events; of the crate it uses only [`crate::disk`], which
+//! alone touches files, and [`crate::relay`].
 
 #![warn(clippy::indexing_slicing, clippy::as_conversions)]
 
-mod advice;
 pub mod batch;
 mod clock;
 mod commit;
-mod disk;
 mod ending;
 mod error;
 pub mod frame;
 mod inspect;
-mod look;
 mod manifest;
+mod names;
 mod options;
 mod position;
 mod prepare;
-mod read_ahead;
 mod reader;
 mod rebuild;
 pub mod record;
@@ -65,39 +62,28 @@ mod retention;
 mod scan;
 mod seek;
 mod segment;
-#[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test may fail in any way it likes"
-)]
-pub(crate) mod simulated;
 mod status;
-mod storage;
 #[cfg(test)]
 mod tests;
 mod whereabouts;
 
-pub use advice::{command, quoted};
 pub use commit::{Committer, HandOn};
-pub use disk::Disk;
+pub use ending::TornTail;
 pub use error::JournalError;
 pub use inspect::{Damage, Report, SegmentReport, inspect, inspect_from};
 pub use manifest::{Hole, Manifest};
 pub use options::Options;
 pub use position::DurablePosition;
 pub use prepare::Preparer;
-pub(crate) use read_ahead::ReadAhead;
 pub use reader::Reader;
-pub use recovery::{LeftOut, Recovery, TornTail};
+pub use recovery::{LeftOut, Recovery};
 pub use repair::{FILE_MISSING, Repair, repair};
 pub use scan::Depth;
 pub use seek::{extent, sequence_at};
 pub use segment::JournalId;
 pub use status::{Histogram, State, Statistics, Status};
-pub use storage::{Access, Guard, Identity, LockError, Storage, StorageFile, now};
-pub(crate) use storage::{is_aside, is_shortage, read_full_at, write_all_at};
 
+use crate::disk::{Guard, Identity, LockError, Storage};
 use crate::relay;
 use clock::{ClockWatch, Reading};
 use manifest::ManifestFile;

@@ -1,8 +1,9 @@
 //! What a journal can be told.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, HEADER_LEN, LENGTH_MAX, NUMBER_END, octets, padded};
+use super::frame::{HEADER_LEN, LENGTH_MAX, NUMBER_END};
 use super::segment::HEADER_BLOCK;
+use crate::disk::block::{ALIGNMENT, in_memory, on_disk, padded};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -56,12 +57,12 @@ impl Options {
     /// Checks what the format and the other settings demand.
     pub(crate) fn check(&self) -> Result<(), JournalError> {
         let refuse = |reason: String| Err(JournalError::Options(reason));
-        if !self.segment_size.is_multiple_of(octets(ALIGNMENT)) {
+        if !self.segment_size.is_multiple_of(on_disk(ALIGNMENT)) {
             return refuse(format!(
                 "the segment size must be a multiple of {ALIGNMENT}"
             ));
         }
-        if self.largest_frame > octets(HEADER_LEN + LENGTH_MAX) {
+        if self.largest_frame > on_disk(HEADER_LEN + LENGTH_MAX) {
             return refuse(format!(
                 "the largest frame can be no more than {} octets",
                 HEADER_LEN + LENGTH_MAX
@@ -73,8 +74,8 @@ impl Options {
                 self.confirmed
             ));
         }
-        let largest = octets(padded(super::frame::in_memory(self.largest_frame)));
-        if self.segment_size < HEADER_BLOCK + largest.max(octets(ALIGNMENT)) {
+        let largest = on_disk(padded(in_memory(self.largest_frame)));
+        if self.segment_size < HEADER_BLOCK + largest.max(on_disk(ALIGNMENT)) {
             return refuse(format!(
                 "a segment of {} octets cannot hold the largest frame of {}: raise the segment size",
                 self.segment_size, self.largest_frame

@@ -8,12 +8,15 @@ use super::clock::{self, ClockWatch, Reading};
 use super::commit::Rolled;
 use super::error::JournalError;
 use super::manifest::{Entry, ManifestFile};
+use super::names;
+use super::names::SPARE;
 use super::options::Options;
 use super::retention::{Kept, Policy, retired};
-use super::segment::{self, SPARE, Segment};
+use super::segment::Segment;
 use super::status::{FailOnDrop, Status};
-use super::storage::{Guard, Identity, Storage};
 use super::whereabouts;
+use crate::disk::block::on_disk;
+use crate::disk::{Guard, Identity, Storage};
 use crate::relay::{Closed, Receiver, Sender};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -155,7 +158,7 @@ impl Preparer {
             self.unlinked.extend(self.kept.drain(..count));
         }
         while let Some(gone) = self.unlinked.last() {
-            let name = segment::name(gone.epoch);
+            let name = names::segment(gone.epoch);
             if self.spares.len() < SPARES_MAX && gone.size == self.options.segment_size {
                 let spare = format!("{:020}{SPARE}", gone.epoch);
                 self.storage
@@ -246,7 +249,7 @@ impl Preparer {
         let kept: u64 = self.kept.iter().map(|kept| kept.size).sum();
         let octets = kept + self.other_segments() * self.options.segment_size;
         statistics.disk_octets.store(octets, Ordering::Relaxed);
-        let segments = super::frame::octets(self.kept.len());
+        let segments = on_disk(self.kept.len());
         statistics.segments.store(segments, Ordering::Relaxed);
         let first = self.kept.first().map_or(1, |kept| kept.first_sequence);
         statistics.first_sequence.store(first, Ordering::Relaxed);
@@ -257,7 +260,7 @@ impl Preparer {
     /// Segments beside those that hold records.
     fn other_segments(&self) -> u64 {
         let unlisted = usize::from(self.unlisted.is_some());
-        super::frame::octets(self.ahead + unlisted + self.spares.len() + self.unlinked.len())
+        on_disk(self.ahead + unlisted + self.spares.len() + self.unlinked.len())
     }
 }
 

@@ -5,11 +5,13 @@
 
 use super::batch::{Batch, FrameAt};
 use super::error::JournalError;
-use super::frame::{FrameError, octets};
+use super::frame::FrameError;
 use super::manifest::{Entry, Hole, Manifest};
-use super::read_ahead::ReadAhead;
-use super::segment::{self, HEADER_BLOCK, Segment};
-use super::storage::{Access, Storage};
+use super::names;
+use super::segment::{HEADER_BLOCK, Segment};
+use crate::disk::ReadAhead;
+use crate::disk::block::on_disk;
+use crate::disk::{Access, Storage};
 use std::sync::Arc;
 
 /// A position in the journal that moves on with each frame.
@@ -227,7 +229,7 @@ impl Reader {
                 Err(error) => return Ok(Step::Nothing(error)),
             }
         };
-        place.offset += octets(header.padded_len());
+        place.offset += on_disk(header.padded_len());
         place.ahead.follow(&*place.segment.file, place.offset);
         place.sequence = header.last_sequence() + 1;
         self.wanted = self.wanted.max(place.sequence);
@@ -278,7 +280,7 @@ impl Reader {
             return Ok(true);
         }
         Err(JournalError::Damaged {
-            path: self.storage.describe(&segment::name(epoch)),
+            path: self.storage.describe(&names::segment(epoch)),
             offset,
             reason,
             first_sequence: sequence,

@@ -5,11 +5,14 @@
 //! gives a path to is kept from being given to another: it stands for [`UNKNOWN`] and itself.
 
 use super::error::JournalError;
-use super::frame::{NUMBER_END, octets};
+use super::frame::NUMBER_END;
 use super::manifest::{self, Entry, Manifest};
+use super::names;
+use super::names::SPARE;
 use super::scan::headers;
-use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment};
-use super::storage::{Access, Storage};
+use super::segment::{HEADER_BLOCK, JournalId, Segment};
+use crate::disk::block::on_disk;
+use crate::disk::{Access, Storage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The manifest, if it is there, whole and not older than the segments.
@@ -41,11 +44,12 @@ pub(crate) fn put_back(
         None => identity(storage)?,
     };
     let is_sound = |epoch| {
-        Segment::claim(storage, &segment::name(epoch)).is_some_and(|it| (it.0, it.1) == (id, epoch))
+        Segment::claim(storage, &names::segment(epoch))
+            .is_some_and(|it| (it.0, it.1) == (id, epoch))
     };
     // Each turn puts one right that stays so.
     for at in epochs(storage)? {
-        while let Some((its, epoch, _)) = Segment::claim(storage, &segment::name(at))
+        while let Some((its, epoch, _)) = Segment::claim(storage, &names::segment(at))
             && its == id
             && epoch != at
             && epoch < NUMBER_END - 1
@@ -54,7 +58,7 @@ pub(crate) fn put_back(
             // A header that does not hold does not make its frames another's: those are adopted.
             && frames(storage, id, epoch)?.is_empty()
         {
-            let (from, to) = (segment::name(at), segment::name(epoch));
+            let (from, to) = (names::segment(at), names::segment(epoch));
             let there = storage.open(&to, Access::Read).is_ok();
             let moved = if there {
                 storage.exchange(&from, &to)
@@ -102,7 +106,7 @@ pub(crate) fn rebuild(
     let (mut there, mut first_used) = (BTreeSet::new(), 0);
     for epoch in epochs(storage)? {
         // Whatever its length is.
-        let claim = Segment::claim(storage, &segment::name(epoch));
+        let claim = Segment::claim(storage, &names::segment(epoch));
         let sound = claim.is_some_and(|it| (it.0, it.1) == (id, epoch));
         let used = !frames(storage, id, epoch)?.is_empty();
         if sound || used {
@@ -288,7 +292,7 @@ fn look(
         {
             endpoints.extend(batch.records().map(|record| record.endpoint));
             next = next.max(header.last_sequence() + 1);
-            end = end.max(offset + octets(header.padded_len()));
+            end = end.max(offset + on_disk(header.padded_len()));
         }
     }
     for hole in manifest.holes.iter().filter(|hole| hole.epoch == epoch) {
@@ -325,7 +329,7 @@ fn identity(storage: &dyn Storage) -> Result<JournalId, JournalError> {
     }
     let mut counts: Vec<(JournalId, usize)> = Vec::new();
     for epoch in epochs(storage)? {
-        if let Some((id, _, _)) = Segment::claim(storage, &segment::name(epoch)) {
+        if let Some((id, _, _)) = Segment::claim(storage, &names::segment(epoch)) {
             match counts.iter_mut().find(|(its, _)| *its == id) {
                 Some((_, count)) => *count += 1,
                 None => counts.push((id, 1)),
@@ -349,7 +353,7 @@ fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
         .map_err(JournalError::io(storage, "list", ""))?;
     Ok(names
         .iter()
-        .filter_map(|it| segment::epoch_of(it))
+        .filter_map(|it| names::epoch_of(it))
         .filter(|epoch| *epoch < NUMBER_END - 1)
         .collect())
 }

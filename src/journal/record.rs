@@ -11,7 +11,7 @@
 //! | 24 | | kept headers, each: name length (2), value length (2), name, value |
 //! | | | the body, byte for byte |
 
-use super::frame::in_memory;
+use crate::disk::block::in_memory;
 
 /// Octets of a record before its headers and body.
 pub const FIXED_LEN: usize = 24;

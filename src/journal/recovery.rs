@@ -16,15 +16,19 @@
 //! Recovery changes nothing but the torn tail and files that hold no record, so doing it twice, or
 //! again after a crash in the middle, gives the same.
 
-use super::ending::{cut, find_end, left_out, scan_tail};
+use super::ending::{TornTail, cut, find_end, left_out, scan_tail};
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, FrameError};
+use super::frame::FrameError;
 use super::manifest::{self, Entry, Manifest, ManifestFile};
+use super::names;
+use super::names::{SPARE, TEMPORARY};
 use super::options::Options;
 use super::retention::Kept;
 use super::scan::Scan;
-use super::segment::{self, HEADER_BLOCK, JournalId, SPARE, Segment, TEMPORARY};
-use super::storage::{Access, Storage};
+use super::segment::{HEADER_BLOCK, JournalId, Segment};
+use crate::disk;
+use crate::disk::block::ALIGNMENT;
+use crate::disk::{Access, Storage};
 use std::sync::Arc;
 
 /// What recovery found, for the log.
@@ -53,19 +57,6 @@ pub struct LeftOut {
     pub first_sequence: u64,
     /// The last.
     pub last_sequence: u64,
-}
-
-/// What a crash left of commits that were never answered as stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TornTail {
-    /// The segment.
-    pub path: String,
-    /// Where it was cut.
-    pub offset: u64,
-    /// Octets that were cut.
-    pub octets: u64,
-    /// The sequence that would have stood there, and is given again.
-    pub sequence: u64,
 }
 
 /// A journal that is ready to be written to.
@@ -169,7 +160,7 @@ pub(crate) fn recover(
             segments: kept.len(),
             torn_tail,
             left_out: hole.map(|hole| LeftOut {
-                path: storage.describe(&segment::name(hole.epoch)),
+                path: storage.describe(&names::segment(hole.epoch)),
                 offset: hole.offset,
                 first_sequence: hole.first_sequence,
                 last_sequence: options.confirmed,
@@ -208,7 +199,7 @@ fn begin(
     options: &Options,
     names: &[String],
 ) -> Result<Recovered, JournalError> {
-    let id = JournalId::random();
+    let id = JournalId::random().map_err(JournalError::io(&**storage, "draw the id of", ""))?;
     let missing = || JournalError::ManifestMissing {
         path: storage.describe(manifest::NAME),
     };
@@ -216,7 +207,7 @@ fn begin(
         return Err(missing());
     }
     for name in names {
-        if let Some(epoch) = segment::epoch_of(name) {
+        if let Some(epoch) = names::epoch_of(name) {
             // A crash can come between the first segment and the first manifest; that segment is zeros.
             if epoch > 1 || !is_unused(&**storage, name)? {
                 return Err(missing());
@@ -266,7 +257,7 @@ fn open_listed(
     manifest: &Manifest,
     entry: Entry,
 ) -> Result<Segment, JournalError> {
-    let name = segment::name(entry.epoch);
+    let name = names::segment(entry.epoch);
     if !names.contains(&name) {
         return Err(JournalError::SegmentMissing {
             path: storage.describe(&name),
@@ -301,7 +292,7 @@ fn check_sealed(
         };
         if let Some(reason) = reason.filter(|_| !empty && !set_aside) {
             return Err(JournalError::Damaged {
-                path: storage.describe(&segment::name(segment.epoch)),
+                path: storage.describe(&names::segment(segment.epoch)),
                 offset: HEADER_BLOCK,
                 reason,
                 first_sequence,
@@ -330,7 +321,7 @@ fn tidy(
     let manifest = manifest.current();
     let mut spares = Vec::new();
     for name in names {
-        if let Some(epoch) = segment::epoch_of(name) {
+        if let Some(epoch) = names::epoch_of(name) {
             let listed = manifest.segments.iter().any(|entry| entry.epoch == epoch);
             // Retired, or made and not listed yet. The latter has no frame of its own epoch.
             if epoch >= manifest.next_epoch && holds_own_frame(storage, manifest, epoch)? {
@@ -372,7 +363,7 @@ fn is_unused(storage: &dyn Storage, name: &str) -> Result<bool, JournalError> {
     let mut first = [0; ALIGNMENT];
     storage
         .open(name, Access::Read)
-        .and_then(|file| super::storage::read_full_at(&*file, &mut first, HEADER_BLOCK))
+        .and_then(|file| disk::read_full_at(&*file, &mut first, HEADER_BLOCK))
         .map_err(JournalError::io(storage, "read", name))?;
     Ok(first == [0; ALIGNMENT])
 }

@@ -17,15 +17,16 @@
 //! that is for the next start, see `recovery.rs`.
 
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, in_memory, octets};
 use super::inspect::{Damage, Lost, Survey, survey};
 use super::lock;
 use super::manifest::{self, Hole, Manifest, ManifestFile};
+use super::names;
 use super::rebuild;
 use super::record::FIXED_LEN;
 use super::scan::Depth;
-use super::segment::{self, HEADER_BLOCK, Segment, name};
-use super::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
+use super::segment::{HEADER_BLOCK, Segment};
+use crate::disk::block::{ALIGNMENT, in_memory, on_disk};
+use crate::disk::{Access, Storage, StorageFile, read_full_at, write_all_at};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
@@ -79,7 +80,7 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
     let current = rebuild::current(&**storage)?;
     rebuild::put_back(&**storage, current.as_ref(), &mut repair.put_right)?;
     // What is stored is changed at the end, once; a manifest that was made again is stored in any case.
-    let bound = largest(&**storage)? / octets(FIXED_LEN);
+    let bound = largest(&**storage)? / on_disk(FIXED_LEN);
     let (current, stored) = if let Some(stored) = current {
         let mut manifest = stored.clone();
         rebuild::keep_endpoints(&**storage, &mut manifest, &mut repair.put_right)?;
@@ -110,7 +111,9 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
     }
     repair.set_aside = report.damage;
     for (epoch, wrong) in &adopted {
-        repair.copies.extend(aside.copy_file(&name(*epoch))?);
+        repair
+            .copies
+            .extend(aside.copy_file(&names::segment(*epoch))?);
         repair
             .put_right
             .push(format!("its header was written again: {wrong}"));
@@ -121,12 +124,12 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
         let hole = Hole {
             epoch: lost.epoch,
             offset: HEADER_BLOCK,
-            length: octets(ALIGNMENT),
+            length: on_disk(ALIGNMENT),
             first_sequence: lost.first_sequence,
             count: lost.next_sequence - lost.first_sequence,
         };
         repair.set_aside.push(Damage {
-            path: storage.describe(&name(lost.epoch)),
+            path: storage.describe(&names::segment(lost.epoch)),
             reason,
             hole,
             counted: lost.counted,
@@ -150,7 +153,7 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
         }
     }
     for lost in &lost {
-        let size = HEADER_BLOCK + octets(ALIGNMENT);
+        let size = HEADER_BLOCK + on_disk(ALIGNMENT);
         Segment::create(&**storage, changed.id, lost.epoch, size)?;
     }
     storage
@@ -199,14 +202,14 @@ impl Aside<'_> {
         if length == 0 {
             return Ok(None);
         }
-        let copy_name = format!("{}.at-{offset}", name(epoch));
+        let copy_name = format!("{}.at-{offset}", names::segment(epoch));
         let copy = self.copy_to(&copy_name, &*segment.file, offset, length);
         copy.map(Some)
     }
 
     /// Copies a file of which nothing can be read, if it is there; gives what is wrong with it.
     fn copy_lost(&self, lost: &Lost, copies: &mut Vec<String>) -> Result<String, JournalError> {
-        let copy = self.copy_file(&name(lost.epoch))?;
+        let copy = self.copy_file(&names::segment(lost.epoch))?;
         let reason = copy.as_ref().map_or(FILE_MISSING, |_| &lost.reason);
         let reason = reason.to_owned();
         copies.extend(copy);
@@ -261,16 +264,16 @@ fn copy_range(
     offset: u64,
     length: u64,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; in_memory(length.min(octets(CHUNK)))];
+    let mut buffer = vec![0; in_memory(length.min(on_disk(CHUNK)))];
     let mut done = 0;
     while done < length {
-        let wanted = in_memory((length - done).min(octets(CHUNK)));
+        let wanted = in_memory((length - done).min(on_disk(CHUNK)));
         let chunk = buffer.get_mut(..wanted).unwrap_or_default();
         if read_full_at(from, chunk, offset + done)? < wanted {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         write_all_at(to, &mut [IoSlice::new(chunk)], done)?;
-        done += octets(wanted);
+        done += on_disk(wanted);
     }
     Ok(())
 }
@@ -280,8 +283,8 @@ fn largest(storage: &dyn Storage) -> Result<u64, JournalError> {
     let names = storage
         .list()
         .map_err(JournalError::io(storage, "list", ""))?;
-    let mut largest = HEADER_BLOCK + octets(ALIGNMENT);
-    for name in names.iter().filter(|it| segment::epoch_of(it).is_some()) {
+    let mut largest = HEADER_BLOCK + on_disk(ALIGNMENT);
+    for name in names.iter().filter(|it| names::epoch_of(it).is_some()) {
         let length = storage
             .open(name, Access::Read)
             .and_then(|file| file.length())

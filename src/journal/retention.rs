@@ -9,7 +9,7 @@
 //! they say, once they are the first that are left.
 
 use super::clock::Reading;
-use super::frame::in_memory;
+use crate::disk::block::in_memory;
 use std::time::Duration;
 
 /// A segment that holds records, or will.

@@ -1,9 +1,10 @@
 //! Walks a segment from its start: what stands there in sequence, and what lies behind.
 
-use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, in_memory, octets};
+use super::frame::{FrameError, FrameHeader, HEADER_LEN};
 use super::manifest::Manifest;
 use super::segment::{HEADER_BLOCK, Segment};
-use super::storage::read_full_at;
+use crate::disk::block::{ALIGNMENT, in_memory, on_disk};
+use crate::disk::read_full_at;
 use std::io;
 
 /// What a segment holds from some place on.
@@ -57,7 +58,7 @@ impl Scan {
     pub(crate) fn behind_octets(&self) -> u64 {
         self.behind
             .iter()
-            .map(|(offset, header)| offset + octets(header.padded_len()) - self.end)
+            .map(|(offset, header)| offset + on_disk(header.padded_len()) - self.end)
             .max()
             .unwrap_or(0)
     }
@@ -65,7 +66,7 @@ impl Scan {
     /// Octets from `end` to the end of all that could be taken for a frame behind it.
     pub(crate) fn remains_octets(&self) -> u64 {
         let broken = self.broken.last();
-        let broken = broken.map_or(0, |offset| offset + octets(ALIGNMENT) - self.end);
+        let broken = broken.map_or(0, |offset| offset + on_disk(ALIGNMENT) - self.end);
         self.behind_octets().max(broken)
     }
 }
@@ -126,7 +127,7 @@ pub(crate) fn scan_from(
                 if header.durable + 1 == header.first_sequence {
                     (scan.unproven, scan.unproven_sequence) = (scan.end, header.first_sequence);
                 }
-                scan.end += octets(header.padded_len());
+                scan.end += on_disk(header.padded_len());
                 scan.next_sequence += u64::from(header.count);
                 scan.frames += 1;
                 scan.records += u64::from(header.count);
@@ -169,17 +170,17 @@ fn blocks(
     mut look: impl FnMut(u64, Result<FrameHeader, FrameError>),
 ) -> io::Result<()> {
     let left = segment.size.saturating_sub(offset);
-    let mut buffer = vec![0; in_memory(left.min(octets(CHUNK)))];
+    let mut buffer = vec![0; in_memory(left.min(on_disk(CHUNK)))];
     let mut at = offset;
     while at < segment.size {
-        let wanted = in_memory((segment.size - at).min(octets(CHUNK)));
+        let wanted = in_memory((segment.size - at).min(on_disk(CHUNK)));
         let chunk = buffer.get_mut(..wanted).unwrap_or_default();
         let read = read_full_at(&*segment.file, chunk, at)?;
         for block in chunk.get(..read).unwrap_or_default().chunks(ALIGNMENT) {
             if let Some(header) = block.first_chunk::<HEADER_LEN>() {
                 look(at, segment.check_header(header, at));
             }
-            at += octets(ALIGNMENT);
+            at += on_disk(ALIGNMENT);
         }
         if read < wanted {
             break;

@@ -1,12 +1,12 @@
 //! Which sequences a journal has, and from a time to a sequence. Only reads, and needs no lock.
 
 use super::error::JournalError;
-use super::frame::octets;
 use super::inspect::inspect_from;
 use super::manifest::Manifest;
 use super::scan::Depth;
 use super::segment::{HEADER_BLOCK, Segment};
-use super::storage::{Access, Storage};
+use crate::disk::block::on_disk;
+use crate::disk::{Access, Storage};
 use std::ops::Range;
 
 /// The first sequence that is in the journal, and the one behind the last.
@@ -73,7 +73,7 @@ fn look_in(
         let header = segment.header_at(offset);
         match header.map_err(JournalError::segment(storage, "read", segment.epoch))? {
             Ok(header) if header.committed_at < time => {
-                offset += octets(header.padded_len());
+                offset += on_disk(header.padded_len());
                 next = header.last_sequence() + 1;
             }
             Ok(_) => return Ok((true, next)),
@@ -86,9 +86,9 @@ fn look_in(
 #[cfg(test)]
 mod tests {
     use super::super::batch::Batch;
-    use super::super::simulated::SimulatedDisk;
     use super::super::{DurablePosition, Journal, Options};
     use super::{extent, sequence_at};
+    use crate::disk::simulated::SimulatedDisk;
     use crate::relay;
     use std::sync::Arc;
 

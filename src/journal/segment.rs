@@ -20,10 +20,13 @@
 
 use super::batch::check_frame;
 use super::error::JournalError;
-use super::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN, NUMBER_END, in_memory, octets};
-use super::storage::{Access, Storage, StorageFile, read_full_at, write_all_at};
+use super::frame::{FrameError, FrameHeader, HEADER_LEN, NUMBER_END};
+use super::names::{self, TEMPORARY};
+use crate::disk::block::{ALIGNMENT, in_memory, on_disk};
+use crate::disk::{Access, Storage, StorageFile, read_full_at, write_all_at};
+use rustix::io::retry_on_intr;
+use rustix::rand::{GetRandomFlags, getrandom};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 
@@ -32,11 +35,12 @@ use std::ops::Range;
 pub struct JournalId(pub(crate) [u8; 16]);
 
 impl JournalId {
-    /// A new one.
-    pub(crate) fn random() -> JournalId {
-        // Each `RandomState` has keys of its own from the operating system.
-        let random = || u128::from(RandomState::new().hash_one(0));
-        JournalId((random() << 64 | random()).to_le_bytes())
+    /// A new one. It keeps a body from passing for a frame, so nobody may guess it.
+    pub(crate) fn random() -> io::Result<JournalId> {
+        let mut id = [0; 16];
+        // So few bytes come whole or not at all.
+        retry_on_intr(|| getrandom(&mut id, GetRandomFlags::empty()))?;
+        Ok(JournalId(id))
     }
 
     /// Takes what `Display` writes.
@@ -162,7 +166,7 @@ impl Segment {
         id: JournalId,
         epoch: u64,
     ) -> Result<Segment, JournalError> {
-        let name = name(epoch);
+        let name = names::segment(epoch);
         let file = storage
             .open(&name, access)
             .map_err(|error| match error.kind() {
@@ -208,7 +212,7 @@ impl Segment {
         id: JournalId,
         epoch: u64,
     ) -> Result<Option<Segment>, JournalError> {
-        let name = name(epoch);
+        let name = names::segment(epoch);
         let file = match storage.open(&name, access) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file.map_err(JournalError::io(storage, "open", &name))?,
@@ -216,7 +220,7 @@ impl Segment {
         let length = file
             .length()
             .map_err(JournalError::io(storage, "read", &name))?;
-        let alignment = octets(ALIGNMENT);
+        let alignment = on_disk(ALIGNMENT);
         let size = length.max(HEADER_BLOCK).next_multiple_of(alignment) + alignment;
         Ok(Some(Segment {
             file,
@@ -230,9 +234,9 @@ impl Segment {
     /// Gives a segment that was adopted the header and the length that it should have.
     pub(crate) fn mend(&self) -> io::Result<()> {
         let length = self.file.length()?.max(HEADER_BLOCK);
-        let missing = length.next_multiple_of(octets(ALIGNMENT))..self.size;
+        let missing = length.next_multiple_of(on_disk(ALIGNMENT))..self.size;
         write_zeros(&*self.file, missing, &mut |_| {})?;
-        let unaligned = length % octets(ALIGNMENT);
+        let unaligned = length % on_disk(ALIGNMENT);
         if unaligned > 0 {
             let zeros = vec![0; ALIGNMENT - in_memory(unaligned)];
             write_all_at(&*self.file, &mut [IoSlice::new(&zeros)], length)?;
@@ -309,7 +313,7 @@ impl Segment {
             result => result?,
         };
         // The salt is that of the epoch, so a header that passes under it is of this one.
-        if super::frame::octets(header.padded_len()) > self.size - offset {
+        if on_disk(header.padded_len()) > self.size - offset {
             Err(FrameError::Header)
         } else {
             Ok(header)
@@ -319,27 +323,6 @@ impl Segment {
 
 /// Octets before the first frame.
 pub(crate) const HEADER_BLOCK: u64 = 4096;
-
-/// Ending of a segment that is being made.
-pub(crate) const TEMPORARY: &str = ".tmp";
-
-/// Ending of a segment.
-pub(crate) const SEGMENT: &str = ".segment";
-
-/// Ending of a segment that was retired and waits for a new life.
-pub(crate) const SPARE: &str = ".spare";
-
-/// File name of the segment of this epoch.
-pub(crate) fn name(epoch: u64) -> String {
-    format!("{epoch:020}{SEGMENT}")
-}
-
-/// The epoch that a file name gives, if it is one of a segment.
-pub(crate) fn epoch_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(SEGMENT)?;
-    let all_digits = digits.len() == 20 && digits.bytes().all(|octet| octet.is_ascii_digit());
-    digits.parse().ok().filter(|_| all_digits)
-}
 
 fn check_epoch(epoch: u64) -> Result<(), JournalError> {
     if epoch < NUMBER_END {
@@ -357,14 +340,14 @@ fn write_zeros(
     Range { start, end }: Range<u64>,
     pace: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    let length = in_memory(end.saturating_sub(start).min(octets(ZEROS)));
+    let length = in_memory(end.saturating_sub(start).min(on_disk(ZEROS)));
     let buffer = vec![0; length + ALIGNMENT];
     let aligned = buffer.as_ptr().align_offset(ALIGNMENT);
     let zeros = buffer.get(aligned..aligned + length).unwrap_or_default();
     let mut direct = file.bypass_cache(true).is_ok();
     let (mut at, mut unsynced) = (start, 0);
     while at < end {
-        let length = octets(zeros.len()).min(end - at);
+        let length = on_disk(zeros.len()).min(end - at);
         let piece = zeros.get(..in_memory(length)).unwrap_or_default();
         match write_all_at(file, &mut [IoSlice::new(piece)], at) {
             // Some file systems take the flag and refuse the write.
@@ -395,7 +378,7 @@ fn write_zeros(
 /// Gives a segment that is whole its name; durable once the manifest lists it, which syncs the directory first.
 fn settle(storage: &dyn Storage, from: &str, epoch: u64) -> Result<(), JournalError> {
     storage
-        .rename(from, &name(epoch))
+        .rename(from, &names::segment(epoch))
         .map_err(JournalError::io(storage, "rename", from))
 }
 

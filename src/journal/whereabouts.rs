@@ -7,7 +7,7 @@
 
 use super::error::JournalError;
 use super::segment::Segment;
-use super::storage::{Identity, Storage};
+use crate::disk::{Identity, Storage};
 use std::time::{Duration, Instant};
 
 /// When the next look is due.

@@ -1,6 +1,6 @@
 //! The time of a loop, read once a round: no request costs a clock call.
 
-use crate::journal;
+use crate::disk;
 use std::time::{Duration, Instant};
 
 /// Grain of the deadlines, in milliseconds. A second is a whole number of them.
@@ -31,7 +31,7 @@ impl Clock {
     /// Starts a round.
     pub(super) fn read(&mut self) {
         self.now = Instant::now();
-        self.unix_us = journal::now();
+        self.unix_us = disk::now();
     }
 
     pub(super) fn unix_seconds(&self) -> u64 {

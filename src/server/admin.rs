@@ -6,18 +6,19 @@
 //! without a password, so a page that somebody reads in his browser must not.
 
 use super::ServerError;
-use super::browser::is_from_a_page;
+use super::browser::{has_origin, is_under_a_foreign_name};
 use super::connections::{self, Bounds};
-use super::exposition::{self, Sources};
+use super::exposition;
 use super::history::History;
 use super::overview;
+use super::sources::Sources;
 use crate::config::Admin;
 use crate::journal::State;
 use crate::reactor::{Control, Phase};
 use axum::Router;
 use axum::extract::{RawQuery, Request};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, ORIGIN};
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -101,10 +102,10 @@ impl Visitors {
     fn refuse(&self, request: &Request) -> Option<Response> {
         let headers = request.headers();
         let refuse = |why| Some((StatusCode::FORBIDDEN, why).into_response());
-        if headers.contains_key(ORIGIN) {
+        if has_origin(headers) {
             return refuse("these pages are not for web pages: the request has an Origin\n");
         }
-        if self.are_checked && is_from_a_page(headers, &self.names) {
+        if self.are_checked && is_under_a_foreign_name(headers, &self.names) {
             return refuse(
                 "the name in Host is not known here: ask by address, or add the name to `hosts` in [admin]\n",
             );
@@ -123,7 +124,7 @@ async fn remember(sources: Arc<Sources>) {
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        sources.history.record(&sources);
+        sources.record();
     }
 }
 

@@ -8,9 +8,14 @@ use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue};
 use std::net::IpAddr;
 
-/// True when a page asks: with an origin, or under a name that is neither an address, nor `localhost`, nor one of
-/// `names`, which are compared without regard to case.
-pub(super) fn is_from_a_page(headers: &HeaderMap, names: &[String]) -> bool {
+/// True when a page asks: a browser adds the page's origin to what the page sends.
+pub(super) fn has_origin(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN)
+}
+
+/// True under a name that is neither an address, nor `localhost`, nor one of `names`, which are compared without regard
+/// to case.
+pub(super) fn is_under_a_foreign_name(headers: &HeaderMap, names: &[String]) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let is_ours = |host: &HeaderValue| {
         host.to_str().is_ok_and(|host| {
@@ -19,7 +24,7 @@ pub(super) fn is_from_a_page(headers: &HeaderMap, names: &[String]) -> bool {
             is_plain || names.iter().any(|known| name.eq_ignore_ascii_case(known))
         })
     };
-    headers.contains_key(ORIGIN) || !hosts.all(is_ours)
+    !hosts.all(is_ours)
 }
 
 /// The name or address in a `Host`, an IPv6 address without its brackets.
@@ -33,7 +38,7 @@ fn without_port(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::is_from_a_page;
+    use super::{has_origin, is_under_a_foreign_name};
     use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
     #[test]
@@ -45,7 +50,7 @@ mod tests {
                 let name: HeaderName = name.parse().unwrap();
                 headers.append(name, HeaderValue::from_str(value).unwrap());
             }
-            is_from_a_page(&headers, &names)
+            has_origin(&headers) || is_under_a_foreign_name(&headers, &names)
         };
         assert!(!asks(&[]), "HTTP/1.0 needs no Host");
         for host in [

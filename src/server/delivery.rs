@@ -1,16 +1,17 @@
 //! Everything between the workers and your systems: the judge of what is a duplicate, and the sinks.
 
-use super::exposition::Sources;
 use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
+use super::sources::Sources;
 use super::threads::Threads;
 use super::{JUDGE, SINK, ServerError, all_aside, beside, options, poison, sweep_letters};
 use crate::config::Config;
+use crate::disk::Storage;
 use crate::feed::{
     Child, Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Forms, Judge,
     JudgedPosition, Live, Maker, Parties, Poison,
 };
-use crate::journal::{Journal, Storage};
+use crate::journal::Journal;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

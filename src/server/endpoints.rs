@@ -2,13 +2,15 @@
 
 use super::ServerError;
 use crate::config::{self, Config, Credential, Provider, Secret};
+use crate::disk::Storage;
 use crate::endpoint::credentials::Credentials;
 use crate::endpoint::handshake::VerifyTokens;
 use crate::endpoint::signature::{Algorithm, Encoding, Signature};
 use crate::endpoint::{Ack, Counters, Endpoint, Proof, Table};
 use crate::event::{Form, WhatsApp};
 use crate::feed::Forms;
-use crate::journal::{self, Storage, record};
+use crate::journal;
+use crate::journal::record;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
@@ -108,7 +110,7 @@ fn form_number(forms: &Forms, form: &Form) -> u16 {
             %error,
             reason,
             "how its bodies are read cannot be kept: their events have no attributes of headers, and those of other \
-             senders are webhook.received without the ids of their deliveries; put that right and reload"
+             senders are webhook.received without the ids of their deliveries; correct what the error names and send SIGHUP"
         );
         record::NO_FORM
     })

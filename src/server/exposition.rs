@@ -3,115 +3,23 @@
 mod delivery;
 mod out;
 
-use super::history::History;
-use crate::config::{Config, Setting};
-use crate::endpoint::Table;
-use crate::feed::{self, Replays};
+use super::sources::{Sources, sum};
+use crate::feed::{self};
 use crate::http::Status;
 use crate::journal;
 use crate::log;
 use crate::metrics::{Counter, Histogram};
-use crate::sink::{self, Confirmation};
 use crate::{reactor, worker};
 use out::{Out, merge};
-use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 use std::fmt;
-use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 /// The media type of what [`render`] gives.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Where the numbers are.
-#[derive(Debug)]
-pub(super) struct Sources {
-    pub(super) journal: Arc<journal::Status>,
-    pub(super) loops: Vec<Arc<reactor::Statistics>>,
-    pub(super) workers: Vec<Arc<worker::Statistics>>,
-    pub(super) judge: Arc<feed::JudgeStatistics>,
-    pub(super) sinks: Vec<(String, Confirmation, Arc<sink::Statistics>)>,
-    /// Keys of the configuration and their values.
-    limits: Vec<(String, u64)>,
-    table: Mutex<Arc<Table>>,
-    /// What was counted before.
-    pub(super) history: History,
-    /// What is asked for once more, as far as its files were looked at.
-    pub(super) replays: Mutex<Option<Replays>>,
-    pub(super) about: About,
-}
-
-/// What is told of the configuration beside numbers.
-#[derive(Debug)]
-pub(super) struct About {
-    pub(super) started: Instant,
-    pub(super) dir: PathBuf,
-    pub(super) retention: Duration,
-    pub(super) max_size: u64,
-    pub(super) ack_deadline: Duration,
-    /// How long, and how many, events are remembered.
-    pub(super) window: Duration,
-    pub(super) keys: u64,
-    /// Names and types of the sinks.
-    pub(super) kinds: Vec<(String, &'static str)>,
-}
-
-impl Sources {
-    pub(super) fn new(
-        config: &Config,
-        journal: Arc<journal::Status>,
-        table: Arc<Table>,
-    ) -> Sources {
-        let key = |setting: &Setting| format!("{}.{}", setting.section, setting.key);
-        let numbers = config.numbers.iter();
-        let in_force = |setting: &Setting, value: u64| match setting.key {
-            // The operating system may allow fewer.
-            "max_connections" => config.server.max_connections as u64,
-            "max_connections_per_address" => config.server.max_connections_per_address as u64,
-            _ => value,
-        };
-        Sources {
-            journal,
-            loops: Vec::new(),
-            workers: Vec::new(),
-            judge: Arc::default(),
-            sinks: Vec::new(),
-            limits: numbers
-                .map(|(setting, value)| (key(setting), in_force(setting, *value)))
-                .collect(),
-            table: Mutex::new(table),
-            history: History::default(),
-            replays: Mutex::default(),
-            about: About {
-                started: Instant::now(),
-                dir: config.journal.dir.clone(),
-                retention: config.journal.retention,
-                max_size: config.journal.max_size,
-                ack_deadline: config.server.ack_deadline,
-                window: config.dedupe.window,
-                keys: config.dedupe.keys as u64,
-                kinds: config
-                    .sinks
-                    .iter()
-                    .map(|sink| (sink.name.clone(), sink.kind.name()))
-                    .collect(),
-            },
-        }
-    }
-
-    pub(super) fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.table.lock())
-    }
-
-    pub(super) fn set_table(&self, table: Arc<Table>) {
-        *self.table.lock() = table;
-    }
-}
 
 /// All metrics as text.
 pub(super) fn render(sources: &Arc<Sources>) -> Result<String, fmt::Error> {
@@ -402,14 +310,4 @@ fn workers(out: &mut Out<'_>, all: &[Arc<worker::Statistics>]) -> fmt::Result {
         "Batches that are judged from the journal instead",
         total(|one| &one.overflows),
     )
-}
-
-/// The sum of one counter of each.
-pub(super) fn sum<P: Deref>(all: &[P], counter: impl Fn(&P::Target) -> &Counter) -> u64 {
-    all.iter().map(|one| counter(one).get()).sum()
-}
-
-/// The sum of these.
-pub(super) fn total_of(counters: &[Counter]) -> u64 {
-    counters.iter().map(Counter::get).sum()
 }

@@ -3,12 +3,10 @@
 //! The admin thread takes a sample of the counters every five seconds and keeps those of a minute, and one a minute
 //! for an hour: nothing on the way of an answer knows of it.
 
-use super::exposition::{Sources, sum};
 use crate::http::Status;
 use crate::metrics::Snapshot;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Samples of the last hour, and since when each lane of a sink stands where it stands.
@@ -44,19 +42,20 @@ impl History {
     /// How often [`History::record`] is to be called.
     pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 
-    /// Takes a sample.
-    pub(super) fn record(&self, sources: &Sources) {
-        let now = Sample::take(sources);
-        let durable = sources.journal.durable();
+    /// Keeps a sample. `durable` is the last sequence that is, and `confirmed` how far each lane of each sink is.
+    pub(super) fn record(
+        &self,
+        now: Sample,
+        durable: u64,
+        confirmed: impl Iterator<Item = [u64; 3]>,
+    ) {
         let mut kept = self.0.lock();
-        let still: Vec<_> = sources
-            .sinks
-            .iter()
+        let still: Vec<_> = confirmed
             .enumerate()
-            .map(|(place, (_, _, statistics))| {
+            .map(|(place, confirmed)| {
                 let before = kept.still.get(place);
                 std::array::from_fn(|lane| {
-                    let confirmed = statistics.lanes[lane].confirmed.get();
+                    let confirmed = confirmed[lane];
                     let unmoved = before.map(|lanes| lanes[lane]);
                     let unmoved =
                         unmoved.filter(|(then, _)| *then == confirmed && confirmed < durable);
@@ -87,33 +86,6 @@ impl History {
         let still = kept.still.get(place).map(|lanes| lanes[lane]);
         let still = still.filter(|(then, _)| *then == confirmed);
         still.map_or(Duration::ZERO, |(_, since)| since.elapsed())
-    }
-}
-
-impl Sample {
-    /// What is counted now.
-    pub(super) fn take(sources: &Sources) -> Sample {
-        let mut acks = Snapshot::default();
-        for one in &sources.loops {
-            acks.add(&one.ack_seconds);
-        }
-        // The platform saw these take as long as the deadline.
-        let expired = sum(&sources.loops, |one| &one.expired);
-        acks.observe(sources.about.ack_deadline, expired);
-        let table = sources.table();
-        let counters = || table.endpoints().iter().flat_map(|it| it.counters.iter());
-        let written = &sources.journal.statistics.octets;
-        Sample {
-            at: Instant::now(),
-            acks,
-            notifications: sum(&sources.workers, |one| &one.notifications),
-            events: std::array::from_fn(|lane| sum(&sources.workers, |one| &one.events[lane])),
-            answers: std::array::from_fn(|status| {
-                let answered = counters().map(|it| it.answers[status].get());
-                answered.sum::<u64>() + sum(&sources.loops, |one| &one.refusals[status])
-            }),
-            written: written.load(Ordering::Relaxed),
-        }
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn bind_admin(admin: &Admin) -> Result<Option<std::net::TcpListener>,
     match bound {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if error.kind() == ErrorKind::AddrInUse && !admin.required => {
-            tracing::warn!(%address, "metrics and health are not served: the default address is in use");
+            tracing::warn!(%address, "metrics and health are not served: the default address is in use; name a free one as `listen` in [admin]");
             Ok(None)
         }
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(ServerError::AdminInUse(address)),

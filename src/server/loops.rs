@@ -1,6 +1,6 @@
 //! One event loop for each listener, with its poll, its waker and its position.
 
-use super::exposition::Sources;
+use super::sources::Sources;
 use super::{ServerError, options};
 use crate::config::Config;
 use crate::journal::DurablePosition;

@@ -39,6 +39,7 @@ mod poison;
 mod pull;
 mod reloader;
 mod sinks;
+mod sources;
 mod threads;
 
 pub(crate) use options::dedupe_scope;
@@ -50,18 +51,22 @@ pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
+use crate::disk;
+use crate::disk::{Disk, Storage};
 use crate::feed::{
     self, Child, CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError,
 };
-use crate::journal::{self, Disk, Journal, JournalError, State, Storage};
+use crate::journal;
+use crate::journal::{HandOn, Journal, JournalError, State};
 use crate::reactor::{Control, ReactorError};
 use crate::relay::{self, Room};
 use crate::sink::SinkError;
 use crate::worker;
 use crossbeam_channel::{Receiver, select};
-use exposition::Sources;
+use delivery::Delivery;
 use hand_on::{WORKER_INBOX, WORKER_OCTETS, hand_on};
 use mio::Waker;
+use sources::Sources;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -194,16 +199,7 @@ impl Server {
             options::journal(config, Arc::clone(&floor), confirmed),
         )?;
         let recovery = journal.recovery().clone();
-        if let Some(left_out) = &recovery.left_out {
-            tracing::error!(
-                segment = left_out.path,
-                offset = left_out.offset,
-                from = left_out.first_sequence,
-                to = left_out.last_sequence,
-                "a sink has had notifications that are not in the journal: it is an older copy, or its end is damaged; \
-                 their sequences are left out"
-            );
-        }
+        log_left_out(&recovery);
         let endpoints = journal.endpoints();
         let forms = endpoints::forms(&disk, journal.status().durable());
         let table = Arc::new(endpoints::table(
@@ -231,26 +227,13 @@ impl Server {
             config.server.pin,
             config.server.loops + config.server.workers,
         );
-        let mut workers = Vec::new();
-        for index in 0..config.server.workers {
-            let (sender, inbox) = relay::channel(WORKER_INBOX);
-            let room = Arc::new(Room::new(WORKER_OCTETS));
-            let statistics = Arc::new(worker::Statistics::default());
-            sources.workers.push(Arc::clone(&statistics));
-            workers.push((sender, Arc::clone(&room)));
-            let (maker, live) = delivery.for_worker();
-            let run = move || {
-                worker::run(&inbox, &room, maker, &live, &statistics);
-                Ok(())
-            };
-            threads.start(&format!("hl-worker-{index}"), cores.take_from_end(), run)?;
-        }
-        let (committer, preparer) = journal.split(loops.positions, hand_on(workers));
+        let workers = start_workers(config, &delivery, &mut sources, &mut threads, &mut cores)?;
+        let (committer, preparer) = journal.split(loops.positions, workers);
         threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
         let (stop_judge, stop_sinks) = delivery.start(&mut threads, child)?;
         // Whatever comes, comes after this.
-        sources.history.record(&sources);
+        sources.record();
         let sources = Arc::new(sources);
         let address_of = |listener: &TcpListener| listener.local_addr().ok();
         let admin_address = admin.as_ref().and_then(address_of);
@@ -397,7 +380,7 @@ fn beside(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
     });
     let error = match made {
         Ok(disk) => return Ok(Arc::new(disk)),
-        Err(error) if journal::is_shortage(&error) => {
+        Err(error) if disk::is_shortage(&error) => {
             return Err(ServerError::io(format!("use {}", path.display()))(error));
         }
         Err(error) => error,
@@ -415,7 +398,7 @@ fn beside(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
     };
     tracing::warn!(
         path = %path.display(), %error, aside = within.describe(&aside),
-        "what lies there cannot be used and is set aside; delivery goes on"
+        "a directory of the data directory cannot be used: it is set aside and made anew; delivery goes on"
     );
     directory(path)
 }
@@ -425,13 +408,51 @@ fn all_aside(storage: &dyn Storage, error: &dyn Error) -> Result<(), ServerError
     let dir = storage.describe("");
     let names = storage.list();
     for name in names.map_err(ServerError::io(format!("list {dir}")))? {
-        if !journal::is_aside(&name) {
+        if !disk::is_aside(&name) {
             let aside = storage.set_aside(&name);
             aside.map_err(ServerError::io(format!("set {name} aside in {dir}")))?;
         }
     }
-    tracing::warn!(dir, %error, "what lies there cannot be used: all of it is set aside, and begun anew");
+    tracing::warn!(dir, %error, "the files in a directory of the data directory cannot be used: all of them are set aside, and made anew; delivery goes on");
     Ok(())
+}
+
+/// Starts the workers, and gives what hands batches on to them.
+fn start_workers(
+    config: &Config,
+    delivery: &Delivery,
+    sources: &mut Sources,
+    threads: &mut Threads,
+    cores: &mut Cores,
+) -> Result<HandOn, ServerError> {
+    let mut workers = Vec::new();
+    for index in 0..config.server.workers {
+        let (sender, inbox) = relay::channel(WORKER_INBOX);
+        let room = Arc::new(Room::new(WORKER_OCTETS));
+        let statistics = Arc::new(worker::Statistics::default());
+        sources.workers.push(Arc::clone(&statistics));
+        workers.push((sender, Arc::clone(&room)));
+        let (maker, live) = delivery.for_worker();
+        let run = move || {
+            worker::run(&inbox, &room, maker, &live, &statistics);
+            Ok(())
+        };
+        threads.start(&format!("hl-worker-{index}"), cores.take_from_end(), run)?;
+    }
+    Ok(hand_on(workers))
+}
+
+fn log_left_out(recovery: &journal::Recovery) {
+    if let Some(left_out) = &recovery.left_out {
+        tracing::error!(
+            segment = left_out.path,
+            offset = left_out.offset,
+            from = left_out.first_sequence,
+            to = left_out.last_sequence,
+            "a sink has had notifications that are not in the journal: it is an older copy, or its end is damaged; \
+             their sequences are left out"
+        );
+    }
 }
 
 /// Where the dead letters of a sink are.

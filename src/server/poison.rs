@@ -2,8 +2,9 @@
 
 use super::{ServerError, all_aside, beside, letters, sinks};
 use crate::config::Config;
+use crate::disk::Storage;
 use crate::feed::{Child, Poison, WORKER};
-use crate::journal::{Endpoints, JournalId, Storage};
+use crate::journal::{Endpoints, JournalId};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;

@@ -1,6 +1,6 @@
 //! Another configuration, taken over while the server runs.
 
-use super::exposition::Sources;
+use super::sources::Sources;
 use super::{ServerError, endpoints};
 use crate::config::Config;
 use crate::feed::Forms;

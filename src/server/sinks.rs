@@ -2,16 +2,18 @@
 
 mod transports;
 
-use super::exposition::Sources;
 use super::pull::Pulls;
+use super::sources::Sources;
 use super::{ServerError, beside, directory, letters};
 use crate::config::{self, Config, SinkKind};
+use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, Delivery, Feed, Feeds, Floor, Judged, Live, Parties, Replays,
     Selection, Shelf,
 };
-use crate::journal::{self, Disk, JournalId, Storage};
+use crate::journal;
+use crate::journal::JournalId;
 use crate::log::Repeats;
 use crate::relay::{self, Sleeper};
 use crate::sink::{

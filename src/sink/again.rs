@@ -145,7 +145,7 @@ impl Runner {
             Err(error) if error.is_shortage() => return Ok(false),
             Err(error) => {
                 let sink = self.cursor.sink();
-                tracing::error!(sink, replay = replay.id, %error, "a replay to the sink cannot go on and has failed");
+                tracing::error!(sink, replay = replay.id, %error, "a replay to the sink cannot go on and has failed; live delivery goes on; correct what the error names, and ask for the replay again");
                 replay.fail(error.to_string());
                 return Ok(true);
             }

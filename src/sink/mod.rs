@@ -161,7 +161,7 @@ pub enum SinkError {
     Cursor(#[from] CursorError),
     /// The receiver wants nothing any more.
     #[error(
-        "{0}: the receiver says for good that it takes nothing; put that right, or take the sink out, and restart"
+        "{0}: the receiver says for good that it takes nothing; correct what it refuses, or remove the sink from the configuration, and restart"
     )]
     Refused(String),
     /// What it writes to keeps nothing that is synced: it would be written again without end.
@@ -292,7 +292,7 @@ impl Runner {
                     self.statistics.retries.add(1);
                     if !std::mem::replace(&mut told, true) {
                         let sink = self.cursor.sink();
-                        tracing::warn!(sink, %error, "there is no space for the cursor of the sink: it is saved when there is; a crash repeats what is delivered meanwhile");
+                        tracing::warn!(sink, %error, "there is no space for the cursor of the sink: it is saved when there is; a crash repeats what is delivered meanwhile; make room");
                     }
                 }
                 Err(error) => return Err(error.into()),

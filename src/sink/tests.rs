@@ -1,11 +1,12 @@
 use super::{Again, Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics};
+use crate::disk::{Access, Disk, Guard, Identity, LockError, Storage, StorageFile};
 use crate::event::Pattern;
 use crate::feed::tests::Bench;
 use crate::feed::{
     Cursor, Cursors, Delivery, Feed, Floor, Judged, Live, Maker, Replay, ReplayState, Replays,
     Selection, Tally,
 };
-use crate::journal::{Access, Disk, Guard, Identity, JournalId, LockError, Storage, StorageFile};
+use crate::journal::JournalId;
 use crate::log::Repeats;
 use crate::metrics::Counter;
 use parking_lot::Mutex;

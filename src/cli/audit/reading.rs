@@ -1,15 +1,14 @@
 //! Reads the journal with one thread, takes it apart with several, and puts the results in order again.
 
 use super::super::journal::{damage_text, format_rounded};
-use super::super::progress::Progress;
+use super::super::report::progress::Progress;
 use super::repeats::{Key, Repeats};
 use super::standing::Standing;
 use super::tally::Tally;
+use crate::disk::{Access, Storage};
 use crate::feed::{DedupeScope, Duplicates, Forms, Maker, Poison};
 use crate::journal::batch::Batch;
-use crate::journal::{
-    Access, Damage, Depth, Hole, JournalError, Manifest, Reader, Storage, inspect_from,
-};
+use crate::journal::{Damage, Depth, Hole, JournalError, Manifest, Reader, inspect_from};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::mem;

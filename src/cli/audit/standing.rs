@@ -258,7 +258,7 @@ mod tests {
         );
         written.expect("written");
         let id = JournalId::parse("00000000000000000000000000000001").expect("a name");
-        let disk = crate::journal::Disk::open(dir.path()).expect("there");
+        let disk = crate::disk::Disk::open(dir.path()).expect("there");
         let poison = Poison::look(&disk, id).expect("readable");
         let bodies = vec![b"{}".to_vec(); 3];
         let delivery = Maker::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));

@@ -2,7 +2,7 @@
 
 use crate::cli::{logging, sequences};
 use crate::config::{Config, Credential, Endpoint, Provider, SinkKind};
-use crate::journal::command;
+use crate::disk::command;
 use crate::log;
 use crate::server::Server;
 use std::fmt::Write as _;
@@ -36,7 +36,7 @@ fn log_events(config: &Config, server: &Server) {
             file = torn.path,
             offset = torn.offset,
             bytes = torn.octets,
-            "recovery has cut the last write, which a crash has torn; it was not answered as stored"
+            "the last write was torn by a crash and is cut off; it had not been answered as stored"
         );
     }
     let held = recovery.next_sequence > recovery.first_sequence;

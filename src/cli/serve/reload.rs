@@ -4,15 +4,12 @@
 //! hangs, on a share that is away or a pipe that nobody writes to, or the disk may stall: a stop does not wait for
 //! that.
 
-use super::signals::Message;
+use super::signals::{Loaded, Message};
 use crate::cli::CliError;
 use crate::cli::configuration::ConfigArgs;
 use crate::server::Reloader;
 use crossbeam_channel::Sender;
 use std::thread;
-
-/// Whether the endpoints were taken over, or the mistakes of the configuration.
-pub(super) type Loaded = Result<(), CliError>;
 
 /// Reads one configuration at a time.
 pub(super) struct Reload<'a> {
@@ -40,7 +37,7 @@ impl Reload<'_> {
         if self.is_reading {
             self.again = true;
             tracing::warn!(
-                "the configuration is still being taken over; it is read once more then"
+                "the configuration is still being taken over; it is read once more afterwards"
             );
             return;
         }

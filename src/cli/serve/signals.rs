@@ -7,7 +7,6 @@
 //! | SIGXFSZ | a write beyond a limit on file sizes is an error like others |
 //! | SIGUSR1, SIGUSR2 and what else would end the process without a drain | a line that says so |
 
-use super::reload::Loaded;
 use crate::cli::CliError;
 use crate::log::Repeats;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -20,6 +19,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+
+/// Whether the endpoints were taken over, or the mistakes of the configuration.
+pub(super) type Loaded = Result<(), CliError>;
 
 /// What the main thread is told.
 pub(super) enum Message {

@@ -49,11 +49,9 @@ pub(super) fn wait(
                 return Ok(Some(Started { config, server, asked }));
             }
             recv(told) -> message => match message {
-                Ok(Message::Signal(SIGHUP)) => {
-                    if !asked.contains(&SIGHUP) {
-                        asked.insert(0, SIGHUP);
-                    }
-                }
+                // Once more would be the same.
+                Ok(Message::Signal(SIGHUP)) if asked.contains(&SIGHUP) => {}
+                Ok(Message::Signal(SIGHUP)) => asked.insert(0, SIGHUP),
                 Ok(Message::Signal(signal)) => {
                     if !decided.swap(true, Ordering::AcqRel) {
                         return Ok(None);

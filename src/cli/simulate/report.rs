@@ -1,10 +1,11 @@
 //! What is told: a line of progress while it runs, and the report at the end.
 
-use super::Job;
-use super::ledger::{Ledger, MARKS};
+use super::super::report::units::{counted, grouped, labelled, milliseconds};
 use super::verify::Findings;
 use crate::cli::Output;
-use crate::cli::figures::{as_milliseconds, counted, grouped, labelled, milliseconds, rate};
+use crate::rig::open_loop::ledger::{Ledger, MARKS};
+use crate::rig::open_loop::load::Job;
+use crate::rig::times::{as_milliseconds, rate};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -274,9 +275,9 @@ fn kept(findings: &Findings) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::body::Bodies;
-    use super::super::plan::Plan;
     use super::*;
+    use crate::rig::open_loop::body::Bodies;
+    use crate::rig::open_loop::plan::Plan;
     use serde_json::Value;
     use std::net::SocketAddr;
     use std::sync::Arc;

@@ -3,13 +3,14 @@
 //! The journal is read from where it ended before the run. Each record that has an id of this run is made again and
 //! compared; what others have sent meanwhile is passed over.
 
-use super::body::Bodies;
-use super::ledger::Names;
-use super::plan::Name;
 use crate::cli::journal::{open, refused};
 use crate::cli::moment::extent_of;
 use crate::cli::{CliError, configuration};
-use crate::journal::{JournalError, Reader, Storage};
+use crate::disk::Storage;
+use crate::journal::{JournalError, Reader};
+use crate::rig::open_loop::body::Bodies;
+use crate::rig::open_loop::ledger::Names;
+use crate::rig::open_loop::plan::Name;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;

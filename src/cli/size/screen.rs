@@ -1,10 +1,11 @@
 //! The answer as a screen of text, or as JSON.
 
-use super::estimate::{Bearer, Estimate, FULL, Share};
-use super::measure::{Part, float};
-use crate::cli::figures::{as_configured, counted, grouped, labelled, span};
+use super::super::report::units::{as_configured, counted, grouped, labelled, span};
+use crate::cli::report::times::syncs;
 use crate::cli::{CliError, Output};
 use crate::config::format_size;
+use crate::rig::estimate::{Bearer, Estimate, FULL, Share};
+use crate::rig::measure::{Part, float};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -46,12 +47,12 @@ fn text(estimate: &Estimate) -> String {
             counted(limits.cores, "core"),
         ),
     );
-    let file_system = disk.file_system.told();
+    let file_system = disk.file_system.describe();
     line(
         "file system",
         format!("{file_system}; {} free", octets(float(disk.free))),
     );
-    line("fdatasync", disk.syncs.syncs_told());
+    line("fdatasync", syncs(&disk.syncs));
     line(
         "bandwidth",
         format!(

@@ -1,9 +1,9 @@
 //! The overview as a screen of text.
 
-use super::super::figures::{counted, grouped, span};
 use super::super::journal::format_rounded;
+use super::super::report::units::{counted, grouped, span};
+use crate::disk::command;
 use crate::event::Lane;
-use crate::journal::command;
 use crate::server::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 use std::fmt::Write as _;
 use std::io::{self, Write};

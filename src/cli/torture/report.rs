@@ -1,10 +1,12 @@
 //! What is told: a line of progress after a round, and the report at the end.
 
-use super::oracle::Findings;
-use crate::cli::figures::{counted, grouped, labelled, rate};
-use crate::cli::trial::file_system::FileSystem;
-use crate::cli::trial::times::Times;
+use super::super::report::units::{counted, grouped, labelled};
+use crate::cli::report::times::{percentile, syncs};
 use crate::cli::{CliError, Output};
+use crate::rig::file_system::FileSystem;
+use crate::rig::oracle::Findings;
+use crate::rig::times::Times;
+use crate::rig::times::rate;
 use serde_json::json;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -139,12 +141,12 @@ impl Report {
             "recovery",
             format!(
                 "median {}, max {}: from exec until it takes posts",
-                recoveries.told(500),
-                recoveries.told(1000),
+                percentile(&recoveries, 500),
+                percentile(&recoveries, 1000),
             ),
         );
-        line("file system", self.file_system.told());
-        line("fdatasync", self.syncs.syncs_told());
+        line("file system", self.file_system.describe());
+        line("fdatasync", syncs(&self.syncs));
         line("seed", self.seed.to_string());
         for wrong in self.failures.iter().chain(&found.examples) {
             line("FOUND", wrong.clone());

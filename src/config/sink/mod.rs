@@ -26,10 +26,9 @@ pub use http::{Form, HttpSink};
 pub use pull::PullSink;
 
 use super::Endpoint;
-use super::finding::Place;
-use super::reader::{Reading, Section};
+use super::own_files::is_same_file;
+use super::reader::{Reading, Section, check_name};
 use super::suggest::did_you_mean;
-use super::surroundings;
 
 /// Where events are delivered, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,9 +73,7 @@ impl SinkKind {
     fn collides(&self, other: &SinkKind) -> bool {
         match (self, other) {
             (SinkKind::Stdout, SinkKind::Stdout) => true,
-            (SinkKind::File(one), SinkKind::File(other)) => {
-                surroundings::is_same_file(&one.path, &other.path)
-            }
+            (SinkKind::File(one), SinkKind::File(other)) => is_same_file(&one.path, &other.path),
             _ => false,
         }
     }
@@ -190,17 +187,6 @@ fn belongs_to(key: &str, word: &str) -> Option<String> {
     ))
 }
 
-/// Names stand in metrics, file names and commands.
-pub(super) fn check_name(reading: &mut Reading<'_>, place: &Place, name: &str) {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
-        let message = format!(
-            "name {name:?} must be 1 to {NAME_MAX} letters, digits, dots, dashes and underscores"
-        );
-        reading.mistake(place, message);
-    }
-}
-
 /// Why no sink can have this name, which stands for something else where names of sinks stand.
 fn is_reserved(name: &str) -> Option<&'static str> {
     let behind_aside = name.rsplit_once(".aside").map(|(_, behind)| behind);
@@ -216,9 +202,6 @@ fn is_reserved(name: &str) -> Option<&'static str> {
         None
     }
 }
-
-/// Longest name, in characters.
-const NAME_MAX: usize = 64;
 
 /// What `type` may say, and the keys that only these types take.
 const KINDS: [(&str, &[&str]); 5] = [

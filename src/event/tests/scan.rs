@@ -1,7 +1,7 @@
 //! The scan of a body: it takes what is JSON, and finds what `serde_json` finds.
 
-use super::super::document::Document;
-use super::super::scan::{Refused, Scan};
+use super::super::json::document::Document;
+use super::super::json::scan::{Refused, Scan};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::fmt::Write;

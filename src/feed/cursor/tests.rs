@@ -1,7 +1,8 @@
 use super::{CursorError, Cursors, OPEN_MAX, read_all};
+use crate::disk::{Disk, Storage};
 use crate::feed::{Floor, Item, Lanes, Open, Progress};
+use crate::journal::JournalId;
 use crate::journal::frame::NUMBER_END;
-use crate::journal::{Disk, JournalId, Storage};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;

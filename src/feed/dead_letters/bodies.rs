@@ -5,9 +5,10 @@
 //! may not know of the next. So what is left over is looked for about once a second, and at each start.
 
 use super::{LENGTH_MAX, LetterError, TEMPORARY, list, of_letter};
+use crate::disk;
+use crate::disk::{Access, Storage, StorageFile, write_all_at};
 use crate::feed::Notification;
 use crate::feed::letter::{Content, Letter, body_of};
-use crate::journal::{self, Access, Storage, StorageFile, write_all_at};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
@@ -228,7 +229,7 @@ pub(super) fn read_file(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>
     let file = storage.open(name, Access::Read)?;
     let length = file.length()?.min(LENGTH_MAX);
     let mut octets = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    let read = journal::read_full_at(&*file, &mut octets, 0)?;
+    let read = disk::read_full_at(&*file, &mut octets, 0)?;
     octets.truncate(read);
     Ok(octets)
 }

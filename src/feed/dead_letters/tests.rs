@@ -1,11 +1,11 @@
 mod bodies;
 
 use super::{DeadLetters, LetterError, Listed};
+use crate::disk::simulated::{Fault, Faults, SimulatedDisk};
+use crate::disk::{Access, Disk, Storage, write_all_at};
 use crate::event::{Form, Lane};
 use crate::feed::{Answer, Delivery, Failures, Forms, Item, Letter, Maker};
 use crate::journal::record::{self, FLAG_FOREIGN};
-use crate::journal::simulated::{Fault, Faults, SimulatedDisk};
-use crate::journal::{Access, Disk, Storage, write_all_at};
 use std::io::IoSlice;
 use std::sync::Arc;
 

@@ -16,10 +16,11 @@
 //! file of the log of duplicates: first sequence, octets. Both stand in order, oldest first.
 
 use super::clock::Clock;
-use super::error::DedupeError;
+use super::error::{DedupeError, remove_file};
 use super::keys::Facts;
 use super::marks::Extent;
-use crate::journal::{Access, JournalId, Storage, read_full_at};
+use crate::disk::{Access, Storage, read_full_at};
+use crate::journal::JournalId;
 use std::fmt::Write;
 use std::io::ErrorKind;
 
@@ -144,14 +145,6 @@ pub(super) fn remove(storage: &dyn Storage) -> Result<(), DedupeError> {
         remove_file(storage, name)?;
     }
     storage.sync().map_err(DedupeError::io(storage, "sync", ""))
-}
-
-/// Removes a file that may have gone already.
-pub(super) fn remove_file(storage: &dyn Storage, name: &str) -> Result<(), DedupeError> {
-    match storage.remove(name) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(DedupeError::io(storage, "remove", name)),
-    }
 }
 
 const NAME: &str = "checkpoint";

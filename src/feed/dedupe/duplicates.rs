@@ -2,8 +2,8 @@
 
 use super::error::DedupeError;
 use super::marks::{self, FILE_MAX, MARK_LEN, Mark};
+use crate::disk::{Access, Storage, StorageFile, read_full_at};
 use crate::feed::Delivery;
-use crate::journal::{Access, Storage, StorageFile, read_full_at};
 use std::io::ErrorKind;
 use std::sync::Arc;
 

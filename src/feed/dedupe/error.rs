@@ -1,7 +1,9 @@
 //! What can go wrong with the memory of keys.
 
-use crate::journal::{self, Storage};
+use crate::disk;
+use crate::disk::Storage;
 use std::io;
+use std::io::ErrorKind;
 
 /// Why duplicates cannot be told apart now.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,14 @@ impl DedupeError {
     /// True for what passes by itself when there is space again: the same call is to be made again then.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, DedupeError::Io { cause, .. } if journal::is_shortage(cause))
+        matches!(self, DedupeError::Io { cause, .. } if disk::is_shortage(cause))
+    }
+}
+
+/// Removes a file that may have gone already.
+pub(super) fn remove_file(storage: &dyn Storage, name: &str) -> Result<(), DedupeError> {
+    match storage.remove(name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(DedupeError::io(storage, "remove", name)),
     }
 }

@@ -166,7 +166,7 @@ const SLOTS_MIN: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::{Index, Place, SLOTS_MIN};
-    use crate::journal::simulated::Random;
+    use crate::disk::simulated::Random;
     use std::collections::HashMap;
 
     /// What the documentation says of the octets a key.

@@ -6,13 +6,12 @@
 //! begins, by what stands in the journal alone, and by a clock that does not jump, see `clock.rs`: time ends at most a
 //! dozen of those that are there, and the number of keys no more than nine, so there is a place for all of them.
 
-use super::checkpoint::remove_file;
 use super::clock::Clock;
 use super::entry::{ALIGNMENT, Entry, HEAD_LEN, Text};
-use super::error::DedupeError;
-use super::options::Options;
+use super::error::{DedupeError, remove_file};
+use super::options::{GENERATIONS, Options};
 use super::place::{LIVE_MAX, Place};
-use crate::journal::{Storage, StorageFile, read_full_at, write_all_at};
+use crate::disk::{Storage, StorageFile, read_full_at, write_all_at};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -286,9 +285,6 @@ pub(super) fn file_name(number: u64) -> String {
 
 /// What all those names begin with.
 pub(super) const PREFIX: &str = "keys-";
-
-/// So many generations make the window, and all keys.
-pub(super) const GENERATIONS: u64 = 8;
 
 /// Octets that end a generation. Half of what a [`Place`] can say: a delivery has room behind it.
 const OCTETS_MAX: u64 = 1 << 29;

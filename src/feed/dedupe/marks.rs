@@ -12,10 +12,9 @@
 //! All integers are little-endian. A file that has [`FILE_MAX`] octets is not appended to any more, and a sequence
 //! stands in one file only. Behind the last entry there is nothing, or zeros: what a crash has left there.
 
-use super::checkpoint::remove_file;
-use super::error::DedupeError;
+use super::error::{DedupeError, remove_file};
+use crate::disk::{Storage, StorageFile, write_all_at};
 use crate::event::Position;
-use crate::journal::{Storage, StorageFile, write_all_at};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;

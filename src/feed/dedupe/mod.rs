@@ -64,8 +64,9 @@ pub use parties::{Conversation, Parties};
 pub use scope::Scope;
 
 use super::Delivery;
+use crate::disk::Storage;
 use crate::event::EventRef;
-use crate::journal::{JournalId, Storage};
+use crate::journal::JournalId;
 use checkpoint::Checkpoint;
 use entry::{Entry, Text};
 use index::Index;

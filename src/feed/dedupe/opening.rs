@@ -1,8 +1,8 @@
 //! Taking up the memory of keys where the checkpoint left it, or beginning anew.
 
-use super::checkpoint::{self, Checkpoint, Found, remove_file};
+use super::checkpoint::{self, Checkpoint, Found};
 use super::entry::{Entry, Text};
-use super::error::DedupeError;
+use super::error::{DedupeError, remove_file};
 use super::index::Index;
 use super::keys::{self, Facts, Generation, KeyLog};
 use super::marks::{self, Extent, MARK_LEN, Mark, MarkFile, Marks};
@@ -12,10 +12,9 @@ use super::place::{LIVE_MAX, Place};
 use super::scope::{ANY, Scope};
 use super::tags::Tags;
 use super::{Dedupe, find};
+use crate::disk::{Access, ReadAhead, Storage, StorageFile, read_full_at, write_all_at};
 use crate::event::Position;
-use crate::journal::{
-    Access, JournalId, ReadAhead, Storage, StorageFile, read_full_at, write_all_at,
-};
+use crate::journal::JournalId;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;

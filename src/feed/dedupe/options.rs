@@ -1,6 +1,5 @@
 //! How much is remembered, and what is told.
 
-use super::keys::GENERATIONS;
 use super::scope::Scope;
 
 /// How long and how many keys are remembered.
@@ -30,3 +29,6 @@ pub struct Verdicts {
     /// Those of them that are duplicates.
     pub duplicates: [u64; 3],
 }
+
+/// So many generations make the window, and all keys.
+pub(super) const GENERATIONS: u64 = 8;

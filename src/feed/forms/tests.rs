@@ -1,9 +1,9 @@
 //! The file of forms: what is written is read, and what is lost stops nothing.
 
 use super::*;
+use crate::disk::simulated::SimulatedDisk;
 use crate::event::RULES;
 use crate::feed::{Delivery, Maker};
-use crate::journal::simulated::SimulatedDisk;
 
 fn form(endpoint: &str) -> Form {
     Form {

@@ -1,10 +1,10 @@
 use super::{Judge, Running};
+use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::feed::tests::Bench;
 use crate::feed::{
     Dedupe, DedupeOptions, DedupeScope, Delivery, Durable, Feed, Floor, Live, Maker, Parties,
 };
 use crate::journal::JournalId;
-use crate::journal::simulated::{Fault, SimulatedDisk};
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +70,7 @@ fn what_cannot_be_saved_is_told_once() {
     said.read_to_string(&mut lines).unwrap();
     assert_eq!(lines.lines().count(), 1, "{lines}");
     assert!(
-        lines.contains("a restart before reads more of the journal"),
+        lines.contains("a restart before that reads more of the journal"),
         "{lines}"
     );
 }

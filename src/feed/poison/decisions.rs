@@ -1,6 +1,8 @@
 //! The file of decisions, see the table in the module above.
 
-use crate::journal::{self, Access, JournalId, Storage};
+use crate::disk;
+use crate::disk::{Access, Storage};
+use crate::journal::JournalId;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
@@ -48,7 +50,7 @@ impl Decisions {
                 file => file?,
             };
             let mut text = vec![0; usize::try_from(file.length()?.min(LENGTH_MAX)).unwrap_or(0)];
-            let length = journal::read_full_at(&*file, &mut text, 0)?;
+            let length = disk::read_full_at(&*file, &mut text, 0)?;
             text.truncate(length);
             found = parse(&String::from_utf8_lossy(&text), journal).unwrap_or(Found::Damaged);
             if !matches!(found, Found::Damaged) {

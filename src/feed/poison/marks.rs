@@ -1,6 +1,7 @@
 //! What each maker is at, for the next start to find if this process does not come to the end of it.
 
-use crate::journal::{self, Access, Storage, StorageFile, write_all_at};
+use crate::disk;
+use crate::disk::{Access, Storage, StorageFile, write_all_at};
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind, IoSlice};
 
@@ -28,7 +29,7 @@ impl Marks {
             file => file?,
         };
         let mut bytes = vec![0; usize::try_from(file.length()?.min(LENGTH_MAX)).unwrap_or(0)];
-        let length = journal::read_full_at(&*file, &mut bytes, 0)?;
+        let length = disk::read_full_at(&*file, &mut bytes, 0)?;
         bytes.truncate(length);
         let found = bytes.chunks_exact(MARK_LEN).filter_map(decode).collect();
         let places = Mutex::default();

@@ -15,7 +15,8 @@
 
 use super::{Cause, Poison};
 use crate::children;
-use crate::journal::{Reader, Storage, command};
+use crate::disk::{Storage, command};
+use crate::journal::Reader;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Read as _};
@@ -306,10 +307,10 @@ const OUTPUT_MAX: usize = 4096;
 mod tests {
     use super::super::{Decisions, Found, Marks, Paths};
     use super::{Child, Outcome, Poison, run};
+    use crate::disk::simulated::SimulatedDisk;
     use crate::feed::tests::Bench;
     use crate::feed::{DeadLetters, Maker};
     use crate::journal::JournalId;
-    use crate::journal::simulated::SimulatedDisk;
     use std::process::Command;
     use std::sync::Arc;
 

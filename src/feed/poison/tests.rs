@@ -1,9 +1,10 @@
 use super::{Cause, Poison, joined};
+use crate::disk::simulated::{Fault, SimulatedDisk};
+use crate::disk::{Disk, Storage};
 use crate::event::Unparsed;
 use crate::feed::tests::{Bench, batch};
 use crate::feed::{DeadLetters, Delivery, Fate, LetterError, Maker, Selection, WORKER};
-use crate::journal::simulated::{Fault, SimulatedDisk};
-use crate::journal::{Disk, JournalId, Storage};
+use crate::journal::JournalId;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What can go wrong with replays.
 
-use crate::journal;
+use crate::disk;
 use std::io;
 
 /// Why something could not be done with a replay.
@@ -52,6 +52,6 @@ impl ReplayError {
     /// True for what passes by itself when there is space on the disk again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, ReplayError::Io { cause, .. } if journal::is_shortage(cause))
+        matches!(self, ReplayError::Io { cause, .. } if disk::is_shortage(cause))
     }
 }

@@ -1,8 +1,8 @@
 use super::{ENDED_MAX, Replay, ReplayError, ReplayState, Replays};
+use crate::disk::simulated::{Faults, SimulatedDisk};
+use crate::disk::{Disk, Storage};
 use crate::feed::tests::batch;
 use crate::feed::{Fate, Maker};
-use crate::journal::simulated::{Faults, SimulatedDisk};
-use crate::journal::{Disk, Storage};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

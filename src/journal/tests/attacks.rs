@@ -5,10 +5,12 @@
 //! sequence is not given again. `HOOKLINE_EVERY_BIT=1` flips the bits of the padding one by one as well.
 
 use super::harness::{batch, options};
-use crate::journal::frame::{ALIGNMENT, HEADER_LEN};
-use crate::journal::segment::{self, HEADER_BLOCK};
-use crate::journal::simulated::{Random, SimulatedDisk};
-use crate::journal::storage::{Access, Storage, write_all_at};
+use crate::disk::block::ALIGNMENT;
+use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::disk::{Access, Storage, write_all_at};
+use crate::journal::frame::HEADER_LEN;
+use crate::journal::names;
+use crate::journal::segment::HEADER_BLOCK;
 use crate::journal::{
     Depth, Journal, Manifest, Options, Reader, Repair, inspect, manifest, repair,
 };
@@ -187,9 +189,9 @@ fn every_flipped_bit_is_named_or_does_no_harm() {
     let mut random = Random::new(3);
     for (name, used) in [
         (manifest::NAME.to_owned(), length(manifest::NAME)),
-        (segment::name(2), HEADER_BLOCK + ALIGNMENT as u64),
-        (segment::name(3), HEADER_BLOCK + 2 * ALIGNMENT as u64),
-        (segment::name(4), HEADER_BLOCK),
+        (names::segment(2), HEADER_BLOCK + ALIGNMENT as u64),
+        (names::segment(3), HEADER_BLOCK + 2 * ALIGNMENT as u64),
+        (names::segment(4), HEADER_BLOCK),
     ] {
         for at in 0..used as usize {
             let padding = at % ALIGNMENT >= 150 || (HEADER_LEN..ALIGNMENT).contains(&at);
@@ -213,7 +215,7 @@ fn every_truncation_is_named() {
         let length = small_options().segment_size as usize;
         for length in (0..length).step_by(step) {
             let disk = original.after_exit();
-            disk.truncate(&segment::name(epoch), length);
+            disk.truncate(&names::segment(epoch), length);
             let end = go_on(&disk, STORED, &format!("segment {epoch} cut at {length}"));
             assert_eq!(end.0, End::Repaired);
         }
@@ -236,7 +238,7 @@ fn garbage_behind_the_end_costs_no_record() {
     for epoch in 1..=4 {
         for length in [1, 100, ALIGNMENT, 3 * ALIGNMENT + 5] {
             let (_, repaired) = attack(&format!("{length} behind {epoch}"), |disk| {
-                append(disk, &segment::name(epoch), &vec![b'x'; length]);
+                append(disk, &names::segment(epoch), &vec![b'x'; length]);
             });
             let lost = repaired.unwrap().set_aside;
             assert!(
@@ -263,7 +265,7 @@ fn missing_segments_are_named() {
             let context = format!("missing {missing:04b}, manifests: {manifests}");
             let disk = stored();
             for epoch in (1..=4).filter(|epoch| missing & (1 << (epoch - 1)) != 0) {
-                disk.storage().remove(&segment::name(epoch)).unwrap();
+                disk.storage().remove(&names::segment(epoch)).unwrap();
             }
             for gone in [manifest::OLD, manifest::NAME].iter().skip(manifests) {
                 disk.storage().remove(gone).unwrap();
@@ -285,7 +287,7 @@ fn segments_that_were_exchanged_get_their_own_names_back() {
         for other in 1..one {
             for with_manifest in [true, false] {
                 let (end, repaired) = attack(&format!("{one} and {other}"), |disk| {
-                    let names = [one, other].map(segment::name);
+                    let names = [one, other].map(names::segment);
                     disk.storage().exchange(&names[0], &names[1]).unwrap();
                     if !with_manifest {
                         disk.storage().remove(manifest::NAME).unwrap();
@@ -305,7 +307,7 @@ fn a_segment_of_another_journal_or_of_zeros_is_set_aside() {
     let foreign = SimulatedDisk::new(7);
     commit(&foreign, &small_options(), STORED);
     for epoch in 1..=4 {
-        let name = segment::name(epoch);
+        let name = names::segment(epoch);
         let mut octets = vec![0; small_options().segment_size as usize];
         let (_, zeros) = attack(&format!("zeros in {epoch}"), |disk| {
             disk.damage(&name, |old| old.fill(0));
@@ -330,7 +332,7 @@ fn zeroed_blocks_are_named_unless_they_are_the_end() {
             for to in from + 1..=5 {
                 let context = format!("zeros in {epoch}, blocks {from} to {to}");
                 let disk = stored();
-                disk.damage(&segment::name(epoch), |octets| {
+                disk.damage(&names::segment(epoch), |octets| {
                     octets[from * ALIGNMENT..to * ALIGNMENT].fill(0);
                 });
                 // With both frames of the last segment nothing is left that would tell of them.
@@ -352,8 +354,8 @@ fn a_copy_of_a_segment_in_the_place_of_another_is_set_aside() {
     for (copied, over) in [(1, 2), (2, 1), (3, 2), (3, 4), (4, 3), (2, 3)] {
         let disk = original.after_exit();
         let mut octets = Vec::new();
-        disk.damage(&segment::name(copied), |it| octets = it.to_vec());
-        disk.damage(&segment::name(over), |it| it.copy_from_slice(&octets));
+        disk.damage(&names::segment(copied), |it| octets = it.to_vec());
+        disk.damage(&names::segment(over), |it| it.copy_from_slice(&octets));
         go_on(&disk, STORED, &format!("{copied} over {over}"));
     }
 }

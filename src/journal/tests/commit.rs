@@ -1,9 +1,9 @@
 //! What is told when: nothing before it is durable, nothing after a failure, and what a full disk does.
 
 use super::harness::{Harness, batch, batch_with_flags, options, read_all};
+use crate::disk::simulated::{Fault, Faults, SimulatedDisk};
 use crate::journal::batch::Batch;
 use crate::journal::record::FLAG_RECEIVED;
-use crate::journal::simulated::{Fault, Faults, SimulatedDisk};
 use crate::journal::{
     Depth, DurablePosition, Journal, JournalError, Options, Reader, State, inspect,
 };

@@ -2,8 +2,8 @@
 
 use super::attacks::small_options;
 use super::harness::batch;
-use crate::journal::simulated::{Random, SimulatedDisk};
-use crate::journal::storage::{Access, StorageFile, write_all_at};
+use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::disk::{Access, StorageFile, write_all_at};
 use crate::journal::{Depth, Journal, Options, Reader, inspect, repair};
 use crate::relay;
 use std::io::IoSlice;

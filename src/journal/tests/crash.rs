@@ -7,10 +7,11 @@
 
 use super::harness::{batch_with_flags, options, read_all};
 use super::lives::{Life, Oracle, Stage, recover};
-use crate::journal::frame::ALIGNMENT;
+use crate::disk::block::ALIGNMENT;
+use crate::disk::simulated::{Fault, Faults, Random, Recorded, SimulatedDisk};
+use crate::journal::names;
 use crate::journal::record::FLAG_RECEIVED;
-use crate::journal::segment::{self, HEADER_BLOCK};
-use crate::journal::simulated::{Fault, Faults, Random, Recorded, SimulatedDisk};
+use crate::journal::segment::HEADER_BLOCK;
 use crate::journal::{Journal, Options};
 use crate::relay;
 use std::io::{self, Write};
@@ -307,7 +308,7 @@ fn what_a_failed_recovery_could_not_cut_does_not_come_back() {
     commit(&disk, FLAG_RECEIVED, &[b"first", b"second"]);
     let disk = disk.after_exit();
     let first = HEADER_BLOCK as usize..HEADER_BLOCK as usize + ALIGNMENT;
-    disk.damage(&segment::name(1), |octets| octets[first].fill(0));
+    disk.damage(&names::segment(1), |octets| octets[first].fill(0));
 
     // Syncs of the directory and the segment, the cut, its sync.
     disk.set_faults(Faults {

@@ -1,10 +1,11 @@
 //! Damage in the middle: found, named, set aside, never skipped in silence.
 
 use super::harness::{Harness, batch, disk, options, read_all};
-use crate::journal::Disk;
-use crate::journal::frame::ALIGNMENT;
-use crate::journal::segment::{self, HEADER_BLOCK};
-use crate::journal::storage::Storage;
+use crate::disk::Disk;
+use crate::disk::Storage;
+use crate::disk::block::ALIGNMENT;
+use crate::journal::names;
+use crate::journal::segment::HEADER_BLOCK;
 use crate::journal::{
     Depth, Journal, JournalError, Options, Reader, inspect, inspect_from, repair,
 };
@@ -30,7 +31,7 @@ fn filled(path: &Path, count: u64) -> Arc<dyn Storage> {
 
 /// Overwrites one block.
 fn damage(path: &Path, epoch: u64, offset: usize) {
-    let path = path.join(segment::name(epoch));
+    let path = path.join(names::segment(epoch));
     let mut octets = fs::read(&path).unwrap();
     octets[offset..offset + ALIGNMENT].fill(b'x');
     fs::write(&path, octets).unwrap();
@@ -156,7 +157,7 @@ fn damage_in_a_sealed_segment_is_found_by_verify_and_by_a_reader() {
 fn a_missing_or_foreign_segment_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let storage = filled(directory.path(), 20);
-    let (first, second) = (segment::name(1), segment::name(2));
+    let (first, second) = (names::segment(1), names::segment(2));
     let aside = directory.path().join("aside");
 
     fs::rename(directory.path().join(&first), &aside).unwrap();
@@ -196,7 +197,7 @@ fn a_missing_or_foreign_segment_is_noticed() {
 fn a_frame_in_the_place_of_another_is_damage() {
     let directory = tempfile::tempdir().unwrap();
     let storage = filled(directory.path(), 20);
-    let path = directory.path().join(segment::name(2));
+    let path = directory.path().join(names::segment(2));
     let mut octets = fs::read(&path).unwrap();
     let third = FIRST + 2 * FRAME;
     octets.copy_within(third + FRAME..third + 2 * FRAME, third);
@@ -244,7 +245,7 @@ fn what_a_consumer_has_had_is_left_out_and_not_given_again() {
         if damaged {
             damage(directory.path(), 1, block);
         }
-        let before = fs::read(directory.path().join(segment::name(1))).unwrap();
+        let before = fs::read(directory.path().join(names::segment(1))).unwrap();
         let options = Options {
             confirmed,
             ..options()
@@ -257,7 +258,7 @@ fn what_a_consumer_has_had_is_left_out_and_not_given_again() {
             (kept + 1, confirmed)
         );
         assert_eq!(recovery.torn_tail, None);
-        let after = fs::read(directory.path().join(segment::name(1))).unwrap();
+        let after = fs::read(directory.path().join(names::segment(1))).unwrap();
         assert!(before == after, "it is there for whoever looks at it");
 
         let again = open().unwrap().recovery().clone();

@@ -2,9 +2,10 @@
 
 use super::attacks::{commit, small_options};
 use super::harness::{batch, read_all};
-use crate::journal::simulated::{Random, SimulatedDisk};
-use crate::journal::storage::Storage;
-use crate::journal::{Journal, Options, State, segment};
+use crate::disk::Storage;
+use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::journal::names;
+use crate::journal::{Journal, Options, State};
 use crate::relay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -84,16 +85,15 @@ fn days(seed: u64, max_size: Option<u64>, unsteady: i64) -> u64 {
             first = oldest;
             let listed = preparer.manifest.lock().current().segments.clone();
             let listed: BTreeSet<String> =
-                listed.iter().map(|it| segment::name(it.epoch)).collect();
+                listed.iter().map(|it| names::segment(it.epoch)).collect();
             let names = disk.list().unwrap().into_iter();
-            let files: BTreeSet<String> =
-                names.filter(|it| it.ends_with(segment::SEGMENT)).collect();
+            let files: BTreeSet<String> = names.filter(|it| it.ends_with(names::SEGMENT)).collect();
             assert_eq!(files, listed, "day {day}");
             let spares = disk
                 .list()
                 .unwrap()
                 .iter()
-                .filter(|it| it.ends_with(segment::SPARE))
+                .filter(|it| it.ends_with(names::SPARE))
                 .count();
             assert!(spares <= 1, "day {day}");
         }

@@ -3,12 +3,15 @@
 
 use super::attacks::{End, STORED, attack, commit, small_options, stored};
 use super::harness::{batch, read_all};
+use crate::disk::Access;
+use crate::disk::block::ALIGNMENT;
+use crate::disk::simulated::SimulatedDisk;
 use crate::journal::batch::Place;
-use crate::journal::frame::{ALIGNMENT, NUMBER_END};
+use crate::journal::frame::NUMBER_END;
 use crate::journal::manifest::{Hole, Manifest, ManifestFile};
-use crate::journal::segment::{self, HEADER_BLOCK};
-use crate::journal::simulated::SimulatedDisk;
-use crate::journal::{Access, Depth, Journal, JournalError, Options, inspect, manifest, repair};
+use crate::journal::names;
+use crate::journal::segment::HEADER_BLOCK;
+use crate::journal::{Depth, Journal, JournalError, Options, inspect, manifest, repair};
 use crate::relay;
 use std::io::IoSlice;
 
@@ -24,14 +27,14 @@ fn remove_manifest(disk: &SimulatedDisk) {
 
 /// Changes the octets of one frame; 0 is the first.
 fn damage(disk: &SimulatedDisk, epoch: u64, frame: usize) {
-    disk.damage(&segment::name(epoch), |octets| {
+    disk.damage(&names::segment(epoch), |octets| {
         octets[(frame + 1) * ALIGNMENT + 16] ^= 1;
     });
 }
 
 /// Writes a frame to the place of another one, too.
 fn copy(disk: &SimulatedDisk, epoch: u64, from: usize, to: usize) {
-    disk.damage(&segment::name(epoch), |octets| {
+    disk.damage(&names::segment(epoch), |octets| {
         let from = (from + 1) * ALIGNMENT;
         octets.copy_within(from..from + ALIGNMENT, (to + 1) * ALIGNMENT);
     });
@@ -44,7 +47,7 @@ fn a_segment_is_missing_behind_one_that_is_damaged() {
     for frame in 0..3 {
         let (end, _) = attack(&format!("frame {frame}"), |disk| {
             damage(disk, 1, frame);
-            remove(disk, &[&segment::name(2)]);
+            remove(disk, &[&names::segment(2)]);
             remove_manifest(disk);
         });
         assert_eq!(end, End::Repaired);
@@ -84,14 +87,14 @@ fn a_manifest_is_not_made_from_nothing() {
     let empty = |disk: &SimulatedDisk| {
         remove(
             disk,
-            &[1, 2, 3].map(segment::name).each_ref().map(|it| &**it),
+            &[1, 2, 3].map(names::segment).each_ref().map(|it| &**it),
         );
         remove_manifest(disk);
-        disk.truncate(&segment::name(4), 2 * ALIGNMENT);
+        disk.truncate(&names::segment(4), 2 * ALIGNMENT);
     };
     let disk = SimulatedDisk::new(1);
     drop(Journal::open(disk.storage(), small_options()).unwrap());
-    remove(&disk, &[manifest::NAME, &segment::name(1)]);
+    remove(&disk, &[manifest::NAME, &names::segment(1)]);
     let storage = disk.storage();
     let error = repair(&storage, &SimulatedDisk::new(2)).unwrap_err();
     assert!(
@@ -142,10 +145,10 @@ fn a_frame_of_a_ready_segment_goes_back() {
         committed_at: 1,
         durable: 1,
     });
-    disk.damage(&segment::name(4), |octets| {
+    disk.damage(&names::segment(4), |octets| {
         octets[ALIGNMENT..2 * ALIGNMENT].copy_from_slice(forged.frame());
     });
-    remove(&disk, &[&segment::name(3)]);
+    remove(&disk, &[&names::segment(3)]);
     let repaired = repair(&disk.storage(), &SimulatedDisk::new(2)).unwrap();
     let hole = repaired.set_aside[0].hole;
     assert_eq!((hole.epoch, hole.first_sequence, hole.count), (3, 9, 0));
@@ -156,7 +159,7 @@ fn a_frame_of_a_ready_segment_goes_back() {
 #[test]
 fn the_last_of_all_epochs_is_none() {
     let (end, _) = attack("the last epoch", |disk| {
-        disk.damage(&segment::name(2), |octets| {
+        disk.damage(&names::segment(2), |octets| {
             octets[8..16].fill(0xff);
             let crc = crc32c::crc32c(&octets[..60]);
             octets[60..64].copy_from_slice(&crc.to_le_bytes());
@@ -174,12 +177,12 @@ fn an_older_copy_does_not_take_the_place_of_frames() {
     let (end, repair) = attack("older copy", |disk| {
         let storage = disk.storage();
         let mut octets = vec![0; 5 * ALIGNMENT];
-        let active = storage.open(&segment::name(3), Access::Read).unwrap();
+        let active = storage.open(&names::segment(3), Access::Read).unwrap();
         active.read_at(&mut octets, 0).unwrap();
         octets[ALIGNMENT..].fill(0);
-        let copy = storage.create(&segment::name(9)).unwrap();
+        let copy = storage.create(&names::segment(9)).unwrap();
         copy.write_at(&[IoSlice::new(&octets)], 0).unwrap();
-        disk.damage(&segment::name(3), |octets| octets[..ALIGNMENT].fill(0));
+        disk.damage(&names::segment(3), |octets| octets[..ALIGNMENT].fill(0));
     });
     assert_eq!(end, End::Repaired);
     assert_eq!(repair.unwrap().set_aside, []);
@@ -192,8 +195,8 @@ fn a_segment_is_cut_short_behind_damage() {
     for length in [2 * ALIGNMENT + 64, 2 * ALIGNMENT + 70, 3 * ALIGNMENT] {
         let (end, _) = attack(&format!("{length} octets"), |disk| {
             damage(disk, 3, 0);
-            disk.truncate(&segment::name(3), length);
-            remove(disk, &[&segment::name(4)]);
+            disk.truncate(&names::segment(3), length);
+            remove(disk, &[&names::segment(4)]);
         });
         assert_eq!(end, End::Repaired);
     }
@@ -204,7 +207,7 @@ fn a_segment_is_cut_short_behind_damage() {
 #[test]
 fn a_torn_tail_is_cut_once() {
     let disk = stored();
-    disk.damage(&segment::name(3), |octets| {
+    disk.damage(&names::segment(3), |octets| {
         octets[2 * ALIGNMENT + 100] ^= 1;
         octets.copy_within(ALIGNMENT..2 * ALIGNMENT, 4 * ALIGNMENT);
         octets[4 * ALIGNMENT + 60] ^= 1;
@@ -297,8 +300,8 @@ fn the_last_of_all_sequences_is_given_and_none_behind_it() {
 #[test]
 fn a_segment_without_header_is_as_long_as_another_one() {
     let (end, repair) = attack("no header, cut short", |disk| {
-        disk.truncate(&segment::name(3), 2 * ALIGNMENT);
-        disk.damage(&segment::name(3), |octets| octets[..ALIGNMENT].fill(0));
+        disk.truncate(&names::segment(3), 2 * ALIGNMENT);
+        disk.damage(&names::segment(3), |octets| octets[..ALIGNMENT].fill(0));
     });
     assert_eq!(end, End::Repaired);
     let hole = repair.unwrap().set_aside[0].hole;
@@ -335,7 +338,7 @@ fn what_is_missing_at_the_end_of_a_segment_has_a_place() {
             damage(disk, 2, 0);
             damage(disk, 2, 2);
             if is_elsewhere {
-                let names = [2, 3].map(segment::name);
+                let names = [2, 3].map(names::segment);
                 disk.storage().exchange(&names[0], &names[1]).unwrap();
                 disk.truncate(&names[0], 0);
             }
@@ -354,8 +357,8 @@ fn what_is_missing_at_the_end_of_a_segment_has_a_place() {
 fn what_was_set_aside_is_not_in_the_way_of_the_next_repair() {
     let changes = |disk: &SimulatedDisk, epoch: u64, change: usize| match change {
         0..4 => damage(disk, epoch, change),
-        4 => remove(disk, &[&segment::name(epoch)]),
-        _ => disk.truncate(&segment::name(epoch), (change - 4) * 3 * ALIGNMENT / 4),
+        4 => remove(disk, &[&names::segment(epoch)]),
+        _ => disk.truncate(&names::segment(epoch), (change - 4) * 3 * ALIGNMENT / 4),
     };
     for (epoch, first, second) in (1..=3).flat_map(|epoch| {
         (0..11).flat_map(move |first| (0..11).map(move |second| (epoch, first, second)))
@@ -370,7 +373,7 @@ fn what_was_set_aside_is_not_in_the_way_of_the_next_repair() {
         let repair = || repair(&storage, &SimulatedDisk::new(2)).unwrap();
         changes(&disk, epoch, first);
         repair();
-        let length = storage.open(&segment::name(epoch), Access::Read);
+        let length = storage.open(&names::segment(epoch), Access::Read);
         let length = length.unwrap().length().unwrap() as usize;
         if second < 4 && length < (second + 2) * ALIGNMENT {
             continue;
@@ -433,10 +436,10 @@ fn a_torn_frame_is_not_what_follows_damage() {
         committed_at: 1,
         durable: STORED,
     });
-    disk.damage(&segment::name(3), |octets| {
+    disk.damage(&names::segment(3), |octets| {
         octets[4 * ALIGNMENT..5 * ALIGNMENT].copy_from_slice(torn.frame());
     });
-    remove(&disk, &[&segment::name(4)]);
+    remove(&disk, &[&names::segment(4)]);
     for lost in [STORED + 1, STORED] {
         let repaired = repair(&disk.storage(), &SimulatedDisk::new(2)).unwrap();
         assert_eq!(repaired.set_aside.len(), 1, "{repaired:?}");

@@ -1,12 +1,14 @@
 //! Whatever the octets of a journal turn into: no panic, no record that was not sent, none altered.
 
 use super::harness::{batch, options, read_all};
+use crate::disk::Storage;
+use crate::disk::block::ALIGNMENT;
+use crate::disk::simulated::{Random, SimulatedDisk};
 use crate::journal::batch::{Batch, Place};
-use crate::journal::frame::{ALIGNMENT, FrameError, FrameHeader, HEADER_LEN};
+use crate::journal::frame::{FrameError, FrameHeader, HEADER_LEN};
+use crate::journal::names;
 use crate::journal::record::{self, Record};
-use crate::journal::segment::{self, HEADER_BLOCK};
-use crate::journal::simulated::{Random, SimulatedDisk};
-use crate::journal::storage::Storage;
+use crate::journal::segment::HEADER_BLOCK;
 use crate::journal::{Journal, JournalError, Reader};
 use crate::relay;
 use proptest::collection::vec;
@@ -161,7 +163,7 @@ fn read_what_can_be(storage: &Arc<dyn Storage>) -> Vec<(u64, Vec<u8>)> {
 #[test]
 fn a_flipped_bit_never_makes_or_alters_a_record() {
     let (disk, records, used) = small_journal();
-    let name = segment::name(1);
+    let name = names::segment(1);
     let mut random = Random::new(2);
     for at in (0..used).filter(|at| at % ALIGNMENT < 160) {
         let bit = 1_u8 << random.below(8);
@@ -189,7 +191,7 @@ fn a_flipped_bit_never_makes_or_alters_a_record() {
 #[test]
 fn a_segment_that_was_cut_anywhere_is_reported() {
     let (disk, records, used) = small_journal();
-    let name = segment::name(1);
+    let name = names::segment(1);
     for length in (0..used).step_by(61) {
         let disk = disk.after_exit();
         disk.truncate(&name, length);

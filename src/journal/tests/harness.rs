@@ -1,8 +1,8 @@
 //! A journal whose threads run, and what the tests see of it.
 
-use crate::journal::Disk;
+use crate::disk::Disk;
+use crate::disk::Storage;
 use crate::journal::batch::Batch;
-use crate::journal::storage::Storage;
 use crate::journal::{DurablePosition, Journal, JournalError, Options, Reader, Status};
 use crate::relay::{self, Sender};
 use std::iter;

@@ -6,11 +6,11 @@
 //! Committer and preparer take turns in one thread, so that a seed gives the same run each time.
 
 use super::harness::{batch_with_flags, options, read_all};
+use crate::disk::block::padded;
+use crate::disk::simulated::{Random, Recorded, SimulatedDisk};
 use crate::journal::batch::Batch;
-use crate::journal::frame::padded;
 use crate::journal::record::FLAG_RECEIVED;
 use crate::journal::segment::HEADER_BLOCK;
-use crate::journal::simulated::{Random, Recorded, SimulatedDisk};
 use crate::journal::{DurablePosition, Journal, JournalError, Options, Recovery};
 use crate::relay;
 use std::sync::Arc;

@@ -3,7 +3,8 @@
 use super::harness::{disk, options, read_all};
 use super::{Harness, batch};
 use crate::journal::frame::HEADER_LEN;
-use crate::journal::segment::{self, HEADER_BLOCK, JournalId, Segment};
+use crate::journal::names;
+use crate::journal::segment::{HEADER_BLOCK, JournalId, Segment};
 use crate::journal::{Depth, Journal, JournalError, Options, Reader, inspect};
 use std::fs;
 use std::iter;
@@ -115,7 +116,8 @@ fn a_segment_is_filled_in_small_pieces() {
     let size = 3 << 20;
     let mut left = Vec::new();
     let pace = &mut |octets| left.push(octets);
-    let segment = Segment::create_paced(&*storage, JournalId::random(), 1, size, pace).unwrap();
+    let segment =
+        Segment::create_paced(&*storage, JournalId::random().unwrap(), 1, size, pace).unwrap();
     let begins = iter::once(size - HEADER_BLOCK).chain(left.iter().copied());
     let ends = left.iter().copied().chain([0]);
     assert!(
@@ -123,7 +125,7 @@ fn a_segment_is_filled_in_small_pieces() {
             .zip(ends)
             .all(|(begin, end)| begin - end <= 256 << 10)
     );
-    let file = fs::read(directory.path().join(segment::name(1))).unwrap();
+    let file = fs::read(directory.path().join(names::segment(1))).unwrap();
     assert_eq!((file.len() as u64, segment.size), (size, size));
     assert!(file[HEADER_LEN..].iter().all(|octet| *octet == 0));
 }

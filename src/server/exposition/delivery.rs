@@ -1,9 +1,9 @@
 //! What concerns delivery: duplicates, the sinks, and what they could not deliver.
 
 use super::out::Out;
-use super::{Sources, total_of};
 use crate::feed;
 use crate::server::overview::{LaneLevel, SinkLevel, dead_letters, sinks};
+use crate::server::sources::{Sources, total_of};
 use std::fmt;
 
 /// Everything behind the workers.

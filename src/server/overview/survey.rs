@@ -4,12 +4,14 @@ use super::{
     AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
     SinkLevel,
 };
+use crate::disk;
+use crate::disk::Disk;
 use crate::feed::{self, ReplayError, Replays};
 use crate::http::Status;
-use crate::journal::{self, Disk, State};
+use crate::journal::State;
 use crate::reactor::{Control, Phase};
-use crate::server::exposition::{Sources, sum, total_of};
 use crate::server::history::Sample;
+use crate::server::sources::{Sources, sum, total_of};
 use crate::sink::{Confirmation, Statistics};
 use std::collections::BTreeMap;
 use std::path;
@@ -19,8 +21,8 @@ use std::time::Duration;
 
 /// Everything at a glance.
 pub(in crate::server) fn overview(sources: &Sources, control: &Control) -> Overview {
-    let now = journal::now();
-    let sample = Sample::take(sources);
+    let now = disk::now();
+    let sample = sources.sample();
     Overview {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -42,7 +44,7 @@ pub(in crate::server) fn overview(sources: &Sources, control: &Control) -> Overv
 
 /// How each sink does.
 pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLevel> {
-    let now = journal::now();
+    let now = disk::now();
     let all = sources.sinks.iter().enumerate();
     all.map(move |(place, (name, confirmation, statistics))| {
         let kind = sources.about.kinds.iter().find(|(it, _)| it == name);

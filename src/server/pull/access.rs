@@ -3,7 +3,7 @@
 //! A stranger learns nothing: without a token that belongs to some sink, every name is refused alike, whether there is
 //! such a sink or not. Who has a token sees the sinks that it opens, and no other.
 
-use super::super::browser::is_from_a_page;
+use super::super::browser::{has_origin, is_under_a_foreign_name};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -45,7 +45,9 @@ impl Access {
             }
         }
         match this {
-            Some(true) if is_from_a_page(headers, &[]) => Err(Denied::Browser),
+            Some(true) if has_origin(headers) || is_under_a_foreign_name(headers, &[]) => {
+                Err(Denied::Browser)
+            }
             Some(_) => Ok(()),
             None if any => Err(Denied::Unknown),
             None => Err(Denied::Unauthorized),

@@ -319,7 +319,7 @@ impl Running {
             Err(error) if error.is_shortage() => {
                 if !std::mem::replace(&mut self.told_of_shortage, true) {
                     let sink = &self.parts.name;
-                    tracing::warn!(sink, %error, "the cursor is saved when there is space; a crash repeats what comes meanwhile");
+                    tracing::warn!(sink, %error, "there is no space for the cursor of the sink: it is saved when there is; a crash repeats what is delivered meanwhile; make room");
                 }
                 Ok(())
             }

@@ -195,7 +195,7 @@ impl Running {
                 sink,
                 times,
                 reason,
-                "the receiver takes nothing; it is tried now and then, and the events wait in the journal"
+                "the receiver takes nothing; it is tried at growing intervals, and the events wait in the journal"
             );
         }
     }
@@ -206,7 +206,11 @@ impl Running {
             *self.parts.statistics.away_reason.lock() = None;
             if let Some(times) = self.lines.back.count() {
                 let sink = &self.parts.name;
-                tracing::info!(sink, times, "the receiver is back");
+                tracing::info!(
+                    sink,
+                    times,
+                    "the receiver takes events again; `times` says how often that was since the last such line"
+                );
             }
         }
     }

@@ -68,7 +68,7 @@ impl Running {
                     Err(error) if error.is_shortage() => {
                         if let Some(times) = self.lines.unreadable.count() {
                             let sink = &self.parts.name;
-                            tracing::warn!(sink, times, %error, "the journal cannot be read for want of descriptors or memory; it is tried again");
+                            tracing::warn!(sink, times, %error, "the sink cannot read the journal for lack of file descriptors or memory: nothing is delivered to it meanwhile; it is tried again every second; raise LimitNOFILE");
                         }
                         std::thread::sleep(SHORTAGE_PAUSE);
                         break;

@@ -59,7 +59,12 @@ impl Running {
         if replay.state.is_final() {
             let state = replay.state.name();
             let sink = &self.parts.name;
-            tracing::info!(sink, replay = &*replaying.id, state, "a replay has ended");
+            tracing::info!(
+                sink,
+                replay = &*replaying.id,
+                state,
+                "a replay to the sink has ended"
+            );
         }
         if given_up || replay.state.is_final() {
             self.undone.forget(Source::Replay);
@@ -92,7 +97,7 @@ impl Running {
                 Err(error) if error.is_shortage() => false,
                 Err(error) => {
                     let sink = &self.parts.name;
-                    tracing::error!(sink, replay = &*replaying.id, %error, "a replay cannot go on: put that right, and ask for it again");
+                    tracing::error!(sink, replay = &*replaying.id, %error, "a replay to the sink cannot go on and has failed; live delivery goes on; correct what the error names, and ask for the replay again");
                     replaying.replay.fail(error.to_string());
                     false
                 }

@@ -4,12 +4,13 @@ mod replays;
 
 use super::intake::{Choice, Intake};
 use super::{Backoff, Dispatcher, Limits, Unit};
+use crate::disk::Disk;
 use crate::event::Lane;
 use crate::feed::tests::Bench;
 use crate::feed::{
     Cursors, DeadLetters, Floor, OPEN_MAX, Parties, Progress, Replays, Selection, place,
 };
-use crate::journal::{Disk, JournalId};
+use crate::journal::JournalId;
 use crate::relay::{self, Sleeper};
 use crate::sink::transport::{
     Failure, FailureKind, Job, NO_JOB, Outcome, Outcomes, Paths, Transport,

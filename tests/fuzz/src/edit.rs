@@ -4,8 +4,10 @@
 use crate::image::{self, MANIFEST, SEGMENT_SIZE, segment_name};
 use crate::memory::Memory;
 use arbitrary::{Arbitrary, Result, Unstructured};
-use hookline::journal::frame::{ALIGNMENT, NUMBER_END};
-use hookline::journal::{Storage, repair};
+use hookline::disk::block::ALIGNMENT;
+use hookline::journal::frame::NUMBER_END;
+use hookline::disk::Storage;
+use hookline::journal::repair;
 use std::sync::Arc;
 
 /// One change of the directory.

@@ -7,7 +7,8 @@
 use crate::memory::Memory;
 use hookline::journal::Options;
 use hookline::journal::batch::{Batch, Place};
-use hookline::journal::frame::{ALIGNMENT, HEADER_LEN};
+use hookline::disk::block::ALIGNMENT;
+use hookline::journal::frame::HEADER_LEN;
 use std::collections::BTreeMap;
 use std::iter;
 use std::time::Duration;

@@ -14,9 +14,8 @@
 
 use arbitrary::Unstructured;
 use hookline::journal::batch::{Batch, Place};
-use hookline::journal::frame::{
-    FrameError, FrameHeader, HEADER_LEN, LENGTH_MAX, NUMBER_END, padded,
-};
+use hookline::journal::frame::{FrameError, FrameHeader, HEADER_LEN, LENGTH_MAX, NUMBER_END};
+use hookline::disk::block::padded;
 use hookline::journal::record::{FIXED_LEN, Record, encode};
 use hookline_fuzz::image::fix_frame;
 use libfuzzer_sys::fuzz_target;

@@ -1,11 +1,11 @@
 //! Letters of one body share it.
 
 use super::{DeadLetters, item, letter_of};
+use crate::disk::simulated::{Faults, SimulatedDisk};
+use crate::disk::{Access, Disk, Storage, write_all_at};
 use crate::event;
 use crate::feed::letter::body_of;
 use crate::feed::{Content, Delivery, Item, Letter, LetterError, Maker};
-use crate::journal::simulated::{Faults, SimulatedDisk};
-use crate::journal::{Access, Disk, Storage, write_all_at};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

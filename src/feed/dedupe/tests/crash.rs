@@ -4,7 +4,7 @@
 
 use super::journals::{Journal, Shape, messages};
 use super::*;
-use crate::journal::simulated::{Fault, Faults, Random, Recorded};
+use crate::disk::simulated::{Fault, Faults, Random, Recorded};
 use std::env;
 
 /// Small enough that generations go and files are full.

@@ -2,7 +2,7 @@
 
 use super::journals::{Journal, Shape};
 use super::*;
-use crate::journal::Access;
+use crate::disk::Access;
 use std::collections::BTreeMap;
 
 const OPTIONS: Options = Options {
@@ -86,7 +86,7 @@ fn a_state_of_another_journal_or_ahead_of_this_one_begins_anew() {
         (id(), journal.last(), journal.before(5).last() + 1),
         (id(), journal.before(5).last(), journal.before(5).last() + 1),
         (id(), journal.before(5).last() - 1, 1),
-        (JournalId::random(), journal.last(), 1),
+        (JournalId::random().unwrap(), journal.last(), 1),
     ] {
         let storage = disk.after_exit().storage();
         let opened = Dedupe::open(storage, OPTIONS, journal_id, 1, last).unwrap();

@@ -1,11 +1,11 @@
 //! Journals made by a seed, and what is right for them.
 
 use super::{Found, Options};
+use crate::disk::simulated::Random;
 use crate::event::EventRef;
 use crate::feed::{Delivery, Maker};
 use crate::journal::batch::{Batch, Place};
 use crate::journal::record::FLAG_FOREIGN;
-use crate::journal::simulated::Random;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 

@@ -2,8 +2,8 @@
 
 use super::journals::{Journal, Shape};
 use super::*;
-use crate::journal::Disk;
-use crate::journal::simulated::Random;
+use crate::disk::Disk;
+use crate::disk::simulated::Random;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn journal(seed: u64) -> Journal {

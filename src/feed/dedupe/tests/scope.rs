@@ -2,9 +2,9 @@
 
 use super::journals::{Journal, message_of, messages};
 use super::*;
+use crate::disk::Access;
 use crate::feed::dedupe::entry::Entry;
 use crate::feed::dedupe::keys::file_name;
-use crate::journal::Access;
 
 const NOW: u64 = 1_750_000_000_000_000;
 
@@ -107,7 +107,7 @@ fn forget_endpoints(disk: &SimulatedDisk, number: u64) {
     let len = usize::try_from(file.length().unwrap()).unwrap();
     let mut octets = vec![0; len];
     assert_eq!(
-        crate::journal::read_full_at(&*file, &mut octets, 0).unwrap(),
+        crate::disk::read_full_at(&*file, &mut octets, 0).unwrap(),
         len
     );
     let (mut older, mut rest) = (Vec::new(), octets.as_slice());
@@ -120,7 +120,7 @@ fn forget_endpoints(disk: &SimulatedDisk, number: u64) {
         rest = behind;
     }
     assert_eq!(older.len(), len);
-    crate::journal::write_all_at(&*file, &mut [std::io::IoSlice::new(&older)], 0).unwrap();
+    crate::disk::write_all_at(&*file, &mut [std::io::IoSlice::new(&older)], 0).unwrap();
     // The checkpoint says what the file is.
     let super::super::checkpoint::Found::Saved(mut saved) =
         super::super::checkpoint::read(&*disk.storage()).unwrap()

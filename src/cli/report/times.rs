@@ -1,0 +1,37 @@
+//! Times that were measured, for people.
+
+use super::units::{grouped, milliseconds};
+use crate::rig::times::Times;
+
+/// How long so many of a thousand took at most. What was never measured took no 0 ms.
+pub(in crate::cli) fn percentile(times: &Times, permille: usize) -> String {
+    times
+        .measured(permille)
+        .map_or("-".to_owned(), milliseconds)
+}
+
+/// The syncs of the probe of a disk.
+pub(in crate::cli) fn syncs(times: &Times) -> String {
+    let at = |permille| percentile(times, permille);
+    format!(
+        "p50 {}, p99 {}, p99.9 {}, max {}: {} of 16 KiB in the same directory",
+        at(500),
+        at(990),
+        at(999),
+        at(1000),
+        grouped(times.count() as u64),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn nothing_measured_is_no_time() {
+        assert_eq!(percentile(&Times::default(), 500), "-");
+        let one = Times::new(vec![Duration::from_millis(1)]);
+        assert_eq!(percentile(&one, 500), "1.00 ms");
+    }
+}

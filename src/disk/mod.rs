@@ -1,0 +1,34 @@
+//! What every keeper of state stands on: one directory on a disk, or on a simulated one.
+//!
+//! | file | |
+//! |---|---|
+//! | `block` | the unit of the disk, and lengths on it |
+//! | `storage` | what a directory and its files can do, and what each call promises |
+//! | `ownership` | who owns what is made there, and who may read it |
+//! | `directory` | the real one |
+//! | `read_ahead` | reading that no sync has to wait for |
+//! | `advice` | commands about a directory, as messages advise them |
+//! | `simulated` | one for tests, which loses, tears and refuses on demand |
+
+#![warn(clippy::indexing_slicing, clippy::as_conversions)]
+
+mod advice;
+pub mod block;
+mod directory;
+mod ownership;
+mod read_ahead;
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail in any way it likes"
+)]
+pub(crate) mod simulated;
+mod storage;
+
+pub(crate) use advice::repair;
+pub use advice::{command, quoted};
+pub use directory::Disk;
+pub(crate) use read_ahead::ReadAhead;
+pub use storage::{Access, Guard, Identity, LockError, Storage, StorageFile, now};
+pub(crate) use storage::{is_aside, is_shortage, read_full_at, write_all_at};

@@ -1,0 +1,92 @@
+//! What an event's own part of `data` is, and which arrays hold such parts.
+
+use super::json::name::Name;
+
+/// The arrays whose elements are updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Array {
+    Messages,
+    Statuses,
+    Calls,
+    MessageEchoes,
+    UserActions,
+    UserPreferences,
+    StateSync,
+    Groups,
+    AutomaticEvents,
+    Errors,
+}
+
+/// What an event's own part of `data` is called there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// An element of an array.
+    Element(Array),
+    /// The value of a change.
+    Value,
+    /// A change that has no single value.
+    Change,
+    /// The body, which is `data` itself.
+    Body,
+}
+
+impl Array {
+    /// The array that is called so.
+    pub(super) fn named(name: Name) -> Option<Array> {
+        match name {
+            Name::Messages => Some(Array::Messages),
+            Name::Statuses => Some(Array::Statuses),
+            Name::Calls => Some(Array::Calls),
+            Name::MessageEchoes => Some(Array::MessageEchoes),
+            Name::UserActions => Some(Array::UserActions),
+            Name::UserPreferences => Some(Array::UserPreferences),
+            Name::StateSync => Some(Array::StateSync),
+            Name::Groups => Some(Array::Groups),
+            Name::AutomaticEvents => Some(Array::AutomaticEvents),
+            Name::Errors => Some(Array::Errors),
+            _ => None,
+        }
+    }
+
+    /// The key of the array.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Array::Messages => "messages",
+            Array::Statuses => "statuses",
+            Array::Calls => "calls",
+            Array::MessageEchoes => "message_echoes",
+            Array::UserActions => "user_actions",
+            Array::UserPreferences => "user_preferences",
+            Array::StateSync => "state_sync",
+            Array::Groups => "groups",
+            Array::AutomaticEvents => "automatic_events",
+            Array::Errors => "errors",
+        }
+    }
+
+    /// True for the arrays that the On-Premises shape has at the top.
+    pub(super) fn at_top(self) -> bool {
+        matches!(self, Array::Messages | Array::Statuses | Array::Errors)
+    }
+}
+
+impl Part {
+    /// The key in `data`; for [`Part::Body`] there is none.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Part::Element(Array::Messages) => "message",
+            Part::Element(Array::Statuses) => "status",
+            Part::Element(Array::Calls) => "call",
+            Part::Element(Array::MessageEchoes) => "message_echo",
+            Part::Element(Array::UserActions) => "user_action",
+            Part::Element(Array::UserPreferences) => "user_preference",
+            Part::Element(Array::StateSync) => "state_sync",
+            Part::Element(Array::Groups) => "group",
+            Part::Element(Array::AutomaticEvents) => "automatic_event",
+            Part::Element(Array::Errors) => "error",
+            Part::Value => "value",
+            Part::Change => "change",
+            Part::Body => "",
+        }
+    }
+}

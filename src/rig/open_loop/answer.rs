@@ -1,0 +1,179 @@
+//! Where an answer ends (RFC 9112, 6.3). Whatever a receiver says beside its status is read and left.
+
+use std::fmt;
+
+/// A complete answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The connection ends with it.
+    pub(crate) closes: bool,
+    /// Octets that it takes.
+    pub(crate) length: usize,
+}
+
+/// It is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotHttp;
+
+impl fmt::Display for NotHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer is not HTTP")
+    }
+}
+
+/// How the body is told from what follows it.
+enum Framing {
+    Length(usize),
+    Chunked,
+    Close,
+}
+
+/// The answer at the front, once it is complete. Interim answers (1xx) are skipped. `ended` says that nothing more
+/// comes.
+pub(crate) fn parse(octets: &[u8], ended: bool) -> Result<Option<Answer>, NotHttp> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let head = response.parse(octets).map_err(|_| NotHttp)?;
+    let (httparse::Status::Complete(length), Some(status)) = (head, response.code) else {
+        return Ok(None);
+    };
+    let body = &octets[length..];
+    if (100..200).contains(&status) {
+        let behind = parse(body, ended)?;
+        return Ok(behind.map(|answer| Answer {
+            length: length + answer.length,
+            ..answer
+        }));
+    }
+    let mut closes = response.version == Some(0);
+    let mut framing = Framing::Close;
+    for header in response.headers {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        let value = header.value.trim_ascii();
+        if is("connection") {
+            let mut options = value.split(|octet| *octet == b',').map(<[u8]>::trim_ascii);
+            closes = options.any(|option| option.eq_ignore_ascii_case(b"close"))
+                || (closes && !value.eq_ignore_ascii_case(b"keep-alive"));
+        } else if is("transfer-encoding") {
+            framing = Framing::Chunked;
+        } else if is("content-length") && !matches!(framing, Framing::Chunked) {
+            let length = str::from_utf8(value).ok().and_then(|it| it.parse().ok());
+            framing = Framing::Length(length.ok_or(NotHttp)?);
+        }
+    }
+    if status == 204 || status == 304 {
+        framing = Framing::Length(0);
+    }
+    let taken = match framing {
+        Framing::Length(length) => (body.len() >= length).then_some(length),
+        Framing::Chunked => chunked(body)?,
+        Framing::Close => ended.then_some(body.len()),
+    };
+    Ok(taken.map(|taken| Answer {
+        status,
+        closes: closes || matches!(framing, Framing::Close),
+        length: length + taken,
+    }))
+}
+
+/// The octets of a chunked body, once it is complete.
+fn chunked(body: &[u8]) -> Result<Option<usize>, NotHttp> {
+    let mut at = 0;
+    loop {
+        let size = httparse::parse_chunk_size(&body[at..]).map_err(|_| NotHttp)?;
+        let httparse::Status::Complete((line, size)) = size else {
+            return Ok(None);
+        };
+        at += line;
+        if size == 0 {
+            break;
+        }
+        let size = usize::try_from(size).map_err(|_| NotHttp)?;
+        let end = at.checked_add(size).and_then(|it| it.checked_add(2));
+        at = end.ok_or(NotHttp)?;
+        if at > body.len() {
+            return Ok(None);
+        }
+        if body[at - 2..at] != *b"\r\n" {
+            return Err(NotHttp);
+        }
+    }
+    // Trailers, and the empty line.
+    while let Some(line) = memchr::memmem::find(&body[at..], b"\r\n") {
+        at += line + 2;
+        if line == 0 {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+const HEADERS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_answer_ends_where_its_framing_says() {
+        let cases: &[(&[u8], u16, bool)] = &[
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, false),
+            (b"HTTP/1.1 204 No Content\r\n\r\n", 204, false),
+            (b"HTTP/1.1 503 No\r\nConnection: Close\r\ncontent-length:0\r\n\r\n", 503, true),
+            (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n.", 200, true),
+            (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\n.", 200, false),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n1;x=y\r\n.\r\n0\r\nA: b\r\n\r\n",
+                200,
+                false,
+            ),
+            (
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Yes\r\nContent-Length: 0\r\n\r\n",
+                201,
+                false,
+            ),
+        ];
+        for (octets, status, closes) in cases {
+            let expected = Answer {
+                status: *status,
+                closes: *closes,
+                length: octets.len(),
+            };
+            let followed = [octets, &b"HTTP/1.1 200"[..]].concat();
+            assert_eq!(parse(&followed, false), Ok(Some(expected)));
+            for end in 0..octets.len() {
+                assert_eq!(parse(&octets[..end], false), Ok(None), "{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_length_it_ends_with_the_connection() {
+        let octets = b"HTTP/1.1 200 OK\r\n\r\nok";
+        assert_eq!(parse(octets, false), Ok(None));
+        let answer = parse(octets, true).expect("HTTP").expect("complete");
+        assert!(answer.closes && answer.length == octets.len());
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused() {
+        for octets in [
+            &b"SSH-2.0-OpenSSH\r\n"[..],
+            b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nlong\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+        ] {
+            assert_eq!(parse(octets, false), Err(NotHttp));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(octets: Vec<u8>) {
+            let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let _ = (parse(&octets, true), parse(&[&head[..], &octets].concat(), true));
+        }
+    }
+}
