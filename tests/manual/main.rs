@@ -161,6 +161,22 @@ fn lines_fit_on_a_terminal() {
 }
 
 #[test]
+fn files_that_are_named_are_there() {
+    let mut count = 0;
+    for (name, text) in documents() {
+        for path in text.split("```").step_by(2).flat_map(code) {
+            let path = path.split(' ').next().expect("a word");
+            let folders = ["src/", "tests/", "benches/", "loadtest/", ".ci/"];
+            if folders.iter().any(|folder| path.starts_with(folder)) {
+                assert!(root().join(path).exists(), "{name}: {path}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 10, "{count}");
+}
+
+#[test]
 fn languages_of_fences_are_known() {
     for (name, text) in documents() {
         for (language, _) in fences(&text) {
