@@ -18,6 +18,7 @@
 //! `tests/tidy.rs`, which checks that.
 //!
 //! - [`cli`]: the command line, one file for each verb
+//! - [`manual`]: the user's manual, a chapter a module; what `hookline help` prints
 //! - [`config`]: file, environment and flags to one checked `Config`; every limit with unit, default and reason
 //! - [`rig`]: what the verbs use that try a receiver or a disk: load, bodies, what is compared and measured
 //! - [`server`]: starts and joins the threads; listening sockets, drain, metrics page
@@ -48,6 +49,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod manual;
 pub mod config;
 pub mod rig;
 pub mod server;

@@ -1,4 +1,4 @@
-//! The consumers of the README, as they stand there: killed with SIGKILL over and over, as the server is once, each
+//! The consumers of the manual, as they stand there: killed with SIGKILL over and over, as the server is once, each
 //! handles every event at least once and in order.
 //!
 //! `HOOKLINE_CONSUMER_KILLS` says how often each is killed (4). One whose interpreter is missing is skipped with a line
@@ -105,13 +105,10 @@ fn check(program: &str, language: &str, file: &str) {
     );
 }
 
-/// The first block in this language of the README's chapter.
+/// The first block in this language of the chapter.
 fn block(language: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = fs::read_to_string(path).expect("there is one");
-    let (_, chapter) = text
-        .split_once("\n### Pull\n")
-        .expect("there is such a chapter");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manual/pull.md");
+    let chapter = fs::read_to_string(path).expect("there is one");
     let fence = format!("\n```{language}\n");
     let (_, block) = chapter.split_once(&fence).expect("there is a consumer");
     let (block, _) = block.split_once("\n```\n").expect("it ends");

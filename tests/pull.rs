@@ -1,5 +1,5 @@
 //! Sinks of type `pull`, read over real sockets: pages, polls that wait, cursors across kill -9, who may read what, and
-//! what is refused. The consumers of the README are in `tests/consumers.rs`.
+//! what is refused. The consumers of the manual are in `tests/consumers.rs`.
 
 mod common;
 

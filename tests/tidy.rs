@@ -14,9 +14,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "rig", "server", "config", "journal", "disk", "event", "feed",
+            "manual", "rig", "server", "config", "journal", "disk", "event", "feed",
         ],
     ),
+    ("manual", &[]),
     ("rig", &["config", "journal", "disk"]),
     ("config", &[]),
     (

@@ -10,6 +10,7 @@ mod cursor;
 mod dead_letters;
 mod descriptors;
 mod error;
+mod help;
 mod journal;
 pub mod logging;
 mod moment;
@@ -34,7 +35,13 @@ use std::time::Duration;
 
 /// Takes webhooks, stores them, answers, and delivers them: 200 means that it is on the disk.
 #[derive(Debug, Parser)]
-#[command(name = "hookline", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(
+    name = "hookline",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = EXAMPLES
+)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -81,6 +88,9 @@ enum Verb {
     /// Prove on this disk that nothing answered is lost: kill the server under load, again and again
     #[command(after_help = torture::EXAMPLES)]
     Torture(torture::TortureArgs),
+    /// Explain a verb, or print a chapter of the manual; without a name, list them
+    #[command(after_help = help::EXAMPLES)]
+    Help(help::HelpArgs),
     /// Take stored bodies apart in a process of their own, as a server does with those that may end it
     #[command(hide = true, after_help = take_apart::EXAMPLES)]
     TakeApart(take_apart::TakeApartArgs),
@@ -114,6 +124,7 @@ pub fn main() -> ExitCode {
         Verb::Journal(args) => journal::run(args),
         Verb::Size(args) => size::run(args),
         Verb::Torture(args) => torture::run(args),
+        Verb::Help(args) => help::run(args),
         Verb::TakeApart(args) => take_apart::run(args),
     };
     logging::last_words(result.as_ref().err());
@@ -150,6 +161,7 @@ Examples:
   hookline check --config FILE       what is wrong with a config file, or what it runs
   hookline simulate --messages-per-second 1000 --for 60s      load test any webhook server
   hookline torture                   prove that nothing is lost when it is killed, on this disk
+  hookline help                      all verbs, and the chapters of the manual
 
 Exit codes: 0, 1 it failed, 2 wrong usage, 78 bad configuration.";
 

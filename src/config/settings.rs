@@ -1,6 +1,6 @@
 //! Every number that can be set: its unit, default, range and reason, in one table.
 //!
-//! The reader looks its limits up here, `hookline check` prints them, and the README quotes them.
+//! The reader looks its limits up here, `hookline check` prints them, and the manual quotes them.
 
 use super::units::{format_size, format_time};
 
