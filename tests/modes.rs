@@ -213,7 +213,7 @@ fn a_second_sigterm_leaves_at_once() {
     assert_eq!(client.answer().code, 200);
     client.send(&post("/in", "", b"never finished")[..40]);
     server.signal(Signal::TERM);
-    eventually("the drain begins", || server.stderr().contains("draining"));
+    eventually("the drain begins", || server.stderr().contains("stopping"));
     server.signal(Signal::TERM);
     let (status, stderr) = server.wait();
     assert_eq!(status.code(), Some(1), "{stderr}");

@@ -1,8 +1,7 @@
 //! The unit on disk: one batch behind one header.
 //!
-//! A frame starts at a multiple of [`ALIGNMENT`] in its segment and is padded with zeros to the next
-//! one, so no commit ever rewrites a block that holds something answered. All integers are
-//! little-endian.
+//! A frame starts at a multiple of [`ALIGNMENT`](crate::disk::block::ALIGNMENT) in its segment and is padded with zeros
+//! to the next one, so no commit ever rewrites a block that holds something answered. All integers are little-endian.
 //!
 //! | offset | size | field |
 //! |---|---|---|
