@@ -149,12 +149,14 @@ fn pages_give_every_event_once_and_in_order() {
     }
     // Nothing is committed by all that.
     assert_eq!(consumer.cursor()["sequence"], "0");
-    assert_eq!(consumer.poll("limit=10000").0, stored);
+    let (first, _) = consumer.poll("limit=10000");
+    // A page that takes long ends early.
+    assert!(!first.is_empty() && stored.starts_with(&first));
     assert_eq!(
         server.metric("hookline_unaccounted_events{sink=\"crm\"}"),
         0
     );
-    let events = 4 * u64::try_from(stored.len()).expect("few");
+    let events = u64::try_from(3 * stored.len() + first.len()).expect("few");
     assert_eq!(
         server.metric("hookline_sink_events_total{sink=\"crm\"}"),
         events
