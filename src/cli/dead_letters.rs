@@ -308,21 +308,22 @@ fn drop_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> 
 }
 
 /// Does something with each of the letters of a sink; gives how many there were. With `all`, those that went away
-/// meanwhile are none.
+/// meanwhile are none. One that fails keeps no other.
 fn each(
     letters: &DeadLetters,
     items: &[Item],
     all: bool,
     action: impl Fn(&DeadLetters, Item) -> Result<(), LetterError>,
 ) -> Result<u64, CliError> {
-    let mut count = 0;
-    let done = items
-        .iter()
-        .try_for_each(|item| match action(letters, *item) {
-            Err(LetterError::Missing { .. }) if all => Ok(()),
-            result => result.inspect(|()| count += 1),
-        });
-    // What was done before one that failed is to last, too.
+    let (mut count, mut done) = (0, Ok(()));
+    for item in items {
+        match action(letters, *item) {
+            Ok(()) => count += 1,
+            Err(LetterError::Missing { .. }) if all => {}
+            // The first one is as good as any.
+            Err(error) => done = done.and(Err(error)),
+        }
+    }
     letters.sync().map_err(failed)?;
     done.map_err(failed)?;
     Ok(count)

@@ -109,8 +109,10 @@ fn denied(dir: &Path, is_data_dir: bool) -> Option<PathBuf> {
     let mut entries = entries.filter(|_| is_data_dir);
     let denied = entries.find(|entry| {
         let name = entry.file_name();
-        let is_journal = name == "LOCK" || name.as_encoded_bytes().ends_with(b".segment");
+        let is_journal =
+            name == "LOCK" || name == "manifest" || name.as_encoded_bytes().ends_with(b".segment");
         is_journal && is_denied(&entry.path(), Access::READ_OK | Access::WRITE_OK)
+            || name == "cursors" && is_denied(&entry.path(), all)
     })?;
     Some(denied.path())
 }

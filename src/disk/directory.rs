@@ -124,6 +124,10 @@ impl Storage for Disk {
             .custom_flags(flags(writes))
             .open(self.path.join(name))
             .map_err(through_a_link)?;
+        // A pipe opens as well, and can neither be read from a place nor be written to one.
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other(NO_FILE));
+        }
         Ok(Box::new(file))
     }
 
@@ -168,8 +172,7 @@ impl Storage for Disk {
             .map_err(|error| LockError::Io(through_a_link(error)))?;
         let found = file.metadata().map_err(LockError::Io)?;
         if !found.is_file() {
-            let cause = "it is not a regular file; remove it";
-            return Err(LockError::Io(io::Error::other(cause)));
+            return Err(LockError::Io(io::Error::other(NO_FILE)));
         }
         // Another name of some file of somebody, which is about to be emptied.
         if found.len() > HOLDER_MAX {
@@ -274,6 +277,8 @@ fn flags(writes: bool) -> i32 {
     flags.set(OFlags::NOFOLLOW, writes);
     i32::try_from(flags.bits()).unwrap_or(0)
 }
+
+const NO_FILE: &str = "it is not a regular file; remove it";
 
 /// The system's own words are about levels of links.
 fn through_a_link(error: io::Error) -> io::Error {

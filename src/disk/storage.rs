@@ -86,6 +86,10 @@ pub trait Storage: fmt::Debug + Send + Sync {
                 self.set_aside(&old)?;
                 self.create(&old)?
             }
+            Ok(file) if file.length()? > OLD_MAX => {
+                self.set_aside(&old)?;
+                self.create(&old)?
+            }
             file => file?,
         };
         let mut bytes = content.to_vec();
@@ -254,6 +258,9 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
 fn is_of_the_device(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::IO)
 }
+
+/// No file that is replaced as a whole is as long as that.
+const OLD_MAX: u64 = 64 << 20;
 
 /// Behind the name of a file that was replaced.
 const OLD: &str = ".old";

@@ -169,7 +169,7 @@ impl DeadLetters {
             }
         }
         for some in letters.chunks(OPEN_MAX) {
-            self.write(some)?;
+            self.write(some, letter_name)?;
             self.count += some.len();
         }
         self.sync()
@@ -206,8 +206,8 @@ impl DeadLetters {
 
     /// Reads a letter.
     pub fn read(&self, item: Item) -> Result<Letter, LetterError> {
-        // It may get its other name between the two looks, but only in this order.
-        for name in [letter_name(item), retry_name(item)] {
+        // It may get its other name between two looks, from either to the other.
+        for name in [letter_name(item), retry_name(item), letter_name(item)] {
             let bytes = match self.bytes(&name) {
                 Err(LetterError::Missing { .. }) => continue,
                 bytes => bytes?,
@@ -239,15 +239,20 @@ impl DeadLetters {
     /// Asks the server to deliver a letter after all. [`DeadLetters::sync`] makes it durable.
     pub fn request_retry(&self, item: Item) -> Result<(), LetterError> {
         let (letter, retry) = (letter_name(item), retry_name(item));
-        match self.storage.rename(&letter, &retry) {
-            Ok(()) => Ok(()),
-            // Asked for before, perhaps.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let there = self.storage.open(&retry, Access::Read);
-                there.map(drop).map_err(|_| self.missing(item))
+        // The server may take a request back between two looks.
+        for _ in 0..2 {
+            match self.storage.rename(&letter, &retry) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                renamed => {
+                    return renamed.map_err(LetterError::io(&*self.storage, "rename", &letter));
+                }
             }
-            Err(error) => Err(LetterError::io(&*self.storage, "rename", &letter)(error)),
+            // Asked for before, perhaps.
+            if self.storage.open(&retry, Access::Read).is_ok() {
+                return Ok(());
+            }
         }
+        Err(self.missing(item))
     }
 
     /// Nobody asks for it any more: it could not be read.
@@ -263,7 +268,8 @@ impl DeadLetters {
         // One after the other, as in `read`.
         let letter = self.remove(&letter_name(item))?;
         let retry = self.remove(&retry_name(item))?;
-        if letter || retry {
+        let again = self.remove(&letter_name(item))?;
+        if letter || retry || again {
             Ok(())
         } else {
             Err(self.missing(item))
@@ -284,9 +290,17 @@ impl DeadLetters {
         if let Err(LetterError::Missing { .. }) = self.read(letter.item) {
             return Ok(());
         }
-        self.write(std::slice::from_ref(letter))?;
+        // In the place of what was asked for, and then by the name of one that was not. A verb that asks again may come
+        // at any moment between; nothing is ever removed here, so it finds the one or the other.
+        self.write(std::slice::from_ref(letter), retry_name)?;
         self.sync()?;
-        self.remove(&retry_name(letter.item))?;
+        let (retry, name) = (retry_name(letter.item), letter_name(letter.item));
+        match self.storage.rename(&retry, &name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(LetterError::io(&*self.storage, "rename", &retry)(error));
+            }
+            _ => {}
+        }
         self.sync()
     }
 
@@ -303,7 +317,11 @@ impl DeadLetters {
     }
 
     /// Writes the files and gives them their names, which are durable with the next sync. Their bodies are before.
-    fn write(&mut self, letters: &[Letter]) -> Result<(), LetterError> {
+    fn write(
+        &mut self,
+        letters: &[Letter],
+        name_of: fn(Item) -> String,
+    ) -> Result<(), LetterError> {
         let mut files = Vec::with_capacity(letters.len());
         for letter in letters {
             let body_file = self.bodies.keep(letter)?;
@@ -316,7 +334,7 @@ impl DeadLetters {
         self.sync_files(&files)?;
         for (item, _) in files {
             let name = format!("{item}{TEMPORARY}");
-            let renamed = self.storage.rename(&name, &letter_name(item));
+            let renamed = self.storage.rename(&name, &name_of(item));
             renamed.map_err(LetterError::io(&*self.storage, "rename", &name))?;
         }
         Ok(())

@@ -205,16 +205,18 @@ impl Bodies {
         // The letters are gone for good before what they need.
         let synced = self.storage.sync();
         synced.map_err(LetterError::io(&*self.storage, "sync", ""))?;
+        let mut swept = Ok(());
         for name in left {
             let length = self.length(&name);
             match self.storage.remove(&name) {
+                // One that somebody else has put there keeps no other.
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(LetterError::io(&*self.storage, "remove", &name)(error));
+                    swept = Err(LetterError::io(&*self.storage, "remove", &name)(error));
                 }
                 _ => self.bytes = self.bytes.saturating_sub(length),
             }
         }
-        Ok(())
+        swept
     }
 
     /// 0 if there is no such file.

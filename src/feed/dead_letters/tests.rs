@@ -8,6 +8,8 @@ use crate::feed::{Answer, Delivery, Failures, Forms, Item, Letter, Maker};
 use crate::journal::record::{self, FLAG_FOREIGN};
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 const BODY: &[u8] = br#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages",
 "value":{"metadata":{"phone_number_id":"7"},"messages":[{"from":"1555","id":"wamid.A","timestamp":"1750000000",
@@ -122,6 +124,35 @@ fn a_letter_keeps_the_form_of_its_body() {
     letters.add(&letter).unwrap();
     let read = letters.read(letter.item).unwrap();
     assert_eq!(told(&read.delivery(3, &mut maker)), expected);
+}
+
+/// A verb that asked again while the server wrote down why it had failed took the only copy with it.
+#[test]
+fn who_asks_again_at_any_moment_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
+    let mut server = DeadLetters::open(Arc::clone(&storage)).unwrap();
+    let verb = DeadLetters::read_only(storage);
+    server.add(&letter(1, Some(0))).unwrap();
+    let it = item("1.0");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                verb.request_retry(it).unwrap();
+            }
+        });
+        for attempts in 0..300 {
+            let mut again = server.read(it).unwrap();
+            again.failures.attempts = attempts;
+            server.failed_again(&again).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(server.read(it).unwrap().failures.attempts, 299);
+    // Nor does who drops it, and then it stays away.
+    verb.drop_letter(it).unwrap();
+    assert!(listed(&verb).is_empty());
 }
 
 #[test]

@@ -185,8 +185,17 @@ impl Intake {
                 counted,
             });
         }
+        // Of what was read, what was not given yet; a notification may have been given in part.
+        let waiting = self.waiting.iter();
+        let waiting = waiting.take_while(|found| found.item.sequence <= reached);
+        open.extend(waiting.map(|found| Open {
+            item: found.item,
+            attempts: found.attempts,
+            counted: found.counted,
+        }));
+        let unread = self.feed.position();
         let ahead = self.saved.open.iter();
-        open.extend(ahead.filter(|open| open.item.sequence > self.reached));
+        open.extend(ahead.filter(|open| open.item.sequence >= unread));
         let mut reached = reached;
         if let Some(beyond) = open.get(OPEN_MAX) {
             // More than a cursor names: as if nothing behind those had been given.

@@ -245,6 +245,45 @@ fn a_restart_in_an_outage_costs_nothing() {
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 40);
 }
 
+/// Stopped in the middle of a body that had been given as a whole before, its cursor had named items twice and out of
+/// order, and was refused at the next start.
+#[test]
+fn restarts_within_one_body_lose_and_repeat_nothing() {
+    let (setting, switch) = outage();
+    let statuses: Vec<String> = (0..300)
+        .map(|it| {
+            format!(
+                r#"{{"id":"wamid.{it:05}","status":"sent","timestamp":"1","recipient_id":"49{it}"}}"#
+            )
+        })
+        .collect();
+    let body = format!(
+        r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"messages","value":{{"metadata":{{"phone_number_id":"5"}},"statuses":[{}]}}}}]}}]}}"#,
+        statuses.join(",")
+    );
+    setting.bench.store_all(&[body.into_bytes()]);
+    for units in [Unit::Event, Unit::Notification, Unit::Event] {
+        let open = || -> usize { setting.saved().iter().map(|lane| lane.open.len()).sum() };
+        let asked = setting.statistics.retries.get();
+        for more in [700, 5, 40] {
+            let before = setting.statistics.retries.get();
+            let some = |statistics: &Statistics| statistics.retries.get() >= before + more;
+            setting
+                .run_judged(units, switch.verdicts(innocent), some)
+                .unwrap();
+            assert!((1..=300).contains(&open()));
+        }
+        assert!(setting.statistics.retries.get() > asked);
+    }
+    switch.set(false);
+    let done = |statistics: &Statistics| statistics.events.get() == 300;
+    setting
+        .run_judged(Unit::Event, switch.verdicts(innocent), done)
+        .unwrap();
+    let taken = in_order(&setting.taken);
+    assert!(taken.len() == 300 && taken.values().all(|times| *times == 1));
+}
+
 /// What counts is kept over a restart.
 #[test]
 fn what_has_counted_counts_after_a_restart() {
