@@ -108,7 +108,6 @@ fn segments_without_a_manifest_are_a_journal_to_repair() {
             "{verb}: {said}"
         );
     }
-    assert_eq!(printed("tail --after 2", &dir).1, 0, "that is behind it");
     assert_eq!(printed("journal repair --quarantine", &dir).1, 0);
     let (text, code) = printed("audit", &dir);
     assert!(
@@ -321,6 +320,7 @@ fn damage_in_the_newest_segment_is_said_with_what_to_do() {
             assert!(said.contains(part), "{verb}: {part}: {said}");
         }
     }
+    assert_eq!(printed("tail --after 2", &dir).1, 0, "that is behind it");
     assert_eq!(printed("journal repair --quarantine", &dir).1, 0);
     for verb in [
         "tail",
@@ -331,6 +331,34 @@ fn damage_in_the_newest_segment_is_said_with_what_to_do() {
         assert!(
             output.status.success() && output.stderr.is_empty(),
             "{verb}: {output:?}"
+        );
+    }
+}
+
+/// Where the header of a frame is gone, the journal seems to end before it.
+#[test]
+fn an_end_that_is_damage_is_no_end() {
+    let site = site();
+    receive(&site, 4);
+    let dir = site.journal_dir();
+    let path = segments(&dir).into_iter().next().expect("there is one");
+    let mut bytes = fs::read(&path).expect("readable");
+    let at = bytes.windows(10).position(|part| part == b"\"number\":1");
+    let frame = at.expect("the second body") / 4096 * 4096;
+    bytes[frame..frame + 64].fill(0);
+    fs::write(&path, bytes).expect("written");
+    for verb in [
+        "tail",
+        "tail --after 3",
+        "replay --sink events --from 3 --dry-run",
+        "replay --sink events --from start --dry-run",
+    ] {
+        let output = run(verb, &dir);
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{verb}: {said}");
+        assert!(
+            said.contains("journal repair --quarantine"),
+            "{verb}: {said}"
         );
     }
 }

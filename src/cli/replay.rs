@@ -114,7 +114,7 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
         ));
     };
     let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
-    let mut replay = range(&disk, sink, (from, args.to))?;
+    let mut replay = range((&args.data_dir, &disk), sink, (from, args.to))?;
     doubt_types(&args.types)?;
     replay.types = args.types.iter().map(|it| it.as_str().to_owned()).collect();
     replay.phone_number_ids.clone_from(&args.phone_number_ids);
@@ -150,7 +150,7 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
 
 /// What is to be replayed, with the sequences that there are.
 fn range(
-    disk: &Arc<dyn Storage>,
+    (dir, disk): (&Path, &Arc<dyn Storage>),
     sink: &str,
     (from, to): (Moment, Option<Moment>),
 ) -> Result<Replay, CliError> {
@@ -163,6 +163,10 @@ fn range(
         Some(to) => to.resolve(&**disk, &extent)?.saturating_sub(1),
     };
     let (from, to) = (first.max(extent.start), last.min(extent.end - 1));
+    if extent.is_empty() || from > to {
+        // It may only seem to end there.
+        whole_behind(&**disk, dir, extent.end)?;
+    }
     if extent.is_empty() {
         return Err(CliError::failed("the journal is empty"));
     }

@@ -61,6 +61,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     let mut maker = maker(&args.data_dir, &disk)?;
     let mut line = Vec::new();
     if let Some(last) = end_before(&*disk, after).map_err(failed)? {
+        whole_behind(&*disk, &args.data_dir, last + 1)?;
         writeln!(
             io::stderr(),
             "the journal ends at sequence {last}: there is nothing behind {after} yet"
