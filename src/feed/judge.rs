@@ -22,7 +22,7 @@ pub struct Judge {
     pub feed: Feed<Durable>,
     /// What the sinks know of the names of parties.
     pub parties: Parties,
-    /// Keeps the journal from letting go of what would have to be judged again.
+    /// Keeps the journal from removing what would have to be judged again.
     pub place: FloorPlace,
     /// The first sequence that the journal has.
     pub first: Box<dyn Fn() -> u64 + Send>,

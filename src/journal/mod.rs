@@ -65,7 +65,7 @@ mod segment;
 mod status;
 #[cfg(test)]
 mod tests;
-mod whereabouts;
+mod path_check;
 
 pub use commit::{Committer, HandOn};
 pub use ending::TornTail;
@@ -88,13 +88,13 @@ use crate::relay;
 use clock::{ClockWatch, Reading};
 use manifest::ManifestFile;
 use parking_lot::Mutex;
+use path_check::Watch;
 use recovery::Recovered;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use whereabouts::Watch;
 
 /// A journal that was opened for writing. [`Journal::split`] gives what its threads run.
 #[derive(Debug)]

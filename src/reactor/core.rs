@@ -1,7 +1,7 @@
 //! What the connections of a loop share: it judges requests, stores bodies, counts.
 
 use super::clock::{Clock, ticks};
-use super::holdings::Holdings;
+use super::memory_budget::MemoryBudget;
 use super::outbox::Outbox;
 use super::{Options, Phase, Statistics};
 use crate::endpoint::{Ack, Counters, Table, Verdict};
@@ -31,7 +31,7 @@ pub(super) struct Core {
     /// What is served now has waited too long for room in the journal.
     pub(super) late: bool,
     /// Bytes that the connections hold.
-    pub(super) holdings: Holdings,
+    pub(super) memory_budget: MemoryBudget,
     table: Arc<Table>,
     /// When a line told of refused requests, and how many there were since.
     told_at: Cell<Option<Instant>>,
@@ -71,7 +71,7 @@ impl Core {
             phase: Phase::Serving,
             journal: State::Open,
             late: false,
-            holdings: Holdings::new(options.partial_max),
+            memory_budget: MemoryBudget::new(options.partial_max),
             table: Arc::default(),
             told_at: Cell::new(None),
             untold: Cell::new(0),

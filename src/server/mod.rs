@@ -464,10 +464,10 @@ fn letters(config: &Config, sink: &str) -> Result<DeadLetters, ServerError> {
 
 /// Takes away what no dead letter needs any more, of every sink that ever had any: verbs leave that to the server.
 fn sweep_letters(config: &Config) {
-    let piles = feed::piles(&config.journal.dir.join("dead-letters"));
-    for (_, pile) in piles.into_iter().flatten() {
-        // What is wrong with it is told where it is used.
-        let _ = pile.map(|mut letters| letters.retries());
+    let sinks = feed::list_sinks(&config.journal.dir.join("dead-letters"));
+    for (_, letters) in sinks.into_iter().flatten() {
+        // What is wrong with it is reported where it is used.
+        let _ = letters.map(|mut letters| letters.retries());
     }
 }
 

@@ -189,8 +189,8 @@ fn notes(
 /// What is among the dead letters of each sink.
 fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
     let failed = |error| CliError::because("cannot read the dead letters", error);
-    let piles = feed::piles(&dir.join("dead-letters")).map_err(failed)?;
-    let listed = piles.into_iter().map(|(name, letters)| {
+    let sinks = feed::list_sinks(&dir.join("dead-letters")).map_err(failed)?;
+    let listed = sinks.into_iter().map(|(name, letters)| {
         let letters = letters.and_then(|letters| letters.list()).map_err(failed)?;
         Ok((name, letters.into_iter().map(|it| it.item).collect()))
     });

@@ -8,7 +8,7 @@
 //! it longer at most, by the times of arrival, or until [`Options::keys`] newer ones are nearly there, see `keys.rs`;
 //! one that came while the clock was ahead counts as well. A weak key ([`EventRef::has_weak_key`]) counts for ten
 //! minutes on either side. All of that depends on what stands in the journal alone, on no clock and on no thread. What
-//! lets go of keys is not the time of one arrival: a clock that jumps, there or back, makes the memory forget nothing.
+//! forgets keys is not the time of one arrival: a clock that jumps, there or back, makes the memory forget nothing.
 //! (One that stays ahead by more than the window cannot be told from silence: what came before is old then, and comes
 //! again if it is sent again.)
 //!

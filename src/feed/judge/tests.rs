@@ -127,7 +127,7 @@ fn the_journal_is_kept_up_to_the_last_checkpoint() {
     running.checkpoint();
     assert_eq!(lowest.load(Ordering::Relaxed), 3);
     judge(&mut running, 3);
-    // Only where there is no room is it let go: the journal may be what takes it.
+    // Only where there is no room is it given up: the journal may be what takes it.
     memory.fail_once(3, Fault::NoSpace);
     running.checkpoint();
     assert_eq!(lowest.load(Ordering::Relaxed), 4);

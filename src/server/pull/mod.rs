@@ -98,7 +98,7 @@ pub(super) fn run(
     served
 }
 
-/// Tells of a stop, lets go of what nobody uses, and refuses replays.
+/// Announces a stop, releases what nobody uses, and refuses replays.
 async fn look_after(
     sinks: Vec<(String, Arc<Pull>)>,
     mut replays: Replays,
@@ -149,7 +149,7 @@ const READERS: usize = 4;
 /// How often it looks whether it is to stop.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// After how many looks readers are let go that nobody uses, and replays are refused: once a second.
+/// After how many looks readers are released that nobody uses, and replays are refused: once a second.
 const SWEEP_EVERY: usize = 10;
 
 /// How long what is under way may take at a stop.

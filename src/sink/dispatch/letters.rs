@@ -32,7 +32,7 @@ impl Retried {
 
 impl Running {
     /// Makes a dead letter of what was tried too often, durably; false if that is not possible now.
-    pub(super) fn bury(&mut self, ticket: u64, failure: &Failure) -> bool {
+    pub(super) fn make_dead_letter(&mut self, ticket: u64, failure: &Failure) -> bool {
         let Some(entry) = self.undone.get_mut(ticket) else {
             return true;
         };
@@ -72,7 +72,7 @@ impl Running {
         }
         let statistics = &self.parts.statistics;
         if let Some(entry) = self.undone.done(ticket) {
-            self.breaker.buried(entry.item);
+            self.breaker.became_dead_letter(entry.item);
             match entry.source {
                 Source::Lane(place) => {
                     statistics.dead.add(u64::from(entry.events));

@@ -204,7 +204,7 @@ impl Pull {
         Ok(())
     }
 
-    /// Lets go of readers that nobody uses.
+    /// Releases readers that nobody uses.
     pub fn sweep(&self) {
         self.shelf.lock().sweep();
     }

@@ -354,7 +354,7 @@ fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
         }
     };
     let others = Cell::new(0);
-    let buried = |statistics: &Statistics| {
+    let is_dead = |statistics: &Statistics| {
         let delivered = 190 + 2 * others.get() as u64;
         if statistics.events.get() < delivered {
             return false;
@@ -367,7 +367,7 @@ fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
         }
         true
     };
-    setting.run(Unit::Event, stuck, buried).unwrap();
+    setting.run(Unit::Event, stuck, is_dead).unwrap();
     let (others, all) = (others.get(), 100 + others.get() as u64);
     assert_eq!(
         setting.saved(),
