@@ -138,7 +138,7 @@ fn the_page_says_what_came_and_where_it_went() {
         "hookline_sink_duplicates_total{sink=\"events\"} 1",
         "hookline_sink_unwanted_total{sink=\"events\"} 0",
         "hookline_sink_dead_total{sink=\"events\"} 0",
-        "hookline_sink_letters_total{sink=\"events\"} 0",
+        "hookline_sink_dead_letters_delivered_total{sink=\"events\"} 0",
         "hookline_sink_replayed_total{sink=\"events\"} 0",
         "hookline_sink_retries_total{sink=\"events\"} 0",
         "hookline_sink_away{sink=\"events\"} 0",

@@ -82,7 +82,7 @@ fn a_run_that_tests_nothing_proves_nothing() {
         let output = torture(dir.path(), arguments).output();
         let (code, report) = reported(&output.expect("the program runs"));
         assert_eq!((code, &report["ok"]), (1, &Value::Bool(false)), "{report}");
-        assert_eq!(report["verdict"], "nothing tested");
+        assert_eq!(report["decision"], "nothing tested");
         assert_eq!(
             (&report["answered"], &report["cut_short"]),
             (&Value::from(0), &cut_short)

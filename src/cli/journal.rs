@@ -263,7 +263,7 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -
     for unusable in &report.unusable {
         writeln!(out, "unusable: {unusable}")?;
     }
-    let verdict = match (report.is_whole(), depth) {
+    let conclusion = match (report.is_whole(), depth) {
         (true, Depth::Full) => "whole: every record and every checksum was read".to_owned(),
         (true, Depth::Headers) => format!(
             "no damage seen; only headers were read, `{}` reads everything",
@@ -274,7 +274,7 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -
             command("journal repair --quarantine", dir)
         ),
     };
-    writeln!(out, "{verdict}")
+    writeln!(out, "{conclusion}")
 }
 
 /// Where the damage is, and what it took.

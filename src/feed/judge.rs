@@ -1,7 +1,7 @@
 //! The one place through which all events pass in the order of the journal, between the workers and the sinks.
 //!
 //! What is a duplicate depends on what came before, so it is judged here, once, and whoever reads an event later, live
-//! or from the journal, finds the same verdict.
+//! or from the journal, finds the same decision.
 //!
 //! To take up what it remembers takes seconds where that is millions of keys. Nothing is delivered until then, but
 //! whatever comes is stored and answered.
@@ -133,10 +133,10 @@ impl Running {
 
     /// Marks the duplicates, and passes the delivery on.
     fn judge(&mut self, mut delivery: Delivery) -> Result<(), FeedError> {
-        let verdicts = match self.dedupe.judge(&mut delivery) {
-            Ok(verdicts) => {
+        let decisions = match self.dedupe.judge(&mut delivery) {
+            Ok(decisions) => {
                 self.told_of_shortage = false;
-                verdicts
+                decisions
             }
             // Only what is delivered makes room, so it is; rather twice than not at all.
             Err(error) if error.is_shortage() => {
@@ -151,8 +151,8 @@ impl Running {
         };
         let statistics = &self.parts.statistics;
         for place in 0..3 {
-            statistics.events[place].add(verdicts.judged[place]);
-            statistics.duplicates[place].add(verdicts.duplicates[place]);
+            statistics.events[place].add(decisions.judged[place]);
+            statistics.duplicates[place].add(decisions.duplicates[place]);
         }
         self.pass_on(delivery)?;
         let synced = self.dedupe.sync_many();

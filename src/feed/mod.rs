@@ -27,8 +27,8 @@ pub use dead_letters::{
     DeadLetters, LETTERS_MAX, LetterError, Listed, SinkDeadLetters, list_sinks,
 };
 pub use dedupe::{
-    Conversation, Dedupe, DedupeError, Duplicates, Options as DedupeOptions, Parties,
-    Scope as DedupeScope, Verdicts,
+    Conversation, Decisions as DedupeDecisions, Dedupe, DedupeError, Duplicates,
+    Options as DedupeOptions, Parties, Scope as DedupeScope,
 };
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::{Floor, Place as FloorPlace};

@@ -4,7 +4,7 @@ use super::clock::{Clock, ticks};
 use super::memory_budget::MemoryBudget;
 use super::outbox::Outbox;
 use super::{Options, Phase, Statistics};
-use crate::endpoint::{Ack, Counters, Table, Verdict};
+use crate::endpoint::{Ack, Counters, Decision, Table};
 use crate::http::Status;
 use crate::http::head::{Head, Method};
 use crate::http::response::Responses;
@@ -110,12 +110,12 @@ impl Core {
             return Outcome::Refused(self.refuse_path(head.path));
         };
         let now = self.clock.unix_seconds();
-        let verdict = endpoint
+        let decision = endpoint
             .admit(head)
             .and_then(|()| endpoint.decide(head, body, now, &endpoint.counters[self.index]))
-            .and_then(|verdict| self.journal_takes(head, endpoint.ack).map(|()| verdict));
-        match verdict {
-            Ok(Verdict::Store) => {
+            .and_then(|decision| self.journal_takes(head, endpoint.ack).map(|()| decision));
+        match decision {
+            Ok(Decision::Store) => {
                 let received = u16::from(endpoint.ack == Ack::Received) * FLAG_RECEIVED;
                 let foreign = u16::from(endpoint.foreign) * FLAG_FOREIGN;
                 let flags = record::with_form(received | foreign, endpoint.form);
@@ -131,7 +131,7 @@ impl Core {
                     ack: endpoint.ack,
                 }
             }
-            Ok(Verdict::Challenge(challenge)) => {
+            Ok(Decision::Challenge(challenge)) => {
                 self.count_answer(endpoint.number, Status::Ok);
                 Outcome::Challenge(challenge)
             }
