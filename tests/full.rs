@@ -186,7 +186,7 @@ fn a_limit_on_file_sizes_is_an_error_with_a_message() {
 }
 
 #[test]
-fn a_limit_on_file_sizes_that_no_segment_fits_is_told_at_the_start() {
+fn a_limit_on_file_sizes_that_no_segment_fits_is_reported_at_the_start() {
     let site = site();
     let config = site.write_config();
     let mut command = Command::new("sh");

@@ -152,9 +152,9 @@ fn the_page_says_what_came_and_where_it_went() {
     }
 }
 
-/// A file that cannot be written: everything stays behind, and its age is told.
+/// A file that cannot be written: everything stays behind, and its age is shown.
 #[test]
-fn what_is_behind_is_told_with_its_age() {
+fn what_is_behind_is_shown_with_its_age() {
     let site = Site::unsigned().sink("name = \"pipe\"\ntype = \"stdout\"");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let server = Running::spawn_onto(site.command(), writer.into());

@@ -84,7 +84,7 @@ fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
     if report.is_whole() {
         Ok(())
     } else {
-        Err(CliError::Told(1))
+        Err(CliError::Reported(1))
     }
 }
 

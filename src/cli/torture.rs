@@ -310,7 +310,7 @@ impl Trial<'_> {
         }
         match conclusion {
             Conclusion::Kept => Ok(()),
-            Conclusion::Broken | Conclusion::NothingTested => Err(CliError::Told(1)),
+            Conclusion::Broken | Conclusion::NothingTested => Err(CliError::Reported(1)),
         }
     }
 }

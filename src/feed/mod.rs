@@ -99,7 +99,7 @@ pub enum FeedError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Duplicates cannot be told apart.
+    /// Duplicates cannot be found.
     #[error(transparent)]
     Dedupe(#[from] DedupeError),
     /// A body that nobody can take apart cannot be made a dead letter, and so is not passed.

@@ -2,11 +2,11 @@
 //!
 //! # The promise
 //!
-//! - A record is told of as durable, to an event loop or to anybody else, only after `fdatasync` has
-//!   returned for the frame that holds it. What was told of stays, byte for byte, under its sequence.
+//! - A record is reported durable, to an event loop or to anybody else, only after `fdatasync` has
+//!   returned for the frame that holds it. What was reported stays, byte for byte, under its sequence.
 //! - Sequences are one total order without a gap, across restarts. The only gaps a reader can meet are
 //!   those that `hookline journal repair --quarantine` has made by setting damage aside, on request.
-//! - A write or a sync that fails is the end: [`State::Failed`], nothing more is told, and the process
+//! - A write or a sync that fails is the end: [`State::Failed`], nothing more is reported, and the process
 //!   is to be restarted. The same pages are never synced again and believed.
 //! - A directory that is moved, removed or replaced while it is in use, or a segment that is, or is truncated, is the
 //!   end as well, within a second.

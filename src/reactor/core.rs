@@ -33,9 +33,9 @@ pub(super) struct Core {
     /// Bytes that the connections hold.
     pub(super) memory_budget: MemoryBudget,
     table: Arc<Table>,
-    /// When a line told of refused requests, and how many there were since.
-    told_at: Cell<Option<Instant>>,
-    untold: Cell<u64>,
+    /// When refused requests were last logged, and how many there were since.
+    logged_at: Cell<Option<Instant>>,
+    unlogged: Cell<u64>,
     /// Counters by endpoint number: answers may leave after the table was replaced.
     counters: Vec<Option<Arc<[CachePadded<Counters>]>>>,
 }
@@ -73,8 +73,8 @@ impl Core {
             late: false,
             memory_budget: MemoryBudget::new(options.partial_max),
             table: Arc::default(),
-            told_at: Cell::new(None),
-            untold: Cell::new(0),
+            logged_at: Cell::new(None),
+            unlogged: Cell::new(0),
             counters: Vec::new(),
         }
     }
@@ -100,7 +100,7 @@ impl Core {
             .and_then(|()| self.journal_takes(head, endpoint.ack));
         admitted.inspect_err(|&status| {
             self.count_answer(endpoint.number, status);
-            self.tell_refusal(&endpoint.name, status, None);
+            self.log_refusal(&endpoint.name, status, None);
         })
     }
 
@@ -137,7 +137,7 @@ impl Core {
             }
             Err(status) => {
                 self.count_answer(endpoint.number, status);
-                self.tell_refusal(&endpoint.name, status, None);
+                self.log_refusal(&endpoint.name, status, None);
                 Outcome::Refused(status)
             }
         }
@@ -146,7 +146,7 @@ impl Core {
     /// No endpoint has the path.
     fn refuse_path(&self, path: &[u8]) -> Status {
         self.count_refusal(Status::NotFound);
-        self.tell_refusal("", Status::NotFound, Some(path));
+        self.log_refusal("", Status::NotFound, Some(path));
         Status::NotFound
     }
 
@@ -157,7 +157,7 @@ impl Core {
     }
 
     /// One line about refused requests now and then: a wrong secret is the first thing that goes wrong.
-    fn tell_refusal(&self, endpoint: &str, status: Status, path: Option<&[u8]>) {
+    fn log_refusal(&self, endpoint: &str, status: Status, path: Option<&[u8]>) {
         let hint = match status {
             Status::Unauthorized => {
                 "signature or credentials are missing or wrong; compare the secret with the sender's"
@@ -167,16 +167,16 @@ impl Core {
             Status::MethodNotAllowed => "only GET and POST are taken",
             Status::LengthRequired => "a post came without a length",
             Status::UnsupportedMediaType => "a body came compressed",
-            // What is our own fault is told of where it happens.
+            // What is our own fault is logged where it happens.
             _ => return,
         };
-        let refused = self.untold.get() + 1;
-        let recently = |at: Instant| self.clock.now.saturating_duration_since(at) < TELL_INTERVAL;
-        if self.told_at.get().is_some_and(recently) {
-            return self.untold.set(refused);
+        let refused = self.unlogged.get() + 1;
+        let recently = |at: Instant| self.clock.now.saturating_duration_since(at) < LOG_INTERVAL;
+        if self.logged_at.get().is_some_and(recently) {
+            return self.unlogged.set(refused);
         }
-        self.told_at.set(Some(self.clock.now));
-        self.untold.set(0);
+        self.logged_at.set(Some(self.clock.now));
+        self.unlogged.set(0);
         tracing::warn!(
             endpoint,
             path = path.map(shown),
@@ -237,5 +237,5 @@ fn shown(path: &[u8]) -> String {
 /// Bytes of a path that a log line shows.
 const PATH_SHOWN_MAX: usize = 100;
 
-/// How often a line tells of refused requests, for each loop.
-const TELL_INTERVAL: Duration = Duration::from_secs(10);
+/// How often refused requests are logged, for each loop.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);

@@ -1,5 +1,5 @@
 //! README and manual against the code, both ways: no key, limit, metric, verb, answer or exit code stands in one and
-//! not in the other, and what a reader is told to type is what the program takes.
+//! not in the other, and what a reader is asked to type is what the program takes.
 //!
 //! - `configuration`: keys, limits and defaults; configurations that stand in a fence
 //! - `commands`: verbs, exit codes and commands

@@ -24,7 +24,7 @@
 //!   those beyond the journal that a cursor claims. It is 0, or something is wrong.
 //!
 //! What retention took from a sink that was not in the configuration at the time is not in the journal any more, so it
-//! is in no sum; as long as the sink's cursor stands before it, its number is told beside the balance.
+//! is in no sum; as long as the sink's cursor stands before it, its number is reported beside the balance.
 //!
 //! Damage that nobody has set aside is passed over as a repair would: what it took is missing, what lies behind is
 //! read. Where that is not possible, nobody knows what a sink has had.
@@ -157,7 +157,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     if report.balances() {
         Ok(())
     } else {
-        Err(CliError::Told(1))
+        Err(CliError::Reported(1))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is told: a line of progress after a round, and the report at the end.
+//! What is printed: a line of progress after a round, and the report at the end.
 
 use super::super::report::units::{counted, grouped, labelled};
 use crate::cli::report::times::{percentile, syncs};

@@ -9,7 +9,7 @@
 //! one that came while the clock was ahead counts as well. A weak key ([`EventRef::has_weak_key`]) counts for ten
 //! minutes on either side. All of that depends on what stands in the journal alone, on no clock and on no thread. What
 //! forgets keys is not the time of one arrival: a clock that jumps, there or back, makes the memory forget nothing.
-//! (One that stays ahead by more than the window cannot be told from silence: what came before is old then, and comes
+//! (One that stays ahead by more than the window cannot be distinguished from silence: what came before is old then, and comes
 //! again if it is sent again.)
 //!
 //! # The files
@@ -123,7 +123,7 @@ struct Older {
 impl Dedupe {
     /// Takes up the state in `storage`, a directory for nothing else, of the journal with this name and these first
     /// and last sequences. Also gives the sequence from which deliveries must come. A state that is damaged, of
-    /// another journal or ahead of this one is told of and begins anew. Reads all that is remembered, about half
+    /// another journal or ahead of this one is reported and begins anew. Reads all that is remembered, about half
     /// a second for a million keys.
     pub fn open(
         storage: Arc<dyn Storage>,
@@ -172,7 +172,7 @@ impl Dedupe {
     }
 
     /// Lets the next delivery pass after [a shortage](DedupeError::is_shortage): what of it is not judged by now counts
-    /// as new, and later ones are not told from it. For a disk that is full, perhaps of what only delivery takes away.
+    /// as new, and later ones are not found to repeat it. For a disk that is full, perhaps of what only delivery takes away.
     pub fn pass(&mut self, delivery: &mut Delivery) -> Decisions {
         for position in self.found.drain(..) {
             delivery.mark_duplicate(position);

@@ -1,4 +1,4 @@
-//! How much is remembered, and what is told.
+//! How much is remembered, and what is counted.
 
 use super::scope::Scope;
 

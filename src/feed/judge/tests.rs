@@ -44,10 +44,10 @@ fn running_for(
     Running::new(judge, dedupe, from)
 }
 
-/// Two warnings shared one word of being told, and each good batch took it back: once the memory of keys could not be
+/// Two warnings shared one flag that says that they were logged, and each good batch cleared it: once the memory of keys could not be
 /// saved any more, a server under load said so every two seconds, for ever.
 #[test]
-fn what_cannot_be_saved_is_told_once() {
+fn what_cannot_be_saved_is_logged_once() {
     let (bench, memory) = (Bench::new(), SimulatedDisk::new(1));
     let said = Arc::new(tempfile::tempfile().unwrap());
     let subscriber = tracing_subscriber::fmt().with_writer(Arc::clone(&said));

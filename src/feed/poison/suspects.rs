@@ -1,6 +1,6 @@
 //! Suspects are taken apart in a child process first, so that a body that ends it ends nobody else.
 //!
-//! The child is this program once more, told where the journal is and which sequences to take apart, one after the
+//! The child is this program once more, with arguments that say where the journal is and which sequences to take apart, one after the
 //! other, as the workers would; so it reads them itself and in the same way. On its standard output it writes
 //! the sequence of each body before it begins with it, and `end` at the end. If it ends before that by SIGSEGV,
 //! SIGABRT, SIGBUS, SIGILL or SIGFPE, the last sequence that it has named is taken apart by a child of its own. One

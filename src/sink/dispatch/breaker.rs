@@ -104,7 +104,7 @@ impl Breaker {
         true
     }
 
-    /// The last probe has told nothing without the next one, which may go at once.
+    /// The last probe shows nothing without the next one, which may go at once.
     pub(super) fn ask_on(&mut self, now: Instant) {
         if let Some((at, _)) = &mut self.open {
             *at = now;

@@ -353,7 +353,7 @@ fn a_receiver_that_is_gone_ends_the_sink() {
     assert_eq!(setting.saved()[0].confirmed, 0);
 }
 
-/// What the receiver took while it told somebody else that it is gone came again at the next start.
+/// What the receiver took while it answered somebody else that it is gone came again at the next start.
 #[test]
 fn what_is_taken_while_the_receiver_goes_is_noted() {
     let setting = Setting::new();

@@ -110,9 +110,9 @@ fn a_single_item_waits_until_another_one_tells() {
     switch.set(false);
     setting.bench.store_all(&[body(0, 0)]);
     let poison = |id: &str| id.contains("00000");
-    let told = Cell::new(false);
+    let shown = Cell::new(false);
     let done = |statistics: &Statistics| {
-        if statistics.retries.get() > 60 && statistics.away.get() == 1 && !told.replace(true) {
+        if statistics.retries.get() > 60 && statistics.away.get() == 1 && !shown.replace(true) {
             assert_eq!(statistics.dead.get(), 0);
             setting.bench.store_all(&[body(0, 1)]);
         }
@@ -121,7 +121,7 @@ fn a_single_item_waits_until_another_one_tells() {
     setting
         .run_judged(Unit::Event, switch.replies(poison), done)
         .unwrap();
-    assert!(told.get());
+    assert!(shown.get());
     assert_eq!((setting.statistics.dead.get(), letters(&setting)), (2, 2));
 }
 
