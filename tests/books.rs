@@ -332,7 +332,7 @@ fn audit_error(dir: &Path) -> String {
     String::from_utf8(output.stderr).expect("text")
 }
 
-/// After `kill -9` a sink's file may hold what its cursor does not tell yet: it comes again, and the balance counts
+/// After `kill -9` a sink's file may hold what its cursor does not say yet: it comes again, and the balance counts
 /// by the cursor. The audit runs beside the server all the while.
 #[test]
 fn the_books_balance_between_and_after_kills() {

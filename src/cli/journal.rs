@@ -34,7 +34,7 @@ enum JournalAction {
         #[command(flatten)]
         place: JournalPlace,
         /// Go on without what is damaged, after copying it to `quarantine` beside the journal. Only with this
-        /// flag anything is changed; `hookline journal verify` tells beforehand what would be lost
+        /// flag anything is changed; `hookline journal verify` says beforehand what would be lost
         #[arg(long)]
         quarantine: bool,
     },

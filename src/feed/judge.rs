@@ -72,8 +72,8 @@ pub struct JudgeStatistics {
 }
 
 impl Judge {
-    /// Judges until it is asked to stop, and then what is durable already. `open` gives what judges, and the sequence from
-    /// which it wants to.
+    /// Judges until it is asked to stop, and then what is durable already. `open` gives what judges, and the sequence
+    /// from which it wants to.
     pub fn run(
         self,
         open: impl FnOnce() -> Result<(Dedupe, u64), DedupeError>,

@@ -315,7 +315,7 @@ impl Replays {
         Ok(())
     }
 
-    /// Tells the server that a replay is not wanted any more.
+    /// Lets the server know that a replay is not wanted any more.
     pub fn cancel(&self, id: &str) -> Result<(), ReplayError> {
         match self.read(id) {
             Ok(replay) if replay.state.is_final() => {

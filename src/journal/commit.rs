@@ -1,4 +1,4 @@
-//! The commit thread: gives every batch its place, writes, syncs once for all, and only then tells.
+//! The commit thread: gives every batch its place, writes, syncs once for all, and only then reports.
 //!
 //! While one commit is under way the next gathers in the channel: group commit without a timer. Nothing
 //! is published or handed on before it is durable, also what was answered before (`received`), so no
@@ -207,7 +207,7 @@ impl Committer {
                 .is_some_and(|since| since.elapsed() >= self.sync_interval)
     }
 
-    /// Makes everything that was written durable, and then tells.
+    /// Makes everything that was written durable, and then reports it.
     fn sync(&mut self) -> Result<(), JournalError> {
         if self.unsynced.is_empty() {
             return Ok(());

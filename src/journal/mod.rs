@@ -32,7 +32,7 @@
 //! # The threads
 //!
 //! [`Journal::open`] recovers, [`Journal::split`] gives the bodies of two threads: the [`Committer`]
-//! takes batches from the loops, writes them, syncs and tells; the [`Preparer`] has the next segment
+//! takes batches from the loops, writes them, syncs and reports; the [`Preparer`] has the next segment
 //! ready and retires old ones. [`Status`] is what everybody may look at, a [`DurablePosition`] is what
 //! one loop looks at, and a [`Reader`] reads from any sequence on, in this process or another.
 //!

@@ -29,7 +29,7 @@ pub struct Parts {
     pub listener: TcpListener,
     /// Bounds.
     pub options: Options,
-    /// What the server tells it.
+    /// What the server hands to it.
     pub control: Arc<Control>,
     /// How many connections there may be.
     pub admission: Arc<Admission>,
@@ -182,7 +182,7 @@ impl EventLoop {
         }
     }
 
-    /// True when there is something to do of which no event will tell.
+    /// True when there is something to do that no event will report.
     fn has_more(&self) -> bool {
         self.door.has_more() || !self.again.is_empty() || !self.due.is_empty()
     }

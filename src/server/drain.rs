@@ -77,7 +77,7 @@ impl Server {
             .join(|name| name.starts_with(SINK) || name == PULL, deadline)
         {
             Err(_) if self.threads.is_hurried() => {}
-            // What it has not delivered is in the journal, and what its cursor does not tell comes twice.
+            // What it has not delivered is in the journal, and what its cursor does not say comes twice.
             Err(ServerError::DrainTimeout(_)) => {
                 for sink in self.threads.names_after(SINK) {
                     tracing::warn!(

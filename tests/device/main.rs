@@ -1,5 +1,5 @@
-//! What a 200 means when the power goes, on a disk of our own: one that keeps what it is asked to write in a cache until
-//! it is asked to flush, and of which a cut leaves what any disk may leave.
+//! What a 200 means when the power goes, on a disk of our own: one that keeps what it is asked to write in a cache
+//! until it is asked to flush, and of which a cut leaves what any disk may leave.
 //!
 //! A server, with its journal, its cursors and the files of a sink, stands on a file system on a loop device on a disk
 //! that this process is ([`fuse`], [`plate`]). Under load the power is cut at the n-th write or flush from some moment

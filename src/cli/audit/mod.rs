@@ -266,5 +266,5 @@ fn balance(
 pub(super) const EXAMPLES: &str = "\
 Examples:
   hookline audit --data-dir /var/lib/hookline      also beside a running server
-  hookline audit --config /etc/hookline.toml       tells what filters left out; needs no secret
+  hookline audit --config /etc/hookline.toml       says what filters left out; needs no secret
   hookline audit --after 4711 --output json";

@@ -9,7 +9,7 @@
 //! one that came while the clock was ahead counts as well. A weak key ([`EventRef::has_weak_key`]) counts for ten
 //! minutes on either side. All of that depends on what stands in the journal alone, on no clock and on no thread. What
 //! forgets keys is not the time of one arrival: a clock that jumps, there or back, makes the memory forget nothing.
-//! (One that stays ahead by more than the window cannot be distinguished from silence: what came before is old then, and comes
+//! (One that stays ahead by more than the window looks the same as silence: what came before is old then, and comes
 //! again if it is sent again.)
 //!
 //! # The files
@@ -172,7 +172,8 @@ impl Dedupe {
     }
 
     /// Lets the next delivery pass after [a shortage](DedupeError::is_shortage): what of it is not judged by now counts
-    /// as new, and later ones are not found to repeat it. For a disk that is full, perhaps of what only delivery takes away.
+    /// as new, and later ones are not found to repeat it. For a disk that is full, perhaps of what only delivery takes
+    /// away.
     pub fn pass(&mut self, delivery: &mut Delivery) -> Decisions {
         for position in self.found.drain(..) {
             delivery.mark_duplicate(position);
@@ -243,7 +244,7 @@ impl Dedupe {
         self.marks.retire(first);
     }
 
-    /// Tells what it learns of the names of parties to those who hold `parties` already.
+    /// Shares what it learns of the names of parties with those who hold `parties` already.
     pub fn share(&mut self, parties: &Parties) {
         parties.take_over(&self.parties);
         self.parties = parties.clone();

@@ -339,7 +339,7 @@ impl Opening {
     }
 }
 
-/// Tells now and then how far a long reading has come.
+/// Logs now and then how far a long reading has come.
 struct Progress {
     bytes: u64,
     done: u64,

@@ -44,8 +44,8 @@ fn running_for(
     Running::new(judge, dedupe, from)
 }
 
-/// Two warnings shared one flag that says that they were logged, and each good batch cleared it: once the memory of keys could not be
-/// saved any more, a server under load said so every two seconds, for ever.
+/// Two warnings shared one flag that says that they were logged, and each good batch cleared it: once the memory of
+/// keys could not be saved any more, a server under load said so every two seconds, for ever.
 #[test]
 fn what_cannot_be_saved_is_logged_once() {
     let (bench, memory) = (Bench::new(), SimulatedDisk::new(1));

@@ -103,7 +103,7 @@ async fn look_after(
     sinks: Vec<(String, Arc<Pull>)>,
     mut replays: Replays,
     stop: Arc<AtomicBool>,
-    stopping: watch::Sender<bool>,
+    sender: watch::Sender<bool>,
 ) {
     loop {
         for (name, sink) in &sinks {
@@ -112,7 +112,7 @@ async fn look_after(
         }
         for _ in 0..SWEEP_EVERY {
             if stop.load(Ordering::Acquire) {
-                stopping.send_replace(true);
+                sender.send_replace(true);
                 return;
             }
             tokio::time::sleep(LOOK_INTERVAL).await;

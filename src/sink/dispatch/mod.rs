@@ -141,8 +141,9 @@ struct Lines {
 }
 
 impl Dispatcher {
-    /// Delivers until it is asked to stop, and then what is durable already and can be delivered at once. The feed of each
-    /// lane, in the order of [`Lane::ALL`], begins behind what is confirmed in it; what is offered wakes the sleeper.
+    /// Delivers until it is asked to stop, and then what is durable already and can be delivered at once. The feed of
+    /// each lane, in the order of [`Lane::ALL`], begins behind what is confirmed in it; what is offered wakes the
+    /// sleeper.
     pub fn run(self, feeds: [Feed<Judged>; 3]) -> Result<(), SinkError> {
         let statistics = Arc::clone(&self.statistics);
         let mut lanes = feeds.into_iter().zip(self.cursor.saved());
