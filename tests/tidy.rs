@@ -200,7 +200,7 @@ impl Source {
 
 fn sources(directory: &str) -> Vec<Source> {
     let mut sources = texts(directory);
-    sources.retain(|source| source.path.ends_with(".rs"));
+    sources.retain(|source| Path::new(&source.path).extension() == Some("rs".as_ref()));
     assert!(!sources.is_empty());
     sources
 }

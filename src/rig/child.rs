@@ -107,7 +107,7 @@ impl Launcher {
                             &log,
                             &greeting_sender,
                             &metrics_sender,
-                        )
+                        );
                     })?;
             (server.greeting, server.metrics) = (Some(greeting), Some(metrics));
             server.reading = Some(reading);

@@ -199,7 +199,7 @@ impl Source<'_> {
             match self.reader.next(None) {
                 Ok(Some(batch)) => return Ok(Some(batch)),
                 Ok(None) => {
-                    // Of the last segment a reader cannot sender damage from an end that is still being written.
+                    // Of the last segment a reader cannot distinguish damage from an end that is still being written.
                     let end = self.reader.position();
                     if self.look_ahead(end)? {
                         continue;
