@@ -214,7 +214,7 @@ impl Setting {
             stop: Arc::clone(&stop),
         };
         let running = thread::spawn(move || dispatcher.run(feeds));
-        let deadline = Instant::now() + Duration::from_secs(180);
+        let deadline = Instant::now() + Duration::from_mins(3);
         while !running.is_finished() && !until(&self.statistics) {
             assert!(Instant::now() < deadline, "it delivers");
             thread::sleep(Duration::from_millis(1));
