@@ -1,4 +1,4 @@
-//! What it costs to find the duplicates among events, with a million keys remembered and let go in turn.
+//! What it costs to find the duplicates among events, with a million keys remembered and forgotten in turn.
 //!
 //! An iteration is a delivery of 64 statuses, as a campaign makes them, each to a party of its own whose two names are
 //! learned, which is the worst case; making it is not measured. The files are real ones in a temporary directory; a

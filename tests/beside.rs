@@ -256,7 +256,7 @@ fn a_sink_that_has_stopped_shows_where_one_asks_for_it() {
             .1
             .contains("hookline_sink_stopped{sink=\"crm\"} 1")
     );
-    assert!(page("/status").1.contains("410"), "the reason is told");
+    assert!(page("/status").1.contains("410"), "the reason is shown");
     drop(server);
 }
 
@@ -294,15 +294,15 @@ fn a_lock_that_is_somebody_elses_file_is_refused_and_nothing_is_cut() {
 
 /// Anybody could put files into the data directory, and nothing was said.
 #[test]
-fn a_data_directory_that_is_open_to_all_is_told_of() {
+fn a_data_directory_that_is_open_to_all_is_logged() {
     let site = site();
     let dir = site.journal_dir();
     fs::create_dir(&dir).expect("made");
-    for (mode, told) in [(0o750, false), (0o777, true)] {
+    for (mode, logged) in [(0o750, false), (0o777, true)] {
         fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).expect("ours");
         let (status, said) = site.start().terminate();
         assert!(status.success(), "{said}");
-        assert_eq!(said.contains("chmod 700"), told, "{mode:o}: {said}");
+        assert_eq!(said.contains("chmod 700"), logged, "{mode:o}: {said}");
     }
     // The group may read what is there as far as it may read the directory.
     assert_eq!(owner(&dir.join("cursors")).2 & 0o777, 0o750);

@@ -332,7 +332,7 @@ fn audit_error(dir: &Path) -> String {
     String::from_utf8(output.stderr).expect("text")
 }
 
-/// After `kill -9` a sink's file may hold what its cursor does not tell yet: it comes again, and the balance counts
+/// After `kill -9` a sink's file may hold what its cursor does not say yet: it comes again, and the balance counts
 /// by the cursor. The audit runs beside the server all the while.
 #[test]
 fn the_books_balance_between_and_after_kills() {
@@ -372,7 +372,7 @@ fn the_books_balance_between_and_after_kills() {
     assert_eq!(distinct(&lines(&site)) as u64, acknowledged);
 }
 
-/// A sink that takes nothing, until told to: a pipe that nobody reads.
+/// A sink that takes nothing, until it is asked to: a pipe that nobody reads.
 struct Slow(PipeReader);
 
 impl Slow {
@@ -442,7 +442,7 @@ fn nothing_is_unaccounted_while_a_sink_is_too_slow() {
 }
 
 #[test]
-fn damage_is_told_and_what_a_repair_sets_aside_is_no_longer_missing() {
+fn damage_is_reported_and_what_a_repair_sets_aside_is_no_longer_missing() {
     let site = site();
     let server = site.start();
     let mut client = server.connect();
@@ -573,7 +573,7 @@ fn a_sink_gets_what_comes_after_a_restore_from_an_older_backup() {
 }
 
 #[test]
-fn a_damaged_cursor_is_told_and_stops_the_start() {
+fn a_damaged_cursor_is_reported_and_stops_the_start() {
     let site = site();
     terminate(site.start());
     fs::write(site.journal_dir().join("cursors/events.cursor"), "").expect("written");

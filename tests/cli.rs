@@ -141,7 +141,7 @@ fn every_verb_explains_itself() {
 }
 
 #[test]
-fn check_tells_every_mistake_with_its_line() {
+fn check_reports_every_mistake_with_its_line() {
     let directory = with_config(
         "[server]\nack_dedline = \"4s\"\n[[endpoint]]\npath = \"/webhook\"\nprovider = \"meta\"\napp_secret = \"hunter2\"\nack = \"replicated\"\n",
     );
@@ -175,7 +175,7 @@ fn check_tells_every_mistake_with_its_line() {
 }
 
 #[test]
-fn check_tells_what_would_run() {
+fn check_says_what_would_run() {
     let directory = with_config(
         "[[endpoint]]\npath = \"/in\"\nprovider = \"meta\"\napp_secret = [{ env = \"NEW\" }, { file = \"old\" }]\n[[sink]]\ntype = \"file\"\npath = \"events.ndjson\"\n",
     );

@@ -75,9 +75,9 @@ fn an_event_allocates_nothing() {
     for number in 1500..1560 {
         let mut delivery = delivery(&mut maker, number);
         let before = COUNT.get();
-        let verdicts = dedupe.judge(&mut delivery).expect("room on the disk");
+        let decisions = dedupe.judge(&mut delivery).expect("room on the disk");
         most = most.max(COUNT.get() - before);
-        duplicates += verdicts.duplicates.iter().sum::<u64>();
+        duplicates += decisions.duplicates.iter().sum::<u64>();
     }
     assert!(duplicates > 60 * 10, "{duplicates}");
     assert!(most < 16, "{most} in a delivery");

@@ -110,9 +110,9 @@ fn check_replaced(calls: &[Call], replaced: &mut BTreeSet<String>) {
             .collect();
         // Whoever was attached to in the middle of it has no beginning.
         if before.len() < at {
-            let told =
+            let is_of_old =
                 |call: &&Call| matches!(call, Call::Write(path) | Call::Sync(path) if path == old);
-            let last: Vec<&&Call> = before.iter().filter(|it| told(it)).collect();
+            let last: Vec<&&Call> = before.iter().filter(|it| is_of_old(it)).collect();
             let expected = [Call::Sync(old.clone()), Call::Write(old.clone())];
             assert!(
                 last.len() >= 2

@@ -96,7 +96,7 @@ fn ends_of(thread: &str, inject: &str, end: End) -> Option<Tally> {
         assert_eq!(status.code(), None, "{inject}: {stderr}");
     }
 
-    // Nothing of a commit that failed was told of. The kernel still has it, so nobody would miss it later.
+    // Nothing of a commit that failed was reported. The kernel still has it, so nobody would miss it later.
     let durable = site.durable_before_the_last_commit();
     let mut synced = calls.lines().filter(|line| line.contains("fdatasync("));
     if synced
@@ -106,8 +106,11 @@ fn ends_of(thread: &str, inject: &str, end: End) -> Option<Tally> {
         let unsynced = site.records().into_iter().filter(|(at, _)| *at > durable);
         for (sequence, body) in unsynced {
             let (name, number) = author(&body);
-            let told = traces[&name].acknowledged.binary_search(&number).is_ok();
-            assert!(!told, "{inject}: {sequence} was answered and not synced");
+            let answered = traces[&name].acknowledged.binary_search(&number).is_ok();
+            assert!(
+                !answered,
+                "{inject}: {sequence} was answered and not synced"
+            );
         }
         let delivered = sink.bodies();
         let last = delivered

@@ -138,7 +138,7 @@ fn a_delivery_is_one_event_and_stays_what_it_was() {
     );
     assert_eq!(message["type"], "whatsapp.message.text");
     assert_eq!(message["xrequestid"], "r-1, r-2");
-    let told = tail(&site);
+    let shown = tail(&site);
     let (status, said) = server.terminate();
     assert!(status.success(), "{said}");
 
@@ -146,7 +146,7 @@ fn a_delivery_is_one_event_and_stays_what_it_was() {
     let site = changed_endpoints(site.without_endpoints().sink(SINK));
     let server = site.start();
     let mut client = server.connect();
-    assert_eq!(tail(&site), told);
+    assert_eq!(tail(&site), shown);
     taken(&mut client, "/webhook", "", MESSAGE);
     taken(&mut client, "/orders", "", MESSAGE);
     let after = delivered(&site, &server);
@@ -156,7 +156,7 @@ fn a_delivery_is_one_event_and_stays_what_it_was() {
     assert_eq!(events[0]["type"], "webhook.received");
     let (status, said) = server.terminate();
     assert!(status.success(), "{said}");
-    assert_eq!(tail(&site)[..4], told[..]);
+    assert_eq!(tail(&site)[..4], shown[..]);
 
     // Without the file everything goes on: what the platform sent is what it was.
     for name in ["forms", "forms.old"] {

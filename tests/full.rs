@@ -186,7 +186,7 @@ fn a_limit_on_file_sizes_is_an_error_with_a_message() {
 }
 
 #[test]
-fn a_limit_on_file_sizes_that_no_segment_fits_is_told_at_the_start() {
+fn a_limit_on_file_sizes_that_no_segment_fits_is_reported_at_the_start() {
     let site = site();
     let config = site.write_config();
     let mut command = Command::new("sh");
@@ -237,8 +237,8 @@ fn what_dedupe_has_no_room_for_is_delivered() {
         send(&mut client, &messages(number, 100));
     }
     eventually("all is delivered", || server.is_delivered("file"));
-    let unjudged = server.metric("hookline_dedupe_unjudged_total");
-    assert!(unjudged > 1000, "{unjudged}");
+    let undecided = server.metric("hookline_dedupe_undecided_total");
+    assert!(undecided > 1000, "{undecided}");
     assert_eq!(server.metric("hookline_dedupe_stopped"), 0);
     let (status, stderr) = server.terminate();
     assert_eq!(status.code(), Some(0), "{stderr}");

@@ -346,8 +346,8 @@ fn descriptors_that_run_out_are_waited_for() {
     };
     prlimit(Some(pid), Resource::Nofile, few).expect("allowed");
     let mut waiting: Vec<Client> = (0..10).map(|_| from(2, &server)).collect();
-    // The pages of the admin listener need a descriptor themselves, so the log has to tell.
-    eventually("it is told", || {
+    // The pages of the admin listener need a descriptor themselves, so the log has to say it.
+    eventually("it is logged", || {
         server.stderr().contains("raise the limit of open files")
     });
     for _ in 0..20 {

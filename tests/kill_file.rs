@@ -76,7 +76,7 @@ fn a_kill_at_any_step_of_a_rotation_is_none() {
 }
 
 /// The same with a power cut under the disk of the files alone: what was not synced is gone or torn, with the names of
-/// files among it, and what the server was told to be synced is there.
+/// files among it, and what the server has synced without an error is there.
 #[test]
 fn nothing_is_lost_or_doubled_by_power_cuts() {
     let cuts = number_from_env("HOOKLINE_FILE_KILLS", CUTS);

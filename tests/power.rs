@@ -154,7 +154,7 @@ impl Drop for Writeback {
 }
 
 /// Takes back the 200s of a round that were given before the disk had them. It is the end of what each client was
-/// told, never something in the middle.
+/// answered, never something in the middle.
 fn forget_the_end(
     traces: &mut HashMap<String, Trace>,
     stored: &HashMap<String, Vec<usize>>,
@@ -163,13 +163,13 @@ fn forget_the_end(
     let mut lost = 0;
     for (name, trace) in traces {
         let end = stored.get(name).and_then(|numbers| numbers.last());
-        let told = trace.acknowledged.len();
+        let answered = trace.acknowledged.len();
         if name.starts_with(&format!("{round}/")) {
             trace
                 .acknowledged
                 .retain(|number| end.is_some_and(|end| number <= end));
         }
-        lost += told - trace.acknowledged.len();
+        lost += answered - trace.acknowledged.len();
     }
     lost
 }

@@ -342,7 +342,7 @@ fn who_has_no_token_learns_nothing() {
 }
 
 /// A consumer that has been away for longer than the retention keeps what it needs; one that asks for what it has
-/// committed long ago is told what is left.
+/// committed long ago gets what is left.
 #[test]
 fn what_is_committed_may_go_and_nothing_else() {
     let site = site("")
@@ -401,7 +401,7 @@ fn requests_have_a_bound_and_who_goes_away_leaves_his_place() {
         answer.code == 503 && answer.field("retry-after").is_some()
     });
     assert!(waiting.iter_mut().all(Client::is_quiet));
-    // Strangers are told the same as ever.
+    // Strangers get the same answer as ever.
     assert_eq!(consumer.with("wrong").get(target).code, 401);
     let mut silent: Vec<Client> = (REQUESTS_MAX..=CONNECTIONS_MAX + 8)
         .map(|_| Client::connect(consumer.address))

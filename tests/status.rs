@@ -138,7 +138,7 @@ fn the_page_says_what_came_and_where_it_went() {
         "hookline_sink_duplicates_total{sink=\"events\"} 1",
         "hookline_sink_unwanted_total{sink=\"events\"} 0",
         "hookline_sink_dead_total{sink=\"events\"} 0",
-        "hookline_sink_letters_total{sink=\"events\"} 0",
+        "hookline_sink_dead_letters_delivered_total{sink=\"events\"} 0",
         "hookline_sink_replayed_total{sink=\"events\"} 0",
         "hookline_sink_retries_total{sink=\"events\"} 0",
         "hookline_sink_away{sink=\"events\"} 0",
@@ -152,9 +152,9 @@ fn the_page_says_what_came_and_where_it_went() {
     }
 }
 
-/// A file that cannot be written: everything stays behind, and its age is told.
+/// A file that cannot be written: everything stays behind, and its age is shown.
 #[test]
-fn what_is_behind_is_told_with_its_age() {
+fn what_is_behind_is_shown_with_its_age() {
     let site = Site::unsigned().sink("name = \"pipe\"\ntype = \"stdout\"");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let server = Running::spawn_onto(site.command(), writer.into());

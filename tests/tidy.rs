@@ -132,6 +132,41 @@ const COMPARED: &[(&str, &str)] = &[
     ),
 ];
 
+/// Words for which there is a plainer one. Of two, the second follows the first in prose or in a name.
+const RIDDLES: &[(&str, &str)] = &[
+    ("octet", "byte"),
+    ("octets", "bytes"),
+    ("told", "logged, reported, said, known"),
+    ("untold", "not logged, not reported"),
+    ("verdict", "decision, outcome, conclusion"),
+    ("verdicts", "decisions, outcomes, conclusions"),
+    ("condemn", "poison, give up"),
+    ("condemned", "poisoned, given up"),
+    ("bury", "make a dead letter"),
+    ("buried", "a dead letter now"),
+    ("pile", "list, dead letters of a sink"),
+    ("piles", "list, dead letters of the sinks"),
+    ("whereabouts", "path"),
+    ("holdings", "memory, memory budget"),
+    ("who pays", "victim"),
+    ("let go", "release, drop, remove, forget"),
+    ("lets go", "releases, drops, removes, forgets"),
+    ("letting go", "release, drop, remove, forget"),
+];
+
+/// Where such a word stands all the same, and why.
+const RIDDLES_BESIDE: &[(&str, &str)] = &[
+    ("octet-stream", "a media type"),
+    ("poison/verdicts", "the name of a file"),
+    ("\"verdicts\"", "the name of a file"),
+    ("`verdicts`", "the name of a file"),
+    ("\"condemned\"", "a word of that file"),
+    ("`condemned`", "a word of that file"),
+    ("\"condemned {sequence}\"", "a line of that file"),
+    ("//! condemned 17\n", "a line of that file"),
+    ("\\ncondemned ", "a line of that file"),
+];
+
 /// One source file.
 struct Source {
     /// From the root of the package.
@@ -164,25 +199,32 @@ impl Source {
 }
 
 fn sources(directory: &str) -> Vec<Source> {
+    let mut sources = texts(directory);
+    sources.retain(|source| Path::new(&source.path).extension() == Some("rs".as_ref()));
+    assert!(!sources.is_empty());
+    sources
+}
+
+/// All files that people write: what is measured, drawn or found by a program is left out.
+fn texts(name: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut waiting: Vec<PathBuf> = vec![root.join(directory)];
+    let mut waiting: Vec<PathBuf> = vec![root.join(name)];
     let mut sources = Vec::new();
     while let Some(path) = waiting.pop() {
-        if path.ends_with("target") {
-            continue; // a build of `tests/fuzz` by itself
+        // A build of `tests/fuzz` by itself; figures of another day; inputs that a fuzzer has found; lock files.
+        let made = ["target", "results", "seeds", "Cargo.lock"];
+        if made.iter().any(|name| path.ends_with(name)) {
+            continue;
         }
         if path.is_dir() {
             let entries = fs::read_dir(&path).expect("readable");
             waiting.extend(entries.map(|entry| entry.expect("readable").path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if let Ok(text) = fs::read_to_string(&path) {
             let name = path.strip_prefix(root).expect("below the root");
-            sources.push(Source {
-                path: name.to_str().expect("UTF-8").to_owned(),
-                text: fs::read_to_string(&path).expect("UTF-8"),
-            });
+            let path = name.to_str().expect("UTF-8").to_owned();
+            sources.push(Source { path, text });
         }
     }
-    assert!(!sources.is_empty());
     sources
 }
 
@@ -440,6 +482,90 @@ fn names_say_what_things_are() {
         for vague in ["util", "helper", "manager", "misc"] {
             assert!(!source.path.contains(vague), "{}", source.path);
         }
+    }
+}
+
+/// The words of a text in lower case, between spaces; names are split at `_` and where a capital begins a word. What
+/// separates two words of a sentence, a line's end and the sign of a comment too, is one space, anything else a dot.
+fn words(text: &str) -> String {
+    let mut words = String::from(" ");
+    let mut before = ' ';
+    for c in text.chars() {
+        let is_space = c.is_whitespace() || "_/!#".contains(c);
+        if !c.is_alphanumeric() || before.is_lowercase() && c.is_uppercase() {
+            if !words.ends_with(' ') {
+                words.push(' ');
+            }
+            if !c.is_alphanumeric() && !is_space {
+                words.push_str(". ");
+            }
+        }
+        if c.is_alphanumeric() {
+            words.extend(c.to_lowercase());
+        }
+        before = c;
+    }
+    words + " "
+}
+
+#[test]
+fn words_are_found_in_prose_and_names() {
+    let found = |text: &str, word: &str| words(text).contains(&format!(" {word} "));
+    for text in [
+        "told",
+        "Told.",
+        "is_told(",
+        "TOLD_AT",
+        "ErrorTold",
+        "\"told\"",
+    ] {
+        assert!(found(text, "told"), "{text}");
+    }
+    for text in [
+        "let go",
+        "let_go",
+        "LetGo",
+        "LET_GO",
+        "they let\n    /// go",
+    ] {
+        assert!(found(text, "let go"), "{text}");
+    }
+    for text in ["tolden", "stold", "let, go", "let (go", "let goes"] {
+        assert!(!found(text, "told") && !found(text, "let go"), "{text}");
+    }
+}
+
+/// Whoever reads this may have learned English late.
+#[test]
+fn words_are_plain() {
+    let (mut wrong, mut needed) = (Vec::new(), BTreeSet::new());
+    for place in ["src", "tests", "benches", "loadtest", "README.md"] {
+        let texts = texts(place);
+        assert!(!texts.is_empty(), "{place}");
+        for Source { path, mut text } in texts {
+            if path == "tests/tidy.rs" {
+                continue;
+            }
+            for (literal, _) in RIDDLES_BESIDE {
+                if text.contains(literal) {
+                    needed.insert(*literal);
+                    text = text.replace(literal, " . ");
+                }
+            }
+            let words = words(&format!("{path}\n{text}"));
+            for (word, plain) in RIDDLES {
+                if words.contains(&format!(" {word} ")) {
+                    wrong.push(format!("{path}: {word}; plainer: {plain}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for (literal, reason) in RIDDLES_BESIDE {
+        assert!(
+            needed.contains(literal),
+            "no longer needed: {literal:?}, {reason}"
+        );
     }
 }
 

@@ -82,7 +82,7 @@ fn a_run_that_tests_nothing_proves_nothing() {
         let output = torture(dir.path(), arguments).output();
         let (code, report) = reported(&output.expect("the program runs"));
         assert_eq!((code, &report["ok"]), (1, &Value::Bool(false)), "{report}");
-        assert_eq!(report["verdict"], "nothing tested");
+        assert_eq!(report["decision"], "nothing tested");
         assert_eq!(
             (&report["answered"], &report["cut_short"]),
             (&Value::from(0), &cut_short)
@@ -109,7 +109,7 @@ fn servers(dir: &Path) -> usize {
     lines.filter(is_server).count()
 }
 
-/// The server of a run that was killed once ran for ever, and nobody was told of its directory.
+/// The server of a run that was killed once ran for ever, and nobody learned of its directory.
 #[test]
 fn a_run_that_is_killed_takes_its_server_along() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -226,7 +226,7 @@ fn a_server_that_does_not_come_back_is_found_out() {
 fn a_server_that_ends_by_itself_is_found_out() {
     let (report, _dir) = found_out("(sleep 0.2; kill -TERM $$) &");
     let failure = report["found"][0].as_str().expect("a failure");
-    // It drains, unless it is told to end before it listens to signals.
+    // It drains, unless it is asked to end before it listens to signals.
     let ended = ["exit status: 0", "signal: 15"];
     assert!(
         ended.iter().any(|status| failure.contains(status)),

@@ -47,7 +47,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
             Err(_) => return loaded.map(drop),
         };
         writeln!(io::stdout(), "{result}")?;
-        return code.map_or(Ok(()), |code| Err(CliError::Told(code)));
+        return code.map_or(Ok(()), |code| Err(CliError::Reported(code)));
     }
     let (config, warnings) = loaded?;
     io::stdout().write_all(plan(&config).as_bytes())?;

@@ -140,7 +140,7 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
         writeln!(out, "{result}")?;
     }
     if damaged {
-        Err(CliError::Told(1))
+        Err(CliError::Reported(1))
     } else {
         Ok(())
     }

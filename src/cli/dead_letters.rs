@@ -356,13 +356,13 @@ fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
 
 /// The letters of each sink that has a directory, or of one of them.
 fn sinks(dir: &Path, only: Option<&str>) -> Result<Vec<(String, DeadLetters)>, CliError> {
-    let mut piles = feed::piles(dir).map_err(failed)?;
-    piles.retain(|(name, _)| only.is_none_or(|only| only == name));
-    if let (Some(sink), true, Some(data_dir)) = (only, piles.is_empty(), dir.parent()) {
+    let mut sinks = feed::list_sinks(dir).map_err(failed)?;
+    sinks.retain(|(name, _)| only.is_none_or(|only| only == name));
+    if let (Some(sink), true, Some(data_dir)) = (only, sinks.is_empty(), dir.parent()) {
         was_ever(sink, data_dir)?;
     }
-    let piles = piles.into_iter();
-    let read = piles.map(|(name, letters)| Ok((name, letters.map_err(failed)?)));
+    let sinks = sinks.into_iter();
+    let read = sinks.map(|(name, letters)| Ok((name, letters.map_err(failed)?)));
     read.collect()
 }
 

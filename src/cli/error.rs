@@ -27,7 +27,7 @@ pub enum CliError {
     },
     /// The result on stdout said it all.
     #[error("exit code {0}")]
-    Told(u8),
+    Reported(u8),
 }
 
 impl CliError {
@@ -58,7 +58,7 @@ impl CliError {
             CliError::Usage(_) => 2,
             CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             CliError::Output(_) | CliError::Failed { .. } => 1,
-            CliError::Told(code) => *code,
+            CliError::Reported(code) => *code,
         }
     }
 
@@ -73,7 +73,7 @@ impl CliError {
                     "{errors}\nhookline: {count} {mistakes} in the configuration"
                 ))
             }
-            CliError::Told(_) => None,
+            CliError::Reported(_) => None,
             CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             CliError::Usage(_) | CliError::Output(_) | CliError::Failed { .. } => {
                 let mut line = format!("hookline: {self}");
@@ -109,7 +109,7 @@ mod tests {
     fn a_failure_is_one_line_with_its_causes() {
         let cause = io::Error::other("the disk\nis gone");
         let error = CliError::because("cannot open the journal", cause);
-        let report = error.report().expect("is told");
+        let report = error.report().expect("it has a report");
         assert_eq!(
             report,
             "hookline: cannot open the journal: the disk is gone"

@@ -34,7 +34,7 @@ enum JournalAction {
         #[command(flatten)]
         place: JournalPlace,
         /// Go on without what is damaged, after copying it to `quarantine` beside the journal. Only with this
-        /// flag anything is changed; `hookline journal verify` tells beforehand what would be lost
+        /// flag anything is changed; `hookline journal verify` says beforehand what would be lost
         #[arg(long)]
         quarantine: bool,
     },
@@ -84,7 +84,7 @@ fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
     if report.is_whole() {
         Ok(())
     } else {
-        Err(CliError::Told(1))
+        Err(CliError::Reported(1))
     }
 }
 
@@ -263,7 +263,7 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -
     for unusable in &report.unusable {
         writeln!(out, "unusable: {unusable}")?;
     }
-    let verdict = match (report.is_whole(), depth) {
+    let conclusion = match (report.is_whole(), depth) {
         (true, Depth::Full) => "whole: every record and every checksum was read".to_owned(),
         (true, Depth::Headers) => format!(
             "no damage seen; only headers were read, `{}` reads everything",
@@ -274,7 +274,7 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -
             command("journal repair --quarantine", dir)
         ),
     };
-    writeln!(out, "{verdict}")
+    writeln!(out, "{conclusion}")
 }
 
 /// Where the damage is, and what it took.

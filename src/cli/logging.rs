@@ -20,7 +20,7 @@ pub fn start(log: &Log) -> Result<(), CliError> {
         .parse::<Targets>()
         .map_err(|error| CliError::because("cannot understand the log level", error))?;
     let terminal = io::stderr().is_terminal();
-    // An error of a writer would be told with `eprintln!`, which panics.
+    // An error of a writer would be reported with `eprintln!`, which panics.
     let base = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(log::Writer)

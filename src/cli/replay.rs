@@ -193,7 +193,7 @@ fn watch(replays: &Replays, mut replay: Replay, args: &ReplayAsk) -> Result<(), 
         .map_err(|error| CliError::because("cannot watch signals", error))?;
     let mut progress = Progress::new();
     let began = Instant::now();
-    let (mut told, mut moved) = (false, began);
+    let (mut hinted, mut moved) = (false, began);
     while !replay.state.is_final() {
         if interrupted.load(Ordering::Relaxed) {
             progress.clear();
@@ -204,8 +204,8 @@ fn watch(replays: &Replays, mut replay: Replay, args: &ReplayAsk) -> Result<(), 
             )?;
             return Ok(());
         }
-        if replay.state == ReplayState::Requested && !told && began.elapsed() > TAKE_UP {
-            told = true;
+        if replay.state == ReplayState::Requested && !hinted && began.elapsed() > TAKE_UP {
+            hinted = true;
             progress.clear();
             let until = if args.wait {
                 ""

@@ -34,18 +34,18 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
         config,
         mut server,
         mut asked,
-    }) = starting::wait(&args.config, parent, &signals.told)?
+    }) = starting::wait(&args.config, parent, &signals.messages)?
     else {
         tracing::info!("stopped before it ran: nothing was taken, and the next start begins anew");
         return Ok(());
     };
     greeting::greet(&config, &server);
     let failed = |error| CliError::because("the receiver has stopped", error);
-    let mut reload = Reload::new(&args.config, server.reloader(), signals.tell);
+    let mut reload = Reload::new(&args.config, server.reloader(), signals.sender);
     loop {
         let message = match asked.pop() {
             Some(signal) => Ok(Message::Signal(signal)),
-            None => server.wait(&signals.told),
+            None => server.wait(&signals.messages),
         };
         match message {
             Ok(Message::Signal(SIGHUP)) => reload.begin(),

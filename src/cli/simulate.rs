@@ -161,7 +161,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     match unreadable {
         Some(error) => Err(error),
         None if report.is_good() => Ok(()),
-        None => Err(CliError::Told(1)),
+        None => Err(CliError::Reported(1)),
     }
 }
 

@@ -3,7 +3,7 @@
 //! It starts a server as a process of its own on the disk in question, with a sink that renders every event, loads it
 //! for some seconds, and asks the system how much processor time each of its threads has used for how many
 //! notifications. So it does not matter that the senders share the cores: what they use is not counted, and nothing is
-//! told from how fast they were. The disk is measured apart, while no server runs.
+//! concluded from how fast they were. The disk is measured apart, while no server runs.
 //!
 //! What comes in is what the platform says: three statuses for each message that goes out, and the replies.
 
@@ -88,7 +88,7 @@ pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
     if estimate.carries() {
         Ok(())
     } else {
-        Err(CliError::Told(1))
+        Err(CliError::Reported(1))
     }
 }
 

@@ -34,7 +34,7 @@ use crate::rig::signals::watch_signals;
 use crate::rig::site::{Site, cannot_use};
 use clap::Args;
 use crossbeam_channel::{Receiver, select};
-use report::{Report, Verdict};
+use report::{Conclusion, Report};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -298,8 +298,8 @@ impl Trial<'_> {
         self.report.elapsed = self.begin.elapsed();
         self.report.findings = self.oracle.findings().clone();
         self.report.syncs = self.site.syncs();
-        let verdict = self.report.verdict();
-        if self.args.keep || verdict == Verdict::Broken {
+        let conclusion = self.report.conclusion();
+        if self.args.keep || conclusion == Conclusion::Broken {
             self.report.kept = Some(self.site.path().to_owned());
         }
         self.report.print(self.args.output)?;
@@ -308,9 +308,9 @@ impl Trial<'_> {
             let cannot = |error| CliError::because(format!("cannot remove {path}"), error);
             self.site.remove().map_err(cannot)?;
         }
-        match verdict {
-            Verdict::Kept => Ok(()),
-            Verdict::Broken | Verdict::NothingTested => Err(CliError::Told(1)),
+        match conclusion {
+            Conclusion::Kept => Ok(()),
+            Conclusion::Broken | Conclusion::NothingTested => Err(CliError::Reported(1)),
         }
     }
 }
@@ -405,7 +405,7 @@ A kill leaves the page cache: only pulling the plug shows what the drive makes o
 
 Keys of --output json, one object:
   ok                   true when the exit code is 0
-  verdict              kept, broken (or not to be checked), nothing tested
+  decision             kept, broken (or not to be checked), nothing tested
   cut_short            what ended the run before its time, or null
   file_system, is_memory, seed, connections, seconds
   rounds, kills_in_recovery    kills under load, and between start and readiness

@@ -67,7 +67,7 @@ app_secret = [{ env = "APP" }]
 "#;
 
 #[test]
-fn every_mistake_is_told_with_its_line() {
+fn every_mistake_is_reported_with_its_line() {
     let found = mistakes(
         r#"[server]
 ack_dedline = "4s"

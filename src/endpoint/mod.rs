@@ -82,7 +82,7 @@ pub const SECRETS_COUNTED: usize = 8;
 
 /// What an endpoint makes of a whole request.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Decision {
     /// Store the body.
     Store,
     /// Answer the handshake with this challenge.
@@ -125,18 +125,18 @@ impl Endpoint {
         body: &[u8],
         now: u64,
         counters: &Counters,
-    ) -> Result<Verdict, Status> {
+    ) -> Result<Decision, Status> {
         if head.method == Method::Get {
             return self
                 .verify_tokens
                 .challenge(head.query)
-                .map(Verdict::Challenge);
+                .map(Decision::Challenge);
         }
         if let Proof::Signature(signature) | Proof::Credentials(_, Some(signature)) = &self.proof {
             let secret = signature.verify(head, body, now)?;
             counters.verified[secret.min(SECRETS_COUNTED - 1)].add(1);
         }
-        Ok(Verdict::Store)
+        Ok(Decision::Store)
     }
 
     /// The headers that are stored beside the body, names and values as they came.

@@ -3,7 +3,7 @@ mod forgeries;
 use super::credentials::Credentials;
 use super::handshake::VerifyTokens;
 use super::signature::{Algorithm, Encoding, Signature, Signer};
-use super::{Ack, Counters, Endpoint, Proof, Table, Verdict};
+use super::{Ack, Counters, Decision, Endpoint, Proof, Table};
 use crate::http::head::{Head, Slots};
 use crate::http::{Limits, Status};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
@@ -40,10 +40,10 @@ fn post(endpoint: &Endpoint, fields: &str, body: &str) -> Result<(), Status> {
         &format!("POST /webhook HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n{fields}\r\n"),
         body,
     )
-    .map(|verdict| assert!(matches!(verdict, Verdict::Store)))
+    .map(|decision| assert!(matches!(decision, Decision::Store)))
 }
 
-fn request(endpoint: &Endpoint, head: &str, body: &str) -> Result<Verdict, Status> {
+fn request(endpoint: &Endpoint, head: &str, body: &str) -> Result<Decision, Status> {
     let mut slots = Slots::new();
     let head = Head::parse(head.as_bytes(), &mut slots, &LIMITS)
         .expect("valid")
@@ -320,7 +320,7 @@ fn handshakes_echo_the_challenge_and_never_ask_for_a_signature() {
         ),
     ] {
         assert!(
-            matches!(get(query), Ok(Verdict::Challenge(echo)) if echo == challenge),
+            matches!(get(query), Ok(Decision::Challenge(echo)) if echo == challenge),
             "{query}"
         );
     }
@@ -357,7 +357,7 @@ fn heads_alone_decide_on_method_length_and_coding() {
     ));
     assert!(matches!(
         head("POST /webhook", "Content-Length: 0\r\n"),
-        Ok(Verdict::Store)
+        Ok(Decision::Store)
     ));
     let gzip = "Content-Length: 0\r\nContent-Encoding: gzip\r\n";
     assert!(matches!(

@@ -118,7 +118,7 @@ pub enum CursorError {
 
 impl Cursors {
     /// The cursors in `storage`, of the journal with this name whose highest sequence is `last`. Those that cannot be
-    /// right are put right, durably, and told of.
+    /// right are corrected, durably, and given back for the log.
     pub fn open(
         storage: Arc<dyn Storage>,
         journal: JournalId,

@@ -10,7 +10,7 @@
 //!
 //! A letter is durable when [`DeadLetters::add`] returns, so a cursor may pass what is in it, and it holds all that a
 //! delivery needs, so it outlives the journal's retention. Nobody but people takes one away: each change of a name is
-//! durable before anybody is told.
+//! durable before anybody hears of it.
 //!
 //! The directory is all that the running server and `hookline dead-letters` say to each other. The verb gives a file
 //! another name, the server sees that within a second. Both may do so at any time: a letter has one of its names
@@ -146,7 +146,7 @@ impl DeadLetters {
         self.bodies.content_of(notification)
     }
 
-    /// Lets go of what [`DeadLetters::content_of`] and the last letter have left in memory.
+    /// Frees the memory that [`DeadLetters::content_of`] and the last letter have left in use.
     pub(super) fn forget(&self) {
         self.bodies.forget();
     }
@@ -399,11 +399,11 @@ impl DeadLetters {
 }
 
 /// The dead letters of one sink, by its name, if they can be read.
-pub type Pile = (String, Result<DeadLetters, LetterError>);
+pub type SinkDeadLetters = (String, Result<DeadLetters, LetterError>);
 
 /// The dead letters of all sinks that ever had any, by name, in the directory `dir` that holds those of each. Beside
 /// the server that may be writing there. What was set aside is left out.
-pub fn piles(dir: &Path) -> Result<Vec<Pile>, LetterError> {
+pub fn list_sinks(dir: &Path) -> Result<Vec<SinkDeadLetters>, LetterError> {
     let disk = match Disk::open(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         disk => disk.map_err(|cause| LetterError::Io {
@@ -414,16 +414,16 @@ pub fn piles(dir: &Path) -> Result<Vec<Pile>, LetterError> {
     };
     let mut names = list(&disk)?;
     names.sort_unstable();
-    let mut piles = Vec::new();
+    let mut sinks = Vec::new();
     for name in names {
         let path = dir.join(&name);
         if path.is_dir() && !is_aside(&name) {
-            let pile = Disk::open(&path).map_err(LetterError::io(&disk, "open", &name));
-            let pile = pile.map(|disk| DeadLetters::read_only(Arc::new(disk)));
-            piles.push((name, pile));
+            let letters = Disk::open(&path).map_err(LetterError::io(&disk, "open", &name));
+            let letters = letters.map(|disk| DeadLetters::read_only(Arc::new(disk)));
+            sinks.push((name, letters));
         }
     }
-    Ok(piles)
+    Ok(sinks)
 }
 
 impl LetterError {

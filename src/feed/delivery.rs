@@ -9,14 +9,14 @@ use crate::journal::record::{FLAG_FOREIGN, Record};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 
-/// A durable batch and the events in it. Its buffer goes back to the loop when the last sink has let go of it.
+/// A durable batch and the events in it. Its buffer goes back to the loop when the last sink has released it.
 #[derive(Debug)]
 pub struct Delivery {
     batch: Batch,
     made: Made,
     /// By which it was read.
     forms: Arc<Forms>,
-    /// Where the memory of the events goes when the last sink has let go.
+    /// Where the memory of the events goes when the last sink has released them.
     spare: Sender<Made>,
 }
 

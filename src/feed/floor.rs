@@ -18,7 +18,7 @@ pub struct Place {
 }
 
 impl Floor {
-    /// A floor that tells `lowest`; without any sink, nothing is needed.
+    /// A floor that keeps `lowest` up to date; without any sink, nothing is needed.
     #[must_use]
     pub fn new(lowest: Arc<AtomicU64>) -> Floor {
         lowest.store(u64::MAX, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! The one place through which all events pass in the order of the journal, between the workers and the sinks.
 //!
 //! What is a duplicate depends on what came before, so it is judged here, once, and whoever reads an event later, live
-//! or from the journal, finds the same verdict.
+//! or from the journal, finds the same decision.
 //!
 //! To take up what it remembers takes seconds where that is millions of keys. Nothing is delivered until then, but
 //! whatever comes is stored and answered.
@@ -22,7 +22,7 @@ pub struct Judge {
     pub feed: Feed<Durable>,
     /// What the sinks know of the names of parties.
     pub parties: Parties,
-    /// Keeps the journal from letting go of what would have to be judged again.
+    /// Keeps the journal from removing what would have to be judged again.
     pub place: FloorPlace,
     /// The first sequence that the journal has.
     pub first: Box<dyn Fn() -> u64 + Send>,
@@ -43,9 +43,9 @@ struct Running {
     parts: Judge,
     dedupe: Dedupe,
     /// It was said that there is no room to write down what is judged.
-    told_of_shortage: bool,
+    shortage_logged: bool,
     /// It was said that what was judged cannot be saved.
-    told_of_checkpoint: bool,
+    checkpoint_logged: bool,
     /// Times that the journal could not be read, for the log.
     shortages: Repeats,
 }
@@ -72,8 +72,8 @@ pub struct JudgeStatistics {
 }
 
 impl Judge {
-    /// Judges until told to stop, and then what is durable already. `open` gives what judges, and the sequence from
-    /// which it wants to.
+    /// Judges until it is asked to stop, and then what is durable already. `open` gives what judges, and the sequence
+    /// from which it wants to.
     pub fn run(
         self,
         open: impl FnOnce() -> Result<(Dedupe, u64), DedupeError>,
@@ -99,8 +99,8 @@ impl Running {
         Running {
             parts,
             dedupe,
-            told_of_shortage: false,
-            told_of_checkpoint: false,
+            shortage_logged: false,
+            checkpoint_logged: false,
             shortages: Repeats::default(),
         }
     }
@@ -133,14 +133,14 @@ impl Running {
 
     /// Marks the duplicates, and passes the delivery on.
     fn judge(&mut self, mut delivery: Delivery) -> Result<(), FeedError> {
-        let verdicts = match self.dedupe.judge(&mut delivery) {
-            Ok(verdicts) => {
-                self.told_of_shortage = false;
-                verdicts
+        let decisions = match self.dedupe.judge(&mut delivery) {
+            Ok(decisions) => {
+                self.shortage_logged = false;
+                decisions
             }
             // Only what is delivered makes room, so it is; rather twice than not at all.
             Err(error) if error.is_shortage() => {
-                if !std::mem::replace(&mut self.told_of_shortage, true) {
+                if !std::mem::replace(&mut self.shortage_logged, true) {
                     tracing::warn!(%error, "no space for the keys of dedupe: until there is, events that come again are delivered again; make room on its disk");
                 }
                 let unjudged = &self.parts.statistics.unjudged;
@@ -151,12 +151,12 @@ impl Running {
         };
         let statistics = &self.parts.statistics;
         for place in 0..3 {
-            statistics.events[place].add(verdicts.judged[place]);
-            statistics.duplicates[place].add(verdicts.duplicates[place]);
+            statistics.events[place].add(decisions.judged[place]);
+            statistics.duplicates[place].add(decisions.duplicates[place]);
         }
         self.pass_on(delivery)?;
         let synced = self.dedupe.sync_many();
-        self.tell(synced);
+        self.log_unsaved(synced);
         Ok(())
     }
 
@@ -172,17 +172,17 @@ impl Running {
         };
         self.parts.place.set(needed);
         if saved.is_ok() {
-            self.told_of_checkpoint = false;
+            self.checkpoint_logged = false;
         }
-        self.tell(saved);
+        self.log_unsaved(saved);
         let statistics = &self.parts.statistics;
         statistics.keys.set(self.dedupe.keys() as u64);
         statistics.bytes.set(self.dedupe.bytes() as u64);
     }
 
-    fn tell(&mut self, saved: Result<(), DedupeError>) {
+    fn log_unsaved(&mut self, saved: Result<(), DedupeError>) {
         if let Err(error) = saved
-            && !std::mem::replace(&mut self.told_of_checkpoint, true)
+            && !std::mem::replace(&mut self.checkpoint_logged, true)
         {
             tracing::warn!(%error, "the state of dedupe cannot be saved; it is tried again every 2 s, and a restart before that reads more of the journal; make room on its disk");
         }

@@ -23,10 +23,12 @@ mod selection;
 pub use cursor::{
     Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
 };
-pub use dead_letters::{DeadLetters, LETTERS_MAX, LetterError, Listed, Pile, piles};
+pub use dead_letters::{
+    DeadLetters, LETTERS_MAX, LetterError, Listed, SinkDeadLetters, list_sinks,
+};
 pub use dedupe::{
-    Conversation, Dedupe, DedupeError, Duplicates, Options as DedupeOptions, Parties,
-    Scope as DedupeScope, Verdicts,
+    Conversation, Decisions as DedupeDecisions, Dedupe, DedupeError, Duplicates,
+    Options as DedupeOptions, Parties, Scope as DedupeScope,
 };
 pub use delivery::{Delivery, Maker, Notification};
 pub use floor::{Floor, Place as FloorPlace};
@@ -97,7 +99,7 @@ pub enum FeedError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Duplicates cannot be told apart.
+    /// Duplicates cannot be found.
     #[error(transparent)]
     Dedupe(#[from] DedupeError),
     /// A body that nobody can take apart cannot be made a dead letter, and so is not passed.
@@ -271,11 +273,11 @@ impl<O: Origin> Feed<O> {
         std::mem::take(&mut self.set_aside)
     }
 
-    /// Keeps a live batch until it is its turn. The ones furthest ahead are let go when there are too many.
+    /// Keeps a live batch until it is its turn. The ones furthest ahead are dropped when there are too many.
     fn keep(&mut self, given: O::Given) {
         let delivery: &Delivery = given.borrow();
         let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
-        let let_go = if last < self.next {
+        let dropped = if last < self.next {
             Some(given)
         } else if let Some(same) = self.early.insert(first, given) {
             Some(same)
@@ -284,7 +286,7 @@ impl<O: Origin> Feed<O> {
         } else {
             None
         };
-        if let Some(given) = let_go {
+        if let Some(given) = dropped {
             self.leave(&given);
         }
     }

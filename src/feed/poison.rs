@@ -63,7 +63,7 @@ use crate::event::{Events, Extractor, Origin, Sender, Unparsed};
 use crate::journal::JournalId;
 use crate::journal::batch::Batch;
 use cause::ATTEMPTS;
-use decisions::{Decision, Decisions, Found, VERDICTS, VERSION};
+use decisions::{Decision, Decisions, FILE, Found, VERSION};
 use marks::Marks;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ impl Poison {
         letters: DeadLetters,
         paths: Paths,
     ) -> Result<Poison, LetterError> {
-        let failed = |error| LetterError::io(&**storage, "use", VERDICTS)(error);
+        let failed = |error| LetterError::io(&**storage, "use", FILE)(error);
         let found = Decisions::read(&**storage, journal).map_err(failed)?;
         let is_current = matches!(found, Found::Whole(VERSION, _));
         let (mut decisions, unwritten) = current(found, &letters, oldest)?;
@@ -279,7 +279,7 @@ impl Poison {
             bodies: self.bodies.read().clone(),
         };
         let saved = decisions.save(&*keeper.storage, keeper.journal);
-        saved.map_err(LetterError::io(&*keeper.storage, "write", VERDICTS))?;
+        saved.map_err(LetterError::io(&*keeper.storage, "write", FILE))?;
         keeper.is_behind = false;
         Ok(())
     }

@@ -95,8 +95,8 @@ pub struct Replays {
     storage: Arc<dyn Storage>,
     /// Files that were looked at and need no other look.
     seen: BTreeSet<String>,
-    /// That nothing can be looked at was told.
-    told: bool,
+    /// That nothing can be looked at was logged.
+    logged: bool,
 }
 
 impl Replay {
@@ -184,7 +184,7 @@ impl Replays {
         Replays {
             storage,
             seen: BTreeSet::new(),
-            told: false,
+            logged: false,
         }
     }
 
@@ -200,7 +200,7 @@ impl Replays {
     }
 
     /// The oldest replay to this sink that has not ended: one that a restart has left, or a new one. For the server,
-    /// once a second while none is under way. What cannot be read as a replay is set aside and told of.
+    /// once a second while none is under way. What cannot be read as a replay is set aside and logged.
     pub fn waiting_for(&mut self, sink: &str) -> Result<Option<Replay>, ReplayError> {
         for id in self.ids()? {
             if self.seen.contains(&id) {
@@ -227,13 +227,13 @@ impl Replays {
     }
 
     /// Takes up the one that waits for this sink: it is running from here on, durably. Whatever is wrong with replays
-    /// is told here, and is no reason for a sink to stop.
+    /// is logged here, and is no reason for a sink to stop.
     pub fn take_up(&mut self, sink: &str) -> Option<Replay> {
         let found = self.waiting_for(sink);
-        let Ok(found) = found.map_err(|error| self.tell(sink, &error)) else {
+        let Ok(found) = found.map_err(|error| self.log(sink, &error)) else {
             return None;
         };
-        self.told = false;
+        self.logged = false;
         let mut replay = found?;
         replay.state = ReplayState::Running;
         if let Err(error) = self.save(&mut replay) {
@@ -276,8 +276,8 @@ impl Replays {
         let _ = self.remove(&cancel_name(id));
     }
 
-    fn tell(&mut self, sink: &str, error: &ReplayError) {
-        if !error.is_shortage() && !std::mem::replace(&mut self.told, true) {
+    fn log(&mut self, sink: &str, error: &ReplayError) {
+        if !error.is_shortage() && !std::mem::replace(&mut self.logged, true) {
             tracing::warn!(sink, %error, "the directory of replays cannot be read: no replay begins, and live delivery goes on; give the directory to the user that serves");
         }
     }
@@ -315,7 +315,7 @@ impl Replays {
         Ok(())
     }
 
-    /// Tells the server that a replay is not wanted any more.
+    /// Lets the server know that a replay is not wanted any more.
     pub fn cancel(&self, id: &str) -> Result<(), ReplayError> {
         match self.read(id) {
             Ok(replay) if replay.state.is_final() => {

@@ -363,7 +363,7 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_cut_anywhere_get_the_same_verdict(
+        fn arbitrary_bytes_cut_anywhere_get_the_same_outcome(
             input in prop::collection::vec(prop::sample::select(&b"05aF;=\"\\\r\n :xX"[..]), 0..40),
             cuts in prop::collection::vec(any::<usize>(), 0..8),
         ) {

@@ -102,7 +102,7 @@ impl<'h, 'b> Head<'h, 'b> {
             _ => 0,
         };
         let request = bytes.get(empty_line..).unwrap_or_default();
-        // Nothing behind the limit is looked at, so that the verdict does not depend on how much has arrived.
+        // Nothing behind the limit is looked at, so that the outcome does not depend on how much has arrived.
         let request = request.get(..limits.head).unwrap_or(request);
         if matches!(request.first(), Some(b'\r' | b'\n')) {
             return Err(Status::BadRequest);
@@ -315,7 +315,7 @@ fn has_bare_line_feed(lines: &[u8]) -> bool {
 }
 
 /// What a request line deserves that does not end in HTTP/1.0 or HTTP/1.1: 505 where it is well-formed
-/// otherwise. Waits for the whole line, so that the verdict does not depend on how it arrives.
+/// otherwise. Waits for the whole line, so that the outcome does not depend on how it arrives.
 fn other_version<T>(request: &[u8], limits: &Limits) -> Result<Option<T>, Status> {
     let Some(end) = memchr::memchr(b'\r', request) else {
         let bounded = request.len() < limits.head && memchr::memchr(b'\n', request).is_none();

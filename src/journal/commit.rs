@@ -1,4 +1,4 @@
-//! The commit thread: gives every batch its place, writes, syncs once for all, and only then tells.
+//! The commit thread: gives every batch its place, writes, syncs once for all, and only then reports.
 //!
 //! While one commit is under way the next gathers in the channel: group commit without a timer. Nothing
 //! is published or handed on before it is durable, also what was answered before (`received`), so no
@@ -12,10 +12,10 @@ use super::clock::commit_time;
 use super::error::JournalError;
 use super::frame::NUMBER_END;
 use super::names;
+use super::path_check::{self, Watch};
 use super::position::DurablePosition;
 use super::segment::{HEADER_BLOCK, Segment};
 use super::status::{FailOnDrop, State, Status};
-use super::whereabouts::{self, Watch};
 use crate::disk::block::{ALIGNMENT, on_disk, padded};
 use crate::disk::{Guard, Storage, write_all_at};
 use crate::relay::{Closed, Receiver, Sender};
@@ -207,7 +207,7 @@ impl Committer {
                 .is_some_and(|since| since.elapsed() >= self.sync_interval)
     }
 
-    /// Makes everything that was written durable, and then tells.
+    /// Makes everything that was written durable, and then reports it.
     fn sync(&mut self) -> Result<(), JournalError> {
         if self.unsynced.is_empty() {
             return Ok(());
@@ -322,7 +322,7 @@ impl Committer {
     /// Finds out whether what is written now will be found again.
     fn look_for_active(&self) -> Result<(), JournalError> {
         let name = names::segment(self.active.epoch);
-        whereabouts::check_segment(&*self.storage, &name, &self.active)
+        path_check::check_segment(&*self.storage, &name, &self.active)
     }
 
     /// The time for a commit, microseconds since 1970.
@@ -354,7 +354,7 @@ const WRITE_BYTES: u64 = 8 << 20;
 const WRITE_PARTS: usize = 128;
 /// The end of the journal that stays in the cache, in bytes: for who reads a little behind.
 const CACHED: u64 = if cfg!(test) { 8 << 10 } else { 2 << 20 };
-/// What the cache is told to let go of in one call, at least.
+/// Bytes that the page cache is asked to drop in one call, at least.
 const FORGOTTEN_AT_ONCE: u64 = if cfg!(test) { 4 << 10 } else { 1 << 20 };
 /// How often a full journal looks whether it is being closed.
 const CLOSED_CHECK: Duration = Duration::from_millis(200);

@@ -2,11 +2,11 @@
 //!
 //! # The promise
 //!
-//! - A record is told of as durable, to an event loop or to anybody else, only after `fdatasync` has
-//!   returned for the frame that holds it. What was told of stays, byte for byte, under its sequence.
+//! - A record is reported durable, to an event loop or to anybody else, only after `fdatasync` has
+//!   returned for the frame that holds it. What was reported stays, byte for byte, under its sequence.
 //! - Sequences are one total order without a gap, across restarts. The only gaps a reader can meet are
 //!   those that `hookline journal repair --quarantine` has made by setting damage aside, on request.
-//! - A write or a sync that fails is the end: [`State::Failed`], nothing more is told, and the process
+//! - A write or a sync that fails is the end: [`State::Failed`], nothing more is reported, and the process
 //!   is to be restarted. The same pages are never synced again and believed.
 //! - A directory that is moved, removed or replaced while it is in use, or a segment that is, or is truncated, is the
 //!   end as well, within a second.
@@ -32,7 +32,7 @@
 //! # The threads
 //!
 //! [`Journal::open`] recovers, [`Journal::split`] gives the bodies of two threads: the [`Committer`]
-//! takes batches from the loops, writes them, syncs and tells; the [`Preparer`] has the next segment
+//! takes batches from the loops, writes them, syncs and reports; the [`Preparer`] has the next segment
 //! ready and retires old ones. [`Status`] is what everybody may look at, a [`DurablePosition`] is what
 //! one loop looks at, and a [`Reader`] reads from any sequence on, in this process or another.
 //!
@@ -65,7 +65,7 @@ mod segment;
 mod status;
 #[cfg(test)]
 mod tests;
-mod whereabouts;
+mod path_check;
 
 pub use commit::{Committer, HandOn};
 pub use ending::TornTail;
@@ -88,13 +88,13 @@ use crate::relay;
 use clock::{ClockWatch, Reading};
 use manifest::ManifestFile;
 use parking_lot::Mutex;
+use path_check::Watch;
 use recovery::Recovered;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use whereabouts::Watch;
 
 /// A journal that was opened for writing. [`Journal::split`] gives what its threads run.
 #[derive(Debug)]

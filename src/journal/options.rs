@@ -1,4 +1,4 @@
-//! What a journal can be told.
+//! The settings of a journal.
 
 use super::error::JournalError;
 use super::frame::{HEADER_LEN, LENGTH_MAX, NUMBER_END};

@@ -7,7 +7,7 @@ use crossbeam_utils::CachePadded;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
-/// What the commit thread tells one event loop.
+/// What the commit thread reports to one event loop.
 pub struct DurablePosition {
     line: CachePadded<Line>,
     wake: Box<dyn Fn() + Send + Sync>,

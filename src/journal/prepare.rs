@@ -11,10 +11,10 @@ use super::manifest::{Entry, ManifestFile};
 use super::names;
 use super::names::SPARE;
 use super::options::Options;
+use super::path_check;
 use super::retention::{Kept, Policy, retired};
 use super::segment::Segment;
 use super::status::{FailOnDrop, Status};
-use super::whereabouts;
 use crate::disk::block::on_disk;
 use crate::disk::{Guard, Identity, Storage};
 use crate::relay::{Closed, Receiver, Sender};
@@ -99,7 +99,7 @@ impl Preparer {
     }
 
     fn check_directory(&self) -> Result<(), JournalError> {
-        whereabouts::check(&*self.storage, "", self.directory)
+        path_check::check(&*self.storage, "", self.directory)
     }
 
     /// Takes note of this segment and of those that came into use since.
@@ -139,7 +139,7 @@ impl Preparer {
         })
     }
 
-    /// Lets go of what is due: first the manifest, durably, then the files.
+    /// Removes what is due: first the manifest, durably, then the files.
     fn retire(&mut self) -> Result<(), JournalError> {
         let policy = Policy {
             retention: self.options.retention,

@@ -98,7 +98,7 @@ mod tests {
         (1..).zip(times).map(segment).collect()
     }
 
-    /// What retention is told at this time.
+    /// What retention reads from the clocks at this time.
     fn at(wall: u64, monotonic: u64) -> Reading {
         Reading {
             wall,

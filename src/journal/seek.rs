@@ -110,8 +110,8 @@ mod tests {
         assert_eq!(sequence_at(&*storage, 0).unwrap(), 1);
         assert_eq!(extent(&*storage).unwrap(), 1..1);
         let position = Arc::new(DurablePosition::new(Box::new(|| {})));
-        let (told, durable) = crossbeam_channel::unbounded();
-        let hand_on = Box::new(move |_| told.send(()).unwrap());
+        let (sender, durable) = crossbeam_channel::unbounded();
+        let hand_on = Box::new(move |_| sender.send(()).unwrap());
         let (committer, preparer) = journal.split(vec![position], hand_on);
         let (commit, inbox) = relay::channel(4);
         let threads = [

@@ -89,7 +89,7 @@ impl Segment {
         Segment::create_paced(storage, id, epoch, size, &mut |_| {})
     }
 
-    /// The same; `pace` is told, between two pieces, how many zeros are still to be written, and may wait.
+    /// The same; `pace` is called between two pieces with how many zeros are still to be written, and may wait.
     pub(crate) fn create_paced(
         storage: &dyn Storage,
         id: JournalId,

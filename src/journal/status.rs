@@ -1,4 +1,4 @@
-//! What the journal's threads tell everybody else: the state, the positions, the statistics.
+//! What the journal's threads report to everybody else: the state, the positions, the statistics.
 
 use super::position::DurablePosition;
 use crossbeam_utils::CachePadded;

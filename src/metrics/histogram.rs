@@ -41,7 +41,7 @@ impl Histogram {
     }
 }
 
-/// What histograms held at one moment. Of the difference of two, percentiles can be told.
+/// What histograms held at one moment. Of the difference of two, percentiles can be computed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot([u64; BOUNDS_US.len() + 1]);
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_told_of_what_came_between_two_snapshots() {
+    fn percentiles_are_those_of_what_came_between_two_snapshots() {
         let histogram = Histogram::default();
         let snapshot = || {
             let mut snapshot = Snapshot::default();

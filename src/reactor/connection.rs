@@ -5,7 +5,7 @@ mod answers;
 
 use super::Phase;
 use super::core::Core;
-use super::holdings::Share;
+use super::memory_budget::Share;
 use super::stage::Stage;
 use super::transport::Transport;
 use crate::http::Status;
@@ -363,7 +363,8 @@ impl Connection {
     fn end_turn(&mut self, turn: io::Result<Turn>, served: bool, core: &mut Core) -> Turn {
         let held = self.assembler.held() + self.transport.unwritten();
         let at = (core.clock.tick(), served);
-        core.holdings.note(&mut self.share, self.token, held, at);
+        core.memory_budget
+            .note(&mut self.share, self.token, held, at);
         self.set_deadline(core, served);
         turn.unwrap_or(Turn::Close)
     }
@@ -397,7 +398,7 @@ impl Connection {
         }
     }
 
-    /// Lets go of all it holds, for others to have room. True when the connection is to be closed without another
+    /// Releases all it holds, for others to have room. True when the connection is to be closed without another
     /// word: its peer does not even read what has been answered.
     pub(super) fn give_up(&mut self, core: &mut Core) -> bool {
         core.statistics.given_up.add(1);
@@ -410,8 +411,8 @@ impl Connection {
     }
 
     /// Holds nothing any more.
-    pub(super) fn let_go(&mut self, core: &mut Core) {
-        core.holdings
+    pub(super) fn release_memory(&mut self, core: &mut Core) {
+        core.memory_budget
             .note(&mut self.share, self.token, 0, (0, false));
     }
 

@@ -1,4 +1,4 @@
-//! What the server tells its loops: the phase of life, and a new table of endpoints.
+//! What the server hands to its loops: the phase of life, and a new table of endpoints.
 
 use crate::endpoint::Table;
 use parking_lot::Mutex;

@@ -1,10 +1,10 @@
 //! What the connections of a loop share: it judges requests, stores bodies, counts.
 
 use super::clock::{Clock, ticks};
-use super::holdings::Holdings;
+use super::memory_budget::MemoryBudget;
 use super::outbox::Outbox;
 use super::{Options, Phase, Statistics};
-use crate::endpoint::{Ack, Counters, Table, Verdict};
+use crate::endpoint::{Ack, Counters, Decision, Table};
 use crate::http::Status;
 use crate::http::head::{Head, Method};
 use crate::http::response::Responses;
@@ -31,11 +31,11 @@ pub(super) struct Core {
     /// What is served now has waited too long for room in the journal.
     pub(super) late: bool,
     /// Bytes that the connections hold.
-    pub(super) holdings: Holdings,
+    pub(super) memory_budget: MemoryBudget,
     table: Arc<Table>,
-    /// When a line told of refused requests, and how many there were since.
-    told_at: Cell<Option<Instant>>,
-    untold: Cell<u64>,
+    /// When refused requests were last logged, and how many there were since.
+    logged_at: Cell<Option<Instant>>,
+    unlogged: Cell<u64>,
     /// Counters by endpoint number: answers may leave after the table was replaced.
     counters: Vec<Option<Arc<[CachePadded<Counters>]>>>,
 }
@@ -71,10 +71,10 @@ impl Core {
             phase: Phase::Serving,
             journal: State::Open,
             late: false,
-            holdings: Holdings::new(options.partial_max),
+            memory_budget: MemoryBudget::new(options.partial_max),
             table: Arc::default(),
-            told_at: Cell::new(None),
-            untold: Cell::new(0),
+            logged_at: Cell::new(None),
+            unlogged: Cell::new(0),
             counters: Vec::new(),
         }
     }
@@ -100,7 +100,7 @@ impl Core {
             .and_then(|()| self.journal_takes(head, endpoint.ack));
         admitted.inspect_err(|&status| {
             self.count_answer(endpoint.number, status);
-            self.tell_refusal(&endpoint.name, status, None);
+            self.log_refusal(&endpoint.name, status, None);
         })
     }
 
@@ -110,12 +110,12 @@ impl Core {
             return Outcome::Refused(self.refuse_path(head.path));
         };
         let now = self.clock.unix_seconds();
-        let verdict = endpoint
+        let decision = endpoint
             .admit(head)
             .and_then(|()| endpoint.decide(head, body, now, &endpoint.counters[self.index]))
-            .and_then(|verdict| self.journal_takes(head, endpoint.ack).map(|()| verdict));
-        match verdict {
-            Ok(Verdict::Store) => {
+            .and_then(|decision| self.journal_takes(head, endpoint.ack).map(|()| decision));
+        match decision {
+            Ok(Decision::Store) => {
                 let received = u16::from(endpoint.ack == Ack::Received) * FLAG_RECEIVED;
                 let foreign = u16::from(endpoint.foreign) * FLAG_FOREIGN;
                 let flags = record::with_form(received | foreign, endpoint.form);
@@ -131,13 +131,13 @@ impl Core {
                     ack: endpoint.ack,
                 }
             }
-            Ok(Verdict::Challenge(challenge)) => {
+            Ok(Decision::Challenge(challenge)) => {
                 self.count_answer(endpoint.number, Status::Ok);
                 Outcome::Challenge(challenge)
             }
             Err(status) => {
                 self.count_answer(endpoint.number, status);
-                self.tell_refusal(&endpoint.name, status, None);
+                self.log_refusal(&endpoint.name, status, None);
                 Outcome::Refused(status)
             }
         }
@@ -146,7 +146,7 @@ impl Core {
     /// No endpoint has the path.
     fn refuse_path(&self, path: &[u8]) -> Status {
         self.count_refusal(Status::NotFound);
-        self.tell_refusal("", Status::NotFound, Some(path));
+        self.log_refusal("", Status::NotFound, Some(path));
         Status::NotFound
     }
 
@@ -157,7 +157,7 @@ impl Core {
     }
 
     /// One line about refused requests now and then: a wrong secret is the first thing that goes wrong.
-    fn tell_refusal(&self, endpoint: &str, status: Status, path: Option<&[u8]>) {
+    fn log_refusal(&self, endpoint: &str, status: Status, path: Option<&[u8]>) {
         let hint = match status {
             Status::Unauthorized => {
                 "signature or credentials are missing or wrong; compare the secret with the sender's"
@@ -167,16 +167,16 @@ impl Core {
             Status::MethodNotAllowed => "only GET and POST are taken",
             Status::LengthRequired => "a post came without a length",
             Status::UnsupportedMediaType => "a body came compressed",
-            // What is our own fault is told of where it happens.
+            // What is our own fault is logged where it happens.
             _ => return,
         };
-        let refused = self.untold.get() + 1;
-        let recently = |at: Instant| self.clock.now.saturating_duration_since(at) < TELL_INTERVAL;
-        if self.told_at.get().is_some_and(recently) {
-            return self.untold.set(refused);
+        let refused = self.unlogged.get() + 1;
+        let recently = |at: Instant| self.clock.now.saturating_duration_since(at) < LOG_INTERVAL;
+        if self.logged_at.get().is_some_and(recently) {
+            return self.unlogged.set(refused);
         }
-        self.told_at.set(Some(self.clock.now));
-        self.untold.set(0);
+        self.logged_at.set(Some(self.clock.now));
+        self.unlogged.set(0);
         tracing::warn!(
             endpoint,
             path = path.map(shown),
@@ -237,5 +237,5 @@ fn shown(path: &[u8]) -> String {
 /// Bytes of a path that a log line shows.
 const PATH_SHOWN_MAX: usize = 100;
 
-/// How often a line tells of refused requests, for each loop.
-const TELL_INTERVAL: Duration = Duration::from_secs(10);
+/// How often refused requests are logged, for each loop.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);

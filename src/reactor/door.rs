@@ -56,7 +56,7 @@ impl Door {
         self.acceptable = true;
     }
 
-    /// True when somebody may wait of whom no event will tell.
+    /// True when somebody may wait whom no event will report.
     pub(super) fn has_more(&self) -> bool {
         self.acceptable && self.listener.is_some() && self.closed_until.is_none()
     }

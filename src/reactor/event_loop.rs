@@ -29,7 +29,7 @@ pub struct Parts {
     pub listener: TcpListener,
     /// Bounds.
     pub options: Options,
-    /// What the server tells it.
+    /// What the server hands to it.
     pub control: Arc<Control>,
     /// How many connections there may be.
     pub admission: Arc<Admission>,
@@ -182,7 +182,7 @@ impl EventLoop {
         }
     }
 
-    /// True when there is something to do of which no event will tell.
+    /// True when there is something to do that no event will report.
     fn has_more(&self) -> bool {
         self.door.has_more() || !self.again.is_empty() || !self.due.is_empty()
     }
@@ -250,7 +250,7 @@ impl EventLoop {
         let token = self.connections[slot].token;
         self.turn_alone(slot);
         let now = self.core.clock.tick();
-        while let Some(token) = self.core.holdings.who_pays(now, token) {
+        while let Some(token) = self.core.memory_budget.victim(now, token) {
             let slot = slot_of(token);
             let Some(connection) = self.connections.get_mut(slot) else {
                 return;
@@ -293,7 +293,7 @@ impl EventLoop {
     fn close(&mut self, slot: usize) {
         let mut connection = self.connections.remove(slot);
         self.wheel.remove(slot);
-        connection.let_go(&mut self.core);
+        connection.release_memory(&mut self.core);
         self.door.leave(connection.peer);
     }
 
@@ -426,7 +426,7 @@ impl EventLoop {
         statistics.connections.set(self.connections.len() as u64);
         statistics
             .partial_bytes
-            .set(self.core.holdings.bytes() as u64);
+            .set(self.core.memory_budget.bytes() as u64);
         statistics
             .unacknowledged_bytes
             .set(self.core.outbox.unacknowledged() as u64);

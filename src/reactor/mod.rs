@@ -22,7 +22,7 @@
 //! - `core`: what connections share: routing, storing, counting
 //! - `outbox`: batches on the way to the disk, and the answers that wait for them
 //! - `door`, [`Admission`]: who comes in, and how many may be there
-//! - `holdings`: what connections hold in memory, and who pays when it is too much
+//! - `memory_budget`: what connections hold in memory, and who gives it up when it is too much
 //! - `wheel`, `clock`: deadlines, time
 
 mod admission;
@@ -32,7 +32,7 @@ mod control;
 mod core;
 mod door;
 mod event_loop;
-mod holdings;
+mod memory_budget;
 mod outbox;
 mod stage;
 mod statistics;

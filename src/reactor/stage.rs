@@ -37,5 +37,5 @@ impl Stage {
 }
 
 /// How long a drain waits for the next request of a connection that is idle: a client that was about to send is
-/// answered, and told that it was the last.
+/// answered, and the answer says that it was the last.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);

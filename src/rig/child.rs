@@ -95,12 +95,20 @@ impl Launcher {
             let _ = input.write_all(self.config.as_bytes());
         }
         if let Some(output) = output {
-            let (tell, greeting) = bounded(1);
-            let (tell_metrics, metrics) = bounded(1);
+            let (greeting_sender, greeting) = bounded(1);
+            let (metrics_sender, metrics) = bounded(1);
             let log = Arc::clone(&self.log);
-            let reading = thread::Builder::new()
-                .name("server-log".to_owned())
-                .spawn(move || listen(BufReader::new(output), &log, &tell, &tell_metrics))?;
+            let reading =
+                thread::Builder::new()
+                    .name("server-log".to_owned())
+                    .spawn(move || {
+                        listen(
+                            BufReader::new(output),
+                            &log,
+                            &greeting_sender,
+                            &metrics_sender,
+                        );
+                    })?;
             (server.greeting, server.metrics) = (Some(greeting), Some(metrics));
             server.reading = Some(reading);
         }
@@ -204,19 +212,19 @@ impl Drop for Server {
     }
 }
 
-/// Puts every line in the log, and tells where posts are taken.
+/// Puts every line in the log, and reports where posts are taken.
 fn listen(
     output: impl BufRead,
     log: &Mutex<Log>,
-    tell: &Sender<(SocketAddr, Instant)>,
-    tell_metrics: &Sender<SocketAddr>,
+    greeting: &Sender<(SocketAddr, Instant)>,
+    metrics: &Sender<SocketAddr>,
 ) {
     for line in output.lines().map_while(Result::ok) {
         // Each is said once by each server; further lines are only logged.
         if let Some(address) = address(&line, "POST to") {
-            let _ = tell.try_send((address, Instant::now()));
+            let _ = greeting.try_send((address, Instant::now()));
         } else if let Some(address) = address(&line, "metrics") {
-            let _ = tell_metrics.try_send(address);
+            let _ = metrics.try_send(address);
         }
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         // A full disk is found by the server as well.

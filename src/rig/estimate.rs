@@ -1,4 +1,4 @@
-//! What a machine carries, told from what a notification costs. Arithmetic alone: nothing here measures anything.
+//! What a machine carries, computed from what a notification costs. Arithmetic alone: nothing here measures anything.
 //!
 //! The platform's own formula for what a receiver has to take: webhooks a second = 3 × messages out + messages in,
 //! since each message that goes out is sent, delivered and read.

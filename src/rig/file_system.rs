@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_told_from_disks() {
+    fn memory_is_distinguished_from_disks() {
         for (number, name, is_memory) in [
             (0x0102_1994_i64, "tmpfs", true),
             (0x8584_58f6, "ramfs", true),

@@ -49,7 +49,7 @@ impl Part {
             Part::Loops => "hookline_stored_total",
             Part::Commit | Part::Rest => "hookline_journal_records_total",
             Part::Workers => "hookline_notifications_total",
-            Part::Dedupe => "hookline_judged_total",
+            Part::Dedupe => "hookline_dedupe_decided_total",
             Part::Sink => "hookline_sink_events_total",
         }
     }

@@ -384,7 +384,7 @@ fn describe(name: Name) -> String {
     format!("round {round}, connection {stream}, number {number}")
 }
 
-/// Findings that are told one by one.
+/// Findings that are listed one by one.
 const EXAMPLES_MAX: usize = 20;
 
 #[cfg(test)]

@@ -11,16 +11,16 @@ use std::thread;
 pub(crate) fn watch_signals() -> Result<Receiver<()>, RigError> {
     let failed = |error: io::Error| RigError::because("cannot watch signals", error);
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
-    let (tell, told) = bounded(1);
+    let (sender, receiver) = bounded(1);
     let watch = move || {
         for _ in signals.forever() {
             // One is enough.
-            let _ = tell.try_send(());
+            let _ = sender.try_send(());
         }
     };
     let watching = thread::Builder::new()
         .name("signals".to_owned())
         .spawn(watch);
     watching.map_err(failed)?;
-    Ok(told)
+    Ok(receiver)
 }

@@ -118,7 +118,7 @@ impl Visitors {
 /// keeps its connection for longer connects again.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// Keeps what rates and percentiles are told from.
+/// Keeps what rates and percentiles are computed from.
 async fn remember(sources: Arc<Sources>) {
     let mut turns = tokio::time::interval(History::INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);

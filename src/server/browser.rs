@@ -1,7 +1,7 @@
 //! Whether a web page asks, which a browser on this machine or in this network shows.
 //!
 //! Any page may send a request to any address that its reader's browser can reach, under a name of its own even (DNS
-//! rebinding). Where nothing is asked for that a stranger does not know, only the browser tells on it: by the origin
+//! rebinding). Where nothing is asked for that a stranger does not know, only the browser gives it away: by the origin
 //! that it adds, or by the name in `Host`, which is that of the page.
 
 use axum::http::header::{HOST, ORIGIN};

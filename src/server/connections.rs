@@ -27,7 +27,7 @@ pub(super) struct Bounds {
     pub(super) head_time: Duration,
 }
 
-/// Serves until told to stop, and then what is under way for a short while.
+/// Serves until it is asked to stop, and then what is under way for a short while.
 pub(super) async fn serve(
     listener: &TcpListener,
     routes: &Router,

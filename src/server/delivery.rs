@@ -121,7 +121,7 @@ impl Delivery {
         Ok((pulls, listener.transpose()?))
     }
 
-    /// Starts the threads; gives what tells the judge, and then the sinks, to end once everything durable is done.
+    /// Starts the threads; gives what asks the judge, and then the sinks, to end once everything durable is done.
     /// `child` takes suspect bodies apart.
     pub(super) fn start(
         self,

@@ -25,7 +25,7 @@ impl Server {
         self.wake();
         let store = |name: &str| name.starts_with(LOOP) || name == "hl-commit";
         let stored = self.threads.join(store, Instant::now() + STORE_TIME);
-        stored.and(Err(ServerError::ToldAgain))
+        stored.and(Err(ServerError::StoppedTwice))
     }
 
     /// As [`Server::stop`], unless somebody is in a hurry.
@@ -42,7 +42,7 @@ impl Server {
             .unwrap_or(deadline);
         self.control.advance(Phase::Closing);
         self.wake();
-        // All listeners first: a client that is told to reconnect must not reach one that is about to close.
+        // All listeners first: a client that is asked to reconnect must not reach one that is about to close.
         while self.control.listeners() > 0
             && Instant::now() < loops_until
             && !self.has_failed()
@@ -77,7 +77,7 @@ impl Server {
             .join(|name| name.starts_with(SINK) || name == PULL, deadline)
         {
             Err(_) if self.threads.is_hurried() => {}
-            // What it has not delivered is in the journal, and what its cursor does not tell comes twice.
+            // What it has not delivered is in the journal, and what its cursor does not say comes twice.
             Err(ServerError::DrainTimeout(_)) => {
                 for sink in self.threads.names_after(SINK) {
                     tracing::warn!(

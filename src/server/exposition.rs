@@ -181,7 +181,7 @@ fn loops(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     )?;
     out.counter(
         "hookline_partial_refused",
-        "Connections that had to let go of such bytes for others to have room",
+        "Connections that had to give up such bytes for others to have room",
         total(|one| &one.given_up),
     )?;
     out.gauge(

@@ -5,7 +5,7 @@ use crate::journal::batch::Batch;
 use crate::relay::{self, Room};
 use std::sync::Arc;
 
-/// Gives each durable batch to the next worker. One that finds no room is let go: the feeds read it from the journal.
+/// Gives each durable batch to the next worker. One that finds no room is dropped: the feeds read it from the journal.
 pub(super) fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> HandOn {
     let mut next = 0;
     Box::new(move |batch| {

@@ -1,4 +1,4 @@
-//! What was counted some time ago, so that rates and percentiles can be told of the last seconds, minute and hour.
+//! What was counted some time ago, so that rates and percentiles can be computed for the last seconds, minute and hour.
 //!
 //! The admin thread takes a sample of the counters every five seconds and keeps those of a minute, and one a minute
 //! for an hour: nothing on the way of an answer knows of it.

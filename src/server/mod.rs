@@ -151,12 +151,12 @@ pub enum ServerError {
     Ended(String),
     /// The drain was cut short.
     #[error(
-        "it was told to stop a second time; what was answered is stored, and what sinks have not had comes after the next start"
+        "it was asked to stop a second time; what was answered is stored, and what sinks have not had comes after the next start"
     )]
-    ToldAgain,
-    /// It was told to stop before it ran.
-    #[error("it was told to stop before it ran")]
-    ToldAhead,
+    StoppedTwice,
+    /// It was asked to stop before it ran.
+    #[error("it was asked to stop before it ran")]
+    StoppedEarly,
     /// Not everything could be finished in time.
     #[error("the drain took longer than drain_timeout; {0} had not ended")]
     DrainTimeout(String),
@@ -220,7 +220,7 @@ impl Server {
         drop(commit);
 
         if !go_on() {
-            return Err(ServerError::ToldAhead);
+            return Err(ServerError::StoppedEarly);
         }
         let mut threads = Threads::new();
         let mut cores = Cores::new(
@@ -310,15 +310,15 @@ impl Server {
         }
     }
 
-    /// Waits for a message on `told`. An error when a thread ends meanwhile, which none does by itself unless
+    /// Waits for one of `messages`. An error when a thread ends meanwhile, which none does by itself unless
     /// something is wrong.
-    pub fn wait<T>(&mut self, told: &Receiver<T>) -> Result<T, ServerError> {
+    pub fn wait<T>(&mut self, messages: &Receiver<T>) -> Result<T, ServerError> {
         let reports = self.threads.reports();
         loop {
             let ended = select! {
-                recv(told) -> message => match message {
+                recv(messages) -> message => match message {
                     Ok(message) => return Ok(message),
-                    // Nobody will tell anything: the threads alone decide.
+                    // Nobody will send anything: the threads alone decide.
                     Err(_) => reports.recv(),
                 },
                 recv(reports) -> ended => ended,
@@ -372,7 +372,7 @@ fn directory(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
     Ok(Arc::new(disk))
 }
 
-/// A directory in it that delivery can do without: what cannot be used there is set aside, and told of.
+/// A directory in it that delivery can do without: what cannot be used there is set aside, and logged.
 fn beside(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
     let made = Disk::create_within(path).and_then(|disk| {
         let usable = disk.is_usable().then_some(disk);
@@ -464,10 +464,10 @@ fn letters(config: &Config, sink: &str) -> Result<DeadLetters, ServerError> {
 
 /// Takes away what no dead letter needs any more, of every sink that ever had any: verbs leave that to the server.
 fn sweep_letters(config: &Config) {
-    let piles = feed::piles(&config.journal.dir.join("dead-letters"));
-    for (_, pile) in piles.into_iter().flatten() {
-        // What is wrong with it is told where it is used.
-        let _ = pile.map(|mut letters| letters.retries());
+    let sinks = feed::list_sinks(&config.journal.dir.join("dead-letters"));
+    for (_, letters) in sinks.into_iter().flatten() {
+        // What is wrong with it is reported where it is used.
+        let _ = letters.map(|mut letters| letters.retries());
     }
 }
 

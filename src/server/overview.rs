@@ -76,7 +76,7 @@ pub struct AckTimes {
     pub seconds: f64,
     /// Answers.
     pub count: u64,
-    /// Half of them took no longer, in milliseconds; told from a histogram, so about. 5000 stands for all that is
+    /// Half of them took no longer, in milliseconds; computed from a histogram, so about. 5000 stands for all that is
     /// longer.
     pub p50_ms: Option<f64>,
     /// All but one of a hundred took no longer.
@@ -105,7 +105,7 @@ pub struct JournalLevel {
     pub disk_bytes: u64,
     /// Bytes beyond which the oldest goes before its time, once every sink has had it.
     pub max_size: u64,
-    /// Bytes that the file system has left for it; `None` if that cannot be told.
+    /// Bytes that the file system has left for it; `None` if that is not known.
     pub free_bytes: Option<u64>,
     /// Bytes a second that are written, over the last minute.
     pub written_per_second: f64,

@@ -31,7 +31,7 @@ pub(super) struct Sinks {
     pub(super) lives: Vec<Live<Arc<Delivery>>>,
     /// Those that are read by who asks.
     pub(super) pulls: Pulls,
-    /// Tells all of them to end once they have delivered what is durable.
+    /// Asks all of them to end once they have delivered what is durable.
     pub(super) stop: Arc<AtomicBool>,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn confirmed(config: &Config, disk: &dyn Storage) -> Result<u64, Serv
     }
 }
 
-/// Opens the cursors, and tells of those that said what cannot be.
+/// Opens the cursors, and logs those that said what cannot be.
 pub(super) fn cursors(
     config: &Config,
     id: JournalId,

@@ -33,7 +33,7 @@ pub(super) struct Sources {
     pub(super) about: About,
 }
 
-/// What is told of the configuration beside numbers.
+/// What is shown of the configuration beside numbers.
 #[derive(Debug)]
 pub(super) struct About {
     pub(super) started: Instant,

@@ -13,7 +13,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Threads {
     running: BTreeSet<String>,
-    tell: Sender<Ended>,
+    sender: Sender<Ended>,
     ended: Receiver<Ended>,
     /// Says that nothing is to be waited for any more but what must not be left undone.
     again: Receiver<()>,
@@ -24,10 +24,10 @@ pub(super) type Ended = (String, Result<(), ServerError>);
 
 impl Threads {
     pub(super) fn new() -> Threads {
-        let (tell, ended) = unbounded();
+        let (sender, ended) = unbounded();
         Threads {
             running: BTreeSet::new(),
-            tell,
+            sender,
             ended,
             again: never(),
             hurried: false,
@@ -59,7 +59,7 @@ impl Threads {
     ) -> Result<(), ServerError> {
         let report = Report {
             name: name.to_owned(),
-            tell: self.tell.clone(),
+            sender: self.sender.clone(),
             outcome: None,
         };
         let run = move || {
@@ -75,7 +75,7 @@ impl Threads {
         Ok(())
     }
 
-    /// Where each thread tells how it ended; what is taken from here goes to [`Threads::judge`].
+    /// Where each thread reports how it ended; what is taken from here goes to [`Threads::judge`].
     pub(super) fn reports(&self) -> Receiver<Ended> {
         self.ended.clone()
     }
@@ -183,10 +183,10 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Tells how a thread ended, also when it panicked.
+/// Reports how a thread ended, also when it panicked.
 struct Report {
     name: String,
-    tell: Sender<Ended>,
+    sender: Sender<Ended>,
     outcome: Option<Result<(), ServerError>>,
 }
 
@@ -204,7 +204,7 @@ impl Drop for Report {
             .take()
             .unwrap_or_else(|| Err(ServerError::Panicked(name.clone())));
         // Nobody listens any more when the server has given up waiting.
-        let _ = self.tell.send((name, outcome));
+        let _ = self.sender.send((name, outcome));
     }
 }
 

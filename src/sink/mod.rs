@@ -167,7 +167,7 @@ pub enum SinkError {
     /// What it writes to keeps nothing that is synced: it would be written again without end.
     #[error("{0}: what it writes to cannot be synced; name a regular file, and restart")]
     Unsyncable(io::Error),
-    /// It was told to stop while deliveries failed.
+    /// It was asked to stop while deliveries failed.
     #[error("{0}: what is not delivered waits in the journal for the next start")]
     Unfinished(String),
     /// What delivers for it has ended.
@@ -205,7 +205,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Delivers until told to stop, and then what is durable already.
+    /// Delivers until it is asked to stop, and then what is durable already.
     pub fn run(self, sink: &mut dyn Sink) -> Result<(), SinkError> {
         let statistics = Arc::clone(&self.statistics);
         self.note_confirmed(self.feed.position() - 1);
@@ -218,7 +218,7 @@ impl Runner {
         let mut delivered = self.feed.position() - 1;
         let mut confirmed = delivered;
         let mut pause = PAUSE_MIN;
-        let mut told = false;
+        let mut logged = false;
         let mut saved_at = Instant::now();
         let before = self.cursor.confirmed();
         self.retry(|| sink.resume(before))?;
@@ -259,7 +259,7 @@ impl Runner {
             let finished = stopping && self.feed.is_at_end();
             let is_open = delivered > self.cursor.confirmed() || self.replays.is_open();
             let due = replayed
-                || is_open && (saved_at.elapsed() >= SAVE_INTERVAL || !told && sink.is_due());
+                || is_open && (saved_at.elapsed() >= SAVE_INTERVAL || !logged && sink.is_due());
             if !finished && !due {
                 continue;
             }
@@ -285,12 +285,12 @@ impl Runner {
                 Ok(()) => {
                     self.note_confirmed(delivered);
                     sink.saved();
-                    told = false;
+                    logged = false;
                 }
                 // Delivery goes on, for that is what makes room; until then a crash repeats more.
                 Err(error) if error.is_shortage() => {
                     self.statistics.retries.add(1);
-                    if !std::mem::replace(&mut told, true) {
+                    if !std::mem::replace(&mut logged, true) {
                         let sink = self.cursor.sink();
                         tracing::warn!(sink, %error, "there is no space for the cursor of the sink: it is saved when there is; a crash repeats what is delivered meanwhile; make room");
                     }

@@ -16,7 +16,7 @@ use std::process::{Command, Output};
 #[derive(Debug)]
 pub(crate) struct Mounted {
     at: PathBuf,
-    /// What `mount` is told to mount it again, without the directory.
+    /// The arguments of `mount` to mount it again, without the directory.
     arguments: Vec<String>,
     is_there: bool,
 }
@@ -80,7 +80,7 @@ impl Mounted {
         output
     }
 
-    /// Cuts the power of an ext4: from here on everything that asks the device is told EIO.
+    /// Cuts the power of an ext4: from here on everything that asks the device gets EIO.
     pub(crate) fn cut_power(&self, how: Cut) -> io::Result<()> {
         let directory = File::open(&self.at)?;
         #[expect(unsafe_code, reason = "an ioctl is what its number makes of it")]

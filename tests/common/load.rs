@@ -1,4 +1,4 @@
-//! Clients that keep a server busy and remember what it told them, and the look at what it kept.
+//! Clients that keep a server busy and remember what it answered them, and the look at what it kept.
 
 use super::client::{Answer, Client, post};
 use super::{Running, Site, eventually, sign};

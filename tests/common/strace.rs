@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-/// strace at work; it lets go when this is dropped.
+/// strace at work; it detaches when this is dropped.
 pub(crate) struct Strace {
     child: Child,
     output: PathBuf,

@@ -170,7 +170,13 @@ fn letters_of_one_body_take_little_more_than_it_and_are_delivered_as_they_were()
     receiver.takes.store(true, Ordering::SeqCst);
     let retried = verb(&site, &["dead-letters", "retry", "--all", "--sink", "hook"]);
     assert!(retried.status.success(), "{retried:?}");
-    let again = || metric(&server, "hookline_sink_letters_total", "hook");
+    let again = || {
+        metric(
+            &server,
+            "hookline_sink_dead_letters_delivered_total",
+            "hook",
+        )
+    };
     follow(&server, "all are delivered", again, || {
         again() >= UPDATES as u64
     });

@@ -1,4 +1,4 @@
-//! Where an http sink delivers to: a server of its own, which misbehaves as it is told and keeps exact books.
+//! Where an http sink delivers to: a server of its own, which misbehaves on request and keeps exact books.
 //!
 //! What it has answered with 200 it has taken. It knows of each update under which position and in which life of the
 //! server it was taken first, so it can say what may never happen: an update before the one that precedes it in its

@@ -32,7 +32,7 @@ impl Update {
                 "from": conversation.to_string(), "id": format!("wamid.m.{conversation}.{number}"),
                 "timestamp": "1750000000", "type": "text", "text": { "body": "x".repeat(padding) },
             }),
-            // What is told of one message differs in its status alone.
+            // The updates about one message differ in their status alone.
             Lane::Statuses => json!({
                 "recipient_id": conversation.to_string(), "id": format!("wamid.s.{conversation}.{}", number / 3),
                 "timestamp": "1750000000", "status": STATUSES[number as usize % 3],

@@ -1,11 +1,11 @@
 //! A [`Disk`] as a file that a loop device can stand on: a FUSE file system whose root is that file.
 //!
-//! The file is opened with `FOPEN_DIRECT_IO`, so no cache lies between: what the loop device is told to write arrives
+//! The file is opened with `FOPEN_DIRECT_IO`, so no cache lies between: what the loop device is asked to write arrives
 //! as WRITE before that is confirmed, and a flush of the loop device arrives as FSYNC once all that it covers was
 //! confirmed (the kernel makes one of FUA, too). One thread serves, so what arrives has one order.
 //!
-//! When that thread ends, however it ends, `/dev/fuse` is closed, and from there on all that asks the disk is told so
-//! with an error: nothing waits for ever. Only what include/uapi/linux/fuse.h needs for this one file is spoken.
+//! When that thread ends, however it ends, `/dev/fuse` is closed, and from there on all that asks the disk gets
+//! an error: nothing waits for ever. Only what include/uapi/linux/fuse.h needs for this one file is spoken.
 
 use super::plate::Disk;
 use rustix::event::{PollFd, PollFlags, poll};

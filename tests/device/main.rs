@@ -1,5 +1,5 @@
-//! What a 200 means when the power goes, on a disk of our own: one that keeps what it is told to write in a cache until
-//! it is told to flush, and of which a cut leaves what any disk may leave.
+//! What a 200 means when the power goes, on a disk of our own: one that keeps what it is asked to write in a cache
+//! until it is asked to flush, and of which a cut leaves what any disk may leave.
 //!
 //! A server, with its journal, its cursors and the files of a sink, stands on a file system on a loop device on a disk
 //! that this process is ([`fuse`], [`plate`]). Under load the power is cut at the n-th write or flush from some moment
@@ -276,7 +276,7 @@ fn stored_survives_cuts_on_btrfs() {
     survives_cuts_on("btrfs");
 }
 
-/// Before the first roll: of a segment that is full the kernel writes back more than it is told to.
+/// Before the first roll: of a segment that is full the kernel writes back more than it is asked to.
 const EARLY: usize = 50;
 
 /// In the third segment or later, where the first two were made before the fault; and a cursor was saved.

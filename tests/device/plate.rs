@@ -105,7 +105,7 @@ impl Disk {
         Ok(())
     }
 
-    /// The last one before a cut is in the cache, and nobody is told.
+    /// The last one before a cut is in the cache, and nobody gets an error.
     pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) -> Result<(), NoPower> {
         if self.is_cut() {
             return Err(NoPower);

@@ -1,4 +1,4 @@
-//! Verbs, exit codes, and the commands that a reader is told to type.
+//! Verbs, exit codes, and the commands that a reader is asked to type.
 
 use super::common::client::post;
 use super::common::{self, Site, eventually};

@@ -24,7 +24,7 @@
 //!   those beyond the journal that a cursor claims. It is 0, or something is wrong.
 //!
 //! What retention took from a sink that was not in the configuration at the time is not in the journal any more, so it
-//! is in no sum; as long as the sink's cursor stands before it, its number is told beside the balance.
+//! is in no sum; as long as the sink's cursor stands before it, its number is reported beside the balance.
 //!
 //! Damage that nobody has set aside is passed over as a repair would: what it took is missing, what lies behind is
 //! read. Where that is not possible, nobody knows what a sink has had.
@@ -157,7 +157,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     if report.balances() {
         Ok(())
     } else {
-        Err(CliError::Told(1))
+        Err(CliError::Reported(1))
     }
 }
 
@@ -189,8 +189,8 @@ fn notes(
 /// What is among the dead letters of each sink.
 fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
     let failed = |error| CliError::because("cannot read the dead letters", error);
-    let piles = feed::piles(&dir.join("dead-letters")).map_err(failed)?;
-    let listed = piles.into_iter().map(|(name, letters)| {
+    let sinks = feed::list_sinks(&dir.join("dead-letters")).map_err(failed)?;
+    let listed = sinks.into_iter().map(|(name, letters)| {
         let letters = letters.and_then(|letters| letters.list()).map_err(failed)?;
         Ok((name, letters.into_iter().map(|it| it.item).collect()))
     });
@@ -266,5 +266,5 @@ fn balance(
 pub(super) const EXAMPLES: &str = "\
 Examples:
   hookline audit --data-dir /var/lib/hookline      also beside a running server
-  hookline audit --config /etc/hookline.toml       tells what filters left out; needs no secret
+  hookline audit --config /etc/hookline.toml       says what filters left out; needs no secret
   hookline audit --after 4711 --output json";

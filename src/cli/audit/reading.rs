@@ -85,23 +85,23 @@ impl Job {
             let _ = spare.send(Vec::new());
         }
         let (give, work) = bounded(under_way);
-        let (tell, told) = bounded(under_way);
+        let (sender, counted) = bounded(under_way);
         thread::scope(|scope| {
             let reading = scope.spawn(move || self.read(&spares, &give));
             let counting: Vec<_> = (0..threads)
                 .map(|_| {
-                    let (work, tell) = (work.clone(), tell.clone());
-                    scope.spawn(move || self.count(&work, &tell))
+                    let (work, sender) = (work.clone(), sender.clone());
+                    scope.spawn(move || self.count(&work, &sender))
                 })
                 .collect();
-            drop((work, tell));
+            drop((work, sender));
             let mut order = Order {
                 at: self.first,
                 gaps: 0,
                 repeats: Repeats::new(self.window),
             };
             let (mut early, mut expected) = (BTreeMap::new(), 0_u64);
-            for (number, done) in told {
+            for (number, done) in counted {
                 early.insert(number, done);
                 while let Some(done) = early.remove(&expected) {
                     expected += 1;
@@ -149,7 +149,7 @@ impl Job {
     }
 
     /// Takes apart and counts whatever comes.
-    fn count(&self, work: &Receiver<Work>, tell: &Sender<(u64, Done)>) -> Tally {
+    fn count(&self, work: &Receiver<Work>, sender: &Sender<(u64, Done)>) -> Tally {
         let mut tally = Tally::new(self.sinks.len());
         let mut maker = Maker::sparing(&self.poison).reading(&self.forms);
         let mut duplicates = self.dedupe.clone().map(Duplicates::open);
@@ -175,7 +175,7 @@ impl Job {
                 bytes,
                 keys,
             };
-            if tell.send((number, done)).is_err() {
+            if sender.send((number, done)).is_err() {
                 break;
             }
         }
@@ -199,7 +199,7 @@ impl Source<'_> {
             match self.reader.next(None) {
                 Ok(Some(batch)) => return Ok(Some(batch)),
                 Ok(None) => {
-                    // Of the last segment a reader cannot tell damage from an end that is still being written.
+                    // Of the last segment a reader cannot distinguish damage from an end that is still being written.
                     let end = self.reader.position();
                     if self.look_ahead(end)? {
                         continue;

@@ -41,7 +41,7 @@ pub(super) struct Repeats {
     seed: RandomState,
     /// Events whose key says for sure that they are repeats.
     pub(super) certain: u64,
-    /// Events that cannot be told from an earlier one.
+    /// Events that cannot be distinguished from an earlier one.
     pub(super) weak: u64,
     /// A generation was forgotten: repeats that are farther apart were not seen.
     pub(super) forgot: bool,

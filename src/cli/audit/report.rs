@@ -81,12 +81,12 @@ impl Report {
 
     /// For people: the balance, what is missing, what it is made of.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let verdict = if self.balances() {
+        let conclusion = if self.balances() {
             "the books balance"
         } else {
             "the books do not balance"
         };
-        writeln!(out, "journal {}: {verdict}", self.id)?;
+        writeln!(out, "journal {}: {conclusion}", self.id)?;
         self.write_balance(out)?;
         self.write_gaps(out)?;
         self.write_contents(out)

@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// What retention took from a sink that was out of the configuration was told by one line of a log, at its return.
+    /// What retention took from a sink that was out of the configuration was only logged in one line, at its return.
     #[test]
     fn what_was_retired_before_a_sink_had_it_is_named() {
         let retired = |sequence, retired| {

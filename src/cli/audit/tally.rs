@@ -29,7 +29,7 @@ pub(super) struct Tally {
     pub(super) empty: u64,
     /// Events that say what an earlier one has said, as far as the server has judged.
     pub(super) duplicates: u64,
-    /// Why duplicates are not told apart.
+    /// Why duplicates are not known as such.
     pub(super) unmarked: Option<String>,
     /// In the order of the sinks that are audited.
     pub(super) sinks: Vec<Sink>,

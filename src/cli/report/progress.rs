@@ -40,7 +40,7 @@ impl Progress {
             return;
         }
         self.last = Some(Instant::now());
-        // Without a stderr there is nobody to tell.
+        // Without a stderr there is nobody to read it.
         let _ = if self.is_terminal {
             write!(io::stderr(), "\r\x1b[K{}", line())
         } else {

@@ -15,24 +15,28 @@ use std::thread;
 pub(super) struct Reload<'a> {
     args: &'a ConfigArgs,
     reloader: Reloader,
-    tell: Sender<Message>,
+    sender: Sender<Message>,
     is_reading: bool,
     /// It was asked for once more meanwhile.
     again: bool,
 }
 
 impl Reload<'_> {
-    pub(super) fn new(args: &ConfigArgs, reloader: Reloader, tell: Sender<Message>) -> Reload<'_> {
+    pub(super) fn new(
+        args: &ConfigArgs,
+        reloader: Reloader,
+        sender: Sender<Message>,
+    ) -> Reload<'_> {
         Reload {
             args,
             reloader,
-            tell,
+            sender,
             is_reading: false,
             again: false,
         }
     }
 
-    /// Begins to read; what comes of it is told.
+    /// Begins to read; the result comes as a [`Message`].
     pub(super) fn begin(&mut self) {
         if self.is_reading {
             self.again = true;
@@ -41,11 +45,11 @@ impl Reload<'_> {
             );
             return;
         }
-        let (args, tell) = (self.args.clone(), self.tell.clone());
+        let (args, sender) = (self.args.clone(), self.sender.clone());
         let reloader = self.reloader.clone();
         let read = move || {
-            // Nobody is told any more who has ended.
-            let _ = tell.send(Message::Loaded(Box::new(take_over(&args, &reloader))));
+            // Nobody receives it after the end.
+            let _ = sender.send(Message::Loaded(Box::new(take_over(&args, &reloader))));
         };
         let thread = thread::Builder::new().name("hl-reload".to_owned());
         match thread.spawn(read) {

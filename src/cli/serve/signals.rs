@@ -23,7 +23,7 @@ use std::time::Duration;
 /// Whether the endpoints were taken over, or the mistakes of the configuration.
 pub(super) type Loaded = Result<(), CliError>;
 
-/// What the main thread is told.
+/// What is sent to the main thread.
 pub(super) enum Message {
     /// SIGHUP, and the first one that asks to stop.
     Signal(i32),
@@ -33,9 +33,9 @@ pub(super) enum Message {
 
 /// Where signals come out.
 pub(super) struct Watched {
-    pub(super) told: Receiver<Message>,
-    /// Where else something is told: one message at a time.
-    pub(super) tell: Sender<Message>,
+    pub(super) messages: Receiver<Message>,
+    /// For others who send messages, each one at a time.
+    pub(super) sender: Sender<Message>,
     /// The second one that asks to stop.
     pub(super) again: Receiver<()>,
 }
@@ -46,32 +46,36 @@ pub(super) fn watch() -> Result<Watched, CliError> {
     let watched = STOPPING.iter().chain([&SIGHUP]).chain(&IGNORED).copied();
     let signals = Signals::new(watched.chain(REAL_TIME)).map_err(failed)?;
     flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
-    let (tell, told) = bounded(MESSAGES_MAX);
-    let (tell_again, again) = bounded(1);
-    let tell_signals = tell.clone();
+    let (sender, messages) = bounded(MESSAGES_MAX);
+    let (again_sender, again) = bounded(1);
+    let signal_sender = sender.clone();
     thread::Builder::new()
         .name("hl-signal".to_owned())
-        .spawn(move || pass_on(signals, &tell_signals, &tell_again))
+        .spawn(move || pass_on(signals, &signal_sender, &again_sender))
         .map_err(failed)?;
-    Ok(Watched { told, tell, again })
+    Ok(Watched {
+        messages,
+        sender,
+        again,
+    })
 }
 
-/// Never waits for who is told, who may be busy starting.
-fn pass_on(mut signals: Signals, tell: &Sender<Message>, tell_again: &Sender<()>) {
+/// Never waits for the receiver, who may be busy starting.
+fn pass_on(mut signals: Signals, sender: &Sender<Message>, again_sender: &Sender<()>) {
     let mut stopping = false;
     let ignored = Repeats::default();
     for signal in signals.forever() {
         if STOPPING.contains(&signal) {
             if std::mem::replace(&mut stopping, true) {
-                let _ = tell_again.try_send(());
+                let _ = again_sender.try_send(());
                 leave_in_the_end();
             } else {
-                let _ = tell.try_send(Message::Signal(signal));
+                let _ = sender.try_send(Message::Signal(signal));
             }
         } else if signal == SIGHUP {
             // One that waits will read what there is to read by then.
-            if tell.len() < HANGUPS_MAX {
-                let _ = tell.try_send(Message::Signal(signal));
+            if sender.len() < HANGUPS_MAX {
+                let _ = sender.try_send(Message::Signal(signal));
             }
         } else if let Some(times) = ignored.count() {
             let name = signal_hook::low_level::signal_name(signal);

@@ -23,19 +23,19 @@ pub(super) struct Started {
     pub(super) asked: Vec<i32>,
 }
 
-/// Starts a server, or `None` if it is told to stop before it runs. What is wrong with the parent is said in the form
+/// Starts a server, or `None` if it is asked to stop before it runs. What is wrong with the parent is said in the form
 /// that the configuration wants.
 pub(super) fn wait(
     args: &ConfigArgs,
     parent: Result<(), CliError>,
-    told: &Receiver<Message>,
+    messages: &Receiver<Message>,
 ) -> Result<Option<Started>, CliError> {
     let decided = Arc::new(AtomicBool::new(false));
-    let (tell, started) = bounded(1);
+    let (sender, started) = bounded(1);
     let (args, going) = (args.clone(), Arc::clone(&decided));
     let run = move || {
-        // Nobody is told any more who is about to end.
-        let _ = tell.send(start(&args, parent, || !going.swap(true, Ordering::AcqRel)));
+        // Nobody receives it when the end has begun.
+        let _ = sender.send(start(&args, parent, || !going.swap(true, Ordering::AcqRel)));
     };
     let thread = thread::Builder::new().name("hl-start".to_owned());
     let failed = |error| CliError::because("cannot start: no thread can be started", error);
@@ -48,7 +48,7 @@ pub(super) fn wait(
                 let (config, server) = result.map_err(gone)??;
                 return Ok(Some(Started { config, server, asked }));
             }
-            recv(told) -> message => match message {
+            recv(messages) -> message => match message {
                 // Once more would be the same.
                 Ok(Message::Signal(SIGHUP)) if asked.contains(&SIGHUP) => {}
                 Ok(Message::Signal(SIGHUP)) => asked.insert(0, SIGHUP),
@@ -58,7 +58,7 @@ pub(super) fn wait(
                     }
                     asked.push(signal);
                 }
-                // Nothing else is told before there is a server.
+                // Nothing else is sent before there is a server.
                 _ => {}
             },
         }

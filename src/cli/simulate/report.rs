@@ -1,4 +1,4 @@
-//! What is told: a line of progress while it runs, and the report at the end.
+//! What is printed: a line of progress while it runs, and the report at the end.
 
 use super::super::report::units::{counted, grouped, labelled, milliseconds};
 use super::verify::Findings;
@@ -25,8 +25,8 @@ pub(super) fn progress(ledger: &Ledger, now: Duration, waiting: u64) -> String {
         now.as_secs(),
         grouped(ledger.sent()),
         grouped(rate(ledger.sent(), now)),
-        told(ledger, 500),
-        told(ledger, 990),
+        time_of(ledger, 500),
+        time_of(ledger, 990),
     );
     for (count, what) in [
         (waiting, "waiting"),
@@ -41,7 +41,7 @@ pub(super) fn progress(ledger: &Ledger, now: Duration, waiting: u64) -> String {
 }
 
 /// In how much time so many of a thousand were answered; of none there is none.
-fn told(ledger: &Ledger, permille: u32) -> String {
+fn time_of(ledger: &Ledger, permille: u32) -> String {
     if ledger.good() == 0 {
         return "-".to_owned();
     }
@@ -188,7 +188,7 @@ impl Report<'_> {
             }
         }
         if ledger.good() > 0 {
-            let at = |permille| told(ledger, permille);
+            let at = |permille| time_of(ledger, permille);
             let times = format!(
                 "p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
                 at(500),

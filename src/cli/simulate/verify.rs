@@ -151,7 +151,7 @@ fn describe(name: Name) -> String {
     }
 }
 
-/// Findings that are told one by one.
+/// Findings that are listed one by one.
 const EXAMPLES_MAX: usize = 20;
 
 /// How long what was answered may take to the journal.

@@ -86,7 +86,7 @@ fn text(estimate: &Estimate) -> String {
     for (label, value) in conclusions(estimate) {
         text.push_str(&labelled(label, &value));
     }
-    let _ = writeln!(text, "\n{}", verdict(estimate));
+    let _ = writeln!(text, "\n{}", conclusion(estimate));
     text
 }
 
@@ -139,7 +139,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn verdict(estimate: &Estimate) -> String {
+fn conclusion(estimate: &Estimate) -> String {
     let asked = counted(estimate.asked.messages, "message");
     let weakest = estimate.weakest();
     let name = name(weakest.bearer, estimate);

@@ -303,7 +303,7 @@ mod tests {
     use crate::server::{Acks, ReplayLevel};
 
     #[test]
-    fn numbers_are_told_as_people_read_them() {
+    fn numbers_are_shown_as_people_read_them() {
         assert_eq!(
             [0, 999, 1000, 1_234_567].map(grouped),
             ["0", "999", "1,000", "1,234,567"]

@@ -1,4 +1,4 @@
-//! What is told: a line of progress after a round, and the report at the end.
+//! What is printed: a line of progress after a round, and the report at the end.
 
 use super::super::report::units::{counted, grouped, labelled};
 use crate::cli::report::times::{percentile, syncs};
@@ -47,7 +47,7 @@ pub(super) struct Report {
 
 /// What a run shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Conclusion {
     /// The promise was kept, in one whole round at least.
     Kept,
     /// It was broken, or could not be checked.
@@ -57,13 +57,13 @@ pub(super) enum Verdict {
 }
 
 impl Report {
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(super) fn conclusion(&self) -> Conclusion {
         if !self.findings.is_clean() || !self.failures.is_empty() {
-            Verdict::Broken
+            Conclusion::Broken
         } else if self.rounds == 0 || self.answered == 0 || self.compared == 0 {
-            Verdict::NothingTested
+            Conclusion::NothingTested
         } else {
-            Verdict::Kept
+            Conclusion::Kept
         }
     }
 
@@ -154,12 +154,12 @@ impl Report {
         if let Some(kept) = &self.kept {
             line("kept", format!("{} (journal, server.log)", kept.display()));
         }
-        text.push_str(match self.verdict() {
-            Verdict::Kept => "\nNothing that was answered was lost, altered or invented.\n",
-            Verdict::Broken => {
+        text.push_str(match self.conclusion() {
+            Conclusion::Kept => "\nNothing that was answered was lost, altered or invented.\n",
+            Conclusion::Broken => {
                 "\nThe promise was broken, or could not be checked; see what was FOUND.\n"
             }
-            Verdict::NothingTested => {
+            Conclusion::NothingTested => {
                 "\nNothing was tested: no round was whole with something answered; give it more time.\n"
             }
         });
@@ -171,11 +171,11 @@ impl Report {
         let ms = |times: &Times, permille| times.in_milliseconds(permille);
         let found = &self.findings;
         json!({
-            "ok": self.verdict() == Verdict::Kept,
-            "verdict": match self.verdict() {
-                Verdict::Kept => "kept",
-                Verdict::Broken => "broken",
-                Verdict::NothingTested => "nothing tested",
+            "ok": self.conclusion() == Conclusion::Kept,
+            "decision": match self.conclusion() {
+                Conclusion::Kept => "kept",
+                Conclusion::Broken => "broken",
+                Conclusion::NothingTested => "nothing tested",
             },
             "cut_short": self.cut_short,
             "file_system": self.file_system.name,
@@ -210,14 +210,14 @@ impl Report {
 mod tests {
     use super::*;
 
-    /// A run that was too short once had the same verdict as one that has shown something.
+    /// A run that was too short once came to the same conclusion as one that has shown something.
     #[test]
     fn no_answer_and_no_round_is_no_success() {
         let tested = tested();
         for (rounds, answered) in [(0, 0), (3, 0), (0, 3)] {
             let mut report = tested.clone();
             (report.rounds, report.answered) = (rounds, answered);
-            assert_eq!(report.verdict(), Verdict::NothingTested);
+            assert_eq!(report.conclusion(), Conclusion::NothingTested);
             assert!(report.text().contains("\nNothing was tested: "));
             assert!(report.json().contains("\"ok\":false"));
         }
@@ -226,10 +226,10 @@ mod tests {
     #[test]
     fn a_finding_is_no_success() {
         let mut report = tested();
-        assert_eq!(report.verdict(), Verdict::Kept);
+        assert_eq!(report.conclusion(), Conclusion::Kept);
         assert!(report.text().contains("Nothing that was answered was lost"));
         report.findings.lost = 1;
-        assert_eq!(report.verdict(), Verdict::Broken);
+        assert_eq!(report.conclusion(), Conclusion::Broken);
         assert!(report.text().contains("The promise was broken"));
         report.findings.lost = 0;
         report.failures.push("it does not start again".to_owned());

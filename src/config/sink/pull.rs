@@ -1,4 +1,4 @@
-//! Reads what is peculiar to `type = "pull"`. Who may read is told by a token, or by nothing but the address; the
+//! Reads what is peculiar to `type = "pull"`. Who may read is known by a token, or by nothing but the address; the
 //! latter only in so many words, and only on this machine (see `consistency`).
 
 use crate::config::reader::{Reading, Section};

@@ -151,7 +151,7 @@ impl SimulatedDisk {
         self.0.lock().faults.capacity = capacity;
     }
 
-    /// Gives the directory another name behind everybody's back; the next process is told of it.
+    /// Gives the directory another name behind everybody's back; the next process knows it.
     pub(crate) fn move_away(&self) {
         self.0.lock().moved = true;
     }

@@ -3,7 +3,7 @@
 use super::{endpoint, hex, hmac, post, request};
 use crate::endpoint::credentials::Credentials;
 use crate::endpoint::signature::{Algorithm, Encoding, Signature};
-use crate::endpoint::{Proof, Verdict};
+use crate::endpoint::{Decision, Proof};
 use crate::http::Status;
 use aws_lc_rs::hmac::{HMAC_SHA1_FOR_LEGACY_USE_ONLY, HMAC_SHA512, Key, sign};
 use base64::Engine as _;
@@ -185,7 +185,7 @@ fn a_verify_token_counts_as_a_whole() {
         let head = format!("GET /webhook?{query} HTTP/1.1\r\nHost: h\r\n\r\n");
         request(&endpoint, &head, "")
     };
-    assert!(matches!(answer("first"), Ok(Verdict::Challenge(_))));
+    assert!(matches!(answer("first"), Ok(Decision::Challenge(_))));
     let quoted = |wrong: String| wrong.replace('"', "%22");
     let beside = [
         "first%00", "first+", "first%20", "+first", "first%0A", "first%26",

@@ -1,4 +1,4 @@
-//! The names of members that mean something here, told apart once while a body is scanned.
+//! The names of members that mean something here, distinguished once while a body is scanned.
 //!
 //! The walk looks at the members of an object several times; so each name is looked up once, by its length and its
 //! ends, in a table without collisions that the compiler makes.

@@ -29,7 +29,7 @@ fn conversation(body: &Value) -> (String, String, String) {
     )
 }
 
-fn told(subject: &str, phone: &str, user_id: &str) -> (String, String, String) {
+fn named(subject: &str, phone: &str, user_id: &str) -> (String, String, String) {
     (subject.to_owned(), phone.to_owned(), user_id.to_owned())
 }
 
@@ -233,7 +233,7 @@ fn a_party_has_one_name_or_two() {
             &json!({"contacts": contact, "messages": [message]}),
         )
     };
-    let both = told("106540000000001:15550100201", "15550100201", "US.1");
+    let both = named("106540000000001:15550100201", "15550100201", "US.1");
     assert_eq!(conversation(&message(json!({"from": "15550100201"}))), both);
     assert_eq!(
         conversation(&message(json!({"from_user_id": "US.1"}))),
@@ -241,24 +241,24 @@ fn a_party_has_one_name_or_two() {
     );
     assert_eq!(conversation(&message(json!({"type": "text"}))), both);
     // A contact with other names says nothing about the sender.
-    let other = told("106540000000001:15550100299", "15550100299", "-");
+    let other = named("106540000000001:15550100299", "15550100299", "-");
     assert_eq!(
         conversation(&message(json!({"from": "15550100299"}))),
         other
     );
     let status = json!({"statuses": [{"recipient_user_id": "BR.2", "status": "sent"}]});
-    let expected = told("106540000000001:BR.2", "-", "BR.2");
+    let expected = named("106540000000001:BR.2", "-", "BR.2");
     assert_eq!(conversation(&messages("messages", &status)), expected);
     let on_premises = json!({"statuses": [{"message": {"recipient_id": "15550100201"}}]});
     assert_eq!(
         conversation(&on_premises),
-        told("-:15550100201", "15550100201", "-")
+        named("-:15550100201", "15550100201", "-")
     );
 }
 
 #[test]
 fn the_other_side_is_never_the_business() {
-    let expected = told("106540000000001:15550100201", "15550100201", "-");
+    let expected = named("106540000000001:15550100201", "15550100201", "-");
     // The displayed number of the metadata is +1 555-010-0101.
     let (business, person) = ("15550100101", "15550100201");
     for (field, members) in [
@@ -304,13 +304,13 @@ fn the_other_side_is_never_the_business() {
         );
     }
     let nobody = messages("messages", &json!({"messages": [{"from": business}]}));
-    assert_eq!(conversation(&nobody), told("-", "-", "-"));
+    assert_eq!(conversation(&nobody), named("-", "-", "-"));
 }
 
 #[test]
 fn a_group_is_a_conversation() {
     let message = json!({"messages": [{"from": "15550100201", "group_id": "R1=="}]});
-    let expected = told("106540000000001:R1==", "15550100201", "-");
+    let expected = named("106540000000001:R1==", "15550100201", "-");
     assert_eq!(conversation(&messages("messages", &message)), expected);
     let status = json!({"statuses": [{"recipient_id": "R1==", "recipient_type": "group",
         "recipient_participant_id": "15550100201"}]});
@@ -325,14 +325,14 @@ fn a_group_is_a_conversation() {
 fn changed_identities_and_handovers() {
     let system = json!({"previous_user_id": "BR.1", "user_id": "BR.2"});
     let message = json!({"messages": [{"type": "system", "system": system}]});
-    let expected = told("106540000000001:BR.1", "-", "BR.1");
+    let expected = named("106540000000001:BR.1", "-", "BR.1");
     assert_eq!(conversation(&messages("messages", &message)), expected);
     let handover = json!({"sender": {"phone_number": "15550100201"},
         "recipient": {"phone_number_id": "1065", "display_phone_number": "15550100101"}});
     let body = notification("messaging_handovers", &handover);
     assert_eq!(
         conversation(&body),
-        told("1065:15550100201", "15550100201", "-")
+        named("1065:15550100201", "15550100201", "-")
     );
     assert_eq!(
         parsed(body.to_string())[0]["source"],

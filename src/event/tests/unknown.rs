@@ -1,4 +1,4 @@
-//! What this version does not know is told from others as the version will that knows it.
+//! What this version does not know is distinguished from others as the version will do that knows it.
 
 use super::{extract, notification, value};
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ fn no_id_depends_on_what_is_known() {
         ("marketing_messages_link_click", &|name| body(&action, name)),
     ];
     for (known, body) in cases {
-        let told = |name: &str| {
+        let key_of = |name: &str| {
             let body = body(name);
             let events = extract(&body);
             assert_eq!(events.len(), 1, "{body}");
@@ -80,6 +80,6 @@ fn no_id_depends_on_what_is_known() {
                 event.id().replace(name, "").len(),
             )
         };
-        assert_eq!(told(known), told("brand_new"), "{known}");
+        assert_eq!(key_of(known), key_of("brand_new"), "{known}");
     }
 }

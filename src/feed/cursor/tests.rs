@@ -31,14 +31,14 @@ impl Site {
         let floor = Floor::new(Arc::clone(&self.lowest));
         let (cursors, corrected) = Cursors::open(self.storage(), journal, last, floor).unwrap();
         let corrected = corrected.into_iter();
-        let told = corrected.map(|it| {
+        let reported = corrected.map(|it| {
             (
                 it.sink,
                 it.was.lanes[0].confirmed,
                 it.now.lanes[0].confirmed,
             )
         });
-        (cursors, told.collect())
+        (cursors, reported.collect())
     }
 
     fn file(&self, sink: &str) -> PathBuf {

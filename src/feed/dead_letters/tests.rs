@@ -110,20 +110,20 @@ fn a_letter_keeps_the_form_of_its_body() {
     let headers = [(&b"webhook-id"[..], &b"msg_1"[..])];
     let mut maker = Maker::new().reading(&forms);
     let delivery = maker.make_one(4711, came, headers.into_iter(), b"{\"order\":7}");
-    let told = |delivery: &Delivery| {
+    let shown = |delivery: &Delivery| {
         let event = delivery.events().get(0).unwrap();
         format!("{} {} {}", event.id(), event.kind(), event.source())
     };
     let expected = "msg_1 webhook.received /standard-webhooks/orders";
-    assert_eq!(told(&delivery), expected);
+    assert_eq!(shown(&delivery), expected);
     // Set apart to be tried again, by a maker that has not read anything yet.
     let alone = delivery.alone(4711, &mut Maker::new()).unwrap();
-    assert_eq!(told(&alone), expected);
+    assert_eq!(shown(&alone), expected);
     let letter = letter_of(&delivery, Some(0));
     let mut letters = DeadLetters::open(SimulatedDisk::new(1).storage()).unwrap();
     letters.add(&letter).unwrap();
     let read = letters.read(letter.item).unwrap();
-    assert_eq!(told(&read.delivery(3, &mut maker)), expected);
+    assert_eq!(shown(&read.delivery(3, &mut maker)), expected);
 }
 
 /// A verb that asked again while the server wrote down why it had failed took the only copy with it.
@@ -226,7 +226,7 @@ fn there_is_an_end_to_their_number() {
 }
 
 #[test]
-fn damage_is_told_of() {
+fn damage_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
     let mut letters = DeadLetters::open(Arc::clone(&storage)).unwrap();

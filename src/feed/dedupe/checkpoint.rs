@@ -139,7 +139,7 @@ pub(super) fn read(storage: &dyn Storage) -> Result<Found, DedupeError> {
     Ok(Checkpoint::decode(&text).map_or(Found::Damaged, Found::Saved))
 }
 
-/// Takes the checkpoint away, durably, and so lets go of all that it says.
+/// Takes the checkpoint away, durably, and with it all that it says.
 pub(super) fn remove(storage: &dyn Storage) -> Result<(), DedupeError> {
     for name in [NAME, OLD] {
         remove_file(storage, name)?;

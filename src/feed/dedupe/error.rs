@@ -5,7 +5,7 @@ use crate::disk::Storage;
 use std::io;
 use std::io::ErrorKind;
 
-/// Why duplicates cannot be told apart now.
+/// Why duplicates cannot be found now.
 #[derive(Debug, thiserror::Error)]
 pub enum DedupeError {
     /// The operating system refused.

@@ -118,12 +118,14 @@ impl KeyLog {
         let remembered = options.window.saturating_add(options.span());
         let is_old = |facts: &Facts| facts.latest.saturating_add(remembered) < now;
         if self.facts().next().is_some_and(is_old) {
-            gone.extend(self.let_go());
+            gone.extend(self.drop_oldest());
         }
         while self.keys().saturating_add(share) > options.keys
             || self.generations.len() + 1 >= LIVE_MAX as usize
         {
-            let Some(number) = self.let_go() else { break };
+            let Some(number) = self.drop_oldest() else {
+                break;
+            };
             gone.push(number);
         }
         let facts = Facts {
@@ -271,7 +273,7 @@ impl KeyLog {
         self.facts().map(|facts| facts.keys).sum()
     }
 
-    fn let_go(&mut self) -> Option<u64> {
+    fn drop_oldest(&mut self) -> Option<u64> {
         let number = self.generations.pop_front()?.facts.number;
         self.gone.push(number);
         Some(number)

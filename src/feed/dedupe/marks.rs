@@ -151,7 +151,7 @@ impl Marks {
         Ok(())
     }
 
-    /// Lets go of the files that say nothing of `first` and what is behind it.
+    /// Removes the files that say nothing of `first` and what is behind it.
     pub(super) fn retire(&mut self, first: u64) {
         while let Some(next) = self.files.get(1)
             && next.extent.first <= first

@@ -8,8 +8,8 @@
 //! it longer at most, by the times of arrival, or until [`Options::keys`] newer ones are nearly there, see `keys.rs`;
 //! one that came while the clock was ahead counts as well. A weak key ([`EventRef::has_weak_key`]) counts for ten
 //! minutes on either side. All of that depends on what stands in the journal alone, on no clock and on no thread. What
-//! lets go of keys is not the time of one arrival: a clock that jumps, there or back, makes the memory forget nothing.
-//! (One that stays ahead by more than the window cannot be told from silence: what came before is old then, and comes
+//! forgets keys is not the time of one arrival: a clock that jumps, there or back, makes the memory forget nothing.
+//! (One that stays ahead by more than the window looks the same as silence: what came before is old then, and comes
 //! again if it is sent again.)
 //!
 //! # The files
@@ -33,10 +33,10 @@
 //! that stand in it, they are never written again, and a file that it names is not removed before the next one is
 //! durable. So after the end of the process and after a power cut alike the checkpoint that is found names a state
 //! that is whole: that behind the delivery which it was made after. Whatever was written since is thrown away, and
-//! the deliveries behind it are judged again. A verdict follows from that state and the deliveries alone,
+//! the deliveries behind it are judged again. A decision follows from that state and the deliveries alone,
 //! and what was judged was durable in the journal, so it is the same one as the first time.
 //!
-//! Without a usable state everything in the journal is judged again. The verdicts are the same then too, except where
+//! Without a usable state everything in the journal is judged again. The decisions are the same then too, except where
 //! the earlier one is not in the journal any more: such an event comes again. That a state is usable is known from
 //! checksums of all that the checkpoint names, so damage never makes a duplicate of what is none.
 
@@ -59,7 +59,7 @@ mod tests;
 
 pub use duplicates::Duplicates;
 pub use error::DedupeError;
-pub use options::{Options, Verdicts};
+pub use options::{Decisions, Options};
 pub use parties::{Conversation, Parties};
 pub use scope::Scope;
 
@@ -108,7 +108,7 @@ struct Stage {
     last: u64,
     /// The event that is next. What is before it is in the logs, or in memory on its way there.
     next: usize,
-    verdicts: Verdicts,
+    decisions: Decisions,
 }
 
 /// What is remembered of a key.
@@ -123,7 +123,7 @@ struct Older {
 impl Dedupe {
     /// Takes up the state in `storage`, a directory for nothing else, of the journal with this name and these first
     /// and last sequences. Also gives the sequence from which deliveries must come. A state that is damaged, of
-    /// another journal or ahead of this one is told of and begins anew. Reads all that is remembered, about half
+    /// another journal or ahead of this one is reported and begins anew. Reads all that is remembered, about half
     /// a second for a million keys.
     pub fn open(
         storage: Arc<dyn Storage>,
@@ -148,7 +148,7 @@ impl Dedupe {
     /// Marks the duplicates in the next delivery. When this returns they are written, without a sync, for
     /// [`Duplicates`] to read. After an error that [is a shortage](DedupeError::is_shortage) it is to be called again
     /// with the same delivery, and goes on where it was; any other one is final.
-    pub fn judge(&mut self, delivery: &mut Delivery) -> Result<Verdicts, DedupeError> {
+    pub fn judge(&mut self, delivery: &mut Delivery) -> Result<Decisions, DedupeError> {
         if self.stage.is_none() {
             self.flush()?; // what a delivery has left that passed
         }
@@ -168,19 +168,20 @@ impl Dedupe {
             delivery.mark_duplicate(position);
         }
         self.judged = stage.last;
-        Ok(stage.verdicts)
+        Ok(stage.decisions)
     }
 
     /// Lets the next delivery pass after [a shortage](DedupeError::is_shortage): what of it is not judged by now counts
-    /// as new, and later ones are not told from it. For a disk that is full, perhaps of what only delivery takes away.
-    pub fn pass(&mut self, delivery: &mut Delivery) -> Verdicts {
+    /// as new, and later ones are not found to repeat it. For a disk that is full, perhaps of what only delivery takes
+    /// away.
+    pub fn pass(&mut self, delivery: &mut Delivery) -> Decisions {
         for position in self.found.drain(..) {
             delivery.mark_duplicate(position);
         }
         self.judged = delivery.last_sequence();
         self.stage
             .take()
-            .map_or_else(Verdicts::default, |stage| stage.verdicts)
+            .map_or_else(Decisions::default, |stage| stage.decisions)
     }
 
     /// Highest sequence that is judged.
@@ -243,7 +244,7 @@ impl Dedupe {
         self.marks.retire(first);
     }
 
-    /// Tells what it learns of the names of parties to those who hold `parties` already.
+    /// Shares what it learns of the names of parties with those who hold `parties` already.
     pub fn share(&mut self, parties: &Parties) {
         parties.take_over(&self.parties);
         self.parties = parties.clone();
@@ -293,14 +294,14 @@ impl Dedupe {
             first,
             last,
             next: 0,
-            verdicts: Verdicts::default(),
+            decisions: Decisions::default(),
         })
     }
 
     /// Judges one event and remembers it. After an error nothing has changed.
     fn judge_event(&mut self, event: EventRef<'_>, stage: &mut Stage) -> Result<(), DedupeError> {
         if event.is_dead() {
-            stage.verdicts.judged[event.lane() as usize] += 1;
+            stage.decisions.judged[event.lane() as usize] += 1;
             return Ok(());
         }
         let key = event.id().as_bytes();
@@ -338,7 +339,7 @@ impl Dedupe {
             self.parties.learn((group, user_id), phone, generation);
         }
         let lane = event.lane() as usize;
-        stage.verdicts.judged[lane] += 1;
+        stage.decisions.judged[lane] += 1;
         let window = self.options.window.saturating_add(span);
         let counts = |then| {
             if is_weak {
@@ -349,7 +350,7 @@ impl Dedupe {
             }
         };
         if older.is_some_and(|older| counts(older.then)) {
-            stage.verdicts.duplicates[lane] += 1;
+            stage.decisions.duplicates[lane] += 1;
             self.found.push(stage.next);
             self.marks.push(Mark {
                 position: event.position(),

@@ -173,7 +173,7 @@ impl Opening {
         checkpointed: u64,
     ) -> Dedupe {
         Dedupe {
-            // Retention may have taken what was not judged, if it was told that nobody needs it.
+            // Retention may have taken what was not judged, if it was informed that nobody needs it.
             judged: checkpointed.max(self.first.saturating_sub(1)),
             checkpointed,
             storage: self.storage,
@@ -339,11 +339,11 @@ impl Opening {
     }
 }
 
-/// Tells now and then how far a long reading has come.
+/// Logs now and then how far a long reading has come.
 struct Progress {
     bytes: u64,
     done: u64,
-    told: Instant,
+    logged: Instant,
 }
 
 impl Progress {
@@ -351,14 +351,14 @@ impl Progress {
         Progress {
             bytes: generations.iter().map(|facts| facts.bytes).sum(),
             done: 0,
-            told: Instant::now(),
+            logged: Instant::now(),
         }
     }
 
     fn step(&mut self, bytes: u64) {
         self.done += bytes;
-        if self.told.elapsed() >= TOLD_EVERY {
-            self.told = Instant::now();
+        if self.logged.elapsed() >= LOGGED_EVERY {
+            self.logged = Instant::now();
             tracing::info!(
                 bytes = self.done,
                 of = self.bytes,
@@ -374,4 +374,4 @@ const CHUNK: u64 = 64 << 10;
 /// Bytes of the longest text, roughly: a body's, with each byte escaped.
 const TEXT_MAX: usize = 3 * (96 << 20);
 
-const TOLD_EVERY: Duration = Duration::from_secs(5);
+const LOGGED_EVERY: Duration = Duration::from_secs(5);

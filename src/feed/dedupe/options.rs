@@ -1,4 +1,4 @@
-//! How much is remembered, and what is told.
+//! How much is remembered, and what is counted.
 
 use super::scope::Scope;
 
@@ -23,7 +23,7 @@ impl Options {
 
 /// What was judged, in the order of [`Lane::ALL`](crate::event::Lane::ALL).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verdicts {
+pub struct Decisions {
     /// Events.
     pub judged: [u64; 3],
     /// Those of them that are duplicates.

@@ -40,7 +40,7 @@ fn damage(disk: &SimulatedDisk, name: &str) {
 }
 
 /// Id, type, source and number of extensions of the one event of a record with these flags.
-fn told(forms: &Arc<Forms>, flags: u16) -> (String, String, String) {
+fn read_as(forms: &Arc<Forms>, flags: u16) -> (String, String, String) {
     let headers = [(&b"webhook-id"[..], &b"msg 1"[..]), (b"X-B", b"b")];
     let came = (1, flags, 1_790_500_000_250_000);
     let mut maker = Maker::new().reading(forms);
@@ -113,15 +113,15 @@ fn a_record_is_read_as_it_was_stored() {
         )
     };
     let forms = Arc::new(forms);
-    assert_eq!(told(&forms, flags(numbers[0])), expected("orders"));
-    assert_eq!(told(&forms, flags(numbers[1])), expected("shop"));
+    assert_eq!(read_as(&forms, flags(numbers[0])), expected("orders"));
+    assert_eq!(read_as(&forms, flags(numbers[1])), expected("shop"));
     // Another process, such as `tail`, which began before the form was there.
     let beside = look(&disk);
-    assert_eq!(told(&beside, flags(1)), expected("orders"));
+    assert_eq!(read_as(&beside, flags(1)), expected("orders"));
     let third = forms.number(&form("later")).unwrap();
-    assert_eq!(told(&beside, flags(third)), expected("later"));
+    assert_eq!(read_as(&beside, flags(third)), expected("later"));
     // What a version without forms has stored is read as that did.
-    let (id, kind, source) = told(&forms, FLAG_FOREIGN);
+    let (id, kind, source) = read_as(&forms, FLAG_FOREIGN);
     let old = ("-:-:wamid.A", "whatsapp.message.text", "/whatsapp");
     assert_eq!((&id[..], &kind[..], &source[..]), old);
 }
@@ -168,15 +168,18 @@ fn lost_forms_stop_nothing_and_their_numbers_mean_nothing_else() {
     let number = forms.number(&platform("b")).unwrap();
     assert_eq!(number, 4711 % NUMBER_MAX + 1);
     let forms = Arc::new(forms);
-    let (id, kind, source) = told(&forms, flags(1));
+    let (id, kind, source) = read_as(&forms, flags(1));
     assert!(
         id.starts_with("-:received:body-") && id.ends_with(":41"),
         "{id}"
     );
     assert_eq!((&kind[..], &source[..]), ("webhook.received", "/webhook"));
-    assert_eq!(told(&forms, flags(record::NO_FORM)).1, "webhook.received");
+    assert_eq!(
+        read_as(&forms, flags(record::NO_FORM)).1,
+        "webhook.received"
+    );
     // One of the platform has the ids and types that it had.
-    let (id, kind, _) = told(&forms, record::with_form(0, 1));
+    let (id, kind, _) = read_as(&forms, record::with_form(0, 1));
     assert_eq!(
         (&id[..], &kind[..]),
         ("-:-:wamid.A", "whatsapp.message.text")

@@ -44,10 +44,10 @@ fn running_for(
     Running::new(judge, dedupe, from)
 }
 
-/// Two warnings shared one word of being told, and each good batch took it back: once the memory of keys could not be
-/// saved any more, a server under load said so every two seconds, for ever.
+/// Two warnings shared one flag that says that they were logged, and each good batch cleared it: once the memory of
+/// keys could not be saved any more, a server under load said so every two seconds, for ever.
 #[test]
-fn what_cannot_be_saved_is_told_once() {
+fn what_cannot_be_saved_is_logged_once() {
     let (bench, memory) = (Bench::new(), SimulatedDisk::new(1));
     let said = Arc::new(tempfile::tempfile().unwrap());
     let subscriber = tracing_subscriber::fmt().with_writer(Arc::clone(&said));
@@ -127,7 +127,7 @@ fn the_journal_is_kept_up_to_the_last_checkpoint() {
     running.checkpoint();
     assert_eq!(lowest.load(Ordering::Relaxed), 3);
     judge(&mut running, 3);
-    // Only where there is no room is it let go: the journal may be what takes it.
+    // Only where there is no room is it given up: the journal may be what takes it.
     memory.fail_once(3, Fault::NoSpace);
     running.checkpoint();
     assert_eq!(lowest.load(Ordering::Relaxed), 4);

@@ -43,7 +43,7 @@ impl Decisions {
     pub(super) fn read(storage: &dyn Storage, journal: JournalId) -> io::Result<Found> {
         let mut found = Found::Damaged;
         for _ in 0..READ_TRIES {
-            let file = match storage.open(VERDICTS, Access::Read) {
+            let file = match storage.open(FILE, Access::Read) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return Ok(Found::None { of_another: false });
                 }
@@ -63,7 +63,7 @@ impl Decisions {
 
     /// Durable when this returns.
     pub(super) fn save(&self, storage: &dyn Storage, journal: JournalId) -> io::Result<()> {
-        storage.replace(VERDICTS, self.render(journal).as_bytes())
+        storage.replace(FILE, self.render(journal).as_bytes())
     }
 
     fn render(&self, journal: JournalId) -> String {
@@ -129,7 +129,7 @@ fn parse(text: &str, journal: JournalId) -> Option<Found> {
 }
 
 /// Its name is that of the first version.
-pub(super) const VERDICTS: &str = "verdicts";
+pub(super) const FILE: &str = "verdicts";
 
 /// Version of the form. In version 1, `condemned` was decided by marks alone.
 pub(super) const VERSION: u32 = 2;

@@ -1,10 +1,10 @@
 //! Suspects are taken apart in a child process first, so that a body that ends it ends nobody else.
 //!
-//! The child is this program once more, told where the journal is and which sequences to take apart, one after the
-//! other, as the workers would; so it reads them itself and in the same way. On its standard output it writes
-//! the sequence of each body before it begins with it, and `end` at the end. If it ends before that by SIGSEGV,
-//! SIGABRT, SIGBUS, SIGILL or SIGFPE, the last sequence that it has named is taken apart by a child of its own. One
-//! that ends there too, by such a signal, is the proof. Everything else proves nothing: a signal from outside
+//! The child is this program once more, with arguments that say where the journal is and which sequences to take
+//! apart, one after the other, as the workers would; so it reads them itself and in the same way. On its standard
+//! output it writes the sequence of each body before it begins with it, and `end` at the end. If it ends before that by
+//! SIGSEGV, SIGABRT, SIGBUS, SIGILL or SIGFPE, the last sequence that it has named is taken apart by a child of its
+//! own. One that ends there too, by such a signal, is the proof. Everything else proves nothing: a signal from outside
 //! such as SIGKILL, an exit code, a child that cannot be started, one that takes too long, or that ends at no body.
 //!
 //! The child bounds its memory by the body, far above what any body needs that is not poisoned: a body whose needs

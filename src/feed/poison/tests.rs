@@ -57,7 +57,7 @@ fn written(dir: &Path) -> Vec<String> {
 }
 
 /// Writes the file as a version before or as damage would have left it.
-fn write_verdicts(dir: &Path, head: &str, lines: &str) {
+fn write_decisions(dir: &Path, head: &str, lines: &str) {
     let text = format!("{head}\nprogram 0.0.9\njournal {}\n{lines}", journal(1));
     let crc = crc32c::crc32c(text.as_bytes());
     fs::write(dir.join("verdicts"), format!("{text}crc32c {crc:08x}\n")).unwrap();
@@ -195,7 +195,7 @@ fn kills_decide_nothing() {
 #[test]
 fn who_wants_a_suspect_waits_until_somebody_has_looked() {
     let dir = tempfile::tempdir().unwrap();
-    write_verdicts(
+    write_decisions(
         dir.path(),
         "hookline-poison 2",
         "suspect 7 9\nsuspect 9 12\nsuspect 40 41\n",
@@ -230,7 +230,7 @@ fn what_a_version_before_has_decided_keeps_its_form() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::new();
     bench.store_all(&[FINE.to_vec(), FINE.to_vec(), FINE.to_vec()]);
-    write_verdicts(
+    write_decisions(
         dir.path(),
         "hookline-poison 1",
         "suspect 1 3\ncondemned 2\ncondemned 70\n",

@@ -189,10 +189,10 @@ fn what_cannot_be_used_is_set_aside_and_the_next_one_is_taken_up() {
     let mut server = Replays::open(Arc::clone(&storage));
     let taken = server.take_up("crm").map(|replay| replay.id);
     assert_eq!(taken.as_ref(), Some(&last.id));
-    let told = verb.cancel("20260101-000002-crm");
+    let cancelled = verb.cancel("20260101-000002-crm");
     assert!(
-        matches!(told, Err(ReplayError::SetAside { .. })),
-        "{told:?}"
+        matches!(cancelled, Err(ReplayError::SetAside { .. })),
+        "{cancelled:?}"
     );
     let mut names = storage.list().unwrap();
     names.retain(|name| name.contains(".aside"));

@@ -141,7 +141,7 @@ fn an_empty_line_ahead_takes_nothing_from_the_head() {
 /// the fault, and 431 when it came in several, for it was only gathered to the limit. Seen so in a log, one client has
 /// two mistakes.
 #[test]
-fn a_fault_behind_the_limit_does_not_change_the_verdict() {
+fn a_fault_behind_the_limit_does_not_change_the_outcome() {
     for fault in ["\n\n", "\0", " : \r\n", "GET / HTTP/3.0\r\n\r\n"] {
         let padding = "x".repeat(LIMITS.head);
         let bytes = format!("POST /a HTTP/1.1\r\nHost: h\r\nX: {padding}\r\n{fault}");
@@ -186,9 +186,9 @@ proptest! {
         prop_assert_eq!(receive(&bytes, &cuts), receive(&bytes, &[]));
     }
 
-    /// Mutated pipelines: whatever the verdict is, cuts do not change it.
+    /// Mutated pipelines: whatever the outcome is, cuts do not change it.
     #[test]
-    fn damaged_requests_get_one_verdict(
+    fn damaged_requests_get_one_outcome(
         cuts in prop::collection::vec(any::<usize>(), 0..6),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {

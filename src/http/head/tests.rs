@@ -7,7 +7,7 @@ const LIMITS: Limits = Limits {
     body: 4 << 20,
 };
 
-fn verdict(bytes: &[u8]) -> Result<Option<(Method, Framing, Persistence)>, Status> {
+fn outcome(bytes: &[u8]) -> Result<Option<(Method, Framing, Persistence)>, Status> {
     let mut slots = Slots::new();
     let head = Head::parse(bytes, &mut slots, &LIMITS)?;
     Ok(head.map(|head| (head.method, head.framing, head.persistence)))
@@ -15,7 +15,7 @@ fn verdict(bytes: &[u8]) -> Result<Option<(Method, Framing, Persistence)>, Statu
 
 fn post(fields: &str) -> Result<Framing, Status> {
     let bytes = format!("POST /webhook HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
-    verdict(bytes.as_bytes()).map(|head| head.expect("the head is complete").1)
+    outcome(bytes.as_bytes()).map(|head| head.expect("the head is complete").1)
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn refuses_framing_that_could_be_read_in_two_ways() {
 
 #[test]
 fn request_lines() {
-    let with = |line: &str| verdict(format!("{line}\r\nHost: h\r\n\r\n").as_bytes());
+    let with = |line: &str| outcome(format!("{line}\r\nHost: h\r\n\r\n").as_bytes());
     for line in [
         "GET / HTTP/1.1",
         "GET http://h HTTP/1.1",
@@ -126,12 +126,12 @@ fn absolute_form_and_queries_are_split() {
 fn lines_end_in_crlf_and_one_empty_line_may_stand_ahead() {
     let good = b"POST /a HTTP/1.1\r\nHost: h\r\n\r\n";
     assert!(matches!(
-        verdict(&[&b"\r\n"[..], good].concat()),
+        outcome(&[&b"\r\n"[..], good].concat()),
         Ok(Some(_))
     ));
     for ahead in ["\r\n\r\n", "\n", "\r\r\n", "\r\n\n"] {
         assert_eq!(
-            verdict(&[ahead.as_bytes(), good].concat()),
+            outcome(&[ahead.as_bytes(), good].concat()),
             Err(Status::BadRequest),
             "{ahead:?}"
         );
@@ -143,14 +143,14 @@ fn lines_end_in_crlf_and_one_empty_line_may_stand_ahead() {
         "POST /a HTTP/1.1\nHost: h\n\n",
     ] {
         assert_eq!(
-            verdict(bytes.as_bytes()),
+            outcome(bytes.as_bytes()),
             Err(Status::BadRequest),
             "{bytes:?}"
         );
     }
     for len in 0..good.len() {
         assert_eq!(
-            verdict(&good[..len]),
+            outcome(&good[..len]),
             Ok(None),
             "the first {len} bytes are incomplete"
         );
@@ -159,7 +159,7 @@ fn lines_end_in_crlf_and_one_empty_line_may_stand_ahead() {
 
 #[test]
 fn versions_decide_on_host_and_persistence() {
-    let persistence = |bytes: &str| verdict(bytes.as_bytes()).map(|head| head.map(|head| head.2));
+    let persistence = |bytes: &str| outcome(bytes.as_bytes()).map(|head| head.map(|head| head.2));
     assert_eq!(
         persistence("POST /a HTTP/1.1\r\n\r\n"),
         Err(Status::BadRequest)

@@ -1,4 +1,4 @@
-//! What is told when: nothing before it is durable, nothing after a failure, and what a full disk does.
+//! What is reported when: nothing before it is durable, nothing after a failure, and what a full disk does.
 
 use super::harness::{Harness, batch, batch_with_flags, options, read_all};
 use crate::disk::simulated::{Fault, Faults, SimulatedDisk};
@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 #[test]
-fn what_was_answered_early_is_told_no_earlier_than_it_is_durable() {
+fn what_was_answered_early_is_reported_no_earlier_than_it_is_durable() {
     let disk = SimulatedDisk::new(1);
     let options = Options {
         sync_interval: Duration::from_hours(1),
@@ -107,7 +107,7 @@ fn nothing_is_published_after_a_failed_write_or_sync() {
 
 /// The channel has room for four batches, and beside it the committer holds what it is writing.
 #[test]
-fn while_a_sync_hangs_nothing_is_told_and_no_more_is_taken_than_was_sent() {
+fn while_a_sync_hangs_nothing_is_reported_and_no_more_is_taken_than_was_sent() {
     let disk = SimulatedDisk::new(1);
     let journal = Journal::open(disk.storage(), options()).unwrap();
     let status = journal.status();

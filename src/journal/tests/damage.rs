@@ -233,7 +233,7 @@ fn the_last_commit_when_torn_is_cut_and_reported_once() {
     assert_eq!(read_all(&storage, 0), expected(1..3));
 }
 
-/// The last record of a journal was damaged, after a sink had had it. Nothing in the segments told that from a commit
+/// The last record of a journal was damaged, after a sink had had it. In the segments that looked the same as a commit
 /// that a power cut has torn: it was cut, and its sequence given to the next notification, which that sink then
 /// skipped. An older copy of a journal, beside newer cursors, was the same.
 #[test]

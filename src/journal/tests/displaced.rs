@@ -1,5 +1,5 @@
 //! The journal is moved, removed or replaced while it is in use. Writes and syncs into what is open go on without an
-//! error, so it once went on telling of records that no start found again.
+//! error, so it once went on reporting records that no start found again.
 
 use super::harness::{Harness, batch, options};
 use crate::disk::Access;

@@ -216,8 +216,8 @@ impl Life {
                     assert!(oracle.is_body(sequence, record.body));
                 }
             }
-            let told: Vec<u64> = positions.iter().map(|it| it.records()).collect();
-            assert_eq!((handed, &told), (durable, &answered));
+            let reported: Vec<u64> = positions.iter().map(|it| it.records()).collect();
+            assert_eq!((handed, &reported), (durable, &answered));
             oracle.promised = durable as usize;
             let floor = durable.saturating_sub(random.below(self.lag + 1));
             self.options.floor.fetch_max(floor, Ordering::Relaxed);

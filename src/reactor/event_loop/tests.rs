@@ -75,7 +75,7 @@ impl Bench {
     fn send(&mut self, client: &mut TcpStream, slot: usize, bytes: &[u8]) {
         client.write_all(bytes).unwrap();
         let arrived = |event_loop: &EventLoop| {
-            event_loop.core.holdings.bytes() > 0 || !event_loop.core.outbox.is_settled()
+            event_loop.core.memory_budget.bytes() > 0 || !event_loop.core.outbox.is_settled()
         };
         while !arrived(&self.event_loop) {
             let token = self.event_loop.connections[slot].token;
@@ -376,22 +376,22 @@ fn one_round_reads_few_pieces_of_large_bodies() {
     for (client, slot) in &mut crowd {
         client.write_all(&post).unwrap();
         let token = bench.event_loop.connections[*slot].token;
-        let before = bench.event_loop.core.holdings.bytes();
+        let before = bench.event_loop.core.memory_budget.bytes();
         for _ in 0..10 {
             bench.event_loop.ready(token, false);
         }
-        assert!(bench.event_loop.core.holdings.bytes() <= before + 4096);
+        assert!(bench.event_loop.core.memory_budget.bytes() <= before + 4096);
     }
     let stored = Arc::clone(&bench.event_loop.core.statistics);
     while stored.stored.get() < 10 {
-        let before = bench.event_loop.core.holdings.bytes();
+        let before = bench.event_loop.core.memory_budget.bytes();
         // Loopback may still be on its way.
         for (_, slot) in &crowd {
             let token = bench.event_loop.connections[*slot].token;
             bench.event_loop.ready(token, false);
         }
         bench.event_loop.go_on();
-        assert!(bench.event_loop.core.holdings.bytes() <= before + 14 * 4096);
+        assert!(bench.event_loop.core.memory_budget.bytes() <= before + 14 * 4096);
     }
 }
 
@@ -465,7 +465,7 @@ fn the_slow_give_up_what_they_hold() {
         assert_eq!(early.peek(&mut answer).unwrap_or(0), 12 * refused);
         bench.event_loop.close(slot);
     }
-    assert_eq!(bench.event_loop.core.holdings.bytes(), 0);
+    assert_eq!(bench.event_loop.core.memory_budget.bytes(), 0);
 }
 
 /// Requests that waited for room in the journal were stored and answered with 200 whenever their turn came, which is

@@ -72,14 +72,14 @@ impl Load {
         let cores = thread::available_parallelism()
             .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
         let count = cores.min(THREADS_MAX).min(plan.connections);
-        let (tell, ended) = bounded(1);
+        let (sender, ended) = bounded(1);
         let bytes = Arc::new(AtomicU64::new(plan.bytes));
         let threads = (0..count).map(|index| {
             let streams = (index..plan.connections).step_by(count as usize);
-            let mut sender = Sending {
+            let mut sending = Sending {
                 plan: plan.clone(),
                 bytes: Arc::clone(&bytes),
-                ended: tell.clone(),
+                ended: sender.clone(),
                 random: Random(plan.bodies.seed ^ u64::from(plan.round) << 16 ^ u64::from(index)),
                 body: Vec::new(),
                 requests: Vec::new(),
@@ -87,7 +87,7 @@ impl Load {
             let links = streams.map(Link::new).collect();
             thread::Builder::new()
                 .name(format!("load-{index}"))
-                .spawn(move || sender.run(links))
+                .spawn(move || sending.run(links))
         });
         Ok(Load {
             threads: threads.collect::<io::Result<_>>()?,
@@ -95,7 +95,7 @@ impl Load {
         })
     }
 
-    /// Tells when it cannot go on.
+    /// Has a message when it cannot go on.
     pub(crate) fn ended(&self) -> &Receiver<Ended> {
         &self.ended
     }
@@ -196,12 +196,12 @@ impl Sending {
             && !link.forgives(&error)
         {
             link.fail(&error);
-            self.tell(Ended::Broken);
+            self.report(Ended::Broken);
         }
     }
 
-    fn tell(&self, ended: Ended) {
-        // The first to tell is enough.
+    fn report(&self, ended: Ended) {
+        // The first report is enough.
         let _ = self.ended.try_send(ended);
     }
 
@@ -250,7 +250,7 @@ impl Sending {
                 left.checked_sub(bytes)
             });
         if spent.is_err() {
-            self.tell(Ended::Spent);
+            self.report(Ended::Spent);
         }
     }
 }

@@ -22,7 +22,7 @@ impl fmt::Display for NotHttp {
     }
 }
 
-/// How the body is told from what follows it.
+/// How the end of the body is known.
 enum Framing {
     Length(usize),
     Chunked,

@@ -253,7 +253,7 @@ const TEXTS: &[&str] = &[
     r"\u00bfCu\u00e1nto cuesta el env\u00edo a Espa\u00f1a? Quiero dos, uno azul y otro \u201crojo\u201d.",
     r"Wann kommt das P\u00e4ckchen? Gr\u00fc\u00dfe",
     "Where is my order? It should have come on Monday, and nobody answers the phone. I have asked twice now, and \
-     each time I was told that it is on its way. Please call me back today between two and four, or cancel it.",
+     each time they wrote that it is on its way. Please call me back today between two and four, or cancel it.",
     r"first line\nsecond line\n\t\u2022 a list\n\t\u2022 of \\backslashes\\ and \u0022quotes\u0022",
 ];
 

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_apart() {
+    fn names_are_distinguished() {
         let plan = Plan {
             replies: 500_000,
             numbers: 12,

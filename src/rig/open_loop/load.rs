@@ -39,7 +39,7 @@ pub(crate) struct Job {
     pub(crate) interrupted: Arc<AtomicBool>,
 }
 
-/// Is told how far it is: what was counted, the time since the start, and how many are due and wait.
+/// Is called with how far it is: what was counted, the time since the start, and how many are due and wait.
 pub(crate) type Watch<'w> = &'w mut dyn FnMut(&Ledger, Duration, u64);
 
 /// Everything that is under way.

@@ -37,12 +37,12 @@ fn dedupe(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         lanes.map(|(lane, count)| ([("lane", lane)], count.get())),
     )?;
     out.counter(
-        "hookline_judged",
+        "hookline_dedupe_decided",
         "Events that were judged, whether they are duplicates",
         total_of(&judge.events),
     )?;
     out.counter(
-        "hookline_dedupe_unjudged",
+        "hookline_dedupe_undecided",
         "Events that passed although the disk had no room for their keys",
         judge.unjudged.get(),
     )?;
@@ -89,7 +89,7 @@ fn counts(out: &mut Out<'_>, all: &[SinkLevel]) -> fmt::Result {
         each(|sink| sink.dead),
     )?;
     out.counters(
-        "hookline_sink_letters",
+        "hookline_sink_dead_letters_delivered",
         "Dead letters that were delivered after all",
         each(|sink| sink.letters),
     )?;

@@ -80,9 +80,9 @@ pub(in crate::server) fn has_stopped(sources: &Sources) -> bool {
 
 /// The number of dead letters in each directory of them; one that cannot be read is left out.
 pub(in crate::server) fn dead_letters(sources: &Sources) -> BTreeMap<String, u64> {
-    let piles = feed::piles(&sources.about.dir.join("dead-letters")).unwrap_or_default();
-    let piles = piles.into_iter();
-    piles
+    let sinks = feed::list_sinks(&sources.about.dir.join("dead-letters")).unwrap_or_default();
+    let sinks = sinks.into_iter();
+    sinks
         .filter_map(|(name, letters)| Some((name, letters.ok()?.list().ok()?.len() as u64)))
         .collect()
 }

@@ -64,7 +64,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
     })
 }
 
-/// Serves until told to stop. Polls that wait are answered then, and what is under way has some time to end.
+/// Serves until it is asked to stop. Polls that wait are answered then, and what is under way has some time to end.
 pub(super) fn run(
     listener: TcpListener,
     connections: usize,
@@ -79,7 +79,7 @@ pub(super) fn run(
         .max_blocking_threads(READERS)
         .build();
     let runtime = runtime.map_err(failed("start a runtime"))?;
-    let (told, stopping) = watch::channel(false);
+    let (sender, stopping) = watch::channel(false);
     let sinks = pulls.sinks.clone();
     let replays = Replays::open(replays);
     let routes = routes::routes(pulls, stopping.clone());
@@ -90,7 +90,7 @@ pub(super) fn run(
     };
     let served = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
-        tokio::spawn(look_after(sinks, replays, Arc::clone(stop), told));
+        tokio::spawn(look_after(sinks, replays, Arc::clone(stop), sender));
         connections::serve(&listener, &routes, bounds, &stopping).await;
         Ok(())
     });
@@ -98,12 +98,12 @@ pub(super) fn run(
     served
 }
 
-/// Tells of a stop, lets go of what nobody uses, and refuses replays.
+/// Announces a stop, releases what nobody uses, and refuses replays.
 async fn look_after(
     sinks: Vec<(String, Arc<Pull>)>,
     mut replays: Replays,
     stop: Arc<AtomicBool>,
-    told: watch::Sender<bool>,
+    sender: watch::Sender<bool>,
 ) {
     loop {
         for (name, sink) in &sinks {
@@ -112,7 +112,7 @@ async fn look_after(
         }
         for _ in 0..SWEEP_EVERY {
             if stop.load(Ordering::Acquire) {
-                told.send_replace(true);
+                sender.send_replace(true);
                 return;
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
@@ -149,7 +149,7 @@ const READERS: usize = 4;
 /// How often it looks whether it is to stop.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// After how many looks readers are let go that nobody uses, and replays are refused: once a second.
+/// After how many looks readers are released that nobody uses, and replays are refused: once a second.
 const SWEEP_EVERY: usize = 10;
 
 /// How long what is under way may take at a stop.

@@ -235,7 +235,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// What a consumer is told of its cursor.
+/// The answer about a consumer's cursor.
 fn position(name: &str, pull: &Pull) -> Response {
     let lane = |lane: Lane| {
         (

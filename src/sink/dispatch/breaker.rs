@@ -61,7 +61,7 @@ impl Breaker {
 
     /// The item is a dead letter. A conversation that is refused for ever is no reason to think the receiver away, one
     /// item after the other.
-    pub(super) fn buried(&mut self, item: Item) {
+    pub(super) fn became_dead_letter(&mut self, item: Item) {
         self.failed.retain(|failed| *failed != item);
     }
 
@@ -104,7 +104,7 @@ impl Breaker {
         true
     }
 
-    /// The last probe has told nothing without the next one, which may go at once.
+    /// The last probe shows nothing without the next one, which may go at once.
     pub(super) fn ask_on(&mut self, now: Instant) {
         if let Some((at, _)) = &mut self.open {
             *at = now;
@@ -164,7 +164,7 @@ mod tests {
         let (mut breaker, now) = (breaker(), Instant::now());
         for sequence in 0..100 {
             assert!(!breaker.failed(item(sequence), true, None, now));
-            breaker.buried(item(sequence));
+            breaker.became_dead_letter(item(sequence));
         }
         assert!(breaker.permits(now) && !breaker.is_open());
     }

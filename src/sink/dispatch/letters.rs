@@ -11,10 +11,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Retried {
     items: BTreeSet<Item>,
-    /// Those that cannot be read, which was told.
+    /// Those that cannot be read, which was logged.
     unreadable: BTreeSet<Item>,
-    /// That nothing can be looked at was told.
-    told: bool,
+    /// That nothing can be looked at was logged.
+    logged: bool,
     maker: Maker,
 }
 
@@ -24,7 +24,7 @@ impl Retried {
         Retried {
             items: BTreeSet::new(),
             unreadable: BTreeSet::new(),
-            told: false,
+            logged: false,
             maker: Maker::sparing(poison),
         }
     }
@@ -32,7 +32,7 @@ impl Retried {
 
 impl Running {
     /// Makes a dead letter of what was tried too often, durably; false if that is not possible now.
-    pub(super) fn bury(&mut self, ticket: u64, failure: &Failure) -> bool {
+    pub(super) fn make_dead_letter(&mut self, ticket: u64, failure: &Failure) -> bool {
         let Some(entry) = self.undone.get_mut(ticket) else {
             return true;
         };
@@ -57,13 +57,13 @@ impl Running {
             Source::Lane(_) | Source::Replay => self.parts.letters.add(&letter),
         };
         if let Err(error) = kept {
-            if !std::mem::replace(&mut self.told_of_letters, true) {
+            if !std::mem::replace(&mut self.letters_logged, true) {
                 let sink = &self.parts.name;
                 tracing::error!(sink, %error, "an event has used up its attempts, but no dead letter can be written: it is tried on instead; make room, or give the directory to the user that serves");
             }
             return false;
         }
-        self.told_of_letters = false;
+        self.letters_logged = false;
         let (item, reason) = (letter.item, &letter.failures.reason);
         if let Some(times) = self.lines.dead.count() {
             let (sink, attempts) = (&self.parts.name, letter.failures.attempts);
@@ -72,7 +72,7 @@ impl Running {
         }
         let statistics = &self.parts.statistics;
         if let Some(entry) = self.undone.done(ticket) {
-            self.breaker.buried(entry.item);
+            self.breaker.became_dead_letter(entry.item);
             match entry.source {
                 Source::Lane(place) => {
                     statistics.dead.add(u64::from(entry.events));
@@ -93,7 +93,7 @@ impl Running {
         self.parts.letters.command(&words)
     }
 
-    /// Takes up what somebody wants to be tried again. For once a second. What is wrong with what lies there is told,
+    /// Takes up what somebody wants to be tried again. For once a second. What is wrong with what lies there is logged,
     /// and is no reason to stop.
     pub(super) fn take_up_letters(&mut self) {
         let sink = &self.parts.name;
@@ -101,13 +101,13 @@ impl Running {
         let waiting = match self.parts.letters.retries() {
             Ok(waiting) => waiting,
             Err(error) => {
-                if !error.is_shortage() && !std::mem::replace(&mut retried.told, true) {
+                if !error.is_shortage() && !std::mem::replace(&mut retried.logged, true) {
                     tracing::warn!(sink, %error, "the dead letters of the sink cannot be listed, so none is retried; other events are delivered; give the directory to the user that serves");
                 }
                 return;
             }
         };
-        retried.told = false;
+        retried.logged = false;
         for item in waiting {
             if self.retried.items.len() >= RETRIED_MAX || self.undone.is_full(Source::Letter) {
                 return;

@@ -121,8 +121,8 @@ struct Running {
     /// Deliveries that the receiver has taken.
     taken: u64,
     saved_at: Instant,
-    told_of_shortage: bool,
-    told_of_letters: bool,
+    shortage_logged: bool,
+    letters_logged: bool,
     lines: Lines,
     /// What the counters said when it began.
     gone_before: u64,
@@ -141,8 +141,9 @@ struct Lines {
 }
 
 impl Dispatcher {
-    /// Delivers until told to stop, and then what is durable already and can be delivered at once. The feed of each
-    /// lane, in the order of [`Lane::ALL`], begins behind what is confirmed in it; what is offered wakes the sleeper.
+    /// Delivers until it is asked to stop, and then what is durable already and can be delivered at once. The feed of
+    /// each lane, in the order of [`Lane::ALL`], begins behind what is confirmed in it; what is offered wakes the
+    /// sleeper.
     pub fn run(self, feeds: [Feed<Judged>; 3]) -> Result<(), SinkError> {
         let statistics = Arc::clone(&self.statistics);
         let mut lanes = feeds.into_iter().zip(self.cursor.saved());
@@ -160,8 +161,8 @@ impl Dispatcher {
             replaying: None,
             taken: 0,
             saved_at: Instant::now(),
-            told_of_shortage: false,
-            told_of_letters: false,
+            shortage_logged: false,
+            letters_logged: false,
             lines: Lines::default(),
             gone_before: statistics.events.get() + statistics.dead.get(),
             poisoned: 0,
@@ -308,7 +309,7 @@ impl Running {
         let lanes: Lanes = self.lanes.each_ref().map(Intake::progress);
         match self.parts.cursor.save(lanes) {
             Ok(()) => {
-                self.told_of_shortage = false;
+                self.shortage_logged = false;
                 self.parts
                     .statistics
                     .confirmed
@@ -317,7 +318,7 @@ impl Running {
             }
             // Delivery goes on, for that is what makes room; until then a crash repeats more.
             Err(error) if error.is_shortage() => {
-                if !std::mem::replace(&mut self.told_of_shortage, true) {
+                if !std::mem::replace(&mut self.shortage_logged, true) {
                     let sink = &self.parts.name;
                     tracing::warn!(sink, %error, "there is no space for the cursor of the sink: it is saved when there is; a crash repeats what is delivered meanwhile; make room");
                 }

@@ -107,7 +107,7 @@ impl Running {
         if let Source::Lane(place) = entry.source {
             self.lanes[place].tried(entry.item, blame.attempts, blame.counted);
         }
-        let is_given_up = blame.is_its_own(max_attempts) && self.bury(ticket, failure);
+        let is_given_up = blame.is_its_own(max_attempts) && self.make_dead_letter(ticket, failure);
         if is_given_up || ahead.is_some_and(|it| it.probe == ticket) {
             return;
         }
@@ -151,8 +151,8 @@ impl Running {
     /// Another one of its conversation was taken instead. It is not delivered behind that one, whatever happens: when
     /// it cannot become a dead letter now, it waits for that alone.
     fn give_up(&mut self, ticket: u64, failure: Failure) {
-        if !self.bury(ticket, &failure) {
-            self.undone.condemn(ticket, failure);
+        if !self.make_dead_letter(ticket, &failure) {
+            self.undone.give_up_later(ticket, failure);
             self.try_later(ticket, None, Instant::now());
         }
     }

@@ -28,13 +28,13 @@ use std::time::{Duration, Instant};
 type Taken = Arc<Mutex<Vec<(String, Lane, String)>>>;
 
 /// What a receiver says of an event with that subject and `id`, on an attempt with that number.
-type Verdicts = dyn Fn(&str, &str, u32) -> Verdict + Send;
+type Replies = dyn Fn(&str, &str, u32) -> Reply + Send;
 
 /// Answers in an order of its own.
 struct Receiver {
     outcomes: Outcomes,
     taken: Taken,
-    verdict: Box<Verdicts>,
+    reply: Box<Replies>,
     /// Jobs that are answered later, so that others overtake them.
     held: Vec<Outcome>,
     seed: u64,
@@ -43,7 +43,7 @@ struct Receiver {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum Reply {
     Take,
     Fail,
     Busy,
@@ -54,16 +54,16 @@ enum Verdict {
 
 impl Transport for Receiver {
     fn start(&mut self, job: Job) {
-        let mut verdict = Verdict::Take;
+        let mut reply = Reply::Take;
         let mut events = Vec::new();
         for parcel in &job.parcels {
             let notification = parcel.notification().unwrap();
             let wanted = |index: u32| parcel.item.index.is_none_or(|it| it == index);
             for event in notification.events().filter(|it| wanted(it.index())) {
                 let subject = event.subject().unwrap_or("-").to_owned();
-                let judged = (self.verdict)(&subject, event.id(), job.attempt);
-                if judged != Verdict::Take {
-                    verdict = judged;
+                let judged = (self.reply)(&subject, event.id(), job.attempt);
+                if judged != Reply::Take {
+                    reply = judged;
                 }
                 events.push((subject, event.lane(), event.id().to_owned()));
             }
@@ -73,19 +73,19 @@ impl Transport for Receiver {
             reason: "a test".to_owned(),
             answer: None,
         };
-        let result = match verdict {
-            Verdict::Take => {
+        let result = match reply {
+            Reply::Take => {
                 self.taken.lock().extend(events);
                 Ok(())
             }
-            Verdict::Fail => Err(failed(FailureKind::Retry { after: None })),
-            Verdict::Busy => Err(failed(FailureKind::Busy { after: None })),
-            Verdict::Reject => Err(failed(FailureKind::Rejected)),
-            Verdict::Gone => Err(failed(FailureKind::Gone)),
-            Verdict::Broken => Err(Failure::broken("a test")),
+            Reply::Fail => Err(failed(FailureKind::Retry { after: None })),
+            Reply::Busy => Err(failed(FailureKind::Busy { after: None })),
+            Reply::Reject => Err(failed(FailureKind::Rejected)),
+            Reply::Gone => Err(failed(FailureKind::Gone)),
+            Reply::Broken => Err(Failure::broken("a test")),
         };
-        let ticket = match verdict {
-            Verdict::Broken => NO_JOB,
+        let ticket = match reply {
+            Reply::Broken => NO_JOB,
             _ => job.ticket,
         };
         self.held.push(Outcome { ticket, result });
@@ -152,18 +152,18 @@ impl Setting {
     fn run(
         &self,
         unit: Unit,
-        verdict: fn(&str, u32) -> Verdict,
+        reply: fn(&str, u32) -> Reply,
         until: impl Fn(&Statistics) -> bool,
     ) -> Result<(), SinkError> {
-        let verdict = move |subject: &str, _: &str, attempt: u32| verdict(subject, attempt);
-        self.run_judged(unit, Box::new(verdict), until)
+        let reply = move |subject: &str, _: &str, attempt: u32| reply(subject, attempt);
+        self.run_judged(unit, Box::new(reply), until)
     }
 
     /// The same, with a receiver that looks at each event.
     fn run_judged(
         &self,
         unit: Unit,
-        verdict: Box<Verdicts>,
+        reply: Box<Replies>,
         until: impl Fn(&Statistics) -> bool,
     ) -> Result<(), SinkError> {
         let storage = Arc::new(Disk::create(self.dir.path()).unwrap());
@@ -203,7 +203,7 @@ impl Setting {
             transport: Box::new(Receiver {
                 outcomes: give,
                 taken: Arc::clone(&self.taken),
-                verdict,
+                reply,
                 held: Vec::new(),
                 seed: 7,
                 open: Arc::default(),
@@ -258,15 +258,15 @@ fn in_order(taken: &Taken) -> BTreeMap<(String, Lane), usize> {
 fn conversations_keep_their_order_whatever_fails() {
     let setting = Setting::new();
     fill(&setting.bench, 13, 400);
-    let verdict = |subject: &str, attempt: u32| {
+    let reply = |subject: &str, attempt: u32| {
         if subject.ends_with('3') && attempt < 4 {
-            Verdict::Fail
+            Reply::Fail
         } else {
-            Verdict::Take
+            Reply::Take
         }
     };
     let done = |statistics: &Statistics| statistics.events.get() == 800;
-    setting.run(Unit::Event, verdict, done).unwrap();
+    setting.run(Unit::Event, reply, done).unwrap();
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 800);
     assert!(setting.statistics.retries.get() >= 90);
     assert_eq!(setting.statistics.unaccounted.get(), 0);
@@ -282,7 +282,7 @@ fn notifications_go_whole_and_once() {
     fill(&setting.bench, 13, 200);
     let done = |statistics: &Statistics| statistics.events.get() == 400;
     setting
-        .run(Unit::Notification, |_, _| Verdict::Take, done)
+        .run(Unit::Notification, |_, _| Reply::Take, done)
         .unwrap();
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 400);
     assert_eq!(setting.statistics.unaccounted.get(), 0);
@@ -320,9 +320,9 @@ fn a_conversation_that_fails_holds_up_no_other_and_is_gone_on_with() {
     fill(&setting.bench, 20, 400);
     let stuck = |subject: &str, _: u32| {
         if subject == "5:497" {
-            Verdict::Fail
+            Reply::Fail
         } else {
-            Verdict::Take
+            Reply::Take
         }
     };
     let others = |statistics: &Statistics| statistics.events.get() == 760;
@@ -336,9 +336,7 @@ fn a_conversation_that_fails_holds_up_no_other_and_is_gone_on_with() {
     assert!(saved[0].confirmed < 20 && saved[0].open[0].attempts > 0);
     let before = setting.taken.lock().len();
     let done = |statistics: &Statistics| statistics.events.get() == 800;
-    setting
-        .run(Unit::Event, |_, _| Verdict::Take, done)
-        .unwrap();
+    setting.run(Unit::Event, |_, _| Reply::Take, done).unwrap();
     let after = setting.taken.lock().split_off(before);
     assert_eq!(after.len(), 40);
     assert!(after.iter().all(|(subject, _, _)| subject == "5:497"));
@@ -349,20 +347,20 @@ fn a_conversation_that_fails_holds_up_no_other_and_is_gone_on_with() {
 fn a_receiver_that_is_gone_ends_the_sink() {
     let setting = Setting::new();
     fill(&setting.bench, 3, 20);
-    let error = setting.run(Unit::Event, |_, _| Verdict::Gone, |_| false);
+    let error = setting.run(Unit::Event, |_, _| Reply::Gone, |_| false);
     assert!(matches!(error, Err(SinkError::Refused(_))));
     assert_eq!(setting.statistics.stopped.get(), 1);
     assert_eq!(setting.saved()[0].confirmed, 0);
 }
 
-/// What the receiver took while it told somebody else that it is gone came again at the next start.
+/// What the receiver took while it answered somebody else that it is gone came again at the next start.
 #[test]
 fn what_is_taken_while_the_receiver_goes_is_noted() {
     let setting = Setting::new();
     fill(&setting.bench, 30, 40);
     let last = |subject: &str, _: u32| match subject {
-        "5:4914" => Verdict::Gone,
-        _ => Verdict::Take,
+        "5:4914" => Reply::Gone,
+        _ => Reply::Take,
     };
     let error = setting.run(Unit::Event, last, |_| false);
     assert!(matches!(error, Err(SinkError::Refused(_))));
@@ -379,15 +377,13 @@ fn a_receiver_that_is_away_is_not_tried_with_everything() {
     fill(&setting.bench, 400, 400);
     let failures = |statistics: &Statistics| statistics.retries.get() > 20;
     setting
-        .run(Unit::Event, |_, _| Verdict::Fail, failures)
+        .run(Unit::Event, |_, _| Reply::Fail, failures)
         .unwrap();
     let saved = setting.saved();
     assert!(saved[0].open.len() + saved[1].open.len() < 100, "{saved:?}");
     assert!(saved[0].open.iter().all(|open| open.counted == 0));
     let done = |statistics: &Statistics| statistics.events.get() == 800;
-    setting
-        .run(Unit::Event, |_, _| Verdict::Take, done)
-        .unwrap();
+    setting.run(Unit::Event, |_, _| Reply::Take, done).unwrap();
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 800);
 }
 
@@ -398,8 +394,8 @@ fn whatever_is_refused_what_is_new_is_tried() {
     let setting = Setting::new();
     fill(&setting.bench, 10, 100);
     let refused = |subject: &str, _: u32| match subject.len() {
-        5 => Verdict::Fail,
-        _ => Verdict::Take,
+        5 => Reply::Fail,
+        _ => Reply::Take,
     };
     let stored = Cell::new(false);
     let done = |statistics: &Statistics| {
@@ -424,7 +420,7 @@ fn what_is_rejected_says_nothing_about_the_receiver() {
     fill(&setting.bench, 10, 20);
     let dead = |statistics: &Statistics| statistics.dead.get() == 40;
     setting
-        .run(Unit::Event, |_, _| Verdict::Reject, dead)
+        .run(Unit::Event, |_, _| Reply::Reject, dead)
         .unwrap();
     assert_eq!(setting.statistics.retries.get(), 120);
     assert_eq!(setting.statistics.away.get(), 0);
@@ -437,7 +433,7 @@ fn a_stop_does_not_wait_for_what_a_full_lane_keeps_back() {
     fill(&setting.bench, 1, 1200);
     let failures = |statistics: &Statistics| statistics.retries.get() > 3;
     setting
-        .run(Unit::Event, |_, _| Verdict::Fail, failures)
+        .run(Unit::Event, |_, _| Reply::Fail, failures)
         .unwrap();
     let saved = setting.saved();
     assert!(
@@ -451,7 +447,7 @@ fn a_stop_does_not_wait_for_what_a_full_lane_keeps_back() {
 fn a_transport_that_has_ended_ends_the_sink() {
     let setting = Setting::new();
     fill(&setting.bench, 3, 20);
-    let error = setting.run(Unit::Event, |_, _| Verdict::Broken, |_| false);
+    let error = setting.run(Unit::Event, |_, _| Reply::Broken, |_| false);
     assert!(matches!(error, Err(SinkError::Broken(_))));
     assert_eq!(setting.statistics.stopped.get(), 1);
     assert_eq!(setting.saved()[0].confirmed, 0);

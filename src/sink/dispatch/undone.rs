@@ -60,7 +60,7 @@ pub(super) struct Entry {
     /// It has its notification for itself, instead of the batch that it came in.
     alone: bool,
     /// It is to be given up with this, and not to be delivered any more.
-    condemned: Option<Failure>,
+    given_up: Option<Failure>,
 }
 
 /// Of a conversation that fails, the next one is sent ahead of the first to see whether the receiver takes that.
@@ -133,7 +133,7 @@ impl Undone {
             received_at: found.received_at,
             conversations: found.conversations,
             alone: false,
-            condemned: None,
+            given_up: None,
         };
         self.entries.insert(ticket, entry);
         if waits_long {
@@ -217,7 +217,8 @@ impl Undone {
         self.ahead.take_if(|it| tickets.contains(&it.probe))
     }
 
-    /// Something else has told: what is still to be sent ahead waits again, and the first of its conversation may go.
+    /// Something else has answered the question: what is still to be sent ahead waits again, and the first of its
+    /// conversation may go.
     pub(super) fn call_back(&mut self) {
         let waits = Source::ALL.into_iter().find(|it| self.is_ahead_of(*it));
         if let Some(source) = waits
@@ -229,9 +230,9 @@ impl Undone {
     }
 
     /// It is not delivered any more, but given up with this when it is its time.
-    pub(super) fn condemn(&mut self, ticket: u64, failure: Failure) {
+    pub(super) fn give_up_later(&mut self, ticket: u64, failure: Failure) {
         if let Some(entry) = self.entries.get_mut(&ticket) {
-            entry.condemned = Some(failure);
+            entry.given_up = Some(failure);
         }
     }
 
@@ -296,7 +297,7 @@ impl Undone {
     pub(super) fn done(&mut self, ticket: u64) -> Option<Entry> {
         let entry = self.entries.remove(&ticket)?;
         let place = entry.source.place();
-        self.let_go(place, entry.item.sequence);
+        self.release(place, entry.item.sequence);
         let mut firsts = Vec::new();
         self.orders[place].leave(ticket, &entry.conversations, |first| firsts.push(first));
         firsts.sort_unstable();
@@ -335,7 +336,7 @@ impl Undone {
 
     /// What is to be tried again by `now` may go. Gives what is to be given up.
     pub(super) fn wake(&mut self, now: Instant) -> Vec<(u64, Failure)> {
-        let mut condemned = Vec::new();
+        let mut given_up = Vec::new();
         while let Some((at, ticket)) = self.later.first().copied() {
             if at > now {
                 break;
@@ -344,12 +345,12 @@ impl Undone {
             let Some(entry) = self.entries.get_mut(&ticket) else {
                 continue;
             };
-            match entry.condemned.take() {
-                Some(failure) => condemned.push((ticket, failure)),
+            match entry.given_up.take() {
+                Some(failure) => given_up.push((ticket, failure)),
                 None => self.ready[entry.source.place()].push_back(ticket),
             }
         }
-        condemned
+        given_up
     }
 
     /// When the next one is to be tried again.
@@ -357,7 +358,7 @@ impl Undone {
         self.later.first().map(|(at, _)| *at)
     }
 
-    /// Lets go of everything from a source; what is under way ends for nobody.
+    /// Drops everything from a source; what is under way ends for nobody.
     pub(super) fn forget(&mut self, source: Source) {
         self.entries.retain(|_, entry| entry.source != source);
         self.orders[source.place()] = Order::default();
@@ -458,7 +459,7 @@ impl Undone {
         *entries += 1;
     }
 
-    fn let_go(&mut self, place: usize, sequence: u64) {
+    fn release(&mut self, place: usize, sequence: u64) {
         let Some((entries, bytes)) = self.held.get_mut(&(place, sequence)) else {
             return;
         };

@@ -137,8 +137,8 @@ struct Talk {
     said: LastWords,
     /// When it last answered.
     answered: Option<Instant>,
-    /// It has said what nobody understands, and that was told.
-    told: bool,
+    /// It has said what nobody understands, and that was logged.
+    logged: bool,
 }
 
 impl Feeder {
@@ -317,7 +317,7 @@ impl Feeder {
     fn answered(&mut self, line: &[u8]) {
         let Some((item, result)) = parse(line) else {
             if let Some(talk) = &mut self.talk
-                && !std::mem::replace(&mut talk.told, true)
+                && !std::mem::replace(&mut talk.logged, true)
             {
                 let (sink, line) = (&self.program.sink, String::from_utf8_lossy(line));
                 tracing::warn!(sink, %line, "the sink's program has printed a line that is neither `ok SEQ.INDEX` nor `retry SEQ.INDEX`; such lines are ignored");
@@ -412,7 +412,7 @@ impl Talk {
             input: Vec::new(),
             said: LastWords::default(),
             answered: None,
-            told: false,
+            logged: false,
         })
     }
 

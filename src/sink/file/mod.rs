@@ -61,8 +61,8 @@ pub struct File {
     unsure: Option<io::Error>,
     /// Everything in the file is confirmed, and the cursor saved.
     at_rest: bool,
-    /// A rotation has failed, and that was told.
-    told: bool,
+    /// A rotation has failed, and that was logged.
+    logged: bool,
 }
 
 impl File {
@@ -83,7 +83,7 @@ impl File {
             sync_after: SYNC_LIVE,
             unsure: None,
             at_rest: false,
-            told: false,
+            logged: false,
         })
     }
 
@@ -120,7 +120,7 @@ impl File {
     /// False if that is not possible now; the file grows on then, and it is tried again.
     fn set_aside(&mut self) -> bool {
         let done = self.rotation.set_aside(&self.path, &self.sink);
-        let failed_before = std::mem::replace(&mut self.told, done.is_err());
+        let failed_before = std::mem::replace(&mut self.logged, done.is_err());
         if let Err(error) = &done
             && !failed_before
         {
@@ -212,7 +212,7 @@ impl Sink for File {
     }
 
     fn is_due(&self) -> bool {
-        !self.told && self.rotation.is_full(&self.output)
+        !self.logged && self.rotation.is_full(&self.output)
     }
 
     /// After an error everything since the last success is appended once more: the system may have dropped what it

@@ -204,10 +204,10 @@ struct Promise<'e> {
 impl Promise<'_> {
     fn keep(mut self, result: Result<(), Failure>) {
         self.kept = true;
-        self.tell(result);
+        self.send(result);
     }
 
-    fn tell(&self, result: Result<(), Failure>) {
+    fn send(&self, result: Result<(), Failure>) {
         let ticket = self.ticket;
         // Nobody receives any more at the end of the process; while somebody does, there is room.
         let _ = self.outcomes.try_send(Outcome { ticket, result });
@@ -217,7 +217,7 @@ impl Promise<'_> {
 impl Drop for Promise<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            self.tell(Err(Failure::retry("the request was given up half-way")));
+            self.send(Err(Failure::retry("the request was given up half-way")));
         }
     }
 }

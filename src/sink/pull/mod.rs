@@ -197,14 +197,14 @@ impl Pull {
             && let Some(times) = books.unsaved.count()
         {
             let sink = cursor.sink();
-            tracing::error!(sink, %error, times, "the cursor of the sink cannot be saved; its consumer is told so, and has to commit again");
+            tracing::error!(sink, %error, times, "the cursor of the sink cannot be saved; its consumer gets an error, and has to commit again");
         }
         saved?;
         books.statistics.note_progress(&cursor);
         Ok(())
     }
 
-    /// Lets go of readers that nobody uses.
+    /// Releases readers that nobody uses.
     pub fn sweep(&self) {
         self.shelf.lock().sweep();
     }

@@ -167,7 +167,7 @@ impl Shelf {
         held.map(|delivery| delivery.bytes()).sum()
     }
 
-    /// Lets go of those that were not used for a while, with their batch and their segment.
+    /// Releases those that were not used for a while, with their batch and their segment.
     pub(super) fn sweep(&mut self) {
         self.0.retain(|it| it.used_at.elapsed() < SHELF_TIME);
     }

@@ -210,7 +210,7 @@ fn key(event: EventRef<'_>, expected: &reference::Expected<'_>) {
         }
         _ => return,
     };
-    // Two spellings of one participant are told apart by their order, which a look by name does not see.
+    // Two spellings of one participant are distinguished by their order, which a look by name does not see.
     let participants = PARTICIPANTS
         .iter()
         .filter(|name| expected.own.get(**name).is_some())

@@ -186,14 +186,14 @@ fn announced(head: &hookline::http::head::Head<'_, '_>) -> Announced {
 }
 
 fn chunked(stream: &[u8], cuts: &[usize]) {
-    let verdict = decode(stream, &[stream.len()]);
-    assert_eq!(verdict, decode(stream, cuts), "cut at {cuts:?}");
+    let outcome = decode(stream, &[stream.len()]);
+    assert_eq!(outcome, decode(stream, cuts), "cut at {cuts:?}");
     match reference(stream) {
-        Some(Ok((body, end))) => assert_eq!(verdict, Ok(Some((body, end)))),
-        Some(Err(TooLarge)) => assert_eq!(verdict, Err(Status::ContentTooLarge)),
+        Some(Ok((body, end))) => assert_eq!(outcome, Ok(Some((body, end)))),
+        Some(Err(TooLarge)) => assert_eq!(outcome, Err(Status::ContentTooLarge)),
         None => assert!(
-            matches!(verdict, Ok(None) | Err(Status::BadRequest)),
-            "{verdict:?}"
+            matches!(outcome, Ok(None) | Err(Status::BadRequest)),
+            "{outcome:?}"
         ),
     }
 }

@@ -5,7 +5,7 @@
 //! - No bytes panic.
 //! - A head is accepted if and only if the reference below accepts it, and both read the same target, fields, framing
 //!   and persistence. The reference is slow and knows nothing of httparse: it splits at CRLF and compares bytes.
-//! - The verdict on a complete head, and each refusal, stays whatever is appended.
+//! - The outcome on a complete head, and each refusal, stays whatever is appended.
 //! - An accepted head is accepted again without the empty line ahead of it, and with stricter limits that it keeps.
 
 #![no_main]
@@ -25,9 +25,9 @@ fuzz_target!(|bytes: &[u8]| check(bytes));
 
 fn check(bytes: &[u8]) {
     let mut slots = Slots::new();
-    let verdict = Head::parse(bytes, &mut slots, &LIMITS);
+    let outcome = Head::parse(bytes, &mut slots, &LIMITS);
     let expected = complete_head(bytes).and_then(reference);
-    let head = match verdict {
+    let head = match outcome {
         Ok(Some(head)) => head,
         Ok(None) => {
             assert!(bytes.len() < LIMITS.head + 2, "bounded");

@@ -144,7 +144,7 @@ fn letters_of_the_form_before_are_read() {
 }
 
 #[test]
-fn damage_to_a_body_is_told_of_and_healed() {
+fn damage_to_a_body_is_reported_and_healed() {
     let disk = SimulatedDisk::new(1);
     let mut letters = DeadLetters::open(disk.storage()).unwrap();
     let live = delivery(7, 80);

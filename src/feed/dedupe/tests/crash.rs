@@ -1,4 +1,4 @@
-//! The process ends, the power goes and the disk is full at every operation; the verdicts stay what they are.
+//! The process ends, the power goes and the disk is full at every operation; the decisions stay what they are.
 //!
 //! `HOOKLINE_DEDUPE_JOURNALS=100` tries so many journals instead of a few, best in release.
 
@@ -60,7 +60,7 @@ fn next_process(disk: &SimulatedDisk, journal: &Journal, right: &Found, context:
 }
 
 #[test]
-fn a_restart_anywhere_changes_no_verdict() {
+fn a_restart_anywhere_changes_no_decision() {
     for seed in journals(2) {
         let journal = journal(seed);
         let right = journal.repeated_within(&OPTIONS);
@@ -80,7 +80,7 @@ fn a_restart_anywhere_changes_no_verdict() {
 }
 
 #[test]
-fn no_crash_changes_a_verdict() {
+fn no_crash_changes_a_decision() {
     let mut points = 0;
     for seed in journals(1) {
         let journal = journal(seed);

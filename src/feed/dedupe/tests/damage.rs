@@ -1,4 +1,4 @@
-//! Damaged, missing and foreign files: the state is as it was or begins anew, and no verdict changes.
+//! Damaged, missing and foreign files: the state is as it was or begins anew, and no decision changes.
 
 use super::journals::{Journal, Shape};
 use super::*;

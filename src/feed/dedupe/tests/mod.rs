@@ -74,10 +74,10 @@ fn marked(delivery: &Delivery) -> impl Iterator<Item = Position> {
 fn judge_rest(dedupe: &mut Dedupe, journal: &Journal) -> Found {
     let mut found = Found::new();
     for mut delivery in journal.deliveries(dedupe.judged() + 1) {
-        let verdicts = dedupe.judge(&mut delivery).unwrap();
-        let all: u64 = verdicts.judged.iter().sum();
+        let decisions = dedupe.judge(&mut delivery).unwrap();
+        let all: u64 = decisions.judged.iter().sum();
         assert_eq!(all, delivery.events().len() as u64);
-        let duplicates: u64 = verdicts.duplicates.iter().sum();
+        let duplicates: u64 = decisions.duplicates.iter().sum();
         assert_eq!(duplicates, marked(&delivery).count() as u64);
         found.extend(marked(&delivery));
     }

@@ -112,8 +112,8 @@ fn the_test_button_is_never_a_duplicate() {
     assert_eq!(found(&journal, &PLENTY), [0_u64; 0]);
 }
 
-/// Whatever the clock says in between, an hour later what was there before is known. An eighth of the window was let
-/// go with each jump once, and a sixteenth of the memory.
+/// Whatever the clock says in between, an hour later what was there before is known. An eighth of the window was
+/// forgotten with each jump once, and a sixteenth of the memory.
 #[test]
 fn a_clock_that_jumps_makes_the_memory_forget_nothing() {
     let back_and_forth = |by: u64, times: u64| -> Vec<u64> {

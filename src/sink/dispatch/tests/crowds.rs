@@ -1,6 +1,6 @@
 //! More that fails than a cursor names, and what is behind it.
 
-use super::{Setting, Verdict, Verdicts, body, fill, in_order};
+use super::{Replies, Reply, Setting, body, fill, in_order};
 use crate::feed::OPEN_MAX;
 use crate::sink::Statistics;
 use crate::sink::dispatch::Unit;
@@ -33,11 +33,11 @@ fn a_lane_that_is_full_of_what_fails_goes_on_one_by_one() {
         }
         statistics.dead.get() > 0 && statistics.events.get() > 100
     };
-    let poison: Box<Verdicts> = Box::new(|subject: &str, _: &str, _: u32| {
+    let poison: Box<Replies> = Box::new(|subject: &str, _: &str, _: u32| {
         if subject.starts_with("5:491") {
-            Verdict::Fail
+            Reply::Fail
         } else {
-            Verdict::Take
+            Reply::Take
         }
     });
     setting.run_judged(Unit::Event, poison, done).unwrap();
@@ -55,8 +55,8 @@ fn one_long_conversation_that_fails_holds_up_no_other() {
     let others: Vec<_> = (0..60).map(|it| body(1 + it % 3, 5000 + it)).collect();
     setting.bench.store_all(&others);
     let stuck = |subject: &str, _: u32| match subject {
-        "5:490" => Verdict::Fail,
-        _ => Verdict::Take,
+        "5:490" => Reply::Fail,
+        _ => Reply::Take,
     };
     let done = |statistics: &Statistics| statistics.events.get() == 120;
     setting.run(Unit::Event, stuck, done).unwrap();
@@ -66,9 +66,7 @@ fn one_long_conversation_that_fails_holds_up_no_other() {
     // What the cursor does not name comes again, and nothing is lost.
     let all = 2 * (OPEN_MAX as u64 + 200) + 120;
     let taken = |statistics: &Statistics| statistics.events.get() >= all;
-    setting
-        .run(Unit::Event, |_, _| Verdict::Take, taken)
-        .unwrap();
+    setting.run(Unit::Event, |_, _| Reply::Take, taken).unwrap();
     assert_eq!(
         setting.saved(),
         std::array::from_fn(|_| crate::feed::Progress::up_to(OPEN_MAX as u64 + 260))

@@ -1,6 +1,6 @@
 //! Receivers that are away, and items that are to blame themselves.
 
-use super::{Setting, Verdict, Verdicts, body, fill, in_order};
+use super::{Replies, Reply, Setting, body, fill, in_order};
 use crate::feed::{DeadLetters, Progress, Replay, Replays};
 use crate::sink::Statistics;
 use crate::sink::dispatch::Unit;
@@ -19,14 +19,14 @@ struct Switch {
 
 impl Switch {
     /// Fails with everything while it is away, and always with what `is_poison` says of the `id`.
-    fn verdicts(&self, is_poison: fn(&str) -> bool) -> Box<Verdicts> {
+    fn replies(&self, is_poison: fn(&str) -> bool) -> Box<Replies> {
         let switch = self.clone();
         Box::new(move |_, id, _| {
             *switch.asked.lock().entry(id.to_owned()).or_default() += 1;
             if is_poison(id) || switch.is_away.load(Ordering::Relaxed) {
-                Verdict::Fail
+                Reply::Fail
             } else {
-                Verdict::Take
+                Reply::Take
             }
         })
     }
@@ -69,7 +69,7 @@ fn an_outage_costs_one_conversation_one_dead_letter_at_most() {
         statistics.events.get() + statistics.dead.get() == 40
     };
     setting
-        .run_judged(Unit::Event, switch.verdicts(innocent), done)
+        .run_judged(Unit::Event, switch.replies(innocent), done)
         .unwrap();
     assert!(
         setting.statistics.dead.get() <= 1,
@@ -95,7 +95,7 @@ fn an_outage_costs_a_thousand_conversations_nothing() {
             statistics.events.get() == 2000
         };
         setting
-            .run_judged(unit, switch.verdicts(innocent), done)
+            .run_judged(unit, switch.replies(innocent), done)
             .unwrap();
         assert_eq!((setting.statistics.dead.get(), letters(&setting)), (0, 0));
         assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 2000);
@@ -110,18 +110,18 @@ fn a_single_item_waits_until_another_one_tells() {
     switch.set(false);
     setting.bench.store_all(&[body(0, 0)]);
     let poison = |id: &str| id.contains("00000");
-    let told = Cell::new(false);
+    let shown = Cell::new(false);
     let done = |statistics: &Statistics| {
-        if statistics.retries.get() > 60 && statistics.away.get() == 1 && !told.replace(true) {
+        if statistics.retries.get() > 60 && statistics.away.get() == 1 && !shown.replace(true) {
             assert_eq!(statistics.dead.get(), 0);
             setting.bench.store_all(&[body(0, 1)]);
         }
         statistics.events.get() + statistics.dead.get() == 4
     };
     setting
-        .run_judged(Unit::Event, switch.verdicts(poison), done)
+        .run_judged(Unit::Event, switch.replies(poison), done)
         .unwrap();
-    assert!(told.get());
+    assert!(shown.get());
     assert_eq!((setting.statistics.dead.get(), letters(&setting)), (2, 2));
 }
 
@@ -134,7 +134,7 @@ fn the_next_of_its_conversation_tells_that_an_item_is_to_blame() {
     let poison = |id: &str| id.contains("00007");
     let done = |statistics: &Statistics| statistics.events.get() + statistics.dead.get() == 40;
     setting
-        .run_judged(Unit::Event, switch.verdicts(poison), done)
+        .run_judged(Unit::Event, switch.replies(poison), done)
         .unwrap();
     assert_eq!((setting.statistics.dead.get(), letters(&setting)), (2, 2));
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 38);
@@ -162,7 +162,7 @@ fn what_fails_while_others_pass_is_given_up_after_so_many_attempts() {
     };
     let poison = |id: &str| id.contains("00000");
     setting
-        .run_judged(Unit::Event, switch.verdicts(poison), done)
+        .run_judged(Unit::Event, switch.replies(poison), done)
         .unwrap();
     let letters = DeadLetters::open(setting.directory("letters")).unwrap();
     for one in letters.list().unwrap() {
@@ -188,8 +188,8 @@ fn what_the_receiver_has_no_time_for_is_never_given_up() {
         statistics.events.get() == 200 + 2 * others.get()
     };
     let busy = |subject: &str, attempt: u32| match subject {
-        "5:497" if attempt < 20 => Verdict::Busy,
-        _ => Verdict::Take,
+        "5:497" if attempt < 20 => Reply::Busy,
+        _ => Reply::Take,
     };
     setting.run(Unit::Event, busy, done).unwrap();
     assert!(others.get() > 3);
@@ -215,7 +215,7 @@ fn many_items_that_are_to_blame_hold_up_nothing_behind_them() {
     };
     let poison = |id: &str| id.contains("wamid.000");
     setting
-        .run_judged(Unit::Event, switch.verdicts(poison), done)
+        .run_judged(Unit::Event, switch.replies(poison), done)
         .unwrap();
     assert_eq!(letters(&setting), 120);
     assert_eq!(setting.statistics.unaccounted.get(), 0);
@@ -229,7 +229,7 @@ fn a_restart_in_an_outage_costs_nothing() {
         let before = setting.statistics.retries.get();
         let some = |statistics: &Statistics| statistics.retries.get() > before + 12;
         setting
-            .run_judged(Unit::Event, switch.verdicts(innocent), some)
+            .run_judged(Unit::Event, switch.replies(innocent), some)
             .unwrap();
         let saved = setting.saved();
         let open = saved.iter().flat_map(|lane| &lane.open);
@@ -239,7 +239,7 @@ fn a_restart_in_an_outage_costs_nothing() {
     switch.set(false);
     let done = |statistics: &Statistics| statistics.events.get() == 40;
     setting
-        .run_judged(Unit::Event, switch.verdicts(innocent), done)
+        .run_judged(Unit::Event, switch.replies(innocent), done)
         .unwrap();
     assert_eq!((setting.statistics.dead.get(), letters(&setting)), (0, 0));
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 40);
@@ -289,16 +289,16 @@ fn restarts_within_one_body_lose_and_repeat_nothing() {
 fn what_has_counted_counts_after_a_restart() {
     let (setting, _) = outage();
     setting.bench.store_all(&[body(0, 0)]);
-    let verdict = |subject: &str, _: u32| match subject {
-        "5:490" => Verdict::Reject,
-        _ => Verdict::Take,
+    let reply = |subject: &str, _: u32| match subject {
+        "5:490" => Reply::Reject,
+        _ => Reply::Take,
     };
     let dead = |statistics: &Statistics| statistics.dead.get() == 2;
     for life in 1..=3 {
         let tried = |statistics: &Statistics| statistics.retries.get() >= 2 * life;
-        setting.run(Unit::Event, verdict, tried).unwrap();
+        setting.run(Unit::Event, reply, tried).unwrap();
     }
-    setting.run(Unit::Event, verdict, dead).unwrap();
+    setting.run(Unit::Event, reply, dead).unwrap();
     assert!(setting.statistics.retries.get() <= 8);
 }
 
@@ -306,7 +306,7 @@ fn what_has_counted_counts_after_a_restart() {
 fn an_outage_costs_replays_and_letters_nothing() {
     let (setting, switch) = outage();
     fill(&setting.bench, 3, 20);
-    let refuse = |_: &str, _: u32| Verdict::Reject;
+    let refuse = |_: &str, _: u32| Reply::Reject;
     let dead = |statistics: &Statistics| statistics.dead.get() == 40;
     setting.run(Unit::Event, refuse, dead).unwrap();
     let letters = DeadLetters::open(setting.directory("letters")).unwrap();
@@ -326,7 +326,7 @@ fn an_outage_costs_replays_and_letters_nothing() {
         is_done && letters.iter().all(|letter| !letter.retry)
     };
     setting
-        .run_judged(Unit::Event, switch.verdicts(innocent), done)
+        .run_judged(Unit::Event, switch.replies(innocent), done)
         .unwrap();
     let replay = replays.read(&replay.id).unwrap();
     assert_eq!(replay.delivered + replay.failed, 40);
@@ -349,11 +349,11 @@ fn a_dead_letter_that_cannot_be_written_is_none_yet() {
     let letters = setting.dir.path().join("letters");
     let in_its_way = ["1.0.json", "1.1.json"].map(|name| letters.join(name));
     let blocked = in_its_way.clone();
-    let reject: Box<Verdicts> = Box::new(move |_, _, _| {
+    let reject: Box<Replies> = Box::new(move |_, _, _| {
         for path in &blocked {
             let _ = std::fs::create_dir(path);
         }
-        Verdict::Reject
+        Reply::Reject
     });
     let tried = |statistics: &Statistics| statistics.retries.get() > 30;
     setting.run_judged(Unit::Event, reject, tried).unwrap();
@@ -370,7 +370,7 @@ fn a_dead_letter_that_cannot_be_written_is_none_yet() {
     }
     let dead = |statistics: &Statistics| statistics.dead.get() == 2;
     setting
-        .run(Unit::Event, |_, _| Verdict::Reject, dead)
+        .run(Unit::Event, |_, _| Reply::Reject, dead)
         .unwrap();
     assert_eq!(self::letters(&setting), 2);
     assert_eq!(statistics.unaccounted.get(), 0);
@@ -387,13 +387,13 @@ fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
     fill(&setting.bench, 20, 100);
     let stuck = |subject: &str, _: u32| {
         if subject == "5:497" {
-            Verdict::Fail
+            Reply::Fail
         } else {
-            Verdict::Take
+            Reply::Take
         }
     };
     let others = Cell::new(0);
-    let buried = |statistics: &Statistics| {
+    let is_dead = |statistics: &Statistics| {
         let delivered = 190 + 2 * others.get() as u64;
         if statistics.events.get() < delivered {
             return false;
@@ -406,7 +406,7 @@ fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
         }
         true
     };
-    setting.run(Unit::Event, stuck, buried).unwrap();
+    setting.run(Unit::Event, stuck, is_dead).unwrap();
     let (others, all) = (others.get(), 100 + others.get() as u64);
     assert_eq!(
         setting.saved(),
@@ -423,9 +423,7 @@ fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
         letters.request_retry(one.item).unwrap();
     }
     let done = |statistics: &Statistics| statistics.letters.get() == 10;
-    setting
-        .run(Unit::Event, |_, _| Verdict::Take, done)
-        .unwrap();
+    setting.run(Unit::Event, |_, _| Reply::Take, done).unwrap();
     assert!(letters.list().unwrap().is_empty());
     // In order among themselves, too.
     let taken = in_order(&setting.taken).values().sum::<usize>();

@@ -1,6 +1,6 @@
 //! What a sink that delivers one by one makes of replays.
 
-use super::{Setting, Verdict, fill};
+use super::{Reply, Setting, fill};
 use crate::event::Lane;
 use crate::feed::{Replay, ReplayState, Replays};
 use crate::sink::Statistics;
@@ -11,15 +11,13 @@ use std::collections::BTreeSet;
 fn replayed(setting: &Setting, mut replay: Replay) -> Replay {
     fill(&setting.bench, 20, 100);
     let all = |statistics: &Statistics| statistics.events.get() == 200;
-    setting.run(Unit::Event, |_, _| Verdict::Take, all).unwrap();
+    setting.run(Unit::Event, |_, _| Reply::Take, all).unwrap();
     setting.taken.lock().clear();
     replay.types = vec!["whatsapp.message.*".to_owned()];
     let replays = Replays::open(setting.directory("replays"));
     replays.request(&mut replay).unwrap();
     let ended = |_: &Statistics| replays.read(&replay.id).unwrap().state.is_final();
-    setting
-        .run(Unit::Event, |_, _| Verdict::Take, ended)
-        .unwrap();
+    setting.run(Unit::Event, |_, _| Reply::Take, ended).unwrap();
     replays.read(&replay.id).unwrap()
 }
 
@@ -59,7 +57,7 @@ fn a_slow_replay_leaves_out_nothing_at_restarts() {
     let setting = Setting::new();
     fill(&setting.bench, 20, 100);
     let all = |statistics: &Statistics| statistics.events.get() == 200;
-    setting.run(Unit::Event, |_, _| Verdict::Take, all).unwrap();
+    setting.run(Unit::Event, |_, _| Reply::Take, all).unwrap();
     setting.taken.lock().clear();
     let replays = Replays::open(setting.directory("replays"));
     let mut replay = Replay::new("crm", 1, 100, NOW);
@@ -67,16 +65,12 @@ fn a_slow_replay_leaves_out_nothing_at_restarts() {
     replays.request(&mut replay).unwrap();
     for life in 0..3 {
         let some = |statistics: &Statistics| statistics.replayed.get() > 10 + 50 * life;
-        setting
-            .run(Unit::Event, |_, _| Verdict::Take, some)
-            .unwrap();
+        setting.run(Unit::Event, |_, _| Reply::Take, some).unwrap();
         let saved = replays.read(&replay.id).unwrap();
         assert_eq!(saved.state, ReplayState::Running, "{saved:?}");
     }
     let ended = |_: &Statistics| replays.read(&replay.id).unwrap().state.is_final();
-    setting
-        .run(Unit::Event, |_, _| Verdict::Take, ended)
-        .unwrap();
+    setting.run(Unit::Event, |_, _| Reply::Take, ended).unwrap();
     let taken = setting.taken.lock();
     let different: BTreeSet<_> = taken.iter().collect();
     assert_eq!(different.len(), 200, "of {} deliveries", taken.len());

@@ -68,7 +68,7 @@ fn what_fails_of_one_body_shares_one_copy_that_is_taken_apart_once() {
         .map(|it| &undone.get(*it).unwrap().delivery)
         .collect();
     assert!(copies.iter().all(|copy| Arc::ptr_eq(copy, copies[0])));
-    assert_eq!(Arc::strong_count(&delivery), 1, "the batch is let go");
+    assert_eq!(Arc::strong_count(&delivery), 1, "the batch is released");
     // What comes behind in their conversations shares it too.
     undone.enter(Source::Lane(0), found(8, 0), Arc::clone(&delivery));
     assert_eq!((undone.copied, Arc::strong_count(&delivery)), (1, 1));

@@ -68,7 +68,7 @@ impl Server {
                         let mut stream = stream;
                         while let Some(request) = read(&mut reader) {
                             let reply = next(&replies, &served);
-                            if !tell(&give, request, reply, &mut stream) {
+                            if !pass_on(&give, request, reply, &mut stream) {
                                 return;
                             }
                         }
@@ -78,7 +78,7 @@ impl Server {
                         let mut stream = BufReader::new(rustls::StreamOwned::new(session, stream));
                         while let Some(request) = read(&mut stream) {
                             let reply = next(&replies, &served);
-                            if !tell(&give, request, reply, stream.get_mut()) {
+                            if !pass_on(&give, request, reply, stream.get_mut()) {
                                 return;
                             }
                         }
@@ -106,7 +106,7 @@ fn next(replies: &[Reply], served: &AtomicUsize) -> Reply {
 }
 
 /// Says false when the connection ends.
-fn tell(give: &Sender<Request>, request: Request, reply: Reply, out: &mut impl Write) -> bool {
+fn pass_on(give: &Sender<Request>, request: Request, reply: Reply, out: &mut impl Write) -> bool {
     // The test may have ended.
     let _ = give.send(request);
     match reply {

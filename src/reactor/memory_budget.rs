@@ -1,4 +1,4 @@
-//! What the connections of a loop hold in memory, and who pays when it is too much.
+//! What the connections of a loop hold in memory, and who gives it up when it is too much.
 //!
 //! Held are incomplete requests, whole ones that a limit has put back, and answers that nobody reads. First come, first
 //! served would let a few slow senders keep everybody else out until their deadlines. So whoever has held something
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Holdings {
+pub(super) struct MemoryBudget {
     bytes: usize,
     bytes_max: usize,
     /// Whoever holds something: since which tick, and its token.
@@ -24,9 +24,9 @@ pub(super) struct Share {
     since: u64,
 }
 
-impl Holdings {
-    pub(super) fn new(bytes_max: usize) -> Holdings {
-        Holdings {
+impl MemoryBudget {
+    pub(super) fn new(bytes_max: usize) -> MemoryBudget {
+        MemoryBudget {
             bytes: 0,
             bytes_max,
             holders: BTreeSet::new(),
@@ -64,7 +64,7 @@ impl Holdings {
 
     /// The token of the connection that has to give up what it holds, if anybody has to; `asking` is the one that has
     /// grown last.
-    pub(super) fn who_pays(&self, now: u64, asking: usize) -> Option<usize> {
+    pub(super) fn victim(&self, now: u64, asking: usize) -> Option<usize> {
         if self.bytes <= self.bytes_max {
             return None;
         }
@@ -79,30 +79,30 @@ const PATIENCE: u64 = 40;
 
 #[cfg(test)]
 mod tests {
-    use super::{Holdings, PATIENCE, Share};
+    use super::{MemoryBudget, PATIENCE, Share};
 
     #[test]
-    fn the_slow_pay_before_the_one_that_asks() {
-        let mut holdings = Holdings::new(100);
+    fn the_slow_give_up_before_the_one_that_asks() {
+        let mut budget = MemoryBudget::new(100);
         let [mut slow, mut quick, mut asking] =
             [Share::default(), Share::default(), Share::default()];
-        holdings.note(&mut slow, 1, 50, (0, false));
-        holdings.note(&mut quick, 2, 50, (0, false));
-        assert_eq!(holdings.who_pays(9, 2), None);
-        holdings.note(&mut asking, 3, 10, (9, false));
-        assert_eq!(holdings.who_pays(9, 3), Some(3), "nobody is slow yet");
+        budget.note(&mut slow, 1, 50, (0, false));
+        budget.note(&mut quick, 2, 50, (0, false));
+        assert_eq!(budget.victim(9, 2), None);
+        budget.note(&mut asking, 3, 10, (9, false));
+        assert_eq!(budget.victim(9, 3), Some(3), "nobody is slow yet");
         // More of the same does not make it younger, a request that was served does.
-        holdings.note(&mut slow, 1, 60, (10, false));
-        holdings.note(&mut quick, 2, 40, (10, true));
-        assert_eq!(holdings.who_pays(PATIENCE, 3), Some(3));
-        assert_eq!(holdings.who_pays(PATIENCE + 1, 3), Some(1));
-        holdings.note(&mut slow, 1, 0, (PATIENCE + 1, false));
-        assert_eq!((holdings.bytes(), holdings.who_pays(99, 3)), (50, None));
+        budget.note(&mut slow, 1, 60, (10, false));
+        budget.note(&mut quick, 2, 40, (10, true));
+        assert_eq!(budget.victim(PATIENCE, 3), Some(3));
+        assert_eq!(budget.victim(PATIENCE + 1, 3), Some(1));
+        budget.note(&mut slow, 1, 0, (PATIENCE + 1, false));
+        assert_eq!((budget.bytes(), budget.victim(99, 3)), (50, None));
     }
 
     #[test]
     fn who_holds_nothing_is_on_no_list() {
-        let mut holdings = Holdings::new(0);
+        let mut budget = MemoryBudget::new(0);
         let mut share = Share::default();
         for (bytes, anew) in [
             (0, true),
@@ -112,9 +112,9 @@ mod tests {
             (0, true),
             (0, false),
         ] {
-            holdings.note(&mut share, 1, bytes, (1, anew));
-            assert_eq!(holdings.holders.len(), usize::from(bytes > 0));
-            assert_eq!(holdings.bytes(), bytes);
+            budget.note(&mut share, 1, bytes, (1, anew));
+            assert_eq!(budget.holders.len(), usize::from(bytes > 0));
+            assert_eq!(budget.bytes(), bytes);
         }
     }
 }

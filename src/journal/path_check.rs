@@ -3,7 +3,8 @@
 //! A directory that is moved, removed or replaced, or a segment that is, leaves open files good: writes and syncs go on
 //! without an error, into what nobody finds again. In a segment that is truncated they go on behind a gap. So what is
 //! open is compared with what has its name and with its own length, once a second beside the commits, before a segment
-//! is left, at the end, and before each change of names. What was told of within that second is where the files went.
+//! is left, at the end, and before each change of names. What was reported durable within that second is where the
+//! files went.
 
 use super::error::JournalError;
 use super::segment::Segment;
