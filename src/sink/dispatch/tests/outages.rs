@@ -269,7 +269,7 @@ fn restarts_within_one_body_lose_and_repeat_nothing() {
             let before = setting.statistics.retries.get();
             let some = |statistics: &Statistics| statistics.retries.get() >= before + more;
             setting
-                .run_judged(units, switch.verdicts(innocent), some)
+                .run_judged(units, switch.replies(innocent), some)
                 .unwrap();
             assert!((1..=300).contains(&open()));
         }
@@ -278,7 +278,7 @@ fn restarts_within_one_body_lose_and_repeat_nothing() {
     switch.set(false);
     let done = |statistics: &Statistics| statistics.events.get() == 300;
     setting
-        .run_judged(Unit::Event, switch.verdicts(innocent), done)
+        .run_judged(Unit::Event, switch.replies(innocent), done)
         .unwrap();
     let taken = in_order(&setting.taken);
     assert!(taken.len() == 300 && taken.values().all(|times| *times == 1));
