@@ -157,6 +157,13 @@ const RIDDLES: &[(&str, &str)] = &[
 /// Where such a word stands all the same, and why.
 const RIDDLES_BESIDE: &[(&str, &str)] = &[
     ("octet-stream", "a media type"),
+    (
+        "`disk_octets`, `free_octets`, `octets`",
+        "names of before, in the manual",
+    ),
+    ("`body_octets`", "a name of before, in the manual"),
+    ("keys with `octets`", "names of before, in the manual"),
+    ("| `verdict` |", "a name of before, in the manual"),
     ("poison/verdicts", "the name of a file"),
     ("\"verdicts\"", "the name of a file"),
     ("`verdicts`", "the name of a file"),
