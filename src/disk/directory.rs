@@ -303,3 +303,46 @@ fn advise(file: &File, range: Range<u64>, advice: Advice) -> io::Result<()> {
         length => Ok(rustix::fs::fadvise(file, range.start, length, advice)?),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail in any way it likes")]
+mod tests {
+    use super::{Disk, Storage as _};
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::fs::{self, File};
+    use std::path::Path;
+
+    fn pipe(path: &Path) {
+        mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    }
+
+    /// What somebody has put where the last but one state is kept: nobody needs it, and nothing is written into it.
+    #[test]
+    fn what_is_in_the_place_of_an_old_file_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path()).unwrap();
+        let at = |name: &str| dir.path().join(name);
+        disk.replace("state", b"first").unwrap();
+        let others: [fn(&Path); 3] = [
+            pipe,
+            |path| fs::create_dir(path).unwrap(),
+            // As long as no state is; it takes no room as it is.
+            |path| File::create(path).unwrap().set_len(3 << 30).unwrap(),
+        ];
+        for (round, put) in others.into_iter().enumerate() {
+            let _ = fs::remove_file(at("state.old"));
+            put(&at("state.old"));
+            let content = format!("state {round}");
+            disk.replace("state", content.as_bytes()).unwrap();
+            let found = fs::read_to_string(at("state")).unwrap();
+            assert_eq!(found.trim_end(), content);
+        }
+        let is_aside = |number: &str| at(&format!("state.old.aside{number}")).exists();
+        assert!(is_aside("") && is_aside(".2") && is_aside(".3"));
+        // And what is to be read is no pipe.
+        fs::remove_file(at("state")).unwrap();
+        pipe(&at("state"));
+        let error = disk.open("state", super::Access::Read).unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+    }
+}
