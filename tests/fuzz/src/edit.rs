@@ -4,9 +4,9 @@
 use crate::image::{self, MANIFEST, SEGMENT_SIZE, segment_name};
 use crate::memory::Memory;
 use arbitrary::{Arbitrary, Result, Unstructured};
+use hookline::disk::Storage;
 use hookline::disk::block::ALIGNMENT;
 use hookline::journal::frame::NUMBER_END;
-use hookline::disk::Storage;
 use hookline::journal::repair;
 use std::sync::Arc;
 
@@ -151,9 +151,7 @@ impl Edit {
                 }
             }),
             Edit::RemoveManifest => files.forget(MANIFEST),
-            Edit::TruncateManifest(length) => {
-                files.edit(MANIFEST, |bytes| bytes.truncate(*length))
-            }
+            Edit::TruncateManifest(length) => files.edit(MANIFEST, |bytes| bytes.truncate(*length)),
             Edit::Frame(epoch, block, sequence, durable) => {
                 let sequence = (*sequence).clamp(1, u64::MAX - 2);
                 let new = image::frame(

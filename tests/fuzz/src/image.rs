@@ -5,9 +5,9 @@
 //! one, which was recycled and has leftovers of its former life behind its end, one that is ready, and a spare.
 
 use crate::memory::Memory;
+use hookline::disk::block::ALIGNMENT;
 use hookline::journal::Options;
 use hookline::journal::batch::{Batch, Place};
-use hookline::disk::block::ALIGNMENT;
 use hookline::journal::frame::HEADER_LEN;
 use std::collections::BTreeMap;
 use std::iter;

@@ -279,12 +279,7 @@ fn reference(stream: &[u8]) -> Option<Result<(Vec<u8>, usize), TooLarge>> {
 
 /// Bytes of `*( ";" token [ "=" ( token / quoted-string ) ] )` at the front, to the CR behind it.
 fn extensions(line: &[u8]) -> Option<usize> {
-    let token = |at: usize| {
-        line[at..]
-            .iter()
-            .take_while(|byte| is_token(byte))
-            .count()
-    };
+    let token = |at: usize| line[at..].iter().take_while(|byte| is_token(byte)).count();
     let mut at = 0;
     while line.get(at) == Some(&b';') {
         at += 1;

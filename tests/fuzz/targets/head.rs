@@ -112,9 +112,7 @@ struct Expected<'b> {
 /// Everything up to the first empty line that is not the first line.
 fn complete_head(bytes: &[u8]) -> Option<&[u8]> {
     let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
-    let end = bytes[start..]
-        .windows(4)
-        .position(|it| it == b"\r\n\r\n")?;
+    let end = bytes[start..].windows(4).position(|it| it == b"\r\n\r\n")?;
     Some(&bytes[..start + end + 4])
 }
 

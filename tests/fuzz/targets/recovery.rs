@@ -26,11 +26,11 @@
 #![no_main]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use hookline::journal::batch::Batch;
+use hookline::disk::Storage;
 use hookline::disk::block::ALIGNMENT;
+use hookline::journal::batch::Batch;
 use hookline::journal::frame::NUMBER_END;
 use hookline::journal::{Depth, Journal, JournalError, Reader, Recovery, inspect, repair};
-use hookline::disk::Storage;
 use hookline::relay;
 use hookline_fuzz::edit::{EPOCHS, Edit, Line};
 use hookline_fuzz::image::{self, Image, MANIFEST, NEXT_SEQUENCE, segment_name};
