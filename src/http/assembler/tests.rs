@@ -179,6 +179,22 @@ fn what_was_put_back_comes_again() {
     assert!(assembler.is_between_requests());
 }
 
+/// The end of a head is damaged, and what is held of it has no other: refused at once when it comes as a whole, and
+/// with the next end when it comes in pieces.
+#[test]
+fn a_damaged_end_is_refused_at_the_next_one() {
+    let mut bytes = pipeline();
+    *bytes.last_mut().unwrap() = 0x0b;
+    bytes.extend_from_slice(b"\r\n\r\n");
+    let whole = receive(&bytes, &[]);
+    assert_eq!(whole.refused, Some(Status::BadRequest));
+    for cut in 0..bytes.len() {
+        let pieces = receive(&bytes, &[cut]);
+        assert_eq!(pieces.refused, whole.refused, "{cut}");
+        assert_eq!(pieces.requests, whole.requests, "{cut}");
+    }
+}
+
 proptest! {
     #[test]
     fn random_cuts_give_the_same(cuts in prop::collection::vec(any::<usize>(), 0..12)) {
@@ -197,6 +213,8 @@ proptest! {
             let at = index.index(bytes.len());
             bytes[at] = byte;
         }
+        // A head that comes in pieces is looked at when it has an end, so it gets one.
+        bytes.extend_from_slice(b"\r\n\r\n");
         let whole = receive(&bytes, &[]);
         let cut = receive(&bytes, &cuts);
         prop_assert_eq!(&cut.requests, &whole.requests);
