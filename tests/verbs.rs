@@ -289,17 +289,22 @@ fn tail_says_when_it_is_asked_for_what_is_beyond_the_end() {
     }
 }
 
+/// Changes the first segment, where the second body stands.
+fn damage_the_second_body(dir: &Path, change: impl FnOnce(&mut [u8], usize)) {
+    let path = segments(dir).into_iter().next().expect("there is one");
+    let mut bytes = fs::read(&path).expect("readable");
+    let at = bytes.windows(10).position(|part| part == b"\"number\":1");
+    change(&mut bytes, at.expect("the second body"));
+    fs::write(&path, bytes).expect("written");
+}
+
 /// Damage in the newest segment looked like the end of the journal.
 #[test]
 fn damage_in_the_newest_segment_is_said_with_what_to_do() {
     let site = site();
     receive(&site, 4);
     let dir = site.journal_dir();
-    let path = segments(&dir).into_iter().next().expect("there is one");
-    let mut bytes = fs::read(&path).expect("readable");
-    let at = bytes.windows(10).position(|part| part == b"\"number\":1");
-    bytes[at.expect("the second body")] ^= 1;
-    fs::write(&path, bytes).expect("written");
+    damage_the_second_body(&dir, |bytes, at| bytes[at] ^= 1);
     for (verb, lines) in [
         ("tail", 1),
         ("tail --bodies", 1),
@@ -341,12 +346,10 @@ fn an_end_that_is_damage_is_no_end() {
     let site = site();
     receive(&site, 4);
     let dir = site.journal_dir();
-    let path = segments(&dir).into_iter().next().expect("there is one");
-    let mut bytes = fs::read(&path).expect("readable");
-    let at = bytes.windows(10).position(|part| part == b"\"number\":1");
-    let frame = at.expect("the second body") / 4096 * 4096;
-    bytes[frame..frame + 64].fill(0);
-    fs::write(&path, bytes).expect("written");
+    damage_the_second_body(&dir, |bytes, at| {
+        let frame = at / 4096 * 4096;
+        bytes[frame..frame + 64].fill(0);
+    });
     for verb in [
         "tail",
         "tail --after 3",
