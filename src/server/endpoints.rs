@@ -8,9 +8,8 @@ use crate::endpoint::handshake::VerifyTokens;
 use crate::endpoint::signature::{Algorithm, Encoding, Signature};
 use crate::endpoint::{Ack, Counters, Endpoint, Proof, Table};
 use crate::event::{Form, WhatsApp};
-use crate::feed::Forms;
-use crate::journal;
-use crate::journal::record;
+use crate::journal::{self, record};
+use crate::worker::Forms;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
