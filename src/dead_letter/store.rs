@@ -2,7 +2,7 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `4711.3.json` | a letter: event 3 of notification 4711, see `letter.rs` |
+//! | `4711.3.json` | a letter: event 3 of notification 4711, see `file.rs` |
 //! | `4711.json` | one that is a notification as a whole |
 //! | `4711.3.retry` | a letter that somebody wants to be delivered after all |
 //! | `4711.1b2c3d4e.body` | headers and body of notification 4711, for all letters of it, unless they are small |
