@@ -1,10 +1,11 @@
 //! From a job to a request. What every request has is made once.
 
 use super::client::Request;
-use super::{Form, HttpError, Options};
+use super::{HttpError, Options};
 use crate::endpoint::signature::Signer;
 use crate::event::{self, EventRef};
 use crate::feed::Notification;
+use crate::sink::request_form::RequestForm;
 use crate::sink::transport::{Job, Parcel, Paths};
 use ::http::header::{CONTENT_TYPE, USER_AGENT};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -15,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Makes requests.
 pub(super) struct Composer {
     uri: Uri,
-    form: Form,
+    form: RequestForm,
     /// The fields of every request: the configured ones, which nothing goes over but those of this module.
     fields: HeaderMap,
     signer: Signer,
@@ -56,7 +57,7 @@ impl Composer {
         let replay = job.replay.as_deref();
         let mut fields = self.fields.clone();
         let (id, body) = match self.form {
-            Form::Notification => {
+            RequestForm::Notification => {
                 let notification = notification(first)?;
                 self.kept(notification, &mut fields);
                 if let Some(replay) = replay {
@@ -65,19 +66,19 @@ impl Composer {
                 let body = Bytes::copy_from_slice(notification.record.body);
                 (notification.sequence.to_string(), body)
             }
-            Form::Binary => {
+            RequestForm::Binary => {
                 let (event, raw_body) = event(first)?;
                 let body = binary(event, raw_body, replay, &mut fields);
                 (event.id().to_owned(), body)
             }
-            Form::Structured => {
+            RequestForm::Structured => {
                 let (event, raw_body) = event(first)?;
                 let mut body = Vec::with_capacity(ENVELOPE);
                 event::render_replayed(event, raw_body, replay, &mut body);
                 fields.insert(CONTENT_TYPE, HeaderValue::from_static(STRUCTURED));
                 (event.id().to_owned(), body.into())
             }
-            Form::Batch => {
+            RequestForm::Batch(_) => {
                 let (id, body) = batch(&job.parcels, replay)?;
                 fields.insert(CONTENT_TYPE, HeaderValue::from_static(BATCH));
                 (id, body)
