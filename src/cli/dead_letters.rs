@@ -6,10 +6,10 @@ use super::cursor::was_ever;
 use super::journal::{is_journal, time};
 use super::{CliError, Output, counted, set_aside};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
-use crate::dead_letter::{self, DeadLetters, Letter, LetterError, WORKER};
+use crate::dead_letter::{self, DeadLetter, DeadLetterError, DeadLetters, WORKER};
 use crate::disk::Disk;
 use crate::event::{self, Item};
-use crate::worker::{Forms, Maker};
+use crate::worker::{Extraction, Forms};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
@@ -44,7 +44,7 @@ enum Action {
     Show {
         /// Which one, as in crm/4711.3
         #[arg(value_name = "LETTER")]
-        letter: LetterName,
+        letter: DeadLetterName,
         /// How to print the result
         #[arg(long, value_enum, default_value_t, value_name = "FORM")]
         output: Output,
@@ -79,7 +79,7 @@ struct Chosen {
         required_unless_present = "all",
         conflicts_with = "all"
     )]
-    letters: Vec<LetterName>,
+    dead_letters: Vec<DeadLetterName>,
     /// All that there are
     #[arg(long)]
     all: bool,
@@ -90,21 +90,21 @@ struct Chosen {
 
 /// A letter as it is named on the command line: `SINK/SEQ` or `SINK/SEQ.INDEX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct LetterName {
+struct DeadLetterName {
     /// Name of the sink.
     sink: String,
     /// What it is.
     item: Item,
 }
 
-impl FromStr for LetterName {
+impl FromStr for DeadLetterName {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<LetterName, Self::Err> {
+    fn from_str(text: &str) -> Result<DeadLetterName, Self::Err> {
         let named = || {
             let (sink, item) = text.split_once('/')?;
             let sink = Some(sink).filter(|sink| !matches!(*sink, "" | "." | ".."))?;
-            Some(LetterName {
+            Some(DeadLetterName {
                 sink: sink.to_owned(),
                 item: item.parse().ok()?,
             })
@@ -122,7 +122,7 @@ pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
         Action::Show { letter, output } => show(&dir, letter, *output),
         Action::Retry { chosen } => retry(&args.data_dir, chosen),
         Action::SetAside { sequences } => set_aside::set_aside(&args.data_dir, sequences),
-        Action::Drop { chosen, yes } => drop_letters(&dir, chosen, *yes),
+        Action::Drop { chosen, yes } => drop_dead_letters(&dir, chosen, *yes),
     }
 }
 
@@ -134,7 +134,7 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
             let name = format!("{sink}/{}", listed.item);
             // One that went away meanwhile was none.
             let letter = match letters.read(listed.item) {
-                Err(LetterError::Missing { .. }) => continue,
+                Err(DeadLetterError::Missing { .. }) => continue,
                 letter => letter,
             };
             if output == Output::Text && count == 0 {
@@ -175,7 +175,7 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
     Ok(out.flush()?)
 }
 
-fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
+fn show(dir: &Path, name: &DeadLetterName, output: Output) -> Result<(), CliError> {
     let letters = of_sink(dir, &name.sink)?;
     let letter = letters.read(name.item).map_err(failed)?;
     let listed = letters.list().map_err(failed)?;
@@ -229,13 +229,13 @@ fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
 }
 
 /// The event, or the body of a whole notification.
-fn write_content(dir: &Path, out: &mut impl Write, letter: &Letter) -> io::Result<()> {
+fn write_content(dir: &Path, out: &mut impl Write, letter: &DeadLetter) -> io::Result<()> {
     // What the worker could not take apart is not tried here.
     if let Some(index) = letter.item.index
         && letter.sink != WORKER
     {
         let forms = Disk::open(dir).map(|disk| Arc::new(Forms::look(Arc::new(disk))));
-        let mut maker = Maker::new().reading(&forms.unwrap_or_default());
+        let mut maker = Extraction::new().reading(&forms.unwrap_or_default());
         let delivery = letter.delivery(0, &mut maker);
         let mut events = delivery.events().iter();
         if let Some(event) = events.find(|event| event.index() == index) {
@@ -257,15 +257,15 @@ fn write_content(dir: &Path, out: &mut impl Write, letter: &Letter) -> io::Resul
 
 fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
     let dir = data_dir.join("dead-letters");
-    let is_of_worker = |name: &&LetterName| name.sink == WORKER;
+    let is_of_worker = |name: &&DeadLetterName| name.sink == WORKER;
     let of_worker: Vec<Item> = chosen
-        .letters
+        .dead_letters
         .iter()
         .filter(is_of_worker)
         .map(|it| it.item)
         .collect();
     if !of_worker.is_empty() {
-        if of_worker.len() < chosen.letters.len() {
+        if of_worker.len() < chosen.dead_letters.len() {
             return Err(CliError::Usage(format!(
                 "letters of {WORKER} are not retried together with others: name them by themselves"
             )));
@@ -292,7 +292,7 @@ fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
     Ok(())
 }
 
-fn drop_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> {
+fn drop_dead_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> {
     let all = choose(dir, chosen)?;
     let count: usize = all.iter().map(|(_, _, items)| items.len()).sum();
     if count > 1 && !yes {
@@ -302,7 +302,7 @@ fn drop_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> 
     }
     let mut dropped = 0;
     for (_, letters, items) in all {
-        dropped += each(&letters, &items, chosen.all, DeadLetters::drop_letter)?;
+        dropped += each(&letters, &items, chosen.all, DeadLetters::drop_dead_letter)?;
     }
     writeln!(io::stdout(), "{} dropped", counted(dropped, "letter"))?;
     Ok(())
@@ -314,13 +314,13 @@ fn each(
     letters: &DeadLetters,
     items: &[Item],
     all: bool,
-    action: impl Fn(&DeadLetters, Item) -> Result<(), LetterError>,
+    action: impl Fn(&DeadLetters, Item) -> Result<(), DeadLetterError>,
 ) -> Result<u64, CliError> {
     let (mut count, mut done) = (0, Ok(()));
     for item in items {
         match action(letters, *item) {
             Ok(()) => count += 1,
-            Err(LetterError::Missing { .. }) if all => {}
+            Err(DeadLetterError::Missing { .. }) if all => {}
             // The first one is as good as any.
             Err(error) => done = done.and(Err(error)),
         }
@@ -345,7 +345,7 @@ fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
             .collect();
     }
     let mut named: Vec<Named> = Vec::new();
-    for LetterName { sink, item } in &chosen.letters {
+    for DeadLetterName { sink, item } in &chosen.dead_letters {
         match named.iter_mut().find(|(name, ..)| name == sink) {
             Some((_, _, items)) if items.contains(item) => {}
             Some((_, _, items)) => items.push(*item),
@@ -378,7 +378,7 @@ fn of_sink(dir: &Path, sink: &str) -> Result<DeadLetters, CliError> {
     Ok(DeadLetters::read_only(Arc::new(disk)))
 }
 
-fn as_json(name: &str, retry: bool, letter: &Letter) -> Value {
+fn as_json(name: &str, retry: bool, letter: &DeadLetter) -> Value {
     let failures = &letter.failures;
     let answer = failures.last_answer.as_ref();
     json!({
@@ -401,7 +401,7 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn failed(error: LetterError) -> CliError {
+fn failed(error: DeadLetterError) -> CliError {
     CliError::because("cannot go on", error)
 }
 
@@ -415,10 +415,10 @@ Examples:
 
 #[cfg(test)]
 mod tests {
-    use super::LetterName;
+    use super::DeadLetterName;
 
     #[test]
-    fn names_of_letters() {
+    fn names_of_dead_letters() {
         for (text, is_one) in [
             ("crm/4711.3", true),
             ("crm/4711", true),
@@ -428,7 +428,7 @@ mod tests {
             ("a/b/4711", false),
             ("crm/x", false),
         ] {
-            assert_eq!(text.parse::<LetterName>().is_ok(), is_one, "{text}");
+            assert_eq!(text.parse::<DeadLetterName>().is_ok(), is_one, "{text}");
         }
     }
 }

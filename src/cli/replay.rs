@@ -10,7 +10,7 @@ use super::{CliError, Output, counted, sequences};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;
-use crate::feed::{Fate, Replay, ReplayError, ReplayState, Replays};
+use crate::feed::{EventOutcome, Replay, ReplayError, ReplayState, Replays};
 use crate::journal::Reader;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -296,7 +296,7 @@ fn count(
             let endpoint = notification.record.endpoint;
             let before = events;
             for event in notification.events() {
-                if selection.fate(event, endpoint) == Fate::Wanted {
+                if selection.outcome(event, endpoint) == EventOutcome::Wanted {
                     events += 1;
                     match types.get_mut(event.kind()) {
                         Some(count) => *count += 1,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Why something could not be done with a letter.
 #[derive(Debug, thiserror::Error)]
-pub enum LetterError {
+pub enum DeadLetterError {
     /// The operating system refused.
     #[error("cannot {action} {path}: {cause}")]
     Io {
@@ -33,7 +33,7 @@ pub enum LetterError {
     },
     /// There are too many, or their bodies take too much.
     #[error(
-        "{path} has {LETTERS_MAX} dead letters, or {} GiB of their bodies, and takes no more: look at them with `{}`, \
+        "{path} has {DEAD_LETTERS_MAX} dead letters, or {} GiB of their bodies, and takes no more: look at them with `{}`, \
          then retry or drop them",
         BODIES_MAX >> 30, listing(.path)
     )]
@@ -43,25 +43,25 @@ pub enum LetterError {
     },
 }
 
-impl LetterError {
+impl DeadLetterError {
     /// True for what passes by itself when there is space on the disk again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, LetterError::Io { cause, .. } if disk::is_shortage(cause))
+        matches!(self, DeadLetterError::Io { cause, .. } if disk::is_shortage(cause))
     }
 
     /// True where there are so many that somebody has to look at them first.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, LetterError::Full { .. })
+        matches!(self, DeadLetterError::Full { .. })
     }
 
     pub(super) fn io(
         storage: &dyn Storage,
         action: &'static str,
         name: &str,
-    ) -> impl FnOnce(io::Error) -> LetterError {
-        move |cause| LetterError::Io {
+    ) -> impl FnOnce(io::Error) -> DeadLetterError {
+        move |cause| DeadLetterError::Io {
             action,
             path: storage.describe(name),
             cause,
@@ -79,7 +79,7 @@ fn listing(path: &str) -> String {
 
 /// Most letters that one sink may have: what a directory still lists in some tens of milliseconds. That many are no
 /// accident of single events: the sink is to stop then, and its events stay in the journal.
-pub const LETTERS_MAX: usize = 100_000;
+pub const DEAD_LETTERS_MAX: usize = 100_000;
 
 /// Bytes of such files that one sink may have. Beyond that somebody has to look at the letters first.
 pub(super) const BODIES_MAX: u64 = 4 << 30;

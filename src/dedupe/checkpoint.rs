@@ -1,9 +1,9 @@
-//! The checkpoint: up to where which files are what was judged. A small text file, replaced as a whole.
+//! The checkpoint: up to where which files are what was decided. A small text file, replaced as a whole.
 //!
 //! ```text
 //! hookline-dedupe 1
 //! journal 0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4
-//! judged 4711
+//! decided 4711
 //! clock 1750000500000000 1750000500250000
 //! keys 3 1024 1b2c3d4e 8 1750000000000000 1750000500000000
 //! duplicates 17 240
@@ -16,9 +16,9 @@
 //! file of the log of duplicates: first sequence, bytes. Both stand in order, oldest first.
 
 use super::clock::Clock;
+use super::duplicate_log::Extent;
 use super::error::{DedupeError, remove_file};
 use super::keys::Facts;
-use super::marks::Extent;
 use crate::disk::{Access, Storage, read_full_at};
 use crate::journal::JournalId;
 use std::fmt::Write;
@@ -28,8 +28,8 @@ use std::io::ErrorKind;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     pub(super) journal: JournalId,
-    /// Highest sequence that is judged.
-    pub(super) judged: u64,
+    /// Highest sequence that is decided.
+    pub(super) decided: u64,
     pub(super) clock: Option<Clock>,
     pub(super) generations: Vec<Facts>,
     pub(super) duplicates: Vec<Extent>,
@@ -37,7 +37,7 @@ pub(super) struct Checkpoint {
 
 /// What was found in its place.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum StoredCheckpoint {
     Nothing,
     Damaged,
     Saved(Checkpoint),
@@ -54,7 +54,7 @@ impl Checkpoint {
     fn encode(&self) -> String {
         let mut text = format!(
             "{TITLE}\njournal {}\njudged {}\n",
-            self.journal, self.judged
+            self.journal, self.decided
         );
         // A String takes everything.
         if let Some(Clock { time, reading }) = self.clock {
@@ -87,10 +87,10 @@ impl Checkpoint {
         let mut lines = text.lines();
         lines.next().filter(|line| *line == TITLE)?;
         let journal = JournalId::parse(lines.next()?.strip_prefix("journal ")?)?;
-        let judged = lines.next()?.strip_prefix("judged ")?.parse().ok()?;
+        let decided = lines.next()?.strip_prefix("decided ")?.parse().ok()?;
         let mut checkpoint = Checkpoint {
             journal,
-            judged,
+            decided,
             clock: None,
             generations: Vec::new(),
             duplicates: Vec::new(),
@@ -126,9 +126,9 @@ impl Checkpoint {
 }
 
 /// Reads the checkpoint.
-pub(super) fn read(storage: &dyn Storage) -> Result<Found, DedupeError> {
+pub(super) fn read(storage: &dyn Storage) -> Result<StoredCheckpoint, DedupeError> {
     let file = match storage.open(NAME, Access::Read) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(StoredCheckpoint::Nothing),
         file => file.map_err(DedupeError::io(storage, "open", NAME))?,
     };
     let mut text = vec![0; LENGTH_MAX];
@@ -136,7 +136,7 @@ pub(super) fn read(storage: &dyn Storage) -> Result<Found, DedupeError> {
     let text = str::from_utf8(&text[..len]).unwrap_or_default();
     // Line feeds behind it fill the block.
     let text = format!("{}\n", text.trim_end_matches('\n'));
-    Ok(Checkpoint::decode(&text).map_or(Found::Damaged, Found::Saved))
+    Ok(Checkpoint::decode(&text).map_or(StoredCheckpoint::Damaged, StoredCheckpoint::Saved))
 }
 
 /// Takes the checkpoint away, durably, and with it all that it says.
@@ -171,7 +171,7 @@ mod tests {
         };
         let mut checkpoint = Checkpoint {
             journal: JournalId::parse("0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4").unwrap(),
-            judged: 4711,
+            decided: 4711,
             clock: None,
             generations: vec![facts(3), facts(4)],
             duplicates: vec![Extent {

@@ -17,9 +17,9 @@ pub enum DedupeError {
         /// What the operating system said.
         cause: io::Error,
     },
-    /// Deliveries are judged once and in journal order; a retry brings the one that failed.
+    /// Deliveries are decided once and in journal order; a retry brings the one that failed.
     #[error(
-        "the delivery from sequence {first} on cannot be judged now: it is the turn of {wanted}"
+        "the delivery from sequence {first} on cannot be decided now: it is the turn of {wanted}"
     )]
     OutOfOrder {
         /// Sequence that comes next.

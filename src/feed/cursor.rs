@@ -29,9 +29,9 @@
 //!
 //! Whatever is wrong, events may come twice, and none is skipped.
 
-use super::floor::{Floor, Place};
 use super::progress;
 use super::progress::{Lanes, Open, Progress};
+use super::retention_hold::{RetentionHold, RetentionHolds};
 use crate::disk::{self, Access, Storage};
 use crate::event::{Item, Lane};
 use crate::journal::JournalId;
@@ -44,7 +44,7 @@ use std::sync::Arc;
 pub struct Cursors {
     storage: Arc<dyn Storage>,
     journal: JournalId,
-    floor: Floor,
+    holds: RetentionHolds,
 }
 
 /// The cursor of one sink.
@@ -54,7 +54,7 @@ pub struct Cursor {
     name: String,
     saved: Saved,
     is_new: bool,
-    place: Place,
+    place: RetentionHold,
 }
 
 /// What the file of a cursor says.
@@ -68,7 +68,7 @@ pub struct Saved {
 
 /// What was found where the cursor of a sink is.
 #[derive(Debug)]
-pub struct Found {
+pub struct StoredCursor {
     /// Name of the sink.
     pub sink: String,
     /// What it says.
@@ -123,10 +123,10 @@ impl Cursors {
         storage: Arc<dyn Storage>,
         journal: JournalId,
         last: u64,
-        floor: Floor,
+        holds: RetentionHolds,
     ) -> Result<(Cursors, Vec<Corrected>), CursorError> {
         let mut corrected = Vec::new();
-        for Found { sink, saved } in read_all(&*storage)? {
+        for StoredCursor { sink, saved } in read_all(&*storage)? {
             // What cannot be read is the matter of its own sink, when that is configured.
             let Ok(was) = saved else { continue };
             let lanes = if was.journal == journal {
@@ -147,7 +147,7 @@ impl Cursors {
         let cursors = Cursors {
             storage,
             journal,
-            floor,
+            holds,
         };
         Ok((cursors, corrected))
     }
@@ -172,7 +172,7 @@ impl Cursors {
         Ok(Cursor {
             storage: Arc::clone(&self.storage),
             name,
-            place: self.floor.place(progress::confirmed(&saved.lanes)),
+            place: self.holds.hold(progress::confirmed(&saved.lanes)),
             saved,
             is_new,
         })
@@ -252,7 +252,7 @@ pub fn highest(storage: &dyn Storage, journal: JournalId) -> Result<u64, CursorE
 }
 
 /// The cursors of all sinks, by the sinks' names in order. Only reads.
-pub fn read_all(storage: &dyn Storage) -> Result<Vec<Found>, CursorError> {
+pub fn read_all(storage: &dyn Storage) -> Result<Vec<StoredCursor>, CursorError> {
     let mut names = storage
         .list()
         .map_err(CursorError::io(storage, "list", ""))?;
@@ -265,7 +265,7 @@ pub fn read_all(storage: &dyn Storage) -> Result<Vec<Found>, CursorError> {
         // One that went away meanwhile was none.
         if let Some(saved) = read(storage, &name).transpose() {
             let sink = sink.to_owned();
-            all.push(Found { sink, saved });
+            all.push(StoredCursor { sink, saved });
         }
     }
     Ok(all)

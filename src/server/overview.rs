@@ -127,7 +127,7 @@ pub struct DedupeLevel {
     pub keys: u64,
     /// Bytes of memory that they take.
     pub bytes: u64,
-    /// Events judged since the start.
+    /// Events decided since the start.
     pub events: u64,
     /// Those of them that were duplicates.
     pub duplicates: u64,
@@ -164,7 +164,7 @@ pub struct SinkLevel {
     /// Events that became dead letters.
     pub dead: u64,
     /// Dead letters delivered after all.
-    pub letters: u64,
+    pub dead_letters_delivered: u64,
     /// Deliveries of replays.
     pub replayed: u64,
     /// Deliveries that failed and were tried again.

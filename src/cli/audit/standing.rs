@@ -5,8 +5,8 @@
 //! or that one has not reached it, and as long as it, or the notification as a whole, is named as open in any of them.
 //! For a sink that delivers event by event that may last a moment longer than it has to.
 
-use crate::event::{EventRef, Item, Lane, Unparsed};
-use crate::feed::{self, Found, Lanes, Saved, Selection, place};
+use crate::event::{Event, Item, Lane, Unparsed};
+use crate::feed::{self, Lanes, Saved, Selection, StoredCursor};
 use crate::journal::JournalId;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -20,7 +20,7 @@ pub(super) struct Standing {
     /// What of that is open.
     open: BTreeSet<Item>,
     /// Its dead letters.
-    pub(super) letters: BTreeSet<Item>,
+    pub(super) dead_letters: BTreeSet<Item>,
     /// Notifications that nobody can take apart, and those among the dead letters of the workers.
     pub(super) poisoned: Arc<BTreeSet<u64>>,
     /// What its filters let through; `None` if that is not known.
@@ -33,7 +33,7 @@ pub(super) struct Standing {
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum EventStanding {
     Delivered,
     Duplicate,
     Unwanted,
@@ -45,7 +45,7 @@ pub(super) enum Fate {
 
 impl Standing {
     /// `retired` are the sequences that are asked for and not in the journal any more.
-    pub(super) fn of(found: Found, id: JournalId, retired: Range<u64>) -> Standing {
+    pub(super) fn of(found: StoredCursor, id: JournalId, retired: Range<u64>) -> Standing {
         let (lanes, problem) = match found.saved {
             Ok(saved) if saved.journal == id => (saved.lanes, None),
             Ok(Saved { journal, .. }) => (
@@ -73,7 +73,7 @@ impl Standing {
             name: found.sink,
             lanes,
             open,
-            letters: BTreeSet::new(),
+            dead_letters: BTreeSet::new(),
             poisoned: Arc::default(),
             wanted: None,
             retired: retired.end.saturating_sub(begin) + before as u64,
@@ -82,38 +82,47 @@ impl Standing {
     }
 
     /// What became of an event of a notification that came to `endpoint`, and whose most urgent one is in `urgent`.
-    pub(super) fn fate(&self, event: EventRef<'_>, urgent: Lane, endpoint: u16) -> Fate {
-        let reached = |lane| self.lanes[place(lane)].reached;
+    pub(super) fn standing_of(
+        &self,
+        event: Event<'_>,
+        urgent: Lane,
+        endpoint: u16,
+    ) -> EventStanding {
+        let reached = |lane: Lane| self.lanes[lane.index()].reached;
         let reached = reached(event.lane()).min(reached(urgent));
         let is_kept = || self.poisoned.contains(&event.sequence());
         if event.sequence() > reached || names(&self.open, event) {
-            Fate::InFlight
+            EventStanding::InFlight
         } else if event.is_dead() {
-            if is_kept() { Fate::Dead } else { Fate::Hidden }
+            if is_kept() {
+                EventStanding::Dead
+            } else {
+                EventStanding::Hidden
+            }
         } else if event.is_duplicate() {
-            Fate::Duplicate
+            EventStanding::Duplicate
         } else if self.leaves_out(event, endpoint) {
             match event.unparsed() {
                 // Its filter has left out what somebody made of the body, and not what is in it.
-                Some(Unparsed::Crashed) if is_kept() => Fate::Dead,
-                Some(Unparsed::Crashed) => Fate::Hidden,
-                _ => Fate::Unwanted,
+                Some(Unparsed::Crashed) if is_kept() => EventStanding::Dead,
+                Some(Unparsed::Crashed) => EventStanding::Hidden,
+                _ => EventStanding::Unwanted,
             }
-        } else if names(&self.letters, event) {
-            Fate::Dead
+        } else if names(&self.dead_letters, event) {
+            EventStanding::Dead
         } else {
-            Fate::Delivered
+            EventStanding::Delivered
         }
     }
 
-    fn leaves_out(&self, event: EventRef<'_>, endpoint: u16) -> bool {
+    fn leaves_out(&self, event: Event<'_>, endpoint: u16) -> bool {
         let wanted = self.wanted.as_ref();
-        wanted.is_some_and(|it| it.fate(event, endpoint) == feed::Fate::Unwanted)
+        wanted.is_some_and(|it| it.outcome(event, endpoint) == feed::EventOutcome::Unwanted)
     }
 }
 
 /// Whether the event is among these, by itself or with its notification.
-fn names(items: &BTreeSet<Item>, event: EventRef<'_>) -> bool {
+fn names(items: &BTreeSet<Item>, event: Event<'_>) -> bool {
     let sequence = event.sequence();
     let item = |index| Item { sequence, index };
     !items.is_empty() && (items.contains(&item(None)) || items.contains(&item(Some(event.index()))))
@@ -124,11 +133,11 @@ mod tests {
     use super::*;
     use crate::feed::tests::Bench;
     use crate::feed::{Open, Progress};
-    use crate::worker::{Maker, Poison};
+    use crate::worker::{Extraction, Poison};
     use serde_json::{Value, json};
 
-    fn saved(lanes: Lanes) -> Found {
-        Found {
+    fn saved(lanes: Lanes) -> StoredCursor {
+        StoredCursor {
             sink: "events".to_owned(),
             saved: Ok(Saved {
                 journal: JournalId::parse("1").expect("a name"),
@@ -186,7 +195,7 @@ mod tests {
     }
 
     /// What becomes of a status and of the message behind it, both of notification 5.
-    fn fates(standing: &Standing) -> [Fate; 2] {
+    fn fates(standing: &Standing) -> [EventStanding; 2] {
         let change = |array: &str, update: Value| json!({ "field": "messages", "value": { "metadata": { "phone_number_id": "5" }, array: [update] } });
         let status = json!({ "id": "a", "status": "sent", "recipient_id": "49", "timestamp": "1" });
         let message = json!({ "id": "b", "from": "49", "type": "text", "timestamp": "1" });
@@ -197,17 +206,17 @@ mod tests {
         });
         let mut bodies = vec![b"{}".to_vec(); 4];
         bodies.push(body.to_string().into_bytes());
-        let delivery = Maker::default().make(Bench::new().store_all(&bodies));
+        let delivery = Extraction::default().make(Bench::new().store_all(&bodies));
         let notification = delivery.notification(5).expect("it is there");
         let fates = notification
             .events()
-            .map(|event| standing.fate(event, Lane::Messages, 1));
+            .map(|event| standing.standing_of(event, Lane::Messages, 1));
         fates.collect::<Vec<_>>().try_into().expect("two events")
     }
 
     #[test]
     fn an_event_is_confirmed_when_its_lane_has_passed_it_and_it_is_not_open() {
-        use Fate::{Dead, Delivered, InFlight, Unwanted};
+        use EventStanding::{Dead, Delivered, InFlight, Unwanted};
         let at = |messages: Progress, statuses: Progress| {
             standing([messages, statuses, progress(0, &[])], 1..1)
         };
@@ -233,7 +242,7 @@ mod tests {
         );
 
         let mut known = at(progress(9, &["5.1"]), passed());
-        known.letters = ["5.0", "5.1"].map(|it| it.parse().expect("an item")).into();
+        known.dead_letters = ["5.0", "5.1"].map(|it| it.parse().expect("an item")).into();
         assert_eq!(
             fates(&known),
             [Dead, InFlight],
@@ -262,19 +271,19 @@ mod tests {
         let disk = crate::disk::Disk::open(dir.path()).expect("there");
         let poison = Poison::read(&disk, id).expect("readable");
         let bodies = vec![b"{}".to_vec(); 3];
-        let delivery = Maker::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));
+        let delivery = Extraction::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));
         let fate = |standing: &Standing| {
             let event = delivery.events().get(1).expect("there");
-            standing.fate(event, Lane::Rest, 1)
+            standing.standing_of(event, Lane::Rest, 1)
         };
         let mut standing = standing(std::array::from_fn(|_| Progress::up_to(9)), 1..1);
-        assert_eq!(fate(&standing), Fate::Delivered);
+        assert_eq!(fate(&standing), EventStanding::Delivered);
         standing.wanted = Some(Selection {
             types: vec![crate::event::Pattern::new("whatsapp.message.*")],
             ..Selection::default()
         });
-        assert_eq!(fate(&standing), Fate::Hidden);
+        assert_eq!(fate(&standing), EventStanding::Hidden);
         standing.poisoned = Arc::new([2].into());
-        assert_eq!(fate(&standing), Fate::Dead);
+        assert_eq!(fate(&standing), EventStanding::Dead);
     }
 }

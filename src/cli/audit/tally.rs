@@ -1,11 +1,11 @@
 //! What one thread of an audit counts. Sums do not depend on who counted what.
 
 use super::repeats::{Key, hash_of};
-use super::standing::{Fate, Standing};
+use super::standing::{EventStanding, Standing};
 use crate::dedupe::Scope;
 use crate::event::Lane;
 use crate::journal::record;
-use crate::worker::Delivery;
+use crate::worker::EventBatch;
 use std::collections::{BTreeMap, HashMap};
 
 /// Counts of notifications and events.
@@ -28,7 +28,7 @@ pub(super) struct Tally {
     pub(super) unparsed: u64,
     /// Bodies without any update.
     pub(super) empty: u64,
-    /// Events that say what an earlier one has said, as far as the server has judged.
+    /// Events that say what an earlier one has said, as far as the server has decided.
     pub(super) duplicates: u64,
     /// Why duplicates are not known as such.
     pub(super) unmarked: Option<String>,
@@ -81,7 +81,7 @@ impl Tally {
     /// Counts everything from sequence `from` on for these sinks, and appends the keys of the events.
     pub(super) fn take(
         &mut self,
-        delivery: &Delivery,
+        delivery: &EventBatch,
         from: u64,
         sinks: &[Standing],
         scope: Scope,
@@ -99,8 +99,7 @@ impl Tally {
                 Some((record.received_at, record.received_at)),
             );
             for event in notification.events() {
-                let lane = Lane::ALL.iter().position(|lane| *lane == event.lane());
-                self.lanes[lane.unwrap_or(Lane::ALL.len() - 1)] += 1;
+                self.lanes[event.lane().index()] += 1;
                 self.unparsed += u64::from(event.unparsed().is_some());
                 self.empty += u64::from(event.kind() == EMPTY);
                 self.duplicates += u64::from(event.is_duplicate());
@@ -120,13 +119,13 @@ impl Tally {
             for (standing, sink) in sinks.iter().zip(&mut self.sinks) {
                 let in_flight = sink.in_flight;
                 for event in notification.events() {
-                    *match standing.fate(event, lane, record.endpoint) {
-                        Fate::Delivered => &mut sink.delivered,
-                        Fate::Duplicate => &mut sink.duplicate,
-                        Fate::Unwanted => &mut sink.unwanted,
-                        Fate::Dead => &mut sink.dead,
-                        Fate::InFlight => &mut sink.in_flight,
-                        Fate::Hidden => {
+                    *match standing.standing_of(event, lane, record.endpoint) {
+                        EventStanding::Delivered => &mut sink.delivered,
+                        EventStanding::Duplicate => &mut sink.duplicate,
+                        EventStanding::Unwanted => &mut sink.unwanted,
+                        EventStanding::Dead => &mut sink.dead,
+                        EventStanding::InFlight => &mut sink.in_flight,
+                        EventStanding::Hidden => {
                             let first = Some(event.sequence());
                             sink.hidden_first = earliest(sink.hidden_first, first);
                             &mut sink.hidden

@@ -1,6 +1,6 @@
 //! The file of forms: what is written is read, and what is lost stops nothing.
 
-use super::super::{Delivery, Maker};
+use super::super::{EventBatch, Extraction};
 use super::*;
 use crate::disk::simulated::SimulatedDisk;
 use crate::event::RULES;
@@ -43,9 +43,9 @@ fn damage(disk: &SimulatedDisk, name: &str) {
 fn read_as(forms: &Arc<Forms>, flags: u16) -> (String, String, String) {
     let headers = [(&b"webhook-id"[..], &b"msg 1"[..]), (b"X-B", b"b")];
     let came = (1, flags, 1_790_500_000_250_000);
-    let mut maker = Maker::new().reading(forms);
+    let mut maker = Extraction::new().reading(forms);
     let body = br#"{"type":"order.paid","messages":[{"id":"wamid.A","type":"text"}]}"#;
-    let delivery: Delivery = maker.make_one(41, came, headers.into_iter(), body);
+    let delivery: EventBatch = maker.make_one(41, came, headers.into_iter(), body);
     let events = delivery.events();
     assert_eq!(events.len(), 1);
     let event = events.get(0).unwrap();
