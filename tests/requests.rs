@@ -116,7 +116,7 @@ fn dead_letters_are_looked_at_retried_and_dropped() {
     for part in [
         "3 times",
         "sha256=00",
-        "\"sequence\":\"3.0\"",
+        "\"position\":\"3.0\"",
         "conversation  7:1555",
     ] {
         assert!(text.contains(part), "{part}: {text}");
@@ -131,23 +131,23 @@ fn dead_letters_are_looked_at_retried_and_dropped() {
         json_lines("dead-letters show crm/3.0", &dir)[0]["retry"],
         true
     );
-    assert!(said("dead-letters retry --all", &dir).starts_with("3 letters to be delivered"));
+    assert!(said("dead-letters retry --all", &dir).starts_with("3 dead letters to be delivered"));
     assert!(
         dir.join("dead-letters/worker/2.0.json").exists(),
         "not the worker's"
     );
     assert!(refused("dead-letters retry --all --sink worker", &dir, 2).contains("worker/4711"));
-    assert!(refused("dead-letters retry crm/2.0", &dir, 1).contains("there is no letter"));
+    assert!(refused("dead-letters retry crm/2.0", &dir, 1).contains("there is no dead letter"));
     assert!(refused("dead-letters show x/2.0", &dir, 1).contains("no dead letters"));
 
     assert!(refused("dead-letters drop --all --sink crm", &dir, 2).contains("--yes"));
     assert_eq!(
         said("dead-letters drop crm/1.0", &dir),
-        "1 letter dropped\n"
+        "1 dead letter dropped\n"
     );
     assert_eq!(
         said("dead-letters drop crm/3.0 crm/4.0 --yes", &dir),
-        "2 letters dropped\n"
+        "2 dead letters dropped\n"
     );
     assert_eq!(json_lines("dead-letters list", &dir).len(), 1);
     let text = said("dead-letters retry worker/2.0", &dir);
