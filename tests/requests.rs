@@ -179,7 +179,14 @@ fn a_replay_is_counted_asked_for_watched_and_cancelled() {
         1,
     );
     assert!(none.contains("nothing to replay"), "{none}");
-    assert!(refused("replay --sink crm --from 1", &dir, 1).contains("never was a sink crm"));
+    for verb in [
+        "replay --sink crm --from 1",
+        "replay --sink crm --from 1 --dry-run",
+    ] {
+        let said = refused(verb, &dir, 1);
+        assert!(said.contains("never was a sink crm"), "{said}");
+        assert!(said.contains("; there is events\n"), "{said}");
+    }
     assert!(refused("replay --from 1", &dir, 2).contains("--sink"));
 
     let asked = said("replay --sink events --from 2 --rate 50/s --detach", &dir);
@@ -254,7 +261,7 @@ fn a_cursor_is_listed_and_moved() {
     said("cursor seek events --to end", &dir);
     said("cursor seek events --to 8", &dir);
     for (arguments, code, reason) in [
-        ("cursor seek crm --to 4", 1, "there are: events"),
+        ("cursor seek crm --to 4", 1, "there is events"),
         ("cursor seek events --to 99", 1, "beyond the journal"),
         ("cursor seek events --to soon", 2, "write a sequence"),
         (
