@@ -51,6 +51,16 @@ const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
         "endpoint",
         "what verifies Standard Webhooks signs by them too",
     ),
+    (
+        "config",
+        "endpoint",
+        "plain enums that both name, such as `Ack`",
+    ),
+    (
+        "config",
+        "sink",
+        "plain values that both name, such as `Rotation`",
+    ),
     ("server", "event", "consumers name lanes"),
     (
         "config",

@@ -342,13 +342,8 @@ fn open_file(
     sink: &str,
     files: &mut Vec<(u64, u64)>,
 ) -> Result<Box<dyn Sink>, ServerError> {
-    let (path, mode) = (&file.path, file.mode);
+    let (path, rotation, mode) = (&file.path, file.rotation, file.mode);
     let failed = || ServerError::io(format!("open {} for the sink {sink}", path.display()));
-    let rotation = sink::Rotation {
-        size: file.rotate_size,
-        every: file.rotate_every,
-        keep: file.keep,
-    };
     let file = match sink::File::open(path, rotation, mode) {
         Err(error)
             if matches!(
