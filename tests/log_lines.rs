@@ -1,5 +1,5 @@
-//! Every line that the program can log stands in `tests/log_lines.txt`, with its level, its fields and its file, so that
-//! the lines are read as a whole when one of them changes: by an operator, at three in the morning, they will be.
+//! Every line that the program can log stands in `tests/log_lines.txt`, with its level, its fields and its file, so
+//! that the lines are read as a whole when one of them changes: by an operator, at three in the morning, they will be.
 //!
 //! A line names its subject (which sink, which endpoint, which file), says what happened, what Hookline does about it,
 //! and what to do. With `HOOKLINE_REWRITE_LOG_LINES=1` this test writes the list anew.

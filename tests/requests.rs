@@ -125,7 +125,7 @@ fn dead_letters_are_looked_at_retried_and_dropped() {
     assert_eq!(shown["lane"], "messages");
     assert_eq!(shown["retry"], false);
 
-    assert!(said("dead-letters retry crm/3.0", &dir).starts_with("1 letter to be delivered"));
+    assert!(said("dead-letters retry crm/3.0", &dir).starts_with("1 dead letter to be delivered"));
     assert!(dir.join("dead-letters/crm/3.0.retry").exists());
     assert_eq!(
         json_lines("dead-letters show crm/3.0", &dir)[0]["retry"],
