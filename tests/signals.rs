@@ -70,7 +70,7 @@ fn signals_are_obeyed_while_the_configuration_is_read() {
     assert_eq!(status.code(), Some(0), "{:?}", status.signal());
 }
 
-/// What a pipe is in the place of the configuration: nothing is read until somebody writes. The server goes on meanwhile.
+/// With a pipe in the place of the configuration, nothing is read until somebody writes. The server goes on meanwhile.
 #[test]
 fn a_reload_that_stalls_holds_up_nothing() {
     let site = Site::unsigned();
