@@ -1,5 +1,5 @@
-//! Deciding allocates nothing for an event in the steady state, new ones and duplicates alike: at most a few times for a
-//! delivery of 64.
+//! Deciding allocates nothing for an event in the steady state, new ones and duplicates alike: at most a few times for
+//! a delivery of 64.
 
 #![expect(unsafe_code, reason = "GlobalAlloc can be implemented in no other way")]
 

@@ -185,7 +185,7 @@ impl DeadLetter {
         lines(&Stored::of(self, body_file))
     }
 
-    /// Takes what [`DeadLetter::encode`] has written; says what is wrong with anything else. With the letter comes the name
+    /// Takes what [`DeadLetter::encode`] has written; says what is wrong with anything else. With it comes the name
     /// of the file of its content, if that is not in here.
     pub(super) fn decode(bytes: &[u8]) -> Result<(DeadLetter, Option<String>), String> {
         let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;

@@ -46,7 +46,7 @@ impl Duplicates {
         }
     }
 
-    /// DuplicateLog the duplicates in a delivery that was decided; gives their number. Cheapest in journal order, right in
+    /// Marks the duplicates in a delivery that was decided; gives their number. Cheapest in journal order, right in
     /// any. What retention has taken is not marked.
     pub fn mark(&mut self, delivery: &mut EventBatch) -> Result<u64, DedupeError> {
         let (first, last) = (delivery.first_sequence(), delivery.last_sequence());

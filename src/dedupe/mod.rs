@@ -145,7 +145,7 @@ impl Dedupe {
         Ok((dedupe, from))
     }
 
-    /// DuplicateLog the duplicates in the next delivery. When this returns they are written, without a sync, for
+    /// Marks the duplicates in the next delivery. When this returns they are written, without a sync, for
     /// [`Duplicates`] to read. After an error that [is a shortage](DedupeError::is_shortage) it is to be called again
     /// with the same delivery, and goes on where it was; any other one is final.
     pub fn decide(&mut self, delivery: &mut EventBatch) -> Result<Decisions, DedupeError> {
@@ -171,7 +171,7 @@ impl Dedupe {
         Ok(stage.decisions)
     }
 
-    /// Lets the next batch pass after [a shortage](DedupeError::is_shortage): what of it is not decided by now counts as
+    /// Lets the next batch pass after [a shortage](DedupeError::is_shortage): what of it is not decided by now is
     /// new, and later ones are not found to repeat it. For a disk that is full, perhaps of what only delivery takes
     /// away.
     pub fn pass(&mut self, delivery: &mut EventBatch) -> Decisions {

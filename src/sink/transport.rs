@@ -84,8 +84,8 @@ pub enum FailureKind {
 pub type Outcomes = relay::Sender<Outcome>;
 
 /// Takes attempts. Each ends in one [`Outcome`], over the sender that the transport was given when it was made, whose
-/// channel has room for one outcome of every attempt that is under way, and one more: a transport that ends by itself says
-/// so, as [`FailureKind::Broken`] of [`NO_ATTEMPT`]. Never blocks.
+/// channel has room for one outcome of every attempt that is under way, and one more: a transport that ends by itself
+/// says so, as [`FailureKind::Broken`] of [`NO_ATTEMPT`]. Never blocks.
 pub trait Transport: Send {
     /// Begins an attempt.
     fn start(&mut self, attempt: Attempt);

@@ -221,8 +221,8 @@ impl InFlightSet {
         self.ready[source.place()].len()
     }
 
-    /// Takes up to `batch` that may go as one attempt. What has failed before goes alone, so that it takes no other with
-    /// it.
+    /// Takes up to `batch` that may go as one attempt. What has failed before goes alone, so that it takes no other
+    /// with it.
     pub(super) fn take(
         &mut self,
         source: Source,

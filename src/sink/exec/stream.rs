@@ -69,7 +69,7 @@ impl Stream {
         })
     }
 
-    fn ring(&self) {
+    fn wake(&self) {
         // A bell that rings already is as good.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
@@ -78,12 +78,9 @@ impl Stream {
 impl Transport for Stream {
     fn start(&mut self, attempt: Attempt) {
         let ticket = attempt.ticket;
-        let sent = self
-            .attempts
-            .as_ref()
-            .map(|attempts| attempts.try_send(attempt).is_ok());
-        if sent == Some(true) {
-            self.ring();
+        let attempts = self.attempts.as_ref();
+        if attempts.is_some_and(|it| it.try_send(attempt).is_ok()) {
+            self.wake();
         } else {
             let result = Err(Failure::unreached("too many events at a time"));
             // Who does not listen any more has no use for it.
@@ -95,7 +92,7 @@ impl Transport for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         drop(self.attempts.take());
-        self.ring();
+        self.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -379,7 +376,7 @@ impl Feeder {
         tracing::warn!(
             sink,
             reason = failure.reason,
-            "the program is started again with the next event"
+            "the sink's program has ended: it is started again with the next event, and what it has not confirmed is delivered again"
         );
         self.not_before = Instant::now() + self.pause;
         self.pause = (2 * self.pause).min(RESTART_MAX);
