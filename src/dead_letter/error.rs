@@ -8,15 +8,8 @@ use std::path::Path;
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterError {
     /// The operating system refused.
-    #[error("cannot {action} {path}: {cause}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: String,
-        /// What the operating system said.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] disk::Error),
     /// There is no such letter, or none any more.
     #[error("there is no dead letter {path}")]
     Missing {
@@ -47,7 +40,7 @@ impl DeadLetterError {
     /// True for what passes by itself when there is space on the disk again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, DeadLetterError::Io { cause, .. } if disk::is_shortage(cause))
+        matches!(self, DeadLetterError::Io(error) if error.is_shortage())
     }
 
     /// True where there are so many that somebody has to look at them first.
@@ -61,11 +54,7 @@ impl DeadLetterError {
         action: &'static str,
         name: &str,
     ) -> impl FnOnce(io::Error) -> DeadLetterError {
-        move |cause| DeadLetterError::Io {
-            action,
-            path: storage.describe(name),
-            cause,
-        }
+        move |source| disk::Error::on(storage, action, name)(source).into()
     }
 }
 

@@ -23,9 +23,9 @@ use super::file::{Content, DeadLetter};
 use crate::disk::{self, Access, Disk, Storage, StorageFile, is_aside};
 use crate::event::Item;
 use crate::worker::Notification;
-use bodies::{Bodies, read_file, write_new};
+use bodies::{Bodies, write_new};
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -330,12 +330,10 @@ impl DeadLetters {
     }
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>, DeadLetterError> {
-        let read = read_file(&*self.storage, name);
-        read.map_err(|error: io::Error| match error.kind() {
-            ErrorKind::NotFound => DeadLetterError::Missing {
-                path: self.storage.describe(name),
-            },
-            _ => DeadLetterError::io(&*self.storage, "read", name)(error),
+        let read = disk::read_file(&*self.storage, name, LENGTH_MAX)
+            .map_err(DeadLetterError::io(&*self.storage, "read", name))?;
+        read.ok_or_else(|| DeadLetterError::Missing {
+            path: self.storage.describe(name),
         })
     }
 
@@ -368,11 +366,7 @@ pub type SinkDeadLetters = (String, Result<DeadLetters, DeadLetterError>);
 pub fn list_sinks(dir: &Path) -> Result<Vec<SinkDeadLetters>, DeadLetterError> {
     let disk = match Disk::open(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        disk => disk.map_err(|cause| DeadLetterError::Io {
-            action: "open",
-            path: dir.display().to_string(),
-            cause,
-        })?,
+        disk => disk.map_err(disk::Error::at("open", dir))?,
     };
     let mut names = list(&disk)?;
     names.sort_unstable();

@@ -19,10 +19,10 @@ use super::clock::Clock;
 use super::duplicate_log::Extent;
 use super::error::{DedupeError, remove_file};
 use super::keys::Facts;
-use crate::disk::{Access, Storage, read_full_at};
+use crate::disk::text::{self, CRC32C};
+use crate::disk::{self, Storage};
 use crate::journal::JournalId;
 use std::fmt::Write;
-use std::io::ErrorKind;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,10 @@ impl Checkpoint {
     }
 
     fn encode(&self) -> String {
+        text::seal(self.lines(), CRC32C)
+    }
+
+    fn lines(&self) -> String {
         let mut text = format!(
             "{TITLE}\njournal {}\njudged {}\n",
             self.journal, self.decided
@@ -77,17 +81,16 @@ impl Checkpoint {
         for Extent { first, bytes } in &self.duplicates {
             let _ = writeln!(text, "duplicates {first} {bytes}");
         }
-        let crc = crc32c::crc32c(text.as_bytes());
-        let _ = writeln!(text, "crc32c {crc:08x}");
         text
     }
 
     /// Takes what [`Checkpoint::encode`] would write again.
-    fn decode(text: &str) -> Option<Checkpoint> {
+    fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+        let text = text::unseal(bytes, CRC32C).ok()?;
         let mut lines = text.lines();
         lines.next().filter(|line| *line == TITLE)?;
         let journal = JournalId::parse(lines.next()?.strip_prefix("journal ")?)?;
-        let decided = lines.next()?.strip_prefix("decided ")?.parse().ok()?;
+        let decided = lines.next()?.strip_prefix("judged ")?.parse().ok()?;
         let mut checkpoint = Checkpoint {
             journal,
             decided,
@@ -118,25 +121,21 @@ impl Checkpoint {
                     first: field()?.parse().ok()?,
                     bytes: field()?.parse().ok()?,
                 }),
-                _ => {}
+                _ => return None,
             }
         }
-        (checkpoint.encode() == text).then_some(checkpoint)
+        (checkpoint.lines() == text).then_some(checkpoint)
     }
 }
 
 /// Reads the checkpoint.
 pub(super) fn read(storage: &dyn Storage) -> Result<StoredCheckpoint, DedupeError> {
-    let file = match storage.open(NAME, Access::Read) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(StoredCheckpoint::Nothing),
-        file => file.map_err(DedupeError::io(storage, "open", NAME))?,
+    let bytes = disk::read_file(storage, NAME, LENGTH_MAX)
+        .map_err(DedupeError::io(storage, "read", NAME))?;
+    let Some(bytes) = bytes else {
+        return Ok(StoredCheckpoint::Nothing);
     };
-    let mut text = vec![0; LENGTH_MAX];
-    let len = read_full_at(&*file, &mut text, 0).map_err(DedupeError::io(storage, "read", NAME))?;
-    let text = str::from_utf8(&text[..len]).unwrap_or_default();
-    // Line feeds behind it fill the block.
-    let text = format!("{}\n", text.trim_end_matches('\n'));
-    Ok(Checkpoint::decode(&text).map_or(StoredCheckpoint::Damaged, StoredCheckpoint::Saved))
+    Ok(Checkpoint::decode(&bytes).map_or(StoredCheckpoint::Damaged, StoredCheckpoint::Saved))
 }
 
 /// Takes the checkpoint away, durably, and with it all that it says.
@@ -152,7 +151,7 @@ const OLD: &str = "checkpoint.old";
 const TITLE: &str = "hookline-dedupe 1";
 
 /// Longer than any checkpoint: with a line for each of 20,000 files of half a million duplicates.
-const LENGTH_MAX: usize = 1 << 20;
+const LENGTH_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -181,16 +180,19 @@ mod tests {
         };
         // As an older version has written it.
         let text = checkpoint.encode();
-        assert_eq!(Checkpoint::decode(&text).as_ref(), Some(&checkpoint));
+        assert_eq!(
+            Checkpoint::decode(text.as_bytes()).as_ref(),
+            Some(&checkpoint)
+        );
         checkpoint.clock = Some(Clock::new(u64::MAX));
         let text = checkpoint.encode();
-        assert_eq!(Checkpoint::decode(&text), Some(checkpoint));
+        assert_eq!(Checkpoint::decode(text.as_bytes()), Some(checkpoint));
         for at in 0..text.len() {
-            assert_eq!(Checkpoint::decode(&text[..at]), None);
+            assert_eq!(Checkpoint::decode(&text.as_bytes()[..at]), None);
             let mut changed = text.clone().into_bytes();
             changed[at] ^= 1;
             let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(Checkpoint::decode(&changed), None);
+            assert_eq!(Checkpoint::decode(changed.as_bytes()), None);
         }
     }
 }

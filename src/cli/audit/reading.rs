@@ -213,7 +213,7 @@ impl Source<'_> {
                     self.end.retired += first - wanted;
                     self.go_on_at(first)?;
                 }
-                Err(error @ JournalError::Io { .. }) => return Err(error),
+                Err(error @ JournalError::Io(_)) => return Err(error),
                 Err(error @ JournalError::Damaged { .. }) => {
                     let at = self.reader.position();
                     if !self.look_ahead(at)? {

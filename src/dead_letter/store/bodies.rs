@@ -92,12 +92,9 @@ impl Bodies {
             path: self.storage.describe(file),
             reason: format!("its body in {name}: {reason}"),
         };
-        let bytes = match read_file(&*self.storage, name) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(damaged("there is no such file".to_owned()));
-            }
-            bytes => bytes.map_err(DeadLetterError::io(&*self.storage, "read", name))?,
-        };
+        let bytes = disk::read_file(&*self.storage, name, LENGTH_MAX)
+            .map_err(DeadLetterError::io(&*self.storage, "read", name))?
+            .ok_or_else(|| damaged("there is no such file".to_owned()))?;
         let content = Arc::new(Content::decode(&bytes, name).map_err(damaged)?);
         *last = Some(Last {
             sequence: letter.item.sequence,
@@ -224,16 +221,6 @@ impl Bodies {
         let file = self.storage.open(name, Access::Read);
         file.and_then(|file| file.length()).unwrap_or(0)
     }
-}
-
-/// Reads a file of this directory.
-pub(super) fn read_file(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
-    let file = storage.open(name, Access::Read)?;
-    let length = file.length()?.min(LENGTH_MAX);
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    let read = disk::read_full_at(&*file, &mut bytes, 0)?;
-    bytes.truncate(read);
-    Ok(bytes)
 }
 
 /// Writes a file that is to get another name.
