@@ -2,7 +2,8 @@
 
 use super::{CliError, Output};
 use crate::config::{Secret, nearest};
-use crate::rig::exchange::{Answer, TIMEOUT, Target, exchange};
+use crate::rig::answer::Answer;
+use crate::rig::exchange::{TIMEOUT, Target, exchange};
 use crate::rig::samples;
 use crate::rig::samples::{SAMPLES, Sample};
 use crate::rig::signature::SignAs;
@@ -178,9 +179,9 @@ impl Sender {
         let target = self.target.with_query(&query);
         let answer = exchange(&target, "GET", &self.headers, b"", TIMEOUT)?;
         Ok(match answer {
-            Answer { status: 200, body } if body == challenge.as_bytes() => Ok(()),
-            Answer { status: 200, .. } => Err(Refusal::Challenge),
-            answer => Err(Refusal::Status(answer)),
+            answer if answer.status != 200 => Err(Refusal::Status(answer)),
+            answer if answer.body == challenge.as_bytes() => Ok(()),
+            _ => Err(Refusal::Challenge),
         })
     }
 }

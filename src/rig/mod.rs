@@ -7,6 +7,7 @@
 //! Nothing here writes to stdout or stderr, or knows a command line: it gives data and [`RigError`], and a verb makes a
 //! report of it.
 
+pub(crate) mod answer;
 pub(crate) mod child;
 pub(crate) mod closed_loop;
 mod error;

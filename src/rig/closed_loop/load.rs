@@ -5,7 +5,7 @@
 //! come in order, so the n-th one on a connection belongs to the n-th request.
 
 use super::super::random::Random;
-use super::super::{exchange, signature};
+use super::super::{answer, signature};
 use super::body::{Bodies, Name};
 use super::stream::Stream;
 use crate::disk::block::ALIGNMENT;
@@ -295,10 +295,9 @@ fn take_answers(link: &mut Link) -> io::Result<()> {
     let mut taken = 0;
     let not_http = |error| io::Error::new(ErrorKind::InvalidData, error);
     while taken < link.received.len()
-        && let Some((answer, length)) =
-            exchange::parse(&link.received[taken..], false).map_err(not_http)?
+        && let Some(answer) = answer::parse(&link.received[taken..], false).map_err(not_http)?
     {
-        taken += length;
+        taken += answer.length;
         if link.ledger.answered == link.ledger.sent {
             return Err(unasked());
         }

@@ -1,7 +1,6 @@
 //! One keep-alive connection with one request under way at most, as the platform has them: it is not pipelined.
 
-use super::answer;
-use super::answer::Answer;
+use super::super::answer::{self, Answer};
 use super::schedule::Delivery;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -123,7 +122,7 @@ impl Connection {
             if ended {
                 return Err("closed before the answer".to_owned());
             }
-            if self.received.len() > ANSWER_MAX {
+            if self.received.len() > answer::LENGTH_MAX {
                 return Err("the answer is longer than any that is expected".to_owned());
             }
             if count < buffer.len() && !is_closed {
@@ -164,6 +163,3 @@ fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     }
     Ok(sent)
 }
-
-/// Longest answer that is read, in bytes.
-const ANSWER_MAX: usize = 256 * 1024;

@@ -1,7 +1,6 @@
 //! Load that waits for nothing: each notification is due at a time that was fixed beforehand, and its own time counts
 //! from then.
 
-pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod connection;
 pub(crate) mod ledger;
