@@ -2,7 +2,9 @@
 
 use super::journal::{beside, open, refused};
 use super::moment::{Moment, extent_of};
-use super::{CliError, Output, counted, sequences};
+use super::report::table::Table;
+use super::report::units::{counted, sequences};
+use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Disk, Storage, command, quoted};
 use crate::event::Lane;
@@ -78,12 +80,10 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
             let there = sequences(extent.start, last);
             writeln!(out, "the journal has {there}\n")?;
         }
-        out.write_all(
-            b"sink                  lane            confirmed       reached   open        behind\n",
-        )?;
     }
     let mut damaged = false;
     let mut sinks = Vec::new();
+    let mut table = Table::new(&["sink", "lane", ">confirmed", ">reached", ">open", ">behind"]);
     for Found { sink, saved } in all {
         let (lanes, problem) = match saved {
             Ok(saved) if Some(saved.journal) == id => (Some(saved.lanes), None),
@@ -121,21 +121,22 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
             continue;
         }
         for (lane, progress) in &lanes {
-            writeln!(
-                out,
-                "{sink:<20}  {:<9}  {:>14}  {:>12}  {:>5}  {:>12}",
-                lane.name(),
-                progress.confirmed,
-                progress.reached,
-                progress.open.len(),
-                behind(progress),
-            )?;
+            table.row(&[
+                &sink,
+                &lane.name(),
+                &progress.confirmed,
+                &progress.reached,
+                &progress.open.len(),
+                &behind(progress),
+            ]);
         }
         if let Some(problem) = problem {
-            writeln!(out, "{sink:<20}  {problem}")?;
+            table.note(format!("{sink}  {problem}"));
         }
     }
-    if output == Output::Json {
+    if output == Output::Text {
+        table.write(&mut out)?;
+    } else {
         let result = json!({ "first": extent.start, "next": extent.end, "sinks": sinks });
         writeln!(out, "{result}")?;
     }

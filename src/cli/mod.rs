@@ -139,21 +139,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A number of things, whose name takes an s when there are several.
-fn counted(count: u64, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {thing}{plural}")
-}
-
-/// Sequences from `first` to `last`.
-fn sequences(first: u64, last: u64) -> String {
-    if first == last {
-        format!("sequence {first}")
-    } else {
-        format!("sequences {first} to {last}")
-    }
-}
-
 const EXAMPLES: &str = "\
 Examples:
   hookline serve                     receive on 127.0.0.1:8080, print events

@@ -1,13 +1,11 @@
 //! Times that were measured, for people.
 
-use super::units::{grouped, milliseconds};
+use super::units::{duration, grouped};
 use crate::rig::times::Times;
 
 /// How long so many of a thousand took at most. What was never measured took no 0 ms.
 pub(in crate::cli) fn percentile(times: &Times, permille: usize) -> String {
-    times
-        .measured(permille)
-        .map_or("-".to_owned(), milliseconds)
+    times.measured(permille).map_or("-".to_owned(), duration)
 }
 
 /// The syncs of the probe of a disk.

@@ -1,6 +1,7 @@
 //! What is printed: a line of progress while it runs, and the report at the end.
 
-use super::super::report::units::{counted, grouped, labelled, milliseconds};
+use super::super::report::table::labelled;
+use super::super::report::units::{counted, duration, grouped};
 use super::verify::Findings;
 use crate::cli::Output;
 use crate::rig::open_loop::ledger::{Ledger, MARKS};
@@ -45,7 +46,7 @@ fn time_of(ledger: &Ledger, permille: u32) -> String {
     if ledger.good() == 0 {
         return "-".to_owned();
     }
-    milliseconds(ledger.quantile(permille))
+    duration(ledger.quantile(permille))
 }
 
 impl Report<'_> {

@@ -1,6 +1,7 @@
 //! The answer as a screen of text, or as JSON.
 
-use super::super::report::units::{as_configured, counted, grouped, labelled, span};
+use super::super::report::table::{Table, labelled};
+use super::super::report::units::{as_configured, bytes, counted, grouped, span, whole};
 use crate::cli::report::times::syncs;
 use crate::cli::{CliError, Output};
 use crate::config::format_size;
@@ -28,7 +29,7 @@ fn text(estimate: &Estimate) -> String {
         ..
     } = estimate;
     let mut text = String::new();
-    let mut line = |label: &str, value: String| text.push_str(&labelled(label, &value));
+    let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
     line(
         "asked",
         format!(
@@ -50,41 +51,32 @@ fn text(estimate: &Estimate) -> String {
     let file_system = disk.file_system.describe();
     line(
         "file system",
-        format!("{file_system}; {} free", bytes(float(disk.free))),
+        format!("{file_system}; {} free", bytes(disk.free)),
     );
     line("fdatasync", syncs(&disk.syncs));
     line(
         "bandwidth",
-        format!(
-            "{}/s, 4 MiB and a sync at a time",
-            bytes(float(disk.bandwidth))
-        ),
+        format!("{}/s, 4 MiB and a sync at a time", bytes(disk.bandwidth)),
     );
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "\n{:<20} {:>14} {:>9} {:>20}",
-        "",
-        "for a webhook",
-        "at work",
-        format!("carries, at {:.0} %", FULL * 100.0),
-    );
+    let full = format!(">carries, at {:.0} %", FULL * 100.0);
+    let mut table = Table::new(&["", ">for a webhook", ">at work", &full]);
     for share in &estimate.shares {
-        let _ = writeln!(
-            text,
-            "{:<20} {:>14} {:>9} {:>18}/s",
-            name(share.bearer, estimate),
-            match share.bearer {
-                Bearer::Disk => format!("{:.0} bytes", share.cost),
-                Bearer::Threads(_) | Bearer::Cores => format!("{:.2} µs", share.cost),
-            },
-            format!("{:.1} %", used(share, estimate) * 100.0),
-            grouped(share.carries),
-        );
+        let cost = match share.bearer {
+            Bearer::Disk => format!("{:.0} bytes", share.cost),
+            Bearer::Threads(_) | Bearer::Cores => format!("{:.2} µs", share.cost),
+        };
+        table.row(&[
+            &name(share.bearer, estimate),
+            &cost,
+            &format_args!("{:.1} %", used(share, estimate) * 100.0),
+            &format_args!("{}/s", grouped(share.carries)),
+        ]);
     }
+    // Writing to a string cannot fail.
+    let _ = write!(text, "\n{table}");
     text.push('\n');
     for (label, value) in conclusions(estimate) {
-        text.push_str(&labelled(label, &value));
+        text.push_str(&labelled(label, value));
     }
     let _ = writeln!(text, "\n{}", conclusion(estimate));
     text
@@ -112,7 +104,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
             "journal",
             format!(
                 "{} an hour at this rate; journal.max_size, {}, is {} of it, and what is free is {}",
-                bytes(written * 3600.0),
+                bytes(whole(written * 3600.0)),
                 format_size(limits.max_size),
                 lasts(limits.max_size),
                 lasts(estimate.disk.free),
@@ -123,7 +115,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
             format!(
                 "{} of it without a pause take {}",
                 as_configured(limits.retention),
-                bytes(float(estimate.retained())),
+                bytes(estimate.retained()),
             ),
         ),
         (
@@ -252,27 +244,4 @@ fn json(estimate: &Estimate) -> Value {
 /// To the thousandth.
 fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
-}
-
-/// `7.4 TiB`
-fn bytes(number: f64) -> String {
-    let (mut number, mut units) = (number, ["KiB", "MiB", "GiB", "TiB", "PiB"].into_iter());
-    let mut unit = "bytes";
-    while number >= 1024.0
-        && let Some(next) = units.next()
-    {
-        (number, unit) = (number / 1024.0, next);
-    }
-    format!("{number:.1} {unit}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_the_unit_that_suits_them() {
-        let sizes = [512.0, 1536.0, 8.1e12, 1e20].map(bytes);
-        assert_eq!(sizes, ["512.0 bytes", "1.5 KiB", "7.4 TiB", "88817.8 PiB"]);
-    }
 }

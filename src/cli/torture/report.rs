@@ -1,6 +1,7 @@
 //! What is printed: a line of progress after a round, and the report at the end.
 
-use super::super::report::units::{counted, grouped, labelled};
+use super::super::report::table::labelled;
+use super::super::report::units::{counted, grouped};
 use crate::cli::report::times::{percentile, syncs};
 use crate::cli::{CliError, Output};
 use crate::rig::file_system::FileSystem;
@@ -95,7 +96,7 @@ impl Report {
     fn text(&self) -> String {
         let found = &self.findings;
         let mut text = String::new();
-        let mut line = |label: &str, value: String| text.push_str(&labelled(label, &value));
+        let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
         line(
             "rounds",
             format!(
