@@ -34,6 +34,7 @@
 //! - [`metrics`]: counters and histograms that cost a plain store
 //! - [`relay`]: the bounded channel between threads, whose receiver parks at once
 //! - [`children`]: processes that are started, and what they leave behind
+//! - [`hex`], [`random`]: digits; numbers that a seed gives
 //! - [`log`]: what may not hold up whoever has something to say
 //!
 //! # Where to begin
@@ -65,4 +66,6 @@ pub mod sink;
 pub mod metrics;
 pub mod relay;
 pub mod children;
+pub mod hex;
+pub mod random;
 pub mod log;

@@ -17,11 +17,11 @@ pub(crate) mod file_system;
 pub(crate) mod measure;
 pub(crate) mod open_loop;
 pub(crate) mod oracle;
-pub(crate) mod random;
 pub(crate) mod samples;
 pub(crate) mod signals;
 pub(crate) mod signature;
 pub(crate) mod site;
+pub(crate) mod text;
 pub(crate) mod times;
 
 pub use error::RigError;

@@ -4,7 +4,8 @@
 //! They have the platform's form: mostly statuses, some text messages, 400 to 1000 bytes each, and one in
 //! [`LARGE_ONE_IN`] with 100 KB to 1 MB. The name stands at a fixed place, as the id of the entry.
 
-use super::super::random::{Random, digits, letters};
+use super::super::text::{digits, letters};
+use crate::random::Random;
 use std::ops::Range;
 
 /// Which notification: its round, its connection and its number on that, all from 0.

@@ -4,11 +4,11 @@
 //! what it is owed, so that the journal always has something to write while the next requests are made. Answers
 //! come in order, so the n-th one on a connection belongs to the n-th request.
 
-use super::super::random::Random;
 use super::super::{answer, signature};
 use super::body::{Bodies, Name};
 use super::stream::Stream;
 use crate::disk::block::ALIGNMENT;
+use crate::random::Random;
 use aws_lc_rs::hmac;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{self, ErrorKind, Read as _, Write as _};

@@ -6,8 +6,10 @@
 //! phone number and 20 hex digits, and it is these digits that say which run and which message: 8 for the run, 12 for
 //! the number.
 
-use super::super::random::{Random, digits};
+use super::super::text::digits;
 use super::plan::{Name, Plan, Reply, Status, Update};
+use crate::hex;
+use crate::random::Random;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
@@ -49,10 +51,10 @@ impl Bodies {
             let mut bytes = [0; ID];
             STANDARD.decode_slice(id, &mut bytes).ok()?;
             let (run, number) = bytes[HEX..HEX + 20].split_at(8);
-            if hex(run)? != u64::from(self.run) {
+            if hex::number(run)? != u64::from(self.run) {
                 return None;
             }
-            let number = hex(number)?;
+            let number = hex::number(number)?;
             if bytes[DIRECTION] == INBOUND {
                 return Some(self.plan.message_of(number));
             }
@@ -196,13 +198,6 @@ fn word(status: Status) -> &'static [u8] {
         Status::Delivered => b"delivered",
         Status::Read => b"read",
     }
-}
-
-fn hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value: u64, digit| {
-        let digit = char::from(*digit).to_digit(16)?;
-        Some(value << 4 | u64::from(digit))
-    })
 }
 
 const WAMID: &[u8] = b"wamid.";

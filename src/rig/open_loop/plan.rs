@@ -8,7 +8,7 @@
 //! Notifications are numbered from 0 in the order in which they are due. Those with statuses go round the business's
 //! phone numbers; each of these has a row of statuses of its own, which is cut into notifications of `batch`.
 
-use super::super::random::Random;
+use crate::random::Random;
 use std::time::Duration;
 
 /// The traffic that is asked for.
