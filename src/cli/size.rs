@@ -59,7 +59,7 @@ pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
     let mut site =
         Site::make(&args.data_dir, VERB).map_err(|error| cannot_use(&args.data_dir, error))?;
     let measured = measure(args, &config, &mut site, &interrupts);
-    let syncs = site.syncs();
+    let syncs = site.syncs().clone();
     let path = site.path().display().to_string();
     let removed = site.remove();
     let (cost, bandwidth) = measured?;

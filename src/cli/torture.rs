@@ -185,12 +185,8 @@ impl Trial<'_> {
     /// A server that has recovered; now and then after some that were not given the time to.
     fn start(&mut self) -> Result<(Server, Ready), Wrong> {
         let failed = Wrong::because("cannot start the server");
-        let usual = self
-            .report
-            .recoveries
-            .last()
-            .copied()
-            .unwrap_or(USUAL_RECOVERY);
+        let usual = self.report.recoveries.measured(500);
+        let usual = usual.unwrap_or(USUAL_RECOVERY);
         while self.random.below(KILL_IN_RECOVERY_ONE_IN) == 0 {
             let server = match self.launcher.start() {
                 Ok(server) => server,
@@ -206,7 +202,7 @@ impl Trial<'_> {
         let ready = server
             .ready()
             .map_err(Wrong::because("the server does not start"))?;
-        self.report.recoveries.push(ready.after);
+        self.report.recoveries.record(ready.after);
         Ok((server, ready))
     }
 
@@ -297,7 +293,7 @@ impl Trial<'_> {
         self.progress.clear();
         self.report.elapsed = self.begin.elapsed();
         self.report.findings = self.oracle.findings().clone();
-        self.report.syncs = self.site.syncs();
+        self.report.syncs = self.site.syncs().clone();
         let conclusion = self.report.conclusion();
         if self.args.keep || conclusion == Conclusion::Broken {
             self.report.kept = Some(self.site.path().to_owned());

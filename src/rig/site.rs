@@ -25,7 +25,7 @@ pub(crate) struct Site {
     probe: File,
     probed: u64,
     /// What each `fdatasync` took.
-    syncs: Vec<Duration>,
+    syncs: Times,
 }
 
 /// What a directory stands on.
@@ -77,7 +77,7 @@ impl Site {
             path: path.clone(),
             probe,
             probed: 0,
-            syncs: Vec::new(),
+            syncs: Times::default(),
         });
         if made.is_err() {
             let _ = fs::remove_dir_all(&path);
@@ -149,7 +149,7 @@ impl Site {
             self.probe.write_all_at(&fill, block * BLOCK as u64)?;
             let start = Instant::now();
             self.probe.sync_data()?;
-            self.syncs.push(start.elapsed());
+            self.syncs.record(start.elapsed());
             if begin.elapsed() >= most {
                 break;
             }
@@ -158,8 +158,8 @@ impl Site {
     }
 
     /// What was measured.
-    pub(crate) fn syncs(&self) -> Times {
-        Times::new(self.syncs.clone())
+    pub(crate) fn syncs(&self) -> &Times {
+        &self.syncs
     }
 
     /// Overwrites all of the probe again and again for this long, a sync each time, and gives bytes a second.

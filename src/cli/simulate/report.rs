@@ -1,12 +1,13 @@
 //! What is printed: a line of progress while it runs, and the report at the end.
 
 use super::super::report::table::labelled;
-use super::super::report::units::{counted, duration, grouped};
+use super::super::report::times::percentile;
+use super::super::report::units::{counted, grouped};
 use super::verify::Findings;
 use crate::cli::Output;
 use crate::rig::open_loop::ledger::{Ledger, MARKS};
 use crate::rig::open_loop::load::Job;
-use crate::rig::times::{as_milliseconds, rate};
+use crate::rig::times::rate;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -26,8 +27,8 @@ pub(super) fn progress(ledger: &Ledger, now: Duration, waiting: u64) -> String {
         now.as_secs(),
         grouped(ledger.sent()),
         grouped(rate(ledger.sent(), now)),
-        time_of(ledger, 500),
-        time_of(ledger, 990),
+        percentile(&ledger.times, 500),
+        percentile(&ledger.times, 990),
     );
     for (count, what) in [
         (waiting, "waiting"),
@@ -39,14 +40,6 @@ pub(super) fn progress(ledger: &Ledger, now: Duration, waiting: u64) -> String {
         }
     }
     line
-}
-
-/// In how much time so many of a thousand were answered; of none there is none.
-fn time_of(ledger: &Ledger, permille: u32) -> String {
-    if ledger.good() == 0 {
-        return "-".to_owned();
-    }
-    duration(ledger.quantile(permille))
 }
 
 impl Report<'_> {
@@ -189,7 +182,7 @@ impl Report<'_> {
             }
         }
         if ledger.good() > 0 {
-            let at = |permille| time_of(ledger, permille);
+            let at = |permille| percentile(&ledger.times, permille);
             let times = format!(
                 "p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
                 at(500),
@@ -210,10 +203,7 @@ impl Report<'_> {
     fn json(&self) -> String {
         let ledger = self.ledger;
         let (asked, reached) = self.rates();
-        let ms = |permille| {
-            let time = (ledger.good() > 0).then(|| ledger.quantile(permille));
-            time.map(as_milliseconds)
-        };
+        let ms = |permille| ledger.times.in_milliseconds(permille);
         json!({
             "ok": self.is_good(),
             "interrupted": ledger.interrupted,
@@ -301,7 +291,7 @@ mod tests {
         let mut ledger = Ledger::new(None);
         ledger.first = 3000;
         ledger.answered.insert(200, 3000);
-        ledger.times.saturating_record_n(1500, 3000);
+        (0..3000).for_each(|_| ledger.times.record(Duration::from_micros(1500)));
         ledger.within = [2999, 3000, 3000];
         (ledger.until, ledger.elapsed) = (Duration::from_secs(10), Duration::from_secs(11));
         ledger

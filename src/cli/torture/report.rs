@@ -34,7 +34,7 @@ pub(super) struct Report {
     /// All of it.
     pub(super) elapsed: Duration,
     /// From the start of the process until it took posts.
-    pub(super) recoveries: Vec<Duration>,
+    pub(super) recoveries: Times,
     /// Of this disk.
     pub(super) syncs: Times,
     pub(super) findings: Findings,
@@ -137,13 +137,12 @@ impl Report {
         ] {
             line(label, grouped(count));
         }
-        let recoveries = Times::new(self.recoveries.clone());
         line(
             "recovery",
             format!(
                 "median {}, max {}: from exec until it takes posts",
-                percentile(&recoveries, 500),
-                percentile(&recoveries, 1000),
+                percentile(&self.recoveries, 500),
+                percentile(&self.recoveries, 1000),
             ),
         );
         line("file system", self.file_system.describe());
@@ -168,7 +167,6 @@ impl Report {
     }
 
     fn json(&self) -> String {
-        let recoveries = Times::new(self.recoveries.clone());
         let ms = |times: &Times, permille| times.in_milliseconds(permille);
         let found = &self.findings;
         json!({
@@ -197,7 +195,7 @@ impl Report {
             "out_of_order": found.disordered,
             "moved": found.moved,
             "recovery_milliseconds": {
-                "median": ms(&recoveries, 500), "max": ms(&recoveries, 1000), "count": recoveries.count(),
+                "median": ms(&self.recoveries, 500), "max": ms(&self.recoveries, 1000), "count": self.recoveries.count(),
             },
             "fdatasync_milliseconds": self.syncs.json(),
             "found": self.failures.iter().chain(&found.examples).collect::<Vec<_>>(),

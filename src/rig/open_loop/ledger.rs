@@ -1,9 +1,9 @@
 //! What came of it: counts, times, and which notifications were answered with 200.
 
+use super::super::times::Times;
 use super::connection;
 use super::plan::{Name, Plan};
 use super::schedule::{Delivery, Kind};
-use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub(crate) struct Ledger {
     pub(crate) given_up: u64,
     /// Under way when somebody ended the run.
     pub(crate) cut_off: u64,
-    /// Microseconds from the due time to the answer, of those with 200.
-    pub(crate) times: Histogram<u64>,
+    /// From the due time to the answer, of those with 200.
+    pub(crate) times: Times,
     /// How many of those took no longer than each of [`MARKS`].
     pub(crate) within: [u64; MARKS.len()],
     /// Sent more than [`LATE`] after they were due, though a connection was free: this process was too slow.
@@ -52,8 +52,6 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Remembers which were answered with 200 if `names` are given.
     pub(crate) fn new(names: Option<Names>) -> Ledger {
-        // The bounds are valid, which the tests show.
-        let times = Histogram::new_with_bounds(1, LONGEST_MICROS, 3);
         Ledger {
             first: 0,
             again: 0,
@@ -63,7 +61,7 @@ impl Ledger {
             unsent: 0,
             given_up: 0,
             cut_off: 0,
-            times: times.expect("the bounds are in order, and three digits are allowed"),
+            times: Times::default(),
             within: [0; MARKS.len()],
             late: 0,
             waited: 0,
@@ -105,8 +103,7 @@ impl Ledger {
             return;
         }
         let time = now.saturating_sub(delivery.due);
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.times.saturating_record(micros);
+        self.times.record(time);
         for (count, (mark, _)) in self.within.iter_mut().zip(MARKS) {
             *count += u64::from(time <= mark);
         }
@@ -145,16 +142,6 @@ impl Ledger {
         let answered: u64 = self.answered.values().sum();
         let failed: u64 = self.failed.values().sum();
         answered - self.good() + failed + self.unsent
-    }
-
-    /// What so many of a thousand of those with 200 did not exceed.
-    pub(crate) fn quantile(&self, permille: u32) -> Duration {
-        let micros = if permille == 1000 {
-            self.times.max()
-        } else {
-            self.times.value_at_quantile(f64::from(permille) / 1000.0)
-        };
-        Duration::from_micros(micros)
     }
 }
 
@@ -224,9 +211,6 @@ pub(crate) const MARKS: [(Duration, &str); 3] = [
 /// What is sent so much after it was due was not sent in time: the timer of the system is good for less.
 const LATE: Duration = Duration::from_millis(2);
 
-/// An hour; nothing waits longer.
-const LONGEST_MICROS: u64 = 3_600_000_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,9 +231,9 @@ mod tests {
         ledger.fails("closed before the answer".to_owned());
         assert_eq!((ledger.good(), ledger.bad()), (4, 2));
         assert_eq!(ledger.within, [1, 2, 3]);
-        let near = ledger.quantile(500).abs_diff(Duration::from_millis(251));
+        let near = ledger.times.at(500).abs_diff(Duration::from_millis(251));
         assert!(near < Duration::from_millis(1), "{near:?}");
-        assert!(ledger.quantile(1000) >= Duration::from_secs(9));
+        assert!(ledger.times.at(1000) >= Duration::from_secs(9));
     }
 
     #[test]
