@@ -121,7 +121,9 @@ impl Snapshot {
     /// How many took longer than `bound`; exact where a bucket ends there, as at 250 ms, 1 s and 5 s.
     #[must_use]
     pub fn longer_than(&self, bound: Duration) -> u64 {
-        self.0[AnswerTimes::bucket(micros(bound)) + 1..].iter().sum()
+        self.0[AnswerTimes::bucket(micros(bound)) + 1..]
+            .iter()
+            .sum()
     }
 
     /// What so many of a thousand did not exceed, as if those of a bucket were spread evenly over it; the last bound
@@ -171,7 +173,9 @@ mod tests {
         impl Bounds for Listed {
             const UPPER: &'static [u64] = PowersOfTwo::UPPER;
         }
-        let edges = PowersOfTwo::UPPER.iter().flat_map(|bound| [bound - 1, *bound, bound + 1]);
+        let edges = PowersOfTwo::UPPER
+            .iter()
+            .flat_map(|bound| [bound - 1, *bound, bound + 1]);
         for value in edges.chain([u64::MAX]) {
             assert_eq!(PowersOfTwo::bucket(value), Listed::bucket(value), "{value}");
         }

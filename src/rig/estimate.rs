@@ -244,11 +244,13 @@ mod tests {
             bytes: 4096 * 1000,
             bodies: 650 * 1000,
         };
+        let mut syncs = Times::default();
+        syncs.record(sync);
         let disk = Disk {
             file_system: FileSystem::default(),
             free: 100 << 30,
             bandwidth: 100_000_000,
-            syncs: Times::new(vec![sync; 3]),
+            syncs,
         };
         let limits = Limits {
             loops: 1,

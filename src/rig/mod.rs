@@ -15,6 +15,7 @@ pub(crate) mod estimate;
 pub(crate) mod exchange;
 pub(crate) mod file_system;
 pub(crate) mod measure;
+pub(crate) mod notification;
 pub(crate) mod open_loop;
 pub(crate) mod oracle;
 pub(crate) mod samples;

@@ -76,7 +76,9 @@ mod tests {
     #[test]
     fn percentiles_are_those_of_the_sorted() {
         let mut all = Times::default();
-        (1..=1000).rev().for_each(|it| all.record(Duration::from_millis(it)));
+        (1..=1000)
+            .rev()
+            .for_each(|it| all.record(Duration::from_millis(it)));
         for (permille, ms) in [(500, 500), (990, 990), (999, 999), (1000, 1000)] {
             let off = all.at(permille).abs_diff(Duration::from_millis(ms));
             assert!(off <= Duration::from_millis(1), "{permille}: {off:?}");

@@ -47,6 +47,19 @@ pub(crate) enum Status {
     Read,
 }
 
+impl Status {
+    pub(crate) const ALL: [Status; 3] = [Status::Sent, Status::Delivered, Status::Read];
+
+    /// As the platform says it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Status::Sent => "sent",
+            Status::Delivered => "delivered",
+            Status::Read => "read",
+        }
+    }
+}
+
 /// One status, of one outgoing message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Update {
@@ -183,8 +196,7 @@ impl Plan {
     /// What stands at this place in the row of this phone number.
     fn update(&self, phone: u64, place: u64) -> Update {
         let tick = place / 3;
-        let slot = [Status::Sent, Status::Delivered, Status::Read]
-            [usize::try_from(place % 3).unwrap_or_default()];
+        let slot = Status::ALL[usize::try_from(place % 3).unwrap_or_default()];
         let message = (tick + self.ahead(slot)) * self.numbers + phone;
         // Of two that change places, each takes what the other would have said.
         let status = self.slot(message, slot);
@@ -345,7 +357,7 @@ mod tests {
             let whole = statuses.values().filter(|row| row.len() == 3);
             let (mut ordered, mut others) = (0, 0);
             for row in whole {
-                for status in [Status::Sent, Status::Delivered, Status::Read] {
+                for status in Status::ALL {
                     assert!(row.contains(&status), "{row:?}");
                 }
                 match row[..] {
