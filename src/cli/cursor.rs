@@ -1,7 +1,7 @@
 //! `hookline cursor`: how far each sink has come, and where it is to go on.
 
 use super::journal::{beside, open, refused};
-use super::moment::{Moment, extent_of};
+use super::position_argument::{PositionArgument, extent_of};
 use super::report::table::Table;
 use super::report::units::{counted, sequences};
 use super::{CliError, Output};
@@ -44,7 +44,7 @@ enum Action {
         sink: String,
         /// What comes next: a sequence, a time as in 2026-11-23T01:45:00Z, how long ago as in 2h, start or end
         #[arg(long, value_name = "SEQ|TIME")]
-        to: Moment,
+        to: PositionArgument,
         /// Only in this lane: messages, statuses or rest
         #[arg(long, value_name = "LANE", value_parser = lane)]
         lane: Option<Lane>,
@@ -147,7 +147,7 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
     }
 }
 
-fn seek(dir: &Path, sink: &str, to: Moment, only: Option<Lane>) -> Result<(), CliError> {
+fn seek(dir: &Path, sink: &str, to: PositionArgument, only: Option<Lane>) -> Result<(), CliError> {
     let disk: Arc<dyn Storage> = Arc::new(open(dir)?);
     let id = stored_id(&*disk)?;
     let id =

@@ -13,7 +13,7 @@ mod error;
 mod help;
 mod journal;
 pub mod logging;
-mod moment;
+mod position_argument;
 mod replay;
 mod report;
 mod send;

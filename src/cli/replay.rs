@@ -4,7 +4,7 @@
 
 use super::cursor::was_ever;
 use super::journal::{beside, doubt_types, is_journal, maker, open, refused, whole_behind};
-use super::moment::{Moment, extent_of};
+use super::position_argument::{PositionArgument, extent_of};
 use super::report::progress::Progress;
 use super::report::table::Table;
 use super::report::units::{counted, sequences, time};
@@ -64,10 +64,10 @@ struct ReplayAsk {
     sink: Option<String>,
     /// From when on: a sequence, a time as in 2026-11-23T01:45:00Z, how long ago as in 2h, or start
     #[arg(long, value_name = "SEQ|TIME", required = true)]
-    from: Option<Moment>,
+    from: Option<PositionArgument>,
     /// Until when: a sequence, which still belongs to it, or a time [default: now]
     #[arg(long, value_name = "SEQ|TIME")]
-    to: Option<Moment>,
+    to: Option<PositionArgument>,
     /// Only events of this type, as in 'whatsapp.message.*'; may be repeated
     #[arg(long = "type", value_name = "GLOB")]
     types: Vec<Pattern>,
@@ -154,14 +154,14 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
 fn range(
     (dir, disk): (&Path, &Arc<dyn Storage>),
     sink: &str,
-    (from, to): (Moment, Option<Moment>),
+    (from, to): (PositionArgument, Option<PositionArgument>),
 ) -> Result<Replay, CliError> {
     let extent = extent_of(&**disk)?;
     let first = from.resolve(&**disk, &extent)?;
     // A sequence belongs to it, a time does not.
     let last = match to {
         None => extent.end - 1,
-        Some(Moment::Sequence(last)) => last,
+        Some(PositionArgument::Sequence(last)) => last,
         Some(to) => to.resolve(&**disk, &extent)?.saturating_sub(1),
     };
     let (from, to) = (first.max(extent.start), last.min(extent.end - 1));

@@ -1,6 +1,8 @@
 //! One HTTP/1.1 request on a connection of its own, and its answer. Plain `http` only.
 
 use super::answer::{self, Answer};
+use super::signature;
+use aws_lc_rs::hmac;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
@@ -68,6 +70,19 @@ impl Target {
             ..self.clone()
         }
     }
+}
+
+/// Puts a request with this body in `out`, behind what is there. `head` has the request line and the fields that all
+/// of them have, `key` what Meta's receivers know.
+pub(crate) fn post(head: &str, key: Option<&hmac::Key>, body: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(head.as_bytes());
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "Content-Length: {}\r\n", body.len());
+    if let Some(key) = key {
+        signature::sign(key, body, out);
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
 }
 
 /// Sends one request and waits for its answer, `timeout` for all of it.

@@ -14,6 +14,7 @@ mod error;
 pub(crate) mod estimate;
 pub(crate) mod exchange;
 pub(crate) mod file_system;
+pub(crate) mod findings;
 pub(crate) mod measure;
 pub(crate) mod notification;
 pub(crate) mod open_loop;
@@ -22,7 +23,6 @@ pub(crate) mod samples;
 pub(crate) mod signals;
 pub(crate) mod signature;
 pub(crate) mod site;
-pub(crate) mod text;
 pub(crate) mod times;
 
 pub use error::RigError;

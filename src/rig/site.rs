@@ -30,7 +30,7 @@ pub(crate) struct Site {
 
 /// What a directory stands on.
 #[derive(Debug)]
-pub(crate) struct Looked {
+pub(crate) struct Volume {
     pub(crate) file_system: FileSystem,
     /// Bytes.
     pub(crate) free: u64,
@@ -40,24 +40,24 @@ pub(crate) struct Looked {
 
 impl Site {
     /// Looks at `parent`, in which `space` bytes have to be free.
-    pub(crate) fn look(parent: &Path, verb: &str, space: u64) -> Result<Looked, RigError> {
-        let looked = Site::file_system(parent).and_then(|file_system| {
-            Ok(Looked {
+    pub(crate) fn volume(parent: &Path, verb: &str, space: u64) -> Result<Volume, RigError> {
+        let volume = Site::file_system(parent).and_then(|file_system| {
+            Ok(Volume {
                 notes: Site::notes(parent, verb, &file_system)?,
                 file_system,
                 free: Disk::open(parent)?.free_bytes()?,
             })
         });
-        let looked = looked.map_err(|error| cannot_use(parent, error))?;
-        if looked.free < space {
+        let volume = volume.map_err(|error| cannot_use(parent, error))?;
+        if volume.free < space {
             return Err(RigError::failed(format!(
                 "{} has {} MiB free, and {} MiB are needed; choose another disk with --data-dir",
                 parent.display(),
-                looked.free >> 20,
+                volume.free >> 20,
                 space >> 20
             )));
         }
-        Ok(looked)
+        Ok(volume)
     }
 
     /// Makes one in `parent`, which has to be there, for this verb.

@@ -6,7 +6,7 @@ use crate::cli::report::times::syncs;
 use crate::cli::{CliError, Output};
 use crate::config::format_size;
 use crate::rig::estimate::{Bearer, Estimate, FULL, Share};
-use crate::rig::measure::{Part, float};
+use crate::rig::measure::{Component, float};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -92,8 +92,8 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
             "takes",
             format!(
                 "server.loops = {}, server.workers = {}, and {}; here {}, {} and {}",
-                needs(Bearer::Threads(Part::Loops)),
-                needs(Bearer::Threads(Part::Workers)),
+                needs(Bearer::Threads(Component::Loops)),
+                needs(Bearer::Threads(Component::Workers)),
                 counted(needs(Bearer::Cores), "core"),
                 limits.loops,
                 limits.workers,
@@ -148,8 +148,8 @@ fn conclusion(estimate: &Estimate) -> String {
         );
     }
     let remedy = match weakest.bearer {
-        Bearer::Threads(Part::Loops) => "raise server.loops",
-        Bearer::Threads(Part::Workers) => "raise server.workers",
+        Bearer::Threads(Component::Loops) => "raise server.loops",
+        Bearer::Threads(Component::Workers) => "raise server.workers",
         Bearer::Threads(_) => "it is one thread, so spread the numbers over several machines",
         Bearer::Cores => "it takes more of them",
         Bearer::Disk => "it takes a faster one",
@@ -163,9 +163,9 @@ fn conclusion(estimate: &Estimate) -> String {
 fn name(bearer: Bearer, estimate: &Estimate) -> String {
     let limits = &estimate.limits;
     match bearer {
-        Bearer::Threads(Part::Loops) => counted(limits.loops, "event loop"),
-        Bearer::Threads(Part::Workers) => counted(limits.workers, "worker"),
-        Bearer::Threads(Part::Sink) => "each sink".to_owned(),
+        Bearer::Threads(Component::Loops) => counted(limits.loops, "event loop"),
+        Bearer::Threads(Component::Workers) => counted(limits.workers, "worker"),
+        Bearer::Threads(Component::Sink) => "each sink".to_owned(),
         Bearer::Threads(part) => part.name().to_owned(),
         Bearer::Cores => format!("the {}", counted(limits.cores, "core")),
         Bearer::Disk => "the disk".to_owned(),
@@ -220,8 +220,8 @@ fn json(estimate: &Estimate) -> Value {
         "fdatasync_milliseconds": disk.syncs.json(),
         "configured": { "loops": limits.loops, "workers": limits.workers, "cores": limits.cores },
         "takes": {
-            "loops": needs(Bearer::Threads(Part::Loops)),
-            "workers": needs(Bearer::Threads(Part::Workers)),
+            "loops": needs(Bearer::Threads(Component::Loops)),
+            "workers": needs(Bearer::Threads(Component::Workers)),
             "cores": needs(Bearer::Cores),
         },
         "journal": {

@@ -5,7 +5,7 @@ use super::super::report::units::{counted, grouped};
 use crate::cli::report::times::{percentile, syncs};
 use crate::cli::{CliError, Output};
 use crate::rig::file_system::FileSystem;
-use crate::rig::oracle::Findings;
+use crate::rig::findings::Findings;
 use crate::rig::times::Times;
 use crate::rig::times::rate;
 use serde_json::json;

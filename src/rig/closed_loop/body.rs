@@ -5,8 +5,8 @@
 //! [`LARGE_ONE_IN`] with 100 KB to 1 MB. The name stands in the id of its message.
 
 use super::super::notification::{self, Direction, Id, NAMES, PARTIES};
-use super::super::text::letters;
 use crate::random::Random;
+use std::ops::Range;
 
 /// Which notification: its round, its connection and its number on that, all from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,9 +35,10 @@ impl Bodies {
             (random.below(4) == 0).then_some(0..400)
         };
         let id = Id {
-            direction: match &text {
-                Some(_) => Direction::Inbound,
-                None => Direction::Outbound,
+            direction: if text.is_some() {
+                Direction::Inbound
+            } else {
+                Direction::Outbound
             },
             party: random.below(PARTIES),
             run: name.round,
@@ -48,7 +49,7 @@ impl Bodies {
         notification::contact(true, id.party, random.among(NAMES), out);
         if let Some(text) = text {
             notification::message(id, at, None, out);
-            out.extend_from_slice(br#"","text":{"body":""#);
+            out.extend_from_slice(br#""text":{"body":""#);
             letters(out, &mut random, text);
             out.extend_from_slice(br#""},"type":"text"}"#);
         } else {
@@ -67,6 +68,17 @@ pub(crate) fn name_of(body: &[u8]) -> Option<Name> {
         stream: u32::try_from(id.number >> NUMBER_BITS).ok()?,
         number: id.number & ((1 << NUMBER_BITS) - 1),
     })
+}
+
+/// Appends that many letters, eight from each draw: a body of a megabyte costs less than its signature.
+fn letters(out: &mut Vec<u8>, random: &mut Random, count: Range<u64>) {
+    let count = count.start + random.below(count.end - count.start);
+    let end = out.len() + usize::try_from(count).unwrap_or_default();
+    while out.len() < end {
+        let eight = (random.next() & 0x0f0f_0f0f_0f0f_0f0f) + 0x6161_6161_6161_6161;
+        out.extend_from_slice(&eight.to_le_bytes());
+    }
+    out.truncate(end);
 }
 
 /// Bits of a number in an id, behind those of its connection.

@@ -1,8 +1,7 @@
 //! The notifications, each a pure function of its name: so they are made again to look for them in a journal, and
 //! none is kept.
 
-use super::super::notification::{self, Direction, Id, NAMES, PARTIES};
-use super::super::text::digits;
+use super::super::notification::{self, Direction, Id, NAMES, PARTIES, put};
 use super::plan::{Name, Plan, Reply, Status};
 use crate::random::Random;
 
@@ -41,7 +40,7 @@ impl Bodies {
             if id.direction == Direction::Inbound {
                 return Some(self.plan.message_of(id.number));
             }
-            let word = notification::status_behind(rest, &Status::ALL.map(Status::word))?;
+            let word = notification::status_behind(rest)?;
             let mut all = Status::ALL.into_iter();
             let status = all.find(|status| status.word() == word)?;
             self.plan.statuses_of(id.number, status)
@@ -62,45 +61,49 @@ impl Bodies {
 
     fn message(&self, reply: Reply, out: &mut Vec<u8>) {
         let (phone, sent) = (reply.to % self.plan.numbers, self.sent(reply.to));
+        let (direction, number) = (Direction::Inbound, reply.number);
         let (at, id) = (
             self.start + reply.at,
             Id {
-                direction: Direction::Inbound,
-                number: reply.number,
+                direction,
+                number,
                 ..sent
             },
         );
-        let mut random = self.plan.draw(TEXT, reply.number);
+        let mut random = self.plan.random(TEXT, reply.number);
         notification::begin(phone, out);
         self.contact(true, sent.party, out);
         let kind = random.below(10);
         notification::message(id, at, (kind < 2).then_some((phone, sent)), out);
         match kind {
             0 | 1 => {
-                out.extend_from_slice(br#"","button":{"payload":"TRACK-"#);
-                digits(out, random.below(10_000), 4);
-                out.extend_from_slice(br#"","text":"Track my order"},"type":"button"}"#);
+                let track = random.below(10_000);
+                put!(
+                    out,
+                    r#""button":{{"payload":"TRACK-{track:04}","text":"Track my order"}},"type":"button"}}"#
+                );
             }
             2 => {
                 let media = random.below(9_000_000_000_000_000) + 1_000_000_000_000_000;
-                out.extend_from_slice(IMAGE_BEFORE_ID);
-                digits(out, media, 16);
-                out.extend_from_slice(IMAGE_BEFORE_MID);
-                digits(out, media, 16);
-                out.extend_from_slice(b"&ext=");
-                digits(out, at + 300, 10);
-                out.extend_from_slice(br#"&hash=simulated"},"type":"image"}"#);
+                let until = at + 300;
+                put!(
+                    out,
+                    r#""image":{{"caption":"This one?","mime_type":"image\/jpeg","sha256":"{SHA256}","id":"{media}","#
+                );
+                put!(
+                    out,
+                    r#""url":"{MEDIA}?mid={media}&ext={until}&hash=simulated"}},"type":"image"}}"#
+                );
             }
             _ => {
-                out.extend_from_slice(br#"","text":{"body":""#);
-                out.extend_from_slice(random.among(TEXTS).as_bytes());
-                out.extend_from_slice(br#""},"type":"text"}"#);
+                let text = random.among(TEXTS);
+                put!(out, r#""text":{{"body":"{text}"}},"type":"text"}}"#);
             }
         }
     }
 
     fn contact(&self, is_first: bool, party: u64, out: &mut Vec<u8>) {
-        let name = self.plan.draw(NAME, party).among(NAMES);
+        let name = self.plan.random(NAME, party).among(NAMES);
         notification::contact(is_first, party, name, out);
     }
 
@@ -116,13 +119,13 @@ impl Bodies {
 
     /// To whom this message went.
     fn party(&self, message: u64) -> u64 {
-        self.plan.draw(PARTY, message).below(PARTIES)
+        self.plan.random(PARTY, message).below(PARTIES)
     }
 }
 
-const IMAGE_BEFORE_ID: &[u8] = br#"","image":{"caption":"This one?","mime_type":"image\/jpeg","sha256":"q3Zs5b1m8M2yqkT7o0x9yJq0dYb5sHc1Wf4nR6uEoXg=","id":""#;
-const IMAGE_BEFORE_MID: &[u8] =
-    br#"","url":"https:\/\/lookaside.fbsbx.com\/whatsapp_business\/attachments\/?mid="#;
+/// Of every image, and where all of them are.
+const SHA256: &str = "q3Zs5b1m8M2yqkT7o0x9yJq0dYb5sHc1Wf4nR6uEoXg=";
+const MEDIA: &str = r"https:\/\/lookaside.fbsbx.com\/whatsapp_business\/attachments\/";
 
 /// What is drawn, so that one drawing does not repeat the other.
 const TEXT: u64 = 4 << 60;

@@ -1,7 +1,7 @@
 //! One keep-alive connection with one request under way at most, as the platform has them: it is not pipelined.
 
 use super::super::answer::{self, Answer};
-use super::schedule::Delivery;
+use super::schedule::Post;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -14,7 +14,7 @@ pub(crate) struct Connection {
     socket: Option<TcpStream>,
     is_connected: bool,
     /// What was posted, and when.
-    pub(crate) under_way: Option<(Delivery, Duration)>,
+    pub(crate) under_way: Option<(Post, Duration)>,
     /// What the socket has not taken yet.
     unsent: Vec<u8>,
     /// A part of an answer.

@@ -3,7 +3,7 @@
 use super::super::times::Times;
 use super::connection;
 use super::plan::{Name, Plan};
-use super::schedule::{Delivery, Kind};
+use super::schedule::{Kind, Post};
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(crate) struct Ledger {
     /// Posts by why they were made: planned, redelivered, tried again.
     pub(crate) first: u64,
-    pub(crate) again: u64,
+    pub(crate) redelivered: u64,
     pub(crate) retried: u64,
     /// By status code.
     pub(crate) answered: BTreeMap<u16, u64>,
@@ -54,7 +54,7 @@ impl Ledger {
     pub(crate) fn new(names: Option<Names>) -> Ledger {
         Ledger {
             first: 0,
-            again: 0,
+            redelivered: 0,
             retried: 0,
             answered: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -77,17 +77,17 @@ impl Ledger {
     }
 
     /// It is posted at `now`; no connection was free at `busy_until`.
-    pub(crate) fn sends(&mut self, delivery: &Delivery, now: Duration, busy_until: Duration) {
-        match delivery.kind {
+    pub(crate) fn sends(&mut self, post: &Post, now: Duration, busy_until: Duration) {
+        match post.kind {
             Kind::First => self.first += 1,
-            Kind::Again => self.again += 1,
+            Kind::Redelivery => self.redelivered += 1,
             Kind::Retry(_) => self.retried += 1,
         }
-        if !matches!(delivery.kind, Kind::Retry(_)) {
+        if !matches!(post.kind, Kind::Retry(_)) {
             self.last_planned = now;
         }
-        if now.saturating_sub(delivery.due) > LATE {
-            let counter = if busy_until >= delivery.due {
+        if now.saturating_sub(post.due) > LATE {
+            let counter = if busy_until >= post.due {
                 &mut self.waited
             } else {
                 &mut self.late
@@ -97,18 +97,18 @@ impl Ledger {
     }
 
     /// It was answered at `now`.
-    pub(crate) fn answers(&mut self, delivery: &Delivery, status: u16, now: Duration) {
+    pub(crate) fn answers(&mut self, post: &Post, status: u16, now: Duration) {
         *self.answered.entry(status).or_default() += 1;
         if status != 200 {
             return;
         }
-        let time = now.saturating_sub(delivery.due);
+        let time = now.saturating_sub(post.due);
         self.times.record(time);
         for (count, (mark, _)) in self.within.iter_mut().zip(MARKS) {
             *count += u64::from(time <= mark);
         }
         if let Some(names) = &mut self.stored {
-            names.insert(delivery.name);
+            names.insert(post.name);
         }
     }
 
@@ -124,7 +124,7 @@ impl Ledger {
 
     /// Planned posts, redeliveries included, that were sent.
     pub(crate) fn planned(&self) -> u64 {
-        self.first + self.again
+        self.first + self.redelivered
     }
 
     /// All posts that were sent.
@@ -218,15 +218,15 @@ mod tests {
     #[test]
     fn only_200_has_a_time() {
         let mut ledger = Ledger::new(None);
-        let delivery = Delivery {
+        let post = Post {
             due: Duration::from_secs(1),
             name: Name::Message(0),
             kind: Kind::First,
         };
         let after = |millis: u64| Duration::from_millis(1000 + millis);
-        ledger.answers(&delivery, 503, after(1));
+        ledger.answers(&post, 503, after(1));
         for millis in [250, 251, 5000, 9000] {
-            ledger.answers(&delivery, 200, after(millis));
+            ledger.answers(&post, 200, after(millis));
         }
         ledger.fails("closed before the answer".to_owned());
         assert_eq!((ledger.good(), ledger.bad()), (4, 2));
@@ -239,16 +239,16 @@ mod tests {
     #[test]
     fn it_is_the_generator_s_fault_only_if_a_connection_was_free() {
         let mut ledger = Ledger::new(None);
-        let delivery = Delivery {
+        let post = Post {
             due: Duration::from_secs(1),
             name: Name::Message(0),
             kind: Kind::First,
         };
         let now = Duration::from_secs(2);
-        ledger.sends(&delivery, Duration::from_millis(1001), Duration::ZERO);
+        ledger.sends(&post, Duration::from_millis(1001), Duration::ZERO);
         assert_eq!((ledger.late, ledger.waited), (0, 0));
-        ledger.sends(&delivery, now, Duration::from_millis(1500));
-        ledger.sends(&delivery, now, Duration::from_millis(500));
+        ledger.sends(&post, now, Duration::from_millis(1500));
+        ledger.sends(&post, now, Duration::from_millis(500));
         assert_eq!((ledger.late, ledger.waited, ledger.first), (1, 1, 3));
     }
 

@@ -83,7 +83,7 @@ pub(crate) struct Reply {
 
 /// When a notification comes once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Again {
+pub(crate) enum Redelivered {
     /// Beside the first time, which defeats a receiver that looks first and stores then.
     AtOnce,
     /// A second later.
@@ -132,17 +132,21 @@ impl Plan {
     }
 
     /// Whether and when this one comes once more.
-    pub(crate) fn again(&self, index: u64) -> Option<Again> {
-        let mut random = self.draw(DUPLICATES, index);
+    pub(crate) fn redelivered(&self, index: u64) -> Option<Redelivered> {
+        let mut random = self.random(DUPLICATES, index);
         if random.below(MILLION) >= self.duplicates {
             return None;
         }
         let fits = index + self.later() < self.count();
         let later = fits && random.below(2) == 0;
-        Some(if later { Again::Later } else { Again::AtOnce })
+        Some(if later {
+            Redelivered::Later
+        } else {
+            Redelivered::AtOnce
+        })
     }
 
-    /// How many come between one and its [`Again::Later`].
+    /// How many come between one and its [`Redelivered::Later`].
     pub(crate) fn later(&self) -> u64 {
         self.rate().max(1)
     }
@@ -212,7 +216,7 @@ impl Plan {
 
     /// The status in whose stead this one comes: mostly itself.
     fn slot(&self, message: u64, status: Status) -> Status {
-        let mut random = self.draw(DISORDER, message);
+        let mut random = self.random(DISORDER, message);
         if random.below(MILLION) >= self.disorder {
             return status;
         }
@@ -226,7 +230,7 @@ impl Plan {
 
     /// Two incoming messages of one customer follow each other; some change places.
     fn other_place(&self, number: u64) -> u64 {
-        let mut random = self.draw(DISORDER_OF_REPLIES, number / 2);
+        let mut random = self.random(DISORDER_OF_REPLIES, number / 2);
         number ^ u64::from(random.below(MILLION) < self.disorder)
     }
 
@@ -245,7 +249,7 @@ impl Plan {
     }
 
     /// What chance says about this number.
-    pub(crate) fn draw(&self, what: u64, number: u64) -> Random {
+    pub(crate) fn random(&self, what: u64, number: u64) -> Random {
         Random(Random(self.seed ^ what).next() ^ number)
     }
 }
@@ -393,10 +397,10 @@ mod tests {
             ..plan()
         };
         let again: Vec<_> = (0..plan.count())
-            .filter_map(|index| plan.again(index))
+            .filter_map(|index| plan.redelivered(index))
             .collect();
         assert!((3000..3600).contains(&again.len()), "{}", again.len());
-        let at_once = again.iter().filter(|again| **again == Again::AtOnce);
+        let at_once = again.iter().filter(|again| **again == Redelivered::AtOnce);
         let at_once = at_once.count();
         assert!((1500..2200).contains(&at_once), "{at_once}");
     }
