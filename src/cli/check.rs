@@ -231,6 +231,7 @@ fn proofs(endpoint: &Endpoint) -> Vec<String> {
             let encoding = match encoding {
                 Encoding::Hex => "hex",
                 Encoding::Base64 => "base64",
+                Encoding::Either => "hex or base64",
             };
             some(secrets, "secret")
                 .map(|text| format!("{text}, HMAC-{algorithm} in {encoding} in {header}"))

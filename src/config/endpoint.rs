@@ -14,6 +14,7 @@ use super::proof::Provider;
 use super::provider;
 use super::reader::{Reading, Section, check_name};
 use super::secret::{Reference, Secret};
+use crate::endpoint::Ack;
 use std::ffi::OsStr;
 
 /// One path and its rules.
@@ -33,15 +34,6 @@ pub struct Endpoint {
     pub keep_headers: Vec<String>,
     /// Those of them that become attributes of the events.
     pub attributes: Vec<String>,
-}
-
-/// When a post is answered with 200.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ack {
-    /// When it is on the disk.
-    Stored,
-    /// When it is in memory; a crash may lose the last `sync_interval`.
-    Received,
 }
 
 /// The endpoint when there is no file.

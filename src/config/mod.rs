@@ -36,13 +36,16 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub use endpoint::{Ack, Endpoint};
+pub use crate::endpoint::Ack;
+pub use crate::endpoint::signature::{Algorithm, Encoding};
+pub use crate::sink::{RequestForm, Rotation};
+pub use endpoint::Endpoint;
 pub use finding::{ConfigErrors, Finding};
-pub use proof::{Algorithm, Credential, Encoding, Provider};
+pub use proof::{Credential, Provider};
 pub use secret::Secret;
 pub use settings::{SETTINGS, Setting, Unit};
 pub use sink::{
-    Dispatch, ExecMode, ExecSink, FileSink, Filter, Form, HttpSink, PullSink, Sink, SinkKind,
+    Dispatch, ExecMode, ExecSink, FileSink, Filter, HttpSink, PullSink, Sink, SinkKind,
 };
 pub use suggest::{doubtful_type, nearest};
 pub use units::{format_size, format_time, parse_size, parse_time};

@@ -1,6 +1,7 @@
 //! How posts prove where they come from: the kinds of senders, and what each takes.
 
 use super::secret::Secret;
+use crate::endpoint::signature::{Algorithm, Encoding};
 use std::time::Duration;
 
 /// How posts prove where they come from.
@@ -74,24 +75,4 @@ pub enum Credential {
         /// Any of them will do.
         values: Vec<Secret>,
     },
-}
-
-/// Hash functions for `generic-hmac`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// HMAC-SHA-1, which old senders still use.
-    Sha1,
-    /// HMAC-SHA-256.
-    Sha256,
-    /// HMAC-SHA-512.
-    Sha512,
-}
-
-/// How a header field writes bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// Hexadecimal, in either case.
-    Hex,
-    /// Standard base64.
-    Base64,
 }

@@ -1,10 +1,11 @@
 //! Reads the keys of an `[[endpoint]]` that belong to its provider.
 
 use super::finding::Place;
-use super::proof::{Algorithm, Credential, Encoding, Provider};
+use super::proof::{Credential, Provider};
 use super::reader::{Reading, Section};
 use super::secret::Secret;
 use super::suggest::did_you_mean;
+use crate::endpoint::signature::{Algorithm, Encoding};
 use crate::event;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,17 +1,19 @@
 //! "Did you mean …?": the known word that is nearest to a mistyped one.
 
 use crate::event::{Pattern, known_types};
+use strsim::osa_distance;
 
 /// The word of `known` that `typed` was probably meant to be, if one is near enough.
 #[must_use]
 pub fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let typed = typed.to_lowercase().replace('-', "_");
+    let fold = |word: &str| -> String {
+        let word = word.to_lowercase().replace('-', "_");
+        word.chars().take(LONGEST).collect()
+    };
+    let typed = fold(typed);
     known
         .into_iter()
-        .map(|word| {
-            let folded = word.to_lowercase().replace('-', "_");
-            (distance(&typed, &folded), word)
-        })
+        .map(|word| (osa_distance(&typed, &fold(word)), word))
         // A third of the letters may be wrong: more is a different word.
         .filter(|(distance, word)| *distance <= word.len().max(3) / 3)
         .min_by_key(|(distance, _)| *distance)
@@ -49,29 +51,7 @@ pub fn doubtful_type(pattern: &Pattern) -> Option<String> {
     ))
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other
-/// (optimal string alignment). Long input is cut: nothing known is that long.
-fn distance(left: &str, right: &str) -> usize {
-    let left: Vec<char> = left.chars().take(LONGEST).collect();
-    let right: Vec<char> = right.chars().take(LONGEST).collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, r) in right.iter().enumerate() {
-            let mut cost = (last[j] + usize::from(l != r))
-                .min(last[j + 1] + 1)
-                .min(row[j] + 1);
-            if i > 0 && j > 0 && *l == right[j - 1] && left[i - 1] == *r {
-                cost = cost.min(before[j - 1] + 1);
-            }
-            row.push(cost);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[right.len()]
-}
-
+/// Characters that are compared, for what is typed may have any length; nothing that is known is longer.
 const LONGEST: usize = 64;
 
 #[cfg(test)]
@@ -134,10 +114,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_distance_is_a_distance(a in "[a-d]{0,8}", b in "[a-d]{0,8}") {
-            prop_assert_eq!(distance(&a, &b), distance(&b, &a));
-            prop_assert_eq!(distance(&a, &b) == 0, a == b);
-            prop_assert!(distance(&a, &b) <= a.len().max(b.len()));
+        fn one_letter_too_few_or_too_many_is_found(word in "[a-d]{3,8}", at in 0_usize..8, odd in "[a-e]") {
+            let at = at % word.len();
+            let less = format!("{}{}", &word[..at], &word[at + 1..]);
+            let more = format!("{}{odd}{}", &word[..at], &word[at..]);
+            for typed in [&word, &less, &more] {
+                prop_assert_eq!(nearest(typed, [word.as_str()]), Some(word.as_str()));
+            }
+            let far = format!("{word}{}", "x".repeat(LONGEST));
+            prop_assert_eq!(nearest(&far, [word.as_str()]), None);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::http::Status;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use percent_encoding::percent_decode;
 use std::fmt;
 
 /// Longest challenge that is echoed, in bytes; the platform's have ten.
@@ -27,7 +28,7 @@ impl VerifyTokens {
         for pair in query.split(|&c| c == b'&') {
             let equals = memchr::memchr(b'=', pair).unwrap_or(pair.len());
             let (name, value) = pair.split_at(equals);
-            let place = match percent_decode(name).as_slice() {
+            let place = match form_decode(name).as_slice() {
                 b"hub.mode" => &mut mode,
                 b"hub.verify_token" => &mut token,
                 b"hub.challenge" => &mut challenge,
@@ -35,7 +36,7 @@ impl VerifyTokens {
             };
             // The first one counts for some and the last one for others: neither does here.
             if place
-                .replace(percent_decode(value.strip_prefix(b"=").unwrap_or_default()))
+                .replace(form_decode(value.strip_prefix(b"=").unwrap_or_default()))
                 .is_some()
             {
                 return Err(Status::Forbidden);
@@ -68,24 +69,7 @@ impl fmt::Debug for VerifyTokens {
 
 /// `application/x-www-form-urlencoded`: `+` is a space, `%XX` a byte. The target was checked for whole
 /// escapes before.
-fn percent_decode(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [byte, after @ ..] = rest {
-        rest = after;
-        out.push(match (byte, after) {
-            (b'+', _) => b' ',
-            (b'%', [high, low, after @ ..]) => {
-                let digit = |c: u8| char::from(c).to_digit(16);
-                let Some((high, low)) = digit(*high).zip(digit(*low)) else {
-                    out.push(b'%');
-                    continue;
-                };
-                rest = after;
-                u8::try_from(high * 16 + low).unwrap_or(b'%')
-            }
-            (&byte, _) => byte,
-        });
-    }
-    out
+fn form_decode(text: &[u8]) -> Vec<u8> {
+    let spaced = text.iter().map(|&c| if c == b'+' { b' ' } else { c });
+    percent_decode(&spaced.collect::<Vec<u8>>()).collect()
 }

@@ -5,12 +5,11 @@ use crate::config::{self, Config, Credential, Provider, Secret};
 use crate::disk::Storage;
 use crate::endpoint::credentials::Credentials;
 use crate::endpoint::handshake::VerifyTokens;
-use crate::endpoint::signature::{Algorithm, Encoding, Signature};
-use crate::endpoint::{Ack, Counters, Endpoint, Proof, Table};
+use crate::endpoint::signature::Signature;
+use crate::endpoint::{Counters, Endpoint, Proof, Table};
 use crate::event::{Form, WhatsApp};
-use crate::feed::Forms;
-use crate::journal;
-use crate::journal::record;
+use crate::journal::{self, record};
+use crate::worker::Forms;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
@@ -38,10 +37,7 @@ pub(super) fn table(
             number: numbers.number(&configured.path)?,
             foreign: form(configured).is_foreign(),
             form: form_number(forms, &form(configured)),
-            ack: match configured.ack {
-                config::Ack::Stored => Ack::Stored,
-                config::Ack::Received => Ack::Received,
-            },
+            ack: configured.ack,
             verify_tokens: verify_tokens(&configured.provider),
             proof: if configured.accept_unsigned {
                 Proof::Unsigned
@@ -152,21 +148,12 @@ fn proof(provider: &Provider) -> Proof {
             encoding,
             prefix,
         } => {
-            let algorithm = match algorithm {
-                config::Algorithm::Sha1 => Algorithm::Sha1,
-                config::Algorithm::Sha256 => Algorithm::Sha256,
-                config::Algorithm::Sha512 => Algorithm::Sha512,
-            };
-            let encoding = match encoding {
-                config::Encoding::Hex => Encoding::Hex,
-                config::Encoding::Base64 => Encoding::Base64,
-            };
             let (header, prefix) = (header.clone(), prefix.clone());
             Proof::Signature(Signature::body(
                 header,
                 prefix,
-                algorithm,
-                encoding,
+                *algorithm,
+                *encoding,
                 &bytes(secrets),
             ))
         }

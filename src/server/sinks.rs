@@ -6,19 +6,19 @@ use super::pull::Pulls;
 use super::sources::Sources;
 use super::{ServerError, beside, directory, letters};
 use crate::config::{self, Config, SinkKind};
+use crate::dedupe::Parties;
 use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
-    self, Corrected, Cursor, Cursors, Delivery, Feed, Feeds, Floor, Judged, Live, Parties, Replays,
-    Selection, Shelf,
+    self, Corrected, Cursor, Cursors, Feed, Feeds, Floor, Judged, Replays, Selection, Shelf,
 };
-use crate::journal;
-use crate::journal::JournalId;
+use crate::journal::{self, JournalId};
 use crate::log::Repeats;
 use crate::relay::{self, Sleeper};
 use crate::sink::{
     self, Again, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
 };
+use crate::worker::{Delivery, Live};
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -342,13 +342,8 @@ fn open_file(
     sink: &str,
     files: &mut Vec<(u64, u64)>,
 ) -> Result<Box<dyn Sink>, ServerError> {
-    let (path, mode) = (&file.path, file.mode);
+    let (path, rotation, mode) = (&file.path, file.rotation, file.mode);
     let failed = || ServerError::io(format!("open {} for the sink {sink}", path.display()));
-    let rotation = sink::Rotation {
-        size: file.rotate_size,
-        every: file.rotate_every,
-        keep: file.keep,
-    };
     let file = match sink::File::open(path, rotation, mode) {
         Err(error)
             if matches!(

@@ -11,6 +11,7 @@ mod file;
 pub mod http;
 mod lines;
 mod pull;
+mod request_form;
 mod stdout;
 mod transport;
 
@@ -19,16 +20,16 @@ pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use exec::{Each, INHERITED, Program, Stream};
 pub use file::{File, LateFile, Rotation};
 pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
+pub use request_form::RequestForm;
 pub use stdout::Stdout;
 pub use transport::{
     Failure, FailureKind, Job, NO_JOB, Outcome, Outcomes, Parcel, Paths, Transport,
 };
 
-use crate::feed::{
-    Cursor, CursorError, Delivery, Feed, FeedError, Judged, Progress, Selection, Tally,
-};
+use crate::feed::{Cursor, CursorError, Feed, FeedError, Judged, Progress, Selection, Tally};
 use crate::log::Repeats;
 use crate::metrics::Counter;
+use crate::worker::Delivery;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -2,7 +2,7 @@
 
 use super::super::report::units::{as_configured, counted};
 use crate::config::{
-    Config, Dispatch, ExecMode, FileSink, Filter, Form, HttpSink, PullSink, Sink, SinkKind,
+    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, PullSink, RequestForm, Sink, SinkKind,
     format_size,
 };
 use serde_json::{Value, json};
@@ -64,12 +64,14 @@ pub(super) fn to_json(sink: &Sink) -> Value {
 
 fn rotation(file: &FileSink) -> String {
     let size = file
-        .rotate_size
+        .rotation
+        .size
         .map(|size| format!(", rotated at {}", format_size(size)));
     let every = file
-        .rotate_every
+        .rotation
+        .every
         .map(|every| format!(", rotated every {}", as_configured(every)));
-    let keep = file.keep.map(|keep| format!(", {keep} kept"));
+    let keep = file.rotation.keep.map(|keep| format!(", {keep} kept"));
     [size, every, keep].into_iter().flatten().collect()
 }
 
@@ -89,12 +91,12 @@ fn requests(http: &HttpSink) -> String {
     )
 }
 
-fn form(form: Form) -> String {
+fn form(form: RequestForm) -> String {
     match form {
-        Form::Notification => "POST each notification".to_owned(),
-        Form::Binary => "POST each event as a binary CloudEvent".to_owned(),
-        Form::Structured => "POST each event as a structured CloudEvent".to_owned(),
-        Form::Batch(events) => format!("POST CloudEvents in batches of up to {events}"),
+        RequestForm::Notification => "POST each notification".to_owned(),
+        RequestForm::Binary => "POST each event as a binary CloudEvent".to_owned(),
+        RequestForm::Structured => "POST each event as a structured CloudEvent".to_owned(),
+        RequestForm::Batch(events) => format!("POST CloudEvents in batches of up to {events}"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::config::reader::{Reading, Section};
 use crate::config::surroundings;
+use crate::sink::Rotation;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,12 +12,8 @@ use std::time::Duration;
 pub struct FileSink {
     /// The file; it is created when it is missing.
     pub path: PathBuf,
-    /// Bytes from which on it is rotated; `None` for any size.
-    pub rotate_size: Option<u64>,
-    /// How old it gets before it is rotated; `None` for any age.
-    pub rotate_every: Option<Duration>,
-    /// Rotated files that stay; `None` keeps all of them.
-    pub keep: Option<NonZeroU32>,
+    /// When that is.
+    pub rotation: Rotation,
     /// Permissions of a file that is made, as in `chmod`.
     pub mode: u32,
 }
@@ -61,9 +58,11 @@ pub(super) fn read(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Opti
     Some(FileSink {
         mode: mode.and_then(|(_, mode)| mode).unwrap_or(MODE),
         path,
-        rotate_size: size,
-        rotate_every: every.map(Duration::from_millis),
-        keep: keep.and_then(|keep| NonZeroU32::new(u32::try_from(keep).unwrap_or(u32::MAX))),
+        rotation: Rotation {
+            size,
+            every: every.map(Duration::from_millis),
+            keep: keep.and_then(|keep| NonZeroU32::new(u32::try_from(keep).unwrap_or(u32::MAX))),
+        },
     })
 }
 

@@ -5,6 +5,7 @@ use crate::config::document::{Entry, Value};
 use crate::config::provider::{CREDENTIALS, field_name, standard_keys};
 use crate::config::reader::{Reading, Section, secret};
 use crate::config::secret::Secret;
+use crate::sink::RequestForm;
 use ::http::{HeaderValue, Uri};
 use std::fs::File;
 use std::net::IpAddr;
@@ -17,7 +18,7 @@ pub struct HttpSink {
     /// With `http` or `https`, a host, and neither credentials nor a fragment.
     pub url: String,
     /// What a request holds.
-    pub form: Form,
+    pub form: RequestForm,
     /// Header fields of every request: the name in lower case, and the value, which may be a secret.
     pub headers: Vec<(String, Secret)>,
     /// The decoded keys that sign requests by Standard Webhooks; several while they are rotated.
@@ -28,19 +29,6 @@ pub struct HttpSink {
     pub connect_timeout: Duration,
     /// The pace.
     pub dispatch: Dispatch,
-}
-
-/// What a request holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// The raw body of a notification, with the headers that were kept.
-    Notification,
-    /// An event: its data in the body, all else in header fields.
-    Binary,
-    /// An event as JSON.
-    Structured,
-    /// A list of events as JSON; so many at most.
-    Batch(usize),
 }
 
 impl HttpSink {
@@ -134,17 +122,17 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-fn form(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Form {
+fn form(reading: &mut Reading<'_>, section: &mut Section<'_>) -> RequestForm {
     let units = [("notification", false), ("event", true)];
     let by_event = section.choice(reading, "unit", &units);
     let modes = [
-        ("binary", Form::Binary),
-        ("structured", Form::Structured),
-        ("batch", Form::Batch(0)),
+        ("binary", RequestForm::Binary),
+        ("structured", RequestForm::Structured),
+        ("batch", RequestForm::Batch(0)),
     ];
     let mode = section.choice(reading, "mode", &modes);
     let batch = section.measured_of(reading, "sink.http", "batch");
-    let is_batch = matches!(mode, Some(Form::Batch(_)));
+    let is_batch = matches!(mode, Some(RequestForm::Batch(_)));
     if section.has("mode") && by_event != Some(true) {
         let message = "mode is for unit = \"event\"; a notification goes out as it came";
         reading.mistake(&section.place_of("mode"), message);
@@ -153,11 +141,11 @@ fn form(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Form {
         reading.mistake(&section.place_of("batch"), message);
     }
     match (by_event, mode) {
-        (Some(true), Some(Form::Batch(_))) => {
-            Form::Batch(usize::try_from(batch.unwrap_or(1)).unwrap_or(usize::MAX))
+        (Some(true), Some(RequestForm::Batch(_))) => {
+            RequestForm::Batch(usize::try_from(batch.unwrap_or(1)).unwrap_or(usize::MAX))
         }
-        (Some(true), mode) => mode.unwrap_or(Form::Binary),
-        _ => Form::Notification,
+        (Some(true), mode) => mode.unwrap_or(RequestForm::Binary),
+        _ => RequestForm::Notification,
     }
 }
 

@@ -22,7 +22,7 @@ pub use dispatch::Dispatch;
 pub use exec::{ExecMode, ExecSink};
 pub use file::FileSink;
 pub use filter::Filter;
-pub use http::{Form, HttpSink};
+pub use http::HttpSink;
 pub use pull::PullSink;
 
 use super::Endpoint;

@@ -21,9 +21,7 @@ fn the_least_of_each_type_has_its_defaults() {
     };
     let bare = FileSink {
         path: "x".into(),
-        rotate_size: None,
-        rotate_every: None,
-        keep: None,
+        rotation: Rotation::default(),
         mode: 0o640,
     };
     assert_eq!(file, bare);
@@ -35,7 +33,7 @@ fn the_least_of_each_type_has_its_defaults() {
     };
     assert_eq!(
         (http.address(), http.form),
-        ("https://a.example/x", Form::Notification)
+        ("https://a.example/x", RequestForm::Notification)
     );
     assert_eq!(http.url, "https://a.example/x?key=1");
     assert_eq!(http.connect_timeout, Duration::from_secs(3));
@@ -91,14 +89,14 @@ fn every_key_is_taken() {
         panic!("a file sink");
     };
     assert_eq!(
-        (file.rotate_size, file.rotate_every),
+        (file.rotation.size, file.rotation.every),
         (Some(1 << 30), Some(Duration::from_hours(24)))
     );
-    assert_eq!(file.keep, NonZeroU32::new(7));
+    assert_eq!(file.rotation.keep, NonZeroU32::new(7));
     let SinkKind::Http(http) = &http.kind else {
         panic!("an http sink");
     };
-    assert_eq!(http.form, Form::Structured);
+    assert_eq!(http.form, RequestForm::Structured);
     let fields = [("authorization", &b"token"[..]), ("x-team", b"crm")];
     for (field, (name, value)) in http.headers.iter().zip(fields) {
         assert_eq!((field.0.as_str(), field.1.expose()), (name, value));
@@ -109,7 +107,7 @@ fn every_key_is_taken() {
     assert_eq!(http.ca_file.as_deref(), Some(ca.path()));
     assert_eq!(http.dispatch.rate, NonZeroU32::new(100));
     assert!(!format!("{http:?}").contains("crm"), "values may be secret");
-    assert!(matches!(&batch.kind, SinkKind::Http(http) if http.form == Form::Batch(500)));
+    assert!(matches!(&batch.kind, SinkKind::Http(http) if http.form == RequestForm::Batch(500)));
     assert!(matches!(&exec.kind, SinkKind::Exec(exec)
         if exec.mode == ExecMode::Stream && exec.command == ["prog", "arg"]));
     assert!(matches!(&pull.kind, SinkKind::Pull(pull) if pull.tokens.is_empty()));

@@ -1,14 +1,14 @@
 //! The configuration of the sinks that deliver one by one, cut into what their parts take.
 
 use super::super::ServerError;
+#[cfg(feature = "http")]
+use crate::config::HttpSink;
 use crate::config::{Dispatch, ExecMode, ExecSink};
-#[cfg(feature = "http")]
-use crate::config::{Form, HttpSink};
-#[cfg(feature = "http")]
-use crate::sink::Paths;
 #[cfg(feature = "http")]
 use crate::sink::http::{self, Http};
 use crate::sink::{Backoff, Each, Limits, Outcomes, Program, Stream, Transport, Unit};
+#[cfg(feature = "http")]
+use crate::sink::{Paths, RequestForm};
 #[cfg(feature = "http")]
 use std::io;
 use std::sync::Arc;
@@ -21,11 +21,10 @@ pub(super) type Make = Box<dyn FnOnce(Outcomes) -> Result<Box<dyn Transport>, Se
 /// How the sink delivers, and what makes its transport.
 #[cfg(feature = "http")]
 pub(super) fn http(name: &str, sink: &HttpSink, paths: Paths) -> (Limits, Make) {
-    let (form, unit, batch) = match sink.form {
-        Form::Notification => (http::Form::Notification, Unit::Notification, 1),
-        Form::Binary => (http::Form::Binary, Unit::Event, 1),
-        Form::Structured => (http::Form::Structured, Unit::Event, 1),
-        Form::Batch(events) => (http::Form::Batch, Unit::Event, events),
+    let (unit, batch) = match sink.form {
+        RequestForm::Notification => (Unit::Notification, 1),
+        RequestForm::Binary | RequestForm::Structured => (Unit::Event, 1),
+        RequestForm::Batch(events) => (Unit::Event, events),
     };
     let secret =
         |(name, value): &(String, crate::config::Secret)| (name.clone(), value.expose().to_vec());
@@ -33,7 +32,7 @@ pub(super) fn http(name: &str, sink: &HttpSink, paths: Paths) -> (Limits, Make) 
     let options = http::Options {
         name: name.to_owned(),
         url: sink.url.clone(),
-        form,
+        form: sink.form,
         headers: sink.headers.iter().map(secret).collect(),
         signing_secrets: keys.map(|key| key.expose().to_vec()).collect(),
         ca_file: sink.ca_file.clone(),

@@ -1,6 +1,6 @@
 //! When a failed delivery is tried again.
 
-use crate::feed::Item;
+use crate::event::Item;
 use crate::random::Random;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ const ASKED_MAX: Duration = Duration::from_hours(1);
 #[cfg(test)]
 mod tests {
     use super::{ASKED_MAX, Backoff};
-    use crate::feed::Item;
+    use crate::event::Item;
     use std::collections::BTreeSet;
     use std::time::Duration;
 

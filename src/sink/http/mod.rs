@@ -22,6 +22,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+use super::request_form::RequestForm;
 use super::transport::{Failure, Job, NO_JOB, Outcome, Paths, Transport};
 use crate::relay;
 use client::Client;
@@ -42,7 +43,7 @@ pub struct Options {
     /// With `http` or `https`, and a host.
     pub url: String,
     /// What a request holds.
-    pub form: Form,
+    pub form: RequestForm,
     /// Fields of every request, with values that are kept to ourselves. They go over those that were kept of a
     /// notification.
     pub headers: Vec<(String, Vec<u8>)>,
@@ -58,19 +59,6 @@ pub struct Options {
     pub connections: usize,
     /// Names the endpoint of a notification.
     pub paths: Paths,
-}
-
-/// What a request holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// The raw body of a notification.
-    Notification,
-    /// An event, with its attributes in header fields.
-    Binary,
-    /// An event as JSON.
-    Structured,
-    /// Events as a list in JSON.
-    Batch,
 }
 
 /// Why a transport cannot be made.

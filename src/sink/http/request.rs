@@ -1,21 +1,24 @@
 //! From a job to a request. What every request has is made once.
 
 use super::client::Request;
-use super::{Form, HttpError, Options};
+use super::{HttpError, Options};
 use crate::endpoint::signature::Signer;
 use crate::event::{self, EventRef};
-use crate::feed::Notification;
+use crate::sink::request_form::RequestForm;
 use crate::sink::transport::{Job, Parcel, Paths};
+use crate::worker::Notification;
 use ::http::header::{CONTENT_TYPE, USER_AGENT};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use bytes::Bytes;
 use http_body_util::Full;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Makes requests.
 pub(super) struct Composer {
     uri: Uri,
-    form: Form,
+    form: RequestForm,
     /// The fields of every request: the configured ones, which nothing goes over but those of this module.
     fields: HeaderMap,
     signer: Signer,
@@ -56,7 +59,7 @@ impl Composer {
         let replay = job.replay.as_deref();
         let mut fields = self.fields.clone();
         let (id, body) = match self.form {
-            Form::Notification => {
+            RequestForm::Notification => {
                 let notification = notification(first)?;
                 self.kept(notification, &mut fields);
                 if let Some(replay) = replay {
@@ -65,19 +68,19 @@ impl Composer {
                 let body = Bytes::copy_from_slice(notification.record.body);
                 (notification.sequence.to_string(), body)
             }
-            Form::Binary => {
+            RequestForm::Binary => {
                 let (event, raw_body) = event(first)?;
                 let body = binary(event, raw_body, replay, &mut fields);
                 (event.id().to_owned(), body)
             }
-            Form::Structured => {
+            RequestForm::Structured => {
                 let (event, raw_body) = event(first)?;
                 let mut body = Vec::with_capacity(ENVELOPE);
                 event::render_replayed(event, raw_body, replay, &mut body);
                 fields.insert(CONTENT_TYPE, HeaderValue::from_static(STRUCTURED));
                 (event.id().to_owned(), body.into())
             }
-            Form::Batch => {
+            RequestForm::Batch(_) => {
                 let (id, body) = batch(&job.parcels, replay)?;
                 fields.insert(CONTENT_TYPE, HeaderValue::from_static(BATCH));
                 (id, body)
@@ -221,26 +224,9 @@ fn batch(parcels: &[Parcel], replay: Option<&str>) -> Result<(String, Bytes), St
 
 /// As section 3.1.3.2 of the binding says: what a field cannot hold, quotes and percent signs are percent-encoded.
 fn set_attribute(fields: &mut HeaderMap, name: &str, value: &str) {
-    let name = format!("ce-{name}");
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'%';
-    let value = if value.bytes().all(is_plain) {
-        HeaderValue::from_str(value)
-    } else {
-        let mut encoded = String::with_capacity(3 * value.len());
-        for byte in value.bytes() {
-            if is_plain(byte) {
-                encoded.push(char::from(byte));
-            } else {
-                encoded.push('%');
-                for digit in [byte >> 4, byte & 0xf] {
-                    let digit = char::from_digit(digit.into(), 16).expect("four bits");
-                    encoded.push(digit.to_ascii_uppercase());
-                }
-            }
-        }
-        HeaderValue::try_from(encoded)
-    };
-    if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
+    let name = HeaderName::try_from(format!("ce-{name}"));
+    let value = Cow::from(utf8_percent_encode(value, &ENCODED));
+    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
         fields.insert(name, value);
     }
 }
@@ -251,6 +237,9 @@ fn set(fields: &mut HeaderMap, name: &'static str, value: &str) {
         fields.insert(name, value);
     }
 }
+
+/// What is encoded in an attribute, beside all that is not ASCII.
+const ENCODED: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b'%');
 
 const AGENT: &str = concat!("hookline/", env!("CARGO_PKG_VERSION"));
 const STRUCTURED: &str = "application/cloudevents+json";

@@ -4,12 +4,12 @@ mod outcomes;
 mod receiver;
 
 use super::*;
-use crate::event;
-use crate::feed::{Answer, Item};
-use crate::feed::{Delivery, Forms, Maker};
+use crate::dead_letter::Answer;
+use crate::event::{self, Item};
 use crate::journal::batch::{Batch, Place};
 use crate::journal::record;
 use crate::sink::transport::{FailureKind, Parcel};
+use crate::worker::{Delivery, Forms, Maker};
 use receiver::{Reply, Request, Server, answer};
 use rustls::pki_types::PrivateKeyDer;
 use std::io::Write as _;
@@ -66,11 +66,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(server: &Server, form: Form) -> Bench {
+    fn new(server: &Server, form: RequestForm) -> Bench {
         Bench::with(server, form, |_| {})
     }
 
-    fn with(server: &Server, form: Form, change: impl FnOnce(&mut Options)) -> Bench {
+    fn with(server: &Server, form: RequestForm, change: impl FnOnce(&mut Options)) -> Bench {
         let mut options = Options {
             name: "test".to_owned(),
             url: format!("http://{}/hook?key=1", server.address),
@@ -137,7 +137,7 @@ fn field<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
 #[test]
 fn a_notification_arrives_as_it_came() {
     let server = Server::new(vec![ok()]);
-    let mut bench = Bench::new(&server, Form::Notification);
+    let mut bench = Bench::new(&server, RequestForm::Notification);
     bench.start(&[(FIRST + 1, None)], Some("again-1"));
     assert_eq!(bench.outcome(), Ok(()));
     let request = server.request();
@@ -177,7 +177,7 @@ fn a_connection_is_used_again_after_every_small_answer() {
         ok(),
     ];
     let server = Server::new(replies);
-    let mut bench = Bench::new(&server, Form::Notification);
+    let mut bench = Bench::new(&server, RequestForm::Notification);
     let results: Vec<_> = (0..10).map(|_| bench.notification().is_ok()).collect();
     assert_eq!(results.iter().filter(|ok| !**ok).count(), 1);
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
@@ -214,7 +214,7 @@ fn what_an_answer_says_is_heeded() {
         .iter()
         .map(|(status, fields, _)| answer(status, fields, said));
     let server = Server::new(replies.collect());
-    let mut bench = Bench::new(&server, Form::Notification);
+    let mut bench = Bench::new(&server, RequestForm::Notification);
     for (status, _, kind) in cases {
         let failure = bench.notification().expect_err("fails");
         assert_eq!(failure.kind, kind, "{status}");
@@ -244,7 +244,7 @@ fn a_side_that_hangs_closes_or_talks_nonsense_is_tried_again() {
     ];
     let server = Server::new(replies);
     let limit = |options: &mut Options| options.timeout = Duration::from_secs(2);
-    let mut bench = Bench::with(&server, Form::Notification, limit);
+    let mut bench = Bench::with(&server, RequestForm::Notification, limit);
     let reasons: Vec<_> = (0..4)
         .map(|_| bench.notification().expect_err("fails"))
         .collect();
@@ -273,7 +273,7 @@ fn nobody_there_is_said_so() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         options.url = format!("http://{}/", free.local_addr().expect("bound"));
     };
-    let failure = Bench::with(&server, Form::Notification, closed).notification();
+    let failure = Bench::with(&server, RequestForm::Notification, closed).notification();
     let Failure { kind, reason, .. } = failure.expect_err("fails");
     assert_eq!(kind, FailureKind::Unreached);
     assert!(
@@ -291,7 +291,7 @@ fn no_more_of_an_answer_is_read_than_helps() {
         ok(),
     ];
     let server = Server::new(replies);
-    let mut bench = Bench::new(&server, Form::Notification);
+    let mut bench = Bench::new(&server, RequestForm::Notification);
     assert_eq!(bench.notification(), Ok(()));
     let failure = bench.notification().expect_err("500");
     assert_eq!(failure.answer.expect("an answer").excerpt, "x".repeat(1024));
@@ -303,7 +303,7 @@ fn no_more_of_an_answer_is_read_than_helps() {
 #[test]
 fn an_event_in_binary_mode_has_its_attributes_in_fields() {
     let server = Server::new(vec![ok()]);
-    let mut bench = Bench::new(&server, Form::Binary);
+    let mut bench = Bench::new(&server, RequestForm::Binary);
     bench.start(&[(FIRST, Some(0))], Some("again-1"));
     assert_eq!(bench.outcome(), Ok(()));
     let request = server.request();
@@ -362,7 +362,7 @@ fn events_as_json_are_those_of_the_other_sinks() {
         event::render(event, notification.record.body, &mut line);
         String::from_utf8(line).expect("UTF-8")
     };
-    let mut bench = Bench::new(&server, Form::Structured);
+    let mut bench = Bench::new(&server, RequestForm::Structured);
     bench.start(&[(FIRST, Some(1))], None);
     assert_eq!(bench.outcome(), Ok(()));
     let request = server.request();
@@ -372,7 +372,7 @@ fn events_as_json_are_those_of_the_other_sinks() {
     );
     assert_eq!(request.body, line(FIRST, 1).as_bytes());
 
-    let mut bench = Bench::new(&server, Form::Batch);
+    let mut bench = Bench::new(&server, RequestForm::Batch(9));
     bench.start(
         &[(FIRST, Some(1)), (FIRST + 1, Some(0)), (FIRST + 2, Some(0))],
         None,
@@ -407,10 +407,10 @@ fn requests_are_signed_with_every_secret() {
         assert_eq!(field(&request, "webhook-signature"), expected.as_deref());
         id
     };
-    assert_eq!(id_of(Form::Notification, &[(FIRST, None)]), "41");
-    assert!(id_of(Form::Structured, &[(FIRST, Some(1))]).ends_with(":wamid.C"));
+    assert_eq!(id_of(RequestForm::Notification, &[(FIRST, None)]), "41");
+    assert!(id_of(RequestForm::Structured, &[(FIRST, Some(1))]).ends_with(":wamid.C"));
     let several = [(FIRST, Some(1)), (FIRST + 1, Some(0))];
-    assert_eq!(id_of(Form::Batch, &several), "41.1-42.0");
+    assert_eq!(id_of(RequestForm::Batch(9), &several), "41.1-42.0");
 }
 
 #[test]
@@ -440,7 +440,7 @@ fn only_a_trusted_server_gets_anything() {
         options.url.clone_from(&url);
         options.ca_file = Some(file.path().to_owned());
     };
-    let mut bench = Bench::with(&server, Form::Notification, trusting);
+    let mut bench = Bench::with(&server, RequestForm::Notification, trusting);
     assert_eq!(bench.notification(), Ok(()));
     assert_eq!(bench.notification(), Ok(()));
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
@@ -455,7 +455,7 @@ fn only_a_trusted_server_gets_anything() {
         options.url.clone_from(&url);
         options.ca_file = Some(file.path().to_owned());
     };
-    let failure = Bench::with(&server, Form::Notification, wary).notification();
+    let failure = Bench::with(&server, RequestForm::Notification, wary).notification();
     let reason = failure.expect_err("not trusted").reason;
     assert!(reason.contains("invalid peer certificate"), "{reason}");
 }
@@ -466,7 +466,7 @@ fn what_cannot_work_is_refused_at_once() {
     let options = |url: &str, ca_file: Option<&str>| Options {
         name: "test".to_owned(),
         url: url.to_owned(),
-        form: Form::Notification,
+        form: RequestForm::Notification,
         headers: vec![("authorization".to_owned(), b"hunter2".to_vec())],
         signing_secrets: Vec::new(),
         ca_file: ca_file.map(Into::into),

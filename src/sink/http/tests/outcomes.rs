@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn an_odd_job_has_an_outcome_too() {
     let server = Server::new(vec![ok()]);
-    let mut bench = Bench::new(&server, Form::Structured);
+    let mut bench = Bench::new(&server, RequestForm::Structured);
     for places in [
         &[][..],
         &[(FIRST, None)],
@@ -22,7 +22,7 @@ fn an_odd_job_has_an_outcome_too() {
 fn a_task_that_panics_and_a_thread_that_ends_say_so() {
     let server = Server::new(vec![ok()]);
     let panics = |options: &mut Options| options.paths = Paths::new(|_| panic!("a test"));
-    let mut bench = Bench::with(&server, Form::Notification, panics);
+    let mut bench = Bench::with(&server, RequestForm::Notification, panics);
     let failure = bench.notification().expect_err("it was given up");
     assert_eq!(failure, Failure::retry("the request was given up half-way"));
     let Bench { http, outcomes, .. } = bench;
