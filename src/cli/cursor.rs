@@ -165,10 +165,9 @@ fn seek(dir: &Path, sink: &str, to: PositionArgument, only: Option<Lane>) -> Res
     let next = within(next, &extent)?;
     let known = all(dir)?;
     if !known.iter().any(|found| found.sink == sink) {
-        let names: Vec<_> = known.iter().map(|found| found.sink.as_str()).collect();
+        let there = names(&known);
         return Err(CliError::failed(format!(
-            "there is no cursor of a sink {sink}; there are: {}",
-            names.join(", ")
+            "there is no cursor of a sink {sink}; there {there}"
         )));
     }
     let failed = |error: CursorError| CliError::because("cannot move the cursor", error);
@@ -225,10 +224,20 @@ pub(super) fn was_ever(sink: &str, dir: &Path) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::failed(format!(
-        "there never was a sink {sink} at {}; `{}` shows those that there are",
+        "there never was a sink {sink} at {}; there {}",
         dir.display(),
-        command("cursor list", dir)
+        names(&all(dir)?)
     )))
+}
+
+/// `are crm, events`
+fn names(known: &[Found]) -> String {
+    let names: Vec<_> = known.iter().map(|found| found.sink.as_str()).collect();
+    match names[..] {
+        [] => "are none".to_owned(),
+        [name] => format!("is {name}"),
+        _ => format!("are {}", names.join(", ")),
+    }
 }
 
 /// What each cursor says; a journal that never had a sink has none.

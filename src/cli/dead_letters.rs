@@ -111,7 +111,7 @@ impl FromStr for LetterName {
                 item: item.parse().ok()?,
             })
         };
-        named().ok_or("write the name of a letter as it is listed, with its sink: crm/4711.3")
+        named().ok_or("write the name of a dead letter as it is listed, with its sink: crm/4711.3")
     }
 }
 
@@ -131,7 +131,7 @@ pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
 fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut count = 0;
-    let mut table = Table::new(&["letter", "failed last", ">attempts", "type and reason"]);
+    let mut table = Table::new(&["dead letter", "failed last", ">attempts", "type and reason"]);
     for (sink, letters) in sinks(dir, sink)? {
         for listed in letters.list().map_err(failed)? {
             let name = format!("{sink}/{}", listed.item);
@@ -146,7 +146,7 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
                     writeln!(out, "{}", as_json(&name, listed.retry, &letter))?;
                 }
                 (Output::Json, Err(error)) => {
-                    let damaged = json!({ "letter": name, "damaged": error.to_string() });
+                    let damaged = json!({ "dead_letter": name, "damaged": error.to_string() });
                     writeln!(out, "{damaged}")?;
                 }
                 (Output::Text, Ok(letter)) => {
@@ -206,7 +206,7 @@ fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
 fn description(name: &str, retry: bool, letter: &Letter) -> String {
     let failures = &letter.failures;
     let waits = if retry { ", is to be retried" } else { "" };
-    let mut text = labelled("letter", format_args!("{name}{waits}"));
+    let mut text = labelled("dead letter", format_args!("{name}{waits}"));
     let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
     line("type", letter.kind.clone());
     if let Some(subject) = &letter.subject {
@@ -268,7 +268,7 @@ fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
     if !of_worker.is_empty() {
         if of_worker.len() < chosen.letters.len() {
             return Err(CliError::Usage(format!(
-                "letters of {WORKER} are not retried together with others: name them by themselves"
+                "dead letters of {WORKER} are not retried together with others: name them by themselves"
             )));
         }
         return set_aside::take_back(data_dir, &of_worker);
@@ -280,12 +280,12 @@ fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
         }
         if sink == WORKER {
             return Err(CliError::Usage(format!(
-                "name each letter of {WORKER} that is to be taken apart again, as in {WORKER}/4711"
+                "name each dead letter of {WORKER} that is to be taken apart again, as in {WORKER}/4711"
             )));
         }
         count += each(&letters, &items, chosen.all, DeadLetters::request_retry)?;
     }
-    let what = counted(count, "letter");
+    let what = counted(count, "dead letter");
     writeln!(
         io::stdout(),
         "{what} to be delivered again; a server that runs does so within a second, else the next one does"
@@ -298,14 +298,14 @@ fn drop_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> 
     let count: usize = all.iter().map(|(_, _, items)| items.len()).sum();
     if count > 1 && !yes {
         return Err(CliError::Usage(format!(
-            "this drops {count} letters, and what is in them is delivered never: say so with --yes"
+            "this drops {count} dead letters, and what is in them is delivered never: say so with --yes"
         )));
     }
     let mut dropped = 0;
     for (_, letters, items) in all {
         dropped += each(&letters, &items, chosen.all, DeadLetters::drop_letter)?;
     }
-    writeln!(io::stdout(), "{} dropped", counted(dropped, "letter"))?;
+    writeln!(io::stdout(), "{} dropped", counted(dropped, "dead letter"))?;
     Ok(())
 }
 
@@ -383,7 +383,7 @@ fn as_json(name: &str, retry: bool, letter: &Letter) -> Value {
     let failures = &letter.failures;
     let answer = failures.last_answer.as_ref();
     json!({
-        "letter": name,
+        "dead_letter": name,
         "retry": retry,
         "id": letter.event_id,
         "type": letter.kind,
