@@ -36,7 +36,8 @@
 //! - [`metrics`]: counters and histograms that cost a plain store
 //! - [`relay`]: the bounded channel between threads, whose receiver parks at once
 //! - [`children`]: processes that are started, and what they leave behind
-//! - [`hex`], [`random`]: digits; numbers that a seed gives
+//! - [`hex`]: hexadecimal digits, written and read
+//! - [`random`]: numbers that a seed gives
 //! - [`log`]: what may not hold up whoever has something to say
 //!
 //! # Glossary
