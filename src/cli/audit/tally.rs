@@ -1,7 +1,7 @@
 //! What one thread of an audit counts. Sums do not depend on who counted what.
 
 use super::repeats::{Key, hash_of};
-use super::standing::{EventStanding, Standing};
+use super::standing::{EventState, Standing};
 use crate::dedupe::Scope;
 use crate::event::Lane;
 use crate::journal::record;
@@ -119,13 +119,13 @@ impl Tally {
             for (standing, sink) in sinks.iter().zip(&mut self.sinks) {
                 let in_flight = sink.in_flight;
                 for event in notification.events() {
-                    *match standing.standing_of(event, lane, record.endpoint) {
-                        EventStanding::Delivered => &mut sink.delivered,
-                        EventStanding::Duplicate => &mut sink.duplicate,
-                        EventStanding::Unwanted => &mut sink.unwanted,
-                        EventStanding::Dead => &mut sink.dead,
-                        EventStanding::InFlight => &mut sink.in_flight,
-                        EventStanding::Hidden => {
+                    *match standing.state_of(event, lane, record.endpoint) {
+                        EventState::Delivered => &mut sink.delivered,
+                        EventState::Duplicate => &mut sink.duplicate,
+                        EventState::Unwanted => &mut sink.unwanted,
+                        EventState::Dead => &mut sink.dead,
+                        EventState::InFlight => &mut sink.in_flight,
+                        EventState::Hidden => {
                             let first = Some(event.sequence());
                             sink.hidden_first = earliest(sink.hidden_first, first);
                             &mut sink.hidden
