@@ -6,11 +6,11 @@
 //! `cargo bench --bench dedupe`; throughput is of events. `open` reads a million keys back.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use hookline::dedupe::{self, Dedupe, Scope};
-use hookline::disk::{Disk, Storage};
-use hookline::journal::batch::{Batch, Place};
-use hookline::journal::{Journal, JournalId, Options};
-use hookline::worker::{EventBatch, Extraction};
+use hookline::testing::dedupe::{self, Dedupe, Scope};
+use hookline::testing::disk::{Disk, Storage};
+use hookline::testing::journal::batch::{Batch, Place};
+use hookline::testing::journal::{Journal, JournalId, Options};
+use hookline::testing::worker::{EventBatch, Extraction};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -6,8 +6,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel::never;
-use hookline::config::{Config, Environment, Flags};
-use hookline::server::Server;
+use hookline::testing::config::{Config, Environment, Flags};
+use hookline::testing::server::Server;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -5,7 +5,7 @@
 //! the lines. Run with `cargo bench --bench extraction`; throughput is of body bytes.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hookline::event::{Events, Extractor, Origin, render};
+use hookline::testing::event::{Events, Extractor, Origin, render};
 use serde::Deserialize;
 use serde_json::Value;
 use simd_json::{Buffers, INPUT_PADDING, Tape, fill_tape_padded};

@@ -1,10 +1,10 @@
 //! What a request costs before anybody looks at its endpoint: the head alone, and whole requests however they are cut.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hookline::http::Limits;
-use hookline::http::assembler::{Assembler, Next};
-use hookline::http::chunked::Decoder;
-use hookline::http::head::{Head, Slots};
+use hookline::testing::http::Limits;
+use hookline::testing::http::assembler::{Assembler, Next};
+use hookline::testing::http::chunked::Decoder;
+use hookline::testing::http::head::{Head, Slots};
 use std::hint::black_box;
 use std::time::Duration;
 

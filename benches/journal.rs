@@ -1,7 +1,7 @@
 //! What one batch costs the event loop (append) and the commit thread (seal), without a disk.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hookline::journal::batch::{Batch, Place, Pool};
+use hookline::testing::journal::batch::{Batch, Place, Pool};
 use std::hint::black_box;
 
 const BATCH_SIZE: usize = 128 << 10;

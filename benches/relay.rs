@@ -7,7 +7,7 @@ use core_affinity::CoreId;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel as crossbeam;
-use hookline::relay;
+use hookline::testing::relay;
 use std::thread;
 use std::time::Duration;
 

@@ -3,11 +3,11 @@
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_utils::CachePadded;
-use hookline::endpoint::handshake::VerifyTokens;
-use hookline::endpoint::signature::Signature;
-use hookline::endpoint::{Ack, Counters, Endpoint, Proof};
-use hookline::http::Limits;
-use hookline::http::head::{Head, Slots};
+use hookline::testing::endpoint::handshake::VerifyTokens;
+use hookline::testing::endpoint::signature::Signature;
+use hookline::testing::endpoint::{Ack, Counters, Endpoint, Proof};
+use hookline::testing::http::Limits;
+use hookline::testing::http::head::{Head, Slots};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Duration;

@@ -80,25 +80,29 @@
 
 #![forbid(unsafe_code)]
 
-pub mod cli;
+mod cli;
 pub mod manual;
-pub mod config;
-pub mod rig;
-pub mod server;
-pub mod reactor;
-pub mod http;
-pub mod endpoint;
-pub mod journal;
-pub mod disk;
-pub mod worker;
-pub mod event;
-pub mod dedupe;
-pub mod dead_letter;
-pub mod feed;
-pub mod sink;
-pub mod metrics;
-pub mod relay;
-pub mod children;
-pub mod hex;
-pub mod random;
-pub mod log;
+mod config;
+mod rig;
+mod server;
+mod reactor;
+mod http;
+mod endpoint;
+mod journal;
+mod disk;
+mod worker;
+mod event;
+mod dedupe;
+mod dead_letter;
+mod feed;
+mod sink;
+mod metrics;
+mod relay;
+mod children;
+mod hex;
+mod random;
+mod log;
+#[doc(hidden)]
+pub mod testing;
+
+pub use cli::main;

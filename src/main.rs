@@ -1,9 +1,9 @@
-//! The `hookline` program; see [`hookline::cli`].
+//! The `hookline` program; see [`hookline::main`].
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    hookline::cli::main()
+    hookline::main()
 }

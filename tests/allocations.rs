@@ -16,8 +16,8 @@ mod common;
 
 use common::client::{Client, handshake, post};
 use common::{Site, eventually, sign};
-use hookline::config::{Config, Environment, Flags};
-use hookline::server::Server;
+use hookline::testing::config::{Config, Environment, Flags};
+use hookline::testing::server::Server;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;

@@ -3,11 +3,11 @@
 
 #![expect(unsafe_code, reason = "GlobalAlloc can be implemented in no other way")]
 
-use hookline::dedupe::{self, Dedupe, Duplicates, Scope};
-use hookline::disk::{Disk, Storage};
-use hookline::journal::batch::{Batch, Place};
-use hookline::journal::{Journal, Options};
-use hookline::worker::{EventBatch, Extraction};
+use hookline::testing::dedupe::{self, Dedupe, Duplicates, Scope};
+use hookline::testing::disk::{Disk, Storage};
+use hookline::testing::journal::batch::{Batch, Place};
+use hookline::testing::journal::{Journal, Options};
+use hookline::testing::worker::{EventBatch, Extraction};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;

@@ -468,7 +468,7 @@ fn a_panic_is_an_event() {
         .with_writer(move || writer.clone())
         .finish();
     let before = std::panic::take_hook();
-    hookline::log::log_panics();
+    hookline::testing::log::log_panics();
     let caught = tracing::subscriber::with_default(subscriber, || {
         std::panic::catch_unwind(|| panic!("of {} reasons", 3))
     });

@@ -8,8 +8,8 @@ mod common;
 
 use common::client::{Answer, Client, chunked, get, handshake, post};
 use common::{Running, Site, eventually, sign};
-use hookline::disk::Disk;
-use hookline::journal::Reader;
+use hookline::testing::disk::Disk;
+use hookline::testing::journal::Reader;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use socket2::SockRef;

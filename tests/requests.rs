@@ -5,11 +5,11 @@ mod common;
 
 use common::client::post;
 use common::{PROGRAM, Site, eventually};
-use hookline::dead_letter::{DeadLetter, DeadLetters, Failures};
-use hookline::disk::Disk;
-use hookline::feed::{ReplayState, Replays};
-use hookline::journal::Reader;
-use hookline::worker::Extraction;
+use hookline::testing::dead_letter::{DeadLetter, DeadLetters, Failures};
+use hookline::testing::disk::Disk;
+use hookline::testing::feed::{ReplayState, Replays};
+use hookline::testing::journal::Reader;
+use hookline::testing::worker::Extraction;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -38,12 +38,12 @@ mod tests;
 
 pub use crate::endpoint::Ack;
 pub use crate::endpoint::signature::{Algorithm, Encoding};
-pub use crate::sink::{RequestForm, Rotation};
+pub use crate::sink::RequestForm;
 pub use endpoint::Endpoint;
 pub use finding::{ConfigErrors, Finding};
 pub use proof::{Credential, Provider};
 pub use secret::Secret;
-pub use settings::{SETTINGS, Setting, Unit};
+pub use settings::{SETTINGS, Setting};
 pub use sink::{
     Dispatch, ExecMode, ExecSink, FileSink, Filter, HttpSink, PullSink, Sink, SinkKind,
 };

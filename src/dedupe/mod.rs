@@ -60,7 +60,7 @@ mod tests;
 pub use duplicates::Duplicates;
 pub use error::DedupeError;
 pub use options::{Decisions, Options};
-pub use parties::{Conversation, Parties};
+pub use parties::Parties;
 pub use scope::Scope;
 
 use crate::disk::Storage;

@@ -63,11 +63,13 @@ mod whole;
 pub use envelope::{attributes, content_type, render, render_data, render_replayed, timestamp};
 pub use events::{Event, Events, Origin, Unparsed};
 pub use extract::Extractor;
-pub use form::{Form, Headers, RULES, Sender, VALUE_MAX, WhatsApp, attribute, is_reserved};
+#[cfg(test)]
+pub use form::RULES;
+pub use form::{Form, Headers, Sender, WhatsApp, attribute, is_reserved};
 pub use json::scan::NESTING_MAX;
 pub use lane::{Lane, NoLane};
-pub use pattern::{Pattern, PatternError};
-pub use position::{Item, NoPosition, Position};
+pub use pattern::Pattern;
+pub use position::{Item, Position};
 pub use whatsapp::emit::UPDATES_MAX;
 pub use whatsapp::key::{COMPONENT_MAX, fingerprint};
 pub use whatsapp::kind::known_types;

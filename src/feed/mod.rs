@@ -20,7 +20,7 @@ pub use dedupe_stage::{DedupeStage, DedupeStatistics};
 pub use origin::{Decided, DecidedPosition, Durable, Feeds, Origin, RecentBatches};
 pub use progress::{Lanes, Open, Progress, confirmed, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
-pub use retention_hold::{RetentionHold, RetentionHolds};
+pub use retention_hold::RetentionHolds;
 pub use selection::{EventOutcome, Replayed, Selection, Tally};
 
 use crate::dead_letter::DeadLetterError;

@@ -68,7 +68,6 @@ mod tests;
 mod path_check;
 
 pub use commit::{Committer, HandOn};
-pub use ending::TornTail;
 pub use error::JournalError;
 pub use inspect::{Damage, Report, SegmentReport, inspect, inspect_from};
 pub use manifest::{Hole, Manifest};
@@ -76,12 +75,12 @@ pub use options::Options;
 pub use position::DurablePosition;
 pub use prepare::Preparer;
 pub use reader::Reader;
-pub use recovery::{LeftOut, Recovery};
-pub use repair::{FILE_MISSING, Repair, repair};
+pub use recovery::Recovery;
+pub use repair::{FILE_MISSING, repair};
 pub use scan::Depth;
 pub use seek::{extent, sequence_at};
 pub use segment::JournalId;
-pub use status::{State, Statistics, Status};
+pub use status::{State, Status};
 
 use crate::disk::{Guard, Identity, LockError, Storage};
 use crate::relay;

@@ -13,7 +13,7 @@ mod queue;
 mod repeats;
 
 pub use panics::log_panics;
-pub use queue::{LINE_MAX, QUEUE_MAX, Writer, dropped, flush, is_running, say, start};
+pub use queue::{Writer, dropped, flush, is_running, say, start};
 pub use repeats::Repeats;
 
 use std::error::Error;

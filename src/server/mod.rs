@@ -43,10 +43,9 @@ mod sources;
 mod threads;
 
 pub(crate) use options::dedupe_scope;
-pub use overview::{
-    AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
-    SinkLevel,
-};
+pub use overview::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
+#[cfg(test)]
+pub use overview::{Acks, ReplayLevel};
 pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 

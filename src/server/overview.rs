@@ -145,7 +145,7 @@ pub struct SinkLevel {
     pub name: String,
     /// Its type.
     pub kind: String,
-    /// What a delivered event survives: `memory`, `replicated` or `fsynced`.
+    /// What a delivered event survives: `memory` or `fsynced`.
     pub confirmation: String,
     /// True once it has stopped for good; its events stay in the journal.
     pub stopped: bool,

@@ -16,15 +16,13 @@ mod stdout;
 mod transport;
 
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
-pub use exec::{Each, INHERITED, Program, Stream};
+pub use exec::{Each, Program, Stream};
 pub use file::{File, LateFile, Rotation};
 pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use replays::StreamReplays;
 pub use request_form::RequestForm;
 pub use stdout::Stdout;
-pub use transport::{
-    Attempt, BatchItem, Failure, FailureKind, NO_ATTEMPT, Outcome, Outcomes, Paths, Transport,
-};
+pub use transport::{Attempt, Failure, FailureKind, Outcome, Outcomes, Paths, Transport};
 
 use crate::feed::{Cursor, CursorError, Decided, Feed, FeedError, Progress, Selection, Tally};
 use crate::log::Repeats;
@@ -80,8 +78,6 @@ pub trait Sink: Send {
 pub enum Confirmation {
     /// Handed to another process; if that fails it is gone, unless it is replayed.
     Memory,
-    /// Held by several machines.
-    Replicated,
     /// On disk.
     Fsynced,
 }

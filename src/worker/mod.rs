@@ -12,7 +12,7 @@ pub(crate) mod poison;
 
 pub use event_batch::{EventBatch, Notification};
 pub use extraction::Extraction;
-pub use forms::{Forms, FormsError};
+pub use forms::Forms;
 pub use live::Live;
 pub use poison::Poison;
 

@@ -16,9 +16,9 @@ pub(crate) mod sign;
 pub(crate) mod strace;
 pub(crate) mod verb;
 
-use hookline::disk::Disk;
-use hookline::journal::Reader;
-use hookline::journal::batch::Batch;
+use hookline::testing::disk::Disk;
+use hookline::testing::journal::Reader;
+use hookline::testing::journal::batch::Batch;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;

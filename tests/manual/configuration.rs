@@ -1,7 +1,7 @@
 //! Keys, limits, defaults and bounds, and the configurations that stand in fences.
 
 use super::{code, documents, fences, root, rows, text_of};
-use hookline::config::{Config, ConfigErrors, Environment, Finding, Flags, SETTINGS};
+use hookline::testing::config::{Config, ConfigErrors, Environment, Finding, Flags, SETTINGS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use super::common::client::post;
 use super::common::{Site, eventually, sign};
 use super::{code, documents, numbers, readme, root, rows, text_of};
-use hookline::http::Status;
+use hookline::testing::http::Status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1,6 +1,7 @@
 //! `[[sink]]` of every type: what it becomes, and what is said about its mistakes.
 
 use super::*;
+use crate::sink::Rotation;
 use std::num::NonZeroU32;
 
 fn sinks(text: &str) -> (Vec<Sink>, Vec<Finding>) {

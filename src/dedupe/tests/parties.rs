@@ -1,6 +1,7 @@
 //! Two names of one party, and the order they keep.
 
-use super::super::{Conversation, Parties};
+use super::super::Parties;
+use super::super::parties::Conversation;
 use super::journals::{Journal, message_of, messages};
 use super::*;
 

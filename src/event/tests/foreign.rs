@@ -1,10 +1,11 @@
 //! What other senders post: one event each, under the name that they give it.
 
 use super::super::{
-    Events, Extractor, Form, Headers, Sender, VALUE_MAX, WhatsApp, attributes, content_type,
-    render, render_data,
+    Events, Extractor, Form, Headers, Sender, WhatsApp, attributes, content_type, render,
+    render_data,
 };
 use super::ORIGIN;
+use crate::event::form::VALUE_MAX;
 use serde_json::{Value, json};
 
 struct Kept<'k>(&'k [(&'k str, &'k [u8])]);

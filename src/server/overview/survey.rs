@@ -262,7 +262,6 @@ fn state(sources: &Sources, control: &Control) -> &'static str {
 fn survives(confirmation: Confirmation) -> &'static str {
     match confirmation {
         Confirmation::Memory => "memory",
-        Confirmation::Replicated => "replicated",
         Confirmation::Fsynced => "fsynced",
     }
 }

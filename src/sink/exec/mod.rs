@@ -32,7 +32,6 @@ mod process;
 mod stream;
 
 pub use each::Each;
-pub use process::INHERITED;
 pub use stream::Stream;
 
 use super::{Attempt, Failure, FailureKind};

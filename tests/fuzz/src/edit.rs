@@ -4,10 +4,10 @@
 use crate::image::{self, MANIFEST, SEGMENT_SIZE, segment_name};
 use crate::memory::Memory;
 use arbitrary::{Arbitrary, Result, Unstructured};
-use hookline::disk::Storage;
-use hookline::disk::block::ALIGNMENT;
-use hookline::journal::frame::NUMBER_END;
-use hookline::journal::repair;
+use hookline::testing::disk::Storage;
+use hookline::testing::disk::block::ALIGNMENT;
+use hookline::testing::journal::frame::NUMBER_END;
+use hookline::testing::journal::repair;
 use std::sync::Arc;
 
 /// One change of the directory.

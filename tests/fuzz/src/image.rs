@@ -5,10 +5,10 @@
 //! one, which was recycled and has leftovers of its former life behind its end, one that is ready, and a spare.
 
 use crate::memory::Memory;
-use hookline::disk::block::ALIGNMENT;
-use hookline::journal::Options;
-use hookline::journal::batch::{Batch, Place};
-use hookline::journal::frame::HEADER_LEN;
+use hookline::testing::disk::block::ALIGNMENT;
+use hookline::testing::journal::Options;
+use hookline::testing::journal::batch::{Batch, Place};
+use hookline::testing::journal::frame::HEADER_LEN;
 use std::collections::BTreeMap;
 use std::iter;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! Files share their content until one is written to, so a copy of a prepared journal costs next to nothing.
 
-use hookline::disk::{Access, Guard, Identity, LockError, Storage, StorageFile};
+use hookline::testing::disk::{Access, Guard, Identity, LockError, Storage, StorageFile};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;

@@ -13,7 +13,7 @@
 
 #![no_main]
 
-use hookline::config::{Config, ConfigErrors, Environment, Finding, Flags};
+use hookline::testing::config::{Config, ConfigErrors, Environment, Finding, Flags};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeSet;
 use std::fs;

@@ -23,7 +23,7 @@
 #[path = "../../../src/event/tests/reference.rs"]
 mod reference;
 
-use hookline::event::{
+use hookline::testing::event::{
     COMPONENT_MAX, Event, Events, Extractor, Lane, NESTING_MAX, Origin, UPDATES_MAX, Unparsed,
     render,
 };
@@ -131,7 +131,7 @@ fn names(event: Event<'_>) {
     assert!(event.kind().len() <= 100);
     assert_eq!(
         event.fingerprint(),
-        hookline::event::fingerprint(event.id().as_bytes())
+        hookline::testing::event::fingerprint(event.id().as_bytes())
     );
     let kind = event.kind();
     let of = |families: &[&str]| families.iter().any(|family| kind.starts_with(family));

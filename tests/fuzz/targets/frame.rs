@@ -13,10 +13,10 @@
 #![no_main]
 
 use arbitrary::Unstructured;
-use hookline::disk::block::padded;
-use hookline::journal::batch::{Batch, Place};
-use hookline::journal::frame::{FrameError, FrameHeader, HEADER_LEN, LENGTH_MAX, NUMBER_END};
-use hookline::journal::record::{FIXED_LEN, Record, encode};
+use hookline::testing::disk::block::padded;
+use hookline::testing::journal::batch::{Batch, Place};
+use hookline::testing::journal::frame::{FrameError, FrameHeader, HEADER_LEN, LENGTH_MAX, NUMBER_END};
+use hookline::testing::journal::record::{FIXED_LEN, Record, encode};
 use hookline_fuzz::image::fix_frame;
 use libfuzzer_sys::fuzz_target;
 

@@ -15,10 +15,10 @@
 
 #![no_main]
 
-use hookline::http::assembler::{Assembler, Next};
-use hookline::http::chunked::Decoder;
-use hookline::http::head::{Framing, Slots};
-use hookline::http::{Limits, Status};
+use hookline::testing::http::assembler::{Assembler, Next};
+use hookline::testing::http::chunked::Decoder;
+use hookline::testing::http::head::{Framing, Slots};
+use hookline::testing::http::{Limits, Status};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits {
@@ -175,7 +175,7 @@ fn receive(stream: &[u8], ends: &[usize]) -> Outcome {
     outcome
 }
 
-fn announced(head: &hookline::http::head::Head<'_, '_>) -> Announced {
+fn announced(head: &hookline::testing::http::head::Head<'_, '_>) -> Announced {
     Announced {
         path: head.path.to_vec(),
         query: head.query.to_vec(),

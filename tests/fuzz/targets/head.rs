@@ -10,8 +10,8 @@
 
 #![no_main]
 
-use hookline::http::Limits;
-use hookline::http::head::{Framing, HEADERS_MAX, Head, Method, Persistence, Slots};
+use hookline::testing::http::Limits;
+use hookline::testing::http::head::{Framing, HEADERS_MAX, Head, Method, Persistence, Slots};
 use hookline_fuzz::host;
 use libfuzzer_sys::fuzz_target;
 

@@ -26,12 +26,12 @@
 #![no_main]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use hookline::disk::Storage;
-use hookline::disk::block::ALIGNMENT;
-use hookline::journal::batch::Batch;
-use hookline::journal::frame::NUMBER_END;
-use hookline::journal::{Depth, Journal, JournalError, Reader, Recovery, inspect, repair};
-use hookline::relay;
+use hookline::testing::disk::Storage;
+use hookline::testing::disk::block::ALIGNMENT;
+use hookline::testing::journal::batch::Batch;
+use hookline::testing::journal::frame::NUMBER_END;
+use hookline::testing::journal::{Depth, Journal, JournalError, Reader, Recovery, inspect, repair};
+use hookline::testing::relay;
 use hookline_fuzz::edit::{EPOCHS, Edit, Line};
 use hookline_fuzz::image::{self, Image, MANIFEST, NEXT_SEQUENCE, segment_name};
 use hookline_fuzz::memory::Memory;

@@ -11,9 +11,9 @@
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use hookline::endpoint::signature::{Algorithm, Encoding, Signature};
-use hookline::http::Limits;
-use hookline::http::head::{Head, Slots};
+use hookline::testing::endpoint::signature::{Algorithm, Encoding, Signature};
+use hookline::testing::http::Limits;
+use hookline::testing::http::head::{Head, Slots};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 

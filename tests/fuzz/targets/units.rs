@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use hookline::config::{format_size, format_time, parse_size, parse_time};
+use hookline::testing::config::{format_size, format_time, parse_size, parse_time};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

@@ -1,8 +1,9 @@
 //! Letters of one body share it.
 
 use super::{DeadLetters, dead_letter_of, item};
+use crate::dead_letter::file::Content;
 use crate::dead_letter::file::body_of;
-use crate::dead_letter::{Content, DeadLetter, DeadLetterError};
+use crate::dead_letter::{DeadLetter, DeadLetterError};
 use crate::disk::simulated::{Faults, SimulatedDisk};
 use crate::disk::{Access, Disk, Storage, write_all_at};
 use crate::event::{self, Item};
