@@ -83,11 +83,7 @@ fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
         Output::Json => writeln!(io::stdout(), "{}", as_json(&report))?,
         Output::Text => write_text(&mut io::stdout().lock(), &report, depth, &place.data_dir)?,
     }
-    if report.is_whole() {
-        Ok(())
-    } else {
-        Err(CliError::Reported(1))
-    }
+    CliError::unless(report.is_whole())
 }
 
 fn repair(place: &JournalPlace) -> Result<(), CliError> {

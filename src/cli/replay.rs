@@ -238,7 +238,12 @@ fn watch(replays: &Replays, mut replay: Replay, args: &ReplayAsk) -> Result<(), 
         }
     }
     progress.clear();
-    if args.output == Output::Json {
+    conclude(replays, replay, args.output)
+}
+
+/// What became of a replay that has ended.
+fn conclude(replays: &Replays, replay: Replay, output: Output) -> Result<(), CliError> {
+    if output == Output::Json {
         writeln!(io::stdout(), "{}", as_json(replays, &replay))?;
     } else {
         let Replay {
@@ -282,49 +287,11 @@ fn count(
     replay: &Replay,
     output: Output,
 ) -> Result<(), CliError> {
-    let unreadable = |error| refused("cannot read the journal", error);
-    let mut reader = Reader::open(Arc::clone(disk), replay.from).map_err(unreadable)?;
-    let (mut maker, selection) = (maker(dir, disk)?, replay.selection());
-    let (mut notifications, mut events) = (0, 0);
-    let mut types = BTreeMap::<String, u64>::new();
-    // Nothing is delivered: only who looks at it wants to know how far it is.
-    let mut progress = Progress::on_terminal();
-    let mut shown = replay.clone();
-    while let Some(batch) = reader.next(None).map_err(unreadable)? {
-        let delivery = maker.make(batch);
-        for notification in delivery.notifications(replay.from) {
-            if notification.sequence > replay.to {
-                break;
-            }
-            let endpoint = notification.record.endpoint;
-            let before = events;
-            for event in notification.events() {
-                if selection.fate(event, endpoint) == Fate::Wanted {
-                    events += 1;
-                    match types.get_mut(event.kind()) {
-                        Some(count) => *count += 1,
-                        None => drop(types.insert(event.kind().to_owned(), 1)),
-                    }
-                }
-            }
-            notifications += u64::from(events > before);
-        }
-        shown.next = reader.position();
-        if shown.next > replay.to {
-            break;
-        }
-        if let Some(progress) = &mut progress {
-            progress.show(|| {
-                let percent = percent(&shown);
-                format!("counting  {percent:>3} %  sequence {}", shown.next)
-            });
-        }
-    }
-    if let Some(progress) = &mut progress {
-        progress.clear();
-    }
-    // What a damage hides is not counted.
-    whole_behind(&**disk, dir, reader.position())?;
+    let Counts {
+        notifications,
+        events,
+        types,
+    } = counts(dir, disk, replay)?;
     let mut out = io::stdout().lock();
     if output == Output::Json {
         let counted = json!({
@@ -347,6 +314,60 @@ fn count(
         sequences(replay.from, replay.to),
     )?;
     Ok(())
+}
+
+/// What a replay would deliver.
+#[derive(Default)]
+struct Counts {
+    notifications: u64,
+    events: u64,
+    types: BTreeMap<String, u64>,
+}
+
+fn counts(dir: &Path, disk: &Arc<dyn Storage>, replay: &Replay) -> Result<Counts, CliError> {
+    let unreadable = |error| refused("cannot read the journal", error);
+    let mut reader = Reader::open(Arc::clone(disk), replay.from).map_err(unreadable)?;
+    let (mut maker, selection) = (maker(dir, disk)?, replay.selection());
+    let mut counts = Counts::default();
+    // Nothing is delivered: only who looks at it wants to know how far it is.
+    let mut progress = Progress::on_terminal();
+    let mut shown = replay.clone();
+    while let Some(batch) = reader.next(None).map_err(unreadable)? {
+        let delivery = maker.make(batch);
+        for notification in delivery.notifications(replay.from) {
+            if notification.sequence > replay.to {
+                break;
+            }
+            let endpoint = notification.record.endpoint;
+            let before = counts.events;
+            for event in notification.events() {
+                if selection.fate(event, endpoint) == Fate::Wanted {
+                    counts.events += 1;
+                    match counts.types.get_mut(event.kind()) {
+                        Some(count) => *count += 1,
+                        None => drop(counts.types.insert(event.kind().to_owned(), 1)),
+                    }
+                }
+            }
+            counts.notifications += u64::from(counts.events > before);
+        }
+        shown.next = reader.position();
+        if shown.next > replay.to {
+            break;
+        }
+        if let Some(progress) = &mut progress {
+            progress.show(|| {
+                let percent = percent(&shown);
+                format!("counting  {percent:>3} %  sequence {}", shown.next)
+            });
+        }
+    }
+    if let Some(progress) = &mut progress {
+        progress.clear();
+    }
+    // What a damage hides is not counted.
+    whole_behind(&**disk, dir, reader.position())?;
+    Ok(counts)
 }
 
 fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {

@@ -141,8 +141,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     io::stdout().write_all(report.render(args.output).as_bytes())?;
     match unreadable {
         Some(error) => Err(error),
-        None if report.is_good() => Ok(()),
-        None => Err(CliError::Reported(1)),
+        None => CliError::unless(report.is_good()),
     }
 }
 

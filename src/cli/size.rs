@@ -85,11 +85,7 @@ pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
     };
     let estimate = Estimate::new(asked, cost, disk, limits);
     screen::print(&estimate, args.output)?;
-    if estimate.carries() {
-        Ok(())
-    } else {
-        Err(CliError::Reported(1))
-    }
+    CliError::unless(estimate.carries())
 }
 
 /// What a notification costs, and bytes a second of the disk.

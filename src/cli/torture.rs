@@ -303,10 +303,7 @@ impl Trial<'_> {
             let cannot = |error| CliError::because(format!("cannot remove {path}"), error);
             self.site.remove().map_err(cannot)?;
         }
-        match conclusion {
-            Conclusion::Kept => Ok(()),
-            Conclusion::Broken | Conclusion::NothingTested => Err(CliError::Reported(1)),
-        }
+        CliError::unless(conclusion == Conclusion::Kept)
     }
 }
 

@@ -56,6 +56,20 @@ pub(super) enum Conclusion {
     NothingTested,
 }
 
+impl Conclusion {
+    fn sentence(self) -> &'static str {
+        match self {
+            Conclusion::Kept => "\nNothing that was answered was lost, altered or invented.\n",
+            Conclusion::Broken => {
+                "\nThe promise was broken, or could not be checked; see what was FOUND.\n"
+            }
+            Conclusion::NothingTested => {
+                "\nNothing was tested: no round was whole with something answered; give it more time.\n"
+            }
+        }
+    }
+}
+
 impl Report {
     pub(super) fn conclusion(&self) -> Conclusion {
         if !self.findings.is_clean() || !self.failures.is_empty() {
@@ -153,16 +167,7 @@ impl Report {
         if let Some(kept) = &self.kept {
             line("kept", format!("{} (journal, server.log)", kept.display()));
         }
-        text.push_str(match self.conclusion() {
-            Conclusion::Kept => "\nNothing that was answered was lost, altered or invented.\n",
-            Conclusion::Broken => {
-                "\nThe promise was broken, or could not be checked; see what was FOUND.\n"
-            }
-            Conclusion::NothingTested => {
-                "\nNothing was tested: no round was whole with something answered; give it more time.\n"
-            }
-        });
-        text
+        text + self.conclusion().sentence()
     }
 
     fn json(&self) -> String {
