@@ -1,6 +1,6 @@
 //! `hookline cursor`: how far each sink has come, and where it is to go on.
 
-use super::journal::{beside, open, refused};
+use super::journal::{open, open_beside, refused};
 use super::position_argument::{PositionArgument, extent_of};
 use super::report::table::Table;
 use super::report::units::{counted, sequences};
@@ -82,7 +82,7 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
     }
     let mut damaged = false;
     let mut sinks = Vec::new();
-    let mut table = Table::new(&["sink", "lane", ">confirmed", ">reached", ">open", ">behind"]);
+    let mut table = Table::new("sink | lane | >confirmed | >reached | >open | >behind");
     for Found { sink, saved } in all {
         let is_foreign = matches!(&saved, Err(CursorError::Foreign { .. }));
         damaged |= saved.is_err() && !is_foreign;
@@ -215,7 +215,7 @@ fn stored_id(disk: &dyn Storage) -> Result<Option<JournalId>, CliError> {
 }
 
 /// An error if no server has ever delivered to a sink of this name.
-pub(super) fn was_ever(sink: &str, dir: &Path) -> Result<(), CliError> {
+pub(super) fn check_sink_is_known(sink: &str, dir: &Path) -> Result<(), CliError> {
     if dir.join("cursors").join(format!("{sink}.cursor")).exists() {
         return Ok(());
     }
@@ -238,7 +238,7 @@ fn names(known: &[Found]) -> String {
 
 /// What each cursor says; a journal that never had a sink has none.
 pub(super) fn all(dir: &Path) -> Result<Vec<Found>, CliError> {
-    let Some(disk) = beside(dir, "cursors")? else {
+    let Some(disk) = open_beside(dir, "cursors")? else {
         return Ok(Vec::new());
     };
     feed::read_all(&disk).map_err(|error| CliError::because("cannot read the cursors", error))

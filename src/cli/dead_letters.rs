@@ -2,7 +2,7 @@
 //!
 //! Works on the files alone, beside a running server or without one, see [`DeadLetters`].
 
-use super::cursor::was_ever;
+use super::cursor::check_sink_is_known;
 use super::journal::is_journal;
 use super::report::table::{Table, labelled};
 use super::report::units::{counted, time};
@@ -46,7 +46,7 @@ enum Action {
     Show {
         /// Which one, as in crm/4711.3
         #[arg(value_name = "LETTER")]
-        letter: LetterName,
+        letter: DeadLetterName,
         /// How to print the result
         #[arg(long, value_enum, default_value_t, value_name = "FORM")]
         output: Output,
@@ -81,7 +81,7 @@ struct Chosen {
         required_unless_present = "all",
         conflicts_with = "all"
     )]
-    letters: Vec<LetterName>,
+    letters: Vec<DeadLetterName>,
     /// All that there are
     #[arg(long)]
     all: bool,
@@ -92,21 +92,21 @@ struct Chosen {
 
 /// A letter as it is named on the command line: `SINK/SEQ` or `SINK/SEQ.INDEX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct LetterName {
+struct DeadLetterName {
     /// Name of the sink.
     sink: String,
     /// What it is.
     item: Item,
 }
 
-impl FromStr for LetterName {
+impl FromStr for DeadLetterName {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<LetterName, Self::Err> {
+    fn from_str(text: &str) -> Result<DeadLetterName, Self::Err> {
         let named = || {
             let (sink, item) = text.split_once('/')?;
             let sink = Some(sink).filter(|sink| !matches!(*sink, "" | "." | ".."))?;
-            Some(LetterName {
+            Some(DeadLetterName {
                 sink: sink.to_owned(),
                 item: item.parse().ok()?,
             })
@@ -124,14 +124,14 @@ pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
         Action::Show { letter, output } => show(&dir, letter, *output),
         Action::Retry { chosen } => retry(&args.data_dir, chosen),
         Action::SetAside { sequences } => set_aside::set_aside(&args.data_dir, sequences),
-        Action::Drop { chosen, yes } => drop_letters(&dir, chosen, *yes),
+        Action::Drop { chosen, yes } => drop_dead_letters(&dir, chosen, *yes),
     }
 }
 
 fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut count = 0;
-    let mut table = Table::new(&["dead letter", "failed last", ">attempts", "type and reason"]);
+    let mut table = Table::new("dead letter | failed last | >attempts | type and reason");
     for (sink, letters) in sinks(dir, sink)? {
         for listed in letters.list().map_err(failed)? {
             let name = format!("{sink}/{}", listed.item);
@@ -179,7 +179,7 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
     Ok(out.flush()?)
 }
 
-fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
+fn show(dir: &Path, name: &DeadLetterName, output: Output) -> Result<(), CliError> {
     let letters = of_sink(dir, &name.sink)?;
     let letter = letters.read(name.item).map_err(failed)?;
     let listed = letters.list().map_err(failed)?;
@@ -258,7 +258,7 @@ fn write_content(dir: &Path, out: &mut impl Write, letter: &Letter) -> io::Resul
 
 fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
     let dir = data_dir.join("dead-letters");
-    let is_of_worker = |name: &&LetterName| name.sink == WORKER;
+    let is_of_worker = |name: &&DeadLetterName| name.sink == WORKER;
     let of_worker: Vec<Item> = chosen
         .letters
         .iter()
@@ -293,7 +293,7 @@ fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
     Ok(())
 }
 
-fn drop_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> {
+fn drop_dead_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> {
     let all = choose(dir, chosen)?;
     let count: usize = all.iter().map(|(_, _, items)| items.len()).sum();
     if count > 1 && !yes {
@@ -346,7 +346,7 @@ fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
             .collect();
     }
     let mut named: Vec<Named> = Vec::new();
-    for LetterName { sink, item } in &chosen.letters {
+    for DeadLetterName { sink, item } in &chosen.letters {
         match named.iter_mut().find(|(name, ..)| name == sink) {
             Some((_, _, items)) if items.contains(item) => {}
             Some((_, _, items)) => items.push(*item),
@@ -361,7 +361,7 @@ fn sinks(dir: &Path, only: Option<&str>) -> Result<Vec<(String, DeadLetters)>, C
     let mut sinks = dead_letter::list_sinks(dir).map_err(failed)?;
     sinks.retain(|(name, _)| only.is_none_or(|only| only == name));
     if let (Some(sink), true, Some(data_dir)) = (only, sinks.is_empty(), dir.parent()) {
-        was_ever(sink, data_dir)?;
+        check_sink_is_known(sink, data_dir)?;
     }
     let sinks = sinks.into_iter();
     let read = sinks.map(|(name, letters)| Ok((name, letters.map_err(failed)?)));
@@ -416,10 +416,10 @@ Examples:
 
 #[cfg(test)]
 mod tests {
-    use super::LetterName;
+    use super::DeadLetterName;
 
     #[test]
-    fn names_of_letters() {
+    fn names_of_dead_letters() {
         for (text, is_one) in [
             ("crm/4711.3", true),
             ("crm/4711", true),
@@ -429,7 +429,7 @@ mod tests {
             ("a/b/4711", false),
             ("crm/x", false),
         ] {
-            assert_eq!(text.parse::<LetterName>().is_ok(), is_one, "{text}");
+            assert_eq!(text.parse::<DeadLetterName>().is_ok(), is_one, "{text}");
         }
     }
 }

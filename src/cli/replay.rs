@@ -2,15 +2,18 @@
 //!
 //! The verb only asks, by a file, see [`Replays`]; the running server does it, and this shows how far it is.
 
-use super::cursor::was_ever;
-use super::journal::{beside, doubt_types, is_journal, maker, open, refused, whole_behind};
+use super::cursor::check_sink_is_known;
+use super::journal::{
+    check_whole_from, is_journal, make_beside, maker, open, open_beside, refused,
+    warn_of_unknown_types,
+};
 use super::position_argument::{PositionArgument, extent_of};
 use super::report::progress::Progress;
 use super::report::table::Table;
 use super::report::units::{counted, sequences, time};
 use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
-use crate::disk::{Disk, Storage, command};
+use crate::disk::{Storage, command};
 use crate::event::Pattern;
 use crate::feed::{Fate, Replay, ReplayError, ReplayState, Replays};
 use crate::journal::Reader;
@@ -117,18 +120,16 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
     };
     let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
     is_journal(&args.data_dir)?;
-    was_ever(sink, &args.data_dir)?;
+    check_sink_is_known(sink, &args.data_dir)?;
     let mut replay = range((&args.data_dir, &disk), sink, (from, args.to))?;
-    doubt_types(&args.types)?;
+    warn_of_unknown_types(&args.types)?;
     replay.types = args.types.iter().map(|it| it.as_str().to_owned()).collect();
     replay.phone_number_ids.clone_from(&args.phone_number_ids);
     replay.rate = args.rate.unwrap_or(0);
     if args.dry_run {
         return count(&args.data_dir, &disk, &replay, args.output);
     }
-    let dir = args.data_dir.join("replays");
-    let replays = Disk::create_within(&dir)
-        .map_err(|error| CliError::because(format!("cannot use {}", dir.display()), error))?;
+    let replays = make_beside(&args.data_dir, "replays")?;
     let replays = Replays::open(Arc::new(replays));
     replays.request(&mut replay).map_err(failed)?;
     let what = format!(
@@ -168,7 +169,7 @@ fn range(
     let (from, to) = (first.max(extent.start), last.min(extent.end - 1));
     if extent.is_empty() || from > to {
         // It may only seem to end there.
-        whole_behind(&**disk, dir, extent.end)?;
+        check_whole_from(&**disk, dir, extent.end)?;
     }
     if extent.is_empty() {
         return Err(CliError::failed("the journal is empty"));
@@ -301,7 +302,7 @@ fn count(
         writeln!(out, "{counted}")?;
         return Ok(());
     }
-    let mut table = Table::new(&[">", ""]);
+    let mut table = Table::new("> |");
     for (kind, count) in &types {
         table.row(&[count, kind]);
     }
@@ -366,7 +367,7 @@ fn counts(dir: &Path, disk: &Arc<dyn Storage>, replay: &Replay) -> Result<Counts
         progress.clear();
     }
     // What a damage hides is not counted.
-    whole_behind(&**disk, dir, reader.position())?;
+    check_whole_from(&**disk, dir, reader.position())?;
     Ok(counts)
 }
 
@@ -379,7 +380,7 @@ fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
     };
     let mut out = io::stdout().lock();
     let ids = replays.ids().map_err(failed)?;
-    let mut table = Table::new(&["", "", ">", ""]);
+    let mut table = Table::new("|  | > |");
     if output == Output::Text && ids.is_empty() {
         writeln!(out, "there are no replays")?;
     }
@@ -446,7 +447,7 @@ fn cancel(data_dir: &Path, id: &str) -> Result<(), CliError> {
 /// The replays there; none where none was ever asked for.
 fn opened(data_dir: &Path) -> Result<Option<Replays>, CliError> {
     is_journal(data_dir)?;
-    let disk = beside(data_dir, "replays")?;
+    let disk = open_beside(data_dir, "replays")?;
     Ok(disk.map(|disk| Replays::open(Arc::new(disk))))
 }
 

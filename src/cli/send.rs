@@ -218,7 +218,7 @@ fn steps(args: &SendArgs) -> Result<Vec<Step>, CliError> {
 fn list(output: Output) -> Result<(), CliError> {
     let handshake = (HANDSHAKE, "what Meta asks when the address is registered");
     let samples = SAMPLES.iter().map(|sample| (sample.name, sample.about));
-    let mut table = Table::new(&["", ""]);
+    let mut table = Table::new("|");
     for (name, about) in [handshake].into_iter().chain(samples) {
         match output {
             Output::Text => table.row(&[&name, &about]),

@@ -7,10 +7,10 @@
 
 use super::CliError;
 use super::cursor;
-use super::journal::{open, refused};
+use super::journal::{make_beside, open, refused};
 use super::report::units::sequences;
 use crate::dead_letter::{Cause, DeadLetters, LetterError, Quarantine, WORKER};
-use crate::disk::{Disk, Guard, Storage, command};
+use crate::disk::{Guard, Storage, command};
 use crate::event::Item;
 use crate::feed::{self, Found};
 use crate::journal::{self, JournalError, Manifest, Reader};
@@ -67,7 +67,7 @@ pub(super) fn set_aside(dir: &Path, all: &[u64]) -> Result<(), CliError> {
 /// Has notifications taken apart again that were set aside, or that nobody could take apart.
 pub(super) fn take_back(dir: &Path, items: &[Item]) -> Result<(), CliError> {
     let decided = Decided::open(dir)?;
-    let letters = letters(dir)?;
+    let letters = dead_letters(dir)?;
     let passed = cursor::all(dir)?;
     let extent = journal::extent(&*decided.disk)
         .map_err(|error| refused("cannot look into the journal", error))?;
@@ -125,9 +125,7 @@ impl Decided {
         let unreadable = |error| refused("cannot look into the journal", error);
         let manifest = Manifest::load_existing(&*disk).map_err(unreadable)?;
         let oldest = journal::extent(&*disk).map_err(unreadable)?.start;
-        let path = dir.join("poison");
-        let storage = Disk::create_within(&path)
-            .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
+        let storage = make_beside(dir, "poison")?;
         let paths = manifest.endpoints;
         let path_of = Box::new(move |wanted| {
             let mut all = paths.iter();
@@ -136,7 +134,7 @@ impl Decided {
         });
         let about = (manifest.id, oldest);
         let storage: Arc<dyn Storage> = Arc::new(storage);
-        let quarantine = Quarantine::open(&storage, about, letters(dir)?, path_of);
+        let quarantine = Quarantine::open(&storage, about, dead_letters(dir)?, path_of);
         Ok(Decided {
             quarantine: quarantine.map_err(failed)?,
             disk,
@@ -146,13 +144,9 @@ impl Decided {
 }
 
 /// The dead letters of the workers.
-fn letters(dir: &Path) -> Result<DeadLetters, CliError> {
-    let path = dir.join("dead-letters");
-    Disk::create_within(&path)
-        .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
-    let path = path.join(WORKER);
-    let disk = Disk::create_within(&path)
-        .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
+fn dead_letters(dir: &Path) -> Result<DeadLetters, CliError> {
+    make_beside(dir, "dead-letters")?;
+    let disk = make_beside(&dir.join("dead-letters"), WORKER)?;
     DeadLetters::open(Arc::new(disk)).map_err(failed)
 }
 

@@ -9,7 +9,7 @@
 
 mod screen;
 
-use super::report::notes;
+use super::report::{notes, print};
 use super::{CliError, Output, configuration};
 use crate::config::{Config, parse_time};
 use crate::rig::child::{Launcher, PATH};
@@ -84,7 +84,8 @@ pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
         syncs,
     };
     let estimate = Estimate::new(asked, cost, disk, limits);
-    screen::print(&estimate, args.output)?;
+    let text = || screen::text(&estimate);
+    print(args.output, text, || screen::json(&estimate))?;
     CliError::unless(estimate.carries())
 }
 

@@ -40,7 +40,7 @@ mod report;
 mod standing;
 mod tally;
 
-use super::journal::{beside, open, poison, refused};
+use super::journal::{open, open_beside, poison, refused};
 use super::{CliError, Output, configuration, cursor};
 use crate::config::{Config, DATA_DIR, DATA_DIR_VARIABLE};
 use crate::dead_letter::{self, WORKER};
@@ -125,7 +125,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
             .unwrap_or_default(),
         poison: Arc::new(poison),
         forms: Arc::new(Forms::look(Arc::clone(&disk))),
-        dedupe: beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
+        dedupe: open_beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
         sinks,
     };
     let mut meter = Meter::begin(&*disk);
@@ -145,11 +145,11 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
 /// What is among the dead letters of each sink, and of the workers.
 fn add_dead_letters(sinks: &mut [Standing], poison: &Poison, dir: &Path) -> Result<(), CliError> {
     let mut poisoned: BTreeSet<u64> = poison.poisoned().into_iter().collect();
-    for (name, letters) in letters(dir)? {
+    for (name, letters) in dead_letters(dir)? {
         if name == WORKER {
             poisoned.extend(letters.iter().map(|item| item.sequence));
         } else if let Some(sink) = sinks.iter_mut().find(|sink| sink.name == name) {
-            sink.letters = letters;
+            sink.dead_letters = letters;
         }
     }
     let poisoned = Arc::new(poisoned);
@@ -198,7 +198,7 @@ fn notes(
 }
 
 /// What is among the dead letters of each sink.
-fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
+fn dead_letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
     let failed = |error| CliError::because("cannot read the dead letters", error);
     let sinks = dead_letter::list_sinks(&dir.join("dead-letters")).map_err(failed)?;
     let listed = sinks.into_iter().map(|(name, letters)| {
@@ -243,7 +243,7 @@ fn balance(
             reached,
             retired: standing.retired,
             filtered: standing.wanted.is_some(),
-            letters: standing.letters.len() as u64,
+            dead_letters: standing.dead_letters.len() as u64,
             received: tally.received,
             delivered: sink.delivered,
             duplicate: sink.duplicate,

@@ -46,7 +46,7 @@ pub(super) struct SinkReport {
     /// Whether its filters are known.
     pub(super) filtered: bool,
     /// Dead letters that there are, also of what is not in the journal any more.
-    pub(super) letters: u64,
+    pub(super) dead_letters: u64,
     pub(super) received: u64,
     pub(super) delivered: u64,
     pub(super) duplicate: u64,
@@ -146,7 +146,7 @@ impl Report {
                 bytes(tally.bytes),
             )?;
         }
-        let mut table = Table::new(&[">", ""]);
+        let mut table = Table::new("> |");
         for ((number, early), count) in &tally.endpoints {
             let endpoint = format!("{} ({})", self.path(*number), ack(*early));
             table.row(&[count, &endpoint]);
@@ -229,16 +229,9 @@ impl Report {
     }
 
     fn balance(&self) -> Table {
-        let mut table = Table::new(&[
-            "sink",
-            ">received",
-            ">= delivered",
-            ">+ duplicate",
-            ">+ unwanted",
-            ">+ dead",
-            ">+ in flight",
-            ">unaccounted",
-        ]);
+        let mut table = Table::new(
+            "sink | >received | >= delivered | >+ duplicate | >+ unwanted | >+ dead | >+ in flight | >unaccounted",
+        );
         for sink in &self.sinks {
             if self.end.stopped.is_some() {
                 table.note(format!(
@@ -338,7 +331,7 @@ impl SinkReport {
             "cursor": self.cursor,
             "reached": self.reached,
             "filters_known": self.filtered,
-            "dead_letters": self.letters,
+            "dead_letters": self.dead_letters,
             "retired_notifications": self.retired,
             "received": known(self.received),
             "delivered": known(self.delivered),

@@ -20,7 +20,7 @@ pub(super) struct Standing {
     /// What of that is open.
     open: BTreeSet<Item>,
     /// Its dead letters.
-    pub(super) letters: BTreeSet<Item>,
+    pub(super) dead_letters: BTreeSet<Item>,
     /// Notifications that nobody can take apart, and those among the dead letters of the workers.
     pub(super) poisoned: Arc<BTreeSet<u64>>,
     /// What its filters let through; `None` if that is not known.
@@ -73,7 +73,7 @@ impl Standing {
             name: found.sink,
             lanes,
             open,
-            letters: BTreeSet::new(),
+            dead_letters: BTreeSet::new(),
             poisoned: Arc::default(),
             wanted: None,
             retired: retired.end.saturating_sub(begin) + before as u64,
@@ -103,7 +103,7 @@ impl Standing {
                 Some(Unparsed::Crashed) => EventState::Hidden,
                 _ => EventState::Unwanted,
             }
-        } else if names(&self.letters, event) {
+        } else if names(&self.dead_letters, event) {
             EventState::Dead
         } else {
             EventState::Delivered
@@ -237,7 +237,7 @@ mod tests {
         );
 
         let mut known = at(progress(9, &["5.1"]), passed());
-        known.letters = ["5.0", "5.1"].map(|it| it.parse().expect("an item")).into();
+        known.dead_letters = ["5.0", "5.1"].map(|it| it.parse().expect("an item")).into();
         assert_eq!(
             fates(&known),
             [Dead, InFlight],
