@@ -2,10 +2,11 @@
 //!
 //! The verb only asks, by a file, see [`Replays`]; the running server does it, and this shows how far it is.
 
+mod dry_run;
+
 use super::cursor::check_sink_is_known;
 use super::journal::{
-    check_whole_from, is_journal, make_beside, maker, open, open_beside, refused,
-    warn_of_unknown_types,
+    check_whole_from, is_journal, make_beside, open, open_beside, warn_of_unknown_types,
 };
 use super::position_argument::{PositionArgument, extent_of};
 use super::report::progress::Progress;
@@ -15,13 +16,11 @@ use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Storage, command};
 use crate::event::Pattern;
-use crate::feed::{Fate, Replay, ReplayError, ReplayState, Replays};
-use crate::journal::Reader;
+use crate::feed::{Replay, ReplayError, ReplayState, Replays};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
-use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -127,7 +126,7 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
     replay.phone_number_ids.clone_from(&args.phone_number_ids);
     replay.rate = args.rate.unwrap_or(0);
     if args.dry_run {
-        return count(&args.data_dir, &disk, &replay, args.output);
+        return dry_run::count(&args.data_dir, &disk, &replay, args.output);
     }
     let replays = make_beside(&args.data_dir, "replays")?;
     let replays = Replays::open(Arc::new(replays));
@@ -279,96 +278,6 @@ fn conclude(replays: &Replays, replay: Replay, output: Output) -> Result<(), Cli
 /// True if it would move by now if anybody looked after it. At a rate of its own it may rest for longer.
 fn is_stuck(replay: &Replay) -> bool {
     replay.state == ReplayState::Requested || replay.rate == 0
-}
-
-/// Counts what would be delivered.
-fn count(
-    dir: &Path,
-    disk: &Arc<dyn Storage>,
-    replay: &Replay,
-    output: Output,
-) -> Result<(), CliError> {
-    let Counts {
-        notifications,
-        events,
-        types,
-    } = counts(dir, disk, replay)?;
-    let mut out = io::stdout().lock();
-    if output == Output::Json {
-        let counted = json!({
-            "from": replay.from, "to": replay.to,
-            "notifications": notifications, "events": events, "types": types,
-        });
-        writeln!(out, "{counted}")?;
-        return Ok(());
-    }
-    let mut table = Table::new("> |");
-    for (kind, count) in &types {
-        table.row(&[count, kind]);
-    }
-    table.write(&mut out)?;
-    writeln!(
-        out,
-        "{} in {}, of {}; duplicates count here, and nothing was delivered",
-        counted(events, "event"),
-        counted(notifications, "notification"),
-        sequences(replay.from, replay.to),
-    )?;
-    Ok(())
-}
-
-/// What a replay would deliver.
-#[derive(Default)]
-struct Counts {
-    notifications: u64,
-    events: u64,
-    types: BTreeMap<String, u64>,
-}
-
-fn counts(dir: &Path, disk: &Arc<dyn Storage>, replay: &Replay) -> Result<Counts, CliError> {
-    let unreadable = |error| refused("cannot read the journal", error);
-    let mut reader = Reader::open(Arc::clone(disk), replay.from).map_err(unreadable)?;
-    let (mut maker, selection) = (maker(dir, disk)?, replay.selection());
-    let mut counts = Counts::default();
-    // Nothing is delivered: only who looks at it wants to know how far it is.
-    let mut progress = Progress::on_terminal();
-    let mut shown = replay.clone();
-    while let Some(batch) = reader.next(None).map_err(unreadable)? {
-        let delivery = maker.make(batch);
-        for notification in delivery.notifications(replay.from) {
-            if notification.sequence > replay.to {
-                break;
-            }
-            let endpoint = notification.record.endpoint;
-            let before = counts.events;
-            for event in notification.events() {
-                if selection.fate(event, endpoint) == Fate::Wanted {
-                    counts.events += 1;
-                    match counts.types.get_mut(event.kind()) {
-                        Some(count) => *count += 1,
-                        None => drop(counts.types.insert(event.kind().to_owned(), 1)),
-                    }
-                }
-            }
-            counts.notifications += u64::from(counts.events > before);
-        }
-        shown.next = reader.position();
-        if shown.next > replay.to {
-            break;
-        }
-        if let Some(progress) = &mut progress {
-            progress.show(|| {
-                let percent = percent(&shown);
-                format!("counting  {percent:>3} %  sequence {}", shown.next)
-            });
-        }
-    }
-    if let Some(progress) = &mut progress {
-        progress.clear();
-    }
-    // What a damage hides is not counted.
-    check_whole_from(&**disk, dir, reader.position())?;
-    Ok(counts)
 }
 
 fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
