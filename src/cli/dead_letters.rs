@@ -8,10 +8,10 @@ use super::report::table::{Table, labelled};
 use super::report::units::{counted, time};
 use super::{CliError, Output, set_aside};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
-use crate::dead_letter::{self, DeadLetters, Letter, LetterError, WORKER};
+use crate::dead_letter::{self, DeadLetter, DeadLetterError, DeadLetters, WORKER};
 use crate::disk::Disk;
 use crate::event::{self, Item};
-use crate::worker::{Forms, Maker};
+use crate::worker::{Extraction, Forms};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
@@ -81,7 +81,7 @@ struct Chosen {
         required_unless_present = "all",
         conflicts_with = "all"
     )]
-    letters: Vec<DeadLetterName>,
+    dead_letters: Vec<DeadLetterName>,
     /// All that there are
     #[arg(long)]
     all: bool,
@@ -137,7 +137,7 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
             let name = format!("{sink}/{}", listed.item);
             // One that went away meanwhile was none.
             let letter = match letters.read(listed.item) {
-                Err(LetterError::Missing { .. }) => continue,
+                Err(DeadLetterError::Missing { .. }) => continue,
                 letter => letter,
             };
             count += 1;
@@ -203,7 +203,7 @@ fn show(dir: &Path, name: &DeadLetterName, output: Output) -> Result<(), CliErro
 }
 
 /// Why it could not be delivered, and what came with it.
-fn description(name: &str, retry: bool, letter: &Letter) -> String {
+fn description(name: &str, retry: bool, letter: &DeadLetter) -> String {
     let failures = &letter.failures;
     let waits = if retry { ", is to be retried" } else { "" };
     let mut text = labelled("dead letter", format_args!("{name}{waits}"));
@@ -230,13 +230,13 @@ fn description(name: &str, retry: bool, letter: &Letter) -> String {
 }
 
 /// The event, or the body of a whole notification.
-fn write_content(dir: &Path, out: &mut impl Write, letter: &Letter) -> io::Result<()> {
+fn write_content(dir: &Path, out: &mut impl Write, letter: &DeadLetter) -> io::Result<()> {
     // What the worker could not take apart is not tried here.
     if let Some(index) = letter.item.index
         && letter.sink != WORKER
     {
         let forms = Disk::open(dir).map(|disk| Arc::new(Forms::look(Arc::new(disk))));
-        let mut maker = Maker::new().reading(&forms.unwrap_or_default());
+        let mut maker = Extraction::new().reading(&forms.unwrap_or_default());
         let delivery = letter.delivery(0, &mut maker);
         let mut events = delivery.events().iter();
         if let Some(event) = events.find(|event| event.index() == index) {
@@ -260,13 +260,13 @@ fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
     let dir = data_dir.join("dead-letters");
     let is_of_worker = |name: &&DeadLetterName| name.sink == WORKER;
     let of_worker: Vec<Item> = chosen
-        .letters
+        .dead_letters
         .iter()
         .filter(is_of_worker)
         .map(|it| it.item)
         .collect();
     if !of_worker.is_empty() {
-        if of_worker.len() < chosen.letters.len() {
+        if of_worker.len() < chosen.dead_letters.len() {
             return Err(CliError::Usage(format!(
                 "dead letters of {WORKER} are not retried together with others: name them by themselves"
             )));
@@ -303,7 +303,7 @@ fn drop_dead_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliEr
     }
     let mut dropped = 0;
     for (_, letters, items) in all {
-        dropped += each(&letters, &items, chosen.all, DeadLetters::drop_letter)?;
+        dropped += each(&letters, &items, chosen.all, DeadLetters::drop_dead_letter)?;
     }
     writeln!(io::stdout(), "{} dropped", counted(dropped, "dead letter"))?;
     Ok(())
@@ -315,13 +315,13 @@ fn each(
     letters: &DeadLetters,
     items: &[Item],
     all: bool,
-    action: impl Fn(&DeadLetters, Item) -> Result<(), LetterError>,
+    action: impl Fn(&DeadLetters, Item) -> Result<(), DeadLetterError>,
 ) -> Result<u64, CliError> {
     let (mut count, mut done) = (0, Ok(()));
     for item in items {
         match action(letters, *item) {
             Ok(()) => count += 1,
-            Err(LetterError::Missing { .. }) if all => {}
+            Err(DeadLetterError::Missing { .. }) if all => {}
             // The first one is as good as any.
             Err(error) => done = done.and(Err(error)),
         }
@@ -346,7 +346,7 @@ fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
             .collect();
     }
     let mut named: Vec<Named> = Vec::new();
-    for DeadLetterName { sink, item } in &chosen.letters {
+    for DeadLetterName { sink, item } in &chosen.dead_letters {
         match named.iter_mut().find(|(name, ..)| name == sink) {
             Some((_, _, items)) if items.contains(item) => {}
             Some((_, _, items)) => items.push(*item),
@@ -379,7 +379,7 @@ fn of_sink(dir: &Path, sink: &str) -> Result<DeadLetters, CliError> {
     Ok(DeadLetters::read_only(Arc::new(disk)))
 }
 
-fn as_json(name: &str, retry: bool, letter: &Letter) -> Value {
+fn as_json(name: &str, retry: bool, letter: &DeadLetter) -> Value {
     let failures = &letter.failures;
     let answer = failures.last_answer.as_ref();
     json!({
@@ -402,7 +402,7 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn failed(error: LetterError) -> CliError {
+fn failed(error: DeadLetterError) -> CliError {
     CliError::because("cannot go on", error)
 }
 

@@ -404,7 +404,7 @@ fn bar(replay: &Replay) -> String {
 
 fn failed(error: ReplayError) -> CliError {
     match error {
-        error @ ReplayError::Io { .. } => CliError::because("cannot replay", error),
+        error @ ReplayError::Io(_) => CliError::because("cannot replay", error),
         error => CliError::failed(error.to_string()),
     }
 }

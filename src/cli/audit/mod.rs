@@ -8,8 +8,8 @@
 //! - **in flight**: events that the sink's cursor does not call confirmed, see `standing.rs`. Between the cursor and
 //!   what a sink has really got there is up to a second of events, which a crash delivers again; here they are in
 //!   flight still. All others are one of these:
-//! - **duplicate**: an earlier one says the same, as the server has judged and written down, so the sink was spared
-//!   it. After a power cut some may have to be judged again; until the next start they count as delivered;
+//! - **duplicate**: an earlier one says the same, as the server has decided and written down, so the sink was spared
+//!   it. After a power cut some may have to be decided again; until the next start they count as delivered;
 //! - **unwanted**: the sink's filters leave it out. They stand in the configuration; without it these events count as
 //!   delivered, and the audit says so;
 //! - **dead**: it is among the sink's dead letters now. What was delivered after all, or dropped by somebody, counts
@@ -46,7 +46,7 @@ use crate::config::{Config, DATA_DIR, DATA_DIR_VARIABLE};
 use crate::dead_letter::{self, WORKER};
 use crate::disk::Storage;
 use crate::event::Item;
-use crate::feed::{self, CursorError, Found};
+use crate::feed::{self, CursorError, StoredCursor};
 use crate::journal::{JournalError, Manifest};
 use crate::server;
 use crate::worker::{Forms, Poison};
@@ -175,9 +175,9 @@ fn add_filters(sinks: &mut [Standing], config: &Config, manifest: &Manifest) {
 /// Takes out what no sink owes anything for: files that none has written, and damaged cursors of sinks that are not
 /// configured. `is_configured` does not know without a configuration.
 fn notes(
-    cursors: Vec<Found>,
+    cursors: Vec<StoredCursor>,
     is_configured: impl Fn(&str) -> Option<bool>,
-) -> (Vec<String>, Vec<Found>) {
+) -> (Vec<String>, Vec<StoredCursor>) {
     let mut notes = Vec::new();
     let mut kept = Vec::new();
     for found in cursors {

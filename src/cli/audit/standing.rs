@@ -5,8 +5,8 @@
 //! or that one has not reached it, and as long as it, or the notification as a whole, is named as open in any of them.
 //! For a sink that delivers event by event that may last a moment longer than it has to.
 
-use crate::event::{EventRef, Item, Lane, Unparsed};
-use crate::feed::{self, Found, Lanes, Saved, Selection, place};
+use crate::event::{Event, Item, Lane, Unparsed};
+use crate::feed::{self, Lanes, Saved, Selection, StoredCursor};
 use crate::journal::JournalId;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -45,7 +45,7 @@ pub(super) enum EventState {
 
 impl Standing {
     /// `retired` are the sequences that are asked for and not in the journal any more.
-    pub(super) fn of(found: Found, id: JournalId, retired: Range<u64>) -> Standing {
+    pub(super) fn of(found: StoredCursor, id: JournalId, retired: Range<u64>) -> Standing {
         let (lanes, problem) = match found.saved {
             Ok(saved) if saved.journal == id => (saved.lanes, None),
             Ok(Saved { journal, .. }) => (
@@ -82,8 +82,8 @@ impl Standing {
     }
 
     /// What became of an event of a notification that came to `endpoint`, and whose most urgent one is in `urgent`.
-    pub(super) fn state_of(&self, event: EventRef<'_>, urgent: Lane, endpoint: u16) -> EventState {
-        let reached = |lane| self.lanes[place(lane)].reached;
+    pub(super) fn state_of(&self, event: Event<'_>, urgent: Lane, endpoint: u16) -> EventState {
+        let reached = |lane: Lane| self.lanes[lane.index()].reached;
         let reached = reached(event.lane()).min(reached(urgent));
         let is_kept = || self.poisoned.contains(&event.sequence());
         if event.sequence() > reached || names(&self.open, event) {
@@ -110,14 +110,14 @@ impl Standing {
         }
     }
 
-    fn leaves_out(&self, event: EventRef<'_>, endpoint: u16) -> bool {
+    fn leaves_out(&self, event: Event<'_>, endpoint: u16) -> bool {
         let wanted = self.wanted.as_ref();
-        wanted.is_some_and(|it| it.fate(event, endpoint) == feed::Fate::Unwanted)
+        wanted.is_some_and(|it| it.outcome(event, endpoint) == feed::EventOutcome::Unwanted)
     }
 }
 
 /// Whether the event is among these, by itself or with its notification.
-fn names(items: &BTreeSet<Item>, event: EventRef<'_>) -> bool {
+fn names(items: &BTreeSet<Item>, event: Event<'_>) -> bool {
     let sequence = event.sequence();
     let item = |index| Item { sequence, index };
     !items.is_empty() && (items.contains(&item(None)) || items.contains(&item(Some(event.index()))))
@@ -128,11 +128,11 @@ mod tests {
     use super::*;
     use crate::feed::tests::Bench;
     use crate::feed::{Open, Progress};
-    use crate::worker::{Maker, Poison};
+    use crate::worker::{Extraction, Poison};
     use serde_json::{Value, json};
 
-    fn saved(lanes: Lanes) -> Found {
-        Found {
+    fn saved(lanes: Lanes) -> StoredCursor {
+        StoredCursor {
             sink: "events".to_owned(),
             saved: Ok(Saved {
                 journal: JournalId::parse("1").expect("a name"),
@@ -201,7 +201,7 @@ mod tests {
         });
         let mut bodies = vec![b"{}".to_vec(); 4];
         bodies.push(body.to_string().into_bytes());
-        let delivery = Maker::default().make(Bench::new().store_all(&bodies));
+        let delivery = Extraction::default().make(Bench::new().store_all(&bodies));
         let notification = delivery.notification(5).expect("it is there");
         let fates = notification
             .events()
@@ -266,7 +266,7 @@ mod tests {
         let disk = crate::disk::Disk::open(dir.path()).expect("there");
         let poison = Poison::read(&disk, id).expect("readable");
         let bodies = vec![b"{}".to_vec(); 3];
-        let delivery = Maker::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));
+        let delivery = Extraction::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));
         let fate = |standing: &Standing| {
             let event = delivery.events().get(1).expect("there");
             standing.state_of(event, Lane::Rest, 1)

@@ -7,7 +7,7 @@ use super::super::report::units::{counted, sequences};
 use super::percent;
 use crate::cli::{CliError, Output};
 use crate::disk::Storage;
-use crate::feed::{Fate, Replay};
+use crate::feed::{EventOutcome, Replay};
 use crate::journal::Reader;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ fn counts(dir: &Path, disk: &Arc<dyn Storage>, replay: &Replay) -> Result<Counts
             let endpoint = notification.record.endpoint;
             let before = counts.events;
             for event in notification.events() {
-                if selection.fate(event, endpoint) == Fate::Wanted {
+                if selection.outcome(event, endpoint) == EventOutcome::Wanted {
                     counts.events += 1;
                     match counts.types.get_mut(event.kind()) {
                         Some(count) => *count += 1,
