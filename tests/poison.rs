@@ -1,6 +1,6 @@
 //! Bodies that end whoever takes them apart, and those that are innocent although the process was killed over them.
 //!
-//! The faults are planted in the program, which a release build does not allow, see `src/feed/poison/faults.rs`.
+//! The faults are planted in the program, which a release build does not allow, see `src/worker/poison/faults.rs`.
 
 mod common;
 
@@ -195,7 +195,7 @@ mod faults {
             );
             let letters = dead_letters(&site);
             assert_eq!(letters.len(), 1, "{letters:?}");
-            assert_eq!(letters[0]["letter"], "worker/2");
+            assert_eq!(letters[0]["dead_letter"], "worker/2");
             // It stays, whoever comes later, and whether it would end the process or not.
             site = site
                 .variable("HOOKLINE_BODY_FAULT", "")
@@ -330,7 +330,7 @@ mod faults {
         server.terminate();
         let names: Vec<_> = dead_letters(&site)
             .iter()
-            .map(|it| it["letter"].clone())
+            .map(|it| it["dead_letter"].clone())
             .collect();
         assert_eq!(names, ["worker/2", "worker/3"]);
         assert_eq!(ids(&site.path().join("late.ndjson")), ["a", "d"]);

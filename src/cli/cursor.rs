@@ -7,8 +7,7 @@ use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Disk, Storage, command, quoted};
 use crate::event::Lane;
 use crate::feed::{self, CursorError, Cursors, Floor, Found, Progress, place};
-use crate::journal;
-use crate::journal::JournalError;
+use crate::journal::{self, JournalError};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::io::{self, Write as _};
@@ -165,10 +164,9 @@ fn seek(dir: &Path, sink: &str, to: Moment, only: Option<Lane>) -> Result<(), Cl
     let next = within(next, &extent)?;
     let known = all(dir)?;
     if !known.iter().any(|found| found.sink == sink) {
-        let names: Vec<_> = known.iter().map(|found| found.sink.as_str()).collect();
+        let there = names(&known);
         return Err(CliError::failed(format!(
-            "there is no cursor of a sink {sink}; there are: {}",
-            names.join(", ")
+            "there is no cursor of a sink {sink}; there {there}"
         )));
     }
     let failed = |error: CursorError| CliError::because("cannot move the cursor", error);
@@ -225,10 +223,20 @@ pub(super) fn was_ever(sink: &str, dir: &Path) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::failed(format!(
-        "there never was a sink {sink} at {}; `{}` shows those that there are",
+        "there never was a sink {sink} at {}; there {}",
         dir.display(),
-        command("cursor list", dir)
+        names(&all(dir)?)
     )))
+}
+
+/// `are crm, events`
+fn names(known: &[Found]) -> String {
+    let names: Vec<_> = known.iter().map(|found| found.sink.as_str()).collect();
+    match names[..] {
+        [] => "are none".to_owned(),
+        [name] => format!("is {name}"),
+        _ => format!("are {}", names.join(", ")),
+    }
 }
 
 /// What each cursor says; a journal that never had a sink has none.

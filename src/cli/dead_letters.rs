@@ -6,9 +6,10 @@ use super::cursor::was_ever;
 use super::journal::{is_journal, time};
 use super::{CliError, Output, counted, set_aside};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
+use crate::dead_letter::{self, DeadLetters, Letter, LetterError, WORKER};
 use crate::disk::Disk;
-use crate::event;
-use crate::feed::{self, DeadLetters, Forms, Item, Letter, LetterError, Maker, WORKER};
+use crate::event::{self, Item};
+use crate::worker::{Forms, Maker};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
@@ -108,7 +109,7 @@ impl FromStr for LetterName {
                 item: item.parse().ok()?,
             })
         };
-        named().ok_or("write the name of a letter as it is listed, with its sink: crm/4711.3")
+        named().ok_or("write the name of a dead letter as it is listed, with its sink: crm/4711.3")
     }
 }
 
@@ -137,7 +138,7 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
                 letter => letter,
             };
             if output == Output::Text && count == 0 {
-                out.write_all(b"letter                        failed last           attempts  type and reason\n")?;
+                out.write_all(b"dead letter                   failed last           attempts  type and reason\n")?;
             }
             count += 1;
             match (output, letter) {
@@ -145,7 +146,7 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
                     writeln!(out, "{}", as_json(&name, listed.retry, &letter))?;
                 }
                 (Output::Json, Err(error)) => {
-                    let damaged = json!({ "letter": name, "damaged": error.to_string() });
+                    let damaged = json!({ "dead_letter": name, "damaged": error.to_string() });
                     writeln!(out, "{damaged}")?;
                 }
                 (Output::Text, Ok(letter)) => {
@@ -195,7 +196,7 @@ fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
     let failures = &letter.failures;
     writeln!(
         out,
-        "letter        {text}{}",
+        "dead letter   {text}{}",
         if retry { ", is to be retried" } else { "" }
     )?;
     writeln!(out, "type          {}", letter.kind)?;
@@ -266,7 +267,7 @@ fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
     if !of_worker.is_empty() {
         if of_worker.len() < chosen.letters.len() {
             return Err(CliError::Usage(format!(
-                "letters of {WORKER} are not retried together with others: name them by themselves"
+                "dead letters of {WORKER} are not retried together with others: name them by themselves"
             )));
         }
         return set_aside::take_back(data_dir, &of_worker);
@@ -278,12 +279,12 @@ fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
         }
         if sink == WORKER {
             return Err(CliError::Usage(format!(
-                "name each letter of {WORKER} that is to be taken apart again, as in {WORKER}/4711"
+                "name each dead letter of {WORKER} that is to be taken apart again, as in {WORKER}/4711"
             )));
         }
         count += each(&letters, &items, chosen.all, DeadLetters::request_retry)?;
     }
-    let what = counted(count, "letter");
+    let what = counted(count, "dead letter");
     writeln!(
         io::stdout(),
         "{what} to be delivered again; a server that runs does so within a second, else the next one does"
@@ -296,14 +297,14 @@ fn drop_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> 
     let count: usize = all.iter().map(|(_, _, items)| items.len()).sum();
     if count > 1 && !yes {
         return Err(CliError::Usage(format!(
-            "this drops {count} letters, and what is in them is delivered never: say so with --yes"
+            "this drops {count} dead letters, and what is in them is delivered never: say so with --yes"
         )));
     }
     let mut dropped = 0;
     for (_, letters, items) in all {
         dropped += each(&letters, &items, chosen.all, DeadLetters::drop_letter)?;
     }
-    writeln!(io::stdout(), "{} dropped", counted(dropped, "letter"))?;
+    writeln!(io::stdout(), "{} dropped", counted(dropped, "dead letter"))?;
     Ok(())
 }
 
@@ -356,7 +357,7 @@ fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
 
 /// The letters of each sink that has a directory, or of one of them.
 fn sinks(dir: &Path, only: Option<&str>) -> Result<Vec<(String, DeadLetters)>, CliError> {
-    let mut sinks = feed::list_sinks(dir).map_err(failed)?;
+    let mut sinks = dead_letter::list_sinks(dir).map_err(failed)?;
     sinks.retain(|(name, _)| only.is_none_or(|only| only == name));
     if let (Some(sink), true, Some(data_dir)) = (only, sinks.is_empty(), dir.parent()) {
         was_ever(sink, data_dir)?;
@@ -381,7 +382,7 @@ fn as_json(name: &str, retry: bool, letter: &Letter) -> Value {
     let failures = &letter.failures;
     let answer = failures.last_answer.as_ref();
     json!({
-        "letter": name,
+        "dead_letter": name,
         "retry": retry,
         "id": letter.event_id,
         "type": letter.kind,

@@ -114,6 +114,8 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
         ));
     };
     let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
+    is_journal(&args.data_dir)?;
+    was_ever(sink, &args.data_dir)?;
     let mut replay = range((&args.data_dir, &disk), sink, (from, args.to))?;
     doubt_types(&args.types)?;
     replay.types = args.types.iter().map(|it| it.as_str().to_owned()).collect();
@@ -122,7 +124,6 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
     if args.dry_run {
         return count(&args.data_dir, &disk, &replay, args.output);
     }
-    was_ever(sink, &args.data_dir)?;
     let dir = args.data_dir.join("replays");
     let replays = Disk::create_within(&dir)
         .map_err(|error| CliError::because(format!("cannot use {}", dir.display()), error))?;

@@ -4,8 +4,7 @@ use super::CliError;
 use super::journal::{doubt_types, maker, open, refused, whole_behind};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::Storage;
-use crate::event::{self, EventRef, Pattern};
-use crate::feed::Item;
+use crate::event::{self, EventRef, Item, Pattern};
 use crate::journal::{Depth, JournalError, Reader, inspect_from};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -21,7 +20,7 @@ pub(super) struct TailArgs {
     /// Directory of the journal
     #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR)]
     data_dir: PathBuf,
-    /// Start behind this `sequence`: 4711 stands for the whole notification, 4711.3 for its event 3
+    /// Start behind this `position`: 4711 stands for the whole notification, 4711.3 for its event 3
     #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
     after: Item,
     /// Wait for more when the end is reached

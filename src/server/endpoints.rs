@@ -8,9 +8,8 @@ use crate::endpoint::handshake::VerifyTokens;
 use crate::endpoint::signature::Signature;
 use crate::endpoint::{Counters, Endpoint, Proof, Table};
 use crate::event::{Form, WhatsApp};
-use crate::feed::Forms;
-use crate::journal;
-use crate::journal::record;
+use crate::journal::{self, record};
+use crate::worker::Forms;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
@@ -106,7 +105,7 @@ fn form_number(forms: &Forms, form: &Form) -> u16 {
             endpoint = form.endpoint,
             %error,
             reason,
-            "how its bodies are read cannot be kept: their events have no attributes of headers, and those of other \
+            "how the bodies of the endpoint are read cannot be saved: their events have no attributes of headers, and those of other \
              senders are webhook.received without the ids of their deliveries; correct what the error names and send SIGHUP"
         );
         record::NO_FORM

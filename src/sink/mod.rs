@@ -26,11 +26,10 @@ pub use transport::{
     Failure, FailureKind, Job, NO_JOB, Outcome, Outcomes, Parcel, Paths, Transport,
 };
 
-use crate::feed::{
-    Cursor, CursorError, Delivery, Feed, FeedError, Judged, Progress, Selection, Tally,
-};
+use crate::feed::{Cursor, CursorError, Feed, FeedError, Judged, Progress, Selection, Tally};
 use crate::log::Repeats;
 use crate::metrics::Counter;
+use crate::worker::Delivery;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -358,7 +357,7 @@ impl Runner {
                     events = lost,
                     sequences = unexplained,
                     times,
-                    "the books of the sink do not balance; this is a bug in Hookline, and what is missing is in the journal"
+                    "the books of the sink do not balance: this is a bug in Hookline; what is missing is in the journal: `hookline audit` says how much, and `hookline replay` delivers it again"
                 );
             }
         }

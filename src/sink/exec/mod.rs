@@ -12,7 +12,7 @@
 //! retry SEQ.INDEX [REASON]
 //! ```
 //!
-//! where `SEQ.INDEX` is the envelope's `sequence`. In mode `each` what it prints is thrown away. In both, the last
+//! where `SEQ.INDEX` is the envelope's `position`. In mode `each` what it prints is thrown away. In both, the last
 //! words on its standard error stand beside the failure.
 //!
 //! **Environment**: no shell stands between, and nothing of the server's environment is passed on but [`INHERITED`],
@@ -36,8 +36,8 @@ pub use process::INHERITED;
 pub use stream::Stream;
 
 use super::{Failure, FailureKind, Job};
+use crate::dead_letter::Answer;
 use crate::event;
-use crate::feed::Answer;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -13,11 +13,12 @@ mod reading;
 pub use page::{Ask, PAGE_KIB_MAX, Page};
 
 use super::Statistics;
-use crate::event::{Lane, Position};
+use crate::event::{Item, Lane, Position};
 use crate::feed::{
-    self, Cursor, CursorError, Feed, FeedError, Item, Judged, JudgedPosition, Lanes, Selection,
+    self, Cursor, CursorError, Feed, FeedError, Judged, JudgedPosition, Lanes, Selection,
 };
 use crate::log::Repeats;
+use crate::worker::Notification;
 use parking_lot::Mutex;
 use place::{before, behind, next_of, whole};
 use reading::{Reading, Shelf};
@@ -230,7 +231,7 @@ impl Pull {
             .iter()
             .flat_map(|it| it.notifications(position.sequence));
         let notification = notifications.find(|it| it.sequence == position.sequence);
-        let events = notification.iter().flat_map(feed::Notification::events);
+        let events = notification.iter().flat_map(Notification::events);
         Ok(events.map(|event| event.lane()).collect())
     }
 }
@@ -251,7 +252,7 @@ impl Books {
                     next,
                     events,
                     times,
-                    "the books of the sink do not balance; this is a bug in Hookline, and what is missing is in the journal"
+                    "the books of the sink do not balance: this is a bug in Hookline; what is missing is in the journal: `hookline audit` says how much, and the consumer gets it again with an earlier `after`"
                 );
             }
         }
@@ -260,7 +261,7 @@ impl Books {
             && !error.is_shortage()
         {
             if statistics.stopped.get() == 0 {
-                tracing::error!(sink, %error, "the consumer of the sink cannot read any further; the events stay in the journal");
+                tracing::error!(sink, %error, "the consumer of the sink gets errors, since the journal cannot be read there; the events stay in it; `hookline journal verify` says more");
                 let _ = statistics.reason.set(error.to_string()); // the first one stays
             }
             statistics.stopped.set(1);
