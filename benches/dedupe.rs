@@ -6,10 +6,11 @@
 //! `cargo bench --bench dedupe`; throughput is of events. `open` reads a million keys back.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use hookline::dedupe::{self, Dedupe, Scope};
 use hookline::disk::{Disk, Storage};
-use hookline::feed::{Dedupe, DedupeOptions, DedupeScope, Delivery, Maker};
 use hookline::journal::batch::{Batch, Place};
 use hookline::journal::{Journal, JournalId, Options};
+use hookline::worker::{Delivery, Maker};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +19,10 @@ criterion_main!(benches);
 
 const EVENTS: u64 = 64;
 const KEYS: u64 = 1 << 20;
-const OPTIONS: DedupeOptions = DedupeOptions {
+const OPTIONS: dedupe::Options = dedupe::Options {
     window: 8 * 86_400_000_000,
     keys: KEYS,
-    scope: DedupeScope::Endpoint,
+    scope: Scope::Endpoint,
 };
 
 fn dedupe(criterion: &mut Criterion) {

@@ -11,17 +11,18 @@
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use crossbeam_utils::CachePadded;
+use hookline::dedupe::{self, Dedupe, Scope};
 use hookline::disk::{Disk, Storage};
 use hookline::endpoint::handshake::VerifyTokens;
 use hookline::endpoint::signature::Signature;
 use hookline::endpoint::{Ack, Counters, Endpoint, Proof};
 use hookline::event::{Events, Extractor, Origin, render};
-use hookline::feed::{Dedupe, DedupeOptions, DedupeScope, Delivery, Maker};
 use hookline::http::Limits;
 use hookline::http::assembler::{Assembler, Next};
 use hookline::http::head::{Head, Slots};
 use hookline::journal::batch::{Batch, Place, Pool};
 use hookline::journal::{Journal, JournalId, Options};
+use hookline::worker::{Delivery, Maker};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
@@ -228,10 +229,10 @@ fn judge(count: usize) {
     let dir = tempfile::tempdir().expect("a directory");
     let id = journal_id(&dir.path().join("journal"));
     let storage = directory(&dir.path().join("dedupe"));
-    let options = DedupeOptions {
+    let options = dedupe::Options {
         window: 8 * 86_400_000_000,
         keys: 1 << 20,
-        scope: DedupeScope::Endpoint,
+        scope: Scope::Endpoint,
     };
     let (mut dedupe, _) = Dedupe::open(storage, options, id, 1, 0).expect("an empty directory");
     let mut maker = Maker::new();

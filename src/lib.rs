@@ -27,9 +27,11 @@
 //! - [`endpoint`]: routes, handshake, signatures, credentials
 //! - [`journal`]: batch, frame, segment, commit, recovery, reader. The only code that answers for durability
 //! - [`disk`]: what every keeper of state stands on: one directory, real or simulated
-//! - [`worker`]: pinned threads: a durable batch becomes events
+//! - [`worker`]: pinned threads: a durable batch becomes a batch of events; bodies that nobody can take apart
 //! - [`event`]: what is in a body: kind, key, conversation, lane, envelope. No sockets, no clocks, no files
-//! - [`feed`]: what a sink reads from, live or from the journal: duplicates, cursors, dead letters, replays
+//! - [`dedupe`]: which events say what an earlier one has said
+//! - [`dead_letter`]: what could not be delivered, and waits for people
+//! - [`feed`]: what a sink reads from, live or from the journal: cursors, retention, replays
 //! - [`sink`]: delivers: streams in journal order, receivers one by one, consumers when they ask
 //! - [`metrics`]: counters and histograms that cost a plain store
 //! - [`relay`]: the bounded channel between threads, whose receiver parks at once
@@ -60,6 +62,8 @@ pub mod journal;
 pub mod disk;
 pub mod worker;
 pub mod event;
+pub mod dedupe;
+pub mod dead_letter;
 pub mod feed;
 pub mod sink;
 pub mod metrics;

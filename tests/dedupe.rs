@@ -3,10 +3,11 @@
 
 #![expect(unsafe_code, reason = "GlobalAlloc can be implemented in no other way")]
 
+use hookline::dedupe::{self, Dedupe, Duplicates, Scope};
 use hookline::disk::{Disk, Storage};
-use hookline::feed::{Dedupe, DedupeOptions, DedupeScope, Delivery, Duplicates, Maker};
 use hookline::journal::batch::{Batch, Place};
 use hookline::journal::{Journal, Options};
+use hookline::worker::{Delivery, Maker};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
@@ -57,10 +58,10 @@ fn an_event_allocates_nothing() {
     };
     let journal = Journal::open(directory("journal"), options).expect("an empty directory");
     let storage = directory("dedupe");
-    let limits = DedupeOptions {
+    let limits = dedupe::Options {
         window: 86_400_000_000,
         keys: 40_000,
-        scope: DedupeScope::Endpoint,
+        scope: Scope::Endpoint,
     };
     let (mut dedupe, _) =
         Dedupe::open(Arc::clone(&storage), limits, journal.id(), 1, 0).expect("an empty directory");

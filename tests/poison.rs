@@ -1,6 +1,6 @@
 //! Bodies that end whoever takes them apart, and those that are innocent although the process was killed over them.
 //!
-//! The faults are planted in the program, which a release build does not allow, see `src/feed/poison/faults.rs`.
+//! The faults are planted in the program, which a release build does not allow, see `src/worker/poison/faults.rs`.
 
 mod common;
 

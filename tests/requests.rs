@@ -5,9 +5,11 @@ mod common;
 
 use common::client::post;
 use common::{PROGRAM, Site, eventually};
+use hookline::dead_letter::{DeadLetters, Failures, Letter};
 use hookline::disk::Disk;
-use hookline::feed::{DeadLetters, Failures, Letter, Maker, ReplayState, Replays};
+use hookline::feed::{ReplayState, Replays};
 use hookline::journal::Reader;
+use hookline::worker::Maker;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

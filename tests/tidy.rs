@@ -14,7 +14,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "manual", "rig", "server", "config", "journal", "disk", "event", "feed",
+            "manual",
+            "rig",
+            "server",
+            "config",
+            "journal",
+            "disk",
+            "worker",
+            "event",
+            "dedupe",
+            "dead_letter",
+            "feed",
         ],
     ),
     ("manual", &[]),
@@ -23,7 +33,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "config", "reactor", "http", "endpoint", "journal", "disk", "worker", "feed", "sink",
+            "config",
+            "reactor",
+            "http",
+            "endpoint",
+            "journal",
+            "disk",
+            "worker",
+            "dedupe",
+            "dead_letter",
+            "feed",
+            "sink",
         ],
     ),
     ("reactor", &["http", "endpoint", "journal", "disk"]),
@@ -31,10 +51,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("http", &[]),
     ("journal", &["disk"]),
     ("disk", &[]),
-    ("worker", &["event", "journal", "feed"]),
+    ("worker", &["event", "journal", "disk"]),
     ("event", &[]),
-    ("feed", &["journal", "disk", "event"]),
-    ("sink", &["feed"]),
+    ("dedupe", &["worker", "journal", "disk", "event"]),
+    ("dead_letter", &["worker", "journal", "disk", "event"]),
+    (
+        "feed",
+        &[
+            "dead_letter",
+            "dedupe",
+            "worker",
+            "journal",
+            "disk",
+            "event",
+        ],
+    ),
+    ("sink", &["feed", "dead_letter", "dedupe", "worker"]),
 ];
 
 const LEAVES: &[&str] = &["metrics", "relay", "children", "log"];

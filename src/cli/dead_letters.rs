@@ -6,9 +6,10 @@ use super::cursor::was_ever;
 use super::journal::{is_journal, time};
 use super::{CliError, Output, counted, set_aside};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
+use crate::dead_letter::{self, DeadLetters, Letter, LetterError, WORKER};
 use crate::disk::Disk;
-use crate::event;
-use crate::feed::{self, DeadLetters, Forms, Item, Letter, LetterError, Maker, WORKER};
+use crate::event::{self, Item};
+use crate::worker::{Forms, Maker};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
@@ -356,7 +357,7 @@ fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
 
 /// The letters of each sink that has a directory, or of one of them.
 fn sinks(dir: &Path, only: Option<&str>) -> Result<Vec<(String, DeadLetters)>, CliError> {
-    let mut sinks = feed::list_sinks(dir).map_err(failed)?;
+    let mut sinks = dead_letter::list_sinks(dir).map_err(failed)?;
     sinks.retain(|(name, _)| only.is_none_or(|only| only == name));
     if let (Some(sink), true, Some(data_dir)) = (only, sinks.is_empty(), dir.parent()) {
         was_ever(sink, data_dir)?;

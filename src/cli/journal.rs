@@ -4,9 +4,10 @@ use super::{CliError, Output, counted, sequences};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, doubtful_type, format_size};
 use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;
-use crate::feed::{Forms, Maker, Poison};
-use crate::journal;
-use crate::journal::{Damage, Depth, FILE_MISSING, Hole, JournalError, Report, SegmentReport};
+use crate::journal::{
+    self, Damage, Depth, FILE_MISSING, Hole, JournalError, Report, SegmentReport,
+};
+use crate::worker::{Forms, Maker, Poison};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -179,7 +180,7 @@ pub(super) fn poison(dir: &Path, disk: &dyn Storage) -> Result<Poison, CliError>
         return Ok(Poison::default());
     };
     let dir = dir.join("poison");
-    Poison::look(&storage, id)
+    Poison::read(&storage, id)
         .map_err(|error| CliError::because(format!("cannot read {}", dir.display()), error))
 }
 

@@ -8,10 +8,11 @@
 use super::cursor;
 use super::journal::{open, refused};
 use super::{CliError, sequences};
+use crate::dead_letter::{Cause, DeadLetters, LetterError, Quarantine, WORKER};
 use crate::disk::{Disk, Guard, Storage, command};
-use crate::feed::{self, Cause, DeadLetters, Found, Item, LetterError, Poison, WORKER};
-use crate::journal;
-use crate::journal::{JournalError, Manifest, Reader};
+use crate::event::Item;
+use crate::feed::{self, Found};
+use crate::journal::{self, JournalError, Manifest, Reader};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 /// A journal that no server has, and what is decided on its bodies.
 struct Decided {
     disk: Arc<dyn Storage>,
-    poison: Poison,
+    quarantine: Quarantine,
     /// Held to the end.
     _lock: Guard,
 }
@@ -40,7 +41,7 @@ pub(super) fn set_aside(dir: &Path, all: &[u64]) -> Result<(), CliError> {
             Reader::open(Arc::clone(&decided.disk), sequence).and_then(|mut it| it.next(None));
         let batch = reader.map_err(unreadable)?;
         let batch = batch.map_or(Ok(false), |it| {
-            decided.poison.set_aside(&it, sequence, Cause::ByHand)
+            decided.quarantine.set_aside(&it, sequence, Cause::ByHand)
         });
         if !batch.map_err(failed)? {
             let dir = dir.display();
@@ -78,7 +79,7 @@ pub(super) fn take_back(dir: &Path, items: &[Item]) -> Result<(), CliError> {
                 command(&format!("dead-letters show {WORKER}/{sequence}"), dir)
             )));
         }
-        let was_decided = decided.poison.take_back(sequence).map_err(failed)?;
+        let was_decided = decided.quarantine.take_back(sequence).map_err(failed)?;
         match letters.drop_letter(*item) {
             Err(LetterError::Missing { .. }) if was_decided => {}
             dropped => dropped.map_err(failed)?,
@@ -134,9 +135,9 @@ impl Decided {
         });
         let about = (manifest.id, oldest);
         let storage: Arc<dyn Storage> = Arc::new(storage);
-        let poison = Poison::open(&storage, about, letters(dir)?, path_of);
+        let quarantine = Quarantine::open(&storage, about, letters(dir)?, path_of);
         Ok(Decided {
-            poison: poison.map_err(failed)?,
+            quarantine: quarantine.map_err(failed)?,
             disk,
             _lock: lock,
         })

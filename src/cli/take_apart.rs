@@ -7,8 +7,8 @@
 use super::CliError;
 use super::journal::{maker, open, refused};
 use crate::config::DATA_DIR;
+use crate::dead_letter::{Child, END};
 use crate::disk::Storage;
-use crate::feed::{Child, END};
 use crate::journal::{JournalError, Reader};
 use clap::Args;
 use rustix::process::{

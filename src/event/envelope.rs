@@ -29,8 +29,7 @@
 //! An unparsed body that is not JSON, or nests too deep for common parsers, or that nobody looks at any more, is
 //! `data_base64`.
 
-use super::events::WithContacts;
-use super::events::{EventRef, Unparsed};
+use super::events::{EventRef, Unparsed, WithContacts};
 use super::extract::without_mark;
 use super::form::CONTENT_TYPE;
 use super::json::span::Span;

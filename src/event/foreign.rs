@@ -4,8 +4,7 @@
 //! simd-json, which rounds numbers and knows no places, but is not asked for these. A body that it refuses although it
 //! is JSON, such as one with half of a surrogate pair or a number beyond all floats, is looked through here.
 
-use super::events::Origin;
-use super::events::{Event, Events, Text, Type, Unparsed};
+use super::events::{Event, Events, Origin, Text, Type, Unparsed};
 use super::form::{Form, Sender};
 use super::json::document::Document;
 use super::json::span::Span;

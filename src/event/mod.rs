@@ -53,6 +53,7 @@ mod pages;
 mod part;
 mod pattern;
 mod position;
+pub(crate) mod rfc3339;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -66,8 +67,7 @@ pub use form::{Form, Headers, RULES, Sender, VALUE_MAX, WhatsApp, attribute, is_
 pub use json::scan::NESTING_MAX;
 pub use lane::Lane;
 pub use pattern::{Pattern, PatternError};
-pub(crate) use position::digits;
-pub use position::{NoPosition, Position};
+pub use position::{Item, NoPosition, Position};
 pub use whatsapp::emit::UPDATES_MAX;
 pub use whatsapp::key::{COMPONENT_MAX, fingerprint};
 pub use whatsapp::kind::known_types;

@@ -12,6 +12,15 @@ pub struct Position {
     pub index: u32,
 }
 
+/// A notification as a whole, or one event of it. Ordered as the journal is, a whole one before its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Item {
+    /// Sequence of the notification.
+    pub sequence: u64,
+    /// Place of the event in it, from 0; `None` for all of it.
+    pub index: Option<u32>,
+}
+
 /// A text that is no position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write the `sequence` of an event, as in 4711.3, or 4711 for all of a notification")]
@@ -35,6 +44,39 @@ impl FromStr for Position {
     }
 }
 
+impl From<Position> for Item {
+    fn from(position: Position) -> Item {
+        Item {
+            sequence: position.sequence,
+            index: Some(position.index),
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "{}.{index}", self.sequence),
+            None => write!(f, "{}", self.sequence),
+        }
+    }
+}
+
+/// `SEQ` or `SEQ.INDEX`.
+impl FromStr for Item {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Item, Self::Err> {
+        if text.contains('.') {
+            return Ok(text.parse::<Position>()?.into());
+        }
+        Ok(Item {
+            sequence: digits(text)?,
+            index: None,
+        })
+    }
+}
+
 /// Digits alone: `parse` would take a sign as well.
 pub(crate) fn digits<N: FromStr>(text: &str) -> Result<N, NoPosition> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -44,7 +86,7 @@ pub(crate) fn digits<N: FromStr>(text: &str) -> Result<N, NoPosition> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NoPosition, Position};
+    use super::{Item, NoPosition, Position};
 
     #[test]
     fn what_is_written_is_read() {
@@ -56,5 +98,19 @@ mod tests {
         for text in ["", "1", "1.", ".1", "+1.0", "1.0.0", "1.-1", "1.4294967296"] {
             assert_eq!(text.parse::<Position>(), Err(NoPosition), "{text}");
         }
+    }
+
+    #[test]
+    fn items_are_read_as_they_are_written_and_ordered_as_they_stand() {
+        let mut items: Vec<Item> = ["7.1", "7", "8", "7.0", "6.9"]
+            .map(|text| {
+                let item: Item = text.parse().unwrap();
+                assert_eq!(item.to_string(), text);
+                item
+            })
+            .to_vec();
+        items.sort();
+        let sorted: Vec<String> = items.iter().map(Item::to_string).collect();
+        assert_eq!(sorted, ["6.9", "7", "7.0", "7.1", "8"]);
     }
 }

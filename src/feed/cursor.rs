@@ -30,10 +30,10 @@
 //! Whatever is wrong, events may come twice, and none is skipped.
 
 use super::floor::{Floor, Place};
-use super::progress::{self, Item, Lanes, Open, Progress};
-use crate::disk;
-use crate::disk::{Access, Storage};
-use crate::event::Lane;
+use super::progress;
+use super::progress::{Lanes, Open, Progress};
+use crate::disk::{self, Access, Storage};
+use crate::event::{Item, Lane};
 use crate::journal::JournalId;
 use std::fmt::Write as _;
 use std::io;

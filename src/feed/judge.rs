@@ -6,12 +6,14 @@
 //! To take up what it remembers takes seconds where that is millions of keys. Nothing is delivered until then, but
 //! whatever comes is stored and answered.
 
-use super::{
-    Dedupe, DedupeError, Delivery, Durable, Feed, FeedError, FloorPlace, JudgedPosition, Live,
-    Parties, Poison,
-};
+use super::floor::Place as FloorPlace;
+use super::origin::{Durable, JudgedPosition};
+use super::{Feed, FeedError};
+use crate::dead_letter::Quarantine;
+use crate::dedupe::{Dedupe, DedupeError, Parties};
 use crate::log::Repeats;
 use crate::metrics::Counter;
+use crate::worker::{Delivery, Live};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -31,7 +33,7 @@ pub struct Judge {
     /// The feeds of the sinks.
     pub sinks: Vec<Live<Arc<Delivery>>>,
     /// Bodies that nobody can take apart.
-    pub poison: Arc<Poison>,
+    pub quarantine: Arc<Quarantine>,
     /// What it counts.
     pub statistics: Arc<JudgeStatistics>,
     /// Set when it is to end once it has judged everything that is durable.
@@ -205,7 +207,11 @@ impl Running {
     /// Nobody passes a body that nobody can take apart before it is a dead letter.
     fn keep_poisoned(&self, delivery: &Delivery) -> Result<(), FeedError> {
         loop {
-            let kept = self.parts.poison.keep(delivery).map_err(FeedError::from);
+            let kept = self
+                .parts
+                .quarantine
+                .keep(delivery)
+                .map_err(FeedError::from);
             match kept {
                 Err(error) if error.is_shortage() && !self.parts.stop.load(Ordering::Acquire) => self
                     .wait_for_room(

@@ -6,45 +6,30 @@
 //! and never the answer. Restart, overflow, lag and a new sink are one and the same case.
 
 mod cursor;
-mod dedupe;
-mod dead_letters;
-mod delivery;
 mod floor;
-mod forms;
 mod judge;
-mod letter;
 mod origin;
-mod poison;
 mod progress;
 mod replay;
-mod rfc3339;
 mod selection;
 
 pub use cursor::{
     Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
 };
-pub use dead_letters::{
-    DeadLetters, LETTERS_MAX, LetterError, Listed, SinkDeadLetters, list_sinks,
-};
-pub use dedupe::{
-    Conversation, Decisions as DedupeDecisions, Dedupe, DedupeError, Duplicates,
-    Options as DedupeOptions, Parties, Scope as DedupeScope,
-};
-pub use delivery::{Delivery, Maker, Notification};
 pub use floor::{Floor, Place as FloorPlace};
-pub use forms::{Forms, FormsError};
 pub use judge::{Judge, JudgeStatistics};
-pub use letter::{Answer, Content, Failures, Letter};
 pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin, Shelf};
-pub use poison::{Cause, Child, END, Paths as PoisonPaths, Poison, WORKER};
-pub use progress::{Item, Lanes, Open, Progress, confirmed, lane_names, place, reached};
+pub use progress::{Lanes, Open, Progress, confirmed, lane_names, place, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use selection::{Fate, Replayed, Selection, Tally};
 
+use crate::dead_letter::LetterError;
+use crate::dedupe::DedupeError;
 use crate::disk::Storage;
 use crate::journal::batch::FrameAt;
 use crate::journal::{JournalError, Reader};
-use crate::relay::{Closed, Receiver, Room, Sender, Sleeper, channel_of};
+use crate::relay::{Closed, Receiver, Room, Sleeper, channel_of};
+use crate::worker::{Delivery, Live};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,38 +45,6 @@ const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(5);
 
 /// How long it works through the journal before it lets others have the core.
 const WORKED_AT_MOST: Duration = Duration::from_micros(200);
-
-/// Hands live batches to one feed. A full feed is no error: it will read the journal.
-#[derive(Debug)]
-pub struct Live<T> {
-    sender: Sender<T>,
-    room: Arc<Room>,
-}
-
-impl<T> Clone for Live<T> {
-    fn clone(&self) -> Live<T> {
-        Live {
-            sender: self.sender.clone(),
-            room: Arc::clone(&self.room),
-        }
-    }
-}
-
-impl<T: Borrow<Delivery>> Live<T> {
-    /// Offers a batch; false when the feed had no room for it.
-    #[must_use]
-    pub fn offer(&self, given: T) -> bool {
-        let bytes = given.borrow().bytes();
-        if !self.room.take(bytes) {
-            return false;
-        }
-        let sent = self.sender.try_send(given).is_ok();
-        if !sent {
-            self.room.give_back(bytes);
-        }
-        sent
-    }
-}
 
 /// Why a feed cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +137,7 @@ impl<O: Origin> Feed<O> {
             stepped_aside: Instant::now(),
             set_aside: 0,
         };
-        (Live { sender, room }, feed)
+        (Live::new(sender, room), feed)
     }
 
     /// The next batch, from the sequence that follows the last one given. Waits up to `timeout` for one. What it

@@ -1,14 +1,13 @@
 //! Where a feed's batches come from when they do not come live.
 
-use super::dedupe::Duplicates;
-use super::delivery::{Delivery, Maker};
-use super::forms::Forms;
-use super::poison::Poison;
-use super::{Feed, FeedError, Live};
+use super::{Feed, FeedError};
+use crate::dead_letter::Quarantine;
+use crate::dedupe::Duplicates;
 use crate::disk::Storage;
 use crate::journal::Status;
 use crate::journal::batch::Batch;
 use crate::relay::Sleeper;
+use crate::worker::{Delivery, Forms, Live, Maker};
 use parking_lot::Mutex;
 use std::borrow::Borrow;
 use std::collections::VecDeque;
@@ -41,13 +40,18 @@ pub trait Origin: fmt::Debug + Send {
 pub struct Durable {
     status: Arc<Status>,
     maker: Maker,
+    quarantine: Arc<Quarantine>,
 }
 
 impl Durable {
     /// What the journal with this status holds.
     #[must_use]
-    pub fn new(status: Arc<Status>, maker: Maker) -> Durable {
-        Durable { status, maker }
+    pub fn new(status: Arc<Status>, quarantine: &Arc<Quarantine>, forms: &Arc<Forms>) -> Durable {
+        Durable {
+            status,
+            maker: Maker::sparing(quarantine.poison()).reading(forms),
+            quarantine: Arc::clone(quarantine),
+        }
     }
 }
 
@@ -59,7 +63,7 @@ impl Origin for Durable {
     }
 
     fn make(&mut self, batch: Batch) -> Result<Delivery, FeedError> {
-        self.maker.make_known(batch)
+        make(&mut self.maker, &self.quarantine, batch)
     }
 }
 
@@ -68,6 +72,7 @@ impl Origin for Durable {
 pub struct Judged {
     position: Arc<JudgedPosition>,
     maker: Maker,
+    quarantine: Arc<Quarantine>,
     duplicates: Duplicates,
     shared: Option<Shelf>,
 }
@@ -111,19 +116,6 @@ impl JudgedPosition {
     }
 }
 
-impl Judged {
-    /// What was judged up to this position, as it moves on.
-    #[must_use]
-    pub fn new(position: Arc<JudgedPosition>, maker: Maker, duplicates: Duplicates) -> Judged {
-        Judged {
-            position,
-            maker,
-            duplicates,
-            shared: None,
-        }
-    }
-}
-
 impl Shelf {
     pub(super) fn put(&self, delivery: &Arc<Delivery>) {
         let mut kept = self.0.lock();
@@ -159,7 +151,7 @@ pub struct Feeds {
     /// Where the duplicates are written down.
     pub dedupe: Arc<dyn Storage>,
     /// Bodies that nobody can take apart.
-    pub poison: Arc<Poison>,
+    pub quarantine: Arc<Quarantine>,
     /// How the bodies are read.
     pub forms: Arc<Forms>,
 }
@@ -189,12 +181,22 @@ impl Feeds {
         sleeper: &Arc<Sleeper>,
         next: u64,
     ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
-        let maker = Maker::sparing(&self.poison).reading(&self.forms);
-        let duplicates = Duplicates::open(Arc::clone(&self.dedupe));
-        let mut origin = Judged::new(Arc::clone(&self.judged), maker, duplicates);
-        origin.shared = shared;
+        let origin = Judged {
+            position: Arc::clone(&self.judged),
+            maker: Maker::sparing(self.quarantine.poison()).reading(&self.forms),
+            quarantine: Arc::clone(&self.quarantine),
+            duplicates: Duplicates::open(Arc::clone(&self.dedupe)),
+            shared,
+        };
         Feed::waking(sleeper, Arc::clone(&self.journal), origin, next)
     }
+}
+
+/// Takes a batch apart for who passes it on: whatever nobody can take apart is a durable dead letter when this returns.
+fn make(maker: &mut Maker, quarantine: &Quarantine, batch: Batch) -> Result<Delivery, FeedError> {
+    let delivery = maker.make(batch);
+    quarantine.keep(&delivery)?;
+    Ok(delivery)
 }
 
 impl Origin for Judged {
@@ -205,7 +207,7 @@ impl Origin for Judged {
     }
 
     fn make(&mut self, batch: Batch) -> Result<Arc<Delivery>, FeedError> {
-        let mut delivery = self.maker.make_known(batch)?;
+        let mut delivery = make(&mut self.maker, &self.quarantine, batch)?;
         self.duplicates.mark(&mut delivery)?;
         let delivery = Arc::new(delivery);
         if let Some(shared) = &self.shared {

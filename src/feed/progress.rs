@@ -1,9 +1,7 @@
 //! How far a sink has come in one lane.
 
-use crate::event::{self, Lane, Position};
+use crate::event::{Item, Lane};
 use crate::journal::frame::NUMBER_END;
-use std::fmt;
-use std::str::FromStr;
 
 /// What is confirmed in a lane: everything up to `confirmed`, and up to `reached` all but what is `open`.
 ///
@@ -28,15 +26,6 @@ pub struct Open {
     pub attempts: u32,
     /// How many of these attempts count towards its being given up.
     pub counted: u32,
-}
-
-/// A notification as a whole, or one event of it. Ordered as the journal is, a whole one before its events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Item {
-    /// Sequence of the notification.
-    pub sequence: u64,
-    /// Place of the event in it, from 0; `None` for all of it.
-    pub index: Option<u32>,
 }
 
 /// The progress in each lane, in the order of [`Lane::ALL`].
@@ -104,42 +93,9 @@ pub fn place(lane: Lane) -> usize {
     }
 }
 
-impl From<Position> for Item {
-    fn from(position: Position) -> Item {
-        Item {
-            sequence: position.sequence,
-            index: Some(position.index),
-        }
-    }
-}
-
-impl fmt::Display for Item {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.index {
-            Some(index) => write!(f, "{}.{index}", self.sequence),
-            None => write!(f, "{}", self.sequence),
-        }
-    }
-}
-
-/// `SEQ` or `SEQ.INDEX`.
-impl FromStr for Item {
-    type Err = event::NoPosition;
-
-    fn from_str(text: &str) -> Result<Item, Self::Err> {
-        if text.contains('.') {
-            return Ok(text.parse::<Position>()?.into());
-        }
-        Ok(Item {
-            sequence: event::digits(text)?,
-            index: None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Item, NUMBER_END, Open, Progress};
+    use super::{NUMBER_END, Open, Progress};
 
     fn open(item: &str) -> Open {
         Open {
@@ -147,20 +103,6 @@ mod tests {
             attempts: 1,
             counted: 0,
         }
-    }
-
-    #[test]
-    fn items_are_read_as_they_are_written_and_ordered_as_they_stand() {
-        let mut items: Vec<Item> = ["7.1", "7", "8", "7.0", "6.9"]
-            .map(|text| {
-                let item: Item = text.parse().unwrap();
-                assert_eq!(item.to_string(), text);
-                item
-            })
-            .to_vec();
-        items.sort();
-        let sorted: Vec<String> = items.iter().map(Item::to_string).collect();
-        assert_eq!(sorted, ["6.9", "7", "7.0", "7.1", "8"]);
     }
 
     #[test]

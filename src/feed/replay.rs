@@ -22,10 +22,9 @@ mod error;
 
 pub use error::ReplayError;
 
-use super::{Replayed, Selection, rfc3339};
-use crate::disk;
-use crate::disk::{Access, Storage};
-use crate::event::Pattern;
+use super::{Replayed, Selection};
+use crate::disk::{self, Access, Storage};
+use crate::event::{Pattern, rfc3339};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

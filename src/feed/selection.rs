@@ -1,7 +1,7 @@
 //! Which events a sink wants, and what becomes of each: the sink's books.
 
-use super::delivery::Notification;
 use crate::event::{EventRef, Pattern};
+use crate::worker::Notification;
 use std::ops::AddAssign;
 use std::sync::Arc;
 

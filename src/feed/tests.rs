@@ -1,8 +1,9 @@
-use super::{Delivery, Duplicates, Feed, Feeds, Judged, JudgedPosition, Live, Maker, Shelf};
+use super::{Feed, Feeds, Judged, JudgedPosition, Shelf};
 use crate::disk::{Disk, Storage};
 use crate::journal::batch::{Batch, Place};
 use crate::journal::{DurablePosition, Journal, Options, Status};
 use crate::relay;
+use crate::worker::{Delivery, Live, Maker};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -114,7 +115,7 @@ impl Bench {
             journal: Arc::clone(&self.storage),
             judged: Arc::clone(&self.judged),
             dedupe: self.dedupe(),
-            poison: Arc::default(),
+            quarantine: Arc::default(),
             forms: Arc::default(),
         }
     }
@@ -126,9 +127,7 @@ impl Bench {
         next: u64,
     ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
         self.judged.set(self.status.durable());
-        let duplicates = Duplicates::open(self.dedupe());
-        let origin = Judged::new(Arc::clone(&self.judged), Maker::new(), duplicates);
-        Feed::waking(sleeper, Arc::clone(&self.storage), origin, next)
+        self.feeds().open(sleeper, next)
     }
 }
 

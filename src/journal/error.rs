@@ -2,8 +2,7 @@
 
 use super::frame::FrameError;
 use super::names;
-use crate::disk::repair;
-use crate::disk::{Storage, is_shortage};
+use crate::disk::{Storage, is_shortage, repair};
 use std::io;
 
 /// Why the journal cannot go on.

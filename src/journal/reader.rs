@@ -9,9 +9,8 @@ use super::frame::FrameError;
 use super::manifest::{Entry, Hole, Manifest};
 use super::names;
 use super::segment::{HEADER_BLOCK, Segment};
-use crate::disk::ReadAhead;
 use crate::disk::block::on_disk;
-use crate::disk::{Access, Storage};
+use crate::disk::{Access, ReadAhead, Storage};
 use std::sync::Arc;
 
 /// A position in the journal that moves on with each frame.

@@ -8,8 +8,7 @@
 use super::error::RigError;
 use super::file_system::FileSystem;
 use super::samples::random;
-use super::times::Times;
-use super::times::rate;
+use super::times::{Times, rate};
 use crate::disk::Disk;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};

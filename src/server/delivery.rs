@@ -4,14 +4,14 @@ use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
 use super::sources::Sources;
 use super::threads::Threads;
-use super::{JUDGE, SINK, ServerError, all_aside, beside, options, poison, sweep_letters};
+use super::{JUDGE, SINK, ServerError, all_aside, beside, options, quarantine, sweep_letters};
 use crate::config::Config;
+use crate::dead_letter::{Child, Quarantine};
+use crate::dedupe::{Dedupe, DedupeError, Parties};
 use crate::disk::Storage;
-use crate::feed::{
-    Child, Dedupe, DedupeError, Delivery as Batch, Durable, Feed, Feeds, Floor, Forms, Judge,
-    JudgedPosition, Live, Maker, Parties, Poison,
-};
+use crate::feed::{Durable, Feed, Feeds, Floor, Judge, JudgedPosition};
 use crate::journal::Journal;
+use crate::worker::{Delivery as Batch, Forms, Live, Maker};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What is ready to be started.
 pub(super) struct Delivery {
     journal: Arc<dyn Storage>,
-    poison: Arc<Poison>,
+    quarantine: Arc<Quarantine>,
     forms: Arc<Forms>,
     /// Where the workers offer what they have taken apart.
     live: Live<Batch>,
@@ -46,7 +46,7 @@ pub(super) fn prepare(
     let statistics = &sources.journal.statistics;
     let oldest = statistics.first_sequence.load(Ordering::Relaxed);
     sweep_letters(config);
-    let poison = poison::open(config, id, oldest, &endpoints)?;
+    let quarantine = quarantine::open(config, id, oldest, &endpoints)?;
     let dedupe = beside(&config.journal.dir.join("dedupe"))?;
     let judged = Arc::new(JudgedPosition::default());
     let parties = Parties::new(options::dedupe_scope(config));
@@ -57,15 +57,14 @@ pub(super) fn prepare(
             journal: Arc::clone(disk),
             judged: Arc::clone(&judged),
             dedupe: Arc::clone(&dedupe),
-            poison: Arc::clone(&poison),
+            quarantine: Arc::clone(&quarantine),
             forms: Arc::clone(forms),
         },
         parties: parties.clone(),
         endpoints: endpoints.clone(),
     };
     let mut sinks = sinks::prepare(&common, sources)?;
-    let maker = Maker::sparing(&poison).reading(forms);
-    let origin = Durable::new(Arc::clone(&status), maker);
+    let origin = Durable::new(Arc::clone(&status), &quarantine, forms);
     let (live, feed) = Feed::new(Arc::clone(disk), origin, status.durable() + 1);
     let stop_judge = Arc::new(AtomicBool::new(false));
     let first = move || {
@@ -81,13 +80,13 @@ pub(super) fn prepare(
         first: Box::new(first),
         position: judged,
         sinks: std::mem::take(&mut sinks.lives),
-        poison: Arc::clone(&poison),
+        quarantine: Arc::clone(&quarantine),
         statistics: Arc::clone(&sources.judge),
         stop: Arc::clone(&stop_judge),
     };
     Ok(Delivery {
         journal: Arc::clone(disk),
-        poison,
+        quarantine,
         forms: Arc::clone(forms),
         live,
         judge,
@@ -107,7 +106,7 @@ pub(super) fn prepare(
 impl Delivery {
     /// What takes bodies apart, and where the result goes.
     pub(super) fn for_worker(&self) -> (Maker, Live<Batch>) {
-        let maker = Maker::sparing(&self.poison).reading(&self.forms);
+        let maker = Maker::sparing(self.quarantine.poison()).reading(&self.forms);
         (maker, self.live.clone())
     }
 
@@ -130,7 +129,7 @@ impl Delivery {
     ) -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), ServerError> {
         let (judge, open) = (self.judge, self.open);
         let stop = Arc::clone(&self.stop_judge);
-        poison::examine(self.poison, self.journal, child, stop)?;
+        quarantine::examine(self.quarantine, self.journal, child, stop)?;
         threads.start(JUDGE, None, move || Ok(judge.run(open)?))?;
         for (name, sink) in self.sinks.ready {
             threads.start(&format!("{SINK}{name}"), None, move || {

@@ -8,9 +8,8 @@ use crate::endpoint::handshake::VerifyTokens;
 use crate::endpoint::signature::Signature;
 use crate::endpoint::{Counters, Endpoint, Proof, Table};
 use crate::event::{Form, WhatsApp};
-use crate::feed::Forms;
-use crate::journal;
-use crate::journal::record;
+use crate::journal::{self, record};
+use crate::worker::Forms;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 

@@ -35,7 +35,7 @@ mod listen;
 mod loops;
 mod options;
 mod overview;
-mod poison;
+mod quarantine;
 mod pull;
 mod reloader;
 mod sinks;
@@ -51,17 +51,15 @@ pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
-use crate::disk;
-use crate::disk::{Disk, Storage};
-use crate::feed::{
-    self, Child, CursorError, DeadLetters, DedupeError, FeedError, Forms, LetterError,
-};
-use crate::journal;
-use crate::journal::{HandOn, Journal, JournalError, State};
+use crate::dead_letter::{self, Child, DeadLetters, LetterError};
+use crate::dedupe::DedupeError;
+use crate::disk::{self, Disk, Storage};
+use crate::feed::{CursorError, FeedError};
+use crate::journal::{self, HandOn, Journal, JournalError, State};
 use crate::reactor::{Control, ReactorError};
 use crate::relay::{self, Room};
 use crate::sink::SinkError;
-use crate::worker;
+use crate::worker::{self, Forms};
 use crossbeam_channel::{Receiver, select};
 use delivery::Delivery;
 use hand_on::{WORKER_BYTES, WORKER_INBOX, hand_on};
@@ -464,7 +462,7 @@ fn letters(config: &Config, sink: &str) -> Result<DeadLetters, ServerError> {
 
 /// Takes away what no dead letter needs any more, of every sink that ever had any: verbs leave that to the server.
 fn sweep_letters(config: &Config) {
-    let sinks = feed::list_sinks(&config.journal.dir.join("dead-letters"));
+    let sinks = dead_letter::list_sinks(&config.journal.dir.join("dead-letters"));
     for (_, letters) in sinks.into_iter().flatten() {
         // What is wrong with it is reported where it is used.
         let _ = letters.map(|mut letters| letters.retries());

@@ -1,7 +1,7 @@
 //! The configuration, cut into the options of the modules: nothing below the server reads a [`Config`].
 
 use crate::config::{self, Config};
-use crate::feed::{DedupeOptions, DedupeScope};
+use crate::dedupe::{Options, Scope};
 use crate::{http, journal, reactor};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -47,9 +47,9 @@ pub(super) fn journal(config: &Config, floor: Arc<AtomicU64>, confirmed: u64) ->
     }
 }
 
-pub(super) fn dedupe(config: &Config) -> DedupeOptions {
+pub(super) fn dedupe(config: &Config) -> Options {
     let micros = config.dedupe.window.as_micros();
-    DedupeOptions {
+    Options {
         window: u64::try_from(micros).unwrap_or(u64::MAX),
         keys: config.dedupe.keys as u64,
         scope: dedupe_scope(config),
@@ -57,10 +57,10 @@ pub(super) fn dedupe(config: &Config) -> DedupeOptions {
 }
 
 /// What the configuration says, as dedupe knows it.
-pub(crate) fn dedupe_scope(config: &Config) -> DedupeScope {
+pub(crate) fn dedupe_scope(config: &Config) -> Scope {
     match config.dedupe.scope {
-        config::DedupeScope::Endpoint => DedupeScope::Endpoint,
-        config::DedupeScope::All => DedupeScope::All,
+        config::DedupeScope::Endpoint => Scope::Endpoint,
+        config::DedupeScope::All => Scope::All,
     }
 }
 

@@ -3,9 +3,9 @@
 use super::sources::Sources;
 use super::{ServerError, endpoints};
 use crate::config::Config;
-use crate::feed::Forms;
 use crate::journal;
 use crate::reactor::Control;
+use crate::worker::Forms;
 use mio::Waker;
 use std::sync::Arc;
 

@@ -6,19 +6,19 @@ use super::pull::Pulls;
 use super::sources::Sources;
 use super::{ServerError, beside, directory, letters};
 use crate::config::{self, Config, SinkKind};
+use crate::dedupe::Parties;
 use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
-    self, Corrected, Cursor, Cursors, Delivery, Feed, Feeds, Floor, Judged, Live, Parties, Replays,
-    Selection, Shelf,
+    self, Corrected, Cursor, Cursors, Feed, Feeds, Floor, Judged, Replays, Selection, Shelf,
 };
-use crate::journal;
-use crate::journal::JournalId;
+use crate::journal::{self, JournalId};
 use crate::log::Repeats;
 use crate::relay::{self, Sleeper};
 use crate::sink::{
     self, Again, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
 };
+use crate::worker::{Delivery, Live};
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;

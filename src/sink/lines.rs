@@ -6,7 +6,8 @@
 //! They are rendered some at a time: all lines of a large body would be ten times as large as that is.
 
 use crate::event::{self, Position};
-use crate::feed::{Delivery, Fate, Selection, Tally};
+use crate::feed::{Fate, Selection, Tally};
+use crate::worker::Delivery;
 use std::io::{self, ErrorKind};
 
 /// One event a line.

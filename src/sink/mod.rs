@@ -26,11 +26,10 @@ pub use transport::{
     Failure, FailureKind, Job, NO_JOB, Outcome, Outcomes, Parcel, Paths, Transport,
 };
 
-use crate::feed::{
-    Cursor, CursorError, Delivery, Feed, FeedError, Judged, Progress, Selection, Tally,
-};
+use crate::feed::{Cursor, CursorError, Feed, FeedError, Judged, Progress, Selection, Tally};
 use crate::log::Repeats;
 use crate::metrics::Counter;
+use crate::worker::Delivery;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -2,7 +2,8 @@
 
 use super::lines::Lines;
 use super::{Confirmation, Sink};
-use crate::feed::{Delivery, Selection, Tally};
+use crate::feed::{Selection, Tally};
+use crate::worker::Delivery;
 use std::io;
 use std::thread;
 use std::time::Duration;

@@ -3,12 +3,12 @@ use crate::disk::{Access, Disk, Guard, Identity, LockError, Storage, StorageFile
 use crate::event::Pattern;
 use crate::feed::tests::Bench;
 use crate::feed::{
-    Cursor, Cursors, Delivery, Feed, Floor, Judged, Live, Maker, Replay, ReplayState, Replays,
-    Selection, Tally,
+    Cursor, Cursors, Feed, Floor, Judged, Replay, ReplayState, Replays, Selection, Tally,
 };
 use crate::journal::JournalId;
 use crate::log::Repeats;
 use crate::metrics::Counter;
+use crate::worker::{Delivery, Live, Maker};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;

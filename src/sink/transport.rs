@@ -3,8 +3,10 @@
 //! A job goes in, an [`Outcome`] comes out, in any order. Pauses, attempts, order and dead letters are none of a
 //! transport's business: it tries once, and says what came of it.
 
-use crate::feed::{Answer, Delivery, Item, Notification};
+use crate::dead_letter::Answer;
+use crate::event::Item;
 use crate::relay;
+use crate::worker::{Delivery, Notification};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,10 +2,21 @@
 //!
 //! A batch comes from the commit thread, each of its bodies is taken apart once, and the feed of the one who judges
 //! what is a duplicate is offered the result. Whatever is not passed on here, because a channel was full, is read
-//! from the journal later.
+//! from the journal later, and taken apart in the same way by whoever reads it.
+
+mod event_batch;
+mod extraction;
+mod forms;
+mod live;
+pub(crate) mod poison;
+
+pub use event_batch::{Delivery, Notification};
+pub use extraction::Maker;
+pub use forms::{Forms, FormsError};
+pub use live::Live;
+pub use poison::Poison;
 
 use crate::event::Lane;
-use crate::feed::{Delivery, Live, Maker};
 use crate::journal::batch::Batch;
 use crate::metrics::Counter;
 use crate::relay::{Receiver, Room};

@@ -43,10 +43,13 @@ mod tally;
 use super::journal::{beside, open, poison, refused};
 use super::{CliError, Output, configuration, cursor};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
+use crate::dead_letter::{self, WORKER};
 use crate::disk::Storage;
-use crate::feed::{self, CursorError, Forms, Found, Item, WORKER};
+use crate::event::Item;
+use crate::feed::{self, CursorError, Found};
 use crate::journal::{JournalError, Manifest};
 use crate::server;
+use crate::worker::Forms;
 use clap::Args;
 use reading::{Meter, Outcome};
 use report::{Report, SinkReport};
@@ -189,7 +192,7 @@ fn notes(
 /// What is among the dead letters of each sink.
 fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
     let failed = |error| CliError::because("cannot read the dead letters", error);
-    let sinks = feed::list_sinks(&dir.join("dead-letters")).map_err(failed)?;
+    let sinks = dead_letter::list_sinks(&dir.join("dead-letters")).map_err(failed)?;
     let listed = sinks.into_iter().map(|(name, letters)| {
         let letters = letters.and_then(|letters| letters.list()).map_err(failed)?;
         Ok((name, letters.into_iter().map(|it| it.item).collect()))

@@ -5,10 +5,11 @@ use super::super::report::progress::Progress;
 use super::repeats::{Key, Repeats};
 use super::standing::Standing;
 use super::tally::Tally;
+use crate::dedupe::{Duplicates, Scope};
 use crate::disk::{Access, Storage};
-use crate::feed::{DedupeScope, Duplicates, Forms, Maker, Poison};
 use crate::journal::batch::Batch;
 use crate::journal::{Damage, Depth, Hole, JournalError, Manifest, Reader, inspect_from};
+use crate::worker::{Forms, Maker, Poison};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::mem;
@@ -24,7 +25,7 @@ pub(super) struct Job {
     /// See [`Repeats::new`].
     pub(super) window: usize,
     /// Whose events are compared with whose.
-    pub(super) scope: DedupeScope,
+    pub(super) scope: Scope,
     /// Bodies that are not taken apart.
     pub(super) poison: Arc<Poison>,
     /// How bodies are read.

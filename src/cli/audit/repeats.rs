@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 /// The key of one event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
-    /// See [`DedupeScope::group`](crate::feed::DedupeScope::group).
+    /// See [`Scope::group`](crate::dedupe::Scope::group).
     pub(super) group: u32,
     /// See [`hash_of`].
     pub(super) hash: u64,

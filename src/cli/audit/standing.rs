@@ -5,8 +5,8 @@
 //! or that one has not reached it, and as long as it, or the notification as a whole, is named as open in any of them.
 //! For a sink that delivers event by event that may last a moment longer than it has to.
 
-use crate::event::{EventRef, Lane, Unparsed};
-use crate::feed::{self, Found, Item, Lanes, Saved, Selection, place};
+use crate::event::{EventRef, Item, Lane, Unparsed};
+use crate::feed::{self, Found, Lanes, Saved, Selection, place};
 use crate::journal::JournalId;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -123,7 +123,8 @@ fn names(items: &BTreeSet<Item>, event: EventRef<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::feed::tests::Bench;
-    use crate::feed::{Maker, Open, Poison, Progress};
+    use crate::feed::{Open, Progress};
+    use crate::worker::{Maker, Poison};
     use serde_json::{Value, json};
 
     fn saved(lanes: Lanes) -> Found {
@@ -259,7 +260,7 @@ mod tests {
         written.expect("written");
         let id = JournalId::parse("00000000000000000000000000000001").expect("a name");
         let disk = crate::disk::Disk::open(dir.path()).expect("there");
-        let poison = Poison::look(&disk, id).expect("readable");
+        let poison = Poison::read(&disk, id).expect("readable");
         let bodies = vec![b"{}".to_vec(); 3];
         let delivery = Maker::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));
         let fate = |standing: &Standing| {

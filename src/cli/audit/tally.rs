@@ -2,9 +2,10 @@
 
 use super::repeats::{Key, hash_of};
 use super::standing::{Fate, Standing};
+use crate::dedupe::Scope;
 use crate::event::Lane;
-use crate::feed::{DedupeScope, Delivery};
 use crate::journal::record;
+use crate::worker::Delivery;
 use std::collections::{BTreeMap, HashMap};
 
 /// Counts of notifications and events.
@@ -83,7 +84,7 @@ impl Tally {
         delivery: &Delivery,
         from: u64,
         sinks: &[Standing],
-        scope: DedupeScope,
+        scope: Scope,
         keys: &mut Vec<Key>,
     ) {
         self.received += delivery.made_from(from);

@@ -1,8 +1,6 @@
 //! From a place in the walk to an event in the list.
 
-use super::super::events::Origin;
-use super::super::events::WithContacts;
-use super::super::events::{Event, Events, Text, Type};
+use super::super::events::{Event, Events, Origin, Text, Type, WithContacts};
 use super::super::json::document::Document;
 use super::super::json::name::Name;
 use super::super::json::span::Span;

@@ -1,7 +1,6 @@
 //! What the surroundings of an update say about it.
 
-use super::super::events::Origin;
-use super::super::events::Text;
+use super::super::events::{Origin, Text};
 use super::super::json::document::Document;
 use super::super::json::name::Name;
 use super::conversation::Party;

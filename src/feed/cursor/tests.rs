@@ -1,6 +1,7 @@
 use super::{CursorError, Cursors, OPEN_MAX, read_all};
 use crate::disk::{Disk, Storage};
-use crate::feed::{Floor, Item, Lanes, Open, Progress};
+use crate::event::Item;
+use crate::feed::{Floor, Lanes, Open, Progress};
 use crate::journal::JournalId;
 use crate::journal::frame::NUMBER_END;
 use std::fs;

@@ -1,10 +1,10 @@
 use super::{Judge, Running};
+use crate::dedupe::{Dedupe, Options, Parties, Scope};
 use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::feed::tests::Bench;
-use crate::feed::{
-    Dedupe, DedupeOptions, DedupeScope, Delivery, Durable, Feed, Floor, Live, Maker, Parties,
-};
+use crate::feed::{Durable, Feed, Floor};
 use crate::journal::JournalId;
+use crate::worker::{Delivery, Live, Maker};
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ fn running_for(
     floor: &Floor,
 ) -> Running {
     let status = Arc::clone(&bench.status);
-    let origin = Durable::new(status, Maker::new());
+    let origin = Durable::new(status, &Arc::default(), &Arc::default());
     let (_, feed) = Feed::new(bench.feeds().journal, origin, 1);
     let judge = Judge {
         feed,
@@ -30,14 +30,14 @@ fn running_for(
         first: Box::new(|| 1),
         position: Arc::default(),
         sinks,
-        poison: Arc::default(),
+        quarantine: Arc::default(),
         statistics: Arc::default(),
         stop: Arc::default(),
     };
-    let options = DedupeOptions {
+    let options = Options {
         window: 86_400_000_000,
         keys: 1000,
-        scope: DedupeScope::Endpoint,
+        scope: Scope::Endpoint,
     };
     let id = JournalId::parse("0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4").unwrap();
     let (dedupe, from) = Dedupe::open(memory.storage(), options, id, 1, 0).unwrap();

@@ -1,8 +1,9 @@
 use super::{ENDED_MAX, Replay, ReplayError, ReplayState, Replays};
 use crate::disk::simulated::{Faults, SimulatedDisk};
 use crate::disk::{Disk, Storage};
+use crate::feed::Fate;
 use crate::feed::tests::batch;
-use crate::feed::{Fate, Maker};
+use crate::worker::Maker;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

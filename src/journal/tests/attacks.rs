@@ -9,10 +9,9 @@ use crate::disk::block::ALIGNMENT;
 use crate::disk::simulated::{Random, SimulatedDisk};
 use crate::disk::{Access, Storage, write_all_at};
 use crate::journal::frame::HEADER_LEN;
-use crate::journal::names;
 use crate::journal::segment::HEADER_BLOCK;
 use crate::journal::{
-    Depth, Journal, Manifest, Options, Reader, Repair, inspect, manifest, repair,
+    Depth, Journal, Manifest, Options, Reader, Repair, inspect, manifest, names, repair,
 };
 use crate::relay;
 use std::collections::BTreeMap;

@@ -1,13 +1,11 @@
 //! Damage in the middle: found, named, set aside, never skipped in silence.
 
 use super::harness::{Harness, batch, disk, options, read_all};
-use crate::disk::Disk;
-use crate::disk::Storage;
 use crate::disk::block::ALIGNMENT;
-use crate::journal::names;
+use crate::disk::{Disk, Storage};
 use crate::journal::segment::HEADER_BLOCK;
 use crate::journal::{
-    Depth, Journal, JournalError, Options, Reader, inspect, inspect_from, repair,
+    Depth, Journal, JournalError, Options, Reader, inspect, inspect_from, names, repair,
 };
 use std::fs;
 use std::path::Path;

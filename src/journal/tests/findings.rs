@@ -9,9 +9,8 @@ use crate::disk::simulated::SimulatedDisk;
 use crate::journal::batch::Place;
 use crate::journal::frame::NUMBER_END;
 use crate::journal::manifest::{Hole, Manifest, ManifestFile};
-use crate::journal::names;
 use crate::journal::segment::HEADER_BLOCK;
-use crate::journal::{Depth, Journal, JournalError, Options, inspect, manifest, repair};
+use crate::journal::{Depth, Journal, JournalError, Options, inspect, manifest, names, repair};
 use crate::relay;
 use std::io::IoSlice;
 

@@ -1,7 +1,6 @@
 //! A journal whose threads run, and what the tests see of it.
 
-use crate::disk::Disk;
-use crate::disk::Storage;
+use crate::disk::{Disk, Storage};
 use crate::journal::batch::Batch;
 use crate::journal::{DurablePosition, Journal, JournalError, Options, Reader, Status};
 use crate::relay::{self, Sender};

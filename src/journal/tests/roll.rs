@@ -3,9 +3,8 @@
 use super::harness::{disk, options, read_all};
 use super::{Harness, batch};
 use crate::journal::frame::HEADER_LEN;
-use crate::journal::names;
 use crate::journal::segment::{HEADER_BLOCK, JournalId, Segment};
-use crate::journal::{Depth, Journal, JournalError, Options, Reader, inspect};
+use crate::journal::{Depth, Journal, JournalError, Options, Reader, inspect, names};
 use std::fs;
 use std::iter;
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use super::{
     AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
     SinkLevel,
 };
-use crate::disk;
-use crate::disk::Disk;
+use crate::dead_letter;
+use crate::disk::{self, Disk};
 use crate::feed::{self, ReplayError, Replays};
 use crate::http::Status;
 use crate::journal::State;
@@ -80,7 +80,8 @@ pub(in crate::server) fn has_stopped(sources: &Sources) -> bool {
 
 /// The number of dead letters in each directory of them; one that cannot be read is left out.
 pub(in crate::server) fn dead_letters(sources: &Sources) -> BTreeMap<String, u64> {
-    let sinks = feed::list_sinks(&sources.about.dir.join("dead-letters")).unwrap_or_default();
+    let sinks =
+        dead_letter::list_sinks(&sources.about.dir.join("dead-letters")).unwrap_or_default();
     let sinks = sinks.into_iter();
     sinks
         .filter_map(|(name, letters)| Some((name, letters.ok()?.list().ok()?.len() as u64)))

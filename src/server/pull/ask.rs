@@ -9,8 +9,7 @@
 //! | `wait` | how long to wait for an event, as in `30s`; more than [`WAIT_MAX`] counts as that |
 
 use crate::config::parse_time;
-use crate::event::Lane;
-use crate::feed::Item;
+use crate::event::{Item, Lane};
 use crate::sink::Ask;
 use serde::Deserialize;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! When a failed delivery is tried again.
 
-use crate::feed::Item;
+use crate::event::Item;
 use std::time::Duration;
 
 /// Pauses that double from `min` to `max`.
@@ -43,7 +43,7 @@ const ASKED_MAX: Duration = Duration::from_hours(1);
 #[cfg(test)]
 mod tests {
     use super::{ASKED_MAX, Backoff};
-    use crate::feed::Item;
+    use crate::event::Item;
     use std::collections::BTreeSet;
     use std::time::Duration;
 

@@ -6,7 +6,7 @@
 //! refused for itself, for ever. Whether an attempt counts is not asked here, see [`blame`](super::blame).
 
 use super::backoff::Backoff;
-use crate::feed::Item;
+use crate::event::Item;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
@@ -121,7 +121,7 @@ const PROBE_MAX: Duration = Duration::from_secs(15);
 #[cfg(test)]
 mod tests {
     use super::{Backoff, Breaker, FAILURES};
-    use crate::feed::Item;
+    use crate::event::Item;
     use std::time::{Duration, Instant};
 
     fn item(sequence: u64) -> Item {

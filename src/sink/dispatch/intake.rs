@@ -4,11 +4,10 @@
 //! delivered before the last restart, behind one that was not, are passed over.
 
 use super::Unit;
-use crate::event::{EventRef, Lane};
-use crate::feed::{
-    Delivery, Fate, Feed, FeedError, Item, Judged, Notification, OPEN_MAX, Open, Parties, Progress,
-    Selection, Tally,
-};
+use crate::dedupe::Parties;
+use crate::event::{EventRef, Item, Lane};
+use crate::feed::{Fate, Feed, FeedError, Judged, OPEN_MAX, Open, Progress, Selection, Tally};
+use crate::worker::{Delivery, Notification};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,7 +3,9 @@
 use super::intake::Found;
 use super::undone::Source;
 use super::{Failure, Running};
-use crate::feed::{Failures, Item, Letter, LetterError, Maker, Notification, Poison};
+use crate::dead_letter::{Failures, Letter, LetterError};
+use crate::event::Item;
+use crate::worker::{Maker, Notification, Poison};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -173,7 +175,7 @@ impl Running {
         }
     }
 
-    fn enter_letter(&mut self, found: Found, delivery: &Arc<crate::feed::Delivery>) {
+    fn enter_letter(&mut self, found: Found, delivery: &Arc<crate::worker::Delivery>) {
         let item = found.item;
         self.retried.items.insert(item);
         self.undone.share(item.sequence, delivery);

@@ -32,10 +32,10 @@ pub use backoff::Backoff;
 
 use super::transport::{Failure, Job, Outcome, Paths, Transport};
 use super::{SinkError, Statistics};
+use crate::dead_letter::DeadLetters;
+use crate::dedupe::Parties;
 use crate::event::Lane;
-use crate::feed::{
-    Cursor, DeadLetters, Feed, Feeds, Judged, Lanes, Parties, Replays, Selection, Tally,
-};
+use crate::feed::{Cursor, Feed, Feeds, Judged, Lanes, Replays, Selection, Tally};
 use crate::log::Repeats;
 use crate::relay::{Receiver, Sleeper};
 use breaker::Breaker;
@@ -157,7 +157,7 @@ impl Dispatcher {
             undone: Undone::default(),
             breaker: Breaker::new(self.limits.backoff),
             rate: Rate::new(self.limits.rate),
-            retried: Retried::new(&self.feeds.poison),
+            retried: Retried::new(self.feeds.quarantine.poison()),
             replaying: None,
             taken: 0,
             saved_at: Instant::now(),

@@ -3,7 +3,7 @@
 use super::blame::Fault;
 use super::undone::{Ahead, Source};
 use super::{Running, SinkError};
-use crate::feed::Item;
+use crate::event::Item;
 use crate::relay::Closed;
 use crate::sink::transport::{Failure, FailureKind, Outcome};
 use std::time::{Duration, Instant};

@@ -5,7 +5,8 @@ use super::intake::{Choice, Intake};
 use super::rate::Rate;
 use super::reading::{READS_MAX, goes_on, has_room};
 use super::undone::Source;
-use crate::feed::{Item, Replay, ReplayState};
+use crate::event::Item;
+use crate::feed::{Replay, ReplayState};
 use std::sync::Arc;
 use std::time::Instant;
 

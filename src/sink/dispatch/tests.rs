@@ -4,12 +4,12 @@ mod replays;
 
 use super::intake::{Choice, Intake};
 use super::{Backoff, Dispatcher, Limits, Unit};
+use crate::dead_letter::DeadLetters;
+use crate::dedupe::Parties;
 use crate::disk::Disk;
 use crate::event::Lane;
 use crate::feed::tests::Bench;
-use crate::feed::{
-    Cursors, DeadLetters, Floor, OPEN_MAX, Parties, Progress, Replays, Selection, place,
-};
+use crate::feed::{Cursors, Floor, OPEN_MAX, Progress, Replays, Selection, place};
 use crate::journal::JournalId;
 use crate::relay::{self, Sleeper};
 use crate::sink::transport::{

@@ -3,8 +3,9 @@
 use super::blame::Blame;
 use super::intake::Found;
 use super::order::Order;
-use crate::feed::{Delivery, Item, Maker, Notification};
+use crate::event::Item;
 use crate::sink::transport::{Failure, Parcel};
+use crate::worker::{Delivery, Maker, Notification};
 use foldhash::fast::RandomState;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -427,7 +428,7 @@ impl Undone {
         let record = delivery.notification(sequence).map(|it| it.record);
         let shared = record.and_then(|it| self.copy_of(sequence, it.received_at, it.body.len()));
         let alone = shared.or_else(|| {
-            let alone = Arc::new(delivery.alone(sequence, &mut self.maker)?);
+            let alone = Arc::new(self.maker.alone(&delivery, sequence)?);
             self.share(sequence, &alone);
             #[cfg(test)]
             {

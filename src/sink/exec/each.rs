@@ -2,7 +2,7 @@
 
 use super::process::{Process, read_some, unblock, wait};
 use super::{LastWords, Program, STOP_LOOK, code, render, retry, stopped};
-use crate::feed::Answer;
+use crate::dead_letter::Answer;
 use crate::sink::{Failure, Job, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags};

@@ -36,8 +36,8 @@ pub use process::INHERITED;
 pub use stream::Stream;
 
 use super::{Failure, FailureKind, Job};
+use crate::dead_letter::Answer;
 use crate::event;
-use crate::feed::Answer;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

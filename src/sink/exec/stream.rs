@@ -15,8 +15,8 @@
 
 use super::process::{Process, read_some, unblock, wait};
 use super::{LastWords, Program, STOP_LOOK, code, render, retry, stopped};
-use crate::feed::Answer;
-use crate::feed::Item;
+use crate::dead_letter::Answer;
+use crate::event::Item;
 use crate::sink::{Failure, FailureKind, Job, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};

@@ -1,8 +1,9 @@
 use super::{Each, Program, Stream};
+use crate::event::Item;
 use crate::feed::tests::batch;
-use crate::feed::{Delivery, Item, Maker};
 use crate::relay::{self, Receiver};
 use crate::sink::{Failure, FailureKind, Job, Outcome, Parcel, Transport};
+use crate::worker::{Delivery, Maker};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
 //! A file that cannot be opened yet, because its directory is still to come: events wait for it in the journal.
 
 use super::{File, Rotation};
-use crate::feed::{Delivery, Selection, Tally};
+use crate::feed::{Selection, Tally};
 use crate::sink::{Confirmation, Sink};
+use crate::worker::Delivery;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 

@@ -27,7 +27,8 @@ pub use rotation::Rotation;
 
 use super::lines::Lines;
 use super::{Confirmation, Sink};
-use crate::feed::{Delivery, Selection, Tally};
+use crate::feed::{Selection, Tally};
+use crate::worker::Delivery;
 use rustix::fs::{Advice, OFlags};
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};

@@ -1,6 +1,7 @@
 use super::{File, Lines, Rotation, Sink};
+use crate::feed::Selection;
 use crate::feed::tests::batch;
-use crate::feed::{Delivery, Maker, Selection};
+use crate::worker::{Delivery, Maker};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;

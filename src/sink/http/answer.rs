@@ -5,7 +5,7 @@
 //! Nor is 503 that says when to come back (`Retry-After`): the receiver is not ready.
 
 use super::request::Composer;
-use crate::feed::Answer;
+use crate::dead_letter::Answer;
 use crate::sink::transport::{Failure, FailureKind};
 use ::http::header::RETRY_AFTER;
 use ::http::{HeaderMap, Response, StatusCode};

@@ -4,12 +4,12 @@ mod outcomes;
 mod receiver;
 
 use super::*;
-use crate::event;
-use crate::feed::{Answer, Item};
-use crate::feed::{Delivery, Forms, Maker};
+use crate::dead_letter::Answer;
+use crate::event::{self, Item};
 use crate::journal::batch::{Batch, Place};
 use crate::journal::record;
 use crate::sink::transport::{FailureKind, Parcel};
+use crate::worker::{Delivery, Forms, Maker};
 use receiver::{Reply, Request, Server, answer};
 use rustls::pki_types::PrivateKeyDer;
 use std::io::Write as _;

@@ -13,11 +13,12 @@ mod reading;
 pub use page::{Ask, PAGE_KIB_MAX, Page};
 
 use super::Statistics;
-use crate::event::{Lane, Position};
+use crate::event::{Item, Lane, Position};
 use crate::feed::{
-    self, Cursor, CursorError, Feed, FeedError, Item, Judged, JudgedPosition, Lanes, Selection,
+    self, Cursor, CursorError, Feed, FeedError, Judged, JudgedPosition, Lanes, Selection,
 };
 use crate::log::Repeats;
+use crate::worker::Notification;
 use parking_lot::Mutex;
 use place::{before, behind, next_of, whole};
 use reading::{Reading, Shelf};
@@ -230,7 +231,7 @@ impl Pull {
             .iter()
             .flat_map(|it| it.notifications(position.sequence));
         let notification = notifications.find(|it| it.sequence == position.sequence);
-        let events = notification.iter().flat_map(feed::Notification::events);
+        let events = notification.iter().flat_map(Notification::events);
         Ok(events.map(|event| event.lane()).collect())
     }
 }

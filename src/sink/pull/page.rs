@@ -1,7 +1,7 @@
 //! One answer to a consumer: events from a position on, and where the next answer begins.
 
-use crate::event::{self, EventRef, Lane};
-use crate::feed::{Item, Tally};
+use crate::event::{self, EventRef, Item, Lane};
+use crate::feed::Tally;
 
 /// What a consumer asks for.
 #[derive(Clone, Copy, Debug)]

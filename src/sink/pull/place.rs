@@ -3,8 +3,8 @@
 //! Said to and by consumers it is an [`Item`]: the last event that they have had, or a notification that they have had
 //! all of. Compared it is the [`Position`] that comes next.
 
-use crate::event::{Lane, Position};
-use crate::feed::{Item, OPEN_MAX, Open, Progress};
+use crate::event::{Item, Lane, Position};
+use crate::feed::{OPEN_MAX, Open, Progress};
 
 /// What comes next for one who has had everything up to and including `after`.
 pub(super) fn behind(after: Item) -> Position {
@@ -82,8 +82,8 @@ pub(super) fn progress(lane: Lane, next: Position, lanes: &[Lane]) -> Progress {
 mod tests {
     use super::{before, behind, next_of, progress};
     use crate::event::Lane::{Messages, Rest, Statuses};
-    use crate::event::{Lane, Position};
-    use crate::feed::{Item, OPEN_MAX};
+    use crate::event::{Item, Lane, Position};
+    use crate::feed::OPEN_MAX;
 
     fn item(text: &str) -> Item {
         text.parse().unwrap()

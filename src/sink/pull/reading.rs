@@ -4,7 +4,8 @@
 use super::page::{Ask, Page};
 use super::place::{before, behind, whole};
 use crate::event::{Lane, Position};
-use crate::feed::{Delivery, Fate, Feed, FeedError, Judged, Notification, Selection, Tally};
+use crate::feed::{Fate, Feed, FeedError, Judged, Selection, Tally};
+use crate::worker::{Delivery, Notification};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,8 @@
 use super::{Ask, Pull, PullError, Source};
 use crate::disk::Disk;
-use crate::event::Lane;
-use crate::event::Pattern;
+use crate::event::{Item, Lane, Pattern};
 use crate::feed::tests::Bench;
-use crate::feed::{Cursors, Floor, Item, JudgedPosition, Selection};
+use crate::feed::{Cursors, Floor, JudgedPosition, Selection};
 use crate::journal::JournalId;
 use crate::sink::Statistics;
 use serde_json::Value;

@@ -1,7 +1,8 @@
 //! Receivers that are away, and items that are to blame themselves.
 
 use super::{Replies, Reply, Setting, body, fill, in_order};
-use crate::feed::{DeadLetters, Progress, Replay, Replays};
+use crate::dead_letter::DeadLetters;
+use crate::feed::{Progress, Replay, Replays};
 use crate::sink::Statistics;
 use crate::sink::dispatch::Unit;
 use parking_lot::Mutex;

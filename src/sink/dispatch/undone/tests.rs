@@ -1,7 +1,8 @@
 use super::{BYTES_MAX, Source, Undone};
+use crate::event::Item;
 use crate::feed::tests::batch;
-use crate::feed::{Delivery, Item, Maker};
 use crate::sink::dispatch::intake::Found;
+use crate::worker::{Delivery, Maker};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -105,7 +106,7 @@ fn letters_under_way_are_bounded_in_bytes() {
     let (mut letters, mut bytes) = (0, 0);
     let batch = delivery(10_000, 1);
     while !undone.is_full(Source::Letter) {
-        let alone = Arc::new(batch.alone(8, &mut maker).unwrap());
+        let alone = Arc::new(maker.alone(&batch, 8).unwrap());
         bytes += alone.bytes();
         letters += 1;
         let found = Found {

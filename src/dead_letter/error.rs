@@ -1,0 +1,85 @@
+//! Why something could not be done with a dead letter.
+
+use crate::disk::{self, Storage};
+use std::io;
+use std::path::Path;
+
+/// Why something could not be done with a letter.
+#[derive(Debug, thiserror::Error)]
+pub enum LetterError {
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {cause}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// There is no such letter, or none any more.
+    #[error("there is no letter {path}")]
+    Missing {
+        /// Where it would be.
+        path: String,
+    },
+    /// What is in the file is no letter.
+    #[error("{path} is not a letter ({reason}); its notification may still be in the journal")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There are too many, or their bodies take too much.
+    #[error(
+        "{path} has {LETTERS_MAX} dead letters, or {} GiB of their bodies, and takes no more: look at them with `{}`, \
+         then retry or drop them",
+        BODIES_MAX >> 30, listing(.path)
+    )]
+    Full {
+        /// The directory.
+        path: String,
+    },
+}
+
+impl LetterError {
+    /// True for what passes by itself when there is space on the disk again.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, LetterError::Io { cause, .. } if disk::is_shortage(cause))
+    }
+
+    /// True where there are so many that somebody has to look at them first.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, LetterError::Full { .. })
+    }
+
+    pub(super) fn io(
+        storage: &dyn Storage,
+        action: &'static str,
+        name: &str,
+    ) -> impl FnOnce(io::Error) -> LetterError {
+        move |cause| LetterError::Io {
+            action,
+            path: storage.describe(name),
+            cause,
+        }
+    }
+}
+
+/// What lists the letters in this directory, `dead-letters/SINK` in that of the journal.
+fn listing(path: &str) -> String {
+    let path = Path::new(path.trim_end_matches('/'));
+    let sink = path.file_name().unwrap_or_default().to_string_lossy();
+    let data_dir = path.ancestors().nth(2).unwrap_or(Path::new(""));
+    disk::command(&format!("dead-letters list --sink {sink}"), data_dir)
+}
+
+/// Most letters that one sink may have: what a directory still lists in some tens of milliseconds. That many are no
+/// accident of single events: the sink is to stop then, and its events stay in the journal.
+pub const LETTERS_MAX: usize = 100_000;
+
+/// Bytes of such files that one sink may have. Beyond that somebody has to look at the letters first.
+pub(super) const BODIES_MAX: u64 = 4 << 30;

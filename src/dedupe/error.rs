@@ -1,0 +1,64 @@
+//! What can go wrong with the memory of keys.
+
+use crate::disk::{self, Storage};
+use std::io;
+use std::io::ErrorKind;
+
+/// Why duplicates cannot be found now.
+#[derive(Debug, thiserror::Error)]
+pub enum DedupeError {
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {cause}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: String,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// Deliveries are judged once and in journal order; a retry brings the one that failed.
+    #[error(
+        "the delivery from sequence {first} on cannot be judged now: it is the turn of {wanted}"
+    )]
+    OutOfOrder {
+        /// Sequence that comes next.
+        wanted: u64,
+        /// First sequence of the delivery.
+        first: u64,
+    },
+    /// A sync failed before, and what it was to write may be lost though the next one would succeed.
+    #[error(
+        "the memory of keys could not be synced before: restart to go on from what is known to be stored"
+    )]
+    Failed,
+}
+
+impl DedupeError {
+    /// For `map_err`: what was tried on which file.
+    pub(super) fn io(
+        storage: &dyn Storage,
+        action: &'static str,
+        name: &str,
+    ) -> impl FnOnce(io::Error) -> DedupeError {
+        move |cause| DedupeError::Io {
+            action,
+            path: storage.describe(name),
+            cause,
+        }
+    }
+
+    /// True for what passes by itself when there is space again: the same call is to be made again then.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, DedupeError::Io { cause, .. } if disk::is_shortage(cause))
+    }
+}
+
+/// Removes a file that may have gone already.
+pub(super) fn remove_file(storage: &dyn Storage, name: &str) -> Result<(), DedupeError> {
+    match storage.remove(name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(DedupeError::io(storage, "remove", name)),
+    }
+}

@@ -1,0 +1,392 @@
+//! Exact dedupe: which events say what an earlier one has said, decided once, in journal order.
+//!
+//! # The rule
+//!
+//! An event is a duplicate if an earlier one, by sequence and index, had the same key, came to the same endpoint and is
+//! remembered; that one may have been a duplicate itself. Which endpoints count as the same says [`Scope`]. Keys are
+//! compared as a whole: a hash only says where to look. A key counts for [`Options::window`] at least and an eighth of
+//! it longer at most, by the times of arrival, or until [`Options::keys`] newer ones are nearly there, see `keys.rs`;
+//! one that came while the clock was ahead counts as well. A weak key ([`EventRef::has_weak_key`]) counts for ten
+//! minutes on either side. All of that depends on what stands in the journal alone, on no clock and on no thread. What
+//! forgets keys is not the time of one arrival: a clock that jumps, there or back, makes the memory forget nothing.
+//! (One that stays ahead by more than the window looks the same as silence: what came before is old then, and comes
+//! again if it is sent again.)
+//!
+//! # The files
+//!
+//! In a directory of their own, through the journal's [`Storage`]:
+//!
+//! | file | |
+//! |---|---|
+//! | `keys-N` | the log of keys, see `keys.rs` and `entry.rs` |
+//! | `duplicates-SEQ` | the positions of all duplicates, see `marks.rs`; [`Duplicates`] reads them |
+//! | `checkpoint` | up to where both are what was judged, see `checkpoint.rs` |
+//!
+//! In memory there is a table from hashes of keys to places in the log of keys: 8 bytes a slot, 10.7 to 16 bytes a
+//! key, 12 in the end, see `index.rs`; and the pairs of names of [`Parties`]. On the disk a key takes its length
+//! and 16 bytes. A key that is new costs no reading; a hit on one that is not among the last thousands costs one
+//! read, and one key in 4,000 million / keys does without being one.
+//!
+//! # What a crash costs
+//!
+//! Time only. Both logs are written without a sync and synced before the checkpoint is replaced; up to the lengths
+//! that stand in it, they are never written again, and a file that it names is not removed before the next one is
+//! durable. So after the end of the process and after a power cut alike the checkpoint that is found names a state
+//! that is whole: that behind the delivery which it was made after. Whatever was written since is thrown away, and
+//! the deliveries behind it are judged again. A decision follows from that state and the deliveries alone,
+//! and what was judged was durable in the journal, so it is the same one as the first time.
+//!
+//! Without a usable state everything in the journal is judged again. The decisions are the same then too, except where
+//! the earlier one is not in the journal any more: such an event comes again. That a state is usable is known from
+//! checksums of all that the checkpoint names, so damage never makes a duplicate of what is none.
+
+mod checkpoint;
+mod clock;
+mod duplicates;
+mod entry;
+mod error;
+mod index;
+mod keys;
+mod marks;
+mod opening;
+mod options;
+mod parties;
+mod place;
+mod scope;
+mod tags;
+#[cfg(test)]
+mod tests;
+
+pub use duplicates::Duplicates;
+pub use error::DedupeError;
+pub use options::{Decisions, Options};
+pub use parties::{Conversation, Parties};
+pub use scope::Scope;
+
+use crate::disk::Storage;
+use crate::event::EventRef;
+use crate::journal::JournalId;
+use crate::worker::Delivery;
+use checkpoint::Checkpoint;
+use entry::{Entry, Text};
+use index::Index;
+use keys::KeyLog;
+use marks::{Mark, Marks};
+use opening::Opening;
+use place::Place;
+use scope::ANY;
+use std::sync::Arc;
+use tags::Tags;
+
+/// Judges deliveries. Owned by one thread; allocates nothing for an event in the steady state.
+#[derive(Debug)]
+pub struct Dedupe {
+    storage: Arc<dyn Storage>,
+    journal: JournalId,
+    options: Options,
+    tags: Tags,
+    keys: KeyLog,
+    index: Index,
+    /// The newest generation with keys that an older version has written, without an endpoint; 0 if there is none.
+    unnumbered: u64,
+    marks: Marks,
+    parties: Parties,
+    /// The delivery that is being judged, across tries.
+    stage: Option<Stage>,
+    /// Places of its duplicates among its events.
+    found: Vec<usize>,
+    judged: u64,
+    checkpointed: u64,
+    /// A sync has failed.
+    failed: bool,
+}
+
+/// How far a delivery is judged.
+#[derive(Debug)]
+struct Stage {
+    first: u64,
+    last: u64,
+    /// The event that is next. What is before it is in the logs, or in memory on its way there.
+    next: usize,
+    decisions: Decisions,
+}
+
+/// What is remembered of a key.
+#[derive(Clone, Copy, Debug)]
+struct Older {
+    slot: usize,
+    place: Place,
+    /// Its time of arrival.
+    then: u64,
+}
+
+impl Dedupe {
+    /// Takes up the state in `storage`, a directory for nothing else, of the journal with this name and these first
+    /// and last sequences. Also gives the sequence from which deliveries must come. A state that is damaged, of
+    /// another journal or ahead of this one is reported and begins anew. Reads all that is remembered, about half
+    /// a second for a million keys.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        journal: JournalId,
+        first: u64,
+        last: u64,
+    ) -> Result<(Dedupe, u64), DedupeError> {
+        let opening = Opening {
+            storage,
+            options,
+            journal,
+            first,
+            last,
+            tags: Tags::new(),
+        };
+        let dedupe = opening.open()?;
+        let from = dedupe.judged + 1;
+        Ok((dedupe, from))
+    }
+
+    /// Marks the duplicates in the next delivery. When this returns they are written, without a sync, for
+    /// [`Duplicates`] to read. After an error that [is a shortage](DedupeError::is_shortage) it is to be called again
+    /// with the same delivery, and goes on where it was; any other one is final.
+    pub fn judge(&mut self, delivery: &mut Delivery) -> Result<Decisions, DedupeError> {
+        if self.stage.is_none() {
+            self.flush()?; // what a delivery has left that passed
+        }
+        let mut stage = self.begin(delivery)?;
+        while let Some(event) = delivery.events().get(stage.next) {
+            if let Err(error) = self.judge_event(event, &mut stage) {
+                self.stage = Some(stage);
+                return Err(error);
+            }
+            stage.next += 1;
+        }
+        if let Err(error) = self.flush() {
+            self.stage = Some(stage);
+            return Err(error);
+        }
+        for position in self.found.drain(..) {
+            delivery.mark_duplicate(position);
+        }
+        self.judged = stage.last;
+        Ok(stage.decisions)
+    }
+
+    /// Lets the next delivery pass after [a shortage](DedupeError::is_shortage): what of it is not judged by now counts
+    /// as new, and later ones are not found to repeat it. For a disk that is full, perhaps of what only delivery takes
+    /// away.
+    pub fn pass(&mut self, delivery: &mut Delivery) -> Decisions {
+        for position in self.found.drain(..) {
+            delivery.mark_duplicate(position);
+        }
+        self.judged = delivery.last_sequence();
+        self.stage
+            .take()
+            .map_or_else(Decisions::default, |stage| stage.decisions)
+    }
+
+    /// Highest sequence that is judged.
+    #[must_use]
+    pub fn judged(&self) -> u64 {
+        self.judged
+    }
+
+    /// Syncs the keys if many were written since. With all of them left to a checkpoint, what the disk has to do then
+    /// would stand in the way of answers for some milliseconds. Errors are those of [`Dedupe::checkpoint`].
+    pub fn sync_many(&mut self) -> Result<(), DedupeError> {
+        if self.failed || self.keys.unsynced < UNSYNCED_MAX {
+            return Ok(());
+        }
+        let synced = self.keys.sync();
+        self.failed = synced.is_err();
+        synced
+    }
+
+    /// Makes what was judged durable, so that it is not judged again after a crash. Syncs, so not on the way of an
+    /// answer. Does nothing while a delivery waits to be tried again. After an error the one before still holds; a
+    /// sync that has failed makes all later ones fail.
+    pub fn checkpoint(&mut self) -> Result<(), DedupeError> {
+        if self.failed {
+            return Err(DedupeError::Failed);
+        }
+        // Keys of half a delivery would make duplicates of themselves.
+        if self.stage.is_some() {
+            return Ok(());
+        }
+        if self.judged == self.checkpointed && !self.marks.has_gone() {
+            return Ok(());
+        }
+        self.flush()?;
+        if let Err(error) = self.keys.sync().and_then(|()| self.marks.sync()) {
+            self.failed = true;
+            return Err(error);
+        }
+        let checkpoint = Checkpoint {
+            journal: self.journal,
+            judged: self.judged,
+            clock: self.keys.clock(),
+            generations: self.keys.facts().copied().collect(),
+            duplicates: self.marks.extents().copied().collect(),
+        };
+        checkpoint.save(&*self.storage)?;
+        self.checkpointed = self.judged;
+        self.keys.remove_gone()?;
+        self.marks.remove_gone()
+    }
+
+    /// Highest sequence that is not judged again after a crash. The journal must keep what is behind it.
+    #[must_use]
+    pub fn checkpointed(&self) -> u64 {
+        self.checkpointed
+    }
+
+    /// Nobody asks any more for the duplicates before sequence `first`; with the next checkpoint their files go.
+    pub fn retire(&mut self, first: u64) {
+        self.marks.retire(first);
+    }
+
+    /// Shares what it learns of the names of parties with those who hold `parties` already.
+    pub fn share(&mut self, parties: &Parties) {
+        parties.take_over(&self.parties);
+        self.parties = parties.clone();
+    }
+
+    /// Keys that are remembered now, each counted once.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Bytes of memory that the table of keys takes now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.index.bytes()
+    }
+
+    fn flush(&mut self) -> Result<(), DedupeError> {
+        self.keys.flush()?;
+        self.marks.flush()
+    }
+
+    /// Takes up a delivery that was tried before, or begins with the next one.
+    fn begin(&mut self, delivery: &Delivery) -> Result<Stage, DedupeError> {
+        let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
+        let wanted = self.stage.as_ref().map_or(self.judged + 1, |it| it.first);
+        if let Some(stage) = self
+            .stage
+            .take_if(|it| (it.first, it.last) == (first, last))
+        {
+            return Ok(stage);
+        }
+        // Behind what comes next there may be a gap that damage has left in the journal.
+        if self.stage.is_some() || first < wanted {
+            return Err(DedupeError::OutOfOrder { wanted, first });
+        }
+        if let Some(event) = delivery.events().get(0) {
+            for gone in self.keys.turn(event.received_at(), &self.options)? {
+                self.index.forget(gone);
+                self.parties.forget(gone);
+                if gone >= self.unnumbered {
+                    self.unnumbered = 0;
+                }
+            }
+        }
+        Ok(Stage {
+            first,
+            last,
+            next: 0,
+            decisions: Decisions::default(),
+        })
+    }
+
+    /// Judges one event and remembers it. After an error nothing has changed.
+    fn judge_event(&mut self, event: EventRef<'_>, stage: &mut Stage) -> Result<(), DedupeError> {
+        if event.is_dead() {
+            stage.decisions.judged[event.lane() as usize] += 1;
+            return Ok(());
+        }
+        let key = event.id().as_bytes();
+        let received_at = event.received_at();
+        let group = self.options.scope.group_of(event);
+        let tag = self.tags.of(group, key);
+        let own = self.find(tag, group, key)?;
+        let older = match own {
+            None if self.unnumbered > 0 => self.find(self.tags.of(ANY, key), ANY, key)?,
+            own => own,
+        };
+        let generation = self.keys.active().map_or(0, |facts| facts.number);
+        let is_weak = event.has_weak_key();
+        let entry = |text| Entry {
+            received_at,
+            endpoint: event.endpoint(),
+            foreign: event.is_foreign(),
+            text,
+        };
+        let span = self.options.span();
+        // In this generation already, it goes with it, if its time is near; of a weak one the very time counts.
+        let is_near =
+            |older: Older| older.place.is_of(generation) && received_at.abs_diff(older.then) < span;
+        let stays = older.is_some_and(is_near) && !is_weak;
+        if let Some(Older { slot, .. }) = own.filter(|_| !stays) {
+            if let Some(place) = self.keys.append(&entry(Text::KeyAgain(key))) {
+                self.index.replace(slot, place);
+            }
+        } else if !stays && let Some(place) = self.keys.append(&entry(Text::Key(key))) {
+            self.index.insert(tag, place);
+        }
+        if let Some((user_id, phone)) = self.parties.news(event, generation)
+            && (self.keys.append(&entry(Text::Names(user_id, phone)))).is_some()
+        {
+            self.parties.learn((group, user_id), phone, generation);
+        }
+        let lane = event.lane() as usize;
+        stage.decisions.judged[lane] += 1;
+        let window = self.options.window.saturating_add(span);
+        let counts = |then| {
+            if is_weak {
+                received_at.abs_diff(then) <= WEAK_WINDOW
+            } else {
+                // What came while the clock was ahead has not been forgotten since.
+                received_at.saturating_sub(then) <= window
+            }
+        };
+        if older.is_some_and(|older| counts(older.then)) {
+            stage.decisions.duplicates[lane] += 1;
+            self.found.push(stage.next);
+            self.marks.push(Mark {
+                position: event.position(),
+                fingerprint: event.fingerprint(),
+            });
+        }
+        Ok(())
+    }
+
+    /// What is remembered of a key in a group.
+    fn find(&mut self, tag: u32, group: u32, key: &[u8]) -> Result<Option<Older>, DedupeError> {
+        find(&self.index, &mut self.keys, tag, key, |entry| {
+            self.options.scope.group(entry.endpoint, entry.foreign) == group
+        })
+    }
+}
+
+/// The entry of a key that is such a one, among those with its tag.
+fn find(
+    index: &Index,
+    keys: &mut KeyLog,
+    tag: u32,
+    key: &[u8],
+    is_such: impl Fn(&Entry<'_>) -> bool,
+) -> Result<Option<Older>, DedupeError> {
+    for (slot, place) in index.candidates(tag) {
+        if let Some(entry) = keys.read(place, key)?.filter(&is_such) {
+            let then = entry.received_at;
+            return Ok(Some(Older { slot, place, then }));
+        }
+    }
+    Ok(None)
+}
+
+/// Bytes of keys after which they are synced.
+const UNSYNCED_MAX: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
+
+/// Microseconds for which a weak key counts.
+const WEAK_WINDOW: u64 = 600_000_000;

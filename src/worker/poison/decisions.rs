@@ -1,0 +1,140 @@
+//! The file of decisions, see the table in the module above.
+
+use crate::disk::{self, Access, Storage};
+use crate::journal::JournalId;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind};
+
+/// What the file says.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions {
+    /// First and last sequences that somebody was at when the process ended.
+    pub(crate) suspect: Vec<(u64, u64)>,
+    /// What is decided, by sequence.
+    pub(crate) bodies: BTreeMap<u64, Decision>,
+}
+
+/// What is decided on a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// A version before this one has passed it as `whatsapp.unparsed`, and so it stays.
+    Unparsed,
+    /// It gives no event. The CRC32C of the body that is meant.
+    Poisoned(u32),
+}
+
+/// What was found in place of the file.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// Decisions on this journal, and the version of the form.
+    Whole(u32, Decisions),
+    /// There is no file, or one about another journal.
+    None {
+        /// There is one about another journal.
+        of_another: bool,
+    },
+    /// It does not pass its checksum.
+    Damaged,
+}
+
+impl Decisions {
+    pub(crate) fn read(storage: &dyn Storage, journal: JournalId) -> io::Result<Stored> {
+        let mut found = Stored::Damaged;
+        for _ in 0..READ_TRIES {
+            let file = match storage.open(FILE, Access::Read) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Ok(Stored::None { of_another: false });
+                }
+                file => file?,
+            };
+            let mut text = vec![0; usize::try_from(file.length()?.min(LENGTH_MAX)).unwrap_or(0)];
+            let length = disk::read_full_at(&*file, &mut text, 0)?;
+            text.truncate(length);
+            found = parse(&String::from_utf8_lossy(&text), journal).unwrap_or(Stored::Damaged);
+            if !matches!(found, Stored::Damaged) {
+                break;
+            }
+            // It may have been written over as the one before, see `Storage::replace`.
+        }
+        Ok(found)
+    }
+
+    /// Durable when this returns.
+    pub(crate) fn save(&self, storage: &dyn Storage, journal: JournalId) -> io::Result<()> {
+        storage.replace(FILE, self.render(journal).as_bytes())
+    }
+
+    fn render(&self, journal: JournalId) -> String {
+        let program = env!("CARGO_PKG_VERSION");
+        let mut text = format!("hookline-poison {VERSION}\nprogram {program}\njournal {journal}\n");
+        for (first, last) in &self.suspect {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "suspect {first} {last}");
+        }
+        for (sequence, decision) in &self.bodies {
+            let _ = match decision {
+                Decision::Unparsed => writeln!(text, "condemned {sequence}"),
+                Decision::Poisoned(crc) => writeln!(text, "poisoned {sequence} {crc:08x}"),
+            };
+        }
+        format!("{text}crc32c {:08x}\n", crc32c::crc32c(text.as_bytes()))
+    }
+}
+
+/// Takes what [`Decisions::render`] has written, in any version.
+fn parse(text: &str, journal: JournalId) -> Option<Stored> {
+    let (content, checksum) = text.trim_end().rsplit_once("crc32c ")?;
+    if checksum != format!("{:08x}", crc32c::crc32c(content.as_bytes())) {
+        return None;
+    }
+    let mut lines = content.lines();
+    let version: u32 = lines
+        .next()?
+        .strip_prefix("hookline-poison ")?
+        .parse()
+        .ok()?;
+    if version > VERSION {
+        return None;
+    }
+    let (mut decisions, mut is_ours) = (Decisions::default(), false);
+    for line in lines {
+        let mut words = line.split(' ');
+        let word = words.next()?;
+        let mut next = || words.next();
+        match word {
+            "journal" => is_ours = next()? == journal.to_string(),
+            "suspect" => {
+                let range = (next()?.parse().ok()?, next()?.parse().ok()?);
+                decisions.suspect.push(range);
+            }
+            "condemned" => {
+                let sequence = next()?.parse().ok()?;
+                decisions.bodies.insert(sequence, Decision::Unparsed);
+            }
+            "poisoned" => {
+                let sequence = next()?.parse().ok()?;
+                let crc = u32::from_str_radix(next()?, 16).ok()?;
+                decisions.bodies.insert(sequence, Decision::Poisoned(crc));
+            }
+            _ => {}
+        }
+    }
+    Some(if is_ours {
+        Stored::Whole(version, decisions)
+    } else {
+        Stored::None { of_another: true }
+    })
+}
+
+/// Its name is that of the first version.
+pub(crate) const FILE: &str = "verdicts";
+
+/// Version of the form. In version 1, `condemned` was decided by marks alone.
+pub(crate) const VERSION: u32 = 2;
+
+/// Most bytes that are read of the file.
+const LENGTH_MAX: u64 = 8 << 20;
+
+/// How often a file that is not whole is read.
+const READ_TRIES: usize = 4;
