@@ -55,7 +55,7 @@ pub struct SegmentReport {
     pub first_commit: Option<u64>,
     /// Time of its last commit.
     pub last_commit: Option<u64>,
-    /// Bytes of frames of a commit that did not end. Only found by a full look.
+    /// Bytes of frames of a commit that did not end. Only found by a full inspection.
     pub torn_tail: u64,
 }
 
@@ -201,14 +201,14 @@ pub(crate) fn survey(
             });
             continue;
         };
-        let look = Look {
+        let inspection = Inspection {
             storage,
             manifest,
             segment: &segment,
             next_first,
             depth,
         };
-        let mut found = look.inspect(first_sequence, &mut report.damage)?;
+        let mut found = inspection.inspect(first_sequence, &mut report.damage)?;
         if let (Some(wrong), Some(bound)) = (wrong, adopt) {
             if next_first.is_none() && is_cut_short(storage, &names, &segment) {
                 // As many as there can have been: behind the damage at its end, or, without any, behind its frames.
@@ -220,7 +220,7 @@ pub(crate) fn survey(
                     before.counted = false;
                 } else {
                     report.damage.push(Damage {
-                        path: look.path(),
+                        path: inspection.path(),
                         reason: wrong.clone(),
                         hole: Hole {
                             epoch: segment.epoch,
@@ -280,7 +280,7 @@ fn is_at_end(hole: &Hole, segment: &Segment) -> bool {
 }
 
 /// One segment, and what is known about it.
-struct Look<'a> {
+struct Inspection<'a> {
     storage: &'a dyn Storage,
     manifest: &'a Manifest,
     segment: &'a Segment,
@@ -289,7 +289,7 @@ struct Look<'a> {
     depth: Depth,
 }
 
-impl Look<'_> {
+impl Inspection<'_> {
     fn inspect(
         &self,
         first_sequence: u64,

@@ -83,7 +83,7 @@ pub(crate) fn keep_endpoints(
 ) -> Result<(), JournalError> {
     let mut endpoints = BTreeSet::new();
     for entry in &manifest.segments {
-        look(storage, manifest, entry.epoch, 1, &mut endpoints)?;
+        examine(storage, manifest, entry.epoch, 1, &mut endpoints)?;
     }
     add_unknown(manifest, endpoints, put_right);
     Ok(())
@@ -153,7 +153,8 @@ pub(crate) fn rebuild(
                     });
                     full_ends.push(None);
                 }
-                let (next, full) = look(storage, &manifest, epoch, first_sequence, &mut endpoints)?;
+                let (next, full) =
+                    examine(storage, &manifest, epoch, first_sequence, &mut endpoints)?;
                 end = Some(next);
                 full_end = full.then_some(next);
             }
@@ -267,7 +268,7 @@ fn next_epoch(storage: &dyn Storage, entries: &[Entry]) -> Result<u64, JournalEr
 
 /// Gives the sequence behind the last record of a segment and whether the segment is full: something whole, or
 /// set aside, reaches to its end. Adds the endpoints of its records.
-fn look(
+fn examine(
     storage: &dyn Storage,
     manifest: &Manifest,
     epoch: u64,

@@ -23,7 +23,7 @@ use super::manifest::{self, Entry, Manifest, ManifestFile};
 use super::names;
 use super::names::{SPARE, TEMPORARY};
 use super::options::Options;
-use super::retention::Kept;
+use super::retention::Retained;
 use super::scan::Scan;
 use super::segment::{HEADER_BLOCK, JournalId, Segment};
 use crate::disk;
@@ -64,7 +64,7 @@ pub struct LeftOut {
 pub(crate) struct Recovered {
     pub(crate) manifest: ManifestFile,
     /// Sealed segments, then the active one.
-    pub(crate) kept: Vec<Kept>,
+    pub(crate) kept: Vec<Retained>,
     pub(crate) active: Segment,
     /// Where the next frame goes.
     pub(crate) offset: u64,
@@ -177,8 +177,8 @@ pub(crate) fn recover(
 }
 
 /// The last segments that hold records, or will; the active one is the last of all.
-fn in_use(tail: &[Segment], scans: &[Scan], now: u64) -> Vec<Kept> {
-    let segment = |(segment, scan): (&Segment, &Scan)| Kept {
+fn in_use(tail: &[Segment], scans: &[Scan], now: u64) -> Vec<Retained> {
+    let segment = |(segment, scan): (&Segment, &Scan)| Retained {
         epoch: segment.epoch,
         size: segment.size,
         first_sequence: scan.first_sequence,
@@ -186,7 +186,7 @@ fn in_use(tail: &[Segment], scans: &[Scan], now: u64) -> Vec<Kept> {
         later: None,
         begun: None,
     };
-    let mut kept: Vec<Kept> = tail.iter().zip(scans).map(segment).collect();
+    let mut kept: Vec<Retained> = tail.iter().zip(scans).map(segment).collect();
     if let Some(active) = kept.last_mut() {
         active.later = Some(now);
     }
@@ -228,7 +228,7 @@ fn begin(
     })?;
     Ok(Recovered {
         manifest,
-        kept: vec![Kept {
+        kept: vec![Retained {
             epoch: 1,
             size: active.size,
             first_sequence: 1,
@@ -272,7 +272,7 @@ fn check_sealed(
     storage: &dyn Storage,
     manifest: &Manifest,
     opened: &[Segment],
-) -> Result<Vec<Kept>, JournalError> {
+) -> Result<Vec<Retained>, JournalError> {
     let firsts = manifest.segments.iter().map_while(|it| it.first_sequence);
     let firsts: Vec<u64> = firsts.collect();
     let mut kept = Vec::with_capacity(opened.len());
@@ -299,7 +299,7 @@ fn check_sealed(
                 last_sequence: None,
             });
         }
-        kept.push(Kept {
+        kept.push(Retained {
             epoch: segment.epoch,
             size: segment.size,
             first_sequence,

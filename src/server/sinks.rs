@@ -123,7 +123,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
         let statistics = Arc::new(Statistics::default());
         statistics.delivered.set(cursor.confirmed().max(first - 1));
         statistics.confirmed.set(cursor.confirmed());
-        let part = Part {
+        let part = SinkSetup {
             sink,
             cursor,
             first,
@@ -172,7 +172,7 @@ fn unbuilt(sink: &config::Sink) -> ServerError {
 }
 
 /// What one sink begins with.
-struct Part<'c> {
+struct SinkSetup<'c> {
     sink: &'c config::Sink,
     cursor: Cursor,
     /// The first sequence that there is.
@@ -181,7 +181,7 @@ struct Part<'c> {
     stop: Arc<AtomicBool>,
 }
 
-impl Part<'_> {
+impl SinkSetup<'_> {
     /// Which events; every path among its filters has a number from here on.
     fn wanted(&self, common: &Common<'_>) -> Result<Selection, ServerError> {
         let filter = &self.sink.filter;
