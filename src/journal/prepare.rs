@@ -12,7 +12,7 @@ use super::names;
 use super::names::SPARE;
 use super::options::Options;
 use super::path_check;
-use super::retention::{Kept, Policy, retired};
+use super::retention::{Policy, Retained, retired};
 use super::segment::Segment;
 use super::status::{FailOnDrop, Status};
 use crate::disk::block::on_disk;
