@@ -379,11 +379,7 @@ fn config(reading: &mut Reading<'_>, root: &[Entry], from_file: bool, flags: &Fl
         config.sinks = sink::read_all(reading, sinks, known);
     } else {
         config.endpoints = vec![endpoint::default(reading)];
-        config.sinks = vec![Sink {
-            name: "stdout".to_owned(),
-            filter: Filter::default(),
-            kind: SinkKind::Stdout,
-        }];
+        config.sinks = vec![sink::default()];
     }
     consistency::check(reading, &mut config, &places, from_file);
     let order = |setting: &Setting| SETTINGS.iter().position(|row| row == setting);

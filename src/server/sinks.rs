@@ -2,9 +2,10 @@
 
 mod transports;
 
+use super::ServerError;
+use super::directories::{beside, dead_letters, directory};
 use super::pull::Pulls;
 use super::sources::Sources;
-use super::{ServerError, beside, directory, letters};
 use crate::config::{self, Config, SinkKind};
 use crate::dedupe::Parties;
 use crate::disk::{Disk, Storage};
@@ -262,7 +263,7 @@ impl SinkSetup<'_> {
             wanted: self.wanted(common)?,
             parties: common.parties.clone(),
             cursor: self.cursor,
-            letters: letters(common.config, name)?,
+            letters: dead_letters(common.config, name)?,
             replays: Replays::open(beside(&dir.join("replays"))?),
             feeds: common.feeds.clone(),
             paths: paths(&common.endpoints),
