@@ -36,7 +36,37 @@
 //! - [`metrics`]: counters and histograms that cost a plain store
 //! - [`relay`]: the bounded channel between threads, whose receiver parks at once
 //! - [`children`]: processes that are started, and what they leave behind
+//! - [`hex`]: hexadecimal digits, written and read
+//! - [`random`]: numbers that a seed gives
 //! - [`log`]: what may not hold up whoever has something to say
+//!
+//! # Glossary
+//!
+//! | word | is |
+//! |---|---|
+//! | post | an HTTP request that brings a body |
+//! | notification | what one post has brought: the body, and the headers that are kept beside it |
+//! | record | a notification as the journal stores it |
+//! | sequence | the number of a record in the journal: from 1, without a gap, in the order of storing |
+//! | batch | the records that one event loop has gathered, in one buffer that is moved and not copied |
+//! | frame | a batch on disk: a header with checksums, and the records |
+//! | segment | a file of the journal, in which frames stand one behind the other; it goes as a whole |
+//! | epoch | the number of a segment; no two have the same, and the next one has a higher one |
+//! | spare | the file of a segment that has gone, kept to be written over |
+//! | ticket | the number that a loop gives to a record that it stores; answers wait until theirs is durable |
+//! | durable | written, and `fdatasync` has returned: it outlives a power cut |
+//! | form | how the bodies of an endpoint are read; fixed for a body when it is stored |
+//! | event | one update in a body (a message, a status …), or the whole body of another sender, as a `CloudEvent` |
+//! | position | where an event stands: `SEQ.INDEX`, its notification's sequence and its place among the events of that |
+//! | item | what a sink delivers and confirms as one: an event, or a notification with all its events |
+//! | lane | messages, statuses or the rest: each has its own place in each cursor, so none waits behind another |
+//! | conversation | the events with one subject; they are delivered in order, beside those of others |
+//! | duplicate | an event whose id an earlier one has had, within the window of dedupe: no sink gets it |
+//! | cursor | how far a sink has confirmed, by lane, saved within a second |
+//! | retention hold | the lowest sequence that somebody still needs; no segment goes that has it |
+//! | dead letter | what a sink could not deliver, kept with all that is needed to deliver it after all |
+//! | poisoned | of a body: it ends the process that takes it apart, so it gives no event; a dead letter of `worker` |
+//! | replay | a part of the journal that is delivered to a sink again, on request |
 //!
 //! # Where to begin
 //!
@@ -69,4 +99,6 @@ pub mod sink;
 pub mod metrics;
 pub mod relay;
 pub mod children;
+pub mod hex;
+pub mod random;
 pub mod log;

@@ -179,7 +179,7 @@ impl Poster {
 
     /// Waits until the sink has written everything.
     fn wait_for(&self, file: &Path) {
-        let last = format!("\"sequence\":\"{}.", self.notifications);
+        let last = format!("\"position\":\"{}.", self.notifications);
         eventually("everything is delivered", || {
             let mut end = String::new();
             let _ = File::open(file).and_then(|mut file| {

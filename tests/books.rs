@@ -94,14 +94,14 @@ fn number(value: &Value) -> u64 {
     value.as_u64().expect("a number")
 }
 
-/// The `sequence` of each event in the file of the sink, in order.
+/// The `position` of each event in the file of the sink, in order.
 fn lines(site: &Site) -> Vec<String> {
     let text = fs::read_to_string(site.path().join("events.ndjson")).expect("there is a file");
-    let sequence = |line| {
+    let position = |line| {
         let event: Value = serde_json::from_str(line).expect("each line is JSON");
-        event["sequence"].as_str().expect("a text").to_owned()
+        event["position"].as_str().expect("a text").to_owned()
     };
-    text.lines().map(sequence).collect()
+    text.lines().map(position).collect()
 }
 
 fn distinct(lines: &[String]) -> usize {

@@ -67,7 +67,7 @@ fn check(program: &str, language: &str, file: &str) {
     let stored = site.events();
     let stored: Vec<&str> = stored
         .iter()
-        .map(|event| event["sequence"].as_str().expect("a string"))
+        .map(|event| event["position"].as_str().expect("a string"))
         .collect();
     consumer.start(&server);
     let last = stored.last().expect("there are some");

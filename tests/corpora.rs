@@ -155,7 +155,7 @@ fn payloads_are_stored_as_they_came_and_every_update_is_an_event() {
 
 /// `"SEQ.INDEX"`
 fn place(event: &Value) -> (u64, usize) {
-    let sequence = event["sequence"]
+    let sequence = event["position"]
         .as_str()
         .and_then(|text| text.split_once('.'));
     let (sequence, index) = sequence.expect("every event has its place");

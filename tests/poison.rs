@@ -195,7 +195,7 @@ mod faults {
             );
             let letters = dead_letters(&site);
             assert_eq!(letters.len(), 1, "{letters:?}");
-            assert_eq!(letters[0]["letter"], "worker/2");
+            assert_eq!(letters[0]["dead_letter"], "worker/2");
             // It stays, whoever comes later, and whether it would end the process or not.
             site = site
                 .variable("HOOKLINE_BODY_FAULT", "")
@@ -330,7 +330,7 @@ mod faults {
         server.terminate();
         let names: Vec<_> = dead_letters(&site)
             .iter()
-            .map(|it| it["letter"].clone())
+            .map(|it| it["dead_letter"].clone())
             .collect();
         assert_eq!(names, ["worker/2", "worker/3"]);
         assert_eq!(ids(&site.path().join("late.ndjson")), ["a", "d"]);

@@ -74,18 +74,18 @@ impl Consumer {
     }
 }
 
-/// The sequences of the events, and where the next page begins.
+/// The positions of the events, and where the next page begins.
 fn page(answer: &Answer) -> (Vec<String>, String) {
     assert_eq!(answer.code, 200, "{answer:?}");
     assert_eq!(answer.field("content-type"), Some("application/x-ndjson"));
     let lines = answer.body.split_inclusive(|&byte| byte == b'\n');
     let events = lines.map(|line| serde_json::from_slice::<Value>(line).expect("JSON"));
     let next = answer.field("hookline-next").expect("it is always there");
-    (events.map(|it| sequence(&it)).collect(), next.to_owned())
+    (events.map(|it| position(&it)).collect(), next.to_owned())
 }
 
-fn sequence(event: &Value) -> String {
-    event["sequence"].as_str().expect("a string").to_owned()
+fn position(event: &Value) -> String {
+    event["position"].as_str().expect("a string").to_owned()
 }
 
 fn body_of(answer: &Answer) -> Value {
@@ -134,7 +134,7 @@ fn pages_give_every_event_once_and_in_order() {
         store(&server, &notification(count % 4));
         store(&server, &junk());
     }
-    let stored: Vec<String> = site.events().iter().map(sequence).collect();
+    let stored: Vec<String> = site.events().iter().map(position).collect();
     for limit in [1, 3, 10_000] {
         let (mut all, mut after) = (Vec::new(), "0".to_owned());
         while all.len() < stored.len() {
@@ -148,7 +148,7 @@ fn pages_give_every_event_once_and_in_order() {
         assert_eq!(consumer.poll("after=24"), (vec![], "24".to_owned()));
     }
     // Nothing is committed by all that.
-    assert_eq!(consumer.cursor()["sequence"], "0");
+    assert_eq!(consumer.cursor()["position"], "0");
     let (first, _) = consumer.poll("limit=10000");
     // A page that takes long ends early.
     assert!(!first.is_empty() && stored.starts_with(&first));
@@ -214,10 +214,10 @@ fn what_is_committed_outlives_a_kill_and_never_goes_back() {
     assert_eq!(consumer.poll("limit=5").1, "2.1");
     // A commit whose answer was lost is sent again; of the last event of a notification, too.
     for position in ["1.2", "1.2", "2.1", "2.1"] {
-        let (code, cursor) = consumer.commit(&format!("{{\"sequence\": \"{position}\"}}"));
+        let (code, cursor) = consumer.commit(&format!("{{\"position\": \"{position}\"}}"));
         assert_eq!(code, 200, "{position}: {cursor}");
     }
-    assert_eq!(consumer.cursor()["sequence"], "2.1");
+    assert_eq!(consumer.cursor()["position"], "2.1");
     // Handed out, and not committed.
     assert_eq!(
         consumer.poll("limit=2"),
@@ -231,11 +231,11 @@ fn what_is_committed_outlives_a_kill_and_never_goes_back() {
         consumer.cursor()["last"] == "5"
     });
     assert_eq!(consumer.poll("limit=2").0, ["2.2", "3.0"]);
-    let cursor = json!({"sink": "crm", "sequence": "2.1", "last": "5",
+    let cursor = json!({"sink": "crm", "position": "2.1", "last": "5",
         "lanes": {"messages": "2", "statuses": "2.1", "rest": "2"}});
     assert_eq!(consumer.cursor(), cursor);
     for back in ["\"2.0\"", "\"1\"", "1"] {
-        let (code, body) = consumer.commit(&format!("{{\"sequence\": {back}}}"));
+        let (code, body) = consumer.commit(&format!("{{\"position\": {back}}}"));
         let text = body["error"].as_str().expect("a string");
         assert!(code == 409 && text.contains("after="), "{body}");
     }
@@ -260,16 +260,16 @@ fn what_is_committed_outlives_a_kill_and_never_goes_back() {
     assert_eq!(consumer.poll(lane).0, ["3.0", "4.0", "5.0"]);
     assert_eq!(
         consumer
-            .commit("{\"sequence\": \"4.0\", \"lane\": \"messages\"}")
+            .commit("{\"position\": \"4.0\", \"lane\": \"messages\"}")
             .0,
         200
     );
     assert_eq!(consumer.poll(lane).0, ["5.0"]);
     assert_eq!(consumer.poll("lane=statuses&limit=2").0, ["2.2", "3.1"]);
     assert_eq!(consumer.cursor()["lanes"]["messages"], "4");
-    assert_eq!(consumer.cursor()["sequence"], "2.1");
+    assert_eq!(consumer.cursor()["position"], "2.1");
     assert_eq!(server.metric("hookline_sink_cursor{sink=\"crm\"}"), 1);
-    assert_eq!(consumer.commit("{\"sequence\": \"5\"}").0, 200);
+    assert_eq!(consumer.commit("{\"position\": \"5\"}").0, 200);
     assert_eq!(
         server.metric("hookline_sink_lag_notifications{sink=\"crm\"}"),
         0
@@ -306,7 +306,7 @@ fn who_has_no_token_learns_nothing() {
             answers.iter().all(|it| *it == answers[0]),
             "all are refused alike"
         );
-        assert_eq!(consumer.with(token).commit("{\"sequence\":\"1\"}").0, 401);
+        assert_eq!(consumer.with(token).commit("{\"position\":\"1\"}").0, 401);
         assert_eq!(code(token, "/v1/events"), 401);
     }
     for token in ["old", "new"] {
@@ -330,7 +330,7 @@ fn who_has_no_token_learns_nothing() {
             "{wrong}"
         );
     }
-    for wrong in ["", "{}", "{\"sequence\":1.5}"] {
+    for wrong in ["", "{}", "{\"position\":1.5}"] {
         assert_eq!(consumer.commit(wrong).0, 400, "{wrong}");
     }
     assert_eq!(consumer.commit(&" ".repeat(5000)).0, 413);
@@ -361,7 +361,7 @@ fn what_is_committed_may_go_and_nothing_else() {
         consumer.cursor()["last"] == "40"
     });
     assert_eq!(consumer.poll("limit=1").0, ["1.0"]);
-    assert_eq!(consumer.commit("{\"sequence\": \"40\"}").0, 200);
+    assert_eq!(consumer.commit("{\"position\": \"40\"}").0, 200);
     // A stop notes how far duplicates are judged, up to where the journal is needed for that.
     server.terminate();
     let server = site.start();
@@ -372,7 +372,7 @@ fn what_is_committed_may_go_and_nothing_else() {
     while first() <= 30 {
         store(&server, &body());
         last += 1;
-        assert_eq!(consumer.commit("{\"sequence\": \"40\"}").0, 200);
+        assert_eq!(consumer.commit("{\"position\": \"40\"}").0, 200);
         assert!(last < 400, "nothing goes");
     }
     let answer = consumer.get("/v1/events?sink=crm&after=5");

@@ -118,7 +118,7 @@ fn dead_letters_are_looked_at_retried_and_dropped() {
     for part in [
         "3 times",
         "sha256=00",
-        "\"sequence\":\"3.0\"",
+        "\"position\":\"3.0\"",
         "conversation  7:1555",
     ] {
         assert!(text.contains(part), "{part}: {text}");
@@ -127,29 +127,29 @@ fn dead_letters_are_looked_at_retried_and_dropped() {
     assert_eq!(shown["lane"], "messages");
     assert_eq!(shown["retry"], false);
 
-    assert!(said("dead-letters retry crm/3.0", &dir).starts_with("1 letter to be delivered"));
+    assert!(said("dead-letters retry crm/3.0", &dir).starts_with("1 dead letter to be delivered"));
     assert!(dir.join("dead-letters/crm/3.0.retry").exists());
     assert_eq!(
         json_lines("dead-letters show crm/3.0", &dir)[0]["retry"],
         true
     );
-    assert!(said("dead-letters retry --all", &dir).starts_with("3 letters to be delivered"));
+    assert!(said("dead-letters retry --all", &dir).starts_with("3 dead letters to be delivered"));
     assert!(
         dir.join("dead-letters/worker/2.0.json").exists(),
         "not the worker's"
     );
     assert!(refused("dead-letters retry --all --sink worker", &dir, 2).contains("worker/4711"));
-    assert!(refused("dead-letters retry crm/2.0", &dir, 1).contains("there is no letter"));
+    assert!(refused("dead-letters retry crm/2.0", &dir, 1).contains("there is no dead letter"));
     assert!(refused("dead-letters show x/2.0", &dir, 1).contains("no dead letters"));
 
     assert!(refused("dead-letters drop --all --sink crm", &dir, 2).contains("--yes"));
     assert_eq!(
         said("dead-letters drop crm/1.0", &dir),
-        "1 letter dropped\n"
+        "1 dead letter dropped\n"
     );
     assert_eq!(
         said("dead-letters drop crm/3.0 crm/4.0 --yes", &dir),
-        "2 letters dropped\n"
+        "2 dead letters dropped\n"
     );
     assert_eq!(json_lines("dead-letters list", &dir).len(), 1);
     let text = said("dead-letters retry worker/2.0", &dir);
@@ -181,7 +181,14 @@ fn a_replay_is_counted_asked_for_watched_and_cancelled() {
         1,
     );
     assert!(none.contains("nothing to replay"), "{none}");
-    assert!(refused("replay --sink crm --from 1", &dir, 1).contains("never was a sink crm"));
+    for verb in [
+        "replay --sink crm --from 1",
+        "replay --sink crm --from 1 --dry-run",
+    ] {
+        let said = refused(verb, &dir, 1);
+        assert!(said.contains("never was a sink crm"), "{said}");
+        assert!(said.contains("; there is events\n"), "{said}");
+    }
     assert!(refused("replay --from 1", &dir, 2).contains("--sink"));
 
     let asked = said("replay --sink events --from 2 --rate 50/s --detach", &dir);
@@ -256,7 +263,7 @@ fn a_cursor_is_listed_and_moved() {
     said("cursor seek events --to end", &dir);
     said("cursor seek events --to 8", &dir);
     for (arguments, code, reason) in [
-        ("cursor seek crm --to 4", 1, "there are: events"),
+        ("cursor seek crm --to 4", 1, "there is events"),
         ("cursor seek events --to 99", 1, "beyond the journal"),
         ("cursor seek events --to soon", 2, "write a sequence"),
         (

@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{PROGRAM, eventually};
+use common::client::post;
+use common::{PROGRAM, Running, Site, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -67,4 +68,51 @@ fn signals_are_obeyed_while_the_configuration_is_read() {
     server.signal(Signal::TERM);
     let status = server.ends();
     assert_eq!(status.code(), Some(0), "{:?}", status.signal());
+}
+
+/// With a pipe in the place of the configuration, nothing is read until somebody writes. The server goes on meanwhile.
+#[test]
+fn a_reload_that_stalls_holds_up_nothing() {
+    let site = Site::unsigned();
+    let server = site.start();
+    let config = site.write_config();
+    let text = fs::read_to_string(&config).expect("there");
+    fs::remove_file(&config).expect("ours");
+    let made = Command::new("mkfifo").arg(&config).status();
+    assert!(made.expect("it runs").success());
+    stalls(&server);
+    assert_eq!(answer(&server, "/webhook"), 200);
+    server.signal(Signal::HUP);
+    let again = "another SIGHUP while the configuration is still being read";
+    eventually("that is logged", || server.stderr().contains(again));
+    assert_eq!(answer(&server, "/new"), 404);
+
+    // It is read once, and once more for the second signal.
+    let new = common::UNSIGNED.replace("/webhook", "/new");
+    let text = format!("{text}[[endpoint]]\n{new}");
+    for times in 1..=2 {
+        fs::write(&config, &text).expect("somebody reads");
+        eventually("it is reloaded", || {
+            server.stderr().matches("endpoints are reloaded").count() == times
+        });
+    }
+    assert_eq!(answer(&server, "/new"), 200);
+
+    // And a stop does not wait for it.
+    stalls(&server);
+    let (status, said) = server.terminate();
+    assert!(status.success(), "{said}");
+    assert_eq!(site.bodies().len(), 2);
+}
+
+/// The reload has begun, and waits for what it reads.
+fn stalls(server: &Running) {
+    server.signal(Signal::HUP);
+    eventually("it is read", || server.thread("hl-reload").is_some());
+}
+
+fn answer(server: &Running, path: &str) -> u16 {
+    let mut client = server.connect();
+    client.send(&post(path, "", b"a body"));
+    client.answer().code
 }

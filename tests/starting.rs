@@ -282,3 +282,47 @@ fn after_a_start_that_failed_the_next_one_works() {
     assert_eq!(client.answer().code, 200);
     assert_eq!(site.bodies(), [b"works"]);
 }
+
+/// What cannot be read as a file is named, and nothing waits for it: neither a start nor the verbs, of which one makes
+/// a manifest that is lost again.
+#[test]
+fn what_is_no_file_in_the_place_of_the_manifest_is_named() {
+    let site = Site::unsigned();
+    let server = site.start();
+    serves(&server, b"a");
+    server.terminate();
+    let manifest = site.journal_dir().join("manifest");
+    fs::remove_file(&manifest).expect("ours");
+    let in_its_place: [fn(&Path); 2] = [
+        |path| fs::create_dir(path).expect("free"),
+        |path| {
+            fs::remove_dir(path).expect("ours");
+            let made = Command::new("mkfifo").arg(path).status();
+            assert!(made.expect("it runs").success());
+        },
+    ];
+    let what = "manifest: it is not a regular file; remove it";
+    for put in in_its_place {
+        put(&manifest);
+        failed_saying(&site.run(), &[what]);
+        for verb in ["inspect", "verify", "repair --quarantine"] {
+            let mut command = Command::new(PROGRAM);
+            command.arg("journal").args(verb.split(' '));
+            let output = ended(with_dir(command, &site));
+            assert_eq!(output.status.code(), Some(1), "{verb}: {output:?}");
+            assert!(stderr(&output).contains(what), "{verb}: {output:?}");
+        }
+    }
+    fs::remove_file(&manifest).expect("ours");
+    let mut command = Command::new(PROGRAM);
+    command.args(["journal", "repair", "--quarantine"]);
+    let output = ended(with_dir(command, &site));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(site.bodies(), [b"a"]);
+    site.start().terminate();
+}
+
+fn with_dir(mut command: Command, site: &Site) -> Command {
+    command.arg("--data-dir").arg(site.journal_dir());
+    command
+}

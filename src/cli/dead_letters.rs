@@ -3,8 +3,10 @@
 //! Works on the files alone, beside a running server or without one, see [`DeadLetters`].
 
 use super::cursor::was_ever;
-use super::journal::{is_journal, time};
-use super::{CliError, Output, counted, set_aside};
+use super::journal::is_journal;
+use super::report::table::{Table, labelled};
+use super::report::units::{counted, time};
+use super::{CliError, Output, set_aside};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::dead_letter::{self, DeadLetters, Letter, LetterError, WORKER};
 use crate::disk::Disk;
@@ -109,7 +111,7 @@ impl FromStr for LetterName {
                 item: item.parse().ok()?,
             })
         };
-        named().ok_or("write the name of a letter as it is listed, with its sink: crm/4711.3")
+        named().ok_or("write the name of a dead letter as it is listed, with its sink: crm/4711.3")
     }
 }
 
@@ -129,6 +131,7 @@ pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
 fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut count = 0;
+    let mut table = Table::new(&["dead letter", "failed last", ">attempts", "type and reason"]);
     for (sink, letters) in sinks(dir, sink)? {
         for listed in letters.list().map_err(failed)? {
             let name = format!("{sink}/{}", listed.item);
@@ -137,16 +140,13 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
                 Err(LetterError::Missing { .. }) => continue,
                 letter => letter,
             };
-            if output == Output::Text && count == 0 {
-                out.write_all(b"letter                        failed last           attempts  type and reason\n")?;
-            }
             count += 1;
             match (output, letter) {
                 (Output::Json, Ok(letter)) => {
                     writeln!(out, "{}", as_json(&name, listed.retry, &letter))?;
                 }
                 (Output::Json, Err(error)) => {
-                    let damaged = json!({ "letter": name, "damaged": error.to_string() });
+                    let damaged = json!({ "dead_letter": name, "damaged": error.to_string() });
                     writeln!(out, "{damaged}")?;
                 }
                 (Output::Text, Ok(letter)) => {
@@ -156,21 +156,25 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
                     } else {
                         ""
                     };
-                    writeln!(
-                        out,
-                        "{name:<28}  {:<20}  {:>8}  {waits}{} {}",
-                        time(Some(failures.last_failed)),
-                        failures.attempts,
-                        letter.kind,
-                        failures.reason.replace(char::is_control, " "),
-                    )?;
+                    let reason = failures.reason.replace(char::is_control, " ");
+                    table.row(&[
+                        &name,
+                        &time(Some(failures.last_failed)),
+                        &failures.attempts,
+                        &format_args!("{waits}{} {reason}", letter.kind),
+                    ]);
                 }
-                (Output::Text, Err(error)) => writeln!(out, "{name:<28}  damaged: {error}")?,
+                (Output::Text, Err(error)) => table.note(format!("{name}  damaged: {error}")),
+            }
+            if output == Output::Text {
+                table.write_some(&mut out)?;
             }
         }
     }
     if output == Output::Text && count == 0 {
         writeln!(out, "there are no dead letters")?;
+    } else if output == Output::Text {
+        table.write(&mut out)?;
     }
     Ok(out.flush()?)
 }
@@ -193,39 +197,36 @@ fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
         writeln!(out, "{value}")?;
         return Ok(out.flush()?);
     }
-    let failures = &letter.failures;
-    writeln!(
-        out,
-        "letter        {text}{}",
-        if retry { ", is to be retried" } else { "" }
-    )?;
-    writeln!(out, "type          {}", letter.kind)?;
-    if let Some(subject) = &letter.subject {
-        writeln!(out, "conversation  {subject}")?;
-    }
-    writeln!(
-        out,
-        "received      {} at {}",
-        time(Some(letter.received_at)),
-        letter.endpoint
-    )?;
-    writeln!(
-        out,
-        "failed        {}, first {}, last {}",
-        counted(failures.attempts.into(), "time"),
-        time(Some(failures.first_failed)),
-        time(Some(failures.last_failed))
-    )?;
-    writeln!(out, "reason        {}", failures.reason)?;
-    if let Some(answer) = &failures.last_answer {
-        writeln!(out, "answer        {} {}", answer.status, answer.excerpt)?;
-    }
-    for (name, value) in &letter.content.headers {
-        writeln!(out, "header        {}: {}", lossy(name), lossy(value))?;
-    }
-    writeln!(out)?;
+    out.write_all(description(&text, retry, &letter).as_bytes())?;
     write_content(dir, &mut out, &letter)?;
     Ok(out.flush()?)
+}
+
+/// Why it could not be delivered, and what came with it.
+fn description(name: &str, retry: bool, letter: &Letter) -> String {
+    let failures = &letter.failures;
+    let waits = if retry { ", is to be retried" } else { "" };
+    let mut text = labelled("dead letter", format_args!("{name}{waits}"));
+    let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
+    line("type", letter.kind.clone());
+    if let Some(subject) = &letter.subject {
+        line("conversation", subject.clone());
+    }
+    let received = time(Some(letter.received_at));
+    line("received", format!("{received} at {}", letter.endpoint));
+    let (first, last) = (failures.first_failed, failures.last_failed);
+    let (first, last) = (time(Some(first)), time(Some(last)));
+    let times = counted(failures.attempts.into(), "time");
+    line("failed", format!("{times}, first {first}, last {last}"));
+    line("reason", failures.reason.clone());
+    if let Some(answer) = &failures.last_answer {
+        line("answer", format!("{} {}", answer.status, answer.excerpt));
+    }
+    for (name, value) in &letter.content.headers {
+        line("header", format!("{}: {}", lossy(name), lossy(value)));
+    }
+    text.push('\n');
+    text
 }
 
 /// The event, or the body of a whole notification.
@@ -267,7 +268,7 @@ fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
     if !of_worker.is_empty() {
         if of_worker.len() < chosen.letters.len() {
             return Err(CliError::Usage(format!(
-                "letters of {WORKER} are not retried together with others: name them by themselves"
+                "dead letters of {WORKER} are not retried together with others: name them by themselves"
             )));
         }
         return set_aside::take_back(data_dir, &of_worker);
@@ -279,12 +280,12 @@ fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
         }
         if sink == WORKER {
             return Err(CliError::Usage(format!(
-                "name each letter of {WORKER} that is to be taken apart again, as in {WORKER}/4711"
+                "name each dead letter of {WORKER} that is to be taken apart again, as in {WORKER}/4711"
             )));
         }
         count += each(&letters, &items, chosen.all, DeadLetters::request_retry)?;
     }
-    let what = counted(count, "letter");
+    let what = counted(count, "dead letter");
     writeln!(
         io::stdout(),
         "{what} to be delivered again; a server that runs does so within a second, else the next one does"
@@ -297,14 +298,14 @@ fn drop_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> 
     let count: usize = all.iter().map(|(_, _, items)| items.len()).sum();
     if count > 1 && !yes {
         return Err(CliError::Usage(format!(
-            "this drops {count} letters, and what is in them is delivered never: say so with --yes"
+            "this drops {count} dead letters, and what is in them is delivered never: say so with --yes"
         )));
     }
     let mut dropped = 0;
     for (_, letters, items) in all {
         dropped += each(&letters, &items, chosen.all, DeadLetters::drop_letter)?;
     }
-    writeln!(io::stdout(), "{} dropped", counted(dropped, "letter"))?;
+    writeln!(io::stdout(), "{} dropped", counted(dropped, "dead letter"))?;
     Ok(())
 }
 
@@ -382,7 +383,7 @@ fn as_json(name: &str, retry: bool, letter: &Letter) -> Value {
     let failures = &letter.failures;
     let answer = failures.last_answer.as_ref();
     json!({
-        "letter": name,
+        "dead_letter": name,
         "retry": retry,
         "id": letter.event_id,
         "type": letter.kind,

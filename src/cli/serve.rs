@@ -61,7 +61,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
             }
             Err(error) => {
                 // The last words are the error.
-                tracing::warn!(%error, "stopping: new notifications get 503 and the platform sends them again");
+                tracing::warn!(%error, "stopping because of an error: new notifications get 503, and the platform sends them again; correct what the error names and start it again");
                 // The first error is the one to report.
                 let _ = server.stop(&signals.again);
                 return Err(failed(error));

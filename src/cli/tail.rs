@@ -20,7 +20,7 @@ pub(super) struct TailArgs {
     /// Directory of the journal
     #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR)]
     data_dir: PathBuf,
-    /// Start behind this `sequence`: 4711 stands for the whole notification, 4711.3 for its event 3
+    /// Start behind this `position`: 4711 stands for the whole notification, 4711.3 for its event 3
     #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
     after: Item,
     /// Wait for more when the end is reached

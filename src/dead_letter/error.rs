@@ -18,13 +18,13 @@ pub enum LetterError {
         cause: io::Error,
     },
     /// There is no such letter, or none any more.
-    #[error("there is no letter {path}")]
+    #[error("there is no dead letter {path}")]
     Missing {
         /// Where it would be.
         path: String,
     },
     /// What is in the file is no letter.
-    #[error("{path} is not a letter ({reason}); its notification may still be in the journal")]
+    #[error("{path} is not a dead letter ({reason}); its notification may still be in the journal")]
     Damaged {
         /// The file.
         path: String,

@@ -58,7 +58,7 @@ impl DeadLetters {
             match storage.remove(name) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     let error = LetterError::io(&*storage, "remove", name)(error);
-                    tracing::warn!(%error, "an unfinished file in the directory of dead letters cannot be removed; it does no harm; remove it");
+                    tracing::warn!(%error, "an unfinished file in the directory of dead letters cannot be removed; it does no harm, and the next start tries again; give the directory to the user that serves");
                 }
                 _ => {}
             }
@@ -67,7 +67,7 @@ impl DeadLetters {
         letters.count = letters.list()?.len();
         letters.bodies.count(&names);
         if let Err(error) = letters.bodies.sweep(&names) {
-            tracing::warn!(%error, "a body that no dead letter needs any more stays where they are");
+            tracing::warn!(%error, "the file of a body that no dead letter needs any more cannot be removed; it does no harm, and the next start tries again; give the directory to the user that serves");
         }
         Ok(letters)
     }

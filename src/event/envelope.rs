@@ -3,7 +3,7 @@
 //! ```json
 //! {"specversion":"1.0","id":"1065…:messages:wamid.…","source":"/whatsapp/1022…/1065…",
 //!  "type":"whatsapp.message.text","time":"2026-09-26T10:14:56Z","subject":"1065…:1555…",
-//!  "datacontenttype":"application/json","sequence":"41.0",
+//!  "datacontenttype":"application/json","position":"41.0",
 //!  "receivedtime":"2026-09-26T10:14:57.204511Z","lane":"messages",
 //!  "data":{"message":{…},"contacts":[{…}],"field":"messages","messaging_product":"whatsapp",
 //!          "metadata":{…},"entry":{"id":"1022…"},"notification":{"object":"…"}}}
@@ -81,7 +81,7 @@ pub fn render_replayed(
     // A Vec takes everything.
     let _ = write!(
         out,
-        "\",\"sequence\":\"{}.{}",
+        "\",\"position\":\"{}.{}",
         event.sequence(),
         event.index()
     );
@@ -117,7 +117,7 @@ pub fn attributes(event: EventRef<'_>, mut each: impl FnMut(&str, &str)) {
     if let Some(subject) = event.subject() {
         each("subject", subject);
     }
-    each("sequence", &event.position().to_string());
+    each("position", &event.position().to_string());
     each("receivedtime", &timestamp(event.received_at()));
     each("lane", event.lane().name());
     for (name, value) in event.extensions().filter(|it| it.0 != CONTENT_TYPE) {

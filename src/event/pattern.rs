@@ -78,9 +78,10 @@ impl FromStr for Pattern {
 fn meant(text: &str) -> String {
     let rest = text.trim_start_matches('.');
     let (first, behind) = rest.split_once('.').unwrap_or((rest, "*"));
+    let begin = first.get(..3).map(str::to_ascii_lowercase);
     let alike = |prefix: &&&str| {
-        first
-            .get(..3)
+        begin
+            .as_ref()
             .is_some_and(|begin| prefix.starts_with(begin))
     };
     match PREFIXES.iter().find(alike) {
@@ -129,7 +130,8 @@ mod tests {
             (".status.sent", "did you mean \"whatsapp.status.sent\"?"),
             ("whatsap.message.*", "did you mean \"whatsapp.message.*\"?"),
             ("webhooks.*", "did you mean \"webhook.*\"?"),
-            ("WhatsApp.message.*", "did you mean"),
+            ("WhatsApp.message.*", "did you mean \"whatsapp.message.*\"?"),
+            ("WHATSAPP.X", "did you mean \"whatsapp.X\"?"),
             ("whatsapp.", "did you mean"),
             ("", "did you mean \"whatsapp."),
             ("whatsapp.message.?", "'?' stands in no type"),

@@ -1,4 +1,4 @@
-//! Where an event stands in the journal: `SEQ.INDEX`, as the envelope's `sequence` says it.
+//! Where an event stands in the journal: `SEQ.INDEX`, as the envelope's `position` says it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ pub struct Item {
 
 /// A text that is no position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write the `sequence` of an event, as in 4711.3, or 4711 for all of a notification")]
+#[error("write the `position` of an event, as in 4711.3, or 4711 for all of a notification")]
 pub struct NoPosition;
 
 impl fmt::Display for Position {

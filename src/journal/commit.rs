@@ -235,8 +235,8 @@ impl Committer {
         let statistics = &self.status.statistics;
         statistics.commits.fetch_add(1, Ordering::Relaxed);
         statistics.records.fetch_add(records, Ordering::Relaxed);
-        statistics.sync_micros.record_duration(took);
-        statistics.commit_records.record(records);
+        statistics.sync_micros.observe(took, 1);
+        statistics.commit_records.add(records, 1);
         for batch in self.unsynced.drain(..) {
             (self.hand_on)(batch);
         }

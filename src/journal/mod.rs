@@ -81,7 +81,7 @@ pub use repair::{FILE_MISSING, Repair, repair};
 pub use scan::Depth;
 pub use seek::{extent, sequence_at};
 pub use segment::JournalId;
-pub use status::{Histogram, State, Statistics, Status};
+pub use status::{State, Statistics, Status};
 
 use crate::disk::{Guard, Identity, LockError, Storage};
 use crate::relay;

@@ -86,7 +86,7 @@ impl Acceptor {
                 statistics.accept_errors.add(1);
                 // Fewer and fewer lines while it lasts.
                 if statistics.accept_errors.get().is_power_of_two() {
-                    tracing::warn!(%error, "no connection can be accepted for a moment; raise the limit of open files");
+                    tracing::warn!(%error, "no connection can be accepted: clients wait, and it is tried again in a moment; raise LimitNOFILE");
                 }
                 self.closed_until = Some(now + PAUSE);
                 return Arrival::WouldBlock;

@@ -281,7 +281,7 @@ impl EventLoop {
                 self.core.statistics.accept_errors.add(1);
                 // Fewer and fewer lines while it lasts.
                 if self.core.statistics.accept_errors.get().is_power_of_two() {
-                    tracing::warn!(%error, "a connection cannot be watched and is closed");
+                    tracing::warn!(%error, "a new connection cannot be watched (epoll) and is closed; its client may try again; free memory, or raise fs.epoll.max_user_watches");
                 }
                 self.acceptor.leave(peer);
                 continue;

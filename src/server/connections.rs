@@ -49,7 +49,7 @@ pub(super) async fn serve(
             // Descriptors come back.
             Err(error) => {
                 if let Some(times) = failures.count() {
-                    tracing::warn!(client, %error, times, "no connection can be accepted for a moment; raise the limit of open files");
+                    tracing::warn!(client, %error, times, "no connection can be accepted: clients wait, and it is tried again in a moment; raise LimitNOFILE");
                 }
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
             }

@@ -105,7 +105,7 @@ fn form_number(forms: &Forms, form: &Form) -> u16 {
             endpoint = form.endpoint,
             %error,
             reason,
-            "how its bodies are read cannot be kept: their events have no attributes of headers, and those of other \
+            "how the bodies of the endpoint are read cannot be saved: their events have no attributes of headers, and those of other \
              senders are webhook.received without the ids of their deliveries; correct what the error names and send SIGHUP"
         );
         record::NO_FORM

@@ -8,9 +8,9 @@ use crate::feed::{self};
 use crate::http::Status;
 use crate::journal;
 use crate::log;
-use crate::metrics::{Counter, Histogram};
+use crate::metrics::Counter;
 use crate::{reactor, worker};
-use out::{Out, merge};
+use out::Out;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
@@ -194,11 +194,11 @@ fn requests(out: &mut Out<'_>, all: &[Arc<reactor::Statistics>]) -> fmt::Result 
         "Bytes that wait for the journal",
         total(|one| &one.unacknowledged_bytes),
     )?;
-    let histograms: Vec<&Histogram> = all.iter().map(|one| &one.ack_seconds).collect();
     out.histogram(
         "hookline_ack_seconds",
         "From arrival until durable",
-        &merge(&histograms),
+        all.iter().map(|one| &one.ack_seconds),
+        1e6,
     )
 }
 
@@ -273,16 +273,16 @@ fn commits(out: &mut Out<'_>, statistics: &journal::Statistics) -> fmt::Result {
         "Rolls that waited for a segment",
         load(&statistics.stalls),
     )?;
-    out.powers(
+    out.histogram(
         "hookline_journal_sync_seconds",
         "Duration of a sync",
-        &statistics.sync_micros,
-        1e-6,
+        [&statistics.sync_micros],
+        1e6,
     )?;
-    out.powers(
+    out.histogram(
         "hookline_journal_commit_records",
         "Records of a commit",
-        &statistics.commit_records,
+        [&statistics.commit_records],
         1.0,
     )
 }

@@ -164,7 +164,7 @@ pub struct SinkLevel {
     /// Events that became dead letters.
     pub dead: u64,
     /// Dead letters delivered after all.
-    pub letters: u64,
+    pub dead_letters_delivered: u64,
     /// Deliveries of replays.
     pub replayed: u64,
     /// Deliveries that failed and were tried again.

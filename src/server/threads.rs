@@ -90,7 +90,7 @@ impl Threads {
                 tracing::error!(
                     sink = name,
                     error = why,
-                    "delivery has stopped; the events of the sink stay in the journal until a restart"
+                    "delivery has stopped for this sink: its events stay in the journal until a restart; correct what the error names, and restart"
                 );
                 Ok(())
             }
@@ -98,7 +98,7 @@ impl Threads {
                 let why = chain(&cause);
                 tracing::error!(
                     error = why,
-                    "delivery has stopped for all sinks; the events stay in the journal until a restart"
+                    "delivery has stopped for all sinks: the events stay in the journal until a restart; correct what the error names, and restart"
                 );
                 Ok(())
             }

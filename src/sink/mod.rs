@@ -357,7 +357,7 @@ impl Runner {
                     events = lost,
                     sequences = unexplained,
                     times,
-                    "the books of the sink do not balance; this is a bug in Hookline, and what is missing is in the journal"
+                    "the books of the sink do not balance: this is a bug in Hookline; what is missing is in the journal: `hookline audit` says how much, and `hookline replay` delivers it again"
                 );
             }
         }

@@ -44,7 +44,7 @@ impl FileSink {
                 continue;
             };
             let field = |name: &str| event[name].as_str().expect("a string").to_owned();
-            let sequence = field("sequence");
+            let sequence = field("position");
             let sequence = sequence
                 .split('.')
                 .next()
@@ -139,7 +139,7 @@ pub(crate) fn exactly_once(records: &[(u64, Vec<u8>)], path: &Path) -> usize {
     expected.len()
 }
 
-/// The `sequence` of each line; all of a line that is not whole.
+/// The `position` of each line; all of a line that is not whole.
 pub(crate) fn sequences(files: &[PathBuf]) -> Vec<String> {
     let mut sequences = Vec::new();
     for file in files {
@@ -149,7 +149,7 @@ pub(crate) fn sequences(files: &[PathBuf]) -> Vec<String> {
                 .ok()
                 .filter(|_| line.ends_with('\n'))
                 .unwrap_or_default();
-            sequences.push(event["sequence"].as_str().unwrap_or(line).to_owned());
+            sequences.push(event["position"].as_str().unwrap_or(line).to_owned());
         }
     }
     sequences

@@ -240,7 +240,7 @@ pub(crate) fn ended(mut command: Command) -> Output {
 }
 
 /// A child that does not outlive the test, whatever happens.
-struct Guarded(Option<Child>);
+pub(crate) struct Guarded(pub(crate) Option<Child>);
 
 impl Drop for Guarded {
     fn drop(&mut self) {

@@ -119,7 +119,7 @@ fn refused_conversations_hold_up_no_other_and_are_dead_letters_until_they_are_re
         || receiver.taken() + letters.len() as u64 == updates,
     );
     for letter in &letters {
-        let name = letter["letter"].as_str().expect("a name");
+        let name = letter["dead_letter"].as_str().expect("a name");
         assert!(name.starts_with("hook/"), "{letter}");
         let shown = verb(&site, &["dead-letters", "show", name]);
         let text = String::from_utf8_lossy(&shown.stdout);
@@ -131,7 +131,7 @@ fn refused_conversations_hold_up_no_other_and_are_dead_letters_until_they_are_re
     audit(&site);
 
     // One that is refused again stays.
-    let first = letters[0]["letter"].as_str().expect("a name");
+    let first = letters[0]["dead_letter"].as_str().expect("a name");
     let requests = receiver.requests();
     assert!(
         verb(&site, &["dead-letters", "retry", first])

@@ -150,7 +150,7 @@ fn letters_of_one_body_take_little_more_than_it_and_are_delivered_as_they_were()
     let letters = dead_letters(&site);
     assert_eq!(letters.len(), UPDATES);
     for place in [0, UPDATES / 2, UPDATES - 1] {
-        let name = letters[place]["letter"].as_str().expect("a name");
+        let name = letters[place]["dead_letter"].as_str().expect("a name");
         let shown = &lines(&site, &["dead-letters", "show", name, "--output", "json"])[0];
         assert_eq!(shown["id"], letters[place]["id"]);
         let reason = shown["reason"].as_str().expect("text");

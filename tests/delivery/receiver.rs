@@ -352,8 +352,8 @@ fn read(number: u64, head: &str, body: &[u8]) -> Request {
 
 /// The update in an event, and its position.
 pub(crate) fn of_event(event: &Value) -> (Update, Position) {
-    let sequence = event["sequence"].as_str().expect("text");
-    let (sequence, index) = sequence.split_once('.').expect("SEQ.INDEX");
+    let position = event["position"].as_str().expect("text");
+    let (sequence, index) = position.split_once('.').expect("SEQ.INDEX");
     let position = (
         sequence.parse().expect("a number"),
         index.parse().expect("a number"),

@@ -21,6 +21,7 @@
 mod common;
 mod fuse;
 mod plate;
+mod stall;
 
 use common::delivered::{FileSink, exactly_once};
 use common::disk::{self, Mounted, skipped};

@@ -68,7 +68,7 @@ pub(super) struct AuditArgs {
     /// The server's configuration, which says what the sinks' filters leave out; its secrets are not needed
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Only what follows this `sequence`; with 4711.3, notification 4711 counts as a whole
+    /// Only what follows this `position`; with 4711.3, notification 4711 counts as a whole
     #[arg(long, value_name = "SEQ[.INDEX]", default_value = "0")]
     after: Item,
     /// Find repeats that are at most this many different keys apart; each takes up to 30 bytes of memory

@@ -41,7 +41,7 @@ impl Reload<'_> {
         if self.is_reading {
             self.again = true;
             tracing::warn!(
-                "the configuration is still being taken over; it is read once more afterwards"
+                "another SIGHUP while the configuration is still being read: it is read once more afterwards"
             );
             return;
         }
@@ -55,7 +55,7 @@ impl Reload<'_> {
         match thread.spawn(read) {
             Ok(_) => self.is_reading = true,
             Err(error) => {
-                tracing::error!(%error, "nothing is reloaded: no thread can be started");
+                tracing::error!(%error, "no thread can be started to read the configuration: the endpoints stay as they are; raise TasksMax or free memory, and send SIGHUP again");
             }
         }
     }

@@ -117,14 +117,14 @@ impl Quarantine {
                 Outcome::Stopped => return false,
                 Outcome::Died { sequence, signal } if sequence == at => {
                     if let Err(error) = self.set_aside_from(journal, at, Cause::Ends(signal)) {
-                        tracing::error!(sequence = at, %error, "a body that ends the process cannot become a dead letter, and the next start has it taken apart by a child again; make room, or give the data directory to the user that serves");
+                        tracing::error!(sequence = at, %error, "a body that ends the process cannot be written as a dead letter: the next start has it taken apart by a child again; make room, or give the data directory to the user that serves");
                     }
                 }
                 other => tracing::warn!(
                     sequence = at,
                     signal,
                     second = ?other,
-                    "taking this body apart has ended one child and not a second one: that proves nothing"
+                    "taking a body apart has ended one child and not a second one: that proves nothing, and its events are delivered"
                 ),
             }
             if !(first..last).contains(&at) {

@@ -429,7 +429,7 @@ fn a_line_is_a_cloud_event() {
             "time": "2026-09-26T09:34:56Z",
             "subject": "106540000000001:15550100201",
             "datacontenttype": "application/json",
-            "sequence": "41.0",
+            "position": "41.0",
             "receivedtime": "2026-09-27T09:06:40.250000Z",
             "lane": "messages",
             "data": {

@@ -32,7 +32,7 @@ fn updates_come_in_the_order_of_the_text() {
     assert_eq!(kinds(body), expected);
     let sequences: Vec<_> = parsed(body)
         .iter()
-        .map(|line| line["sequence"].clone())
+        .map(|line| line["position"].clone())
         .collect();
     assert_eq!(sequences, ["41.0", "41.1", "41.2", "41.3", "41.4", "41.5"]);
 }

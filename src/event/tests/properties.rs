@@ -217,7 +217,7 @@ pub(super) fn check(text: &str) {
         assert_eq!(event.unparsed(), None);
         assert_eq!(line["type"], event.kind());
         assert_eq!(line["id"], event.id());
-        assert_eq!(line["sequence"], format!("{}.{index}", ORIGIN.sequence));
+        assert_eq!(line["position"], format!("{}.{index}", ORIGIN.sequence));
         let own = expected
             .part
             .map_or(&line["data"], |part| &line["data"][part]);

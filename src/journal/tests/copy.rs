@@ -2,9 +2,10 @@
 
 use super::attacks::small_options;
 use super::harness::batch;
-use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::disk::simulated::SimulatedDisk;
 use crate::disk::{Access, StorageFile, write_all_at};
 use crate::journal::{Depth, Journal, Options, Reader, inspect, repair};
+use crate::random::Random;
 use crate::relay;
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
@@ -54,7 +55,7 @@ impl Copy {
 
 /// Gives whether the copy could be opened as it was.
 fn copied_while_written_to(seed: u64) -> bool {
-    let mut random = Random::new(seed);
+    let mut random = Random(seed);
     let disk = SimulatedDisk::new(seed);
     let options = Options {
         retention: [Duration::ZERO, Duration::MAX][random.below(2) as usize],

@@ -3,8 +3,9 @@
 use super::attacks::{commit, small_options};
 use super::harness::{batch, read_all};
 use crate::disk::Storage;
-use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::disk::simulated::SimulatedDisk;
 use crate::journal::{Journal, Options, State, names};
+use crate::random::Random;
 use crate::relay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -16,7 +17,7 @@ const HOUR: u64 = 3_600_000_000;
 /// 30 days of traffic that changes, with restarts and consumers that lag behind. A clock that is
 /// `unsteady` is ahead by so many days for some hours now and then, and right between.
 fn days(seed: u64, max_size: Option<u64>, unsteady: i64) -> u64 {
-    let mut random = Random::new(seed);
+    let mut random = Random(seed);
     let mut disk = SimulatedDisk::new(seed);
     let retention = Duration::from_hours(3 * 24);
     let options = Options {

@@ -3,12 +3,13 @@
 use super::harness::{batch, options, read_all};
 use crate::disk::Storage;
 use crate::disk::block::ALIGNMENT;
-use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::disk::simulated::SimulatedDisk;
 use crate::journal::batch::{Batch, Seal};
 use crate::journal::frame::{FrameError, FrameHeader, HEADER_LEN};
 use crate::journal::record::{self, Record};
 use crate::journal::segment::HEADER_BLOCK;
 use crate::journal::{Journal, JournalError, Reader, names};
+use crate::random::Random;
 use crate::relay;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -163,7 +164,7 @@ fn read_what_can_be(storage: &Arc<dyn Storage>) -> Vec<(u64, Vec<u8>)> {
 fn a_flipped_bit_never_makes_or_alters_a_record() {
     let (disk, records, used) = small_journal();
     let name = names::segment(1);
-    let mut random = Random::new(2);
+    let mut random = Random(2);
     for at in (0..used).filter(|at| at % ALIGNMENT < 160) {
         let bit = 1_u8 << random.below(8);
         let disk = disk.after_exit();

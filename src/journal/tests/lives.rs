@@ -7,11 +7,12 @@
 
 use super::harness::{batch_with_flags, options, read_all};
 use crate::disk::block::padded;
-use crate::disk::simulated::{Random, Recorded, SimulatedDisk};
+use crate::disk::simulated::{Recorded, SimulatedDisk};
 use crate::journal::batch::Batch;
 use crate::journal::record::FLAG_RECEIVED;
 use crate::journal::segment::HEADER_BLOCK;
 use crate::journal::{DurablePosition, Journal, JournalError, Options, Recovery};
+use crate::random::Random;
 use crate::relay;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

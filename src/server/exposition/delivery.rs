@@ -91,7 +91,7 @@ fn counts(out: &mut Out<'_>, all: &[SinkLevel]) -> fmt::Result {
     out.counters(
         "hookline_sink_dead_letters_delivered",
         "Dead letters that were delivered after all",
-        each(|sink| sink.letters),
+        each(|sink| sink.dead_letters_delivered),
     )?;
     out.counters(
         "hookline_sink_replayed",

@@ -60,7 +60,7 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
             duplicates: statistics.duplicates.get(),
             unwanted: statistics.unwanted.get(),
             dead: statistics.dead.get(),
-            letters: statistics.letters.get(),
+            dead_letters_delivered: statistics.letters.get(),
             replayed: statistics.replayed.get(),
             retries: statistics.retries.get(),
             unaccounted: statistics.unaccounted.get(),

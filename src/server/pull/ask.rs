@@ -3,7 +3,7 @@
 //! | parameter of `/v1/events` | |
 //! |---|---|
 //! | `sink` | its name |
-//! | `after` | `SEQ.INDEX`, the `sequence` of the last event that was had, or what `Hookline-Next` said; 0 is the begin of what there is. Without it: what was committed |
+//! | `after` | `SEQ.INDEX`, the `position` of the last event that was had, or what `Hookline-Next` said; 0 is the begin of what there is. Without it: what was committed |
 //! | `lane` | `messages`, `statuses` or `rest` alone, with a cursor of its own |
 //! | `limit` | events at most, [`LIMIT_DEFAULT`] if not said, up to [`LIMIT_MAX`] |
 //! | `wait` | how long to wait for an event, as in `30s`; more than [`WAIT_MAX`] counts as that |
@@ -71,10 +71,10 @@ impl Commit {
     /// Reads the body of a request; the error says what is wrong.
     pub(super) fn parse(body: &[u8]) -> Result<Commit, String> {
         let said: Said = serde_json::from_slice(body).map_err(|error| {
-            format!("the body is to be {{\"sequence\": \"SEQ.INDEX\"}}, with \"lane\" if it is for one alone: {error}")
+            format!("the body is to be {{\"position\": \"SEQ.INDEX\"}}, with \"lane\" if it is for one alone: {error}")
         })?;
         Ok(Commit {
-            position: match said.sequence {
+            position: match said.position {
                 Number::Whole(sequence) => Item {
                     sequence,
                     index: None,
@@ -90,7 +90,7 @@ impl Commit {
 #[serde(deny_unknown_fields)]
 struct Said {
     #[serde(alias = "after")]
-    sequence: Number,
+    position: Number,
     lane: Option<String>,
 }
 
@@ -190,15 +190,15 @@ mod tests {
     #[test]
     fn commits_are_read() {
         let commit = |body: &str| Commit::parse(body.as_bytes());
-        let read = commit("{\"sequence\":\"7.3\",\"lane\":\"rest\"}").unwrap();
+        let read = commit("{\"position\":\"7.3\",\"lane\":\"rest\"}").unwrap();
         assert_eq!(
             (read.position.to_string().as_str(), read.lane),
             ("7.3", Some(Lane::Rest))
         );
         for body in [
-            "{\"sequence\":7}",
+            "{\"position\":7}",
             "{\"after\":\"7\"}",
-            "{\"sequence\":\"7\",\"lane\":null}",
+            "{\"position\":\"7\",\"lane\":null}",
         ] {
             let read = commit(body).unwrap();
             assert_eq!(
@@ -211,15 +211,18 @@ mod tests {
             "",
             "{}",
             "7",
-            "{\"sequence\":7.3}",
-            "{\"sequence\":-1}",
-            "{\"sequence\":\"\"}",
-            "{\"sequence\":\"7\",\"sequence\":\"8\"}",
-            "{\"sequence\":\"7\",\"lanes\":\"rest\"}",
-            "{\"sequence\":\"7\",\"lane\":\"all\"}",
-            "{\"sequence\":\"7\"}x",
+            "{\"position\":7.3}",
+            "{\"position\":-1}",
+            "{\"position\":\"\"}",
+            "{\"position\":\"7\",\"position\":\"8\"}",
+            "{\"position\":\"7\",\"lanes\":\"rest\"}",
+            "{\"position\":\"7\",\"lane\":\"all\"}",
+            "{\"position\":\"7\"}x",
         ] {
             assert!(commit(body).is_err(), "{body}");
         }
+        let old = commit("{\"sequence\":\"7.3\"}").unwrap_err();
+        let names = ["to be {\"position\": ", "unknown field `sequence`"];
+        assert!(names.iter().all(|name| old.contains(name)), "{old}");
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /v1/events?sink=NAME` | events as NDJSON; see `ask` for its other parameters |
 //! | `GET /v1/cursors/NAME` | how far the consumer has come |
-//! | `POST /v1/cursors/NAME` | `{"sequence": "SEQ.INDEX"}`, with `"lane"` for one lane alone: everything up to there is done |
+//! | `POST /v1/cursors/NAME` | `{"position": "SEQ.INDEX"}`, with `"lane"` for one lane alone: everything up to there is done |
 //!
 //! An async runtime of one thread, away from the receiving path, with a few threads that read the journal. What
 //! strangers and slow consumers can take of it is bounded: connections, time for a head and a body, requests at a time,

@@ -248,7 +248,7 @@ fn position(name: &str, pull: &Pull) -> Response {
         StatusCode::OK,
         &json!({
             "sink": name,
-            "sequence": pull.committed(None).to_string(),
+            "position": pull.committed(None).to_string(),
             "lanes": lanes,
             "last": pull.judged().get().to_string(),
         }),

@@ -12,7 +12,7 @@
 //! retry SEQ.INDEX [REASON]
 //! ```
 //!
-//! where `SEQ.INDEX` is the envelope's `sequence`. In mode `each` what it prints is thrown away. In both, the last
+//! where `SEQ.INDEX` is the envelope's `position`. In mode `each` what it prints is thrown away. In both, the last
 //! words on its standard error stand beside the failure.
 //!
 //! **Environment**: no shell stands between, and nothing of the server's environment is passed on but [`INHERITED`],

@@ -366,7 +366,7 @@ impl Feeder {
         tracing::warn!(
             sink,
             reason = failure.reason,
-            "the program is started again with the next event"
+            "the sink's program has ended: it is started again with the next event, and what it has not confirmed is delivered again"
         );
         self.not_before = Instant::now() + self.pause;
         self.pause = (2 * self.pause).min(RESTART_MAX);

@@ -127,7 +127,7 @@ impl Bench {
 fn sequences(text: &str) -> Vec<u64> {
     let sequence = |line: &str| {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
-        let sequence = event["sequence"].as_str().unwrap().strip_suffix(".0");
+        let sequence = event["position"].as_str().unwrap().strip_suffix(".0");
         sequence.unwrap().parse().unwrap()
     };
     text.lines().map(sequence).collect()
@@ -188,7 +188,7 @@ fn a_replayed_event_says_so() {
     assert_eq!(bench.text("env"), "20261123-014500-crm\n3\n");
     let event: serde_json::Value = serde_json::from_str(&bench.text("event")).unwrap();
     assert_eq!(event["replay"], "20261123-014500-crm");
-    assert_eq!(event["sequence"], "1.0");
+    assert_eq!(event["position"], "1.0");
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn a_program_under_way_is_waited_for_when_the_server_stops() {
 /// With a program that hangs there is no success yet; the others do not wait for that.
 #[test]
 fn one_slow_program_holds_up_no_other() {
-    let script = "read -r line; case $line in *'\"sequence\":\"1.0\"'*) \
+    let script = "read -r line; case $line in *'\"position\":\"1.0\"'*) \
         until [ -e $1/go ]; do sleep 0.05; done;; esac";
     let bench = Bench::new(script);
     let (mut each, delivery) = (bench.each(4), delivery(4));
@@ -331,9 +331,9 @@ fn one_slow_program_holds_up_no_other() {
     assert_eq!(bench.outcome().ticket, 1);
 }
 
-/// Reads lines, gives the sequence of each in `$at`, and counts the programs.
+/// Reads lines, gives the position of each in `$at`, and counts the programs.
 const READS: &str = r#"echo $$ >> $1/pids
-while read -r line; do at=${line#*\"sequence\":\"}; at=${at%%\"*}
+while read -r line; do at=${line#*\"position\":\"}; at=${at%%\"*}
 "#;
 
 fn reading(answers: &str) -> Bench {

@@ -126,7 +126,7 @@ impl File {
             && !failed_before
         {
             let (sink, path) = (&self.sink, self.path.display());
-            tracing::warn!(sink, %error, %path, "the file of the sink cannot be rotated and grows on; it is tried again");
+            tracing::warn!(sink, %error, %path, "the file of the sink cannot be rotated: it grows on, and that is tried again; make room, or give its directory to the user that serves");
         }
         done.is_ok()
     }

@@ -65,7 +65,7 @@ impl Rotation {
             let path = stamp.path(path);
             if let Err(error) = fs::remove_file(&path) {
                 let path = path.display();
-                tracing::warn!(sink, %error, %path, "a rotated file of the sink that is one too many cannot be removed; remove it");
+                tracing::warn!(sink, %error, %path, "a rotated file of the sink that is one too many cannot be removed: it stays; remove it");
             }
         }
         Ok(())

@@ -10,6 +10,9 @@
 //! other process, the system takes it for written and would sync nothing.
 //!
 //! Lines of a replay stand in between and are passed over without a look.
+//!
+//! Builds until November 30, 2026 called the `position` of an event `sequence`, which is as long. Lines of theirs are
+//! found by that key too, and those behind the cursor get the new one where they stand.
 
 use super::super::lines::{REPLAYED, begins_event};
 use super::identity;
@@ -75,8 +78,8 @@ impl Tail {
         while let Some(rest) = lines.get(same..).filter(|rest| !rest.is_empty()) {
             let line = &rest[..memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1)];
             let found = read_at(&self.file, self.at, line.len())?;
-            if line.starts_with(&found) {
-                self.file.write_all_at(&found, self.at)?;
+            if line.starts_with(&found) || with_old_key(line).starts_with(&found) {
+                self.file.write_all_at(&line[..found.len()], self.at)?;
                 self.at += found.len() as u64;
                 same += found.len();
                 if found.len() < line.len() {
@@ -151,8 +154,8 @@ fn sequence_at(file: &fs::File, line: u64) -> io::Result<Option<u64>> {
     let head = read_at(file, line, HEAD_MAX)?;
     let position = || {
         let head = begins_event(&head).then_some(&head[..])?;
-        let begin = memchr::memmem::find(head, SEQUENCE)? + SEQUENCE.len();
-        let text = &head[begin..];
+        let keys = [KEY, OLD_KEY].map(|key| memchr::memmem::find(head, key));
+        let text = &head[keys.into_iter().flatten().min()? + KEY.len()..];
         let text = &text[..memchr::memchr(b'"', text)?];
         str::from_utf8(text).ok()?.parse::<Position>().ok()
     };
@@ -175,10 +178,21 @@ fn read_at(file: &fs::File, at: u64, len: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Nothing before it in an envelope holds a quotation mark of its own.
-const SEQUENCE: &[u8] = b"\",\"sequence\":\"";
+/// The line as builds wrote it that had the old key.
+fn with_old_key(line: &[u8]) -> Vec<u8> {
+    let mut old = line.to_vec();
+    if let Some(at) = memchr::memmem::find(line, KEY) {
+        old[at..at + KEY.len()].copy_from_slice(OLD_KEY);
+    }
+    old
+}
 
-/// Where the sequence of an envelope ends at the latest: id, source, type and subject stand before it.
+/// What stands before the position. Nothing before it in an envelope holds a quotation mark of its own, so the first
+/// one counts.
+const KEY: &[u8] = b"\",\"position\":\"";
+const OLD_KEY: &[u8] = b"\",\"sequence\":\"";
+
+/// Where the position in an envelope ends at the latest: id, source, type and subject stand before it.
 const HEAD_MAX: usize = 4096;
 
 const CHUNK: usize = 256 * 1024;
@@ -192,18 +206,18 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    fn line(sequence: &str) -> String {
+    fn line(position: &str) -> String {
         format!(
-            "{{\"specversion\":\"1.0\",\"id\":\"x\",\"sequence\":\"{sequence}\",\"data\":{{}}}}\n"
+            "{{\"specversion\":\"1.0\",\"id\":\"x\",\"position\":\"{position}\",\"data\":{{}}}}\n"
         )
     }
 
-    fn lines(sequences: &[&str]) -> String {
-        sequences.iter().map(|sequence| line(sequence)).collect()
+    fn lines(positions: &[&str]) -> String {
+        positions.iter().map(|position| line(position)).collect()
     }
 
-    fn replayed(sequence: &str) -> String {
-        line(sequence).replacen("\"id\"", "\"replay\":\"r\",\"id\"", 1)
+    fn replayed(position: &str) -> String {
+        line(position).replacen("\"id\"", "\"replay\":\"r\",\"id\"", 1)
     }
 
     struct Case {
@@ -259,6 +273,27 @@ mod tests {
             (100, Then::End),
             "without a cursor"
         );
+    }
+
+    /// Where the old key stands, in whole lines and in one that a kill has cut anywhere, the new one stands afterwards.
+    #[test]
+    fn lines_of_the_builds_before_get_the_new_key() {
+        let new = lines(&["1.0", "1.1", "2.0", "3.0"]);
+        let old = new.replace("position", "sequence");
+        let there = lines(&["1.0", "1.1"]).len();
+        for cut in there + 1..=old.len() {
+            let case = case(&old.as_bytes()[..cut]);
+            let (same, then) = case.compare(1, &new[there..]);
+            assert_eq!((same, then == Then::End), (cut - there, cut < old.len()));
+            let now = fs::read_to_string(&case.path).unwrap();
+            assert_eq!(now, format!("{}{}", &old[..there], &new[there..cut]));
+        }
+        let mixed = old[..there].to_owned() + &new[there..];
+        assert!(case(mixed.as_bytes()).tail(3).is_none(), "all is confirmed");
+        assert!(case(old.as_bytes()).tail(3).is_none(), "all is confirmed");
+        let named = line("1.0").replace("{}", "{\"a\":\"b\",\"sequence\":\"9.0\"}");
+        let same = case(format!("{named}{}", line("2.0")).as_bytes()).compare(1, &line("2.0"));
+        assert_eq!(same, (line("2.0").len(), Then::More), "a key in the data");
     }
 
     #[test]

@@ -87,9 +87,9 @@ fn lines_are_appended_and_a_cut_one_is_ended() {
     assert_eq!((lines.len(), lines[1]), (4, "{\"cut"));
     assert!(
         lines[2].contains("\"type\":\"whatsapp.unparsed\"")
-            && lines[2].contains("\"sequence\":\"8.0\"")
+            && lines[2].contains("\"position\":\"8.0\"")
     );
-    assert!(lines[3].contains("\"sequence\":\"9.0\""));
+    assert!(lines[3].contains("\"position\":\"9.0\""));
 }
 
 /// Delivers everything from `from` on, as a process that begins behind that does, and ends without a word.

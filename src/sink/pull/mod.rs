@@ -252,7 +252,7 @@ impl Books {
                     next,
                     events,
                     times,
-                    "the books of the sink do not balance; this is a bug in Hookline, and what is missing is in the journal"
+                    "the books of the sink do not balance: this is a bug in Hookline; what is missing is in the journal: `hookline audit` says how much, and the consumer gets it again with an earlier `after`"
                 );
             }
         }
@@ -261,7 +261,7 @@ impl Books {
             && !error.is_shortage()
         {
             if statistics.stopped.get() == 0 {
-                tracing::error!(sink, %error, "the consumer of the sink cannot read any further; the events stay in the journal");
+                tracing::error!(sink, %error, "the consumer of the sink gets errors, since the journal cannot be read there; the events stay in it; `hookline journal verify` says more");
                 let _ = statistics.reason.set(error.to_string()); // the first one stays
             }
             statistics.stopped.set(1);

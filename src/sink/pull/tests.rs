@@ -105,7 +105,7 @@ fn page(pull: &Pull, ask: Ask) -> (Vec<String>, String) {
     let lines = page.bytes.split_inclusive(|&byte| byte == b'\n');
     let sequences: Vec<String> = lines
         .map(|line| serde_json::from_slice::<Value>(line).unwrap())
-        .map(|event| event["sequence"].as_str().unwrap().to_owned())
+        .map(|event| event["position"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(sequences.len(), page.events);
     (sequences, page.next.to_string())

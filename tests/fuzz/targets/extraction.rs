@@ -170,7 +170,7 @@ fn compare(body: &Value, events: &Events, lines: &[String]) {
         assert_eq!(line["source"], event.source());
         assert_eq!(line["subject"].as_str(), event.subject());
         assert_eq!(line["lane"], event.lane().name());
-        assert_eq!(line["sequence"], format!("{}.{index}", ORIGIN.sequence));
+        assert_eq!(line["position"], format!("{}.{index}", ORIGIN.sequence));
         let data = &line["data"];
         assert_eq!(expected.part.map_or(data, |part| &data[part]), expected.own);
         leaves(data, &mut carried);

@@ -1,0 +1,66 @@
+//! A disk that stalls: nothing is lost by it, and a stop does not wait for it.
+
+use super::common::client::post;
+use super::common::disk::skipped;
+use super::common::{Guarded, Site, eventually};
+use super::fuse::Served;
+use super::plate::Disk;
+use super::{contents, own_mounts};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Stdio;
+
+/// The only segment is a file of ours, of which nothing can be read for as long as this holds the disk.
+#[test]
+fn a_stop_does_not_wait_for_a_recovery_that_stalls() {
+    let site = Site::unsigned();
+    let server = site.start();
+    let mut client = server.connect();
+    client.send(&post("/webhook", "", b"stored"));
+    assert_eq!(client.answer().code, 200);
+    let (status, said) = server.terminate();
+    assert!(status.success(), "{said}");
+
+    let segment = site.journal_dir().join("00000000000000000001.segment");
+    let aside = site.path().join("segment");
+    if own_mounts().is_none() {
+        return;
+    }
+    fs::rename(&segment, &aside).expect("ours");
+    let len = fs::metadata(&aside).expect("there").len();
+    let served = match Served::start(Disk::new(contents(&aside)), len, &segment) {
+        Ok(served) => served,
+        Err(why) => return skipped::<()>("fuse", &why).unwrap_or_default(),
+    };
+    let held = served.disk();
+    let log = site.path().join("log");
+    let mut command = site.command();
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(File::create(&log).expect("made"));
+    let mut child = Guarded(Some(command.spawn().expect("the program runs")));
+    let running = child.0.as_mut().expect("not taken yet");
+    eventually("the segment is open", || has_open(running.id(), &segment));
+    kill_process(Pid::from_child(running), Signal::TERM).expect("it runs");
+    eventually("the server ends", || {
+        running.try_wait().expect("can be asked").is_some()
+    });
+    let status = running.wait().expect("it has ended");
+    let said = fs::read_to_string(&log).expect("there");
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("stopped before it ran"), "{said}");
+
+    drop(held);
+    drop(served);
+    fs::rename(&aside, &segment).expect("ours");
+    let (status, said) = site.start().terminate();
+    assert!(status.success(), "{said}");
+    assert_eq!(site.bodies(), [b"stored"]);
+    site.verify();
+}
+
+fn has_open(pid: u32, path: &Path) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    let mut links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    links.any(|link| link == path)
+}
