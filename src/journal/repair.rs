@@ -135,7 +135,7 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
     Ok(repair)
 }
 
-/// Makes the files good, as the manifest has them: a header over frames that hold, an empty segment for one that is lost.
+/// Makes the files good, as the manifest has them: a header over frames that hold, an empty segment for a lost one.
 fn mend(
     storage: &dyn Storage,
     manifest: &Manifest,
