@@ -36,6 +36,8 @@
 //! - [`metrics`]: counters and histograms that cost a plain store
 //! - [`relay`]: the bounded channel between threads, whose receiver parks at once
 //! - [`children`]: processes that are started, and what they leave behind
+//! - [`hex`]: hexadecimal digits, written and read
+//! - [`random`]: numbers that a seed gives
 //! - [`log`]: what may not hold up whoever has something to say
 //!
 //! # Glossary
@@ -97,4 +99,6 @@ pub mod sink;
 pub mod metrics;
 pub mod relay;
 pub mod children;
+pub mod hex;
+pub mod random;
 pub mod log;

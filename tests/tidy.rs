@@ -69,7 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sink", &["feed", "dead_letter", "dedupe", "worker"]),
 ];
 
-const LEAVES: &[&str] = &["metrics", "relay", "children", "log"];
+const LEAVES: &[&str] = &["metrics", "relay", "children", "hex", "random", "log"];
 
 /// Arrows beside those, and why.
 const ARROWS_BESIDE: &[(&str, &str, &str)] = &[

@@ -188,7 +188,7 @@ fn a_missing_segment_is_called_missing() {
     assert_eq!(code, 1);
     for part in [
         "segment is missing: restore it from a backup, or go on without it with",
-        "events           not known: not all of the journal can be read",
+        "events  not known: not all of the journal can be read",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }

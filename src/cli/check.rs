@@ -3,8 +3,9 @@
 mod sinks;
 
 use super::configuration::ConfigArgs;
-use super::report::units::as_configured;
-use super::{CliError, Output, counted, descriptors};
+use super::report::table::{Table, labelled};
+use super::report::units::{as_configured, counted};
+use super::{CliError, Output, descriptors};
 use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret, SinkKind,
     format_size,
@@ -13,7 +14,6 @@ use crate::disk::command;
 use crate::event;
 use clap::Args;
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::UdpSocket;
 
@@ -91,10 +91,7 @@ fn starts(config: &Config) -> Result<(), CliError> {
 
 fn plan(config: &Config) -> String {
     let mut text = String::from("The configuration is valid. This would run:\n\n");
-    let mut line = |name: &str, value: &str| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name:<10} {value}");
-    };
+    let mut line = |name: &str, value: &str| text.push_str(&labelled(name, value));
     for (name, value) in overview(config) {
         line(name, &value);
     }
@@ -113,11 +110,7 @@ fn plan(config: &Config) -> String {
             ),
         );
     }
-    let _ = writeln!(
-        text,
-        "\n{:<36} {:>8} {:>8}  {:<16} reason",
-        "limit", "value", "default", "range"
-    );
+    let mut table = Table::new(&["limit", ">value", ">default", "range", "reason"]);
     for (setting, value) in &config.numbers {
         let name = format!("{}.{}", setting.section, setting.key);
         let default = setting
@@ -129,13 +122,9 @@ fn plan(config: &Config) -> String {
             setting.format(setting.max)
         );
         let value = setting.format(*value);
-        let _ = writeln!(
-            text,
-            "{name:<36} {value:>8} {default:>8}  {range:<16} {}",
-            setting.reason
-        );
+        table.row(&[&name, &value, &default, &range, &setting.reason]);
     }
-    text
+    format!("{text}\n{table}")
 }
 
 fn overview(config: &Config) -> [(&'static str, String); 4] {

@@ -1,8 +1,10 @@
 //! `hookline cursor`: how far each sink has come, and where it is to go on.
 
 use super::journal::{beside, open, refused};
-use super::moment::{Moment, extent_of};
-use super::{CliError, Output, counted, sequences};
+use super::position_argument::{PositionArgument, extent_of};
+use super::report::table::Table;
+use super::report::units::{counted, sequences};
+use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Disk, Storage, command, quoted};
 use crate::event::Lane;
@@ -41,7 +43,7 @@ enum Action {
         sink: String,
         /// What comes next: a sequence, a time as in 2026-11-23T01:45:00Z, how long ago as in 2h, start or end
         #[arg(long, value_name = "SEQ|TIME")]
-        to: Moment,
+        to: PositionArgument,
         /// Only in this lane: messages, statuses or rest
         #[arg(long, value_name = "LANE", value_parser = lane)]
         lane: Option<Lane>,
@@ -77,12 +79,10 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
             let there = sequences(extent.start, last);
             writeln!(out, "the journal has {there}\n")?;
         }
-        out.write_all(
-            b"sink                  lane            confirmed       reached   open        behind\n",
-        )?;
     }
     let mut damaged = false;
     let mut sinks = Vec::new();
+    let mut table = Table::new(&["sink", "lane", ">confirmed", ">reached", ">open", ">behind"]);
     for Found { sink, saved } in all {
         let (lanes, problem) = match saved {
             Ok(saved) if Some(saved.journal) == id => (Some(saved.lanes), None),
@@ -120,21 +120,22 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
             continue;
         }
         for (lane, progress) in &lanes {
-            writeln!(
-                out,
-                "{sink:<20}  {:<9}  {:>14}  {:>12}  {:>5}  {:>12}",
-                lane.name(),
-                progress.confirmed,
-                progress.reached,
-                progress.open.len(),
-                behind(progress),
-            )?;
+            table.row(&[
+                &sink,
+                &lane.name(),
+                &progress.confirmed,
+                &progress.reached,
+                &progress.open.len(),
+                &behind(progress),
+            ]);
         }
         if let Some(problem) = problem {
-            writeln!(out, "{sink:<20}  {problem}")?;
+            table.note(format!("{sink}  {problem}"));
         }
     }
-    if output == Output::Json {
+    if output == Output::Text {
+        table.write(&mut out)?;
+    } else {
         let result = json!({ "first": extent.start, "next": extent.end, "sinks": sinks });
         writeln!(out, "{result}")?;
     }
@@ -145,7 +146,7 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
     }
 }
 
-fn seek(dir: &Path, sink: &str, to: Moment, only: Option<Lane>) -> Result<(), CliError> {
+fn seek(dir: &Path, sink: &str, to: PositionArgument, only: Option<Lane>) -> Result<(), CliError> {
     let disk: Arc<dyn Storage> = Arc::new(open(dir)?);
     let id = stored_id(&*disk)?;
     let id =

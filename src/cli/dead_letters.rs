@@ -3,8 +3,10 @@
 //! Works on the files alone, beside a running server or without one, see [`DeadLetters`].
 
 use super::cursor::was_ever;
-use super::journal::{is_journal, time};
-use super::{CliError, Output, counted, set_aside};
+use super::journal::is_journal;
+use super::report::table::{Table, labelled};
+use super::report::units::{counted, time};
+use super::{CliError, Output, set_aside};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::dead_letter::{self, DeadLetters, Letter, LetterError, WORKER};
 use crate::disk::Disk;
@@ -129,6 +131,7 @@ pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
 fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut count = 0;
+    let mut table = Table::new(&["dead letter", "failed last", ">attempts", "type and reason"]);
     for (sink, letters) in sinks(dir, sink)? {
         for listed in letters.list().map_err(failed)? {
             let name = format!("{sink}/{}", listed.item);
@@ -137,9 +140,6 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
                 Err(LetterError::Missing { .. }) => continue,
                 letter => letter,
             };
-            if output == Output::Text && count == 0 {
-                out.write_all(b"dead letter                   failed last           attempts  type and reason\n")?;
-            }
             count += 1;
             match (output, letter) {
                 (Output::Json, Ok(letter)) => {
@@ -156,21 +156,25 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
                     } else {
                         ""
                     };
-                    writeln!(
-                        out,
-                        "{name:<28}  {:<20}  {:>8}  {waits}{} {}",
-                        time(Some(failures.last_failed)),
-                        failures.attempts,
-                        letter.kind,
-                        failures.reason.replace(char::is_control, " "),
-                    )?;
+                    let reason = failures.reason.replace(char::is_control, " ");
+                    table.row(&[
+                        &name,
+                        &time(Some(failures.last_failed)),
+                        &failures.attempts,
+                        &format_args!("{waits}{} {reason}", letter.kind),
+                    ]);
                 }
-                (Output::Text, Err(error)) => writeln!(out, "{name:<28}  damaged: {error}")?,
+                (Output::Text, Err(error)) => table.note(format!("{name}  damaged: {error}")),
+            }
+            if output == Output::Text {
+                table.write_some(&mut out)?;
             }
         }
     }
     if output == Output::Text && count == 0 {
         writeln!(out, "there are no dead letters")?;
+    } else if output == Output::Text {
+        table.write(&mut out)?;
     }
     Ok(out.flush()?)
 }
@@ -193,39 +197,36 @@ fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
         writeln!(out, "{value}")?;
         return Ok(out.flush()?);
     }
-    let failures = &letter.failures;
-    writeln!(
-        out,
-        "dead letter   {text}{}",
-        if retry { ", is to be retried" } else { "" }
-    )?;
-    writeln!(out, "type          {}", letter.kind)?;
-    if let Some(subject) = &letter.subject {
-        writeln!(out, "conversation  {subject}")?;
-    }
-    writeln!(
-        out,
-        "received      {} at {}",
-        time(Some(letter.received_at)),
-        letter.endpoint
-    )?;
-    writeln!(
-        out,
-        "failed        {}, first {}, last {}",
-        counted(failures.attempts.into(), "time"),
-        time(Some(failures.first_failed)),
-        time(Some(failures.last_failed))
-    )?;
-    writeln!(out, "reason        {}", failures.reason)?;
-    if let Some(answer) = &failures.last_answer {
-        writeln!(out, "answer        {} {}", answer.status, answer.excerpt)?;
-    }
-    for (name, value) in &letter.content.headers {
-        writeln!(out, "header        {}: {}", lossy(name), lossy(value))?;
-    }
-    writeln!(out)?;
+    out.write_all(description(&text, retry, &letter).as_bytes())?;
     write_content(dir, &mut out, &letter)?;
     Ok(out.flush()?)
+}
+
+/// Why it could not be delivered, and what came with it.
+fn description(name: &str, retry: bool, letter: &Letter) -> String {
+    let failures = &letter.failures;
+    let waits = if retry { ", is to be retried" } else { "" };
+    let mut text = labelled("dead letter", format_args!("{name}{waits}"));
+    let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
+    line("type", letter.kind.clone());
+    if let Some(subject) = &letter.subject {
+        line("conversation", subject.clone());
+    }
+    let received = time(Some(letter.received_at));
+    line("received", format!("{received} at {}", letter.endpoint));
+    let (first, last) = (failures.first_failed, failures.last_failed);
+    let (first, last) = (time(Some(first)), time(Some(last)));
+    let times = counted(failures.attempts.into(), "time");
+    line("failed", format!("{times}, first {first}, last {last}"));
+    line("reason", failures.reason.clone());
+    if let Some(answer) = &failures.last_answer {
+        line("answer", format!("{} {}", answer.status, answer.excerpt));
+    }
+    for (name, value) in &letter.content.headers {
+        line("header", format!("{}: {}", lossy(name), lossy(value)));
+    }
+    text.push('\n');
+    text
 }
 
 /// The event, or the body of a whole notification.

@@ -4,6 +4,7 @@
 //! white space and run without a shell, or else through `less`. Where there is neither, and into a file or a pipe, it
 //! is plain text. A pager that ends early has shown what was wanted.
 
+use super::report::table::labelled;
 use super::{Cli, CliError};
 use crate::config::nearest;
 use crate::manual::{self, CHAPTERS, Chapter};
@@ -92,7 +93,7 @@ fn overview() -> String {
     let mut text = String::from(
         "Usage: hookline help [VERB [SUBCOMMAND] | CHAPTER]\n\nVerbs, as `hookline VERB --help` explains them:\n",
     );
-    let line = |name: &str, about: &str| format!("  {name:<13} {about}\n");
+    let line = |name: &str, about: &str| format!("  {}", labelled(name, about));
     for (name, about) in visible(&Cli::command()) {
         text.push_str(&line(&name, &about));
     }

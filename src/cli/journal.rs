@@ -1,7 +1,9 @@
 //! `hookline journal`: look into a journal, verify it, set damage aside.
 
-use super::{CliError, Output, counted, sequences};
-use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, doubtful_type, format_size};
+use super::report::table::Table;
+use super::report::units::{bytes, counted, plural, sequences, time};
+use super::{CliError, Output};
+use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, doubtful_type};
 use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;
 use crate::journal::{
@@ -9,7 +11,6 @@ use crate::journal::{
 };
 use crate::worker::{Forms, Maker, Poison};
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -222,28 +223,35 @@ pub(super) fn refused(what: impl Into<String>, error: JournalError) -> CliError 
 
 fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -> io::Result<()> {
     writeln!(out, "journal {}\n", report.id)?;
-    out.write_all(b"epoch  first sequence   records    frames      used      size  first commit          last commit\n")?;
+    let mut table = Table::new(&[
+        ">epoch",
+        ">first sequence",
+        ">records",
+        ">frames",
+        ">used",
+        ">size",
+        "first commit",
+        "last commit",
+    ]);
     for segment in &report.segments {
-        writeln!(
-            out,
-            "{:>5}  {:>14}  {:>8}  {:>8}  {:>8}  {:>8}  {:<20}  {}",
-            segment.epoch,
-            segment.first_sequence,
-            segment.records,
-            segment.frames,
-            format_rounded(segment.used),
-            format_rounded(segment.size),
-            time(segment.first_commit),
-            time(segment.last_commit),
-        )?;
+        table.row(&[
+            &segment.epoch,
+            &segment.first_sequence,
+            &segment.records,
+            &segment.frames,
+            &bytes(segment.used),
+            &bytes(segment.size),
+            &time(segment.first_commit),
+            &time(segment.last_commit),
+        ]);
         if segment.torn_tail > 0 {
-            writeln!(
-                out,
+            table.note(format!(
                 "       {} bytes of a commit that did not end; the next start cuts them",
                 segment.torn_tail
-            )?;
+            ));
         }
     }
+    table.write(out)?;
     writeln!(out)?;
     for (number, path) in &report.endpoints {
         writeln!(out, "endpoint {number}: {path}")?;
@@ -298,7 +306,7 @@ pub(super) fn damage_text(damage: &Damage) -> String {
 
 /// The records that a hole took.
 fn taken(hole: &Hole) -> String {
-    let count = counted(hole.count, "record");
+    let count = format!("{} {}", hole.count, plural(hole.count, "record"));
     match hole.count.checked_sub(1) {
         None => count,
         Some(more) => {
@@ -350,24 +358,6 @@ fn damage_json(damage: &Damage) -> Value {
         "first_sequence": damage.hole.first_sequence,
         "count": damage.hole.count,
         "counted": damage.counted,
-    })
-}
-
-/// Microseconds since 1970, to the second.
-pub(super) fn time(at: Option<u64>) -> String {
-    let at = at.and_then(|us| Timestamp::from_second(i64::try_from(us / 1_000_000).ok()?).ok());
-    at.map_or_else(|| "-".to_owned(), |at| at.to_string())
-}
-
-/// A size in whole mebibytes where it is large, and in whole kibibytes where it is not small.
-pub(super) fn format_rounded(bytes: u64) -> String {
-    let mebibyte = 1 << 20;
-    format_size(if bytes > 8 * mebibyte {
-        bytes / mebibyte * mebibyte
-    } else if bytes >= 1024 {
-        bytes / 1024 * 1024
-    } else {
-        bytes
     })
 }
 

@@ -13,7 +13,7 @@ mod error;
 mod help;
 mod journal;
 pub mod logging;
-mod moment;
+mod position_argument;
 mod replay;
 mod report;
 mod send;
@@ -136,21 +136,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     match parse_time(text)? {
         0 => Err("in no time nothing is tested; write a minute or so, as in \"60s\"".to_owned()),
         milliseconds => Ok(Duration::from_millis(milliseconds)),
-    }
-}
-
-/// A number of things, whose name takes an s when there are several.
-fn counted(count: u64, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {thing}{plural}")
-}
-
-/// Sequences from `first` to `last`.
-fn sequences(first: u64, last: u64) -> String {
-    if first == last {
-        format!("sequence {first}")
-    } else {
-        format!("sequences {first} to {last}")
     }
 }
 

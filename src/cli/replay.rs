@@ -3,10 +3,12 @@
 //! The verb only asks, by a file, see [`Replays`]; the running server does it, and this shows how far it is.
 
 use super::cursor::was_ever;
-use super::journal::{beside, doubt_types, is_journal, maker, open, refused, time, whole_behind};
-use super::moment::{Moment, extent_of};
+use super::journal::{beside, doubt_types, is_journal, maker, open, refused, whole_behind};
+use super::position_argument::{PositionArgument, extent_of};
 use super::report::progress::Progress;
-use super::{CliError, Output, counted, sequences};
+use super::report::table::Table;
+use super::report::units::{counted, sequences, time};
+use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;
@@ -62,10 +64,10 @@ struct ReplayAsk {
     sink: Option<String>,
     /// From when on: a sequence, a time as in 2026-11-23T01:45:00Z, how long ago as in 2h, or start
     #[arg(long, value_name = "SEQ|TIME", required = true)]
-    from: Option<Moment>,
+    from: Option<PositionArgument>,
     /// Until when: a sequence, which still belongs to it, or a time [default: now]
     #[arg(long, value_name = "SEQ|TIME")]
-    to: Option<Moment>,
+    to: Option<PositionArgument>,
     /// Only events of this type, as in 'whatsapp.message.*'; may be repeated
     #[arg(long = "type", value_name = "GLOB")]
     types: Vec<Pattern>,
@@ -153,14 +155,14 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
 fn range(
     (dir, disk): (&Path, &Arc<dyn Storage>),
     sink: &str,
-    (from, to): (Moment, Option<Moment>),
+    (from, to): (PositionArgument, Option<PositionArgument>),
 ) -> Result<Replay, CliError> {
     let extent = extent_of(&**disk)?;
     let first = from.resolve(&**disk, &extent)?;
     // A sequence belongs to it, a time does not.
     let last = match to {
         None => extent.end - 1,
-        Some(Moment::Sequence(last)) => last,
+        Some(PositionArgument::Sequence(last)) => last,
         Some(to) => to.resolve(&**disk, &extent)?.saturating_sub(1),
     };
     let (from, to) = (first.max(extent.start), last.min(extent.end - 1));
@@ -332,9 +334,11 @@ fn count(
         writeln!(out, "{counted}")?;
         return Ok(());
     }
+    let mut table = Table::new(&[">", ""]);
     for (kind, count) in &types {
-        writeln!(out, "{count:>10}  {kind}")?;
+        table.row(&[count, kind]);
     }
+    table.write(&mut out)?;
     writeln!(
         out,
         "{} in {}, of {}; duplicates count here, and nothing was delivered",
@@ -354,6 +358,7 @@ fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
     };
     let mut out = io::stdout().lock();
     let ids = replays.ids().map_err(failed)?;
+    let mut table = Table::new(&["", "", ">", ""]);
     if output == Output::Text && ids.is_empty() {
         writeln!(out, "there are no replays")?;
     }
@@ -365,7 +370,7 @@ fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
                     let damaged = json!({ "id": id, "damaged": error.to_string() });
                     writeln!(out, "{damaged}")?;
                 } else {
-                    writeln!(out, "{id:<32}  damaged: {error}")?;
+                    table.note(format!("{id}  damaged: {error}"));
                 }
                 continue;
             }
@@ -381,20 +386,22 @@ fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
         } else {
             replay.state.name()
         };
-        writeln!(
-            out,
-            "{id:<32}  {state:<9}  {:>3} %  {}; {} delivered, {} left out, {}{}",
-            percent(&replay),
-            sequences(replay.from, replay.to),
-            replay.delivered,
-            replay.skipped,
-            counted(replay.failed, "dead letter"),
-            replay
-                .reason
-                .map_or_else(String::new, |reason| format!("; {reason}")),
-        )?;
+        let dead_letters = counted(replay.failed, "dead letter");
+        let reason = replay.reason.as_ref();
+        table.row(&[
+            &id,
+            &state,
+            &format_args!("{} %", percent(&replay)),
+            &format_args!(
+                "{}; {} delivered, {} left out, {dead_letters}{}",
+                sequences(replay.from, replay.to),
+                replay.delivered,
+                replay.skipped,
+                reason.map_or_else(String::new, |reason| format!("; {reason}")),
+            ),
+        ]);
     }
-    Ok(())
+    Ok(table.write(&mut out)?)
 }
 
 fn cancel(data_dir: &Path, id: &str) -> Result<(), CliError> {

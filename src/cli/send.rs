@@ -1,8 +1,10 @@
 //! `hookline send`: posts samples as the platform would, and shows what comes back.
 
+use super::report::table::Table;
 use super::{CliError, Output};
 use crate::config::{Secret, nearest};
-use crate::rig::exchange::{Answer, TIMEOUT, Target, exchange};
+use crate::rig::answer::Answer;
+use crate::rig::exchange::{TIMEOUT, Target, exchange};
 use crate::rig::samples;
 use crate::rig::samples::{SAMPLES, Sample};
 use crate::rig::signature::SignAs;
@@ -178,9 +180,9 @@ impl Sender {
         let target = self.target.with_query(&query);
         let answer = exchange(&target, "GET", &self.headers, b"", TIMEOUT)?;
         Ok(match answer {
-            Answer { status: 200, body } if body == challenge.as_bytes() => Ok(()),
-            Answer { status: 200, .. } => Err(Refusal::Challenge),
-            answer => Err(Refusal::Status(answer)),
+            answer if answer.status != 200 => Err(Refusal::Status(answer)),
+            answer if answer.body == challenge.as_bytes() => Ok(()),
+            _ => Err(Refusal::Challenge),
         })
     }
 }
@@ -216,16 +218,14 @@ fn steps(args: &SendArgs) -> Result<Vec<Step>, CliError> {
 fn list(output: Output) -> Result<(), CliError> {
     let handshake = (HANDSHAKE, "what Meta asks when the address is registered");
     let samples = SAMPLES.iter().map(|sample| (sample.name, sample.about));
-    let mut text = String::new();
+    let mut table = Table::new(&["", ""]);
     for (name, about) in [handshake].into_iter().chain(samples) {
-        // Writing to a String cannot fail.
-        let _ = match output {
-            Output::Text => writeln!(text, "{name:<20} {about}"),
-            Output::Json => writeln!(text, "{}", json!({ "sample": name, "about": about })),
-        };
+        match output {
+            Output::Text => table.row(&[&name, &about]),
+            Output::Json => table.note(json!({ "sample": name, "about": about }).to_string()),
+        }
     }
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    Ok(table.write(&mut io::stdout())?)
 }
 
 fn show(

@@ -5,9 +5,10 @@
 //! system kills for want of memory, say. Only while no server runs: what it has taken apart already cannot be taken
 //! from it. The decision is durable when the verb ends, and holds for everybody.
 
+use super::CliError;
 use super::cursor;
 use super::journal::{open, refused};
-use super::{CliError, sequences};
+use super::report::units::sequences;
 use crate::dead_letter::{Cause, DeadLetters, LetterError, Quarantine, WORKER};
 use crate::disk::{Disk, Guard, Storage, command};
 use crate::event::Item;

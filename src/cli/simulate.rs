@@ -6,13 +6,15 @@
 //! and a journal of Hookline can be asked afterwards whether it has all of them.
 
 mod report;
-mod verify;
 
+use super::journal::{open, refused};
+use super::position_argument::extent_of;
 use super::report::progress::Progress;
-use super::{CliError, Output, descriptors, duration, send};
-use crate::disk;
+use super::{CliError, Output, configuration, descriptors, duration, send};
+use crate::disk::{self, Storage};
 use crate::rig::exchange::Target;
 use crate::rig::open_loop::body::Bodies;
+use crate::rig::open_loop::check::{Held, check};
 use crate::rig::open_loop::ledger::{Ledger, Names};
 use crate::rig::open_loop::load::{Job, Load, PATIENCE};
 use crate::rig::open_loop::plan::{MILLION, Plan};
@@ -24,11 +26,10 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use verify::Witness;
 
 /// `hookline simulate`
 #[derive(Clone, Debug, Args)]
@@ -93,23 +94,15 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     let target = Target::parse(&args.to).map_err(CliError::Usage)?;
     let secret = send::given_secret(args.secret_file.as_deref())?;
     let head = head(&target, args)?;
-    let witness = args.verify.as_deref().map(Witness::find).transpose()?;
+    let journal = args.verify.as_deref().map(Journal::find).transpose()?;
     let plan = plan(args);
-    if witness.is_some() && plan.count() > REMEMBERED_MAX {
+    if journal.is_some() && plan.count() > REMEMBERED_MAX {
         return Err(CliError::Usage(format!(
             "--verify can remember {REMEMBERED_MAX} notifications, and these are {}; make it shorter",
             plan.count()
         )));
     }
-    let connections = args.connections as usize;
-    let needed = descriptors::FILES + u64::from(args.connections);
-    let allowed = descriptors::raise_limit(needed);
-    if allowed < needed {
-        let possible = allowed.saturating_sub(descriptors::FILES);
-        return Err(CliError::failed(format!(
-            "`ulimit -Hn` allows for {possible} connections; ask for no more with --connections"
-        )));
-    }
+    allow_connections(args.connections)?;
     let address = target.reach(PATIENCE).map_err(|error| {
         let to = &args.to;
         CliError::because(
@@ -129,39 +122,80 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
         head,
         key: secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose())),
         bodies: Bodies::new(plan, start),
-        connections,
+        connections: args.connections as usize,
         retries: args.retry_storm,
         interrupted: watch_signals()?,
     };
-    let names = witness.is_some().then(|| Names::none_of(&job.bodies.plan));
-    let mut progress = Progress::new();
-    let load = Load::new(&job, Ledger::new(names));
-    let ledger = load.and_then(|load| {
-        load.run(&mut |ledger, now, waiting| {
-            progress.show(|| report::progress(ledger, now, waiting));
-        })
-    });
-    progress.clear();
-    let ledger = ledger.map_err(|error| CliError::because("cannot go on", error))?;
-    let findings = witness
-        .as_ref()
-        .zip(ledger.stored.as_ref())
-        .map(|(witness, stored)| witness.look(&job.bodies, stored))
-        .transpose();
-    let (findings, unreadable) = match findings {
-        Ok(findings) => (findings, None),
+    let ledger = send_all(&job, journal.is_some())?;
+    let held = journal.zip(ledger.stored.as_ref());
+    let held = held.map(|(journal, stored)| journal.check(&job.bodies, stored));
+    let (held, unreadable) = match held.transpose() {
+        Ok(held) => (held, None),
         Err(error) => (None, Some(error)),
     };
     let report = Report {
         job: &job,
         ledger: &ledger,
-        findings,
+        held,
     };
     io::stdout().write_all(report.render(args.output).as_bytes())?;
     match unreadable {
         Some(error) => Err(error),
         None if report.is_good() => Ok(()),
         None => Err(CliError::Reported(1)),
+    }
+}
+
+/// The load, with a line of progress.
+fn send_all(job: &Job, remembers: bool) -> Result<Ledger, CliError> {
+    let names = remembers.then(|| Names::none_of(&job.bodies.plan));
+    let mut progress = Progress::new();
+    let load = Load::new(job, Ledger::new(names));
+    let ledger = load.and_then(|load| {
+        load.run(&mut |ledger, now, waiting| {
+            progress.show(|| report::progress(ledger, now, waiting));
+        })
+    });
+    progress.clear();
+    ledger.map_err(|error| CliError::because("cannot go on", error))
+}
+
+fn allow_connections(count: u32) -> Result<(), CliError> {
+    let needed = descriptors::FILES + u64::from(count);
+    let allowed = descriptors::raise_limit(needed);
+    if allowed >= needed {
+        return Ok(());
+    }
+    let possible = allowed.saturating_sub(descriptors::FILES);
+    Err(CliError::failed(format!(
+        "`ulimit -Hn` allows for {possible} connections; ask for no more with --connections"
+    )))
+}
+
+/// That of the receiver, and where it ended before the run.
+struct Journal {
+    storage: Arc<dyn Storage>,
+    from: u64,
+}
+
+impl Journal {
+    /// The one in a directory, or the one that a configuration names.
+    fn find(path: &Path) -> Result<Journal, CliError> {
+        let configured;
+        let dir = if path.is_file() {
+            configured = configuration(Some(path))?.journal.dir;
+            configured.as_path()
+        } else {
+            path
+        };
+        let storage: Arc<dyn Storage> = Arc::new(open(dir)?);
+        let from = extent_of(&*storage)?.end;
+        Ok(Journal { storage, from })
+    }
+
+    fn check(&self, bodies: &Bodies, answered: &Names) -> Result<Held, CliError> {
+        check(&self.storage, self.from, bodies, answered)
+            .map_err(|error| refused("cannot read the journal", error))
     }
 }
 

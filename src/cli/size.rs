@@ -52,14 +52,14 @@ pub(super) struct SizeArgs {
 /// Runs the verb.
 pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
     let config = configuration(args.config.as_deref())?;
-    let looked = Site::look(&args.data_dir, VERB, SPACE)?;
-    notes(&looked.notes);
-    let (file_system, free) = (looked.file_system, looked.free);
+    let volume = Site::volume(&args.data_dir, VERB, SPACE)?;
+    notes(&volume.notes);
+    let (file_system, free) = (volume.file_system, volume.free);
     let interrupts = watch_signals()?;
     let mut site =
         Site::make(&args.data_dir, VERB).map_err(|error| cannot_use(&args.data_dir, error))?;
     let measured = measure(args, &config, &mut site, &interrupts);
-    let syncs = site.syncs();
+    let syncs = site.syncs().clone();
     let path = site.path().display().to_string();
     let removed = site.remove();
     let (cost, bandwidth) = measured?;
@@ -219,7 +219,7 @@ fn ratio(text: &str) -> Result<f64, &'static str> {
 /// In the name of what it makes.
 const VERB: &str = "size";
 
-/// Bytes of frames after which it ends, which is looked at so often; and the free space to begin with: those, what is
+/// Bytes of frames after which it ends, which is volume at so often; and the free space to begin with: those, what is
 /// written until it is seen, two segments ahead of use, the memory of keys, and the rest.
 const BYTES: u64 = 896 << 20;
 const LOOK_EACH: Duration = Duration::from_millis(200);

@@ -22,12 +22,12 @@ use super::{CliError, Output, duration};
 use crate::disk::Disk;
 use crate::disk::block::ALIGNMENT;
 use crate::journal::{JournalError, Manifest, Reader};
+use crate::random::Random;
 use crate::rig::child::{Launcher, Ready, Server};
 use crate::rig::closed_loop::body::Bodies;
 use crate::rig::closed_loop::load::{Ended, Load, Plan};
 use crate::rig::closed_loop::stream::Stream;
-use crate::rig::oracle::{Look, Oracle};
-use crate::rig::random::Random;
+use crate::rig::oracle::{JournalCheck, Oracle};
 use crate::rig::signals::watch_signals;
 use crate::rig::site::{Site, cannot_use};
 use crate::rig::{child, samples};
@@ -70,8 +70,8 @@ pub(super) struct TortureArgs {
 
 /// Runs the verb.
 pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
-    let looked = Site::look(&args.data_dir, VERB, SPACE)?;
-    notes(&looked.notes);
+    let volume = Site::volume(&args.data_dir, VERB, SPACE)?;
+    notes(&volume.notes);
     let program = match &args.server {
         Some(program) => program.canonicalize(),
         None => std::env::current_exe(),
@@ -95,7 +95,7 @@ pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
         report: Report {
             seed,
             connections: args.connections,
-            file_system: looked.file_system,
+            file_system: volume.file_system,
             ..Report::default()
         },
         launcher,
@@ -110,7 +110,7 @@ pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
 /// Why a trial ends before its time.
 enum Wrong {
     /// The oracle has found something.
-    Found,
+    Finding,
     /// Something else is not as it has to be.
     Failed(String),
 }
@@ -146,17 +146,17 @@ impl Trial<'_> {
             self.report.rounds += 1;
             self.probe(PROBES_EACH)?;
             server = self.start()?;
-            self.look(Oracle::look_at_new)?;
+            self.check(Oracle::check_new)?;
             let is_due = self.report.rounds.is_multiple_of(LOOK_AT_ALL_EACH);
             if is_due || self.first_sequence()? > self.oracle.retained_from() {
-                self.look(Oracle::look_at_all)?;
+                self.check(Oracle::check_all)?;
             }
             self.report.elapsed = self.begin.elapsed();
             if self.report.answered > 0 {
                 self.progress.show(|| self.report.progress());
             }
         }
-        self.look(Oracle::look_at_all)
+        self.check(Oracle::check_all)
     }
 
     fn is_over(&mut self) -> bool {
@@ -184,18 +184,14 @@ impl Trial<'_> {
     /// A server that has recovered; now and then after some that were not given the time to.
     fn start(&mut self) -> Result<(Server, Ready), Wrong> {
         let failed = Wrong::because("cannot start the server");
-        let usual = self
-            .report
-            .recoveries
-            .last()
-            .copied()
-            .unwrap_or(USUAL_RECOVERY);
+        let usual = self.report.recoveries.measured(500);
+        let usual = usual.unwrap_or(USUAL_RECOVERY);
         while self.random.below(KILL_IN_RECOVERY_ONE_IN) == 0 {
             let server = match self.launcher.start() {
                 Ok(server) => server,
                 Err(error) => return Err(failed(error)),
             };
-            thread::sleep(self.moment(usual));
+            thread::sleep(self.random_part(usual));
             server
                 .kill()
                 .map_err(Wrong::because("cannot kill the server"))?;
@@ -205,7 +201,7 @@ impl Trial<'_> {
         let ready = server
             .ready()
             .map_err(Wrong::because("the server does not start"))?;
-        self.report.recoveries.push(ready.after);
+        self.report.recoveries.record(ready.after);
         Ok((server, ready))
     }
 
@@ -221,8 +217,8 @@ impl Trial<'_> {
             depth: DEPTH,
             bytes: ROUND_BYTES,
         };
-        let moment = self
-            .moment(LONGEST_ROUND)
+        let until_kill = self
+            .random_part(LONGEST_ROUND)
             .min(self.left().unwrap_or(LONGEST_ROUND));
         let start = Instant::now();
         let load = Load::start(&plan).map_err(Wrong::because("cannot start to send"))?;
@@ -232,7 +228,7 @@ impl Trial<'_> {
             recv(load.ended()) -> ended => {
                 by_itself = (ended == Ok(Ended::Broken)).then(|| server.ended());
             }
-            default(moment) => {}
+            default(until_kill) => {}
         }
         let killed_at = Instant::now();
         server
@@ -257,13 +253,13 @@ impl Trial<'_> {
     }
 
     /// Reads the journal beside the idle server and judges it.
-    fn look(&mut self, look: impl FnOnce(&mut Oracle) -> Look<'_>) -> Result<(), Wrong> {
-        let mut look = look(&mut self.oracle);
-        let read = read(&self.site.journal(), &mut look);
-        look.finish();
+    fn check(&mut self, begin: fn(&mut Oracle) -> JournalCheck<'_>) -> Result<(), Wrong> {
+        let mut check = begin(&mut self.oracle);
+        let read = read(&self.site.journal(), &mut check);
+        check.finish();
         self.report.compared = self.oracle.compared();
         if !self.oracle.findings().is_clean() {
-            return Err(Wrong::Found);
+            return Err(Wrong::Finding);
         }
         read.map_err(Wrong::because("the journal cannot be read"))
     }
@@ -286,7 +282,7 @@ impl Trial<'_> {
     }
 
     /// A moment in this time, which does not include its end.
-    fn moment(&mut self, time: Duration) -> Duration {
+    fn random_part(&mut self, time: Duration) -> Duration {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.random.below(micros))
     }
@@ -296,7 +292,7 @@ impl Trial<'_> {
         self.progress.clear();
         self.report.elapsed = self.begin.elapsed();
         self.report.findings = self.oracle.findings().clone();
-        self.report.syncs = self.site.syncs();
+        self.report.syncs = self.site.syncs().clone();
         let conclusion = self.report.conclusion();
         if self.args.keep || conclusion == Conclusion::Broken {
             self.report.kept = Some(self.site.path().to_owned());
@@ -322,13 +318,13 @@ fn open(journal: &Path) -> Result<Disk, JournalError> {
     })
 }
 
-fn read(journal: &Path, look: &mut Look<'_>) -> Result<(), JournalError> {
-    let start = look.start();
+fn read(journal: &Path, check: &mut JournalCheck<'_>) -> Result<(), JournalError> {
+    let start = check.start();
     let mut reader = Reader::open(Arc::new(open(journal)?), start)?;
     while let Some(batch) = reader.next(None)? {
-        look.begin_frame((batch.len() as u64).next_multiple_of(ALIGNMENT as u64));
+        check.begin_frame((batch.len() as u64).next_multiple_of(ALIGNMENT as u64));
         for (sequence, record) in batch.records_from(start) {
-            look.meet(sequence, record.body);
+            check.meet(sequence, record.body);
         }
     }
     Ok(())
@@ -360,7 +356,7 @@ listen = "off"
 "#;
 
 /// Bytes that the journal may grow by in a round. Two rounds fit in the `max_size` of the server, so that retention
-/// takes nothing that is still to be looked at.
+/// takes nothing that is still to be volume at.
 const ROUND_BYTES: u64 = 384 << 20;
 
 /// Free space to begin with: `max_size`, a segment that is being made, and the rest.

@@ -166,7 +166,7 @@ const SLOTS_MIN: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::{Index, Place, SLOTS_MIN};
-    use crate::disk::simulated::Random;
+    use crate::random::Random;
     use std::collections::HashMap;
 
     /// What the documentation says of the bytes a key.
@@ -174,7 +174,7 @@ mod tests {
     fn a_key_takes_from_11_to_16_bytes_and_12_in_the_end() {
         let keys = 100_000;
         let mut index = Index::new(keys);
-        let mut random = Random::new(1);
+        let mut random = Random(1);
         let place = Place::new(1, 0).unwrap();
         for count in 1..=keys {
             index.insert(u32::try_from(random.below(1 << 32)).unwrap(), place);
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn it_finds_what_a_map_has() {
         for (seed, tags) in [(1, 1 << 32), (2, 500), (3, 30)] {
-            let mut random = Random::new(seed);
+            let mut random = Random(seed);
             let mut index = Index::new(2000);
             let mut map: HashMap<(u32, u64), Place> = HashMap::new();
             for round in 0..8_u64 {

@@ -7,6 +7,7 @@
 //!
 //! aws-lc-rs compares in constant time. The keys are set up once.
 
+use crate::hex;
 use crate::http::Status;
 use crate::http::head::Head;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -264,7 +265,7 @@ impl Tag {
         }
         let mut bytes = [0; TAG_MAX];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+            *byte = hex::digit(pair[0])? << 4 | hex::digit(pair[1])?;
         }
         Some(Tag { bytes, len })
     }
@@ -273,15 +274,6 @@ impl Tag {
         let mut bytes = [0; TAG_MAX];
         let decoded = BASE64.decode_slice(digits, &mut bytes).ok()?;
         (decoded == len).then_some(Tag { bytes, len })
-    }
-}
-
-fn hex_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the journal's threads report to everybody else: the state, the positions, the statistics.
 
 use super::position::DurablePosition;
+use crate::metrics::{Histogram, PowersOfTwo};
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 /// Whether the journal takes notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,9 @@ pub struct Statistics {
     /// Rolls that had to wait because the next segment was not ready.
     pub stalls: AtomicU64,
     /// Microseconds that each sync took.
-    pub sync_micros: Histogram,
+    pub sync_micros: Histogram<PowersOfTwo>,
     /// Records that each sync made durable.
-    pub commit_records: Histogram,
+    pub commit_records: Histogram<PowersOfTwo>,
     /// Bytes of all segments and spares on the disk.
     pub disk_bytes: AtomicU64,
     /// Segments that hold records.
@@ -69,13 +69,6 @@ pub struct Statistics {
     pub first_sequence: AtomicU64,
     /// When the oldest segment that holds records was begun, in microseconds since 1970; 0 while that is not known.
     pub first_commit: AtomicU64,
-}
-
-/// Counts by powers of two. Bucket `i` has the values up to 2^i, the last one all larger ones too.
-#[derive(Debug)]
-pub struct Histogram {
-    buckets: [AtomicU64; Histogram::BUCKETS],
-    sum: AtomicU64,
 }
 
 impl Status {
@@ -197,63 +190,9 @@ impl Drop for FailOnDrop<'_> {
     }
 }
 
-impl Histogram {
-    /// Number of buckets; the last one begins above 2^22, four seconds or four million.
-    pub const BUCKETS: usize = 24;
-
-    /// Values up to 1, up to 2, up to 4, and so on; not cumulative.
-    #[must_use]
-    pub fn counts(&self) -> [u64; Histogram::BUCKETS] {
-        std::array::from_fn(|i| {
-            self.buckets
-                .get(i)
-                .map_or(0, |bucket| bucket.load(Ordering::Relaxed))
-        })
-    }
-
-    /// Sum of all values.
-    #[must_use]
-    pub fn sum(&self) -> u64 {
-        self.sum.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn record(&self, value: u64) {
-        let bits = u64::BITS - value.saturating_sub(1).leading_zeros();
-        let bucket = usize::try_from(bits).map_or(0, |bits| bits.min(Histogram::BUCKETS - 1));
-        if let Some(bucket) = self.buckets.get(bucket) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
-        self.sum.fetch_add(value, Ordering::Relaxed);
-    }
-
-    pub(crate) fn record_duration(&self, duration: Duration) {
-        self.record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
-    }
-}
-
-impl Default for Histogram {
-    fn default() -> Histogram {
-        Histogram {
-            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
-            sum: AtomicU64::new(0),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_lands_in_the_bucket_that_its_bound_names() {
-        let histogram = Histogram::default();
-        for value in [0, 1, 2, 3, 4, 5, u64::MAX >> 1] {
-            histogram.record(value);
-        }
-        let counts = histogram.counts();
-        assert_eq!(counts[..4], [2, 1, 2, 1]);
-        assert_eq!(counts[Histogram::BUCKETS - 1], 1);
-    }
 
     #[test]
     fn full_only_without_room_and_without_a_prepared_segment() {

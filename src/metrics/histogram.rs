@@ -1,37 +1,83 @@
-//! A histogram of durations with fixed buckets, for one writer.
+//! A histogram with fixed buckets, for one writer.
 
 use super::Counter;
+use std::marker::PhantomData;
 use std::time::Duration;
 
-/// How often something took how long.
-#[derive(Debug, Default)]
-pub struct Histogram {
-    buckets: [Counter; BOUNDS_US.len() + 1],
-    sum_us: Counter,
+/// Where buckets end.
+pub trait Bounds {
+    /// Upper bounds in ascending order, [`BUCKETS_MAX`] at most with one more bucket for what is larger.
+    const UPPER: &'static [u64];
+
+    /// The bucket of a value.
+    fn bucket(value: u64) -> usize {
+        let bucket = Self::UPPER.iter().position(|&bound| value <= bound);
+        bucket.unwrap_or(Self::UPPER.len())
+    }
 }
 
-impl Histogram {
-    /// Counts `times` observations of `duration`. Only the owning thread may call this.
+/// Microseconds until an answer. Fine where a sync lies; 250 ms, 1 s and 5 s are the platform's own marks.
+#[derive(Debug, Default)]
+pub struct AnswerTimes;
+
+impl Bounds for AnswerTimes {
+    const UPPER: &'static [u64] = &[
+        50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+        1_000_000, 5_000_000,
+    ];
+}
+
+/// Powers of two from 1 to 2^22, four million: microseconds as well as records.
+#[derive(Debug, Default)]
+pub struct PowersOfTwo;
+
+impl Bounds for PowersOfTwo {
+    const UPPER: &'static [u64] = &{
+        let mut bounds = [1; BUCKETS_MAX - 1];
+        let mut power = 1;
+        while power < bounds.len() {
+            bounds[power] = bounds[power - 1] * 2;
+            power += 1;
+        }
+        bounds
+    };
+
+    fn bucket(value: u64) -> usize {
+        let bits = u64::BITS - value.saturating_sub(1).leading_zeros();
+        (bits as usize).min(Self::UPPER.len())
+    }
+}
+
+/// How often something took how long, or was how much.
+#[derive(Debug, Default)]
+pub struct Histogram<B = AnswerTimes> {
+    buckets: [Counter; BUCKETS_MAX],
+    sum: Counter,
+    bounds: PhantomData<B>,
+}
+
+impl<B: Bounds> Histogram<B> {
+    /// Counts `times` observations of `duration`, in microseconds. Only the owning thread may call this.
     pub fn observe(&self, duration: Duration, times: u64) {
-        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.buckets[bucket_of(duration)].add(times);
-        self.sum_us.add(us.saturating_mul(times));
+        self.add(micros(duration), times);
     }
 
-    /// Upper bound in seconds and count of each bucket, not cumulated; the last bound is infinite.
-    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
-        let seconds = BOUNDS_US
-            .iter()
-            .map(|&us| Duration::from_micros(us).as_secs_f64());
-        seconds
-            .chain([f64::INFINITY])
-            .zip(self.buckets.iter().map(Counter::get))
+    /// Counts `times` observations of `value`. Only the owning thread may call this.
+    pub fn add(&self, value: u64, times: u64) {
+        self.buckets[B::bucket(value)].add(times);
+        self.sum.add(value.saturating_mul(times));
     }
 
-    /// Sum of all observed durations in seconds.
+    /// Upper bound and count of each bucket, not cumulated; the last bucket has no bound.
+    pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
+        let bounds = B::UPPER.iter().map(|bound| Some(*bound)).chain([None]);
+        bounds.zip(self.buckets.iter().map(Counter::get))
+    }
+
+    /// Sum of all observed values.
     #[must_use]
-    pub fn sum_seconds(&self) -> f64 {
-        Duration::from_micros(self.sum_us.get()).as_secs_f64()
+    pub fn sum(&self) -> u64 {
+        self.sum.get()
     }
 
     /// Number of observations.
@@ -41,9 +87,9 @@ impl Histogram {
     }
 }
 
-/// What histograms held at one moment. Of the difference of two, percentiles can be computed.
+/// What histograms of answers held at one moment. Of the difference of two, percentiles can be computed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot([u64; BOUNDS_US.len() + 1]);
+pub struct Snapshot([u64; BUCKETS_MAX]);
 
 impl Snapshot {
     /// Adds what a histogram holds now.
@@ -55,7 +101,7 @@ impl Snapshot {
 
     /// Adds `times` observations of `duration`.
     pub fn observe(&mut self, duration: Duration, times: u64) {
-        self.0[bucket_of(duration)] += times;
+        self.0[AnswerTimes::bucket(micros(duration))] += times;
     }
 
     /// What came since `earlier`.
@@ -75,7 +121,9 @@ impl Snapshot {
     /// How many took longer than `bound`; exact where a bucket ends there, as at 250 ms, 1 s and 5 s.
     #[must_use]
     pub fn longer_than(&self, bound: Duration) -> u64 {
-        self.0[bucket_of(bound) + 1..].iter().sum()
+        self.0[AnswerTimes::bucket(micros(bound)) + 1..]
+            .iter()
+            .sum()
     }
 
     /// What so many of a thousand did not exceed, as if those of a bucket were spread evenly over it; the last bound
@@ -84,50 +132,66 @@ impl Snapshot {
     pub fn quantile(&self, per_mille: u64) -> Option<Duration> {
         let rank = (self.count() * per_mille).div_ceil(1000).max(1);
         let (mut below, mut from) = (0, 0);
-        for (count, bound) in self.0.iter().zip(BOUNDS_US) {
+        for (count, bound) in self.0.iter().zip(AnswerTimes::UPPER) {
             if below + count >= rank {
                 let part = (bound - from) * (rank - below) / count;
                 return Some(Duration::from_micros(from + part));
             }
             below += count;
-            from = bound;
+            from = *bound;
         }
         (self.count() > 0).then(|| Duration::from_micros(from))
     }
 }
 
-fn bucket_of(duration: Duration) -> usize {
-    let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    let bounds = BOUNDS_US.iter();
-    let bucket = bounds.clone().position(|&bound| us <= bound);
-    bucket.unwrap_or(BOUNDS_US.len())
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Upper bounds in microseconds. Fine where a sync lies; 250 ms, 1 s and 5 s are the platform's own marks.
-const BOUNDS_US: [u64; 15] = [
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
-    1_000_000, 5_000_000,
-];
+/// Room for the buckets of any bounds.
+const BUCKETS_MAX: usize = 24;
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Histogram, Snapshot};
+    use super::*;
 
     #[test]
     fn observations_land_in_their_bucket() {
-        let histogram = Histogram::default();
+        let histogram: Histogram = Histogram::default();
         histogram.observe(Duration::from_micros(50), 2);
         histogram.observe(Duration::from_micros(51), 1);
         histogram.observe(Duration::from_mins(1), 1);
         let counts: Vec<u64> = histogram.buckets().map(|(_, count)| count).collect();
         assert_eq!((counts[0], counts[1], counts[15]), (2, 1, 1));
         assert_eq!(histogram.count(), 4);
-        assert!(histogram.sum_seconds() > 60.0);
+        assert!(histogram.sum() > 60_000_000);
+    }
+
+    #[test]
+    fn powers_of_two_are_found_as_any_bounds_are() {
+        struct Listed;
+        impl Bounds for Listed {
+            const UPPER: &'static [u64] = PowersOfTwo::UPPER;
+        }
+        let edges = PowersOfTwo::UPPER
+            .iter()
+            .flat_map(|bound| [bound - 1, *bound, bound + 1]);
+        for value in edges.chain([u64::MAX]) {
+            assert_eq!(PowersOfTwo::bucket(value), Listed::bucket(value), "{value}");
+        }
+        let histogram: Histogram<PowersOfTwo> = Histogram::default();
+        for value in [0, 1, 2, 3, 4, 5, u64::MAX >> 1] {
+            histogram.add(value, 1);
+        }
+        let counts: Vec<_> = histogram.buckets().collect();
+        let expected = [(Some(1), 2), (Some(2), 1), (Some(4), 2), (Some(8), 1)];
+        assert_eq!(counts[..4], expected);
+        assert_eq!(counts.last(), Some(&(None, 1)));
     }
 
     #[test]
     fn percentiles_are_those_of_what_came_between_two_snapshots() {
-        let histogram = Histogram::default();
+        let histogram: Histogram = Histogram::default();
         let snapshot = || {
             let mut snapshot = Snapshot::default();
             snapshot.add(&histogram);

@@ -5,7 +5,7 @@
 
 mod histogram;
 
-pub use histogram::{Histogram, Snapshot};
+pub use histogram::{AnswerTimes, Bounds, Histogram, PowersOfTwo, Snapshot};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! Takes the connections that come in: some in each round, counted, and none for a moment when descriptors have run out.
+//! Takes the connections that come in: some in each round, counted, and none for a moment when descriptors are short.
 
 use super::admission::Refused;
 use super::{Admission, Statistics};

@@ -81,7 +81,7 @@ pub(super) enum Turn {
     /// Waits for an event.
     Wait,
     /// Has more to read or to serve: another turn in a next round.
-    Again,
+    More,
     /// Waits until the journal has caught up.
     Starved,
     /// Done with.
@@ -129,7 +129,7 @@ impl Connection {
     /// Writes what is due and leaves the rest for when those before it have had their turns.
     pub(super) fn turn_to_write(&mut self, core: &mut Core, buffer: &mut [u8]) -> Turn {
         if self.is_lingering() {
-            return Turn::Again;
+            return Turn::More;
         }
         let written = self.write(core);
         let turn = written.and_then(|()| self.finish(core, buffer));
@@ -172,7 +172,7 @@ impl Connection {
                 self.mark_readable(false);
                 let turn = self.turn(core, buffer);
                 // More lies there than one turn reads: that is not the sender's slowness either.
-                if turn == Turn::Close || turn == Turn::Again || self.deadline > core.clock.tick() {
+                if turn == Turn::Close || turn == Turn::More || self.deadline > core.clock.tick() {
                     return turn == Turn::Close;
                 }
                 match stage {
@@ -267,7 +267,7 @@ impl Connection {
         if self.waiting > 0 || !self.transport.is_written() {
             let more = self.has_more() && self.is_taking();
             return Ok(if more && !self.is_paused(core) {
-                Turn::Again
+                Turn::More
             } else {
                 Turn::Wait
             });
@@ -288,7 +288,7 @@ impl Connection {
             if self.state == State::Closing || self.inbound == Inbound::Ended {
                 Turn::Close
             } else if self.has_more() {
-                Turn::Again
+                Turn::More
             } else {
                 Turn::Wait
             },
@@ -375,10 +375,10 @@ impl Connection {
             Ok(0) => Ok(Turn::Close),
             Ok(len) => Ok(left.checked_sub(len).map_or(Turn::Close, |left| {
                 self.state = State::Lingering(left);
-                Turn::Again
+                Turn::More
             })),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Turn::Wait),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Turn::Again),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Turn::More),
             Err(error) => Err(error),
         }
     }

@@ -14,7 +14,7 @@ pub(super) struct Connections {
     table: Slab<Listed>,
     generation: u32,
     /// Tokens of those that have more to read or to serve: first come, first served, some in each round.
-    again: VecDeque<usize>,
+    queued: VecDeque<usize>,
     /// Tokens of those that wait for room in the outbox, and since which tick: first come, first served.
     starved: VecDeque<(usize, u64)>,
     /// Slots whose answers were released in this round.
@@ -24,7 +24,7 @@ pub(super) struct Connections {
 /// A connection, and on which of the lists it stands.
 struct Listed {
     connection: Connection,
-    again: bool,
+    queued: bool,
     starved: Option<u64>,
     released: bool,
 }
@@ -53,7 +53,7 @@ impl Connections {
     pub(super) fn add(&mut self, connection: Connection) -> usize {
         self.table.insert(Listed {
             connection,
-            again: false,
+            queued: false,
             starved: None,
             released: false,
         })
@@ -77,30 +77,30 @@ impl Connections {
 
     /// Lists one that has more to read or to serve. Once: with a place for each of its turns, one that never ends would
     /// get more of them in every round.
-    pub(super) fn list_again(&mut self, slot: usize) {
+    pub(super) fn queue(&mut self, slot: usize) {
         let listed = &mut self.table[slot];
-        if !listed.again {
-            listed.again = true;
-            self.again.push_back(listed.connection.token);
+        if !listed.queued {
+            listed.queued = true;
+            self.queued.push_back(listed.connection.token);
         }
     }
 
     /// True when it queues with others of its kind for its turns: it does already, or what it sends costs so much.
-    pub(super) fn queues(&self, slot: usize) -> bool {
+    pub(super) fn is_queueing(&self, slot: usize) -> bool {
         let listed = &self.table[slot];
-        listed.again || listed.connection.is_heavy()
+        listed.queued || listed.connection.is_heavy()
     }
 
     /// How many places there are on that list, of connections that are gone too.
-    pub(super) fn again(&self) -> usize {
-        self.again.len()
+    pub(super) fn queued(&self) -> usize {
+        self.queued.len()
     }
 
     /// Takes the next from that list.
-    pub(super) fn take_again(&mut self) -> Option<usize> {
-        while let Some(token) = self.again.pop_front() {
+    pub(super) fn take_queued(&mut self) -> Option<usize> {
+        while let Some(token) = self.queued.pop_front() {
             if let Some((slot, listed)) = listed(&mut self.table, token) {
-                listed.again = false;
+                listed.queued = false;
                 return Some(slot);
             }
         }

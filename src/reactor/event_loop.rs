@@ -171,7 +171,7 @@ impl EventLoop {
 
     /// True when there is something to do that no event will report.
     fn has_more(&self) -> bool {
-        self.acceptor.has_more() || self.connections.again() > 0 || !self.due.is_empty()
+        self.acceptor.has_more() || self.connections.queued() > 0 || !self.due.is_empty()
     }
 
     /// Says that the loop is going to sleep, and how long it may.
@@ -217,7 +217,7 @@ impl EventLoop {
 
     /// A turn at once; for those that queue, one in which what is due is written, until theirs comes.
     fn attend(&mut self, slot: usize) {
-        if self.connections.queues(slot) {
+        if self.connections.is_queueing(slot) {
             let connection = &mut self.connections[slot];
             let turn = connection.turn_to_write(&mut self.core, &mut self.buffer);
             self.follow(slot, turn);
@@ -252,7 +252,7 @@ impl EventLoop {
     fn follow(&mut self, slot: usize, turn: Turn) {
         match turn {
             Turn::Wait => {}
-            Turn::Again => self.connections.list_again(slot),
+            Turn::More => self.connections.queue(slot),
             Turn::Starved => self.connections.list_starved(slot, self.core.clock.tick()),
             Turn::Close => return self.close(slot),
         }
@@ -295,8 +295,8 @@ impl EventLoop {
     /// Another turn for connections that have more: few in each round, so that however many there are, and whatever
     /// they send, those that sent one request do not wait for them.
     fn go_on(&mut self) {
-        for _ in 0..GO_ON_MAX.min(self.connections.again()) {
-            let Some(slot) = self.connections.take_again() else {
+        for _ in 0..GO_ON_MAX.min(self.connections.queued()) {
+            let Some(slot) = self.connections.take_queued() else {
                 return;
             };
             self.turn(slot);

@@ -9,7 +9,7 @@
 //! itself.
 
 use super::file_system::FileSystem;
-use super::measure::{Cost, Part, float};
+use super::measure::{Component, Cost, float};
 use super::times::Times;
 use crate::disk::block::ALIGNMENT;
 use crate::journal::frame::HEADER_LEN;
@@ -60,7 +60,7 @@ pub(crate) struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bearer {
     /// Threads of the server.
-    Threads(Part),
+    Threads(Component),
     /// All of them together.
     Cores,
     /// Bytes to the disk.
@@ -97,13 +97,13 @@ impl Estimate {
             limits,
             shares: Vec::new(),
         };
-        for part in Part::ALL {
+        for part in Component::ALL {
             // Parts of which there is one, whatever is configured.
             let threads = match part {
-                Part::Loops => limits.loops,
-                Part::Workers => limits.workers,
-                Part::Commit | Part::Dedupe | Part::Sink => 1,
-                Part::Rest => continue,
+                Component::Loops => limits.loops,
+                Component::Workers => limits.workers,
+                Component::Commit | Component::Dedupe | Component::Sink => 1,
+                Component::Rest => continue,
             };
             estimate.add(
                 Bearer::Threads(part),
@@ -132,7 +132,7 @@ impl Estimate {
 
     /// Microseconds of all threads.
     fn all_micros(&self) -> f64 {
-        Part::ALL
+        Component::ALL
             .into_iter()
             .map(|part| self.cost.micros(part))
             .sum()
@@ -240,15 +240,17 @@ mod tests {
         let cost = Cost {
             elapsed: Duration::from_secs(1),
             processor: micros.map(|micros| Duration::from_micros(micros * 1000)),
-            counts: [1000; Part::ALL.len()],
+            counts: [1000; Component::ALL.len()],
             bytes: 4096 * 1000,
             bodies: 650 * 1000,
         };
+        let mut syncs = Times::default();
+        syncs.record(sync);
         let disk = Disk {
             file_system: FileSystem::default(),
             free: 100 << 30,
             bandwidth: 100_000_000,
-            syncs: Times::new(vec![sync; 3]),
+            syncs,
         };
         let limits = Limits {
             loops: 1,
@@ -300,8 +302,8 @@ mod tests {
         let estimate = estimate(20_000, Duration::from_micros(100));
         assert!(!estimate.carries());
         // 66,000 a second.
-        assert_eq!(estimate.needs(Bearer::Threads(Part::Loops)), 1);
-        assert_eq!(estimate.needs(Bearer::Threads(Part::Workers)), 2);
+        assert_eq!(estimate.needs(Bearer::Threads(Component::Loops)), 1);
+        assert_eq!(estimate.needs(Bearer::Threads(Component::Workers)), 2);
         assert_eq!(estimate.needs(Bearer::Cores), 5);
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// A part of the server with threads of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum Component {
     Loops,
     Commit,
     Workers,
@@ -22,49 +22,49 @@ pub(crate) enum Part {
     Rest,
 }
 
-impl Part {
-    pub(crate) const ALL: [Part; 6] = [
-        Part::Loops,
-        Part::Commit,
-        Part::Workers,
-        Part::Dedupe,
-        Part::Sink,
-        Part::Rest,
+impl Component {
+    pub(crate) const ALL: [Component; 6] = [
+        Component::Loops,
+        Component::Commit,
+        Component::Workers,
+        Component::Dedupe,
+        Component::Sink,
+        Component::Rest,
     ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Part::Loops => "loops",
-            Part::Commit => "commit",
-            Part::Workers => "workers",
-            Part::Dedupe => "dedupe",
-            Part::Sink => "sink",
-            Part::Rest => "rest",
+            Component::Loops => "loops",
+            Component::Commit => "commit",
+            Component::Workers => "workers",
+            Component::Dedupe => "dedupe",
+            Component::Sink => "sink",
+            Component::Rest => "rest",
         }
     }
 
     /// The metric that counts what it has come to. The bodies that are sent have one event each.
     fn counter(self) -> &'static str {
         match self {
-            Part::Loops => "hookline_stored_total",
-            Part::Commit | Part::Rest => "hookline_journal_records_total",
-            Part::Workers => "hookline_notifications_total",
-            Part::Dedupe => "hookline_dedupe_decided_total",
-            Part::Sink => "hookline_sink_events_total",
+            Component::Loops => "hookline_stored_total",
+            Component::Commit | Component::Rest => "hookline_journal_records_total",
+            Component::Workers => "hookline_notifications_total",
+            Component::Dedupe => "hookline_dedupe_decided_total",
+            Component::Sink => "hookline_sink_events_total",
         }
     }
 
     /// That of the thread of this name.
-    fn of(thread: &str) -> Part {
+    fn of(thread: &str) -> Component {
         let parts = [
-            ("hl-loop-", Part::Loops),
-            ("hl-commit", Part::Commit),
-            ("hl-worker-", Part::Workers),
-            ("hl-dedupe", Part::Dedupe),
-            ("hl-sink-", Part::Sink),
+            ("hl-loop-", Component::Loops),
+            ("hl-commit", Component::Commit),
+            ("hl-worker-", Component::Workers),
+            ("hl-dedupe", Component::Dedupe),
+            ("hl-sink-", Component::Sink),
         ];
         let found = parts.iter().find(|(start, _)| thread.starts_with(start));
-        found.map_or(Part::Rest, |(_, part)| *part)
+        found.map_or(Component::Rest, |(_, part)| *part)
     }
 }
 
@@ -72,8 +72,8 @@ impl Part {
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     at: Instant,
-    processor: [Duration; Part::ALL.len()],
-    counts: [u64; Part::ALL.len()],
+    processor: [Duration; Component::ALL.len()],
+    counts: [u64; Component::ALL.len()],
     bytes: u64,
     bodies: u64,
 }
@@ -82,10 +82,10 @@ pub(crate) struct Sample {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cost {
     pub(crate) elapsed: Duration,
-    /// Processor time, in the order of [`Part::ALL`].
-    pub(crate) processor: [Duration; Part::ALL.len()],
+    /// Processor time, in the order of [`Component::ALL`].
+    pub(crate) processor: [Duration; Component::ALL.len()],
     /// How many each part has come to; those behind the commit thread may lag.
-    pub(crate) counts: [u64; Part::ALL.len()],
+    pub(crate) counts: [u64; Component::ALL.len()],
     /// Bytes that were written to the journal.
     pub(crate) bytes: u64,
     /// Bytes of bodies.
@@ -102,7 +102,7 @@ impl Sample {
         Ok(Sample {
             at: Instant::now(),
             processor: processor(pid).map_err(cannot)?,
-            counts: Part::ALL.map(|part| metric(&page, part.counter())),
+            counts: Component::ALL.map(|part| metric(&page, part.counter())),
             bytes: metric(&page, "hookline_journal_written_bytes_total"),
             bodies: metric(&page, "hookline_body_bytes_total"),
         })
@@ -135,11 +135,11 @@ impl Sample {
 impl Cost {
     /// Notifications that were stored.
     pub(crate) fn stored(&self) -> u64 {
-        self.counts[Part::Commit as usize]
+        self.counts[Component::Commit as usize]
     }
 
     /// Microseconds of a processor for each notification.
-    pub(crate) fn micros(&self, part: Part) -> f64 {
+    pub(crate) fn micros(&self, part: Component) -> f64 {
         let count = self.counts[part as usize].max(1);
         self.processor[part as usize].as_secs_f64() * 1e6 / float(count)
     }
@@ -155,8 +155,8 @@ fn metric(page: &str, name: &str) -> u64 {
     values.sum()
 }
 
-fn processor(pid: u32) -> io::Result<[Duration; Part::ALL.len()]> {
-    let mut times = [Duration::ZERO; Part::ALL.len()];
+fn processor(pid: u32) -> io::Result<[Duration; Component::ALL.len()]> {
+    let mut times = [Duration::ZERO; Component::ALL.len()];
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         // One that has ended since is of no interest.
         let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else {
@@ -165,7 +165,7 @@ fn processor(pid: u32) -> io::Result<[Duration; Part::ALL.len()]> {
         let Some((name, time)) = parse(&stat) else {
             return Err(io::Error::other("its threads cannot be read in /proc"));
         };
-        times[Part::of(name) as usize] += time;
+        times[Component::of(name) as usize] += time;
     }
     Ok(times)
 }
@@ -198,14 +198,14 @@ mod tests {
         let (name, time) = parse(stat).expect("as the manual page has it");
         assert_eq!((name, time), ("hl-loop-0", Duration::from_millis(1500)));
         for (name, part) in [
-            (name, Part::Loops),
-            ("hl-sink-out", Part::Sink),
-            ("hl-segment", Part::Rest),
-            ("hookline", Part::Rest),
+            (name, Component::Loops),
+            ("hl-sink-out", Component::Sink),
+            ("hl-segment", Component::Rest),
+            ("hookline", Component::Rest),
         ] {
-            assert_eq!(Part::of(name), part);
+            assert_eq!(Component::of(name), part);
         }
-        for (index, part) in Part::ALL.into_iter().enumerate() {
+        for (index, part) in Component::ALL.into_iter().enumerate() {
             assert_eq!(part as usize, index);
         }
         let (name, _) = parse("1 (a) b) R 1 1 1 1 1 1 1 1 1 1 0 0").expect("any name");

@@ -7,16 +7,18 @@
 //! Nothing here writes to stdout or stderr, or knows a command line: it gives data and [`RigError`], and a verb makes a
 //! report of it.
 
+pub(crate) mod answer;
 pub(crate) mod child;
 pub(crate) mod closed_loop;
 mod error;
 pub(crate) mod estimate;
 pub(crate) mod exchange;
 pub(crate) mod file_system;
+pub(crate) mod findings;
 pub(crate) mod measure;
+pub(crate) mod notification;
 pub(crate) mod open_loop;
 pub(crate) mod oracle;
-pub(crate) mod random;
 pub(crate) mod samples;
 pub(crate) mod signals;
 pub(crate) mod signature;

@@ -16,54 +16,10 @@
 
 use super::closed_loop::body::{Bodies, Name, name_of};
 use super::closed_loop::stream::Stream;
+use super::findings::{Findings, Kind, difference};
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
-
-/// What is wrong, in notifications; all of it 0 is what is promised.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Findings {
-    pub(crate) lost: u64,
-    pub(crate) altered: u64,
-    pub(crate) invented: u64,
-    pub(crate) duplicated: u64,
-    pub(crate) disordered: u64,
-    pub(crate) moved: u64,
-    /// The first of them, each in a line.
-    pub(crate) examples: Vec<String>,
-}
-
-impl Findings {
-    /// True when nothing is wrong.
-    pub(crate) fn is_clean(&self) -> bool {
-        *self == Findings::default()
-    }
-
-    fn note(&mut self, kind: Kind, count: u64, example: impl FnOnce() -> String) {
-        let (counter, name) = match kind {
-            Kind::Lost => (&mut self.lost, "lost"),
-            Kind::Altered => (&mut self.altered, "altered"),
-            Kind::Invented => (&mut self.invented, "invented"),
-            Kind::Duplicated => (&mut self.duplicated, "duplicated"),
-            Kind::Disordered => (&mut self.disordered, "out of order"),
-            Kind::Moved => (&mut self.moved, "moved"),
-        };
-        *counter += count;
-        if count > 0 && self.examples.len() < EXAMPLES_MAX {
-            self.examples.push(format!("{name}: {}", example()));
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Lost,
-    Altered,
-    Invented,
-    Duplicated,
-    Disordered,
-    Moved,
-}
 
 /// Knows what happened, and judges what the journal holds.
 #[derive(Debug)]
@@ -136,19 +92,19 @@ impl Oracle {
 
     /// A look at everything from the last round on that was seen already: the new ones for the first time, and that
     /// one again, as another recovery has left it.
-    pub(crate) fn look_at_new(&mut self) -> Look<'_> {
+    pub(crate) fn check_new(&mut self) -> JournalCheck<'_> {
         let seen = |round: &Round| round.extent;
         let start = self.rounds.values().rev().find_map(seen);
-        self.look(start.map_or(0, |extent| extent.first))
+        self.check(start.map_or(0, |extent| extent.first))
     }
 
     /// A look at everything that retention has left.
-    pub(crate) fn look_at_all(&mut self) -> Look<'_> {
-        self.look(0)
+    pub(crate) fn check_all(&mut self) -> JournalCheck<'_> {
+        self.check(0)
     }
 
-    fn look(&mut self, start: u64) -> Look<'_> {
-        Look {
+    fn check(&mut self, start: u64) -> JournalCheck<'_> {
+        JournalCheck {
             retained_from: self.retained_from(),
             oracle: self,
             start,
@@ -164,7 +120,7 @@ impl Oracle {
 
 /// One reading of the journal from some place to its end.
 #[derive(Debug)]
-pub(crate) struct Look<'o> {
+pub(crate) struct JournalCheck<'o> {
     oracle: &'o mut Oracle,
     start: u64,
     /// See [`Oracle::retained_from`].
@@ -198,7 +154,7 @@ struct Seen {
     gaps: Vec<Range<u64>>,
 }
 
-impl Look<'_> {
+impl JournalCheck<'_> {
     /// The sequence to begin with; 0 for the first that there is.
     pub(crate) fn start(&self) -> u64 {
         self.start
@@ -232,13 +188,9 @@ impl Look<'_> {
             });
         };
         self.oracle.bodies.make(name, &mut self.made);
-        if self.made != body {
-            let same = self.made.iter().zip(body).take_while(|(a, b)| a == b);
-            let (at, expected) = (same.count(), self.made.len());
+        if let Some(difference) = difference(&self.made, body) {
             findings.note(Kind::Altered, 1, || {
-                let length = body.len();
-                let name = describe(name);
-                format!("sequence {sequence}: {name}: other from byte {at} on, length {length} for {expected}")
+                format!("sequence {sequence}: {}: {difference}", describe(name))
             });
         }
         // Only a look at everything can begin in the middle of a round, where retention has cut.
@@ -383,9 +335,6 @@ fn describe(name: Name) -> String {
     } = name;
     format!("round {round}, connection {stream}, number {number}")
 }
-
-/// Findings that are listed one by one.
-const EXAMPLES_MAX: usize = 20;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use super::error::RigError;
 use super::samples;
 use crate::config::Secret;
 use crate::disk;
+use crate::hex;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,11 +42,14 @@ impl SignAs {
         let field = |name: &str, value: String| (name.to_owned(), value);
         match self {
             SignAs::Meta => {
-                let tag = hex(&hmac::sign(key, body));
+                let tag = hex::text(hmac::sign(key, body).as_ref());
                 vec![field("X-Hub-Signature-256", format!("sha256={tag}"))]
             }
             SignAs::Dialog360 => {
-                vec![field("x-360dialog-signature", hex(&hmac::sign(key, body)))]
+                vec![field(
+                    "x-360dialog-signature",
+                    hex::text(hmac::sign(key, body).as_ref()),
+                )]
             }
             SignAs::StandardWebhooks => {
                 let id = format!("msg_{:016x}", samples::random());
@@ -65,16 +69,8 @@ impl SignAs {
 /// Appends the field that proves `body` to Meta's receivers, with its line end.
 pub(crate) fn sign(key: &hmac::Key, body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"X-Hub-Signature-256: sha256=");
-    out.extend_from_slice(hex(&hmac::sign(key, body)).as_bytes());
+    out.extend_from_slice(hex::text(hmac::sign(key, body).as_ref()).as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-fn hex(tag: &hmac::Tag) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    let bytes = tag.as_ref().iter();
-    bytes
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
 }
 
 #[cfg(test)]

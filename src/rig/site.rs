@@ -24,12 +24,12 @@ pub(crate) struct Site {
     probe: File,
     probed: u64,
     /// What each `fdatasync` took.
-    syncs: Vec<Duration>,
+    syncs: Times,
 }
 
 /// What a directory stands on.
 #[derive(Debug)]
-pub(crate) struct Looked {
+pub(crate) struct Volume {
     pub(crate) file_system: FileSystem,
     /// Bytes.
     pub(crate) free: u64,
@@ -39,24 +39,24 @@ pub(crate) struct Looked {
 
 impl Site {
     /// Looks at `parent`, in which `space` bytes have to be free.
-    pub(crate) fn look(parent: &Path, verb: &str, space: u64) -> Result<Looked, RigError> {
-        let looked = Site::file_system(parent).and_then(|file_system| {
-            Ok(Looked {
+    pub(crate) fn volume(parent: &Path, verb: &str, space: u64) -> Result<Volume, RigError> {
+        let volume = Site::file_system(parent).and_then(|file_system| {
+            Ok(Volume {
                 notes: Site::notes(parent, verb, &file_system)?,
                 file_system,
                 free: Disk::open(parent)?.free_bytes()?,
             })
         });
-        let looked = looked.map_err(|error| cannot_use(parent, error))?;
-        if looked.free < space {
+        let volume = volume.map_err(|error| cannot_use(parent, error))?;
+        if volume.free < space {
             return Err(RigError::failed(format!(
                 "{} has {} MiB free, and {} MiB are needed; choose another disk with --data-dir",
                 parent.display(),
-                looked.free >> 20,
+                volume.free >> 20,
                 space >> 20
             )));
         }
-        Ok(looked)
+        Ok(volume)
     }
 
     /// Makes one in `parent`, which has to be there, for this verb.
@@ -76,7 +76,7 @@ impl Site {
             path: path.clone(),
             probe,
             probed: 0,
-            syncs: Vec::new(),
+            syncs: Times::default(),
         });
         if made.is_err() {
             let _ = fs::remove_dir_all(&path);
@@ -148,7 +148,7 @@ impl Site {
             self.probe.write_all_at(&fill, block * BLOCK as u64)?;
             let start = Instant::now();
             self.probe.sync_data()?;
-            self.syncs.push(start.elapsed());
+            self.syncs.record(start.elapsed());
             if begin.elapsed() >= most {
                 break;
             }
@@ -157,8 +157,8 @@ impl Site {
     }
 
     /// What was measured.
-    pub(crate) fn syncs(&self) -> Times {
-        Times::new(self.syncs.clone())
+    pub(crate) fn syncs(&self) -> &Times {
+        &self.syncs
     }
 
     /// Overwrites all of the probe again and again for this long, a sync each time, and gives bytes a second.

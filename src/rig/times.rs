@@ -1,36 +1,55 @@
 //! Times that were measured, and how long most of them took.
 
+use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The times, sorted.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Times(Vec<Duration>);
+/// The times, each to the microsecond or a thousandth of it, whichever is more: however many they are, they take the
+/// same memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Times {
+    micros: Histogram<u64>,
+    longest: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Times {
+        let micros = Histogram::new_with_bounds(1, LONGEST_MICROS, 3);
+        Times {
+            micros: micros.expect("the bounds are in order, and three digits are allowed"),
+            longest: Duration::ZERO,
+        }
+    }
+}
 
 impl Times {
-    pub(crate) fn new(mut times: Vec<Duration>) -> Times {
-        times.sort_unstable();
-        Times(times)
+    pub(crate) fn record(&mut self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.micros.saturating_record(micros);
+        self.longest = self.longest.max(time);
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.0.len()
+    pub(crate) fn count(&self) -> u64 {
+        self.micros.len()
     }
 
     /// The smallest that so many of a thousand are no longer than; 0 where there is none.
-    pub(crate) fn at(&self, permille: usize) -> Duration {
-        let rank = (self.0.len() * permille).div_ceil(1000).max(1);
-        self.0.get(rank - 1).copied().unwrap_or_default()
+    pub(crate) fn at(&self, permille: u32) -> Duration {
+        if permille == 1000 {
+            return self.longest;
+        }
+        let micros = self.micros.value_at_quantile(f64::from(permille) / 1000.0);
+        Duration::from_micros(micros).min(self.longest)
     }
 
     /// The same for scripts, in milliseconds.
-    pub(crate) fn in_milliseconds(&self, permille: usize) -> Option<f64> {
+    pub(crate) fn in_milliseconds(&self, permille: u32) -> Option<f64> {
         self.measured(permille).map(as_milliseconds)
     }
 
     /// The same, where anything was measured.
-    pub(crate) fn measured(&self, permille: usize) -> Option<Duration> {
-        (!self.0.is_empty()).then(|| self.at(permille))
+    pub(crate) fn measured(&self, permille: u32) -> Option<Duration> {
+        (!self.micros.is_empty()).then(|| self.at(permille))
     }
 
     /// For scripts, in milliseconds.
@@ -41,6 +60,9 @@ impl Times {
         })
     }
 }
+
+/// An hour; nothing takes longer.
+const LONGEST_MICROS: u64 = 3_600_000_000;
 
 /// So many in this time, a second.
 pub(crate) fn rate(count: u64, time: Duration) -> u64 {
@@ -59,12 +81,19 @@ mod tests {
 
     #[test]
     fn percentiles_are_those_of_the_sorted() {
-        let all = Times::new((1..=1000).rev().map(Duration::from_millis).collect());
+        let mut all = Times::default();
+        (1..=1000)
+            .rev()
+            .for_each(|it| all.record(Duration::from_millis(it)));
         for (permille, ms) in [(500, 500), (990, 990), (999, 999), (1000, 1000)] {
-            assert_eq!(all.at(permille), Duration::from_millis(ms));
+            let off = all.at(permille).abs_diff(Duration::from_millis(ms));
+            assert!(off <= Duration::from_millis(1), "{permille}: {off:?}");
         }
-        let one = Times::new(vec![Duration::from_millis(1)]);
+        let mut one = Times::default();
+        one.record(Duration::from_millis(1));
         assert_eq!(one.at(500), Duration::from_millis(1));
+        one.record(Duration::from_hours(2));
+        assert_eq!(one.at(1000), Duration::from_hours(2), "whatever it is");
         let none = Times::default();
         assert_eq!(none.at(500), Duration::ZERO);
         assert_eq!(none.json()["p50"], Value::Null);

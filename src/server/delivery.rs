@@ -1,10 +1,11 @@
 //! Everything between the workers and your systems: the judge of what is a duplicate, and the sinks.
 
+use super::directories::{all_aside, beside, sweep_dead_letters};
 use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
 use super::sources::Sources;
 use super::threads::Threads;
-use super::{JUDGE, SINK, ServerError, all_aside, beside, options, quarantine, sweep_letters};
+use super::{JUDGE, SINK, ServerError, options, quarantine};
 use crate::config::Config;
 use crate::dead_letter::{Child, Quarantine};
 use crate::dedupe::{Dedupe, DedupeError, Parties};
@@ -45,7 +46,7 @@ pub(super) fn prepare(
     let place = floor.place(0);
     let statistics = &sources.journal.statistics;
     let oldest = statistics.first_sequence.load(Ordering::Relaxed);
-    sweep_letters(config);
+    sweep_dead_letters(config);
     let quarantine = quarantine::open(config, id, oldest, &endpoints)?;
     let dedupe = beside(&config.journal.dir.join("dedupe"))?;
     let judged = Arc::new(JudgedPosition::default());
@@ -92,15 +93,22 @@ pub(super) fn prepare(
         judge,
         open: Box::new(move || {
             let open = || Dedupe::open(Arc::clone(&dedupe), limits.clone(), id, oldest, newest);
-            match open() {
-                // It is made anew from the journal.
-                Err(error) if !error.is_shortage() && all_aside(&*dedupe, &error).is_ok() => open(),
-                opened => opened,
-            }
+            or_anew(&*dedupe, open)
         }),
         stop_judge,
         sinks,
     })
+}
+
+/// What cannot be read there is set aside, and made anew from the journal.
+fn or_anew<T>(
+    dedupe: &dyn Storage,
+    open: impl Fn() -> Result<T, DedupeError>,
+) -> Result<T, DedupeError> {
+    match open() {
+        Err(error) if !error.is_shortage() && all_aside(dedupe, &error).is_ok() => open(),
+        opened => opened,
+    }
 }
 
 impl Delivery {

@@ -8,9 +8,9 @@ use crate::feed::{self};
 use crate::http::Status;
 use crate::journal;
 use crate::log;
-use crate::metrics::{Counter, Histogram};
+use crate::metrics::Counter;
 use crate::{reactor, worker};
-use out::{Out, merge};
+use out::Out;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
@@ -154,6 +154,11 @@ fn loops(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         "Connections that took too long",
         labelled,
     )?;
+    requests(out, all)
+}
+
+fn requests(out: &mut Out<'_>, all: &[Arc<reactor::Statistics>]) -> fmt::Result {
+    let total = |counter: fn(&reactor::Statistics) -> &Counter| sum(all, counter);
     out.counter(
         "hookline_ack_expired",
         "503s because the journal took too long",
@@ -189,11 +194,11 @@ fn loops(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         "Bytes that wait for the journal",
         total(|one| &one.unacknowledged_bytes),
     )?;
-    let histograms: Vec<&Histogram> = all.iter().map(|one| &one.ack_seconds).collect();
     out.histogram(
         "hookline_ack_seconds",
         "From arrival until durable",
-        &merge(&histograms),
+        all.iter().map(|one| &one.ack_seconds),
+        1e6,
     )
 }
 
@@ -238,6 +243,11 @@ fn journal(out: &mut Out<'_>, status: &journal::Status) -> fmt::Result {
             u64::from(status.state() == state),
         )?;
     }
+    commits(out, statistics)
+}
+
+fn commits(out: &mut Out<'_>, statistics: &journal::Statistics) -> fmt::Result {
+    let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
     out.counter(
         "hookline_journal_commits",
         "Syncs",
@@ -263,16 +273,16 @@ fn journal(out: &mut Out<'_>, status: &journal::Status) -> fmt::Result {
         "Rolls that waited for a segment",
         load(&statistics.stalls),
     )?;
-    out.powers(
+    out.histogram(
         "hookline_journal_sync_seconds",
         "Duration of a sync",
-        &statistics.sync_micros,
-        1e-6,
+        [&statistics.sync_micros],
+        1e6,
     )?;
-    out.powers(
+    out.histogram(
         "hookline_journal_commit_records",
         "Records of a commit",
-        &statistics.commit_records,
+        [&statistics.commit_records],
         1.0,
     )
 }

@@ -2,9 +2,10 @@
 
 mod transports;
 
+use super::ServerError;
+use super::directories::{beside, dead_letters, directory};
 use super::pull::Pulls;
 use super::sources::Sources;
-use super::{ServerError, beside, directory, letters};
 use crate::config::{self, Config, SinkKind};
 use crate::dedupe::Parties;
 use crate::disk::{Disk, Storage};
@@ -123,7 +124,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
         let statistics = Arc::new(Statistics::default());
         statistics.delivered.set(cursor.confirmed().max(first - 1));
         statistics.confirmed.set(cursor.confirmed());
-        let part = Part {
+        let part = SinkSetup {
             sink,
             cursor,
             first,
@@ -172,7 +173,7 @@ fn unbuilt(sink: &config::Sink) -> ServerError {
 }
 
 /// What one sink begins with.
-struct Part<'c> {
+struct SinkSetup<'c> {
     sink: &'c config::Sink,
     cursor: Cursor,
     /// The first sequence that there is.
@@ -181,7 +182,7 @@ struct Part<'c> {
     stop: Arc<AtomicBool>,
 }
 
-impl Part<'_> {
+impl SinkSetup<'_> {
     /// Which events; every path among its filters has a number from here on.
     fn wanted(&self, common: &Common<'_>) -> Result<Selection, ServerError> {
         let filter = &self.sink.filter;
@@ -262,7 +263,7 @@ impl Part<'_> {
             wanted: self.wanted(common)?,
             parties: common.parties.clone(),
             cursor: self.cursor,
-            letters: letters(common.config, name)?,
+            letters: dead_letters(common.config, name)?,
             replays: Replays::open(beside(&dir.join("replays"))?),
             feeds: common.feeds.clone(),
             paths: paths(&common.endpoints),

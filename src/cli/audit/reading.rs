@@ -1,7 +1,8 @@
 //! Reads the journal with one thread, takes it apart with several, and puts the results in order again.
 
-use super::super::journal::{damage_text, format_rounded};
+use super::super::journal::damage_text;
 use super::super::report::progress::Progress;
+use super::super::report::units;
 use super::repeats::{Key, Repeats};
 use super::standing::Standing;
 use super::tally::Tally;
@@ -321,8 +322,8 @@ impl Meter {
     fn advance(&mut self, bytes: u64, next: u64) {
         self.bytes += bytes;
         self.progress.show(|| {
-            let (read, total) = (format_rounded(self.bytes), format_rounded(self.total));
-            let rate = format_rounded(self.bytes / self.began.elapsed().as_secs().max(1));
+            let (read, total) = (units::bytes(self.bytes), units::bytes(self.total));
+            let rate = units::bytes(self.bytes / self.began.elapsed().as_secs().max(1));
             format!("audit: read {read} of at most {total}, {rate}/s, sequence {next}")
         });
     }

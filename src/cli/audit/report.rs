@@ -1,7 +1,7 @@
 //! The books, for people and for scripts.
 
-use super::super::journal::{format_rounded, time};
-use super::super::{counted, sequences};
+use super::super::report::table::Table;
+use super::super::report::units::{bytes, counted, sequences, time};
 use super::reading::End;
 use super::repeats::Repeats;
 use super::tally::Tally;
@@ -10,7 +10,7 @@ use crate::event::Lane;
 use crate::journal::JournalId;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that an audit finds.
 pub(super) struct Report {
@@ -69,6 +69,44 @@ impl SinkReport {
     pub(super) fn sum(&self) -> u64 {
         self.delivered + self.duplicate + self.unwanted + self.dead + self.in_flight
     }
+
+    /// What is to be known beside the figures, and done. The journal in `dir` ends before the sequence `next`.
+    fn notes(&self, next: u64, dir: &Path) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.retired > 0 {
+            notes.push(format!(
+                "{} behind sequence {} retired and never delivered to it: it was away for longer than the retention",
+                counted(self.retired, "notification"),
+                self.cursor
+            ));
+        }
+        if let Some(first) = self.hidden_first {
+            let replay = format!("replay --sink {} --from {first} --to {first}", self.name);
+            notes.push(format!(
+                "{} could not be taken apart, or passed as whatsapp.unparsed which its filter leaves out, and is no \
+                 dead letter, the first with sequence {first}: with the server stopped, `{}` has it taken apart \
+                 again, then `{}` delivers it",
+                counted(self.hidden, "notification"),
+                command(&format!("dead-letters retry worker/{first}"), dir),
+                command(&replay, dir)
+            ));
+        }
+        match &self.problem {
+            Some(problem) => notes.push(problem.clone()),
+            None if self.reached >= next => notes.push(format!(
+                "its cursor is at {}, beyond the journal: with the next start it goes back to the end",
+                self.reached
+            )),
+            None if self.waiting > 0 => notes.push(format!(
+                "{} not confirmed behind sequence {}, the first received {}",
+                counted(self.waiting, "notification"),
+                self.cursor,
+                time(self.waiting_since)
+            )),
+            None => {}
+        }
+        notes
+    }
 }
 
 impl Report {
@@ -105,17 +143,20 @@ impl Report {
                 sequences(self.first, self.end.next - 1),
                 time(begin),
                 time(end),
-                format_rounded(tally.bytes),
+                bytes(tally.bytes),
             )?;
         }
+        let mut table = Table::new(&[">", ""]);
         for ((number, early), count) in &tally.endpoints {
-            let ack = ack(*early);
-            writeln!(out, "{count:>12}  {} ({ack})", self.path(*number))?;
+            let endpoint = format!("{} ({})", self.path(*number), ack(*early));
+            table.row(&[count, &endpoint]);
         }
+        table.write(out)?;
         writeln!(out, "\n{}", counted(tally.received, "event"))?;
         for (lane, count) in Lane::ALL.iter().zip(tally.lanes) {
-            writeln!(out, "{count:>12}  lane {}", lane.name())?;
+            table.row(&[&count, &format_args!("lane {}", lane.name())]);
         }
+        table.write(out)?;
         writeln!(
             out,
             "of these: {} unparsed, {} of bodies without an update, {} of an earlier one{}",
@@ -136,9 +177,9 @@ impl Report {
             )?;
         }
         for (kind, count) in self.kinds() {
-            writeln!(out, "{count:>12}  {kind}")?;
+            table.row(&[&count, &kind]);
         }
-        Ok(())
+        table.write(out)
     }
 
     fn write_gaps(&self, out: &mut impl Write) -> io::Result<()> {
@@ -169,82 +210,11 @@ impl Report {
     }
 
     fn write_balance(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out)?;
         if self.sinks.is_empty() {
-            writeln!(out, "\nno sink has a cursor here")?;
+            writeln!(out, "no sink has a cursor here")?;
         } else {
-            writeln!(
-                out,
-                "\n{:<16} {:>11} = {:>11} + {:>9} + {:>9} + {:>6} + {:>11}   {:>11}",
-                "sink",
-                "received",
-                "delivered",
-                "duplicate",
-                "unwanted",
-                "dead",
-                "in flight",
-                "unaccounted"
-            )?;
-        }
-        for sink in &self.sinks {
-            if self.end.stopped.is_some() {
-                writeln!(
-                    out,
-                    "{:<16} not known: not all of the journal can be read",
-                    sink.name
-                )?;
-                continue;
-            }
-            writeln!(
-                out,
-                "{:<16} {:>11}   {:>11}   {:>9}   {:>9}   {:>6}   {:>11}   {:>11}",
-                sink.name,
-                sink.received,
-                sink.delivered,
-                sink.duplicate,
-                sink.unwanted,
-                sink.dead,
-                sink.in_flight,
-                sink.unaccounted
-            )?;
-            if sink.retired > 0 {
-                writeln!(
-                    out,
-                    "  {} behind sequence {} retired and never delivered to it: it was away for longer than the \
-                     retention",
-                    counted(sink.retired, "notification"),
-                    sink.cursor
-                )?;
-            }
-            if let Some(first) = sink.hidden_first {
-                writeln!(
-                    out,
-                    "  {} could not be taken apart, or passed as whatsapp.unparsed which its filter leaves out, and \
-                     is no dead letter, the first with sequence {first}: with the server stopped, `{}` has it \
-                     taken apart again, then `{}` delivers it",
-                    counted(sink.hidden, "notification"),
-                    command(&format!("dead-letters retry worker/{first}"), &self.dir),
-                    command(
-                        &format!("replay --sink {} --from {first} --to {first}", sink.name),
-                        &self.dir
-                    )
-                )?;
-            }
-            match &sink.problem {
-                Some(problem) => writeln!(out, "  {problem}")?,
-                None if sink.reached >= self.end.next => writeln!(
-                    out,
-                    "  its cursor is at {}, beyond the journal: with the next start it goes back to the end",
-                    sink.reached
-                )?,
-                None if sink.waiting > 0 => writeln!(
-                    out,
-                    "  {} not confirmed behind sequence {}, the first received {}",
-                    counted(sink.waiting, "notification"),
-                    sink.cursor,
-                    time(sink.waiting_since)
-                )?,
-                None => {}
-            }
+            self.balance().write(out)?;
         }
         for note in &self.notes {
             writeln!(out, "note: {note}")?;
@@ -256,6 +226,42 @@ impl Report {
             )?;
         }
         Ok(())
+    }
+
+    fn balance(&self) -> Table {
+        let mut table = Table::new(&[
+            "sink",
+            ">received",
+            ">= delivered",
+            ">+ duplicate",
+            ">+ unwanted",
+            ">+ dead",
+            ">+ in flight",
+            ">unaccounted",
+        ]);
+        for sink in &self.sinks {
+            if self.end.stopped.is_some() {
+                table.note(format!(
+                    "{}  not known: not all of the journal can be read",
+                    sink.name
+                ));
+                continue;
+            }
+            table.row(&[
+                &sink.name,
+                &sink.received,
+                &sink.delivered,
+                &sink.duplicate,
+                &sink.unwanted,
+                &sink.dead,
+                &sink.in_flight,
+                &sink.unaccounted,
+            ]);
+            for note in sink.notes(self.end.next, &self.dir) {
+                table.note(format!("  {note}"));
+            }
+        }
+        table
     }
 
     /// For scripts.

@@ -33,7 +33,7 @@ pub(super) struct Standing {
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum EventState {
     Delivered,
     Duplicate,
     Unwanted,
@@ -82,27 +82,31 @@ impl Standing {
     }
 
     /// What became of an event of a notification that came to `endpoint`, and whose most urgent one is in `urgent`.
-    pub(super) fn fate(&self, event: EventRef<'_>, urgent: Lane, endpoint: u16) -> Fate {
+    pub(super) fn state_of(&self, event: EventRef<'_>, urgent: Lane, endpoint: u16) -> EventState {
         let reached = |lane| self.lanes[place(lane)].reached;
         let reached = reached(event.lane()).min(reached(urgent));
         let is_kept = || self.poisoned.contains(&event.sequence());
         if event.sequence() > reached || names(&self.open, event) {
-            Fate::InFlight
+            EventState::InFlight
         } else if event.is_dead() {
-            if is_kept() { Fate::Dead } else { Fate::Hidden }
+            if is_kept() {
+                EventState::Dead
+            } else {
+                EventState::Hidden
+            }
         } else if event.is_duplicate() {
-            Fate::Duplicate
+            EventState::Duplicate
         } else if self.leaves_out(event, endpoint) {
             match event.unparsed() {
                 // Its filter has left out what somebody made of the body, and not what is in it.
-                Some(Unparsed::Crashed) if is_kept() => Fate::Dead,
-                Some(Unparsed::Crashed) => Fate::Hidden,
-                _ => Fate::Unwanted,
+                Some(Unparsed::Crashed) if is_kept() => EventState::Dead,
+                Some(Unparsed::Crashed) => EventState::Hidden,
+                _ => EventState::Unwanted,
             }
         } else if names(&self.letters, event) {
-            Fate::Dead
+            EventState::Dead
         } else {
-            Fate::Delivered
+            EventState::Delivered
         }
     }
 
@@ -186,7 +190,7 @@ mod tests {
     }
 
     /// What becomes of a status and of the message behind it, both of notification 5.
-    fn fates(standing: &Standing) -> [Fate; 2] {
+    fn fates(standing: &Standing) -> [EventState; 2] {
         let change = |array: &str, update: Value| json!({ "field": "messages", "value": { "metadata": { "phone_number_id": "5" }, array: [update] } });
         let status = json!({ "id": "a", "status": "sent", "recipient_id": "49", "timestamp": "1" });
         let message = json!({ "id": "b", "from": "49", "type": "text", "timestamp": "1" });
@@ -201,13 +205,13 @@ mod tests {
         let notification = delivery.notification(5).expect("it is there");
         let fates = notification
             .events()
-            .map(|event| standing.fate(event, Lane::Messages, 1));
+            .map(|event| standing.state_of(event, Lane::Messages, 1));
         fates.collect::<Vec<_>>().try_into().expect("two events")
     }
 
     #[test]
     fn an_event_is_confirmed_when_its_lane_has_passed_it_and_it_is_not_open() {
-        use Fate::{Dead, Delivered, InFlight, Unwanted};
+        use EventState::{Dead, Delivered, InFlight, Unwanted};
         let at = |messages: Progress, statuses: Progress| {
             standing([messages, statuses, progress(0, &[])], 1..1)
         };
@@ -265,16 +269,16 @@ mod tests {
         let delivery = Maker::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));
         let fate = |standing: &Standing| {
             let event = delivery.events().get(1).expect("there");
-            standing.fate(event, Lane::Rest, 1)
+            standing.state_of(event, Lane::Rest, 1)
         };
         let mut standing = standing(std::array::from_fn(|_| Progress::up_to(9)), 1..1);
-        assert_eq!(fate(&standing), Fate::Delivered);
+        assert_eq!(fate(&standing), EventState::Delivered);
         standing.wanted = Some(Selection {
             types: vec![crate::event::Pattern::new("whatsapp.message.*")],
             ..Selection::default()
         });
-        assert_eq!(fate(&standing), Fate::Hidden);
+        assert_eq!(fate(&standing), EventState::Hidden);
         standing.poisoned = Arc::new([2].into());
-        assert_eq!(fate(&standing), Fate::Dead);
+        assert_eq!(fate(&standing), EventState::Dead);
     }
 }

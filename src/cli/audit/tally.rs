@@ -1,7 +1,7 @@
 //! What one thread of an audit counts. Sums do not depend on who counted what.
 
 use super::repeats::{Key, hash_of};
-use super::standing::{Fate, Standing};
+use super::standing::{EventState, Standing};
 use crate::dedupe::Scope;
 use crate::event::Lane;
 use crate::journal::record;
@@ -120,13 +120,13 @@ impl Tally {
             for (standing, sink) in sinks.iter().zip(&mut self.sinks) {
                 let in_flight = sink.in_flight;
                 for event in notification.events() {
-                    *match standing.fate(event, lane, record.endpoint) {
-                        Fate::Delivered => &mut sink.delivered,
-                        Fate::Duplicate => &mut sink.duplicate,
-                        Fate::Unwanted => &mut sink.unwanted,
-                        Fate::Dead => &mut sink.dead,
-                        Fate::InFlight => &mut sink.in_flight,
-                        Fate::Hidden => {
+                    *match standing.state_of(event, lane, record.endpoint) {
+                        EventState::Delivered => &mut sink.delivered,
+                        EventState::Duplicate => &mut sink.duplicate,
+                        EventState::Unwanted => &mut sink.unwanted,
+                        EventState::Dead => &mut sink.dead,
+                        EventState::InFlight => &mut sink.in_flight,
+                        EventState::Hidden => {
                             let first = Some(event.sequence());
                             sink.hidden_first = earliest(sink.hidden_first, first);
                             &mut sink.hidden

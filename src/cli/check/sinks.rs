@@ -1,7 +1,6 @@
 //! What each sink would do, in words and as JSON. No secret, no header value and no query of an address stands in it.
 
-use super::super::report::units::as_configured;
-use crate::cli::counted;
+use super::super::report::units::{as_configured, counted};
 use crate::config::{
     Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, PullSink, RequestForm, Sink, SinkKind,
     format_size,

@@ -1,6 +1,7 @@
 //! How results are written: for people, and how far something is.
 
 pub(super) mod progress;
+pub(super) mod table;
 pub(super) mod times;
 pub(super) mod units;
 

@@ -1,13 +1,11 @@
 //! Times that were measured, for people.
 
-use super::units::{grouped, milliseconds};
+use super::units::{duration, grouped};
 use crate::rig::times::Times;
 
 /// How long so many of a thousand took at most. What was never measured took no 0 ms.
-pub(in crate::cli) fn percentile(times: &Times, permille: usize) -> String {
-    times
-        .measured(permille)
-        .map_or("-".to_owned(), milliseconds)
+pub(in crate::cli) fn percentile(times: &Times, permille: u32) -> String {
+    times.measured(permille).map_or("-".to_owned(), duration)
 }
 
 /// The syncs of the probe of a disk.
@@ -19,7 +17,7 @@ pub(in crate::cli) fn syncs(times: &Times) -> String {
         at(990),
         at(999),
         at(1000),
-        grouped(times.count() as u64),
+        grouped(times.count()),
     )
 }
 
@@ -31,7 +29,8 @@ mod tests {
     #[test]
     fn nothing_measured_is_no_time() {
         assert_eq!(percentile(&Times::default(), 500), "-");
-        let one = Times::new(vec![Duration::from_millis(1)]);
+        let mut one = Times::default();
+        one.record(Duration::from_millis(1));
         assert_eq!(percentile(&one, 500), "1.00 ms");
     }
 }

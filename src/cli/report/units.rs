@@ -1,12 +1,9 @@
-//! Figures as people read them, and the lines of reports that give them.
+//! Figures as people read them.
 
 use crate::config::format_time;
+use crate::rig::measure::float;
+use jiff::Timestamp;
 use std::time::Duration;
-
-/// A line of a report.
-pub(in crate::cli) fn labelled(label: &str, value: &str) -> String {
-    format!("{label:<13} {value}\n")
-}
 
 /// `12345678` as `12,345,678`.
 pub(in crate::cli) fn grouped(number: u64) -> String {
@@ -23,13 +20,62 @@ pub(in crate::cli) fn grouped(number: u64) -> String {
 
 /// `1 round`, `2,000 rounds`
 pub(in crate::cli) fn counted(number: u64, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(number))
+    format!("{} {}", grouped(number), plural(number, what))
 }
 
-/// `1.25 ms`
-pub(in crate::cli) fn milliseconds(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
+/// `round`, `rounds`
+pub(in crate::cli) fn plural(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{what}{plural}")
+}
+
+/// Sequences from `first` to `last`, as they are named on a command line.
+pub(in crate::cli) fn sequences(first: u64, last: u64) -> String {
+    if first == last {
+        format!("sequence {first}")
+    } else {
+        format!("sequences {first} to {last}")
+    }
+}
+
+/// `7.4 TiB`, `512 bytes`
+pub(in crate::cli) fn bytes(number: u64) -> String {
+    let (mut number, mut units) = (
+        float(number),
+        ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].iter(),
+    );
+    let mut unit = "bytes";
+    while number >= 1024.0
+        && let Some(next) = units.next()
+    {
+        (number, unit) = (number / 1024.0, next);
+    }
+    let digits = usize::from(number.fract() != 0.0);
+    format!("{number:.digits$} {unit}")
+}
+
+/// To the next whole number; negative ones and those that are none are 0.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is read by people"
+)]
+pub(in crate::cli) fn whole(number: f64) -> u64 {
+    number.round() as u64
+}
+
+/// `1.25 ms`, `1.50 s`
+pub(in crate::cli) fn duration(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds @ 1.0.. => format!("{seconds:.2} s"),
+        seconds => format!("{:.2} ms", seconds * 1000.0),
+    }
+}
+
+/// Microseconds since 1970, to the second: `2026-11-23T01:45:00Z`, or `-`.
+pub(in crate::cli) fn time(at: Option<u64>) -> String {
+    let at = at.and_then(|us| Timestamp::from_second(i64::try_from(us / 1_000_000).ok()?).ok());
+    at.map_or_else(|| "-".to_owned(), |at| at.to_string())
 }
 
 /// As a configuration says it: `7d`.
@@ -84,5 +130,27 @@ mod tests {
     fn the_rest_is_left_out() {
         let spans = [0, 59, 60, 3601, 90_000, 8 * 86_400].map(span);
         assert_eq!(spans, ["0s", "59s", "1m", "1h", "1d 1h", "8d"]);
+    }
+
+    #[test]
+    fn sizes_and_times_have_the_unit_that_suits_them() {
+        let sizes = [0, 512, 1024, 1536, 8_100_000_000_000, u64::MAX].map(bytes);
+        assert_eq!(
+            sizes,
+            [
+                "0 bytes",
+                "512 bytes",
+                "1 KiB",
+                "1.5 KiB",
+                "7.4 TiB",
+                "16 EiB"
+            ]
+        );
+        let times = [123, 45_600, 1_500_000].map(|us| duration(Duration::from_micros(us)));
+        assert_eq!(times, ["0.12 ms", "45.60 ms", "1.50 s"]);
+        assert_eq!(
+            [None, Some(1_795_398_300_000_000)].map(time),
+            ["-", "2026-11-23T01:45:00Z"]
+        );
     }
 }

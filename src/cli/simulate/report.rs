@@ -1,11 +1,13 @@
 //! What is printed: a line of progress while it runs, and the report at the end.
 
-use super::super::report::units::{counted, grouped, labelled, milliseconds};
-use super::verify::Findings;
+use super::super::report::table::labelled;
+use super::super::report::times::percentile;
+use super::super::report::units::{counted, grouped};
 use crate::cli::Output;
+use crate::rig::open_loop::check::Held;
 use crate::rig::open_loop::ledger::{Ledger, MARKS};
 use crate::rig::open_loop::load::Job;
-use crate::rig::times::{as_milliseconds, rate};
+use crate::rig::times::rate;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,7 +17,7 @@ pub(super) struct Report<'r> {
     pub(super) job: &'r Job,
     pub(super) ledger: &'r Ledger,
     /// What the journal holds, where somebody wants to know.
-    pub(super) findings: Option<Findings>,
+    pub(super) held: Option<Held>,
 }
 
 /// How far it is.
@@ -25,8 +27,8 @@ pub(super) fn progress(ledger: &Ledger, now: Duration, waiting: u64) -> String {
         now.as_secs(),
         grouped(ledger.sent()),
         grouped(rate(ledger.sent(), now)),
-        time_of(ledger, 500),
-        time_of(ledger, 990),
+        percentile(&ledger.times, 500),
+        percentile(&ledger.times, 990),
     );
     for (count, what) in [
         (waiting, "waiting"),
@@ -40,18 +42,11 @@ pub(super) fn progress(ledger: &Ledger, now: Duration, waiting: u64) -> String {
     line
 }
 
-/// In how much time so many of a thousand were answered; of none there is none.
-fn time_of(ledger: &Ledger, permille: u32) -> String {
-    if ledger.good() == 0 {
-        return "-".to_owned();
-    }
-    milliseconds(ledger.quantile(permille))
-}
-
 impl Report<'_> {
     /// Everything that was sent was answered with 200, and is in the journal if that was looked at.
     pub(super) fn is_good(&self) -> bool {
-        let is_kept = self.findings.as_ref().is_none_or(Findings::is_clean);
+        let held = self.held.as_ref();
+        let is_kept = held.is_none_or(|held| held.findings.is_clean());
         self.ledger.good() > 0 && self.ledger.bad() == 0 && is_kept
     }
 
@@ -97,11 +92,11 @@ impl Report<'_> {
     fn text(&self) -> String {
         let mut lines = self.sending();
         self.answers(&mut lines);
-        if let Some(findings) = &self.findings {
-            lines.push(("journal", kept(findings)));
+        if let Some(held) = &self.held {
+            lines.push(("journal", kept(held)));
         }
         lines.push(("seed", self.job.bodies.plan.seed.to_string()));
-        let examples = self.findings.iter().flat_map(|it| &it.examples);
+        let examples = self.held.iter().flat_map(|it| &it.findings.examples);
         lines.extend(examples.map(|example| ("FOUND", example.clone())));
         let mut text: String = lines
             .iter()
@@ -128,7 +123,7 @@ impl Report<'_> {
             ledger.elapsed.as_secs_f64()
         );
         for (count, what) in [
-            (ledger.again, "redelivered"),
+            (ledger.redelivered, "redelivered"),
             (ledger.retried, "tried again"),
         ] {
             if count > 0 {
@@ -188,7 +183,7 @@ impl Report<'_> {
             }
         }
         if ledger.good() > 0 {
-            let at = |permille| time_of(ledger, permille);
+            let at = |permille| percentile(&ledger.times, permille);
             let times = format!(
                 "p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
                 at(500),
@@ -209,10 +204,7 @@ impl Report<'_> {
     fn json(&self) -> String {
         let ledger = self.ledger;
         let (asked, reached) = self.rates();
-        let ms = |permille| {
-            let time = (ledger.good() > 0).then(|| ledger.quantile(permille));
-            time.map(as_milliseconds)
-        };
+        let ms = |permille| ledger.times.in_milliseconds(permille);
         json!({
             "ok": self.is_good(),
             "interrupted": ledger.interrupted,
@@ -221,7 +213,7 @@ impl Report<'_> {
             "seconds": ledger.elapsed.as_secs_f64(),
             "sent": ledger.sent(),
             "first": ledger.first,
-            "redelivered": ledger.again,
+            "redelivered": ledger.redelivered,
             "retried": ledger.retried,
             "answered": ledger.answered,
             "failed": ledger.failed,
@@ -243,14 +235,14 @@ impl Report<'_> {
             "within": {
                 "250ms": ledger.within[0], "1s": ledger.within[1], "5s": ledger.within[2],
             },
-            "journal": self.findings.as_ref().map(|found| json!({
-                "records": found.records,
-                "whole": found.whole,
-                "repeated": found.repeated,
-                "lost": found.lost,
-                "altered": found.altered,
-                "invented": found.invented,
-                "found": found.examples,
+            "journal": self.held.as_ref().map(|held| json!({
+                "records": held.records,
+                "whole": held.whole,
+                "repeated": held.repeated,
+                "lost": held.findings.lost,
+                "altered": held.findings.altered,
+                "invented": held.findings.invented,
+                "found": held.findings.examples,
             })),
         })
         .to_string()
@@ -260,16 +252,17 @@ impl Report<'_> {
 /// So many are late on any machine now and then, and of few posts they are more than one in a hundred.
 const LATE_BY_CHANCE: u64 = 5;
 
-fn kept(findings: &Findings) -> String {
+fn kept(held: &Held) -> String {
+    let found = &held.findings;
     format!(
         "{} of {} that were answered with 200 are there, byte for byte; {} lost, {} altered, {} invented; \
          {} more than once",
-        grouped(findings.whole),
-        grouped(findings.whole + findings.lost),
-        grouped(findings.lost),
-        grouped(findings.altered),
-        grouped(findings.invented),
-        grouped(findings.repeated)
+        grouped(held.whole),
+        grouped(held.whole + found.lost),
+        grouped(found.lost),
+        grouped(found.altered),
+        grouped(found.invented),
+        grouped(held.repeated)
     )
 }
 
@@ -300,18 +293,18 @@ mod tests {
         let mut ledger = Ledger::new(None);
         ledger.first = 3000;
         ledger.answered.insert(200, 3000);
-        ledger.times.saturating_record_n(1500, 3000);
+        (0..3000).for_each(|_| ledger.times.record(Duration::from_micros(1500)));
         ledger.within = [2999, 3000, 3000];
         (ledger.until, ledger.elapsed) = (Duration::from_secs(10), Duration::from_secs(11));
         ledger
     }
 
-    fn rendered(ledger: &Ledger, findings: Option<Findings>) -> (String, Value, bool) {
+    fn rendered(ledger: &Ledger, held: Option<Held>) -> (String, Value, bool) {
         let job = job();
         let report = Report {
             job: &job,
             ledger,
-            findings,
+            held,
         };
         let json = serde_json::from_str(&report.render(Output::Json)).expect("JSON");
         (report.render(Output::Text), json, report.is_good())
@@ -383,14 +376,15 @@ mod tests {
 
     #[test]
     fn a_journal_that_lacks_something_is_no_success() {
-        let mut findings = Findings {
+        let mut held = Held {
             whole: 3000,
-            ..Findings::default()
+            ..Held::default()
         };
-        assert!(rendered(&ledger(), Some(findings.clone())).2);
-        (findings.whole, findings.lost) = (2999, 1);
-        findings.examples.push("lost: something".to_owned());
-        let (text, json, good) = rendered(&ledger(), Some(findings));
+        assert!(rendered(&ledger(), Some(held.clone())).2);
+        (held.whole, held.findings.lost) = (2999, 1);
+        let examples = &mut held.findings.examples;
+        examples.push("lost: something".to_owned());
+        let (text, json, good) = rendered(&ledger(), Some(held));
         assert!(!good && json["journal"]["lost"] == 1);
         assert!(text.contains("2,999 of 3,000 that were answered with 200 are there"));
         assert!(text.contains("FOUND         lost: something\n"));

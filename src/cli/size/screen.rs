@@ -1,11 +1,12 @@
 //! The answer as a screen of text, or as JSON.
 
-use super::super::report::units::{as_configured, counted, grouped, labelled, span};
+use super::super::report::table::{Table, labelled};
+use super::super::report::units::{as_configured, bytes, counted, grouped, span, whole};
 use crate::cli::report::times::syncs;
 use crate::cli::{CliError, Output};
 use crate::config::format_size;
 use crate::rig::estimate::{Bearer, Estimate, FULL, Share};
-use crate::rig::measure::{Part, float};
+use crate::rig::measure::{Component, float};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -28,7 +29,7 @@ fn text(estimate: &Estimate) -> String {
         ..
     } = estimate;
     let mut text = String::new();
-    let mut line = |label: &str, value: String| text.push_str(&labelled(label, &value));
+    let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
     line(
         "asked",
         format!(
@@ -50,41 +51,32 @@ fn text(estimate: &Estimate) -> String {
     let file_system = disk.file_system.describe();
     line(
         "file system",
-        format!("{file_system}; {} free", bytes(float(disk.free))),
+        format!("{file_system}; {} free", bytes(disk.free)),
     );
     line("fdatasync", syncs(&disk.syncs));
     line(
         "bandwidth",
-        format!(
-            "{}/s, 4 MiB and a sync at a time",
-            bytes(float(disk.bandwidth))
-        ),
+        format!("{}/s, 4 MiB and a sync at a time", bytes(disk.bandwidth)),
     );
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "\n{:<20} {:>14} {:>9} {:>20}",
-        "",
-        "for a webhook",
-        "at work",
-        format!("carries, at {:.0} %", FULL * 100.0),
-    );
+    let full = format!(">carries, at {:.0} %", FULL * 100.0);
+    let mut table = Table::new(&["", ">for a webhook", ">at work", &full]);
     for share in &estimate.shares {
-        let _ = writeln!(
-            text,
-            "{:<20} {:>14} {:>9} {:>18}/s",
-            name(share.bearer, estimate),
-            match share.bearer {
-                Bearer::Disk => format!("{:.0} bytes", share.cost),
-                Bearer::Threads(_) | Bearer::Cores => format!("{:.2} µs", share.cost),
-            },
-            format!("{:.1} %", used(share, estimate) * 100.0),
-            grouped(share.carries),
-        );
+        let cost = match share.bearer {
+            Bearer::Disk => format!("{:.0} bytes", share.cost),
+            Bearer::Threads(_) | Bearer::Cores => format!("{:.2} µs", share.cost),
+        };
+        table.row(&[
+            &name(share.bearer, estimate),
+            &cost,
+            &format_args!("{:.1} %", used(share, estimate) * 100.0),
+            &format_args!("{}/s", grouped(share.carries)),
+        ]);
     }
+    // Writing to a string cannot fail.
+    let _ = write!(text, "\n{table}");
     text.push('\n');
     for (label, value) in conclusions(estimate) {
-        text.push_str(&labelled(label, &value));
+        text.push_str(&labelled(label, value));
     }
     let _ = writeln!(text, "\n{}", conclusion(estimate));
     text
@@ -100,8 +92,8 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
             "takes",
             format!(
                 "server.loops = {}, server.workers = {}, and {}; here {}, {} and {}",
-                needs(Bearer::Threads(Part::Loops)),
-                needs(Bearer::Threads(Part::Workers)),
+                needs(Bearer::Threads(Component::Loops)),
+                needs(Bearer::Threads(Component::Workers)),
                 counted(needs(Bearer::Cores), "core"),
                 limits.loops,
                 limits.workers,
@@ -112,7 +104,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
             "journal",
             format!(
                 "{} an hour at this rate; journal.max_size, {}, is {} of it, and what is free is {}",
-                bytes(written * 3600.0),
+                bytes(whole(written * 3600.0)),
                 format_size(limits.max_size),
                 lasts(limits.max_size),
                 lasts(estimate.disk.free),
@@ -123,7 +115,7 @@ fn conclusions(estimate: &Estimate) -> Vec<(&'static str, String)> {
             format!(
                 "{} of it without a pause take {}",
                 as_configured(limits.retention),
-                bytes(float(estimate.retained())),
+                bytes(estimate.retained()),
             ),
         ),
         (
@@ -156,8 +148,8 @@ fn conclusion(estimate: &Estimate) -> String {
         );
     }
     let remedy = match weakest.bearer {
-        Bearer::Threads(Part::Loops) => "raise server.loops",
-        Bearer::Threads(Part::Workers) => "raise server.workers",
+        Bearer::Threads(Component::Loops) => "raise server.loops",
+        Bearer::Threads(Component::Workers) => "raise server.workers",
         Bearer::Threads(_) => "it is one thread, so spread the numbers over several machines",
         Bearer::Cores => "it takes more of them",
         Bearer::Disk => "it takes a faster one",
@@ -171,9 +163,9 @@ fn conclusion(estimate: &Estimate) -> String {
 fn name(bearer: Bearer, estimate: &Estimate) -> String {
     let limits = &estimate.limits;
     match bearer {
-        Bearer::Threads(Part::Loops) => counted(limits.loops, "event loop"),
-        Bearer::Threads(Part::Workers) => counted(limits.workers, "worker"),
-        Bearer::Threads(Part::Sink) => "each sink".to_owned(),
+        Bearer::Threads(Component::Loops) => counted(limits.loops, "event loop"),
+        Bearer::Threads(Component::Workers) => counted(limits.workers, "worker"),
+        Bearer::Threads(Component::Sink) => "each sink".to_owned(),
         Bearer::Threads(part) => part.name().to_owned(),
         Bearer::Cores => format!("the {}", counted(limits.cores, "core")),
         Bearer::Disk => "the disk".to_owned(),
@@ -228,8 +220,8 @@ fn json(estimate: &Estimate) -> Value {
         "fdatasync_milliseconds": disk.syncs.json(),
         "configured": { "loops": limits.loops, "workers": limits.workers, "cores": limits.cores },
         "takes": {
-            "loops": needs(Bearer::Threads(Part::Loops)),
-            "workers": needs(Bearer::Threads(Part::Workers)),
+            "loops": needs(Bearer::Threads(Component::Loops)),
+            "workers": needs(Bearer::Threads(Component::Workers)),
             "cores": needs(Bearer::Cores),
         },
         "journal": {
@@ -252,27 +244,4 @@ fn json(estimate: &Estimate) -> Value {
 /// To the thousandth.
 fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
-}
-
-/// `7.4 TiB`
-fn bytes(number: f64) -> String {
-    let (mut number, mut units) = (number, ["KiB", "MiB", "GiB", "TiB", "PiB"].into_iter());
-    let mut unit = "bytes";
-    while number >= 1024.0
-        && let Some(next) = units.next()
-    {
-        (number, unit) = (number / 1024.0, next);
-    }
-    format!("{number:.1} {unit}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_the_unit_that_suits_them() {
-        let sizes = [512.0, 1536.0, 8.1e12, 1e20].map(bytes);
-        assert_eq!(sizes, ["512.0 bytes", "1.5 KiB", "7.4 TiB", "88817.8 PiB"]);
-    }
 }

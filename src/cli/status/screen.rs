@@ -1,13 +1,14 @@
 //! The overview as a screen of text.
 
-use super::super::journal::format_rounded;
-use super::super::report::units::{counted, grouped, span};
+use super::super::report::table::Table;
+use super::super::report::units::{self, bytes, counted, grouped, span, whole};
 use crate::disk::command;
 use crate::event::Lane;
 use crate::server::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// Writes all of it, some 20 lines and three more for each sink.
 pub(super) fn write(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
@@ -72,11 +73,16 @@ fn receiving(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
 }
 
 fn acks(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
-    writeln!(
-        out,
-        "\n{:<10} {:>10} {:>9} {:>9} {:>9} {:>10} {:>10} {:>10}",
-        "acks", "count", "p50", "p99", "p99.9", "> 250 ms", "> 1 s", "> 5 s"
-    )?;
+    let mut table = Table::new(&[
+        "acks",
+        ">count",
+        ">p50",
+        ">p99",
+        ">p99.9",
+        ">> 250 ms",
+        ">> 1 s",
+        ">> 5 s",
+    ]);
     for (name, times) in [
         ("minute", &overview.acks.minute),
         ("hour", &overview.acks.hour),
@@ -88,20 +94,19 @@ fn acks(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
             over_5s,
             ..
         } = *times;
-        writeln!(
-            out,
-            "{:<10} {:>10} {:>9} {:>9} {:>9} {:>10} {:>10} {:>10}",
-            format!("  {name}"),
-            grouped(count),
-            milliseconds(times.p50_ms),
-            milliseconds(times.p99_ms),
-            milliseconds(times.p999_ms),
-            share(over_250ms, count),
-            share(over_1s, count),
-            share(over_5s, count),
-        )?;
+        table.row(&[
+            &format_args!("  {name}"),
+            &grouped(count),
+            &milliseconds(times.p50_ms),
+            &milliseconds(times.p99_ms),
+            &milliseconds(times.p999_ms),
+            &share(over_250ms, count),
+            &share(over_1s, count),
+            &share(over_5s, count),
+        ]);
     }
-    Ok(())
+    writeln!(out)?;
+    table.write(out)
 }
 
 fn journal(out: &mut impl Write, journal: &JournalLevel) -> io::Result<()> {
@@ -124,13 +129,13 @@ fn journal(out: &mut impl Write, journal: &JournalLevel) -> io::Result<()> {
     };
     writeln!(out, "\njournal     {dir}: {held}")?;
     let free = journal.free_bytes;
-    let free = free.map_or_else(|| "not known".to_owned(), format_rounded);
+    let free = free.map_or_else(|| "not known".to_owned(), bytes);
     writeln!(
         out,
         "            {} of {} (max_size), disk has {free} left, {}/s written{}",
-        format_rounded(*disk_bytes),
-        format_rounded(*max_size),
-        format_rounded(whole(journal.written_per_second)),
+        bytes(*disk_bytes),
+        bytes(*max_size),
+        bytes(whole(journal.written_per_second)),
         lasts(journal),
     )
 }
@@ -152,7 +157,7 @@ fn dedupe(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
         "dedupe      {} of {} keys in {}, window {}; {} of {} were duplicates",
         grouped(dedupe.keys),
         grouped(dedupe.keys_max),
-        format_rounded(dedupe.bytes),
+        bytes(dedupe.bytes),
         span(dedupe.window_seconds),
         grouped(dedupe.duplicates),
         counted(dedupe.events, "event"),
@@ -202,22 +207,22 @@ fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Resu
             sink.confirmed
         );
     }
+    let mut table = Table::new(&["", ""]);
     for lane in &sink.lanes {
-        if quiet(lane) {
-            writeln!(out, "  {:<9}  nothing behind", lane.lane)?;
-            continue;
-        }
-        writeln!(
-            out,
-            "  {:<9}  about {} behind, the oldest {} old, {} open, confirmed up to {}",
-            lane.lane,
-            counted(lane.lag_events, "event"),
-            span(whole(lane.lag_seconds)),
-            grouped(lane.open),
-            lane.confirmed,
-        )?;
+        let behind = if quiet(lane) {
+            "nothing behind".to_owned()
+        } else {
+            format!(
+                "about {} behind, the oldest {} old, {} open, confirmed up to {}",
+                counted(lane.lag_events, "event"),
+                span(whole(lane.lag_seconds)),
+                grouped(lane.open),
+                lane.confirmed,
+            )
+        };
+        table.row(&[&format_args!("  {}", lane.lane), &behind]);
     }
-    Ok(())
+    table.write(out)
 }
 
 fn rest(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
@@ -269,9 +274,7 @@ fn milliseconds(ms: Option<f64>) -> String {
     match ms {
         None => "-".to_owned(),
         Some(ms) if ms >= 5000.0 => "> 5 s".to_owned(),
-        Some(ms) if ms >= 1000.0 => format!("{:.1} s", ms / 1000.0),
-        Some(ms) if ms >= 10.0 => format!("{ms:.0} ms"),
-        Some(ms) => format!("{ms:.2} ms"),
+        Some(ms) => units::duration(Duration::from_secs_f64(ms.max(0.0) / 1000.0)),
     }
 }
 
@@ -285,16 +288,6 @@ fn share(part: u64, all: u64) -> String {
     }
     let hundredths = (u128::from(part) * 10_000).div_ceil(u128::from(all));
     format!("{}.{:02} %", hundredths / 100, hundredths % 100)
-}
-
-/// To the next whole number; negative ones and those that are none are 0.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "saturates, and is read by people"
-)]
-fn whole(number: f64) -> u64 {
-    number.round() as u64
 }
 
 #[cfg(test)]
@@ -315,7 +308,7 @@ mod tests {
         let times = [None, Some(0.123), Some(45.6), Some(1500.0), Some(5000.0)];
         assert_eq!(
             times.map(milliseconds),
-            ["-", "0.12 ms", "46 ms", "1.5 s", "> 5 s"]
+            ["-", "0.12 ms", "45.60 ms", "1.50 s", "> 5 s"]
         );
         assert_eq!(
             [0.0, 2.5, 1499.6].map(per_second),
@@ -367,8 +360,8 @@ mod tests {
         let text = String::from_utf8(text).expect("text");
         for line in [
             "the disk is full, new notifications get 503",
-            "sink crm (http, memory); STOPPED: 410 Gone\n  0 delivered, 7 in the dead letters\n  messages   about 2,000 \
-             events behind, the oldest 1m 1s old, 3 open, confirmed up to 0\n  statuses   nothing behind\n",
+            "sink crm (http, memory); STOPPED: 410 Gone\n  0 delivered, 7 in the dead letters\n  messages  about 2,000 \
+             events behind, the oldest 1m 1s old, 3 open, confirmed up to 0\n  statuses  nothing behind\n",
             "sink erp (http, memory); AWAY: ",
             "sink log (http, memory)\n  0 delivered\n  everything up to sequence 0 is confirmed\n",
             "1 dead letter of gone; ",

@@ -1,10 +1,11 @@
 //! What is printed: a line of progress after a round, and the report at the end.
 
-use super::super::report::units::{counted, grouped, labelled};
+use super::super::report::table::labelled;
+use super::super::report::units::{counted, grouped};
 use crate::cli::report::times::{percentile, syncs};
 use crate::cli::{CliError, Output};
 use crate::rig::file_system::FileSystem;
-use crate::rig::oracle::Findings;
+use crate::rig::findings::Findings;
 use crate::rig::times::{Times, rate};
 use serde_json::json;
 use std::io::{self, Write as _};
@@ -32,7 +33,7 @@ pub(super) struct Report {
     /// All of it.
     pub(super) elapsed: Duration,
     /// From the start of the process until it took posts.
-    pub(super) recoveries: Vec<Duration>,
+    pub(super) recoveries: Times,
     /// Of this disk.
     pub(super) syncs: Times,
     pub(super) findings: Findings,
@@ -94,7 +95,7 @@ impl Report {
     fn text(&self) -> String {
         let found = &self.findings;
         let mut text = String::new();
-        let mut line = |label: &str, value: String| text.push_str(&labelled(label, &value));
+        let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
         line(
             "rounds",
             format!(
@@ -135,13 +136,12 @@ impl Report {
         ] {
             line(label, grouped(count));
         }
-        let recoveries = Times::new(self.recoveries.clone());
         line(
             "recovery",
             format!(
                 "median {}, max {}: from exec until it takes posts",
-                percentile(&recoveries, 500),
-                percentile(&recoveries, 1000),
+                percentile(&self.recoveries, 500),
+                percentile(&self.recoveries, 1000),
             ),
         );
         line("file system", self.file_system.describe());
@@ -166,7 +166,6 @@ impl Report {
     }
 
     fn json(&self) -> String {
-        let recoveries = Times::new(self.recoveries.clone());
         let ms = |times: &Times, permille| times.in_milliseconds(permille);
         let found = &self.findings;
         json!({
@@ -195,7 +194,7 @@ impl Report {
             "out_of_order": found.disordered,
             "moved": found.moved,
             "recovery_milliseconds": {
-                "median": ms(&recoveries, 500), "max": ms(&recoveries, 1000), "count": recoveries.count(),
+                "median": ms(&self.recoveries, 500), "max": ms(&self.recoveries, 1000), "count": self.recoveries.count(),
             },
             "fdatasync_milliseconds": self.syncs.json(),
             "found": self.failures.iter().chain(&found.examples).collect::<Vec<_>>(),

@@ -4,7 +4,8 @@
 
 use super::journals::{Journal, Shape, messages};
 use super::*;
-use crate::disk::simulated::{Fault, Faults, Random, Recorded};
+use crate::disk::simulated::{Fault, Faults, Recorded};
+use crate::random::Random;
 use std::env;
 
 /// Small enough that generations go and files are full.
@@ -64,7 +65,7 @@ fn a_restart_anywhere_changes_no_decision() {
     for seed in journals(2) {
         let journal = journal(seed);
         let right = journal.repeated_within(&OPTIONS);
-        let mut random = Random::new(seed);
+        let mut random = Random(seed);
         let mut resumed = BTreeSet::new();
         for batches in 0..=16 {
             let until = journal.before(batches).last();
@@ -85,7 +86,7 @@ fn no_crash_changes_a_decision() {
     for seed in journals(1) {
         let journal = journal(seed);
         let right = journal.repeated_within(&OPTIONS);
-        let mut random = Random::new(seed);
+        let mut random = Random(seed);
         let disk = SimulatedDisk::new(seed);
         disk.set_recorder(Some(Arc::new(|| 0)));
         drop(live(&disk, &journal, &mut random, journal.last() / 2));

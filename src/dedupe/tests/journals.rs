@@ -1,10 +1,10 @@
 //! Journals made by a seed, and what is right for them.
 
 use super::{Found, Options};
-use crate::disk::simulated::Random;
 use crate::event::EventRef;
-use crate::journal::batch::{Batch, Place};
+use crate::journal::batch::{Batch, Seal};
 use crate::journal::record::FLAG_FOREIGN;
+use crate::random::Random;
 use crate::worker::{Delivery, Maker};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
@@ -38,7 +38,7 @@ impl Journal {
     /// Bodies with one to four updates, of which many come again, alone or in other company; some are weak, some
     /// come from the test button. Clocks of several loops differ a little.
     pub(super) fn random(seed: u64, shape: Shape) -> Journal {
-        let mut random = Random::new(seed);
+        let mut random = Random(seed);
         let mut now = 1_750_000_000_000_000;
         let mut journal = Journal::default();
         for _ in 0..shape.batches {
@@ -111,7 +111,7 @@ impl Journal {
                 let (received_at, body) = (posted.received_at, posted.body.as_bytes());
                 batch.append(posted.endpoint, flags, received_at, headers, body);
             }
-            batch.seal(&Place {
+            batch.seal(&Seal {
                 epoch: 1,
                 salt: 1,
                 first_sequence,

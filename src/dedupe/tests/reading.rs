@@ -3,7 +3,7 @@
 use super::journals::{Journal, Shape};
 use super::*;
 use crate::disk::Disk;
-use crate::disk::simulated::Random;
+use crate::random::Random;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn journal(seed: u64) -> Journal {
@@ -24,7 +24,7 @@ fn it_reads_from_anywhere_and_in_any_order() {
     let files = files.iter().filter(|it| it.starts_with("duplicates-"));
     assert!(files.count() > 5);
     let mut duplicates = Duplicates::open(disk.storage());
-    let mut random = Random::new(1);
+    let mut random = Random(1);
     for _ in 0..100 {
         let from = random.below(journal.last()) + 1;
         for mut delivery in journal.deliveries(from).take(3) {

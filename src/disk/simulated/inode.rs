@@ -1,7 +1,7 @@
 //! The bytes of one simulated file: in the cache, and on the device.
 
 use super::super::block::{in_memory, on_disk};
-use super::Random;
+use crate::random::Random;
 use std::collections::BTreeSet;
 use std::ops::Range;
 

@@ -8,12 +8,10 @@
 
 mod files;
 mod inode;
-mod random;
 mod state;
 
-pub(crate) use random::Random;
-
 use super::storage::{Access, Storage, StorageFile};
+use crate::random::Random;
 use files::SimulatedFile;
 use inode::Inode;
 use parking_lot::Mutex;
@@ -65,7 +63,7 @@ pub(crate) enum Fault {
 impl SimulatedDisk {
     pub(crate) fn new(seed: u64) -> SimulatedDisk {
         SimulatedDisk::of(State {
-            random: Random::new(seed),
+            random: Random(seed),
             faults: Faults::default(),
             operations: 0,
             off: false,
@@ -195,7 +193,7 @@ impl SimulatedDisk {
     /// As [`SimulatedDisk::after_power_cut`], with chances of its own.
     pub(crate) fn after_power_cut_of(&self, seed: u64) -> SimulatedDisk {
         let disk = self.after_exit();
-        disk.0.lock().random = Random::new(seed);
+        disk.0.lock().random = Random(seed);
         disk.0.lock().lose_power();
         disk
     }

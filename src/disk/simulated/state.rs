@@ -1,7 +1,8 @@
 //! Everything that a simulated disk knows, and what an operation does to it.
 
 use super::super::block::on_disk;
-use super::{Fault, Faults, Inode, Random, Recorded, Recorder, SimulatedDisk};
+use super::{Fault, Faults, Inode, Recorded, Recorder, SimulatedDisk};
+use crate::random::Random;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};

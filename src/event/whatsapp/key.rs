@@ -25,6 +25,7 @@ use super::super::json::document::Document;
 use super::super::json::name::Name;
 use super::super::part::Array;
 use super::update::Update;
+use crate::hex;
 use aws_lc_rs::digest::{SHA256, digest};
 
 /// Longest component in bytes that stands in a key, a source or a subject as it is; a longer one is
@@ -192,7 +193,7 @@ pub(in crate::event) fn push_component(out: &mut String, text: &str) {
                 out.push(char::from(byte));
             } else {
                 out.push('%');
-                push_hex(out, byte);
+                hex::push(out, byte);
             }
         }
     }
@@ -237,14 +238,8 @@ fn fold(a: u64, b: u64) -> u64 {
 
 fn push_hash(out: &mut String, hash: [u8; 16]) {
     for byte in hash {
-        push_hex(out, byte);
+        hex::push(out, byte);
     }
-}
-
-fn push_hex(out: &mut String, byte: u8) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-    out.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
 /// Digits of the fraction of pi.

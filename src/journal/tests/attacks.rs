@@ -6,13 +6,14 @@
 
 use super::harness::{batch, options};
 use crate::disk::block::ALIGNMENT;
-use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::disk::simulated::SimulatedDisk;
 use crate::disk::{Access, Storage, write_all_at};
 use crate::journal::frame::HEADER_LEN;
 use crate::journal::segment::HEADER_BLOCK;
 use crate::journal::{
     Depth, Journal, Manifest, Options, Reader, Repair, inspect, manifest, names, repair,
 };
+use crate::random::Random;
 use crate::relay;
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -185,7 +186,7 @@ fn every_flipped_bit_is_named_or_does_no_harm() {
             .length()
             .unwrap()
     };
-    let mut random = Random::new(3);
+    let mut random = Random(3);
     for (name, used) in [
         (manifest::NAME.to_owned(), length(manifest::NAME)),
         (names::segment(2), HEADER_BLOCK + ALIGNMENT as u64),

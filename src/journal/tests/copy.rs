@@ -2,9 +2,10 @@
 
 use super::attacks::small_options;
 use super::harness::batch;
-use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::disk::simulated::SimulatedDisk;
 use crate::disk::{Access, StorageFile, write_all_at};
 use crate::journal::{Depth, Journal, Options, Reader, inspect, repair};
+use crate::random::Random;
 use crate::relay;
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
@@ -54,14 +55,14 @@ impl Copy {
 
 /// Gives whether the copy could be opened as it was.
 fn copied_while_written_to(seed: u64) -> bool {
-    let mut random = Random::new(seed);
+    let mut random = Random(seed);
     let disk = SimulatedDisk::new(seed);
     let options = Options {
         retention: [Duration::ZERO, Duration::MAX][random.below(2) as usize],
         largest_frame: 12 << 10,
         ..small_options()
     };
-    options.floor.store(0, Ordering::Relaxed);
+    options.retention_hold.store(0, Ordering::Relaxed);
     let journal = Journal::open(disk.storage(), options.clone()).unwrap();
     journal.endpoints().number("/webhook").unwrap();
     let status = journal.status();
@@ -75,7 +76,7 @@ fn copied_while_written_to(seed: u64) -> bool {
         next += 1;
         committer.turn(&receiver).unwrap();
         options
-            .floor
+            .retention_hold
             .store(next.saturating_sub(8), Ordering::Relaxed);
     };
     for _ in 0..random.below(40) {

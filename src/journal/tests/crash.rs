@@ -8,10 +8,11 @@
 use super::harness::{batch_with_flags, options, read_all};
 use super::lives::{Life, Oracle, Stage, recover};
 use crate::disk::block::ALIGNMENT;
-use crate::disk::simulated::{Fault, Faults, Random, Recorded, SimulatedDisk};
+use crate::disk::simulated::{Fault, Faults, Recorded, SimulatedDisk};
 use crate::journal::record::FLAG_RECEIVED;
 use crate::journal::segment::HEADER_BLOCK;
 use crate::journal::{Journal, Options, names};
+use crate::random::Random;
 use crate::relay;
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -108,7 +109,7 @@ fn no_crash_and_no_fault_loses_what_was_promised() {
 /// process ends, and what the next process finds is held against the oracle.
 fn crashes(seed: u64) -> Points {
     let mut points = Points::default();
-    let mut random = Random::new(seed);
+    let mut random = Random(seed);
     let mut disk = SimulatedDisk::new(seed);
     let mut oracle = Oracle::default();
     for number in 0..3 {
@@ -193,7 +194,7 @@ fn again(disk: &SimulatedDisk, life: &Life, oracle: &mut Oracle, context: &str) 
         turns: 3,
         ..life.clone()
     };
-    life.live(&disk, oracle, &mut Random::new(promised), &mut |_, _, _| {})
+    life.live(&disk, oracle, &mut Random(promised), &mut |_, _, _| {})
         .unwrap_or_else(|error| panic!("{context}: {error}"));
     recover(
         &disk.after_power_cut(),
@@ -207,7 +208,7 @@ fn again(disk: &SimulatedDisk, life: &Life, oracle: &mut Oracle, context: &str) 
 /// The same life again and again, in which the n-th operation fails, until n is beyond its end.
 fn faults(seed: u64) -> Points {
     let mut points = Points::default();
-    let life = Life::of(&mut Random::new(seed));
+    let life = Life::of(&mut Random(seed));
     for (fault, short_writes) in [
         (Fault::Broken, false),
         (Fault::Broken, true),
@@ -216,7 +217,7 @@ fn faults(seed: u64) -> Points {
         for at in 1.. {
             let context = format!("seed {seed}, {fault:?} at operation {at}");
             let disk = SimulatedDisk::new(seed << 32 | at);
-            let (mut oracle, mut random) = (Oracle::default(), Random::new(seed));
+            let (mut oracle, mut random) = (Oracle::default(), Random(seed));
             disk.set_faults(Faults {
                 error_at: Some((at, fault)),
                 short_writes,
@@ -272,7 +273,7 @@ impl Life {
     /// The options, with consumers that need everything from `floor` on.
     fn options_at(&self, floor: u64) -> Options {
         Options {
-            floor: std::sync::Arc::new(AtomicU64::new(floor)),
+            retention_hold: std::sync::Arc::new(AtomicU64::new(floor)),
             ..self.options.clone()
         }
     }

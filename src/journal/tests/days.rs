@@ -3,8 +3,9 @@
 use super::attacks::{commit, small_options};
 use super::harness::{batch, read_all};
 use crate::disk::Storage;
-use crate::disk::simulated::{Random, SimulatedDisk};
+use crate::disk::simulated::SimulatedDisk;
 use crate::journal::{Journal, Options, State, names};
+use crate::random::Random;
 use crate::relay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -16,7 +17,7 @@ const HOUR: u64 = 3_600_000_000;
 /// 30 days of traffic that changes, with restarts and consumers that lag behind. A clock that is
 /// `unsteady` is ahead by so many days for some hours now and then, and right between.
 fn days(seed: u64, max_size: Option<u64>, unsteady: i64) -> u64 {
-    let mut random = Random::new(seed);
+    let mut random = Random(seed);
     let mut disk = SimulatedDisk::new(seed);
     let retention = Duration::from_hours(3 * 24);
     let options = Options {
@@ -24,7 +25,7 @@ fn days(seed: u64, max_size: Option<u64>, unsteady: i64) -> u64 {
         max_size,
         ..small_options()
     };
-    options.floor.store(0, Ordering::Relaxed);
+    options.retention_hold.store(0, Ordering::Relaxed);
     let (mut now, mut next, mut first, mut wrong) = (1_700_000_000_000_000, 1, 1, 0_i64);
     let mut stored_at = BTreeMap::new();
     disk.set_clock(now);
@@ -56,12 +57,12 @@ fn days(seed: u64, max_size: Option<u64>, unsteady: i64) -> u64 {
             }
             if random.below(30) > 0 {
                 let floor = next - random.below(40).min(next);
-                options.floor.fetch_max(floor, Ordering::Relaxed);
+                options.retention_hold.fetch_max(floor, Ordering::Relaxed);
             }
             preparer.note_rolled(preparer.rolled.try_recv().unwrap());
             preparer.attempt().unwrap();
 
-            let floor = options.floor.load(Ordering::Relaxed);
+            let floor = options.retention_hold.load(Ordering::Relaxed);
             let oldest = status.statistics.first_sequence.load(Ordering::Relaxed);
             assert!(oldest >= first, "day {day}");
             assert!(oldest <= floor.max(1), "day {day}: {oldest} beyond {floor}");

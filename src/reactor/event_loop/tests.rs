@@ -315,7 +315,7 @@ fn a_connection_that_goes_on_stands_once_on_the_list() {
         let token = connection.token;
         bench.event_loop.ready(token, false);
         bench.event_loop.go_on();
-        longest = longest.max(bench.event_loop.connections.again());
+        longest = longest.max(bench.event_loop.connections.queued());
     }
     assert_eq!(longest, 1);
     drop(bench);
@@ -353,7 +353,7 @@ fn one_round_serves_few_of_what_floods_it() {
         assert!(served() - before <= turn, "{}", served() - before);
         before = served();
     }
-    while bench.event_loop.connections.again() > 0 {
+    while bench.event_loop.connections.queued() > 0 {
         bench.event_loop.go_on();
         assert!(served() - before <= 4 * turn, "{}", served() - before);
         before = served();

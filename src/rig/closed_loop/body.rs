@@ -1,17 +1,20 @@
 //! The notifications that are sent, each a pure function of the seed and its name: so the reader of the journal
 //! makes it again and compares every byte, and nothing of it has to be remembered.
 //!
-//! They have the platform's form: mostly statuses, some text messages, 400 to 1000 bytes each, and one in
-//! [`LARGE_ONE_IN`] with 100 KB to 1 MB. The name stands at a fixed place, as the id of the entry.
+//! They have the platform's form: mostly statuses, some text messages, 500 to 1000 bytes each, and one in
+//! [`LARGE_ONE_IN`] with 100 KB to 1 MB. The name stands in the id of its message.
 
-use super::super::random::{Random, digits, letters};
+use super::super::notification::{self, Direction, Id, NAMES, PARTIES};
+use crate::random::Random;
 use std::ops::Range;
 
 /// Which notification: its round, its connection and its number on that, all from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name {
     pub(crate) round: u32,
+    /// Below 2^14.
     pub(crate) stream: u32,
+    /// Below 2^34.
     pub(crate) number: u64,
 }
 
@@ -26,87 +29,63 @@ impl Bodies {
     pub(crate) fn make(self, name: Name, out: &mut Vec<u8>) {
         let place = (u64::from(name.round) << 32 | u64::from(name.stream)) ^ self.seed;
         let mut random = Random(Random(place).next() ^ name.number);
-        out.clear();
-        out.extend_from_slice(START);
-        digits(out, u64::from(name.round), ROUND);
-        digits(out, u64::from(name.stream), STREAM);
-        digits(out, name.number, NUMBER);
-        out.extend_from_slice(CHANGE);
-        if random.below(LARGE_ONE_IN) == 0 {
-            message(out, &mut random, 100_000..1_000_000);
-        } else if random.below(4) == 0 {
-            message(out, &mut random, 0..500);
+        let text = if random.below(LARGE_ONE_IN) == 0 {
+            Some(100_000..1_000_000)
         } else {
-            status(out, &mut random);
+            (random.below(4) == 0).then_some(0..400)
+        };
+        let id = Id {
+            direction: if text.is_some() {
+                Direction::Inbound
+            } else {
+                Direction::Outbound
+            },
+            party: random.below(PARTIES),
+            run: name.round,
+            number: u64::from(name.stream) << NUMBER_BITS | name.number,
+        };
+        let at = 1_700_000_000 + random.below(100_000_000);
+        notification::begin(random.below(PHONES), out);
+        notification::contact(true, id.party, random.among(NAMES), out);
+        if let Some(text) = text {
+            notification::message(id, at, None, out);
+            out.extend_from_slice(br#""text":{"body":""#);
+            letters(out, &mut random, text);
+            out.extend_from_slice(br#""},"type":"text"}"#);
+        } else {
+            let status = random.among(&["sent", "delivered", "read"]);
+            notification::status(true, id, status, at, random.below(100_000_000), out);
         }
+        notification::end(out);
     }
 }
 
-/// The name in a body; none if it does not begin as all of them do.
+/// The name in a body; none if it has no id as all of them do.
 pub(crate) fn name_of(body: &[u8]) -> Option<Name> {
-    let rest = body.strip_prefix(START)?;
-    let (round, rest) = rest.split_at_checked(ROUND)?;
-    let (stream, rest) = rest.split_at_checked(STREAM)?;
-    let (number, _) = rest.split_at_checked(NUMBER)?;
-    let parse = |digits: &[u8]| {
-        digits.iter().try_fold(0, |value: u64, digit| {
-            digit
-                .is_ascii_digit()
-                .then(|| value * 10 + u64::from(digit - b'0'))
-        })
-    };
+    let (id, _) = Id::all_in(body).next()?;
     Some(Name {
-        round: u32::try_from(parse(round)?).ok()?,
-        stream: u32::try_from(parse(stream)?).ok()?,
-        number: parse(number)?,
+        round: id.run,
+        stream: u32::try_from(id.number >> NUMBER_BITS).ok()?,
+        number: id.number & ((1 << NUMBER_BITS) - 1),
     })
 }
 
-fn message(out: &mut Vec<u8>, random: &mut Random, text: Range<u64>) {
-    out.extend_from_slice(br#""contacts":[{"profile":{"name":""#);
-    letters(out, random, 4..24);
-    out.extend_from_slice(br#""},"wa_id":"15550"#);
-    let party = random.below(1_000_000);
-    digits(out, party, 6);
-    out.extend_from_slice(br#""}],"messages":[{"from":"15550"#);
-    digits(out, party, 6);
-    out.extend_from_slice(br#"","id":"wamid."#);
-    letters(out, random, 48..56);
-    out.extend_from_slice(br#"","timestamp":"17"#);
-    digits(out, random.below(100_000_000), 8);
-    out.extend_from_slice(br#"","type":"text","text":{"body":""#);
-    letters(out, random, text);
-    out.extend_from_slice(br#""}}]},"field":"messages"}]}]}"#);
+/// Appends that many letters, eight from each draw: a body of a megabyte costs less than its signature.
+fn letters(out: &mut Vec<u8>, random: &mut Random, count: Range<u64>) {
+    let count = count.start + random.below(count.end - count.start);
+    let end = out.len() + usize::try_from(count).unwrap_or_default();
+    while out.len() < end {
+        let eight = (random.next() & 0x0f0f_0f0f_0f0f_0f0f) + 0x6161_6161_6161_6161;
+        out.extend_from_slice(&eight.to_le_bytes());
+    }
+    out.truncate(end);
 }
 
-fn status(out: &mut Vec<u8>, random: &mut Random) {
-    out.extend_from_slice(br#""statuses":[{"id":"wamid."#);
-    letters(out, random, 48..56);
-    out.extend_from_slice(br#"","status":""#);
-    let kinds: [&[u8]; 3] = [b"sent", b"delivered", b"read"];
-    let kind = usize::try_from(random.below(3)).unwrap_or_default();
-    out.extend_from_slice(kinds[kind]);
-    out.extend_from_slice(br#"","timestamp":"17"#);
-    digits(out, random.below(100_000_000), 8);
-    out.extend_from_slice(br#"","recipient_id":"15550"#);
-    digits(out, random.below(1_000_000), 6);
-    out.extend_from_slice(br#"","conversation":{"id":""#);
-    letters(out, random, 32..33);
-    out.extend_from_slice(br#"","origin":{"type":"marketing"}},"pricing":{"billable":true,"#);
-    out.extend_from_slice(br#""pricing_model":"PMP","category":"marketing"},"#);
-    out.extend_from_slice(br#""biz_opaque_callback_data":""#);
-    letters(out, random, 0..300);
-    out.extend_from_slice(br#""}]},"field":"messages"}]}]}"#);
-}
+/// Bits of a number in an id, behind those of its connection.
+const NUMBER_BITS: u32 = 34;
 
-const START: &[u8] = br#"{"object":"whatsapp_business_account","entry":[{"id":""#;
-
-const CHANGE: &[u8] = br#"","changes":[{"value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"15550783881","phone_number_id":"106540352242922"},"#;
-
-/// Digits of the parts of a name.
-const ROUND: usize = 8;
-const STREAM: usize = 4;
-const NUMBER: usize = 10;
+/// Phone numbers of the business.
+const PHONES: u64 = 10;
 
 /// One notification in so many is large.
 const LARGE_ONE_IN: u64 = 4096;
@@ -137,8 +116,17 @@ mod tests {
             body(1, 2, 4, 4),
             body(1, 2, 3, 5),
         ] {
-            let start = START.len() + ROUND + STREAM + NUMBER;
-            assert_ne!(one[start..], other[start..], "not only the name differs");
+            let timestamp = |body: &[u8]| {
+                let body: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+                let value = &body["entry"][0]["changes"][0]["value"];
+                let update = value["messages"].get(0).or(value["statuses"].get(0));
+                update.expect("one of them")["timestamp"].clone()
+            };
+            assert_ne!(
+                timestamp(&one),
+                timestamp(&other),
+                "not only the name differs"
+            );
         }
     }
 
@@ -153,7 +141,7 @@ mod tests {
             assert!(has("messages") != has("statuses"), "{value}");
             let is_large = (100_000..1_001_000).contains(&body.len());
             assert!(
-                is_large || (400..1000).contains(&body.len()),
+                is_large || (500..1000).contains(&body.len()),
                 "{}",
                 body.len()
             );
@@ -165,11 +153,14 @@ mod tests {
     #[test]
     fn no_other_body_has_a_name() {
         let whole = body(1, 2, 3, 4);
-        for end in 0..START.len() + ROUND + STREAM + NUMBER {
-            assert_eq!(name_of(&whole[..end]), None);
+        for end in 0..whole.len() {
+            let name = name_of(&whole[..end]);
+            assert!(name.is_none() || name == name_of(&whole), "{name:?}");
         }
         let mut odd = whole;
-        odd[START.len()] = b'x';
+        let at = memchr::memmem::find(&odd, b"wamid.").expect("its id");
+        assert_eq!(name_of(&odd[..at + 50]), None);
+        odd[at + 6] = b'"';
         assert_eq!(name_of(&odd), None);
     }
 }

@@ -4,11 +4,11 @@
 //! what it is owed, so that the journal always has something to write while the next requests are made. Answers
 //! come in order, so the n-th one on a connection belongs to the n-th request.
 
-use super::super::random::Random;
-use super::super::{exchange, signature};
+use super::super::{answer, exchange};
 use super::body::{Bodies, Name};
 use super::stream::Stream;
 use crate::disk::block::ALIGNMENT;
+use crate::random::Random;
 use aws_lc_rs::hmac;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -78,6 +78,10 @@ impl Load {
             let streams = (index..plan.connections).step_by(count as usize);
             let mut sending = Sending {
                 plan: plan.clone(),
+                head: format!(
+                    "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n",
+                    plan.path, plan.address
+                ),
                 bytes: Arc::clone(&bytes),
                 ended: sender.clone(),
                 random: Random(plan.bodies.seed ^ u64::from(plan.round) << 16 ^ u64::from(index)),
@@ -122,6 +126,8 @@ impl Load {
 /// One thread's means.
 struct Sending {
     plan: Plan,
+    /// Of all requests.
+    head: String,
     bytes: Arc<AtomicU64>,
     ended: Sender<Ended>,
     random: Random,
@@ -208,7 +214,7 @@ impl Sending {
     fn send(&mut self, link: &mut Link) -> io::Result<()> {
         self.requests.clear();
         for _ in 0..=self.random.below(self.plan.depth) {
-            self.request(link)?;
+            self.request(link);
         }
         let socket = match &mut link.socket {
             Some(socket) => socket,
@@ -218,7 +224,7 @@ impl Sending {
     }
 
     /// Appends the next request of this connection, which counts as sent from now on.
-    fn request(&mut self, link: &mut Link) -> io::Result<()> {
+    fn request(&mut self, link: &mut Link) {
         let name = Name {
             round: self.plan.round,
             stream: link.stream,
@@ -227,18 +233,8 @@ impl Sending {
         self.plan.bodies.make(name, &mut self.body);
         self.charge();
         link.ledger.sent += 1;
-        let out = &mut self.requests;
-        write!(
-            out,
-            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
-            self.plan.path,
-            self.plan.address,
-            self.body.len(),
-        )?;
-        signature::sign(&self.plan.key, &self.body, out);
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&self.body);
-        Ok(())
+        let key = Some(&self.plan.key);
+        exchange::post(&self.head, key, &self.body, &mut self.requests);
     }
 
     /// Counts what this request takes in the journal at most, with a frame of its own.
@@ -295,10 +291,9 @@ fn take_answers(link: &mut Link) -> io::Result<()> {
     let mut taken = 0;
     let not_http = |error| io::Error::new(ErrorKind::InvalidData, error);
     while taken < link.received.len()
-        && let Some((answer, length)) =
-            exchange::parse(&link.received[taken..], false).map_err(not_http)?
+        && let Some(answer) = answer::parse(&link.received[taken..], false).map_err(not_http)?
     {
-        taken += length;
+        taken += answer.length;
         if link.ledger.answered == link.ledger.sent {
             return Err(unasked());
         }

@@ -1,17 +1,9 @@
 //! The notifications, each a pure function of its name: so they are made again to look for them in a journal, and
 //! none is kept.
-//!
-//! They have the platform's wire form: one line, `\/` for a slash, lower-case `\u` escapes; a status of 580 to 700
-//! bytes, a message of 530 to 1000. Message ids are built as the platform builds them, in base64 with the party's
-//! phone number and 20 hex digits, and it is these digits that say which run and which message: 8 for the run, 12 for
-//! the number.
 
-use super::super::random::{Random, digits};
-use super::plan::{Name, Plan, Reply, Status, Update};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use memchr::memmem;
-use std::io::Write as _;
+use super::super::notification::{self, Direction, Id, NAMES, PARTIES, put};
+use super::plan::{Name, Plan, Reply, Status};
+use crate::random::Random;
 
 /// Makes the notifications of one run.
 #[derive(Clone, Debug)]
@@ -33,216 +25,112 @@ impl Bodies {
 
     /// Puts the notification of this name in `out`, in place of what was there.
     pub(crate) fn make(&self, name: Name, out: &mut Vec<u8>) {
-        out.clear();
         match name {
             Name::Statuses(number) => self.statuses(number, out),
             Name::Message(number) => self.message(self.plan.reply(number), out),
         }
-        out.extend_from_slice(END);
+        notification::end(out);
     }
 
     /// The name of the notification that this is, or was; `None` for one of anybody else.
     pub(crate) fn name_of(&self, body: &[u8]) -> Option<Name> {
         // A quick reply quotes the id of the business's message before it has its own.
-        memmem::find_iter(body, WAMID).find_map(|at| {
-            let (id, rest) = body[at + WAMID.len()..].split_at_checked(ID_TEXT)?;
-            let mut bytes = [0; ID];
-            STANDARD.decode_slice(id, &mut bytes).ok()?;
-            let (run, number) = bytes[HEX..HEX + 20].split_at(8);
-            if hex(run)? != u64::from(self.run) {
-                return None;
+        let mut ids = Id::all_in(body).filter(|(id, _)| id.run == self.run);
+        ids.find_map(|(id, rest)| {
+            if id.direction == Direction::Inbound {
+                return Some(self.plan.message_of(id.number));
             }
-            let number = hex(number)?;
-            if bytes[DIRECTION] == INBOUND {
-                return Some(self.plan.message_of(number));
-            }
-            let rest = rest.strip_prefix(STATUS)?;
-            let status = [Status::Sent, Status::Delivered, Status::Read]
-                .into_iter()
-                .find(|status| rest.starts_with(word(*status)))?;
-            self.plan.statuses_of(number, status)
+            let word = notification::status_behind(rest)?;
+            let mut all = Status::ALL.into_iter();
+            let status = all.find(|status| status.word() == word)?;
+            self.plan.statuses_of(id.number, status)
         })
     }
 
     fn statuses(&self, number: u64, out: &mut Vec<u8>) {
-        begin(number % self.plan.numbers, out);
-        for (index, update) in (0..).zip(self.plan.updates(number)) {
-            out.extend_from_slice(if index == 0 { CONTACTS } else { b"," });
-            self.contact(self.party(update.message), out);
+        notification::begin(number % self.plan.numbers, out);
+        for (index, update) in self.plan.updates(number).enumerate() {
+            self.contact(index == 0, self.party(update.message), out);
         }
-        for (index, update) in (0..).zip(self.plan.updates(number)) {
-            out.extend_from_slice(if index == 0 { STATUSES } else { b"," });
-            self.status(update, out);
+        for (index, update) in self.plan.updates(number).enumerate() {
+            let id = self.sent(update.message);
+            let (word, at) = (update.status.word(), self.start + update.at);
+            notification::status(index == 0, id, word, at, update.message, out);
         }
-        out.push(b']');
-    }
-
-    fn status(&self, update: Update, out: &mut Vec<u8>) {
-        let party = self.party(update.message);
-        out.extend_from_slice(br#"{"id":""#);
-        self.id(OUTBOUND, party, update.message, out);
-        out.extend_from_slice(STATUS);
-        out.extend_from_slice(word(update.status));
-        out.extend_from_slice(br#"","timestamp":""#);
-        digits(out, self.start + update.at, 10);
-        out.extend_from_slice(br#"","recipient_id":"15550"#);
-        digits(out, party, 6);
-        out.extend_from_slice(br#"","recipient_user_id":"US.14000000000000"#);
-        digits(out, party, 6);
-        out.push(b'"');
-        if update.status != Status::Read {
-            out.extend_from_slice(br#","pricing":{"billable":true,"pricing_model":"PMP","category":"marketing","type":"regular"}"#);
-        }
-        out.extend_from_slice(br#","biz_opaque_callback_data":"campaign=autumn;row="#);
-        digits(out, update.message, 8);
-        out.extend_from_slice(b"\"}");
     }
 
     fn message(&self, reply: Reply, out: &mut Vec<u8>) {
-        let (phone, party) = (reply.to % self.plan.numbers, self.party(reply.to));
-        let mut random = self.plan.draw(TEXT, reply.number);
-        begin(phone, out);
-        out.extend_from_slice(CONTACTS);
-        self.contact(party, out);
-        out.extend_from_slice(br#"],"messages":[{"#);
+        let (phone, sent) = (reply.to % self.plan.numbers, self.sent(reply.to));
+        let (direction, number) = (Direction::Inbound, reply.number);
+        let (at, id) = (
+            self.start + reply.at,
+            Id {
+                direction,
+                number,
+                ..sent
+            },
+        );
+        let mut random = self.plan.random(TEXT, reply.number);
+        notification::begin(phone, out);
+        self.contact(true, sent.party, out);
         let kind = random.below(10);
-        if kind < 2 {
-            out.extend_from_slice(br#""context":{"from":"1555010"#);
-            digits(out, phone, 4);
-            out.extend_from_slice(br#"","id":""#);
-            self.id(OUTBOUND, party, reply.to, out);
-            out.extend_from_slice(br#""},"#);
-        }
-        out.extend_from_slice(br#""from":"15550"#);
-        digits(out, party, 6);
-        out.extend_from_slice(br#"","from_user_id":"US.14000000000000"#);
-        digits(out, party, 6);
-        out.extend_from_slice(br#"","id":""#);
-        self.id(INBOUND, party, reply.number, out);
-        out.extend_from_slice(br#"","timestamp":""#);
-        digits(out, self.start + reply.at, 10);
+        notification::message(id, at, (kind < 2).then_some((phone, sent)), out);
         match kind {
             0 | 1 => {
-                out.extend_from_slice(br#"","button":{"payload":"TRACK-"#);
-                digits(out, random.below(10_000), 4);
-                out.extend_from_slice(br#"","text":"Track my order"},"type":"button"}]"#);
+                let track = random.below(10_000);
+                put!(
+                    out,
+                    r#""button":{{"payload":"TRACK-{track:04}","text":"Track my order"}},"type":"button"}}"#
+                );
             }
             2 => {
                 let media = random.below(9_000_000_000_000_000) + 1_000_000_000_000_000;
-                out.extend_from_slice(IMAGE_BEFORE_ID);
-                digits(out, media, 16);
-                out.extend_from_slice(IMAGE_BEFORE_MID);
-                digits(out, media, 16);
-                out.extend_from_slice(b"&ext=");
-                digits(out, self.start + reply.at + 300, 10);
-                out.extend_from_slice(br#"&hash=simulated"},"type":"image"}]"#);
+                let until = at + 300;
+                put!(
+                    out,
+                    r#""image":{{"caption":"This one?","mime_type":"image\/jpeg","sha256":"{SHA256}","id":"{media}","#
+                );
+                put!(
+                    out,
+                    r#""url":"{MEDIA}?mid={media}&ext={until}&hash=simulated"}},"type":"image"}}"#
+                );
             }
             _ => {
-                out.extend_from_slice(br#"","text":{"body":""#);
-                out.extend_from_slice(random.among(TEXTS).as_bytes());
-                out.extend_from_slice(br#""},"type":"text"}]"#);
+                let text = random.among(TEXTS);
+                put!(out, r#""text":{{"body":"{text}"}},"type":"text"}}"#);
             }
         }
     }
 
-    fn contact(&self, party: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(br#"{"profile":{"name":""#);
-        out.extend_from_slice(self.plan.draw(NAME, party).among(NAMES).as_bytes());
-        out.extend_from_slice(br#""},"wa_id":"15550"#);
-        digits(out, party, 6);
-        out.extend_from_slice(br#"","user_id":"US.14000000000000"#);
-        digits(out, party, 6);
-        out.extend_from_slice(b"\"}");
+    fn contact(&self, is_first: bool, party: u64, out: &mut Vec<u8>) {
+        let name = self.plan.random(NAME, party).among(NAMES);
+        notification::contact(is_first, party, name, out);
+    }
+
+    /// The id of this message of the business.
+    fn sent(&self, message: u64) -> Id {
+        Id {
+            direction: Direction::Outbound,
+            party: self.party(message),
+            run: self.run,
+            number: message,
+        }
     }
 
     /// To whom this message went.
     fn party(&self, message: u64) -> u64 {
-        self.plan.draw(PARTY, message).below(PARTIES)
-    }
-
-    /// What identifies a message: an envelope of lengths, the party's phone number, the direction, and hex digits.
-    fn id(&self, direction: u8, party: u64, number: u64, out: &mut Vec<u8>) {
-        let mut id = [0; ID];
-        id[..3].copy_from_slice(&[0x1c, 0x18, 0x0b]);
-        let mut rest = &mut id[3..];
-        // It has the room for all of it.
-        let _ = write!(rest, "15550{party:06}");
-        let _ = rest.write_all(&[0x15, 0x02, 0x00, direction, 0x18, 0x14]);
-        let _ = write!(rest, "{:08X}{number:012X}", self.run);
-        let start = out.len();
-        out.extend_from_slice(WAMID);
-        let text = out.len();
-        out.resize(text + ID_TEXT, 0);
-        if STANDARD.encode_slice(id, &mut out[text..]).is_err() {
-            out.truncate(start);
-        }
+        self.plan.random(PARTY, message).below(PARTIES)
     }
 }
 
-/// All up to the metadata of this phone number; ten of them belong to one account.
-fn begin(phone: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(br#"{"object":"whatsapp_business_account","entry":[{"id":"12000000000"#);
-    digits(out, phone / 10, 4);
-    out.extend_from_slice(br#"","changes":[{"value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"1555010"#);
-    digits(out, phone, 4);
-    out.extend_from_slice(br#"","phone_number_id":"13000000000"#);
-    digits(out, phone, 4);
-    out.extend_from_slice(br#""},"#);
-}
-
-fn word(status: Status) -> &'static [u8] {
-    match status {
-        Status::Sent => b"sent",
-        Status::Delivered => b"delivered",
-        Status::Read => b"read",
-    }
-}
-
-fn hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value: u64, digit| {
-        let digit = char::from(*digit).to_digit(16)?;
-        Some(value << 4 | u64::from(digit))
-    })
-}
-
-const WAMID: &[u8] = b"wamid.";
-
-/// Bytes of an id, and characters of it in base64.
-const ID: usize = 41;
-const ID_TEXT: usize = 56;
-
-/// Where the direction stands in an id, and where the hex digits begin.
-const DIRECTION: usize = 17;
-const HEX: usize = 20;
-
-const OUTBOUND: u8 = 0x11;
-const INBOUND: u8 = 0x12;
-
-/// Customers. Each has a conversation with each phone number of the business that writes to them.
-const PARTIES: u64 = 1_000_000;
-
-const CONTACTS: &[u8] = br#""contacts":["#;
-const STATUSES: &[u8] = br#"],"statuses":["#;
-const STATUS: &[u8] = br#"","status":""#;
-const END: &[u8] = br#"},"field":"messages"}]}]}"#;
-
-const IMAGE_BEFORE_ID: &[u8] = br#"","image":{"caption":"This one?","mime_type":"image\/jpeg","sha256":"q3Zs5b1m8M2yqkT7o0x9yJq0dYb5sHc1Wf4nR6uEoXg=","id":""#;
-const IMAGE_BEFORE_MID: &[u8] =
-    br#"","url":"https:\/\/lookaside.fbsbx.com\/whatsapp_business\/attachments\/?mid="#;
+/// Of every image, and where all of them are.
+const SHA256: &str = "q3Zs5b1m8M2yqkT7o0x9yJq0dYb5sHc1Wf4nR6uEoXg=";
+const MEDIA: &str = r"https:\/\/lookaside.fbsbx.com\/whatsapp_business\/attachments\/";
 
 /// What is drawn, so that one drawing does not repeat the other.
 const TEXT: u64 = 4 << 60;
 const NAME: u64 = 5 << 60;
 const PARTY: u64 = 6 << 60;
-
-const NAMES: &[&str] = &[
-    "Ana Sample",
-    r"Jos\u00e9 Exemplo",
-    r"Zo\u00eb Beispiel",
-    r"\u0905\u0928\u093e",
-    r"Mo \ud83c\udf3b",
-    "Kim",
-];
 
 const TEXTS: &[&str] = &[
     "ok",

@@ -1,8 +1,7 @@
 //! One keep-alive connection with one request under way at most, as the platform has them: it is not pipelined.
 
-use super::answer;
-use super::answer::Answer;
-use super::schedule::Delivery;
+use super::super::answer::{self, Answer};
+use super::schedule::Post;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -15,7 +14,7 @@ pub(crate) struct Connection {
     socket: Option<TcpStream>,
     is_connected: bool,
     /// What was posted, and when.
-    pub(crate) under_way: Option<(Delivery, Duration)>,
+    pub(crate) under_way: Option<(Post, Duration)>,
     /// What the socket has not taken yet.
     unsent: Vec<u8>,
     /// A part of an answer.
@@ -123,7 +122,7 @@ impl Connection {
             if ended {
                 return Err("closed before the answer".to_owned());
             }
-            if self.received.len() > ANSWER_MAX {
+            if self.received.len() > answer::LENGTH_MAX {
                 return Err("the answer is longer than any that is expected".to_owned());
             }
             if count < buffer.len() && !is_closed {
@@ -164,6 +163,3 @@ fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     }
     Ok(sent)
 }
-
-/// Longest answer that is read, in bytes.
-const ANSWER_MAX: usize = 256 * 1024;

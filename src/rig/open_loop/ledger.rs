@@ -1,9 +1,9 @@
 //! What came of it: counts, times, and which notifications were answered with 200.
 
+use super::super::times::Times;
 use super::connection;
 use super::plan::{Name, Plan};
-use super::schedule::{Delivery, Kind};
-use hdrhistogram::Histogram;
+use super::schedule::{Kind, Post};
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(crate) struct Ledger {
     /// Posts by why they were made: planned, redelivered, tried again.
     pub(crate) first: u64,
-    pub(crate) again: u64,
+    pub(crate) redelivered: u64,
     pub(crate) retried: u64,
     /// By status code.
     pub(crate) answered: BTreeMap<u16, u64>,
@@ -25,8 +25,8 @@ pub(crate) struct Ledger {
     pub(crate) given_up: u64,
     /// Under way when somebody ended the run.
     pub(crate) cut_off: u64,
-    /// Microseconds from the due time to the answer, of those with 200.
-    pub(crate) times: Histogram<u64>,
+    /// From the due time to the answer, of those with 200.
+    pub(crate) times: Times,
     /// How many of those took no longer than each of [`MARKS`].
     pub(crate) within: [u64; MARKS.len()],
     /// Sent more than [`LATE`] after they were due, though a connection was free: this process was too slow.
@@ -52,18 +52,16 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Remembers which were answered with 200 if `names` are given.
     pub(crate) fn new(names: Option<Names>) -> Ledger {
-        // The bounds are valid, which the tests show.
-        let times = Histogram::new_with_bounds(1, LONGEST_MICROS, 3);
         Ledger {
             first: 0,
-            again: 0,
+            redelivered: 0,
             retried: 0,
             answered: BTreeMap::new(),
             failed: BTreeMap::new(),
             unsent: 0,
             given_up: 0,
             cut_off: 0,
-            times: times.expect("the bounds are in order, and three digits are allowed"),
+            times: Times::default(),
             within: [0; MARKS.len()],
             late: 0,
             waited: 0,
@@ -79,17 +77,17 @@ impl Ledger {
     }
 
     /// It is posted at `now`; no connection was free at `busy_until`.
-    pub(crate) fn sends(&mut self, delivery: &Delivery, now: Duration, busy_until: Duration) {
-        match delivery.kind {
+    pub(crate) fn sends(&mut self, post: &Post, now: Duration, busy_until: Duration) {
+        match post.kind {
             Kind::First => self.first += 1,
-            Kind::Again => self.again += 1,
+            Kind::Redelivery => self.redelivered += 1,
             Kind::Retry(_) => self.retried += 1,
         }
-        if !matches!(delivery.kind, Kind::Retry(_)) {
+        if !matches!(post.kind, Kind::Retry(_)) {
             self.last_planned = now;
         }
-        if now.saturating_sub(delivery.due) > LATE {
-            let counter = if busy_until >= delivery.due {
+        if now.saturating_sub(post.due) > LATE {
+            let counter = if busy_until >= post.due {
                 &mut self.waited
             } else {
                 &mut self.late
@@ -99,19 +97,18 @@ impl Ledger {
     }
 
     /// It was answered at `now`.
-    pub(crate) fn answers(&mut self, delivery: &Delivery, status: u16, now: Duration) {
+    pub(crate) fn answers(&mut self, post: &Post, status: u16, now: Duration) {
         *self.answered.entry(status).or_default() += 1;
         if status != 200 {
             return;
         }
-        let time = now.saturating_sub(delivery.due);
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.times.saturating_record(micros);
+        let time = now.saturating_sub(post.due);
+        self.times.record(time);
         for (count, (mark, _)) in self.within.iter_mut().zip(MARKS) {
             *count += u64::from(time <= mark);
         }
         if let Some(names) = &mut self.stored {
-            names.insert(delivery.name);
+            names.insert(post.name);
         }
     }
 
@@ -127,7 +124,7 @@ impl Ledger {
 
     /// Planned posts, redeliveries included, that were sent.
     pub(crate) fn planned(&self) -> u64 {
-        self.first + self.again
+        self.first + self.redelivered
     }
 
     /// All posts that were sent.
@@ -145,16 +142,6 @@ impl Ledger {
         let answered: u64 = self.answered.values().sum();
         let failed: u64 = self.failed.values().sum();
         answered - self.good() + failed + self.unsent
-    }
-
-    /// What so many of a thousand of those with 200 did not exceed.
-    pub(crate) fn quantile(&self, permille: u32) -> Duration {
-        let micros = if permille == 1000 {
-            self.times.max()
-        } else {
-            self.times.value_at_quantile(f64::from(permille) / 1000.0)
-        };
-        Duration::from_micros(micros)
     }
 }
 
@@ -224,9 +211,6 @@ pub(crate) const MARKS: [(Duration, &str); 3] = [
 /// What is sent so much after it was due was not sent in time: the timer of the system is good for less.
 const LATE: Duration = Duration::from_millis(2);
 
-/// An hour; nothing waits longer.
-const LONGEST_MICROS: u64 = 3_600_000_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,37 +218,37 @@ mod tests {
     #[test]
     fn only_200_has_a_time() {
         let mut ledger = Ledger::new(None);
-        let delivery = Delivery {
+        let post = Post {
             due: Duration::from_secs(1),
             name: Name::Message(0),
             kind: Kind::First,
         };
         let after = |millis: u64| Duration::from_millis(1000 + millis);
-        ledger.answers(&delivery, 503, after(1));
+        ledger.answers(&post, 503, after(1));
         for millis in [250, 251, 5000, 9000] {
-            ledger.answers(&delivery, 200, after(millis));
+            ledger.answers(&post, 200, after(millis));
         }
         ledger.fails("closed before the answer".to_owned());
         assert_eq!((ledger.good(), ledger.bad()), (4, 2));
         assert_eq!(ledger.within, [1, 2, 3]);
-        let near = ledger.quantile(500).abs_diff(Duration::from_millis(251));
+        let near = ledger.times.at(500).abs_diff(Duration::from_millis(251));
         assert!(near < Duration::from_millis(1), "{near:?}");
-        assert!(ledger.quantile(1000) >= Duration::from_secs(9));
+        assert!(ledger.times.at(1000) >= Duration::from_secs(9));
     }
 
     #[test]
     fn it_is_the_generator_s_fault_only_if_a_connection_was_free() {
         let mut ledger = Ledger::new(None);
-        let delivery = Delivery {
+        let post = Post {
             due: Duration::from_secs(1),
             name: Name::Message(0),
             kind: Kind::First,
         };
         let now = Duration::from_secs(2);
-        ledger.sends(&delivery, Duration::from_millis(1001), Duration::ZERO);
+        ledger.sends(&post, Duration::from_millis(1001), Duration::ZERO);
         assert_eq!((ledger.late, ledger.waited), (0, 0));
-        ledger.sends(&delivery, now, Duration::from_millis(1500));
-        ledger.sends(&delivery, now, Duration::from_millis(500));
+        ledger.sends(&post, now, Duration::from_millis(1500));
+        ledger.sends(&post, now, Duration::from_millis(500));
         assert_eq!((ledger.late, ledger.waited, ledger.first), (1, 1, 3));
     }
 

@@ -4,11 +4,11 @@
 //! from the moment at which it was due: a receiver that stalls is seen to stall by everything that it delays. What
 //! waits is the plan itself, so it is counted and not kept.
 
-use super::super::{exchange, signature};
+use super::super::exchange;
 use super::body::Bodies;
 use super::connection::Connection;
 use super::ledger::Ledger;
-use super::schedule::{Delivery, Schedule};
+use super::schedule::{Post, Schedule};
 use aws_lc_rs::hmac;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -19,7 +19,7 @@ use rustix::time::{
 };
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -137,14 +137,17 @@ impl<'j> Load<'j> {
             if self.schedule.due().is_none_or(|due| due > now) {
                 return;
             }
-            let Some(delivery) = self.schedule.take() else {
+            let Some(post) = self.schedule.take() else {
                 return;
             };
             self.free.pop_front();
-            self.ledger.sends(&delivery, now, self.busy_until);
-            self.make(&delivery);
+            self.ledger.sends(&post, now, self.busy_until);
+            self.job.bodies.make(post.name, &mut self.body);
+            self.request.clear();
+            let Job { head, key, .. } = self.job;
+            exchange::post(head, key.as_ref(), &self.body, &mut self.request);
             let connection = &mut self.connections[index];
-            connection.under_way = Some((delivery, now));
+            connection.under_way = Some((post, now));
             let sent = connection.send(
                 &self.request,
                 self.job.address,
@@ -155,20 +158,6 @@ impl<'j> Load<'j> {
                 self.breaks(index, |ledger| ledger.breaks(&error));
             }
         }
-    }
-
-    /// Puts the request together.
-    fn make(&mut self, delivery: &Delivery) {
-        self.job.bodies.make(delivery.name, &mut self.body);
-        self.request.clear();
-        self.request.extend_from_slice(self.job.head.as_bytes());
-        // Writing to a vector cannot fail.
-        let _ = write!(self.request, "Content-Length: {}\r\n", self.body.len());
-        if let Some(key) = &self.job.key {
-            signature::sign(key, &self.body, &mut self.request);
-        }
-        self.request.extend_from_slice(b"\r\n");
-        self.request.extend_from_slice(&self.body);
     }
 
     /// Takes what has come, and sleeps only when that is nothing.
@@ -218,11 +207,11 @@ impl<'j> Load<'j> {
             Ok(None) => {}
             Ok(Some(answer)) => {
                 let now = self.now();
-                if let Some((delivery, _)) = self.connections[index].under_way.take() {
+                if let Some((post, _)) = self.connections[index].under_way.take() {
                     self.free.push_back(index);
-                    self.ledger.answers(&delivery, answer.status, now);
+                    self.ledger.answers(&post, answer.status, now);
                     if answer.status != 200 {
-                        self.again(delivery, now);
+                        self.retry(post, now);
                     }
                 }
             }
@@ -234,16 +223,16 @@ impl<'j> Load<'j> {
     fn breaks(&mut self, index: usize, note: impl FnOnce(&mut Ledger)) {
         let connection = &mut self.connections[index];
         connection.close();
-        if let Some((delivery, _)) = connection.under_way.take() {
+        if let Some((post, _)) = connection.under_way.take() {
             self.free.push_back(index);
             note(&mut self.ledger);
             let now = self.now();
-            self.again(delivery, now);
+            self.retry(post, now);
         }
     }
 
-    fn again(&mut self, delivery: Delivery, now: Duration) {
-        if self.job.retries && self.ended.is_none() && !self.schedule.retry(delivery, now) {
+    fn retry(&mut self, post: Post, now: Duration) {
+        if self.job.retries && self.ended.is_none() && !self.schedule.retry(post, now) {
             self.ledger.given_up += 1;
         }
     }

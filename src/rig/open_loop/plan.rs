@@ -8,7 +8,7 @@
 //! Notifications are numbered from 0 in the order in which they are due. Those with statuses go round the business's
 //! phone numbers; each of these has a row of statuses of its own, which is cut into notifications of `batch`.
 
-use super::super::random::Random;
+use crate::random::Random;
 use std::time::Duration;
 
 /// The traffic that is asked for.
@@ -47,6 +47,19 @@ pub(crate) enum Status {
     Read,
 }
 
+impl Status {
+    pub(crate) const ALL: [Status; 3] = [Status::Sent, Status::Delivered, Status::Read];
+
+    /// As the platform says it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Status::Sent => "sent",
+            Status::Delivered => "delivered",
+            Status::Read => "read",
+        }
+    }
+}
+
 /// One status, of one outgoing message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Update {
@@ -70,7 +83,7 @@ pub(crate) struct Reply {
 
 /// When a notification comes once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Again {
+pub(crate) enum Redelivered {
     /// Beside the first time, which defeats a receiver that looks first and stores then.
     AtOnce,
     /// A second later.
@@ -119,17 +132,21 @@ impl Plan {
     }
 
     /// Whether and when this one comes once more.
-    pub(crate) fn again(&self, index: u64) -> Option<Again> {
-        let mut random = self.draw(DUPLICATES, index);
+    pub(crate) fn redelivered(&self, index: u64) -> Option<Redelivered> {
+        let mut random = self.random(DUPLICATES, index);
         if random.below(MILLION) >= self.duplicates {
             return None;
         }
         let fits = index + self.later() < self.count();
         let later = fits && random.below(2) == 0;
-        Some(if later { Again::Later } else { Again::AtOnce })
+        Some(if later {
+            Redelivered::Later
+        } else {
+            Redelivered::AtOnce
+        })
     }
 
-    /// How many come between one and its [`Again::Later`].
+    /// How many come between one and its [`Redelivered::Later`].
     pub(crate) fn later(&self) -> u64 {
         self.rate().max(1)
     }
@@ -183,8 +200,7 @@ impl Plan {
     /// What stands at this place in the row of this phone number.
     fn update(&self, phone: u64, place: u64) -> Update {
         let tick = place / 3;
-        let slot = [Status::Sent, Status::Delivered, Status::Read]
-            [usize::try_from(place % 3).unwrap_or_default()];
+        let slot = Status::ALL[usize::try_from(place % 3).unwrap_or_default()];
         let message = (tick + self.ahead(slot)) * self.numbers + phone;
         // Of two that change places, each takes what the other would have said.
         let status = self.slot(message, slot);
@@ -200,7 +216,7 @@ impl Plan {
 
     /// The status in whose stead this one comes: mostly itself.
     fn slot(&self, message: u64, status: Status) -> Status {
-        let mut random = self.draw(DISORDER, message);
+        let mut random = self.random(DISORDER, message);
         if random.below(MILLION) >= self.disorder {
             return status;
         }
@@ -214,7 +230,7 @@ impl Plan {
 
     /// Two incoming messages of one customer follow each other; some change places.
     fn other_place(&self, number: u64) -> u64 {
-        let mut random = self.draw(DISORDER_OF_REPLIES, number / 2);
+        let mut random = self.random(DISORDER_OF_REPLIES, number / 2);
         number ^ u64::from(random.below(MILLION) < self.disorder)
     }
 
@@ -233,7 +249,7 @@ impl Plan {
     }
 
     /// What chance says about this number.
-    pub(crate) fn draw(&self, what: u64, number: u64) -> Random {
+    pub(crate) fn random(&self, what: u64, number: u64) -> Random {
         Random(Random(self.seed ^ what).next() ^ number)
     }
 }
@@ -345,7 +361,7 @@ mod tests {
             let whole = statuses.values().filter(|row| row.len() == 3);
             let (mut ordered, mut others) = (0, 0);
             for row in whole {
-                for status in [Status::Sent, Status::Delivered, Status::Read] {
+                for status in Status::ALL {
                     assert!(row.contains(&status), "{row:?}");
                 }
                 match row[..] {
@@ -381,10 +397,10 @@ mod tests {
             ..plan()
         };
         let again: Vec<_> = (0..plan.count())
-            .filter_map(|index| plan.again(index))
+            .filter_map(|index| plan.redelivered(index))
             .collect();
         assert!((3000..3600).contains(&again.len()), "{}", again.len());
-        let at_once = again.iter().filter(|again| **again == Again::AtOnce);
+        let at_once = again.iter().filter(|again| **again == Redelivered::AtOnce);
         let at_once = at_once.count();
         assert!((1500..2200).contains(&at_once), "{at_once}");
     }

@@ -1,13 +1,13 @@
 //! What is to be posted next, in the order in which it is due: the plan, and what is tried again.
 
-use super::plan::{Again, Name, Plan};
+use super::plan::{Name, Plan, Redelivered};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
 /// One post. All times are since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Delivery {
+pub(crate) struct Post {
     pub(crate) due: Duration,
     pub(crate) name: Name,
     pub(crate) kind: Kind,
@@ -17,8 +17,8 @@ pub(crate) struct Delivery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     First,
-    /// A redelivery, though the first was answered, or may have been.
-    Again,
+    /// Though the first was answered, or may have been.
+    Redelivery,
     /// It was not answered with 200; so many tries came before.
     Retry(u32),
 }
@@ -30,8 +30,8 @@ pub(crate) struct Schedule {
     /// The number whose turn it is, and what of it comes next.
     index: u64,
     turn: Turn,
-    next: Option<Delivery>,
-    retries: BinaryHeap<Reverse<Delivery>>,
+    next: Option<Post>,
+    retries: BinaryHeap<Reverse<Post>>,
 }
 
 /// What is due together with a notification.
@@ -66,7 +66,7 @@ impl Schedule {
     }
 
     /// The next one, which no longer is to come.
-    pub(crate) fn take(&mut self) -> Option<Delivery> {
+    pub(crate) fn take(&mut self) -> Option<Post> {
         let retry = self.retries.peek().map(|retry| retry.0);
         match (retry, self.next) {
             (Some(retry), next) if next.is_none_or(|next| retry.due < next.due) => {
@@ -81,15 +81,15 @@ impl Schedule {
     }
 
     /// Has it posted again after a pause; false where that was tried often enough, or where too many wait for it.
-    pub(crate) fn retry(&mut self, failed: Delivery, now: Duration) -> bool {
+    pub(crate) fn retry(&mut self, failed: Post, now: Duration) -> bool {
         let tries = match failed.kind {
-            Kind::First | Kind::Again => 0,
+            Kind::First | Kind::Redelivery => 0,
             Kind::Retry(tries) => tries,
         };
         if tries >= TRIES_MAX || self.retries.len() >= RETRIES_MAX {
             return false;
         }
-        self.retries.push(Reverse(Delivery {
+        self.retries.push(Reverse(Post {
             due: now + PAUSE_FIRST * (1 << tries),
             name: failed.name,
             kind: Kind::Retry(tries + 1),
@@ -119,7 +119,7 @@ impl Schedule {
     }
 
     /// What the plan has next.
-    fn planned(&mut self) -> Option<Delivery> {
+    fn planned(&mut self) -> Option<Post> {
         loop {
             let (index, plan) = (self.index, &self.plan);
             if index >= plan.count() {
@@ -132,20 +132,20 @@ impl Schedule {
                 }
                 Turn::AtOnce => {
                     self.turn = Turn::Earlier;
-                    let again = plan.again(index) == Some(Again::AtOnce);
-                    (again.then_some(index), Kind::Again)
+                    let again = plan.redelivered(index) == Some(Redelivered::AtOnce);
+                    (again.then_some(index), Kind::Redelivery)
                 }
                 Turn::Earlier => {
                     self.turn = Turn::Itself;
                     self.index += 1;
                     let earlier = index.checked_sub(plan.later());
-                    let again = |index: &u64| plan.again(*index) == Some(Again::Later);
-                    (earlier.filter(again), Kind::Again)
+                    let again = |index: &u64| plan.redelivered(*index) == Some(Redelivered::Later);
+                    (earlier.filter(again), Kind::Redelivery)
                 }
             };
             if let Some(number) = number {
                 let (due, name) = (self.plan.due(index), self.plan.name(number));
-                return Some(Delivery { due, name, kind });
+                return Some(Post { due, name, kind });
             }
         }
     }
@@ -181,12 +181,12 @@ mod tests {
         let (mut last, mut later) = (Duration::ZERO, 0);
         while let Some(due) = schedule.due() {
             assert!(schedule.waiting(due) > 0);
-            let delivery = schedule.take().expect("it is due");
-            assert!(delivery.due == due && due >= last && due < Duration::from_secs(4));
-            let (first, again) = times.entry(delivery.name).or_default();
-            match delivery.kind {
+            let post = schedule.take().expect("it is due");
+            assert!(post.due == due && due >= last && due < Duration::from_secs(4));
+            let (first, again) = times.entry(post.name).or_default();
+            match post.kind {
                 Kind::First => *first += 1,
-                Kind::Again => {
+                Kind::Redelivery => {
                     *again += 1;
                     later += u32::from(due > last);
                 }

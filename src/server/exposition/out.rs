@@ -1,7 +1,6 @@
 //! One metric after the other in the text format.
 
-use crate::journal;
-use crate::metrics::Histogram;
+use crate::metrics::{Bounds, Histogram};
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric, NoLabelSet,
 };
@@ -61,61 +60,36 @@ impl Out<'_> {
         Ok(())
     }
 
-    pub(super) fn histogram(
+    /// All of them together, their values divided by `unit`: 1e6 makes seconds of microseconds.
+    pub(super) fn histogram<'h, B: Bounds + 'h>(
         &mut self,
         name: &str,
         help: &str,
-        (sum, count, buckets): &Merged,
+        histograms: impl IntoIterator<Item = &'h Histogram<B>>,
+        unit: f64,
     ) -> fmt::Result {
+        let bounds = B::UPPER.iter().map(|bound| float(*bound) / unit);
+        let bounds = bounds.chain([f64::INFINITY]);
+        let mut buckets: Vec<(f64, u64)> = bounds.map(|bound| (bound, 0)).collect();
+        let mut sum = 0;
+        for histogram in histograms {
+            sum += histogram.sum();
+            for (bucket, (_, count)) in buckets.iter_mut().zip(histogram.buckets()) {
+                bucket.1 += count;
+            }
+        }
+        let count = buckets.iter().map(|bucket| bucket.1).sum();
         let mut encoder = self
             .0
             .encode_descriptor(name, help, None, MetricType::Histogram)?;
-        encoder.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)
-    }
-
-    /// A histogram by powers of two, whose values are multiplied by `scale`.
-    pub(super) fn powers(
-        &mut self,
-        name: &str,
-        help: &str,
-        histogram: &journal::Histogram,
-        scale: f64,
-    ) -> fmt::Result {
-        let counts = histogram.counts();
-        let last = counts.len() - 1;
-        let bounds = (0..).map(|power| {
-            if power == last {
-                f64::INFINITY
-            } else {
-                scale * f64::from(1_u32 << power)
-            }
-        });
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a sum of durations is read by people"
-        )]
-        let sum = histogram.sum() as f64 * scale;
-        self.histogram(name, help, &(sum, counts.iter().sum(), buckets))
+        encoder.encode_histogram::<NoLabelSet>(float(sum) / unit, count, &buckets, None)
     }
 }
 
-/// Sum and count beside the buckets.
-pub(super) type Merged = (f64, u64, Vec<(f64, u64)>);
-
-pub(super) fn merge(histograms: &[&Histogram]) -> Merged {
-    let mut buckets: Vec<(f64, u64)> = Vec::new();
-    for histogram in histograms {
-        for (position, (bound, count)) in histogram.buckets().enumerate() {
-            match buckets.get_mut(position) {
-                Some(bucket) => bucket.1 += count,
-                None => buckets.push((bound, count)),
-            }
-        }
-    }
-    let sum = histograms
-        .iter()
-        .map(|histogram| histogram.sum_seconds())
-        .sum();
-    (sum, buckets.iter().map(|bucket| bucket.1).sum(), buckets)
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "bounds are small, and a sum is read by people"
+)]
+fn float(number: u64) -> f64 {
+    number as f64
 }

@@ -1,6 +1,7 @@
 //! When a failed delivery is tried again.
 
 use crate::event::Item;
+use crate::random::Random;
 use std::time::Duration;
 
 /// Pauses that double from `min` to `max`.
@@ -29,11 +30,7 @@ impl Backoff {
 /// From 0 to 1, the same for the same attempt: a spread needs no secret.
 fn chance(item: Item, attempts: u32) -> f64 {
     let seed = item.sequence << 20 ^ u64::from(item.index.unwrap_or(0)) << 8 ^ u64::from(attempts);
-    // The finisher of SplitMix64.
-    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let top = u32::try_from((mixed ^ mixed >> 31) >> 32).unwrap_or(0);
+    let top = u32::try_from(Random(seed).next() >> 32).unwrap_or(0);
     f64::from(top) / f64::from(u32::MAX)
 }
 

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 /// A place in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(super) enum PositionArgument {
     /// Before everything that there is.
     Start,
     /// Behind everything that there is.
@@ -24,21 +24,26 @@ pub(super) enum Moment {
     Ago(u64),
 }
 
-impl FromStr for Moment {
+impl FromStr for PositionArgument {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Moment, String> {
+    fn from_str(text: &str) -> Result<PositionArgument, String> {
         let time = || {
             let at: Timestamp = text.parse().ok()?;
-            u64::try_from(at.as_microsecond()).ok().map(Moment::At)
+            u64::try_from(at.as_microsecond())
+                .ok()
+                .map(PositionArgument::At)
         };
         let named = match text {
-            "start" => Some(Moment::Start),
-            "end" => Some(Moment::End),
+            "start" => Some(PositionArgument::Start),
+            "end" => Some(PositionArgument::End),
             _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                text.parse().ok().map(Moment::Sequence)
+                text.parse().ok().map(PositionArgument::Sequence)
             }
-            _ => parse_time(text).ok().map(Moment::Ago).or_else(time),
+            _ => parse_time(text)
+                .ok()
+                .map(PositionArgument::Ago)
+                .or_else(time),
         };
         named.ok_or_else(|| {
             "write a sequence as in 4711, a time as in 2026-11-23T01:45:00Z, how long ago as in 2h, or start or end"
@@ -47,7 +52,7 @@ impl FromStr for Moment {
     }
 }
 
-impl Moment {
+impl PositionArgument {
     /// The first sequence that is not before this moment, in the journal in `storage`, which has those of `extent`.
     pub(super) fn resolve(
         self,
@@ -55,11 +60,11 @@ impl Moment {
         extent: &Range<u64>,
     ) -> Result<u64, CliError> {
         let at = match self {
-            Moment::Start => return Ok(extent.start),
-            Moment::End => return Ok(extent.end),
-            Moment::Sequence(sequence) => return Ok(sequence),
-            Moment::At(at) => at,
-            Moment::Ago(milliseconds) => storage
+            PositionArgument::Start => return Ok(extent.start),
+            PositionArgument::End => return Ok(extent.end),
+            PositionArgument::Sequence(sequence) => return Ok(sequence),
+            PositionArgument::At(at) => at,
+            PositionArgument::Ago(milliseconds) => storage
                 .now()
                 .saturating_sub(milliseconds.saturating_mul(1000)),
         };
@@ -74,22 +79,22 @@ pub(super) fn extent_of(storage: &dyn Storage) -> Result<Range<u64>, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use super::Moment;
+    use super::PositionArgument;
 
     #[test]
     fn moments() {
         for (text, moment) in [
-            ("4711", Some(Moment::Sequence(4711))),
-            ("2h", Some(Moment::Ago(7_200_000))),
-            ("start", Some(Moment::Start)),
-            ("end", Some(Moment::End)),
+            ("4711", Some(PositionArgument::Sequence(4711))),
+            ("2h", Some(PositionArgument::Ago(7_200_000))),
+            ("start", Some(PositionArgument::Start)),
+            ("end", Some(PositionArgument::End)),
             (
                 "2026-11-23T01:45:00.5Z",
-                Some(Moment::At(1_795_398_300_500_000)),
+                Some(PositionArgument::At(1_795_398_300_500_000)),
             ),
             (
                 "2026-11-23T02:45:00+01:00",
-                Some(Moment::At(1_795_398_300_000_000)),
+                Some(PositionArgument::At(1_795_398_300_000_000)),
             ),
             ("2026-11-23T01:45:00", None),
             ("1960-01-01T00:00:00Z", None),
