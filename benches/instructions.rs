@@ -161,7 +161,7 @@ fn seal(count: usize) {
         append_to(&mut batch, &body);
     }
     for _ in 0..count {
-        batch.seal(black_box(&seal(1)));
+        batch.seal(black_box(&seal_at(1)));
         black_box(batch.frame());
     }
 }
@@ -254,7 +254,7 @@ fn delivery(maker: &mut Maker, number: u64) -> Delivery {
         let received_at = NOW * 1_000_000;
         batch.append(1, 0, received_at, std::iter::empty(), body.as_bytes());
     }
-    batch.seal(&seal(number * 64 + 1));
+    batch.seal(&seal_at(number * 64 + 1));
     maker.make(batch)
 }
 
@@ -273,7 +273,7 @@ fn journal_id(path: &Path) -> JournalId {
     journal.id()
 }
 
-fn seal(first_sequence: u64) -> Seal {
+fn seal_at(first_sequence: u64) -> Seal {
     Seal {
         epoch: 1,
         salt: 0x9e37_79b9,
