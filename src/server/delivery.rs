@@ -1,11 +1,11 @@
-//! Everything between the workers and your systems: the judge of what is a duplicate, and the sinks.
+//! Everything between the workers and your systems: dedupe, and the sinks.
 
 use super::directories::{all_aside, beside, sweep_dead_letters};
 use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
 use super::sources::Sources;
 use super::threads::Threads;
-use super::{JUDGE, SINK, ServerError, options, quarantine};
+use super::{DEDUPE, SINK, ServerError, options, quarantine};
 use crate::config::Config;
 use crate::dead_letter::{Child, Quarantine};
 use crate::dedupe::{Dedupe, DedupeError, Parties};
@@ -26,7 +26,7 @@ pub(super) struct Delivery {
     live: Live<Batch>,
     judge: Judge,
     open: Box<dyn FnOnce() -> Result<(Dedupe, u64), DedupeError> + Send>,
-    stop_judge: Arc<AtomicBool>,
+    stop_dedupe: Arc<AtomicBool>,
     sinks: Sinks,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn prepare(
     let mut sinks = sinks::prepare(&common, sources)?;
     let origin = Durable::new(Arc::clone(&status), &quarantine, forms);
     let (live, feed) = Feed::new(Arc::clone(disk), origin, status.durable() + 1);
-    let stop_judge = Arc::new(AtomicBool::new(false));
+    let stop_dedupe = Arc::new(AtomicBool::new(false));
     let first = move || {
         let statistics = &status.statistics;
         statistics.first_sequence.load(Ordering::Relaxed)
@@ -82,8 +82,8 @@ pub(super) fn prepare(
         position: judged,
         sinks: std::mem::take(&mut sinks.lives),
         quarantine: Arc::clone(&quarantine),
-        statistics: Arc::clone(&sources.judge),
-        stop: Arc::clone(&stop_judge),
+        statistics: Arc::clone(&sources.dedupe),
+        stop: Arc::clone(&stop_dedupe),
     };
     Ok(Delivery {
         journal: Arc::clone(disk),
@@ -95,7 +95,7 @@ pub(super) fn prepare(
             let open = || Dedupe::open(Arc::clone(&dedupe), limits.clone(), id, oldest, newest);
             or_anew(&*dedupe, open)
         }),
-        stop_judge,
+        stop_dedupe,
         sinks,
     })
 }
@@ -128,7 +128,7 @@ impl Delivery {
         Ok((pulls, listener.transpose()?))
     }
 
-    /// Starts the threads; gives what asks the judge, and then the sinks, to end once everything durable is done.
+    /// Starts the threads; gives what asks dedupe, and then the sinks, to end once everything durable is done.
     /// `child` takes suspect bodies apart.
     pub(super) fn start(
         self,
@@ -136,15 +136,15 @@ impl Delivery {
         child: Option<Child>,
     ) -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), ServerError> {
         let (judge, open) = (self.judge, self.open);
-        let stop = Arc::clone(&self.stop_judge);
+        let stop = Arc::clone(&self.stop_dedupe);
         quarantine::examine(self.quarantine, self.journal, child, stop)?;
-        threads.start(JUDGE, None, move || Ok(judge.run(open)?))?;
+        threads.start(DEDUPE, None, move || Ok(judge.run(open)?))?;
         for (name, sink) in self.sinks.ready {
             threads.start(&format!("{SINK}{name}"), None, move || {
                 sink.run()
                     .map_err(|cause| ServerError::Sink { name, cause })
             })?;
         }
-        Ok((self.stop_judge, self.sinks.stop))
+        Ok((self.stop_dedupe, self.sinks.stop))
     }
 }

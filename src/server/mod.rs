@@ -6,7 +6,7 @@
 //! | `hl-commit` | the journal's committer |
 //! | `hl-segment` | the journal's preparer: segments ahead of use, retention |
 //! | `hl-worker-N` | one worker, pinned |
-//! | `hl-dedupe` | the judge of what is a duplicate |
+//! | `hl-dedupe` | dedupe: which events are duplicates |
 //! | `hl-sink-NAME` | one sink |
 //! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
@@ -16,7 +16,7 @@
 //! starts all the others; for a while after SIGHUP `hl-reload`.
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
-//! syncs what they left and ends, the workers end, the judge ends, the sinks deliver what is durable, the cursors are
+//! syncs what they left and ends, the workers end, dedupe ends, the sinks deliver what is durable, the cursors are
 //! saved.
 //!
 //! When the journal has failed the same happens within some seconds, whatever `drain_timeout` says: the loops give 503
@@ -86,7 +86,7 @@ pub struct Server {
     recovery: journal::Recovery,
     control: Arc<Control>,
     wakers: Vec<Arc<Waker>>,
-    stop_judge: Arc<AtomicBool>,
+    stop_dedupe: Arc<AtomicBool>,
     stop_sinks: Arc<AtomicBool>,
     sources: Arc<Sources>,
     threads: Threads,
@@ -109,7 +109,7 @@ pub enum ServerError {
     Dedupe(#[from] DedupeError),
     /// The dead letters of a sink.
     #[error(transparent)]
-    Letters(#[from] LetterError),
+    DeadLetters(#[from] LetterError),
     /// What is stored cannot be passed on to the sinks.
     #[error("nothing is delivered any more: {0}")]
     Feed(#[from] FeedError),
@@ -218,7 +218,7 @@ impl Server {
         let (committer, preparer) = journal.split(loops.positions, workers);
         threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
-        let (stop_judge, stop_sinks) = delivery.start(&mut threads, child)?;
+        let (stop_dedupe, stop_sinks) = delivery.start(&mut threads, child)?;
         // Whatever comes, comes after this.
         sources.record();
         let sources = Arc::new(sources);
@@ -239,7 +239,7 @@ impl Server {
             recovery,
             control,
             wakers: loops.wakers,
-            stop_judge,
+            stop_dedupe,
             stop_sinks,
             sources,
             threads,
@@ -299,8 +299,8 @@ impl Server {
             let Ok(ended) = ended else { continue };
             let name = ended.0.clone();
             let by_itself = ended.1.is_ok() && name != ADMIN;
-            let judged = self.threads.judge(ended);
-            if by_itself || matches!(judged, Err(ServerError::Journal(JournalError::Failed))) {
+            let concluded = self.threads.conclude(ended);
+            if by_itself || matches!(concluded, Err(ServerError::Journal(JournalError::Failed))) {
                 // It ended because another one did, which is about to say why.
                 let journal = |name: &str| name == "hl-commit" || name == "hl-segment";
                 match self.threads.join(journal, Instant::now() + LEAVE_TIME) {
@@ -308,7 +308,7 @@ impl Server {
                     why => why?,
                 }
             }
-            judged?;
+            concluded?;
             if by_itself {
                 return Err(ServerError::Ended(name));
             }
@@ -418,7 +418,7 @@ const LOOP: &str = "hl-loop-";
 const SINK: &str = "hl-sink-";
 const ADMIN: &str = "hl-admin";
 const PULL: &str = "hl-pull";
-const JUDGE: &str = "hl-dedupe";
+const DEDUPE: &str = "hl-dedupe";
 
 /// Batches that may wait for the commit thread. What they hold is bounded by `limits.unacknowledged`.
 const COMMIT_INBOX: usize = 1024;

@@ -75,13 +75,13 @@ impl Threads {
         Ok(())
     }
 
-    /// Where each thread reports how it ended; what is taken from here goes to [`Threads::judge`].
+    /// Where each thread reports how it ended; what is taken from here goes to [`Threads::conclude`].
     pub(super) fn reports(&self) -> Receiver<Ended> {
         self.ended.clone()
     }
 
     /// Takes note of a thread that has ended, and says whether that matters.
-    pub(super) fn judge(&mut self, (name, outcome): Ended) -> Result<(), ServerError> {
+    pub(super) fn conclude(&mut self, (name, outcome): Ended) -> Result<(), ServerError> {
         self.running.remove(&name);
         match outcome {
             // The receiver goes on without this until it is restarted.
@@ -117,16 +117,16 @@ impl Threads {
         while let Some(name) = self.running.iter().find(|name| concerned(name)).cloned() {
             match self.next_end(deadline) {
                 Some(ended) => {
-                    let judged = self.judge(ended);
-                    if judged.is_err() {
+                    let concluded = self.conclude(ended);
+                    if concluded.is_err() {
                         deadline = deadline.min(Instant::now() + LEAVE_TIME);
                     }
                     result = match result {
                         // Another one says why.
-                        Err(ServerError::Journal(JournalError::Failed)) if judged.is_err() => {
-                            judged
+                        Err(ServerError::Journal(JournalError::Failed)) if concluded.is_err() => {
+                            concluded
                         }
-                        result => result.and(judged),
+                        result => result.and(concluded),
                     };
                 }
                 None => return result.and(Err(ServerError::DrainTimeout(name))),

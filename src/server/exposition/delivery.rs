@@ -24,13 +24,13 @@ pub(super) fn delivery(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
 }
 
 fn dedupe(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
-    let judge = &sources.judge;
+    let dedupe = &sources.dedupe;
     out.counter(
         "hookline_feed_overflows",
         "Batches that a sink reads from the journal instead",
-        judge.overflows.get(),
+        dedupe.overflows.get(),
     )?;
-    let lanes = feed::lane_names().into_iter().zip(&judge.duplicates);
+    let lanes = feed::lane_names().into_iter().zip(&dedupe.duplicates);
     out.counters(
         "hookline_duplicates",
         "Events that say what an earlier one has said, by lane",
@@ -39,27 +39,27 @@ fn dedupe(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     out.counter(
         "hookline_dedupe_decided",
         "Events that were judged, whether they are duplicates",
-        total_of(&judge.events),
+        total_of(&dedupe.events),
     )?;
     out.counter(
         "hookline_dedupe_undecided",
         "Events that passed although the disk had no room for their keys",
-        judge.unjudged.get(),
+        dedupe.unjudged.get(),
     )?;
     out.gauge(
         "hookline_dedupe_keys",
         "Events that are remembered",
-        judge.keys.get(),
+        dedupe.keys.get(),
     )?;
     out.gauge(
         "hookline_dedupe_bytes",
         "Bytes of memory that these take",
-        judge.bytes.get(),
+        dedupe.bytes.get(),
     )?;
     out.gauge(
         "hookline_dedupe_stopped",
         "1 once nothing is passed on to any sink any more; the log says why",
-        judge.stopped.get(),
+        dedupe.stopped.get(),
     )
 }
 

@@ -75,7 +75,7 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
 /// True once something that is stored is not delivered any more, to one sink or to all.
 pub(in crate::server) fn has_stopped(sources: &Sources) -> bool {
     let mut sinks = sources.sinks.iter();
-    sources.judge.stopped.get() > 0 || sinks.any(|(_, _, it)| it.stopped.get() > 0)
+    sources.dedupe.stopped.get() > 0 || sinks.any(|(_, _, it)| it.stopped.get() > 0)
 }
 
 /// The number of dead letters in each directory of them; one that cannot be read is left out.
@@ -211,16 +211,16 @@ fn journal(sources: &Sources, now: &Sample, now_us: u64) -> JournalLevel {
 }
 
 fn dedupe(sources: &Sources) -> DedupeLevel {
-    let judge = &sources.judge;
+    let dedupe = &sources.dedupe;
     DedupeLevel {
         window_seconds: sources.about.window.as_secs(),
         keys_max: sources.about.keys,
-        keys: judge.keys.get(),
-        bytes: judge.bytes.get(),
-        events: total_of(&judge.events),
-        duplicates: total_of(&judge.duplicates),
-        stopped: judge.stopped.get() > 0,
-        reason: judge.reason.get().cloned(),
+        keys: dedupe.keys.get(),
+        bytes: dedupe.bytes.get(),
+        events: total_of(&dedupe.events),
+        duplicates: total_of(&dedupe.duplicates),
+        stopped: dedupe.stopped.get() > 0,
+        reason: dedupe.reason.get().cloned(),
     }
 }
 
