@@ -1,4 +1,4 @@
-//! Everything between the workers and your systems: dedupe, and the sinks.
+//! Everything between the workers and your systems: what decides on duplicates, and the sinks.
 
 use super::directories::{all_aside, beside, sweep_dead_letters};
 use super::pull::{self, Pulls};
@@ -10,9 +10,9 @@ use crate::config::Config;
 use crate::dead_letter::{Child, Quarantine};
 use crate::dedupe::{Dedupe, DedupeError, Parties};
 use crate::disk::Storage;
-use crate::feed::{Durable, Feed, Feeds, Floor, Judge, JudgedPosition};
+use crate::feed::{DecidedPosition, DedupeStage, Durable, Feed, Feeds, RetentionHolds};
 use crate::journal::Journal;
-use crate::worker::{Delivery as Batch, Forms, Live, Maker};
+use crate::worker::{EventBatch, Extraction, Forms, Live};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,8 +23,8 @@ pub(super) struct Delivery {
     quarantine: Arc<Quarantine>,
     forms: Arc<Forms>,
     /// Where the workers offer what they have taken apart.
-    live: Live<Batch>,
-    judge: Judge,
+    live: Live<EventBatch>,
+    stage: DedupeStage,
     open: Box<dyn FnOnce() -> Result<(Dedupe, u64), DedupeError> + Send>,
     stop_dedupe: Arc<AtomicBool>,
     sinks: Sinks,
@@ -41,22 +41,22 @@ pub(super) fn prepare(
 ) -> Result<Delivery, ServerError> {
     let (id, endpoints) = (journal.id(), journal.endpoints());
     let status = Arc::clone(&sources.journal);
-    let floor = Floor::new(floor);
-    // Until it is known what was judged, all of it may be judged again.
-    let place = floor.place(0);
+    let floor = RetentionHolds::new(floor);
+    // Until it is known what was decided, all of it may be decided again.
+    let hold = floor.hold(0);
     let statistics = &sources.journal.statistics;
     let oldest = statistics.first_sequence.load(Ordering::Relaxed);
     sweep_dead_letters(config);
     let quarantine = quarantine::open(config, id, oldest, &endpoints)?;
     let dedupe = beside(&config.journal.dir.join("dedupe"))?;
-    let judged = Arc::new(JudgedPosition::default());
+    let decided = Arc::new(DecidedPosition::default());
     let parties = Parties::new(options::dedupe_scope(config));
     let common = Common {
         config,
         cursors: sinks::cursors(config, id, status.durable(), floor)?,
         feeds: Feeds {
             journal: Arc::clone(disk),
-            judged: Arc::clone(&judged),
+            decided: Arc::clone(&decided),
             dedupe: Arc::clone(&dedupe),
             quarantine: Arc::clone(&quarantine),
             forms: Arc::clone(forms),
@@ -74,12 +74,12 @@ pub(super) fn prepare(
     };
     let newest = sources.journal.durable();
     let limits = options::dedupe(config);
-    let judge = Judge {
+    let stage = DedupeStage {
         feed,
         parties,
-        place,
+        hold,
         first: Box::new(first),
-        position: judged,
+        position: decided,
         sinks: std::mem::take(&mut sinks.lives),
         quarantine: Arc::clone(&quarantine),
         statistics: Arc::clone(&sources.dedupe),
@@ -90,7 +90,7 @@ pub(super) fn prepare(
         quarantine,
         forms: Arc::clone(forms),
         live,
-        judge,
+        stage,
         open: Box::new(move || {
             let open = || Dedupe::open(Arc::clone(&dedupe), limits.clone(), id, oldest, newest);
             or_anew(&*dedupe, open)
@@ -113,8 +113,8 @@ fn or_anew<T>(
 
 impl Delivery {
     /// What takes bodies apart, and where the result goes.
-    pub(super) fn for_worker(&self) -> (Maker, Live<Batch>) {
-        let maker = Maker::sparing(self.quarantine.poison()).reading(&self.forms);
+    pub(super) fn for_worker(&self) -> (Extraction, Live<EventBatch>) {
+        let maker = Extraction::sparing(self.quarantine.poison()).reading(&self.forms);
         (maker, self.live.clone())
     }
 
@@ -128,17 +128,17 @@ impl Delivery {
         Ok((pulls, listener.transpose()?))
     }
 
-    /// Starts the threads; gives what asks dedupe, and then the sinks, to end once everything durable is done.
+    /// Starts the threads; gives what asks the stage, and then the sinks, to end once everything durable is done.
     /// `child` takes suspect bodies apart.
     pub(super) fn start(
         self,
         threads: &mut Threads,
         child: Option<Child>,
     ) -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), ServerError> {
-        let (judge, open) = (self.judge, self.open);
+        let (stage, open) = (self.stage, self.open);
         let stop = Arc::clone(&self.stop_dedupe);
         quarantine::examine(self.quarantine, self.journal, child, stop)?;
-        threads.start(DEDUPE, None, move || Ok(judge.run(open)?))?;
+        threads.start(DEDUPE, None, move || Ok(stage.run(open)?))?;
         for (name, sink) in self.sinks.ready {
             threads.start(&format!("{SINK}{name}"), None, move || {
                 sink.run()

@@ -6,7 +6,7 @@
 //! | `hl-commit` | the journal's committer |
 //! | `hl-segment` | the journal's preparer: segments ahead of use, retention |
 //! | `hl-worker-N` | one worker, pinned |
-//! | `hl-dedupe` | dedupe: which events are duplicates |
+//! | `hl-dedupe` | what is a duplicate |
 //! | `hl-sink-NAME` | one sink |
 //! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
@@ -52,7 +52,7 @@ pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
-use crate::dead_letter::{Child, LetterError};
+use crate::dead_letter::{Child, DeadLetterError};
 use crate::dedupe::DedupeError;
 use crate::feed::{CursorError, FeedError};
 use crate::journal::{self, HandOn, Journal, JournalError, State};
@@ -109,7 +109,7 @@ pub enum ServerError {
     Dedupe(#[from] DedupeError),
     /// The dead letters of a sink.
     #[error(transparent)]
-    DeadLetters(#[from] LetterError),
+    DeadLetters(#[from] DeadLetterError),
     /// What is stored cannot be passed on to the sinks.
     #[error("nothing is delivered any more: {0}")]
     Feed(#[from] FeedError),
@@ -299,8 +299,8 @@ impl Server {
             let Ok(ended) = ended else { continue };
             let name = ended.0.clone();
             let by_itself = ended.1.is_ok() && name != ADMIN;
-            let concluded = self.threads.conclude(ended);
-            if by_itself || matches!(concluded, Err(ServerError::Journal(JournalError::Failed))) {
+            let decided = self.threads.ended(ended);
+            if by_itself || matches!(decided, Err(ServerError::Journal(JournalError::Failed))) {
                 // It ended because another one did, which is about to say why.
                 let journal = |name: &str| name == "hl-commit" || name == "hl-segment";
                 match self.threads.join(journal, Instant::now() + LEAVE_TIME) {
@@ -308,7 +308,7 @@ impl Server {
                     why => why?,
                 }
             }
-            concluded?;
+            decided?;
             if by_itself {
                 return Err(ServerError::Ended(name));
             }

@@ -33,24 +33,28 @@ fn a_stop_does_not_wait_for_a_recovery_that_stalls() {
         Ok(served) => served,
         Err(why) => return skipped::<()>("fuse", &why).unwrap_or_default(),
     };
+    // Whatever happens, the disk answers again before the child is waited for.
+    let mut child = Guarded(None);
     let held = served.disk();
     let log = site.path().join("log");
     let mut command = site.command();
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(File::create(&log).expect("made"));
-    let mut child = Guarded(Some(command.spawn().expect("the program runs")));
-    let running = child.0.as_mut().expect("not taken yet");
+    let running = child.0.insert(command.spawn().expect("the program runs"));
     eventually("the segment is open", || has_open(running.id(), &segment));
     kill_process(Pid::from_child(running), Signal::TERM).expect("it runs");
+    // It has come to its end. The system keeps what is left of the process until the disk answers.
+    let said = || fs::read_to_string(&log).expect("there");
+    eventually("it has stopped", || {
+        said().contains("stopped before it ran")
+    });
+    drop(held);
     eventually("the server ends", || {
         running.try_wait().expect("can be asked").is_some()
     });
     let status = running.wait().expect("it has ended");
-    let said = fs::read_to_string(&log).expect("there");
-    assert_eq!(status.code(), Some(0), "{said}");
-    assert!(said.contains("stopped before it ran"), "{said}");
+    assert_eq!(status.code(), Some(0), "{}", said());
 
-    drop(held);
     drop(served);
     fs::rename(&aside, &segment).expect("ours");
     let (status, said) = site.start().terminate();

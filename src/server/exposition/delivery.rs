@@ -1,7 +1,7 @@
 //! What concerns delivery: duplicates, the sinks, and what they could not deliver.
 
 use super::out::Out;
-use crate::feed;
+use crate::event::Lane;
 use crate::server::overview::{LaneLevel, SinkLevel, dead_letters, sinks};
 use crate::server::sources::{Sources, total_of};
 use std::fmt;
@@ -30,7 +30,10 @@ fn dedupe(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         "Batches that a sink reads from the journal instead",
         dedupe.overflows.get(),
     )?;
-    let lanes = feed::lane_names().into_iter().zip(&dedupe.duplicates);
+    let lanes = Lane::ALL
+        .map(Lane::name)
+        .into_iter()
+        .zip(&dedupe.duplicates);
     out.counters(
         "hookline_duplicates",
         "Events that say what an earlier one has said, by lane",
@@ -38,13 +41,13 @@ fn dedupe(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     )?;
     out.counter(
         "hookline_dedupe_decided",
-        "Events that were judged, whether they are duplicates",
+        "Events that were decided, whether they are duplicates",
         total_of(&dedupe.events),
     )?;
     out.counter(
         "hookline_dedupe_undecided",
         "Events that passed although the disk had no room for their keys",
-        dedupe.unjudged.get(),
+        dedupe.undecided.get(),
     )?;
     out.gauge(
         "hookline_dedupe_keys",

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::dead_letter;
 use crate::disk::{self, Disk};
-use crate::feed::{self, ReplayError, Replays};
+use crate::event::Lane;
+use crate::feed::{ReplayError, Replays};
 use crate::http::Status;
 use crate::journal::State;
 use crate::reactor::{Control, Phase};
@@ -60,7 +61,7 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
             duplicates: statistics.duplicates.get(),
             unwanted: statistics.unwanted.get(),
             dead: statistics.dead.get(),
-            dead_letters_delivered: statistics.letters.get(),
+            dead_letters_delivered: statistics.dead_letters.get(),
             replayed: statistics.replayed.get(),
             retries: statistics.retries.get(),
             unaccounted: statistics.unaccounted.get(),
@@ -111,7 +112,7 @@ fn lane_level(
         None => sources.history.still(place, lane, confirmed),
     };
     LaneLevel {
-        lane: feed::lane_names()[lane].to_owned(),
+        lane: Lane::ALL[lane].name().to_owned(),
         confirmed,
         reached,
         open,
@@ -140,7 +141,7 @@ fn receiving(sources: &Sources, now: &Sample) -> Receiving {
     let minute = sources.history.before(now.at, MINUTE);
     let minute = minute.as_ref().unwrap_or(now);
     let seconds = (now.at - lately.at).as_secs_f64();
-    let lanes = feed::lane_names().into_iter().enumerate();
+    let lanes = Lane::ALL.map(Lane::name).into_iter().enumerate();
     let codes = Status::ALL
         .iter()
         .zip(now.answers.iter().zip(&minute.answers));
