@@ -10,7 +10,7 @@ use hookline::dedupe::{self, Dedupe, Scope};
 use hookline::disk::{Disk, Storage};
 use hookline::journal::batch::{Batch, Place};
 use hookline::journal::{Journal, JournalId, Options};
-use hookline::worker::{Delivery, Maker};
+use hookline::worker::{EventBatch, Extraction};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const OPTIONS: dedupe::Options = dedupe::Options {
 };
 
 fn dedupe(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("judge");
+    let mut group = criterion.benchmark_group("decide");
     group.throughput(Throughput::Elements(EVENTS));
     for (name, repeats) in [("all new", 0), ("2 % repeated", 50), ("all repeated", 1)] {
         let dir = tempfile::tempdir().expect("a directory");
@@ -35,7 +35,7 @@ fn dedupe(criterion: &mut Criterion) {
         let (mut dedupe, _) = Dedupe::open(storage, OPTIONS, id, 1, 0).expect("an empty directory");
         let mut source = Source::default();
         while source.keys < KEYS {
-            dedupe.judge(&mut source.make()).expect("room on the disk");
+            dedupe.decide(&mut source.make()).expect("room on the disk");
         }
         source.repeats = repeats;
         group.bench_function(name, |bencher| {
@@ -44,7 +44,7 @@ fn dedupe(criterion: &mut Criterion) {
                 for iteration in 0..iterations {
                     let mut delivery = source.make();
                     let begin = Instant::now();
-                    dedupe.judge(&mut delivery).expect("room on the disk");
+                    dedupe.decide(&mut delivery).expect("room on the disk");
                     time += begin.elapsed();
                     if iteration % 4096 == 0 {
                         dedupe.checkpoint().expect("room on the disk");
@@ -63,7 +63,7 @@ fn dedupe(criterion: &mut Criterion) {
         Dedupe::open(Arc::clone(&storage), OPTIONS, id, 1, 0).expect("an empty directory");
     let mut source = Source::default();
     while source.keys < 1_000_000 {
-        dedupe.judge(&mut source.make()).expect("room on the disk");
+        dedupe.decide(&mut source.make()).expect("room on the disk");
     }
     dedupe.checkpoint().expect("room on the disk");
     drop(dedupe);
@@ -79,7 +79,7 @@ fn dedupe(criterion: &mut Criterion) {
 /// Deliveries of statuses in journal order.
 #[derive(Default)]
 struct Source {
-    maker: Maker,
+    maker: Extraction,
     sequence: u64,
     keys: u64,
     /// One in so many says what one of the last half million has said; 0 for none.
@@ -88,7 +88,7 @@ struct Source {
 }
 
 impl Source {
-    fn make(&mut self) -> Delivery {
+    fn make(&mut self) -> EventBatch {
         let mut batch = Batch::unpooled();
         for _ in 0..EVENTS {
             self.made += 1;

@@ -22,7 +22,7 @@ use hookline::http::assembler::{Assembler, Next};
 use hookline::http::head::{Head, Slots};
 use hookline::journal::batch::{Batch, Place, Pool};
 use hookline::journal::{Journal, JournalId, Options};
-use hookline::worker::{Delivery, Maker};
+use hookline::worker::{EventBatch, Extraction};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
@@ -43,7 +43,7 @@ const STAGES: &[Stage] = &[
     ("extract, status", 1000, extract_status),
     ("extract, 100 statuses", 20, extract_statuses),
     ("render, text", 1000, render_text),
-    ("judge, 64 statuses", JUDGED, judge),
+    ("decide, 64 statuses", DECIDED, decide),
 ];
 
 fn main() -> ExitCode {
@@ -224,8 +224,8 @@ fn render_text(count: usize) {
     }
 }
 
-/// New events, of parties that are new. They are made for the largest count there is, whatever is judged of them.
-fn judge(count: usize) {
+/// New events, of parties that are new. They are made for the largest count there is, whatever is decided of them.
+fn decide(count: usize) {
     let dir = tempfile::tempdir().expect("a directory");
     let id = journal_id(&dir.path().join("journal"));
     let storage = directory(&dir.path().join("dedupe"));
@@ -235,16 +235,16 @@ fn judge(count: usize) {
         scope: Scope::Endpoint,
     };
     let (mut dedupe, _) = Dedupe::open(storage, options, id, 1, 0).expect("an empty directory");
-    let mut maker = Maker::new();
-    let mut made = (0..2 * JUDGED as u64).map(|number| delivery(&mut maker, number));
-    let mut deliveries: Vec<Delivery> = made.by_ref().collect();
+    let mut maker = Extraction::new();
+    let mut made = (0..2 * DECIDED as u64).map(|number| delivery(&mut maker, number));
+    let mut deliveries: Vec<EventBatch> = made.by_ref().collect();
     for delivery in &mut deliveries[..count] {
-        dedupe.judge(delivery).expect("room on the disk");
+        dedupe.decide(delivery).expect("room on the disk");
     }
     assert_eq!(dedupe.keys(), count * 64);
 }
 
-fn delivery(maker: &mut Maker, number: u64) -> Delivery {
+fn delivery(maker: &mut Extraction, number: u64) -> EventBatch {
     let mut batch = Batch::unpooled();
     for status in number * 64..(number + 1) * 64 {
         let body = STATUS
@@ -312,7 +312,7 @@ const CONTACTS: &str = r#""contacts":["#;
 const STATUSES: &str = r#"],"statuses":["#;
 const END: &str = r#"]},"field""#;
 
-const JUDGED: usize = 40;
+const DECIDED: usize = 40;
 
 const BATCH_BYTES: usize = 128 << 10;
 

@@ -83,11 +83,11 @@
 //! # Where to begin
 //!
 //! One request, from bytes to 200: `reactor/connection.rs` reads and cuts it ([`http::assembler`]), `reactor/core.rs`
-//! judges and stores it ([`endpoint`], [`journal::batch`]), `reactor/outbox.rs` keeps its answer until
+//! decides and stores it ([`endpoint`], [`journal::batch`]), `reactor/outbox.rs` keeps its answer until
 //! [`journal::Committer`] says that it is durable.
 //!
-//! One event, from the disk to your system: `worker` takes its body apart ([`event`]), [`feed::Judge`] decides in the
-//! order of the journal whether an earlier one has said the same, and each sink's [`feed::Feed`] brings it to
+//! One event, from the disk to your system: `worker` takes its body apart ([`event`]), [`feed::DedupeStage`] decides in
+//! the order of the journal whether an earlier one has said the same, and each sink's [`feed::Feed`] brings it to
 //! [`sink::Runner`] or [`sink::Dispatcher`], which keep its [`feed::Cursor`].
 
 #![forbid(unsafe_code)]

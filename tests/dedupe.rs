@@ -1,5 +1,5 @@
-//! Judging allocates nothing for an event in the steady state, new ones and duplicates alike: at most a few times for a
-//! delivery of 64.
+//! Deciding allocates nothing for an event in the steady state, new ones and duplicates alike: at most a few times for
+//! a delivery of 64.
 
 #![expect(unsafe_code, reason = "GlobalAlloc can be implemented in no other way")]
 
@@ -7,7 +7,7 @@ use hookline::dedupe::{self, Dedupe, Duplicates, Scope};
 use hookline::disk::{Disk, Storage};
 use hookline::journal::batch::{Batch, Place};
 use hookline::journal::{Journal, Options};
-use hookline::worker::{Delivery, Maker};
+use hookline::worker::{EventBatch, Extraction};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
@@ -65,18 +65,18 @@ fn an_event_allocates_nothing() {
     };
     let (mut dedupe, _) =
         Dedupe::open(Arc::clone(&storage), limits, journal.id(), 1, 0).expect("an empty directory");
-    let mut maker = Maker::new();
+    let mut maker = Extraction::new();
     // The table has its size, and generations have come and gone.
     for number in 0..1500 {
         dedupe
-            .judge(&mut delivery(&mut maker, number))
+            .decide(&mut delivery(&mut maker, number))
             .expect("room on the disk");
     }
     let (mut most, mut duplicates) = (0, 0);
     for number in 1500..1560 {
         let mut delivery = delivery(&mut maker, number);
         let before = COUNT.get();
-        let decisions = dedupe.judge(&mut delivery).expect("room on the disk");
+        let decisions = dedupe.decide(&mut delivery).expect("room on the disk");
         most = most.max(COUNT.get() - before);
         duplicates += decisions.duplicates.iter().sum::<u64>();
     }
@@ -97,7 +97,7 @@ fn an_event_allocates_nothing() {
 }
 
 /// 64 statuses, of which a quarter say what some deliveries before have said.
-fn delivery(maker: &mut Maker, number: u64) -> Delivery {
+fn delivery(maker: &mut Extraction, number: u64) -> EventBatch {
     let mut batch = Batch::unpooled();
     for event in 0..64 {
         let of = if event % 4 == 0 {

@@ -121,7 +121,7 @@ fn a_sink_that_takes_nothing_costs_no_memory() {
     store(&server, (0..few).map(many));
     store(&server, (0..rest).map(long));
     let events = few * UPDATES + rest;
-    wait("all events are judged", || {
+    wait("all events are decided", || {
         server.metric("hookline_dedupe_keys") == events as u64
     });
     check_peak(&server, "nothing is taken");

@@ -227,7 +227,7 @@ fn what_is_committed_outlives_a_kill_and_never_goes_back() {
 
     let server = site.start();
     let consumer = Consumer::of(&server);
-    eventually("everything is judged again", || {
+    eventually("everything is decided again", || {
         consumer.cursor()["last"] == "5"
     });
     assert_eq!(consumer.poll("limit=2").0, ["2.2", "3.0"]);
@@ -362,7 +362,7 @@ fn what_is_committed_may_go_and_nothing_else() {
     });
     assert_eq!(consumer.poll("limit=1").0, ["1.0"]);
     assert_eq!(consumer.commit("{\"position\": \"40\"}").0, 200);
-    // A stop notes how far duplicates are judged, up to where the journal is needed for that.
+    // A stop notes how far duplicates are decided, up to where the journal is needed for that.
     server.terminate();
     let server = site.start();
     let consumer = Consumer::of(&server);

@@ -5,11 +5,11 @@ mod common;
 
 use common::client::post;
 use common::{PROGRAM, Site, eventually};
-use hookline::dead_letter::{DeadLetters, Failures, Letter};
+use hookline::dead_letter::{DeadLetter, DeadLetters, Failures};
 use hookline::disk::Disk;
 use hookline::feed::{ReplayState, Replays};
 use hookline::journal::Reader;
-use hookline::worker::Maker;
+use hookline::worker::Extraction;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -77,7 +77,7 @@ fn add_letters(dir: &Path, sink: &str, sequences: &[u64]) {
     let mut letters = DeadLetters::open(Arc::new(disk)).expect("readable");
     let journal = Disk::open(dir).expect("a journal");
     let mut reader = Reader::open(Arc::new(journal), 0).expect("readable");
-    let mut maker = Maker::new();
+    let mut maker = Extraction::new();
     while let Some(batch) = reader.next(None).expect("whole") {
         let delivery = maker.make(batch);
         for notification in delivery.notifications(0) {
@@ -87,7 +87,7 @@ fn add_letters(dir: &Path, sink: &str, sequences: &[u64]) {
                     attempts: 3,
                     ..Failures::default()
                 };
-                let letter = Letter::new(sink, &notification, Some(0), "/webhook", failures);
+                let letter = DeadLetter::new(sink, &notification, Some(0), "/webhook", failures);
                 letters.add(&letter).expect("stored");
             }
         }

@@ -48,7 +48,7 @@ fn overview(server: &Running) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-fn letters(site: &Site, sink: &str, names: &[&str]) {
+fn dead_letters(site: &Site, sink: &str, names: &[&str]) {
     let dir = site.journal_dir().join("dead-letters").join(sink);
     fs::create_dir_all(&dir).expect("made");
     for name in names {
@@ -68,8 +68,8 @@ fn the_page_says_what_came_and_where_it_went() {
     send(&mut client, &message("wamid.3"));
     client.send(&post("/nowhere", "", b"{}"));
     assert_eq!(client.answer().code, 404);
-    letters(&site, "events", &["3.json", "4.0.retry", "5.tmp"]);
-    letters(&site, "gone", &["7.json"]);
+    dead_letters(&site, "events", &["3.json", "4.0.retry", "5.tmp"]);
+    dead_letters(&site, "gone", &["7.json"]);
 
     let mut page = Value::Null;
     eventually("everything is confirmed", || {

@@ -8,7 +8,7 @@ use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Disk, Storage, command, quoted};
 use crate::event::Lane;
-use crate::feed::{self, CursorError, Cursors, Floor, Found, Progress, place};
+use crate::feed::{self, CursorError, Cursors, Progress, RetentionHolds, StoredCursor};
 use crate::journal::{self, JournalError};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -45,15 +45,9 @@ enum Action {
         #[arg(long, value_name = "SEQ|TIME")]
         to: PositionArgument,
         /// Only in this lane: messages, statuses or rest
-        #[arg(long, value_name = "LANE", value_parser = lane)]
+        #[arg(long, value_name = "LANE")]
         lane: Option<Lane>,
     },
-}
-
-fn lane(text: &str) -> Result<Lane, &'static str> {
-    let mut all = Lane::ALL.into_iter();
-    let lane = all.find(|lane| lane.name() == text);
-    lane.ok_or("write one of messages, statuses and rest")
 }
 
 /// Runs the verb.
@@ -83,7 +77,7 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
     let mut damaged = false;
     let mut sinks = Vec::new();
     let mut table = Table::new(&["sink", "lane", ">confirmed", ">reached", ">open", ">behind"]);
-    for Found { sink, saved } in all {
+    for StoredCursor { sink, saved } in all {
         let (lanes, problem) = match saved {
             Ok(saved) if Some(saved.journal) == id => (Some(saved.lanes), None),
             Ok(_) => {
@@ -173,7 +167,7 @@ fn seek(dir: &Path, sink: &str, to: PositionArgument, only: Option<Lane>) -> Res
     let failed = |error: CursorError| CliError::because("cannot move the cursor", error);
     let cursors = Disk::open(&dir.join("cursors"))
         .map_err(|error| CliError::because("cannot read the cursors", error))?;
-    let floor = Floor::new(Arc::default());
+    let floor = RetentionHolds::new(Arc::default());
     let (cursors, _) =
         Cursors::open(Arc::new(cursors), id, extent.end - 1, floor).map_err(failed)?;
     let mut cursor = cursors.of(sink).map_err(failed)?;
@@ -183,7 +177,7 @@ fn seek(dir: &Path, sink: &str, to: PositionArgument, only: Option<Lane>) -> Res
         if only.is_some_and(|only| only != lane) {
             continue;
         }
-        let progress = &mut lanes[place(lane)];
+        let progress = &mut lanes[lane.index()];
         let was = std::mem::replace(progress, Progress::up_to(next - 1));
         let open = match was.open.len() as u64 {
             0 => String::new(),
@@ -231,7 +225,7 @@ pub(super) fn was_ever(sink: &str, dir: &Path) -> Result<(), CliError> {
 }
 
 /// `are crm, events`
-fn names(known: &[Found]) -> String {
+fn names(known: &[StoredCursor]) -> String {
     let names: Vec<_> = known.iter().map(|found| found.sink.as_str()).collect();
     match names[..] {
         [] => "are none".to_owned(),
@@ -241,7 +235,7 @@ fn names(known: &[Found]) -> String {
 }
 
 /// What each cursor says; a journal that never had a sink has none.
-pub(super) fn all(dir: &Path) -> Result<Vec<Found>, CliError> {
+pub(super) fn all(dir: &Path) -> Result<Vec<StoredCursor>, CliError> {
     let Some(disk) = beside(dir, "cursors")? else {
         return Ok(Vec::new());
     };

@@ -8,10 +8,10 @@ use super::report::table::{Table, labelled};
 use super::report::units::{counted, time};
 use super::{CliError, Output, set_aside};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
-use crate::dead_letter::{self, DeadLetters, Letter, LetterError, WORKER};
+use crate::dead_letter::{self, DeadLetter, DeadLetterError, DeadLetters, WORKER};
 use crate::disk::Disk;
 use crate::event::{self, Item};
-use crate::worker::{Forms, Maker};
+use crate::worker::{Extraction, Forms};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
@@ -46,7 +46,7 @@ enum Action {
     Show {
         /// Which one, as in crm/4711.3
         #[arg(value_name = "LETTER")]
-        letter: LetterName,
+        letter: DeadLetterName,
         /// How to print the result
         #[arg(long, value_enum, default_value_t, value_name = "FORM")]
         output: Output,
@@ -81,7 +81,7 @@ struct Chosen {
         required_unless_present = "all",
         conflicts_with = "all"
     )]
-    letters: Vec<LetterName>,
+    dead_letters: Vec<DeadLetterName>,
     /// All that there are
     #[arg(long)]
     all: bool,
@@ -92,21 +92,21 @@ struct Chosen {
 
 /// A letter as it is named on the command line: `SINK/SEQ` or `SINK/SEQ.INDEX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct LetterName {
+struct DeadLetterName {
     /// Name of the sink.
     sink: String,
     /// What it is.
     item: Item,
 }
 
-impl FromStr for LetterName {
+impl FromStr for DeadLetterName {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<LetterName, Self::Err> {
+    fn from_str(text: &str) -> Result<DeadLetterName, Self::Err> {
         let named = || {
             let (sink, item) = text.split_once('/')?;
             let sink = Some(sink).filter(|sink| !matches!(*sink, "" | "." | ".."))?;
-            Some(LetterName {
+            Some(DeadLetterName {
                 sink: sink.to_owned(),
                 item: item.parse().ok()?,
             })
@@ -124,7 +124,7 @@ pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
         Action::Show { letter, output } => show(&dir, letter, *output),
         Action::Retry { chosen } => retry(&args.data_dir, chosen),
         Action::SetAside { sequences } => set_aside::set_aside(&args.data_dir, sequences),
-        Action::Drop { chosen, yes } => drop_letters(&dir, chosen, *yes),
+        Action::Drop { chosen, yes } => drop_dead_letters(&dir, chosen, *yes),
     }
 }
 
@@ -137,7 +137,7 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
             let name = format!("{sink}/{}", listed.item);
             // One that went away meanwhile was none.
             let letter = match letters.read(listed.item) {
-                Err(LetterError::Missing { .. }) => continue,
+                Err(DeadLetterError::Missing { .. }) => continue,
                 letter => letter,
             };
             count += 1;
@@ -179,7 +179,7 @@ fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> 
     Ok(out.flush()?)
 }
 
-fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
+fn show(dir: &Path, name: &DeadLetterName, output: Output) -> Result<(), CliError> {
     let letters = of_sink(dir, &name.sink)?;
     let letter = letters.read(name.item).map_err(failed)?;
     let listed = letters.list().map_err(failed)?;
@@ -203,7 +203,7 @@ fn show(dir: &Path, name: &LetterName, output: Output) -> Result<(), CliError> {
 }
 
 /// Why it could not be delivered, and what came with it.
-fn description(name: &str, retry: bool, letter: &Letter) -> String {
+fn description(name: &str, retry: bool, letter: &DeadLetter) -> String {
     let failures = &letter.failures;
     let waits = if retry { ", is to be retried" } else { "" };
     let mut text = labelled("dead letter", format_args!("{name}{waits}"));
@@ -230,13 +230,13 @@ fn description(name: &str, retry: bool, letter: &Letter) -> String {
 }
 
 /// The event, or the body of a whole notification.
-fn write_content(dir: &Path, out: &mut impl Write, letter: &Letter) -> io::Result<()> {
+fn write_content(dir: &Path, out: &mut impl Write, letter: &DeadLetter) -> io::Result<()> {
     // What the worker could not take apart is not tried here.
     if let Some(index) = letter.item.index
         && letter.sink != WORKER
     {
         let forms = Disk::open(dir).map(|disk| Arc::new(Forms::look(Arc::new(disk))));
-        let mut maker = Maker::new().reading(&forms.unwrap_or_default());
+        let mut maker = Extraction::new().reading(&forms.unwrap_or_default());
         let delivery = letter.delivery(0, &mut maker);
         let mut events = delivery.events().iter();
         if let Some(event) = events.find(|event| event.index() == index) {
@@ -258,15 +258,15 @@ fn write_content(dir: &Path, out: &mut impl Write, letter: &Letter) -> io::Resul
 
 fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
     let dir = data_dir.join("dead-letters");
-    let is_of_worker = |name: &&LetterName| name.sink == WORKER;
+    let is_of_worker = |name: &&DeadLetterName| name.sink == WORKER;
     let of_worker: Vec<Item> = chosen
-        .letters
+        .dead_letters
         .iter()
         .filter(is_of_worker)
         .map(|it| it.item)
         .collect();
     if !of_worker.is_empty() {
-        if of_worker.len() < chosen.letters.len() {
+        if of_worker.len() < chosen.dead_letters.len() {
             return Err(CliError::Usage(format!(
                 "dead letters of {WORKER} are not retried together with others: name them by themselves"
             )));
@@ -293,7 +293,7 @@ fn retry(data_dir: &Path, chosen: &Chosen) -> Result<(), CliError> {
     Ok(())
 }
 
-fn drop_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> {
+fn drop_dead_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> {
     let all = choose(dir, chosen)?;
     let count: usize = all.iter().map(|(_, _, items)| items.len()).sum();
     if count > 1 && !yes {
@@ -303,7 +303,7 @@ fn drop_letters(dir: &Path, chosen: &Chosen, yes: bool) -> Result<(), CliError> 
     }
     let mut dropped = 0;
     for (_, letters, items) in all {
-        dropped += each(&letters, &items, chosen.all, DeadLetters::drop_letter)?;
+        dropped += each(&letters, &items, chosen.all, DeadLetters::drop_dead_letter)?;
     }
     writeln!(io::stdout(), "{} dropped", counted(dropped, "dead letter"))?;
     Ok(())
@@ -315,13 +315,13 @@ fn each(
     letters: &DeadLetters,
     items: &[Item],
     all: bool,
-    action: impl Fn(&DeadLetters, Item) -> Result<(), LetterError>,
+    action: impl Fn(&DeadLetters, Item) -> Result<(), DeadLetterError>,
 ) -> Result<u64, CliError> {
     let (mut count, mut done) = (0, Ok(()));
     for item in items {
         match action(letters, *item) {
             Ok(()) => count += 1,
-            Err(LetterError::Missing { .. }) if all => {}
+            Err(DeadLetterError::Missing { .. }) if all => {}
             // The first one is as good as any.
             Err(error) => done = done.and(Err(error)),
         }
@@ -346,7 +346,7 @@ fn choose(dir: &Path, chosen: &Chosen) -> Result<Vec<Named>, CliError> {
             .collect();
     }
     let mut named: Vec<Named> = Vec::new();
-    for LetterName { sink, item } in &chosen.letters {
+    for DeadLetterName { sink, item } in &chosen.dead_letters {
         match named.iter_mut().find(|(name, ..)| name == sink) {
             Some((_, _, items)) if items.contains(item) => {}
             Some((_, _, items)) => items.push(*item),
@@ -379,7 +379,7 @@ fn of_sink(dir: &Path, sink: &str) -> Result<DeadLetters, CliError> {
     Ok(DeadLetters::read_only(Arc::new(disk)))
 }
 
-fn as_json(name: &str, retry: bool, letter: &Letter) -> Value {
+fn as_json(name: &str, retry: bool, letter: &DeadLetter) -> Value {
     let failures = &letter.failures;
     let answer = failures.last_answer.as_ref();
     json!({
@@ -402,7 +402,7 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn failed(error: LetterError) -> CliError {
+fn failed(error: DeadLetterError) -> CliError {
     CliError::because("cannot go on", error)
 }
 
@@ -416,10 +416,10 @@ Examples:
 
 #[cfg(test)]
 mod tests {
-    use super::LetterName;
+    use super::DeadLetterName;
 
     #[test]
-    fn names_of_letters() {
+    fn names_of_dead_letters() {
         for (text, is_one) in [
             ("crm/4711.3", true),
             ("crm/4711", true),
@@ -429,7 +429,7 @@ mod tests {
             ("a/b/4711", false),
             ("crm/x", false),
         ] {
-            assert_eq!(text.parse::<LetterName>().is_ok(), is_one, "{text}");
+            assert_eq!(text.parse::<DeadLetterName>().is_ok(), is_one, "{text}");
         }
     }
 }

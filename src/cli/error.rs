@@ -1,6 +1,7 @@
 //! Why a verb failed, and what the process says and ends with.
 
 use crate::config::ConfigErrors;
+use crate::log;
 use crate::rig::RigError;
 use std::error::Error;
 use std::io;
@@ -76,13 +77,7 @@ impl CliError {
             CliError::Reported(_) => None,
             CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             CliError::Usage(_) | CliError::Output(_) | CliError::Failed { .. } => {
-                let mut line = format!("hookline: {self}");
-                let mut cause = self.source();
-                while let Some(error) = cause {
-                    line.push_str(": ");
-                    line.push_str(&error.to_string());
-                    cause = error.source();
-                }
+                let line = log::with_causes(format!("hookline: {self}"), self.source());
                 Some(line.replace('\n', " "))
             }
         }

@@ -9,7 +9,7 @@ use crate::event::Pattern;
 use crate::journal::{
     self, Damage, Depth, FILE_MISSING, Hole, JournalError, Report, SegmentReport,
 };
-use crate::worker::{Forms, Maker, Poison};
+use crate::worker::{Extraction, Forms, Poison};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -168,10 +168,10 @@ pub(super) fn beside(dir: &Path, name: &str) -> Result<Option<Disk>, CliError> {
 }
 
 /// Takes bodies of the journal in `dir` apart, but for those that are known to end whoever does.
-pub(super) fn maker(dir: &Path, disk: &Arc<dyn Storage>) -> Result<Maker, CliError> {
+pub(super) fn maker(dir: &Path, disk: &Arc<dyn Storage>) -> Result<Extraction, CliError> {
     let poison = Arc::new(poison(dir, &**disk)?);
     let forms = Arc::new(Forms::look(Arc::clone(disk)));
-    Ok(Maker::sparing(&poison).reading(&forms))
+    Ok(Extraction::sparing(&poison).reading(&forms))
 }
 
 /// Which bodies of the journal in `dir` are known to end whoever takes them apart.

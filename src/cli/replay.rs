@@ -12,7 +12,7 @@ use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;
-use crate::feed::{Fate, Replay, ReplayError, ReplayState, Replays};
+use crate::feed::{EventOutcome, Replay, ReplayError, ReplayState, Replays};
 use crate::journal::Reader;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -299,7 +299,7 @@ fn count(
             let endpoint = notification.record.endpoint;
             let before = events;
             for event in notification.events() {
-                if selection.fate(event, endpoint) == Fate::Wanted {
+                if selection.outcome(event, endpoint) == EventOutcome::Wanted {
                     events += 1;
                     match types.get_mut(event.kind()) {
                         Some(count) => *count += 1,
@@ -473,7 +473,7 @@ fn bar(replay: &Replay) -> String {
 
 fn failed(error: ReplayError) -> CliError {
     match error {
-        error @ ReplayError::Io { .. } => CliError::because("cannot replay", error),
+        error @ ReplayError::Io(_) => CliError::because("cannot replay", error),
         error => CliError::failed(error.to_string()),
     }
 }

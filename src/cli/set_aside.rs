@@ -9,10 +9,10 @@ use super::CliError;
 use super::cursor;
 use super::journal::{open, refused};
 use super::report::units::sequences;
-use crate::dead_letter::{Cause, DeadLetters, LetterError, Quarantine, WORKER};
+use crate::dead_letter::{Cause, DeadLetterError, DeadLetters, Quarantine, WORKER};
 use crate::disk::{Disk, Guard, Storage, command};
 use crate::event::Item;
-use crate::feed::{self, Found};
+use crate::feed::{self, StoredCursor};
 use crate::journal::{self, JournalError, Manifest, Reader};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -67,7 +67,7 @@ pub(super) fn set_aside(dir: &Path, all: &[u64]) -> Result<(), CliError> {
 /// Has notifications taken apart again that were set aside, or that nobody could take apart.
 pub(super) fn take_back(dir: &Path, items: &[Item]) -> Result<(), CliError> {
     let decided = Decided::open(dir)?;
-    let letters = letters(dir)?;
+    let letters = dead_letters(dir)?;
     let passed = cursor::all(dir)?;
     let extent = journal::extent(&*decided.disk)
         .map_err(|error| refused("cannot look into the journal", error))?;
@@ -81,8 +81,8 @@ pub(super) fn take_back(dir: &Path, items: &[Item]) -> Result<(), CliError> {
             )));
         }
         let was_decided = decided.quarantine.take_back(sequence).map_err(failed)?;
-        match letters.drop_letter(*item) {
-            Err(LetterError::Missing { .. }) if was_decided => {}
+        match letters.drop_dead_letter(*item) {
+            Err(DeadLetterError::Missing { .. }) if was_decided => {}
             dropped => dropped.map_err(failed)?,
         }
         letters.sync().map_err(failed)?;
@@ -105,7 +105,7 @@ pub(super) fn take_back(dir: &Path, items: &[Item]) -> Result<(), CliError> {
 }
 
 /// The sinks that are beyond this sequence in every lane.
-fn has_passed(all: &[Found], sequence: u64) -> impl Iterator<Item = &str> {
+fn has_passed(all: &[StoredCursor], sequence: u64) -> impl Iterator<Item = &str> {
     let passed = all.iter().filter(move |found| {
         let saved = found.saved.as_ref();
         saved.is_ok_and(|saved| feed::confirmed(&saved.lanes) >= sequence)
@@ -136,7 +136,7 @@ impl Decided {
         });
         let about = (manifest.id, oldest);
         let storage: Arc<dyn Storage> = Arc::new(storage);
-        let quarantine = Quarantine::open(&storage, about, letters(dir)?, path_of);
+        let quarantine = Quarantine::open(&storage, about, dead_letters(dir)?, path_of);
         Ok(Decided {
             quarantine: quarantine.map_err(failed)?,
             disk,
@@ -146,7 +146,7 @@ impl Decided {
 }
 
 /// The dead letters of the workers.
-fn letters(dir: &Path) -> Result<DeadLetters, CliError> {
+fn dead_letters(dir: &Path) -> Result<DeadLetters, CliError> {
     let path = dir.join("dead-letters");
     Disk::create_within(&path)
         .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
@@ -156,6 +156,6 @@ fn letters(dir: &Path) -> Result<DeadLetters, CliError> {
     DeadLetters::open(Arc::new(disk)).map_err(failed)
 }
 
-fn failed(error: LetterError) -> CliError {
+fn failed(error: DeadLetterError) -> CliError {
     CliError::because("cannot go on", error)
 }

@@ -4,7 +4,7 @@ use super::CliError;
 use super::journal::{doubt_types, maker, open, refused, whole_behind};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::Storage;
-use crate::event::{self, EventRef, Item, Pattern};
+use crate::event::{self, Event, Item, Pattern};
 use crate::journal::{Depth, JournalError, Reader, inspect_from};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -51,7 +51,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     };
     let first = if after == 0 { 0 } else { from };
     let mut reader = Reader::open(Arc::clone(&disk), first).map_err(failed)?;
-    let is_behind = |event: &EventRef<'_>| {
+    let is_behind = |event: &Event<'_>| {
         !event.is_dead() && (event.sequence() > after || Some(event.index()) > index)
     };
     doubt_types(&args.types)?;

@@ -19,8 +19,8 @@ mod report;
 use super::report::notes;
 use super::report::progress::Progress;
 use super::{CliError, Output, duration};
-use crate::disk::Disk;
 use crate::disk::block::ALIGNMENT;
+use crate::disk::{self, Disk};
 use crate::journal::{JournalError, Manifest, Reader};
 use crate::random::Random;
 use crate::rig::child::{Launcher, Ready, Server};
@@ -311,11 +311,7 @@ impl Trial<'_> {
 }
 
 fn open(journal: &Path) -> Result<Disk, JournalError> {
-    Disk::open(journal).map_err(|cause| JournalError::Io {
-        action: "open",
-        path: journal.display().to_string(),
-        cause,
-    })
+    Ok(Disk::open(journal).map_err(disk::Error::at("open", journal))?)
 }
 
 fn read(journal: &Path, check: &mut JournalCheck<'_>) -> Result<(), JournalError> {

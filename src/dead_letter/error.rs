@@ -6,17 +6,10 @@ use std::path::Path;
 
 /// Why something could not be done with a letter.
 #[derive(Debug, thiserror::Error)]
-pub enum LetterError {
+pub enum DeadLetterError {
     /// The operating system refused.
-    #[error("cannot {action} {path}: {cause}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: String,
-        /// What the operating system said.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] disk::Error),
     /// There is no such letter, or none any more.
     #[error("there is no dead letter {path}")]
     Missing {
@@ -33,7 +26,7 @@ pub enum LetterError {
     },
     /// There are too many, or their bodies take too much.
     #[error(
-        "{path} has {LETTERS_MAX} dead letters, or {} GiB of their bodies, and takes no more: look at them with `{}`, \
+        "{path} has {DEAD_LETTERS_MAX} dead letters, or {} GiB of their bodies, and takes no more: look at them with `{}`, \
          then retry or drop them",
         BODIES_MAX >> 30, listing(.path)
     )]
@@ -43,29 +36,25 @@ pub enum LetterError {
     },
 }
 
-impl LetterError {
+impl DeadLetterError {
     /// True for what passes by itself when there is space on the disk again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, LetterError::Io { cause, .. } if disk::is_shortage(cause))
+        matches!(self, DeadLetterError::Io(error) if error.is_shortage())
     }
 
     /// True where there are so many that somebody has to look at them first.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, LetterError::Full { .. })
+        matches!(self, DeadLetterError::Full { .. })
     }
 
     pub(super) fn io(
         storage: &dyn Storage,
         action: &'static str,
         name: &str,
-    ) -> impl FnOnce(io::Error) -> LetterError {
-        move |cause| LetterError::Io {
-            action,
-            path: storage.describe(name),
-            cause,
-        }
+    ) -> impl FnOnce(io::Error) -> DeadLetterError {
+        move |source| disk::Error::on(storage, action, name)(source).into()
     }
 }
 
@@ -79,7 +68,7 @@ fn listing(path: &str) -> String {
 
 /// Most letters that one sink may have: what a directory still lists in some tens of milliseconds. That many are no
 /// accident of single events: the sink is to stop then, and its events stay in the journal.
-pub const LETTERS_MAX: usize = 100_000;
+pub const DEAD_LETTERS_MAX: usize = 100_000;
 
 /// Bytes of such files that one sink may have. Beyond that somebody has to look at the letters first.
 pub(super) const BODIES_MAX: u64 = 4 << 30;

@@ -44,9 +44,9 @@
 //! { "hookline_letter_body": 1, "headers": [["x-hub-signature-256", "sha256=…"]], "body_base64": "eyJvYmplY3Q…" }
 //! ```
 
-use crate::event::{Item, Lane, rfc3339};
+use crate::event::{Item, Lane, NoLane, rfc3339};
 use crate::journal::record::{self, FLAG_FOREIGN, Record};
-use crate::worker::{Delivery, Maker, Notification};
+use crate::worker::{EventBatch, Extraction, Notification};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::Error as _;
@@ -56,7 +56,7 @@ use std::sync::Arc;
 
 /// What a sink could not deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
+pub struct DeadLetter {
     /// Name of the sink.
     pub sink: String,
     /// What it is: an event, or a notification as a whole.
@@ -119,7 +119,7 @@ pub struct Answer {
     pub excerpt: String,
 }
 
-impl Letter {
+impl DeadLetter {
     /// The letter of an event of a notification, or of all of it, that `sink` could not deliver. `endpoint` is the path
     /// that the notification came to. A whole notification goes in the first lane of any of its events.
     #[must_use]
@@ -129,9 +129,9 @@ impl Letter {
         index: Option<u32>,
         endpoint: &str,
         failures: Failures,
-    ) -> Letter {
+    ) -> DeadLetter {
         let content = Arc::new(Content::of(&notification.record));
-        Letter::sharing(content, sink, notification, index, endpoint, failures)
+        DeadLetter::sharing(content, sink, notification, index, endpoint, failures)
     }
 
     /// The same with a content that is there already.
@@ -143,13 +143,13 @@ impl Letter {
         index: Option<u32>,
         endpoint: &str,
         failures: Failures,
-    ) -> Letter {
+    ) -> DeadLetter {
         let record = notification.record;
         let event = index.and_then(|index| notification.event(index));
         let lanes = notification.events().map(|event| event.lane());
         let lane = event.map(|event| event.lane()).or_else(|| lanes.min());
         let kind = event.or_else(|| notification.events().next());
-        Letter {
+        DeadLetter {
             sink: sink.to_owned(),
             item: Item {
                 sequence: notification.sequence,
@@ -169,9 +169,9 @@ impl Letter {
     }
 
     /// Makes of it what a sink delivers: a batch of one notification, with the sequence that it had. `endpoint` is the
-    /// number that the journal gives to [`Letter::endpoint`].
+    /// number that the journal gives to [`DeadLetter::endpoint`].
     #[must_use]
-    pub fn delivery(&self, endpoint: u16, maker: &mut Maker) -> Delivery {
+    pub fn delivery(&self, endpoint: u16, maker: &mut Extraction) -> EventBatch {
         let headers = self.content.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_slice(), value.as_slice()));
         let flags = if self.foreign { FLAG_FOREIGN } else { 0 };
@@ -185,11 +185,11 @@ impl Letter {
         lines(&Stored::of(self, body_file))
     }
 
-    /// Takes what [`Letter::encode`] has written; says what is wrong with anything else. With the letter comes the name
+    /// Takes what [`DeadLetter::encode`] has written; says what is wrong with anything else. With it comes the name
     /// of the file of its content, if that is not in here.
-    pub(super) fn decode(bytes: &[u8]) -> Result<(Letter, Option<String>), String> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<(DeadLetter, Option<String>), String> {
         let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        stored.letter()
+        stored.dead_letter()
     }
 }
 
@@ -308,7 +308,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn of(letter: &Letter, body_file: Option<&str>) -> Stored {
+    fn of(letter: &DeadLetter, body_file: Option<&str>) -> Stored {
         let content = body_file.is_none().then_some(&letter.content);
         Stored {
             version: if body_file.is_some() { VERSION } else { WHOLE },
@@ -331,7 +331,7 @@ impl Stored {
         }
     }
 
-    fn letter(self) -> Result<(Letter, Option<String>), String> {
+    fn dead_letter(self) -> Result<(DeadLetter, Option<String>), String> {
         if self.version > VERSION {
             return Err(NEWER.to_owned());
         }
@@ -349,8 +349,7 @@ impl Stored {
                 }
             }
         };
-        let lane = Lane::ALL.into_iter().find(|lane| lane.name() == self.lane);
-        let letter = Letter {
+        let letter = DeadLetter {
             sink: self.sink,
             item: Item {
                 sequence: self.sequence,
@@ -359,7 +358,10 @@ impl Stored {
             event_id: self.id,
             kind: self.kind,
             subject: self.subject,
-            lane: lane.ok_or_else(|| format!("there is no lane {:?}", self.lane))?,
+            lane: self
+                .lane
+                .parse()
+                .map_err(|error: NoLane| error.to_string())?,
             endpoint: self.endpoint,
             foreign: self.foreign,
             form: self.form,

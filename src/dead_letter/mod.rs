@@ -11,7 +11,7 @@ mod file;
 mod quarantine;
 mod store;
 
-pub use error::{LETTERS_MAX, LetterError};
-pub use file::{Answer, Content, Failures, Letter};
+pub use error::{DEAD_LETTERS_MAX, DeadLetterError};
+pub use file::{Answer, Content, DeadLetter, Failures};
 pub use quarantine::{Cause, Child, END, Paths, Quarantine, WORKER};
 pub use store::{DeadLetters, Listed, SinkDeadLetters, list_sinks};

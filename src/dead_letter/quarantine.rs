@@ -15,14 +15,14 @@ mod suspects;
 pub use cause::Cause;
 pub use suspects::{Child, END};
 
-use super::error::{LETTERS_MAX, LetterError};
-use super::file::Letter;
+use super::error::{DEAD_LETTERS_MAX, DeadLetterError};
+use super::file::DeadLetter;
 use super::store::DeadLetters;
 use crate::disk::Storage;
 use crate::journal::JournalId;
 use crate::journal::batch::Batch;
 use crate::worker::poison::{self, DECISIONS_MAX, Decision, Decisions, FILE, Marks, Stored};
-use crate::worker::{Delivery, Maker, Notification, Poison};
+use crate::worker::{EventBatch, Extraction, Notification, Poison};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub const WORKER: &str = "worker";
 
 /// Each decision has its dead letter.
-const _: () = assert!(DECISIONS_MAX == LETTERS_MAX);
+const _: () = assert!(DECISIONS_MAX == DEAD_LETTERS_MAX);
 
 /// Makes bodies that nobody can take apart dead letters.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ pub struct Quarantine {
 struct Keeper {
     storage: Arc<dyn Storage>,
     journal: JournalId,
-    letters: DeadLetters,
+    dead_letters: DeadLetters,
     paths: Paths,
     /// Decided by the version before, and perhaps without a dead letter.
     unwritten: Vec<u64>,
@@ -66,8 +66,8 @@ impl Quarantine {
         (journal, oldest): (JournalId, u64),
         letters: DeadLetters,
         paths: Paths,
-    ) -> Result<Quarantine, LetterError> {
-        let failed = |error| LetterError::io(&**storage, "use", FILE)(error);
+    ) -> Result<Quarantine, DeadLetterError> {
+        let failed = |error| DeadLetterError::io(&**storage, "use", FILE)(error);
         let found = Decisions::read(&**storage, journal).map_err(failed)?;
         let is_current = matches!(found, Stored::Whole(poison::VERSION, _));
         let (mut decisions, unwritten) = current(found, &letters, oldest)?;
@@ -81,7 +81,7 @@ impl Quarantine {
         let keeper = Keeper {
             storage: Arc::clone(storage),
             journal,
-            letters,
+            dead_letters: letters,
             paths,
             unwritten,
             is_behind: false,
@@ -101,7 +101,7 @@ impl Quarantine {
     /// Writes a dead letter for each body of a delivery that nobody could take apart, and decides that it is
     /// poisoned; both are durable when this returns. To be called before anybody passes the delivery. Costs nothing
     /// where there is no such body.
-    pub fn keep(&self, delivery: &Delivery) -> Result<(), LetterError> {
+    pub fn keep(&self, delivery: &EventBatch) -> Result<(), DeadLetterError> {
         if delivery.poisoned().next().is_none() {
             return Ok(());
         }
@@ -114,7 +114,7 @@ impl Quarantine {
         batch: &Batch,
         sequence: u64,
         cause: Cause,
-    ) -> Result<bool, LetterError> {
+    ) -> Result<bool, DeadLetterError> {
         let records = batch.records_from(sequence);
         let mut one = records.take_while(|(it, _)| *it == sequence);
         let Some((_, record)) = one.next() else {
@@ -122,13 +122,13 @@ impl Quarantine {
         };
         let known = Poison::default();
         known.enter(sequence, record.body);
-        let delivery = Maker::sparing(&Arc::new(known)).take_apart(sequence, &record);
+        let delivery = Extraction::sparing(&Arc::new(known)).take_apart(sequence, &record);
         self.decide(&delivery, cause)?;
         Ok(true)
     }
 
     /// Takes a decision back, durably; false if there is none. What a sink has passed does not come by itself.
-    pub fn take_back(&self, sequence: u64) -> Result<bool, LetterError> {
+    pub fn take_back(&self, sequence: u64) -> Result<bool, DeadLetterError> {
         let Some(keeper) = &self.keeper else {
             return Ok(false);
         };
@@ -140,7 +140,7 @@ impl Quarantine {
         Ok(taken)
     }
 
-    fn decide(&self, delivery: &Delivery, cause: Cause) -> Result<(), LetterError> {
+    fn decide(&self, delivery: &EventBatch, cause: Cause) -> Result<(), DeadLetterError> {
         let Some(keeper) = &self.keeper else {
             return Ok(());
         };
@@ -163,18 +163,18 @@ impl Quarantine {
                 Ok(())
             };
         }
-        let now = keeper.letters.now();
+        let now = keeper.dead_letters.now();
         let letter = |one: &Notification<'_>| {
             let path = (keeper.paths)(one.record.endpoint);
-            let mut letter = Letter::new(WORKER, one, None, &path, cause.failures(now));
+            let mut letter = DeadLetter::new(WORKER, one, None, &path, cause.failures(now));
             if cause != Cause::Before {
                 NO_EVENT.clone_into(&mut letter.kind);
             }
             letter
         };
         let letters: Vec<_> = new.iter().map(letter).collect();
-        keeper.letters.add_all(&letters)?;
-        keeper.letters.forget();
+        keeper.dead_letters.add_all(&letters)?;
+        keeper.dead_letters.forget();
         if cause == Cause::Before {
             return Ok(());
         }
@@ -184,19 +184,19 @@ impl Quarantine {
                 sequence = one.sequence,
                 dead_letter = %format_args!("{WORKER}/{}", one.sequence),
                 "{cause}: it gives no event, and is a dead letter; `{}` shows it",
-                keeper.letters.command(&format!("dead-letters show {WORKER}/{}", one.sequence))
+                keeper.dead_letters.command(&format!("dead-letters show {WORKER}/{}", one.sequence))
             );
         }
         self.save(&mut keeper)
     }
 
-    fn save(&self, keeper: &mut Keeper) -> Result<(), LetterError> {
+    fn save(&self, keeper: &mut Keeper) -> Result<(), DeadLetterError> {
         keeper.is_behind = true;
         let saved = self
             .poison
             .decisions()
             .save(&*keeper.storage, keeper.journal);
-        saved.map_err(LetterError::io(&*keeper.storage, "write", FILE))?;
+        saved.map_err(DeadLetterError::io(&*keeper.storage, "write", FILE))?;
         keeper.is_behind = false;
         Ok(())
     }
@@ -207,7 +207,7 @@ fn current(
     found: Stored,
     letters: &DeadLetters,
     oldest: u64,
-) -> Result<(Decisions, Vec<u64>), LetterError> {
+) -> Result<(Decisions, Vec<u64>), DeadLetterError> {
     let mut decisions = Decisions::default();
     let mut unwritten = Vec::new();
     match found {
@@ -228,7 +228,7 @@ fn current(
 }
 
 /// What the dead letters say of what was decided.
-fn written(letters: &DeadLetters) -> Result<BTreeMap<u64, Decision>, LetterError> {
+fn written(letters: &DeadLetters) -> Result<BTreeMap<u64, Decision>, DeadLetterError> {
     let listed = letters.list()?.into_iter();
     let decided = listed.map(|listed| {
         let letter = letters.read(listed.item).ok();
@@ -260,7 +260,7 @@ impl fmt::Debug for Keeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keeper")
             .field("storage", &self.storage)
-            .field("letters", &self.letters)
+            .field("dead_letters", &self.dead_letters)
             .finish_non_exhaustive()
     }
 }

@@ -18,14 +18,14 @@
 
 mod bodies;
 
-use super::error::{LETTERS_MAX, LetterError};
-use super::file::{Content, Letter};
+use super::error::{DEAD_LETTERS_MAX, DeadLetterError};
+use super::file::{Content, DeadLetter};
 use crate::disk::{self, Access, Disk, Storage, StorageFile, is_aside};
 use crate::event::Item;
 use crate::worker::Notification;
-use bodies::{Bodies, read_file, write_new};
+use bodies::{Bodies, write_new};
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct DeadLetters {
     storage: Arc<dyn Storage>,
     /// At most so many are there: others may have been taken away meanwhile.
     count: usize,
-    letters_max: usize,
+    dead_letters_max: usize,
     bodies: Bodies,
 }
 
@@ -52,12 +52,12 @@ pub struct Listed {
 
 impl DeadLetters {
     /// The letters in `storage`. What a crash has left of unfinished ones is taken away, so for the server alone.
-    pub fn open(storage: Arc<dyn Storage>) -> Result<DeadLetters, LetterError> {
+    pub fn open(storage: Arc<dyn Storage>) -> Result<DeadLetters, DeadLetterError> {
         let names = list(&*storage)?;
         for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
             match storage.remove(name) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    let error = LetterError::io(&*storage, "remove", name)(error);
+                    let error = DeadLetterError::io(&*storage, "remove", name)(error);
                     tracing::warn!(%error, "an unfinished file in the directory of dead letters cannot be removed; it does no harm, and the next start tries again; give the directory to the user that serves");
                 }
                 _ => {}
@@ -87,7 +87,7 @@ impl DeadLetters {
             bodies: Bodies::new(Arc::clone(&storage)),
             storage,
             count: 0,
-            letters_max: LETTERS_MAX,
+            dead_letters_max: DEAD_LETTERS_MAX,
         }
     }
 
@@ -110,34 +110,34 @@ impl DeadLetters {
     }
 
     /// Takes a letter, durably. One that is there already is replaced.
-    pub fn add(&mut self, letter: &Letter) -> Result<(), LetterError> {
+    pub fn add(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
         self.add_all(std::slice::from_ref(letter))
     }
 
     /// Takes letters, durably; when this fails, some of them may be there. Costs less than one by one.
-    pub fn add_all(&mut self, letters: &[Letter]) -> Result<(), LetterError> {
-        if self.count + letters.len() > self.letters_max {
+    pub fn add_all(&mut self, letters: &[DeadLetter]) -> Result<(), DeadLetterError> {
+        if self.count + letters.len() > self.dead_letters_max {
             let there = self.list()?;
             self.count = there.len();
             let is_there = |item: Item| there.binary_search_by_key(&item, |it| it.item).is_ok();
             let new = letters.iter().filter(|letter| !is_there(letter.item));
-            if there.len() + new.count() > self.letters_max {
+            if there.len() + new.count() > self.dead_letters_max {
                 let path = self.storage.describe("");
-                return Err(LetterError::Full { path });
+                return Err(DeadLetterError::Full { path });
             }
         }
         for some in letters.chunks(OPEN_MAX) {
-            self.write(some, letter_name)?;
+            self.write(some, dead_letter_name)?;
             self.count += some.len();
         }
         self.sync()
     }
 
     /// All letters, in order, each once. Reads names only.
-    pub fn list(&self) -> Result<Vec<Listed>, LetterError> {
+    pub fn list(&self) -> Result<Vec<Listed>, DeadLetterError> {
         let mut found = BTreeMap::new();
         for name in list(&*self.storage)? {
-            let letter = name.strip_suffix(LETTER).map(|id| (id, false));
+            let letter = name.strip_suffix(DEAD_LETTER).map(|id| (id, false));
             let letter = letter.or_else(|| Some((name.strip_suffix(RETRY)?, true)));
             if let Some((id, retry)) = letter
                 && let Some(item) = parse(id)
@@ -151,7 +151,7 @@ impl DeadLetters {
 
     /// The letters that are to be delivered after all, in order. Bodies that no letter needs any more are taken away.
     /// For the server, about once a second.
-    pub fn retries(&mut self) -> Result<Vec<Item>, LetterError> {
+    pub fn retries(&mut self) -> Result<Vec<Item>, DeadLetterError> {
         let names = list(&*self.storage)?;
         self.bodies.forget();
         // What cannot be taken away now is looked for again soon, and is no reason not to go on.
@@ -163,20 +163,24 @@ impl DeadLetters {
     }
 
     /// Reads a letter.
-    pub fn read(&self, item: Item) -> Result<Letter, LetterError> {
+    pub fn read(&self, item: Item) -> Result<DeadLetter, DeadLetterError> {
         // It may get its other name between two looks, from either to the other.
-        for name in [letter_name(item), retry_name(item), letter_name(item)] {
+        for name in [
+            dead_letter_name(item),
+            retry_name(item),
+            dead_letter_name(item),
+        ] {
             let bytes = match self.bytes(&name) {
-                Err(LetterError::Missing { .. }) => continue,
+                Err(DeadLetterError::Missing { .. }) => continue,
                 bytes => bytes?,
             };
-            let decoded = Letter::decode(&bytes).and_then(|(letter, body_file)| {
+            let decoded = DeadLetter::decode(&bytes).and_then(|(letter, body_file)| {
                 if letter.item != item {
                     return Err(format!("it is the letter {}", letter.item));
                 }
                 Ok((letter, body_file))
             });
-            let decoded = decoded.map_err(|reason| LetterError::Damaged {
+            let decoded = decoded.map_err(|reason| DeadLetterError::Damaged {
                 path: self.storage.describe(&name),
                 reason,
             });
@@ -195,14 +199,14 @@ impl DeadLetters {
     }
 
     /// Asks the server to deliver a letter after all. [`DeadLetters::sync`] makes it durable.
-    pub fn request_retry(&self, item: Item) -> Result<(), LetterError> {
-        let (letter, retry) = (letter_name(item), retry_name(item));
+    pub fn request_retry(&self, item: Item) -> Result<(), DeadLetterError> {
+        let (letter, retry) = (dead_letter_name(item), retry_name(item));
         // The server may take a request back between two looks.
         for _ in 0..2 {
             match self.storage.rename(&letter, &retry) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 renamed => {
-                    return renamed.map_err(LetterError::io(&*self.storage, "rename", &letter));
+                    return renamed.map_err(DeadLetterError::io(&*self.storage, "rename", &letter));
                 }
             }
             // Asked for before, perhaps.
@@ -214,19 +218,19 @@ impl DeadLetters {
     }
 
     /// Nobody asks for it any more: it could not be read.
-    pub fn withdraw_retry(&self, item: Item) -> Result<(), LetterError> {
-        let (letter, retry) = (letter_name(item), retry_name(item));
+    pub fn withdraw_retry(&self, item: Item) -> Result<(), DeadLetterError> {
+        let (letter, retry) = (dead_letter_name(item), retry_name(item));
         let renamed = self.storage.rename(&retry, &letter);
-        renamed.map_err(LetterError::io(&*self.storage, "rename", &retry))?;
+        renamed.map_err(DeadLetterError::io(&*self.storage, "rename", &retry))?;
         self.sync()
     }
 
     /// Takes a letter away that nobody wants to be delivered. [`DeadLetters::sync`] makes it durable.
-    pub fn drop_letter(&self, item: Item) -> Result<(), LetterError> {
+    pub fn drop_dead_letter(&self, item: Item) -> Result<(), DeadLetterError> {
         // One after the other, as in `read`.
-        let letter = self.remove(&letter_name(item))?;
+        let letter = self.remove(&dead_letter_name(item))?;
         let retry = self.remove(&retry_name(item))?;
-        let again = self.remove(&letter_name(item))?;
+        let again = self.remove(&dead_letter_name(item))?;
         if letter || retry || again {
             Ok(())
         } else {
@@ -235,8 +239,8 @@ impl DeadLetters {
     }
 
     /// A letter was delivered after all. When this fails, or the power does, it is delivered again.
-    pub fn done(&mut self, item: Item) -> Result<(), LetterError> {
-        self.remove(&letter_name(item))?;
+    pub fn done(&mut self, item: Item) -> Result<(), DeadLetterError> {
+        self.remove(&dead_letter_name(item))?;
         self.remove(&retry_name(item))?;
         self.count = self.count.saturating_sub(1);
         self.sync()
@@ -244,18 +248,18 @@ impl DeadLetters {
 
     /// A letter could not be delivered again: it waits for the next request, with what it says now. One that was
     /// dropped meanwhile stays away.
-    pub fn failed_again(&mut self, letter: &Letter) -> Result<(), LetterError> {
-        if let Err(LetterError::Missing { .. }) = self.read(letter.item) {
+    pub fn failed_again(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+        if let Err(DeadLetterError::Missing { .. }) = self.read(letter.item) {
             return Ok(());
         }
         // In the place of what was asked for, and then by the name of one that was not. A verb that asks again may come
         // at any moment between; nothing is ever removed here, so it finds the one or the other.
         self.write(std::slice::from_ref(letter), retry_name)?;
         self.sync()?;
-        let (retry, name) = (retry_name(letter.item), letter_name(letter.item));
+        let (retry, name) = (retry_name(letter.item), dead_letter_name(letter.item));
         match self.storage.rename(&retry, &name) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(LetterError::io(&*self.storage, "rename", &retry)(error));
+                return Err(DeadLetterError::io(&*self.storage, "rename", &retry)(error));
             }
             _ => {}
         }
@@ -263,9 +267,9 @@ impl DeadLetters {
     }
 
     /// Makes durable which letters there are, and which are to be delivered after all.
-    pub fn sync(&self) -> Result<(), LetterError> {
+    pub fn sync(&self) -> Result<(), DeadLetterError> {
         let synced = self.storage.sync();
-        synced.map_err(LetterError::io(&*self.storage, "sync", ""))
+        synced.map_err(DeadLetterError::io(&*self.storage, "sync", ""))
     }
 
     /// How many there are at most.
@@ -277,34 +281,34 @@ impl DeadLetters {
     /// Writes the files and gives them their names, which are durable with the next sync. Their bodies are before.
     fn write(
         &mut self,
-        letters: &[Letter],
+        letters: &[DeadLetter],
         name_of: fn(Item) -> String,
-    ) -> Result<(), LetterError> {
+    ) -> Result<(), DeadLetterError> {
         let mut files = Vec::with_capacity(letters.len());
         for letter in letters {
             let body_file = self.bodies.keep(letter)?;
             self.bodies.sync()?;
             let name = format!("{}{TEMPORARY}", letter.item);
             let written = write_new(&*self.storage, &name, &letter.encode(body_file.as_deref()));
-            let written = written.map_err(LetterError::io(&*self.storage, "write", &name));
+            let written = written.map_err(DeadLetterError::io(&*self.storage, "write", &name));
             files.push((letter.item, written?));
         }
         self.sync_files(&files)?;
         for (item, _) in files {
             let name = format!("{item}{TEMPORARY}");
             let renamed = self.storage.rename(&name, &name_of(item));
-            renamed.map_err(LetterError::io(&*self.storage, "rename", &name))?;
+            renamed.map_err(DeadLetterError::io(&*self.storage, "rename", &name))?;
         }
         Ok(())
     }
 
     /// Makes the files durable. Syncs that wait at the same time share one flush of the disk.
-    fn sync_files(&self, files: &[Written]) -> Result<(), LetterError> {
+    fn sync_files(&self, files: &[Written]) -> Result<(), DeadLetterError> {
         let sync = |some: &[Written]| {
             some.iter().try_for_each(|(item, file)| {
                 let name = format!("{item}{TEMPORARY}");
                 let synced = file.sync_all();
-                synced.map_err(LetterError::io(&*self.storage, "sync", &name))
+                synced.map_err(DeadLetterError::io(&*self.storage, "sync", &name))
             })
         };
         let mut shares = files.chunks(files.len().div_ceil(SYNCS_MAX).max(1));
@@ -325,50 +329,44 @@ impl DeadLetters {
         })
     }
 
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, LetterError> {
-        let read = read_file(&*self.storage, name);
-        read.map_err(|error: io::Error| match error.kind() {
-            ErrorKind::NotFound => LetterError::Missing {
-                path: self.storage.describe(name),
-            },
-            _ => LetterError::io(&*self.storage, "read", name)(error),
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, DeadLetterError> {
+        let read = disk::read_file(&*self.storage, name, LENGTH_MAX)
+            .map_err(DeadLetterError::io(&*self.storage, "read", name))?;
+        read.ok_or_else(|| DeadLetterError::Missing {
+            path: self.storage.describe(name),
         })
     }
 
     fn is_there(&self, item: Item) -> bool {
-        let mut names = [letter_name(item), retry_name(item)].into_iter();
+        let mut names = [dead_letter_name(item), retry_name(item)].into_iter();
         names.any(|name| self.storage.open(&name, Access::Read).is_ok())
     }
 
     /// False if there is no such file.
-    fn remove(&self, name: &str) -> Result<bool, LetterError> {
+    fn remove(&self, name: &str) -> Result<bool, DeadLetterError> {
         match self.storage.remove(name) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(LetterError::io(&*self.storage, "remove", name)(error)),
+            Err(error) => Err(DeadLetterError::io(&*self.storage, "remove", name)(error)),
         }
     }
 
-    fn missing(&self, item: Item) -> LetterError {
-        LetterError::Missing {
-            path: self.storage.describe(&letter_name(item)),
+    fn missing(&self, item: Item) -> DeadLetterError {
+        DeadLetterError::Missing {
+            path: self.storage.describe(&dead_letter_name(item)),
         }
     }
 }
 
 /// The dead letters of one sink, by its name, if they can be read.
-pub type SinkDeadLetters = (String, Result<DeadLetters, LetterError>);
+pub type SinkDeadLetters = (String, Result<DeadLetters, DeadLetterError>);
 
 /// The dead letters of all sinks that ever had any, by name, in the directory `dir` that holds those of each. Beside
 /// the server that may be writing there. What was set aside is left out.
-pub fn list_sinks(dir: &Path) -> Result<Vec<SinkDeadLetters>, LetterError> {
+pub fn list_sinks(dir: &Path) -> Result<Vec<SinkDeadLetters>, DeadLetterError> {
     let disk = match Disk::open(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        disk => disk.map_err(|cause| LetterError::Io {
-            action: "open",
-            path: dir.display().to_string(),
-            cause,
-        })?,
+        disk => disk.map_err(disk::Error::at("open", dir))?,
     };
     let mut names = list(&disk)?;
     names.sort_unstable();
@@ -376,7 +374,7 @@ pub fn list_sinks(dir: &Path) -> Result<Vec<SinkDeadLetters>, LetterError> {
     for name in names {
         let path = dir.join(&name);
         if path.is_dir() && !is_aside(&name) {
-            let letters = Disk::open(&path).map_err(LetterError::io(&disk, "open", &name));
+            let letters = Disk::open(&path).map_err(DeadLetterError::io(&disk, "open", &name));
             let letters = letters.map(|disk| DeadLetters::read_only(Arc::new(disk)));
             sinks.push((name, letters));
         }
@@ -384,14 +382,16 @@ pub fn list_sinks(dir: &Path) -> Result<Vec<SinkDeadLetters>, LetterError> {
     Ok(sinks)
 }
 
-fn list(storage: &dyn Storage) -> Result<Vec<String>, LetterError> {
-    storage.list().map_err(LetterError::io(storage, "list", ""))
+fn list(storage: &dyn Storage) -> Result<Vec<String>, DeadLetterError> {
+    storage
+        .list()
+        .map_err(DeadLetterError::io(storage, "list", ""))
 }
 
 /// The sequence of the letter with this name, if it is one.
-fn of_letter(name: &str) -> Option<u64> {
+fn of_dead_letter(name: &str) -> Option<u64> {
     let id = name
-        .strip_suffix(LETTER)
+        .strip_suffix(DEAD_LETTER)
         .or_else(|| name.strip_suffix(RETRY));
     Some(parse(id?)?.sequence)
 }
@@ -402,15 +402,15 @@ fn parse(name: &str) -> Option<Item> {
     (item.sequence > 0 && item.to_string() == name).then_some(item)
 }
 
-fn letter_name(item: Item) -> String {
-    format!("{item}{LETTER}")
+fn dead_letter_name(item: Item) -> String {
+    format!("{item}{DEAD_LETTER}")
 }
 
 fn retry_name(item: Item) -> String {
     format!("{item}{RETRY}")
 }
 
-const LETTER: &str = ".json";
+const DEAD_LETTER: &str = ".json";
 const RETRY: &str = ".retry";
 const TEMPORARY: &str = ".tmp";
 

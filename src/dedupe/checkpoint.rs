@@ -1,9 +1,9 @@
-//! The checkpoint: up to where which files are what was judged. A small text file, replaced as a whole.
+//! The checkpoint: up to where which files are what was decided. A small text file, replaced as a whole.
 //!
 //! ```text
 //! hookline-dedupe 1
 //! journal 0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4
-//! judged 4711
+//! decided 4711
 //! clock 1750000500000000 1750000500250000
 //! keys 3 1024 1b2c3d4e 8 1750000000000000 1750000500000000
 //! duplicates 17 240
@@ -16,20 +16,20 @@
 //! file of the log of duplicates: first sequence, bytes. Both stand in order, oldest first.
 
 use super::clock::Clock;
+use super::duplicate_log::Extent;
 use super::error::{DedupeError, remove_file};
 use super::keys::Facts;
-use super::marks::Extent;
-use crate::disk::{Access, Storage, read_full_at};
+use crate::disk::text::{self, CRC32C};
+use crate::disk::{self, Storage};
 use crate::journal::JournalId;
 use std::fmt::Write;
-use std::io::ErrorKind;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     pub(super) journal: JournalId,
-    /// Highest sequence that is judged.
-    pub(super) judged: u64,
+    /// Highest sequence that is decided.
+    pub(super) decided: u64,
     pub(super) clock: Option<Clock>,
     pub(super) generations: Vec<Facts>,
     pub(super) duplicates: Vec<Extent>,
@@ -37,7 +37,7 @@ pub(super) struct Checkpoint {
 
 /// What was found in its place.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum StoredCheckpoint {
     Nothing,
     Damaged,
     Saved(Checkpoint),
@@ -52,9 +52,13 @@ impl Checkpoint {
     }
 
     fn encode(&self) -> String {
+        text::seal(self.lines(), CRC32C)
+    }
+
+    fn lines(&self) -> String {
         let mut text = format!(
             "{TITLE}\njournal {}\njudged {}\n",
-            self.journal, self.judged
+            self.journal, self.decided
         );
         // A String takes everything.
         if let Some(Clock { time, reading }) = self.clock {
@@ -77,20 +81,19 @@ impl Checkpoint {
         for Extent { first, bytes } in &self.duplicates {
             let _ = writeln!(text, "duplicates {first} {bytes}");
         }
-        let crc = crc32c::crc32c(text.as_bytes());
-        let _ = writeln!(text, "crc32c {crc:08x}");
         text
     }
 
     /// Takes what [`Checkpoint::encode`] would write again.
-    fn decode(text: &str) -> Option<Checkpoint> {
+    fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+        let text = text::unseal(bytes, CRC32C).ok()?;
         let mut lines = text.lines();
         lines.next().filter(|line| *line == TITLE)?;
         let journal = JournalId::parse(lines.next()?.strip_prefix("journal ")?)?;
-        let judged = lines.next()?.strip_prefix("judged ")?.parse().ok()?;
+        let decided = lines.next()?.strip_prefix("judged ")?.parse().ok()?;
         let mut checkpoint = Checkpoint {
             journal,
-            judged,
+            decided,
             clock: None,
             generations: Vec::new(),
             duplicates: Vec::new(),
@@ -118,25 +121,21 @@ impl Checkpoint {
                     first: field()?.parse().ok()?,
                     bytes: field()?.parse().ok()?,
                 }),
-                _ => {}
+                _ => return None,
             }
         }
-        (checkpoint.encode() == text).then_some(checkpoint)
+        (checkpoint.lines() == text).then_some(checkpoint)
     }
 }
 
 /// Reads the checkpoint.
-pub(super) fn read(storage: &dyn Storage) -> Result<Found, DedupeError> {
-    let file = match storage.open(NAME, Access::Read) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
-        file => file.map_err(DedupeError::io(storage, "open", NAME))?,
+pub(super) fn read(storage: &dyn Storage) -> Result<StoredCheckpoint, DedupeError> {
+    let bytes = disk::read_file(storage, NAME, LENGTH_MAX)
+        .map_err(DedupeError::io(storage, "read", NAME))?;
+    let Some(bytes) = bytes else {
+        return Ok(StoredCheckpoint::Nothing);
     };
-    let mut text = vec![0; LENGTH_MAX];
-    let len = read_full_at(&*file, &mut text, 0).map_err(DedupeError::io(storage, "read", NAME))?;
-    let text = str::from_utf8(&text[..len]).unwrap_or_default();
-    // Line feeds behind it fill the block.
-    let text = format!("{}\n", text.trim_end_matches('\n'));
-    Ok(Checkpoint::decode(&text).map_or(Found::Damaged, Found::Saved))
+    Ok(Checkpoint::decode(&bytes).map_or(StoredCheckpoint::Damaged, StoredCheckpoint::Saved))
 }
 
 /// Takes the checkpoint away, durably, and with it all that it says.
@@ -152,7 +151,7 @@ const OLD: &str = "checkpoint.old";
 const TITLE: &str = "hookline-dedupe 1";
 
 /// Longer than any checkpoint: with a line for each of 20,000 files of half a million duplicates.
-const LENGTH_MAX: usize = 1 << 20;
+const LENGTH_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -171,7 +170,7 @@ mod tests {
         };
         let mut checkpoint = Checkpoint {
             journal: JournalId::parse("0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4").unwrap(),
-            judged: 4711,
+            decided: 4711,
             clock: None,
             generations: vec![facts(3), facts(4)],
             duplicates: vec![Extent {
@@ -181,16 +180,19 @@ mod tests {
         };
         // As an older version has written it.
         let text = checkpoint.encode();
-        assert_eq!(Checkpoint::decode(&text).as_ref(), Some(&checkpoint));
+        assert_eq!(
+            Checkpoint::decode(text.as_bytes()).as_ref(),
+            Some(&checkpoint)
+        );
         checkpoint.clock = Some(Clock::new(u64::MAX));
         let text = checkpoint.encode();
-        assert_eq!(Checkpoint::decode(&text), Some(checkpoint));
+        assert_eq!(Checkpoint::decode(text.as_bytes()), Some(checkpoint));
         for at in 0..text.len() {
-            assert_eq!(Checkpoint::decode(&text[..at]), None);
+            assert_eq!(Checkpoint::decode(&text.as_bytes()[..at]), None);
             let mut changed = text.clone().into_bytes();
             changed[at] ^= 1;
             let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(Checkpoint::decode(&changed), None);
+            assert_eq!(Checkpoint::decode(changed.as_bytes()), None);
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The reading end of the log of duplicates, for a feed that reads the journal.
 
+use super::duplicate_log;
+use super::duplicate_log::{FILE_MAX, MARK_LEN, Mark};
 use super::error::DedupeError;
-use super::marks;
-use super::marks::{FILE_MAX, MARK_LEN, Mark};
 use crate::disk::{Access, Storage, StorageFile, read_full_at};
-use crate::worker::Delivery;
+use crate::worker::EventBatch;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-/// Says of what was judged which of it are duplicates. It finds its place by binary search and goes on from there;
+/// Says of what was decided which of it are duplicates. It finds its place by binary search and goes on from there;
 /// its memory does not depend on how many there are. Any number may read while the log is written.
 #[derive(Debug)]
 pub struct Duplicates {
@@ -46,9 +46,9 @@ impl Duplicates {
         }
     }
 
-    /// Marks the duplicates in a delivery that was judged; gives their number. Cheapest in journal order, right in
+    /// Marks the duplicates in a delivery that was decided; gives their number. Cheapest in journal order, right in
     /// any. What retention has taken is not marked.
-    pub fn mark(&mut self, delivery: &mut Delivery) -> Result<u64, DedupeError> {
+    pub fn mark(&mut self, delivery: &mut EventBatch) -> Result<u64, DedupeError> {
         let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
         if self.file.is_none() || self.passed.checked_add(1) != Some(first) {
             self.seek(first)?;
@@ -97,7 +97,7 @@ impl Duplicates {
             self.used = 0;
             self.ahead_len =
                 read_full_at(&*open.file, &mut *self.ahead, open.offset).map_err(|cause| {
-                    let name = marks::file_name(open.first);
+                    let name = duplicate_log::file_name(open.first);
                     DedupeError::io(&*self.storage, "read", &name)(cause)
                 })?;
             let (entries, _) = self.ahead[..self.ahead_len].as_chunks();
@@ -138,7 +138,7 @@ impl Duplicates {
         let Some(open) = &mut self.file else {
             return Ok(());
         };
-        let name = marks::file_name(open.first);
+        let name = duplicate_log::file_name(open.first);
         let error = |error| DedupeError::io(&*self.storage, "read", &name)(error);
         let (mut low, mut high) = (0, open.file.length().map_err(error)? / MARK_LEN as u64);
         while low < high {
@@ -159,7 +159,7 @@ impl Duplicates {
 
     /// Opens the file that begins with this sequence; false if it is not there any more.
     fn enter(&mut self, first: u64) -> Result<bool, DedupeError> {
-        let name = marks::file_name(first);
+        let name = duplicate_log::file_name(first);
         (self.ahead_len, self.used) = (0, 0);
         match self.storage.open(&name, Access::Read) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -180,7 +180,7 @@ impl Duplicates {
         let names = names.map_err(DedupeError::io(&*self.storage, "list", ""))?;
         let mut firsts: Vec<u64> = names
             .iter()
-            .filter_map(|name| marks::first_of(name))
+            .filter_map(|name| duplicate_log::first_of(name))
             .collect();
         firsts.sort_unstable();
         Ok(firsts)

@@ -8,18 +8,11 @@ use std::io::ErrorKind;
 #[derive(Debug, thiserror::Error)]
 pub enum DedupeError {
     /// The operating system refused.
-    #[error("cannot {action} {path}: {cause}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file or directory.
-        path: String,
-        /// What the operating system said.
-        cause: io::Error,
-    },
-    /// Deliveries are judged once and in journal order; a retry brings the one that failed.
+    #[error(transparent)]
+    Io(#[from] disk::Error),
+    /// Deliveries are decided once and in journal order; a retry brings the one that failed.
     #[error(
-        "the delivery from sequence {first} on cannot be judged now: it is the turn of {wanted}"
+        "the delivery from sequence {first} on cannot be decided now: it is the turn of {wanted}"
     )]
     OutOfOrder {
         /// Sequence that comes next.
@@ -41,17 +34,13 @@ impl DedupeError {
         action: &'static str,
         name: &str,
     ) -> impl FnOnce(io::Error) -> DedupeError {
-        move |cause| DedupeError::Io {
-            action,
-            path: storage.describe(name),
-            cause,
-        }
+        move |source| disk::Error::on(storage, action, name)(source).into()
     }
 
     /// True for what passes by itself when there is space again: the same call is to be made again then.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, DedupeError::Io { cause, .. } if disk::is_shortage(cause))
+        matches!(self, DedupeError::Io(error) if error.is_shortage())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where the newest entry of each key is: a table from a part of its hash to a place.
 //!
-//! Open addressing over slots of 8 bytes: 32 bits of the hash, the *tag*, see `tags.rs`, and the [`Place`]. The slot
+//! Open addressing over slots of 8 bytes: 32 bits of the hash, the *tag*, see `tags.rs`, and the [`Location`]. The slot
 //! where the search for a tag begins is the tag itself, scaled to the number of slots, so a larger table is filled from
 //! the smaller one alone. Several keys may have one tag; who asks compares the keys.
 //!
@@ -8,7 +8,7 @@
 //! full size, of which two thirds are in use when all the keys that may be remembered are. While it grows, for some
 //! milliseconds a million keys, both tables are there.
 
-use super::place::Place;
+use super::location::Location;
 
 /// The table.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Index {
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     tag: u32,
-    place: Option<Place>,
+    place: Option<Location>,
 }
 
 impl Index {
@@ -48,7 +48,7 @@ impl Index {
     }
 
     /// The slots and places of all keys with this tag.
-    pub(super) fn candidates(&self, tag: u32) -> impl Iterator<Item = (usize, Place)> {
+    pub(super) fn candidates(&self, tag: u32) -> impl Iterator<Item = (usize, Location)> {
         let mut at = self.home(tag);
         std::iter::from_fn(move || {
             loop {
@@ -64,7 +64,7 @@ impl Index {
     }
 
     /// Adds a key that is not there.
-    pub(super) fn insert(&mut self, tag: u32, place: Place) {
+    pub(super) fn insert(&mut self, tag: u32, place: Location) {
         if (self.len + 1) * 4 > self.slots.len() * 3 {
             self.grow();
         }
@@ -77,7 +77,7 @@ impl Index {
 
     /// The key at a slot of [`Index::candidates`] has a newer entry. Slots stay what they are until the table is
     /// changed otherwise.
-    pub(super) fn replace(&mut self, slot: usize, place: Place) {
+    pub(super) fn replace(&mut self, slot: usize, place: Location) {
         self.slots[slot].place = Some(place);
     }
 
@@ -165,7 +165,7 @@ const SLOTS_MIN: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use super::{Index, Place, SLOTS_MIN};
+    use super::{Index, Location, SLOTS_MIN};
     use crate::random::Random;
     use std::collections::HashMap;
 
@@ -175,7 +175,7 @@ mod tests {
         let keys = 100_000;
         let mut index = Index::new(keys);
         let mut random = Random(1);
-        let place = Place::new(1, 0).unwrap();
+        let place = Location::new(1, 0).unwrap();
         for count in 1..=keys {
             index.insert(u32::try_from(random.below(1 << 32)).unwrap(), place);
             let bytes = index.bytes() as u64;
@@ -192,13 +192,13 @@ mod tests {
         for (seed, tags) in [(1, 1 << 32), (2, 500), (3, 30)] {
             let mut random = Random(seed);
             let mut index = Index::new(2000);
-            let mut map: HashMap<(u32, u64), Place> = HashMap::new();
+            let mut map: HashMap<(u32, u64), Location> = HashMap::new();
             for round in 0..8_u64 {
                 let generation = round + 1;
                 for number in 0..400 {
                     let tag = u32::try_from(random.below(tags)).unwrap();
                     let tag = tag.wrapping_mul(0x9e37_79b9) | 0x8000_0000; // also wraps around the end
-                    let place = Place::new(generation, number * 8).unwrap();
+                    let place = Location::new(generation, number * 8).unwrap();
                     index.insert(tag, place);
                     map.insert((tag, round * 1000 + number), place);
                 }

@@ -9,8 +9,8 @@
 use super::clock::Clock;
 use super::entry::{ALIGNMENT, Entry, HEAD_LEN, Text};
 use super::error::{DedupeError, remove_file};
+use super::location::{LIVE_MAX, Location};
 use super::options::{GENERATIONS, Options};
-use super::place::{LIVE_MAX, Place};
 use crate::disk::{Storage, StorageFile, read_full_at, write_all_at};
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -148,9 +148,9 @@ impl KeyLog {
     }
 
     /// Appends an entry; `None`, and nothing is appended, where there is no room for it in the generation.
-    pub(super) fn append(&mut self, entry: &Entry<'_>) -> Option<Place> {
+    pub(super) fn append(&mut self, entry: &Entry<'_>) -> Option<Location> {
         let facts = &mut self.generations.back_mut()?.facts;
-        let place = Place::new(facts.number, self.tail_at + self.tail.len() as u64)?;
+        let place = Location::new(facts.number, self.tail_at + self.tail.len() as u64)?;
         entry.encode(&mut self.tail);
         facts.keys += u64::from(!matches!(entry.text, Text::Names(..)));
         Some(place)
@@ -159,7 +159,7 @@ impl KeyLog {
     /// The entry at `place`, if it is one of this key.
     pub(super) fn read(
         &mut self,
-        place: Place,
+        place: Location,
         key: &[u8],
     ) -> Result<Option<Entry<'_>>, DedupeError> {
         let Some(active) = self.active() else {
@@ -288,7 +288,7 @@ pub(super) fn file_name(number: u64) -> String {
 /// What all those names begin with.
 pub(super) const PREFIX: &str = "keys-";
 
-/// Bytes that end a generation. Half of what a [`Place`] can say: a delivery has room behind it.
+/// Bytes that end a generation. Half of what a [`Location`] can say: a delivery has room behind it.
 const BYTES_MAX: u64 = 1 << 29;
 
 /// Bytes of the tail that are kept at least: some thousand keys.

@@ -6,7 +6,7 @@
 //! remembered; that one may have been a duplicate itself. Which endpoints count as the same says [`Scope`]. Keys are
 //! compared as a whole: a hash only says where to look. A key counts for [`Options::window`] at least and an eighth of
 //! it longer at most, by the times of arrival, or until [`Options::keys`] newer ones are nearly there, see `keys.rs`;
-//! one that came while the clock was ahead counts as well. A weak key ([`EventRef::has_weak_key`]) counts for ten
+//! one that came while the clock was ahead counts as well. A weak key ([`Event::has_weak_key`]) counts for ten
 //! minutes on either side. All of that depends on what stands in the journal alone, on no clock and on no thread. What
 //! forgets keys is not the time of one arrival: a clock that jumps, there or back, makes the memory forget nothing.
 //! (One that stays ahead by more than the window looks the same as silence: what came before is old then, and comes
@@ -20,7 +20,7 @@
 //! |---|---|
 //! | `keys-N` | the log of keys, see `keys.rs` and `entry.rs` |
 //! | `duplicates-SEQ` | the positions of all duplicates, see `marks.rs`; [`Duplicates`] reads them |
-//! | `checkpoint` | up to where both are what was judged, see `checkpoint.rs` |
+//! | `checkpoint` | up to where both are what was decided, see `checkpoint.rs` |
 //!
 //! In memory there is a table from hashes of keys to places in the log of keys: 8 bytes a slot, 10.7 to 16 bytes a
 //! key, 12 in the end, see `index.rs`; and the pairs of names of [`Parties`]. On the disk a key takes its length
@@ -33,10 +33,10 @@
 //! that stand in it, they are never written again, and a file that it names is not removed before the next one is
 //! durable. So after the end of the process and after a power cut alike the checkpoint that is found names a state
 //! that is whole: that behind the delivery which it was made after. Whatever was written since is thrown away, and
-//! the deliveries behind it are judged again. A decision follows from that state and the deliveries alone,
-//! and what was judged was durable in the journal, so it is the same one as the first time.
+//! the deliveries behind it are decided again. A decision follows from that state and the deliveries alone,
+//! and what was decided was durable in the journal, so it is the same one as the first time.
 //!
-//! Without a usable state everything in the journal is judged again. The decisions are the same then too, except where
+//! Without a usable state everything in the journal is decided again. The decisions are the same then too, except where
 //! the earlier one is not in the journal any more: such an event comes again. That a state is usable is known from
 //! checksums of all that the checkpoint names, so damage never makes a duplicate of what is none.
 
@@ -47,11 +47,11 @@ mod entry;
 mod error;
 mod index;
 mod keys;
-mod marks;
+mod duplicate_log;
 mod opening;
 mod options;
 mod parties;
-mod place;
+mod location;
 mod scope;
 mod tags;
 #[cfg(test)]
@@ -64,21 +64,21 @@ pub use parties::{Conversation, Parties};
 pub use scope::Scope;
 
 use crate::disk::Storage;
-use crate::event::EventRef;
+use crate::event::Event;
 use crate::journal::JournalId;
-use crate::worker::Delivery;
+use crate::worker::EventBatch;
 use checkpoint::Checkpoint;
+use duplicate_log::{DuplicateLog, Mark};
 use entry::{Entry, Text};
 use index::Index;
 use keys::KeyLog;
-use marks::{Mark, Marks};
+use location::Location;
 use opening::Opening;
-use place::Place;
 use scope::ANY;
 use std::sync::Arc;
 use tags::Tags;
 
-/// Judges deliveries. Owned by one thread; allocates nothing for an event in the steady state.
+/// Decides deliveries. Owned by one thread; allocates nothing for an event in the steady state.
 #[derive(Debug)]
 pub struct Dedupe {
     storage: Arc<dyn Storage>,
@@ -89,19 +89,19 @@ pub struct Dedupe {
     index: Index,
     /// The newest generation with keys that an older version has written, without an endpoint; 0 if there is none.
     unnumbered: u64,
-    marks: Marks,
+    marks: DuplicateLog,
     parties: Parties,
-    /// The delivery that is being judged, across tries.
+    /// The delivery that is being decided, across tries.
     stage: Option<Stage>,
     /// Places of its duplicates among its events.
     found: Vec<usize>,
-    judged: u64,
+    decided: u64,
     checkpointed: u64,
     /// A sync has failed.
     failed: bool,
 }
 
-/// How far a delivery is judged.
+/// How far a delivery is decided.
 #[derive(Debug)]
 struct Stage {
     first: u64,
@@ -115,7 +115,7 @@ struct Stage {
 #[derive(Clone, Copy, Debug)]
 struct Older {
     slot: usize,
-    place: Place,
+    place: Location,
     /// Its time of arrival.
     then: u64,
 }
@@ -141,20 +141,20 @@ impl Dedupe {
             tags: Tags::new(),
         };
         let dedupe = opening.open()?;
-        let from = dedupe.judged + 1;
+        let from = dedupe.decided + 1;
         Ok((dedupe, from))
     }
 
     /// Marks the duplicates in the next delivery. When this returns they are written, without a sync, for
     /// [`Duplicates`] to read. After an error that [is a shortage](DedupeError::is_shortage) it is to be called again
     /// with the same delivery, and goes on where it was; any other one is final.
-    pub fn judge(&mut self, delivery: &mut Delivery) -> Result<Decisions, DedupeError> {
+    pub fn decide(&mut self, delivery: &mut EventBatch) -> Result<Decisions, DedupeError> {
         if self.stage.is_none() {
             self.flush()?; // what a delivery has left that passed
         }
         let mut stage = self.begin(delivery)?;
         while let Some(event) = delivery.events().get(stage.next) {
-            if let Err(error) = self.judge_event(event, &mut stage) {
+            if let Err(error) = self.decide_event(event, &mut stage) {
                 self.stage = Some(stage);
                 return Err(error);
             }
@@ -167,27 +167,27 @@ impl Dedupe {
         for position in self.found.drain(..) {
             delivery.mark_duplicate(position);
         }
-        self.judged = stage.last;
+        self.decided = stage.last;
         Ok(stage.decisions)
     }
 
-    /// Lets the next delivery pass after [a shortage](DedupeError::is_shortage): what of it is not judged by now counts
-    /// as new, and later ones are not found to repeat it. For a disk that is full, perhaps of what only delivery takes
+    /// Lets the next batch pass after [a shortage](DedupeError::is_shortage): what of it is not decided by now is
+    /// new, and later ones are not found to repeat it. For a disk that is full, perhaps of what only delivery takes
     /// away.
-    pub fn pass(&mut self, delivery: &mut Delivery) -> Decisions {
+    pub fn pass(&mut self, delivery: &mut EventBatch) -> Decisions {
         for position in self.found.drain(..) {
             delivery.mark_duplicate(position);
         }
-        self.judged = delivery.last_sequence();
+        self.decided = delivery.last_sequence();
         self.stage
             .take()
             .map_or_else(Decisions::default, |stage| stage.decisions)
     }
 
-    /// Highest sequence that is judged.
+    /// Highest sequence that is decided.
     #[must_use]
-    pub fn judged(&self) -> u64 {
-        self.judged
+    pub fn decided(&self) -> u64 {
+        self.decided
     }
 
     /// Syncs the keys if many were written since. With all of them left to a checkpoint, what the disk has to do then
@@ -201,7 +201,7 @@ impl Dedupe {
         synced
     }
 
-    /// Makes what was judged durable, so that it is not judged again after a crash. Syncs, so not on the way of an
+    /// Makes what was decided durable, so that it is not decided again after a crash. Syncs, so not on the way of an
     /// answer. Does nothing while a delivery waits to be tried again. After an error the one before still holds; a
     /// sync that has failed makes all later ones fail.
     pub fn checkpoint(&mut self) -> Result<(), DedupeError> {
@@ -212,7 +212,7 @@ impl Dedupe {
         if self.stage.is_some() {
             return Ok(());
         }
-        if self.judged == self.checkpointed && !self.marks.has_gone() {
+        if self.decided == self.checkpointed && !self.marks.has_gone() {
             return Ok(());
         }
         self.flush()?;
@@ -222,18 +222,18 @@ impl Dedupe {
         }
         let checkpoint = Checkpoint {
             journal: self.journal,
-            judged: self.judged,
+            decided: self.decided,
             clock: self.keys.clock(),
             generations: self.keys.facts().copied().collect(),
             duplicates: self.marks.extents().copied().collect(),
         };
         checkpoint.save(&*self.storage)?;
-        self.checkpointed = self.judged;
+        self.checkpointed = self.decided;
         self.keys.remove_gone()?;
         self.marks.remove_gone()
     }
 
-    /// Highest sequence that is not judged again after a crash. The journal must keep what is behind it.
+    /// Highest sequence that is not decided again after a crash. The journal must keep what is behind it.
     #[must_use]
     pub fn checkpointed(&self) -> u64 {
         self.checkpointed
@@ -268,9 +268,9 @@ impl Dedupe {
     }
 
     /// Takes up a delivery that was tried before, or begins with the next one.
-    fn begin(&mut self, delivery: &Delivery) -> Result<Stage, DedupeError> {
+    fn begin(&mut self, delivery: &EventBatch) -> Result<Stage, DedupeError> {
         let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
-        let wanted = self.stage.as_ref().map_or(self.judged + 1, |it| it.first);
+        let wanted = self.stage.as_ref().map_or(self.decided + 1, |it| it.first);
         if let Some(stage) = self
             .stage
             .take_if(|it| (it.first, it.last) == (first, last))
@@ -298,10 +298,10 @@ impl Dedupe {
         })
     }
 
-    /// Judges one event and remembers it. After an error nothing has changed.
-    fn judge_event(&mut self, event: EventRef<'_>, stage: &mut Stage) -> Result<(), DedupeError> {
+    /// Decides one event and remembers it. After an error nothing has changed.
+    fn decide_event(&mut self, event: Event<'_>, stage: &mut Stage) -> Result<(), DedupeError> {
         if event.is_dead() {
-            stage.decisions.judged[event.lane() as usize] += 1;
+            stage.decisions.decided[event.lane().index()] += 1;
             return Ok(());
         }
         let key = event.id().as_bytes();
@@ -338,8 +338,8 @@ impl Dedupe {
         {
             self.parties.learn((group, user_id), phone, generation);
         }
-        let lane = event.lane() as usize;
-        stage.decisions.judged[lane] += 1;
+        let lane = event.lane().index();
+        stage.decisions.decided[lane] += 1;
         let window = self.options.window.saturating_add(span);
         let counts = |then| {
             if is_weak {

@@ -1,17 +1,17 @@
 //! Taking up the memory of keys where the checkpoint left it, or beginning anew.
 
 use super::checkpoint;
-use super::checkpoint::{Checkpoint, Found};
+use super::checkpoint::{Checkpoint, StoredCheckpoint};
+use super::duplicate_log;
+use super::duplicate_log::{DuplicateLog, Extent, MARK_LEN, Mark, MarkFile};
 use super::entry::{Entry, Text};
 use super::error::{DedupeError, remove_file};
 use super::index::Index;
 use super::keys;
 use super::keys::{Facts, Generation, KeyLog};
-use super::marks;
-use super::marks::{Extent, MARK_LEN, Mark, MarkFile, Marks};
+use super::location::{LIVE_MAX, Location};
 use super::options::Options;
 use super::parties::Parties;
-use super::place::{LIVE_MAX, Place};
 use super::scope::{ANY, Scope};
 use super::tags::Tags;
 use super::{Dedupe, find};
@@ -53,7 +53,7 @@ impl Opening {
     pub(super) fn open(self) -> Result<Dedupe, DedupeError> {
         let path = self.storage.describe("");
         let reason = match checkpoint::read(&*self.storage)? {
-            Found::Nothing => {
+            StoredCheckpoint::Nothing => {
                 if self.last >= self.first {
                     tracing::info!(
                         path,
@@ -62,15 +62,15 @@ impl Opening {
                 }
                 return self.anew();
             }
-            Found::Damaged => "its checkpoint is damaged".to_owned(),
-            Found::Saved(saved) if saved.journal != self.journal => {
+            StoredCheckpoint::Damaged => "its checkpoint is damaged".to_owned(),
+            StoredCheckpoint::Saved(saved) if saved.journal != self.journal => {
                 format!("it is of another journal, {}", saved.journal)
             }
-            Found::Saved(saved) if saved.judged > self.last => format!(
+            StoredCheckpoint::Saved(saved) if saved.decided > self.last => format!(
                 "it goes to sequence {}, beyond the end of the journal, as after a restore of an older copy",
-                saved.judged
+                saved.decided
             ),
-            Found::Saved(saved) => match self.load(&saved) {
+            StoredCheckpoint::Saved(saved) => match self.load(&saved) {
                 Ok(dedupe) => return Ok(dedupe),
                 Err(Unusable::Io(error)) => return Err(error),
                 Err(Unusable::Damaged(reason)) => reason,
@@ -86,17 +86,17 @@ impl Opening {
         self.anew()
     }
 
-    /// Nothing is remembered, and everything in the journal is to be judged.
+    /// Nothing is remembered, and everything in the journal is to be decided.
     fn anew(self) -> Result<Dedupe, DedupeError> {
         // First that which says what the files are, so that none is ever taken for what it is not.
         checkpoint::remove(&*self.storage)?;
         self.remove_others(|_| false)?;
         let keys = KeyLog::new(Arc::clone(&self.storage), VecDeque::new(), None);
-        let marks = Marks::new(Arc::clone(&self.storage), VecDeque::new());
+        let marks = DuplicateLog::new(Arc::clone(&self.storage), VecDeque::new());
         let index = Index::new(self.options.keys);
-        let judged = self.first.saturating_sub(1);
+        let decided = self.first.saturating_sub(1);
         let parties = Parties::new(self.options.scope);
-        Ok(self.dedupe(keys, marks, (index, 0), parties, judged))
+        Ok(self.dedupe(keys, marks, (index, 0), parties, decided))
     }
 
     fn load(&self, saved: &Checkpoint) -> Result<Dedupe, Unusable> {
@@ -154,7 +154,10 @@ impl Opening {
             let mut keys = generations
                 .iter()
                 .map(|facts| keys::file_name(facts.number));
-            let mut duplicates = saved.duplicates.iter().map(|it| marks::file_name(it.first));
+            let mut duplicates = saved
+                .duplicates
+                .iter()
+                .map(|it| duplicate_log::file_name(it.first));
             keys.any(|it| it == name) || duplicates.any(|it| it == name)
         };
         self.remove_others(known)?;
@@ -164,20 +167,20 @@ impl Opening {
             tags: self.tags.clone(),
             ..*self
         };
-        Ok(opening.dedupe(keys, marks, (index, unnumbered), parties, saved.judged))
+        Ok(opening.dedupe(keys, marks, (index, unnumbered), parties, saved.decided))
     }
 
     fn dedupe(
         self,
         keys: KeyLog,
-        marks: Marks,
+        marks: DuplicateLog,
         (index, unnumbered): (Index, u64),
         parties: Parties,
         checkpointed: u64,
     ) -> Dedupe {
         Dedupe {
-            // Retention may have taken what was not judged, if it was informed that nobody needs it.
-            judged: checkpointed.max(self.first.saturating_sub(1)),
+            // Retention may have taken what was not decided, if it was informed that nobody needs it.
+            decided: checkpointed.max(self.first.saturating_sub(1)),
             checkpointed,
             storage: self.storage,
             journal: self.journal,
@@ -199,7 +202,7 @@ impl Opening {
         &self,
         facts: &Facts,
         progress: &mut Progress,
-        mut each: impl FnMut(Place, Entry<'_>) -> Result<(), DedupeError>,
+        mut each: impl FnMut(Location, Entry<'_>) -> Result<(), DedupeError>,
     ) -> Result<(), Unusable> {
         let name = keys::file_name(facts.number);
         let damaged = || Unusable::Damaged(format!("{name} is damaged"));
@@ -218,7 +221,7 @@ impl Opening {
             read += more;
             let mut rest = bytes.as_slice();
             while let Some((entry, behind)) = Entry::decode(rest) {
-                let place = Place::new(facts.number, read - rest.len() as u64);
+                let place = Location::new(facts.number, read - rest.len() as u64);
                 // Older versions have written generations whose end lies beyond what a place can say.
                 if let Some(place) = place {
                     each(place, entry)?;
@@ -239,12 +242,12 @@ impl Opening {
     }
 
     /// The log of duplicates, every entry of which is looked at.
-    fn marks(&self, saved: &Checkpoint) -> Result<Marks, Unusable> {
+    fn marks(&self, saved: &Checkpoint) -> Result<DuplicateLog, Unusable> {
         let mut files = VecDeque::new();
         let mut before = Position::default();
         for (extent, index) in saved.duplicates.iter().zip(1..) {
             let Extent { first, bytes } = *extent;
-            let name = marks::file_name(first);
+            let name = duplicate_log::file_name(first);
             let damaged = || Unusable::Damaged(format!("{name} is damaged"));
             let file = self.open_file(&name, bytes)?;
             let mut chunk = Vec::new();
@@ -258,7 +261,7 @@ impl Opening {
                     let Mark { position, .. } = Mark::decode(entry).ok_or_else(damaged)?;
                     let is_first = read == 0 && index == 0;
                     let is_here = position > before && (!is_first || position.sequence == first);
-                    if !is_here || position.sequence > saved.judged || !rest.is_empty() {
+                    if !is_here || position.sequence > saved.decided || !rest.is_empty() {
                         return Err(damaged());
                     }
                     before = position;
@@ -274,11 +277,11 @@ impl Opening {
                 is_synced: false,
             });
         }
-        Ok(Marks::new(Arc::clone(&self.storage), files))
+        Ok(DuplicateLog::new(Arc::clone(&self.storage), files))
     }
 
     /// Writes zeros over what was written after the checkpoint: what comes there now may be less, and a reader must
-    /// not go on into what was judged of another end of the journal.
+    /// not go on into what was decided of another end of the journal.
     fn erase(&self, name: &str, file: &dyn StorageFile, from: u64) -> Result<(), DedupeError> {
         let length = file.length();
         let length = length.map_err(DedupeError::io(&*self.storage, "read", name))?;
@@ -300,7 +303,7 @@ impl Opening {
     fn remove_others(&self, known: impl Fn(&str) -> bool) -> Result<(), DedupeError> {
         let names = self.storage.list();
         for name in names.map_err(DedupeError::io(&*self.storage, "list", ""))? {
-            let is_ours = name.starts_with(keys::PREFIX) || name.starts_with(marks::PREFIX);
+            let is_ours = name.starts_with(keys::PREFIX) || name.starts_with(duplicate_log::PREFIX);
             if is_ours && !known(&name) {
                 remove_file(&*self.storage, &name)?;
             }

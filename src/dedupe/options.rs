@@ -21,11 +21,11 @@ impl Options {
     }
 }
 
-/// What was judged, in the order of [`Lane::ALL`](crate::event::Lane::ALL).
+/// What was decided, in the order of [`Lane::ALL`](crate::event::Lane::ALL).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decisions {
     /// Events.
-    pub judged: [u64; 3],
+    pub decided: [u64; 3],
     /// Those of them that are duplicates.
     pub duplicates: [u64; 3],
 }

@@ -8,18 +8,18 @@
 //!
 //! Names are kept as 64-bit hashes: two of one endpoint that collide only wait for each other. In memory the endpoint
 //! and a seed of the process are mixed in, so that no sender can make a name that collides with another endpoint's.
-//! A name that needs an escape in [`EventRef::subject`] is a party of its own, as is a group.
+//! A name that needs an escape in [`Event::subject`] is a party of its own, as is a group.
 
 use super::scope::{ANY, Scope};
 use super::tags;
-use crate::event::{EventRef, fingerprint};
+use crate::event::{Event, fingerprint};
 use foldhash::quality::RandomState;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
-/// What is known of the names of parties. Cheap to clone; the clones share it. Written by the thread that judges,
+/// What is known of the names of parties. Cheap to clone; the clones share it. Written by the thread that decides,
 /// read by sinks. At most 900,000 pairs, in 26 MiB; while so many are there, no more are learned.
 #[derive(Clone, Debug)]
 pub struct Parties {
@@ -74,7 +74,7 @@ impl Parties {
 
     /// The conversation of an event by what is known now; `None` if it has no other side.
     #[must_use]
-    pub fn conversation(&self, event: EventRef<'_>) -> Option<Conversation> {
+    pub fn conversation(&self, event: Event<'_>) -> Option<Conversation> {
         let (_, party) = event.subject()?.rsplit_once(':')?; // a component has no colon
         let group = self.scope.group_of(event);
         let main = hash(event, party);
@@ -94,7 +94,7 @@ impl Parties {
     }
 
     /// The hashes of all that these events have to keep their order in, each once.
-    pub fn conversations<'e>(&self, events: impl IntoIterator<Item = EventRef<'e>>) -> Vec<u64> {
+    pub fn conversations<'e>(&self, events: impl IntoIterator<Item = Event<'e>>) -> Vec<u64> {
         let found = events.into_iter().filter_map(|it| self.conversation(it));
         let mut all: Vec<u64> = found
             .flat_map(|it| std::iter::once(it.main).chain(it.also))
@@ -134,7 +134,7 @@ impl Parties {
 
     /// The two names of an event's party as hashes, if it has both and they are still to be written to this
     /// generation.
-    pub(super) fn news(&self, event: EventRef<'_>, generation: u64) -> Option<(u64, u64)> {
+    pub(super) fn news(&self, event: Event<'_>, generation: u64) -> Option<(u64, u64)> {
         let (user_id, phone) = (event.party_user_id()?, event.party_phone()?);
         let (user_id, phone) = (hash(event, user_id), hash(event, phone));
         let group = self.scope.group_of(event);
@@ -174,7 +174,7 @@ impl Parties {
 }
 
 /// The same in every version and on every machine: it is kept in files.
-fn hash(event: EventRef<'_>, name: &str) -> u64 {
+fn hash(event: Event<'_>, name: &str) -> u64 {
     let number = event.phone_number_id().unwrap_or("-");
     fingerprint(number.as_bytes()).rotate_left(1) ^ fingerprint(name.as_bytes())
 }

@@ -1,6 +1,6 @@
 //! Whose updates are compared with whose.
 
-use crate::event::EventRef;
+use crate::event::Event;
 
 /// Which endpoints know what came to another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Scope {
 
     /// The same for the endpoint of an event.
     #[must_use]
-    pub fn group_of(self, event: EventRef<'_>) -> u32 {
+    pub fn group_of(self, event: Event<'_>) -> u32 {
         self.group(event.endpoint(), event.is_foreign())
     }
 }

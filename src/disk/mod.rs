@@ -6,6 +6,8 @@
 //! | `storage` | what a directory and its files can do, and what each call promises |
 //! | `ownership` | who owns what is made there, and who may read it |
 //! | `directory` | the real one |
+//! | `error` | what was refused, and on which file |
+//! | `text` | small text files with a checksum |
 //! | `read_ahead` | reading that no sync has to wait for |
 //! | `advice` | commands about a directory, as messages advise them |
 //! | `simulated` | one for tests, which loses, tears and refuses on demand |
@@ -15,6 +17,7 @@
 mod advice;
 pub mod block;
 mod directory;
+mod error;
 mod ownership;
 mod read_ahead;
 #[cfg(test)]
@@ -25,10 +28,12 @@ mod read_ahead;
 )]
 pub(crate) mod simulated;
 mod storage;
+pub(crate) mod text;
 
 pub(crate) use advice::repair;
 pub use advice::{command, quoted};
 pub use directory::Disk;
+pub use error::Error;
 pub(crate) use read_ahead::ReadAhead;
 pub use storage::{Access, Guard, Identity, LockError, Storage, StorageFile, now};
-pub(crate) use storage::{is_aside, is_shortage, read_full_at, write_all_at};
+pub(crate) use storage::{is_aside, is_shortage, read_file, read_full_at, write_all_at};

@@ -208,6 +208,23 @@ pub(crate) fn write_all_at(
     Ok(())
 }
 
+/// What is in a file, `most` bytes of it at most; `None` if there is no such file.
+pub(crate) fn read_file(
+    storage: &dyn Storage,
+    name: &str,
+    most: u64,
+) -> io::Result<Option<Vec<u8>>> {
+    let file = match storage.open(name, Access::Read) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let length = usize::try_from(file.length()?.min(most)).unwrap_or_default();
+    let mut bytes = vec![0; length];
+    let length = read_full_at(&*file, &mut bytes, 0)?;
+    bytes.truncate(length);
+    Ok(Some(bytes))
+}
+
 /// Reads until `buffer` is full or the file ends; gives the bytes read.
 pub(crate) fn read_full_at(
     file: &dyn StorageFile,

@@ -29,7 +29,7 @@
 //! An unparsed body that is not JSON, or nests too deep for common parsers, or that nobody looks at any more, is
 //! `data_base64`.
 
-use super::events::{EventRef, Unparsed, WithContacts};
+use super::events::{Event, Unparsed, WithContacts};
 use super::extract::without_mark;
 use super::form::CONTENT_TYPE;
 use super::json::span::Span;
@@ -42,18 +42,13 @@ use std::io::Write;
 
 /// Appends the event as one line of JSON, without the line end. `raw_body` is the body that it came from;
 /// with another one, the line's data makes no sense.
-pub fn render(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
+pub fn render(event: Event<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
     render_replayed(event, raw_body, None, out);
 }
 
 /// The same with the name of the replay that delivers it, as the attribute `replay`. The name is printable ASCII
 /// without quotes and backslashes.
-pub fn render_replayed(
-    event: EventRef<'_>,
-    raw_body: &[u8],
-    replay: Option<&str>,
-    out: &mut Vec<u8>,
-) {
+pub fn render_replayed(event: Event<'_>, raw_body: &[u8], replay: Option<&str>, out: &mut Vec<u8>) {
     let is_json = is_json(event);
     // Nothing here needs an escape: see `key` and `kind` for what they are written in.
     out.extend_from_slice(b"{\"specversion\":\"1.0\",");
@@ -108,7 +103,7 @@ pub fn render_replayed(
 
 /// Calls `each` with the name and the value of every attribute of the event but `datacontenttype`, in the order of
 /// [`render`], for bindings that keep them apart from the data.
-pub fn attributes(event: EventRef<'_>, mut each: impl FnMut(&str, &str)) {
+pub fn attributes(event: Event<'_>, mut each: impl FnMut(&str, &str)) {
     each("specversion", "1.0");
     each("id", event.id());
     each("source", event.source());
@@ -126,7 +121,7 @@ pub fn attributes(event: EventRef<'_>, mut each: impl FnMut(&str, &str)) {
 }
 
 /// Appends the data alone, in the form that [`content_type`] names.
-pub fn render_data(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
+pub fn render_data(event: Event<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
     if is_json(event) {
         data(event, raw_body, out);
     } else {
@@ -136,7 +131,7 @@ pub fn render_data(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
 
 /// The attribute `datacontenttype`: of another sender's event what that says, where it says it.
 #[must_use]
-pub fn content_type(event: EventRef<'_>) -> &str {
+pub fn content_type(event: Event<'_>) -> &str {
     let mut extensions = event.extensions();
     if event.has_extensions()
         && let Some((_, said)) = extensions.find(|(name, _)| *name == CONTENT_TYPE)
@@ -157,14 +152,14 @@ pub fn timestamp(micros: u64) -> String {
     String::from_utf8(text).expect("digits and punctuation")
 }
 
-fn is_json(event: EventRef<'_>) -> bool {
+fn is_json(event: Event<'_>) -> bool {
     !matches!(
         event.unparsed(),
         Some(Unparsed::NotJson | Unparsed::TooDeep | Unparsed::Crashed | Unparsed::Poisoned)
     )
 }
 
-fn data(event: EventRef<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
+fn data(event: Event<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
     let raw_body = without_mark(raw_body);
     let raw = |span: Span| span.of(raw_body).unwrap_or(b"null");
     if event.event.part == Part::Body {

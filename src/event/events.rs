@@ -11,7 +11,7 @@ use std::ops::Range;
 /// A reusable list of events. Clearing it keeps its memory, so that in the steady state no event allocates.
 #[derive(Debug, Default)]
 pub struct Events {
-    pub(super) list: Vec<Event>,
+    pub(super) list: Vec<Entry>,
     /// Types, keys, sources, subjects and names.
     pub(super) names: String,
     /// Parts of `data` that several events share.
@@ -20,9 +20,9 @@ pub struct Events {
 
 /// One event, borrowed from its list.
 #[derive(Clone, Copy, Debug)]
-pub struct EventRef<'e> {
+pub struct Event<'e> {
     pub(super) events: &'e Events,
-    pub(super) event: &'e Event,
+    pub(super) event: &'e Entry,
 }
 
 /// Where a body comes from.
@@ -51,13 +51,13 @@ pub enum Unparsed {
     TooMany,
     /// A version before this one has passed it so, since the process ended while it was taken apart.
     Crashed,
-    /// Nobody can take it apart. This is no event: it stands for one in the books, see [`EventRef::is_dead`].
+    /// Nobody can take it apart. This is no event: it stands for one in the books, see [`Event::is_dead`].
     Poisoned,
 }
 
 /// An entry of the list. Offsets of 32 bits do: the texts of a batch of bodies stay far below 4 GiB.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Event {
+pub(super) struct Entry {
     pub(super) sequence: u64,
     pub(super) received_at: u64,
     pub(super) time: u64,
@@ -127,7 +127,7 @@ impl Events {
     /// Bytes of memory that it has, those for more events included.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.list.capacity() * size_of::<Event>() + self.names.capacity() + self.shared.capacity()
+        self.list.capacity() * size_of::<Entry>() + self.names.capacity() + self.shared.capacity()
     }
 
     /// Makes room for the events of a large body.
@@ -160,9 +160,9 @@ impl Events {
 
     /// The event at a position, counted from 0.
     #[must_use]
-    pub fn get(&self, position: usize) -> Option<EventRef<'_>> {
+    pub fn get(&self, position: usize) -> Option<Event<'_>> {
         let event = self.list.get(position)?;
-        Some(EventRef {
+        Some(Event {
             events: self,
             event,
         })
@@ -170,8 +170,8 @@ impl Events {
 
     /// The events in the order in which they were added.
     #[must_use]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = EventRef<'_>> + DoubleEndedIterator {
-        self.list.iter().map(|event| EventRef {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Event<'_>> + DoubleEndedIterator {
+        self.list.iter().map(|event| Event {
             events: self,
             event,
         })
@@ -223,7 +223,7 @@ impl Events {
     }
 }
 
-impl<'e> EventRef<'e> {
+impl<'e> Event<'e> {
     /// Sequence in the journal of the notification.
     #[must_use]
     pub fn sequence(&self) -> u64 {

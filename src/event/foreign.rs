@@ -4,7 +4,7 @@
 //! simd-json, which rounds numbers and knows no places, but is not asked for these. A body that it refuses although it
 //! is JSON, such as one with half of a surrogate pair or a number beyond all floats, is looked through here.
 
-use super::events::{Event, Events, Origin, Text, Type, Unparsed};
+use super::events::{Entry, Events, Origin, Text, Type, Unparsed};
 use super::form::{Form, Sender};
 use super::json::document::Document;
 use super::json::span::Span;
@@ -108,11 +108,11 @@ pub(super) fn received(
         (Text::since(start, names.len()), time)
     });
     let own = document.map_or(Span::whole(body), |document| document.span(0));
-    events.list.push(Event {
+    events.list.push(Entry {
         time: time.unwrap_or(origin.received_at),
         fingerprint,
         unparsed: document.err(),
-        ..Event::of_body(origin, own, Type::Foreign(kind), id, source)
+        ..Entry::of_body(origin, own, Type::Foreign(kind), id, source)
     });
 }
 

@@ -61,11 +61,11 @@ mod whatsapp;
 mod whole;
 
 pub use envelope::{attributes, content_type, render, render_data, render_replayed, timestamp};
-pub use events::{EventRef, Events, Origin, Unparsed};
+pub use events::{Event, Events, Origin, Unparsed};
 pub use extract::Extractor;
 pub use form::{Form, Headers, RULES, Sender, VALUE_MAX, WhatsApp, attribute, is_reserved};
 pub use json::scan::NESTING_MAX;
-pub use lane::Lane;
+pub use lane::{Lane, NoLane};
 pub use pattern::{Pattern, PatternError};
 pub use position::{Item, NoPosition, Position};
 pub use whatsapp::emit::UPDATES_MAX;

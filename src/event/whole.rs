@@ -1,6 +1,6 @@
 //! The one event of a body that is not taken apart.
 
-use super::events::{Event, Events, Origin, Text, Type, Unparsed, WithContacts};
+use super::events::{Entry, Events, Origin, Text, Type, Unparsed, WithContacts};
 use super::json::span::Span;
 use super::lane::Lane;
 use super::part::Part;
@@ -19,20 +19,20 @@ impl Events {
         let id = Text::since(start, self.names.len());
         let source = self.name("/whatsapp");
         let kind = Type::Known(kind::UNPARSED);
-        let event = Event {
+        let event = Entry {
             fingerprint: key::fingerprint(&self.names.as_bytes()[id.range()]),
             weak_key: !origin.foreign,
             unparsed: Some(reason),
-            ..Event::of_body(origin, Span::whole(body), kind, id, source)
+            ..Entry::of_body(origin, Span::whole(body), kind, id, source)
         };
         self.list.push(event);
     }
 }
 
-impl Event {
+impl Entry {
     /// The one event of a body that is not taken apart, of which `data` is `own`. Its time is that of the receipt.
-    pub(super) fn of_body(origin: Origin, own: Span, kind: Type, id: Text, source: Text) -> Event {
-        Event {
+    pub(super) fn of_body(origin: Origin, own: Span, kind: Type, id: Text, source: Text) -> Entry {
+        Entry {
             sequence: origin.sequence,
             received_at: origin.received_at,
             time: origin.received_at,

@@ -29,10 +29,11 @@
 //!
 //! Whatever is wrong, events may come twice, and none is skipped.
 
-use super::floor::{Floor, Place};
 use super::progress;
 use super::progress::{Lanes, Open, Progress};
-use crate::disk::{self, Access, Storage};
+use super::retention_hold::{RetentionHold, RetentionHolds};
+use crate::disk::text::{self, CRC32C};
+use crate::disk::{self, Storage};
 use crate::event::{Item, Lane};
 use crate::journal::JournalId;
 use std::fmt::Write as _;
@@ -44,7 +45,7 @@ use std::sync::Arc;
 pub struct Cursors {
     storage: Arc<dyn Storage>,
     journal: JournalId,
-    floor: Floor,
+    holds: RetentionHolds,
 }
 
 /// The cursor of one sink.
@@ -54,7 +55,7 @@ pub struct Cursor {
     name: String,
     saved: Saved,
     is_new: bool,
-    place: Place,
+    place: RetentionHold,
 }
 
 /// What the file of a cursor says.
@@ -68,7 +69,7 @@ pub struct Saved {
 
 /// What was found where the cursor of a sink is.
 #[derive(Debug)]
-pub struct Found {
+pub struct StoredCursor {
     /// Name of the sink.
     pub sink: String,
     /// What it says.
@@ -90,15 +91,8 @@ pub struct Corrected {
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
     /// The operating system refused.
-    #[error("cannot {action} {path}: {cause}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: String,
-        /// What the operating system said.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] disk::Error),
     /// The file is damaged.
     #[error(
         "{path} is not a cursor: copy {path}.old over it, which is the one before it, and some events come again; or \
@@ -123,10 +117,10 @@ impl Cursors {
         storage: Arc<dyn Storage>,
         journal: JournalId,
         last: u64,
-        floor: Floor,
+        holds: RetentionHolds,
     ) -> Result<(Cursors, Vec<Corrected>), CursorError> {
         let mut corrected = Vec::new();
-        for Found { sink, saved } in read_all(&*storage)? {
+        for StoredCursor { sink, saved } in read_all(&*storage)? {
             // What cannot be read is the matter of its own sink, when that is configured.
             let Ok(was) = saved else { continue };
             let lanes = if was.journal == journal {
@@ -147,7 +141,7 @@ impl Cursors {
         let cursors = Cursors {
             storage,
             journal,
-            floor,
+            holds,
         };
         Ok((cursors, corrected))
     }
@@ -172,7 +166,7 @@ impl Cursors {
         Ok(Cursor {
             storage: Arc::clone(&self.storage),
             name,
-            place: self.floor.place(progress::confirmed(&saved.lanes)),
+            place: self.holds.hold(progress::confirmed(&saved.lanes)),
             saved,
             is_new,
         })
@@ -224,7 +218,7 @@ impl CursorError {
     /// True for what passes by itself when there is space on the disk again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, CursorError::Io { cause, .. } if disk::is_shortage(cause))
+        matches!(self, CursorError::Io(error) if error.is_shortage())
     }
 
     fn io(
@@ -232,11 +226,7 @@ impl CursorError {
         action: &'static str,
         name: &str,
     ) -> impl FnOnce(io::Error) -> CursorError {
-        move |cause| CursorError::Io {
-            action,
-            path: storage.describe(name),
-            cause,
-        }
+        move |source| disk::Error::on(storage, action, name)(source).into()
     }
 }
 
@@ -252,7 +242,7 @@ pub fn highest(storage: &dyn Storage, journal: JournalId) -> Result<u64, CursorE
 }
 
 /// The cursors of all sinks, by the sinks' names in order. Only reads.
-pub fn read_all(storage: &dyn Storage) -> Result<Vec<Found>, CursorError> {
+pub fn read_all(storage: &dyn Storage) -> Result<Vec<StoredCursor>, CursorError> {
     let mut names = storage
         .list()
         .map_err(CursorError::io(storage, "list", ""))?;
@@ -265,23 +255,19 @@ pub fn read_all(storage: &dyn Storage) -> Result<Vec<Found>, CursorError> {
         // One that went away meanwhile was none.
         if let Some(saved) = read(storage, &name).transpose() {
             let sink = sink.to_owned();
-            all.push(Found { sink, saved });
+            all.push(StoredCursor { sink, saved });
         }
     }
     Ok(all)
 }
 
 fn read(storage: &dyn Storage, name: &str) -> Result<Option<Saved>, CursorError> {
-    for _ in 0..READ_TRIES {
-        let text = read_text(storage, name).map_err(CursorError::io(storage, "read", name))?;
-        let Some(text) = text else { return Ok(None) };
-        let text = str::from_utf8(&text).unwrap_or_default();
-        let content = text.trim_end_matches('\n');
-        let saved = parse(content).filter(|saved| render(saved).trim_end() == content);
-        if saved.is_some() {
-            return Ok(saved);
-        }
-        // In use, it may have been written over as the one before, see `Storage::replace`.
+    let read = text::read_whole(storage, name, LENGTH_MAX, |bytes| parse(bytes).ok_or(()))
+        .map_err(CursorError::io(storage, "read", name))?;
+    match read {
+        None => return Ok(None),
+        Some(Ok(saved)) => return Ok(Some(saved)),
+        Some(Err(())) => {}
     }
     let path = storage.describe(name);
     if is_foreign(storage, name) {
@@ -292,23 +278,14 @@ fn read(storage: &dyn Storage, name: &str) -> Result<Option<Saved>, CursorError>
 
 /// True if there is something in it that does not begin as a cursor does, and none beside it that was before it.
 fn is_foreign(storage: &dyn Storage, name: &str) -> bool {
-    let text = |name: &str| read_text(storage, name).ok().flatten().unwrap_or_default();
+    let text = |name: &str| {
+        let read = disk::read_file(storage, name, LENGTH_MAX);
+        read.ok().flatten().unwrap_or_default()
+    };
     let is_ours = |text: &[u8]| text.starts_with(HEAD.as_bytes());
     let found = text(name);
     let is_empty = found.iter().all(|byte| *byte == 0);
     !is_empty && !is_ours(&found) && !is_ours(&text(&format!("{name}.old")))
-}
-
-/// What is in a file, up to the length of a cursor; `None` if there is no such file.
-fn read_text(storage: &dyn Storage, name: &str) -> io::Result<Option<Vec<u8>>> {
-    let file = match storage.open(name, Access::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut text = vec![0; LENGTH_MAX];
-    let len = disk::read_full_at(&*file, &mut text, 0)?;
-    text.truncate(len);
-    Ok(Some(text))
 }
 
 /// Everything in the journal is delivered to the sink again, when there is such a sink.
@@ -328,7 +305,8 @@ fn store(storage: &dyn Storage, name: &str, saved: &Saved) -> Result<(), CursorE
 }
 
 /// Takes from a text what [`render`] would write again.
-fn parse(text: &str) -> Option<Saved> {
+fn parse(bytes: &[u8]) -> Option<Saved> {
+    let text = text::unseal(bytes, CRC32C).ok()?;
     let mut rest = text.lines().skip(1);
     let journal = JournalId::parse(rest.next()?.strip_prefix("journal ")?)?;
     let mut lanes = Lanes::default();
@@ -350,10 +328,15 @@ fn parse(text: &str) -> Option<Saved> {
         }
     }
     let sound = lanes.iter().all(Progress::is_sound);
-    sound.then_some(Saved { journal, lanes })
+    let saved = Saved { journal, lanes };
+    (sound && render_lines(&saved) == text).then_some(saved)
 }
 
 fn render(saved: &Saved) -> String {
+    text::seal(render_lines(saved), CRC32C)
+}
+
+fn render_lines(saved: &Saved) -> String {
     let mut text = format!("hookline-cursor 3\njournal {}\n", saved.journal);
     let mut line = |arguments: std::fmt::Arguments<'_>| {
         let _ = writeln!(text, "{arguments}"); // a String takes everything
@@ -371,8 +354,7 @@ fn render(saved: &Saved) -> String {
             }
         }
     }
-    let sum = crc32c::crc32c(text.as_bytes());
-    format!("{text}crc32c {sum:08x}\n")
+    text
 }
 
 fn file_name(sink: &str) -> String {
@@ -385,13 +367,10 @@ const SUFFIX: &str = ".cursor";
 const HEAD: &str = "hookline-cursor ";
 
 /// Longer than any cursor with [`OPEN_MAX`] in each lane, and what fills its block.
-const LENGTH_MAX: usize = 256 << 10;
+const LENGTH_MAX: u64 = 256 << 10;
 
 /// Most that may be open in a lane of a cursor, so that it stays a file that is quickly written.
 pub const OPEN_MAX: usize = 1000;
-
-/// How often a cursor that is not whole is read.
-const READ_TRIES: usize = 4;
 
 #[cfg(test)]
 mod tests;

@@ -6,30 +6,30 @@
 //! and never the answer. Restart, overflow, lag and a new sink are one and the same case.
 
 mod cursor;
-mod floor;
-mod judge;
+mod dedupe_stage;
 mod origin;
 mod progress;
 mod replay;
+mod retention_hold;
 mod selection;
 
 pub use cursor::{
-    Corrected, Cursor, CursorError, Cursors, Found, OPEN_MAX, Saved, highest, read_all,
+    Corrected, Cursor, CursorError, Cursors, OPEN_MAX, Saved, StoredCursor, highest, read_all,
 };
-pub use floor::{Floor, Place as FloorPlace};
-pub use judge::{Judge, JudgeStatistics};
-pub use origin::{Durable, Feeds, Judged, JudgedPosition, Origin, Shelf};
-pub use progress::{Lanes, Open, Progress, confirmed, lane_names, place, reached};
+pub use dedupe_stage::{DedupeStage, DedupeStatistics};
+pub use origin::{Decided, DecidedPosition, Durable, Feeds, Origin, RecentBatches};
+pub use progress::{Lanes, Open, Progress, confirmed, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
-pub use selection::{Fate, Replayed, Selection, Tally};
+pub use retention_hold::{RetentionHold, RetentionHolds};
+pub use selection::{EventOutcome, Replayed, Selection, Tally};
 
-use crate::dead_letter::LetterError;
+use crate::dead_letter::DeadLetterError;
 use crate::dedupe::DedupeError;
 use crate::disk::Storage;
 use crate::journal::batch::FrameAt;
 use crate::journal::{JournalError, Reader};
 use crate::relay::{Closed, Receiver, Room, Sleeper, channel_of};
-use crate::worker::{Delivery, Live};
+use crate::worker::{EventBatch, Live};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub enum FeedError {
     Dedupe(#[from] DedupeError),
     /// A body that nobody can take apart cannot be made a dead letter, and so is not passed.
     #[error("a notification that cannot be taken apart waits for its dead letter: {0}")]
-    Letters(#[from] LetterError),
+    Letters(#[from] DeadLetterError),
 }
 
 impl FeedError {
@@ -84,11 +84,11 @@ impl FeedError {
 /// The reading end.
 #[derive(Debug)]
 pub struct Feed<O: Origin> {
-    live: Receiver<O::Given>,
+    live: Receiver<O::Output>,
     /// Taken by what is in `live` and in `early`.
     room: Arc<Room>,
     /// Live batches that came before it was their turn, by first sequence.
-    early: BTreeMap<u64, O::Given>,
+    early: BTreeMap<u64, O::Output>,
     storage: Arc<dyn Storage>,
     /// It reads from the journal, until that has no more or what comes live fits.
     is_reading: bool,
@@ -109,7 +109,7 @@ pub struct Feed<O: Origin> {
 impl<O: Origin> Feed<O> {
     /// A feed of everything from sequence `next` on, and the end at which batches are offered.
     #[must_use]
-    pub fn new(storage: Arc<dyn Storage>, origin: O, next: u64) -> (Live<O::Given>, Feed<O>) {
+    pub fn new(storage: Arc<dyn Storage>, origin: O, next: u64) -> (Live<O::Output>, Feed<O>) {
         Feed::waking(&Arc::default(), storage, origin, next)
     }
 
@@ -120,7 +120,7 @@ impl<O: Origin> Feed<O> {
         storage: Arc<dyn Storage>,
         origin: O,
         next: u64,
-    ) -> (Live<O::Given>, Feed<O>) {
+    ) -> (Live<O::Output>, Feed<O>) {
         let (sender, live) = channel_of(sleeper, LIVE_MAX);
         let room = Arc::new(Room::new(LIVE_BYTES));
         let feed = Feed {
@@ -141,8 +141,8 @@ impl<O: Origin> Feed<O> {
     }
 
     /// The next batch, from the sequence that follows the last one given. Waits up to `timeout` for one. What it
-    /// gives may begin before that sequence; see [`Delivery::notifications`].
-    pub fn next(&mut self, timeout: Duration) -> Result<Option<O::Given>, FeedError> {
+    /// gives may begin before that sequence; see [`EventBatch::notifications`].
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<O::Output>, FeedError> {
         let deadline = Instant::now() + timeout;
         loop {
             while let Ok(Some(delivery)) = self.live.try_recv() {
@@ -182,7 +182,7 @@ impl<O: Origin> Feed<O> {
 
     /// The next batch from the journal, without any wait: for who asks at times of its own, and has nobody offer it
     /// live ones.
-    pub fn next_stored(&mut self) -> Result<Option<O::Given>, FeedError> {
+    pub fn next_stored(&mut self) -> Result<Option<O::Output>, FeedError> {
         if self.is_at_end() {
             return Ok(None);
         }
@@ -227,8 +227,8 @@ impl<O: Origin> Feed<O> {
     }
 
     /// Keeps a live batch until it is its turn. The ones furthest ahead are dropped when there are too many.
-    fn keep(&mut self, given: O::Given) {
-        let delivery: &Delivery = given.borrow();
+    fn keep(&mut self, given: O::Output) {
+        let delivery: &EventBatch = given.borrow();
         let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
         let dropped = if last < self.next {
             Some(given)
@@ -245,19 +245,19 @@ impl<O: Origin> Feed<O> {
     }
 
     /// It is on its way no more.
-    fn leave(&self, given: &O::Given) {
-        let delivery: &Delivery = given.borrow();
+    fn leave(&self, given: &O::Output) {
+        let delivery: &EventBatch = given.borrow();
         self.room.give_back(delivery.bytes());
     }
 
-    fn take_contiguous(&mut self) -> Option<O::Given> {
+    fn take_contiguous(&mut self) -> Option<O::Output> {
         while let Some(entry) = self.early.first_entry() {
             if *entry.key() > self.next {
                 return None;
             }
             let given = entry.remove();
             self.leave(&given);
-            let delivery: &Delivery = given.borrow();
+            let delivery: &EventBatch = given.borrow();
             if delivery.last_sequence() >= self.next {
                 self.stop_reading();
                 return Some(self.given(given));
@@ -267,7 +267,7 @@ impl<O: Origin> Feed<O> {
     }
 
     /// The next batch from the journal, as far as it is available.
-    fn read(&mut self) -> Result<Option<O::Given>, FeedError> {
+    fn read(&mut self) -> Result<Option<O::Output>, FeedError> {
         self.is_reading = true;
         if let Some(given) = self.origin.at_hand(self.next) {
             return Ok(Some(self.given(given)));
@@ -312,8 +312,8 @@ impl<O: Origin> Feed<O> {
         self.reader = None;
     }
 
-    fn given(&mut self, given: O::Given) -> O::Given {
-        let delivery: &Delivery = given.borrow();
+    fn given(&mut self, given: O::Output) -> O::Output {
+        let delivery: &EventBatch = given.borrow();
         self.next = delivery.last_sequence() + 1;
         self.last = delivery.at().or(self.last);
         self.missing_since = None;

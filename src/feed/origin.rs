@@ -7,7 +7,7 @@ use crate::disk::Storage;
 use crate::journal::Status;
 use crate::journal::batch::Batch;
 use crate::relay::Sleeper;
-use crate::worker::{Delivery, Forms, Live, Maker};
+use crate::worker::{EventBatch, Extraction, Forms, Live};
 use parking_lot::Mutex;
 use std::borrow::Borrow;
 use std::collections::VecDeque;
@@ -20,26 +20,26 @@ use tokio::sync::futures::Notified;
 /// What a feed gives, how far there is any, and how it is made of what stands in the journal.
 pub trait Origin: fmt::Debug + Send {
     /// A batch, taken apart.
-    type Given: Borrow<Delivery> + fmt::Debug + Send;
+    type Output: Borrow<EventBatch> + fmt::Debug + Send;
 
     /// The highest sequence that may be given.
     fn available(&self) -> u64;
 
     /// Makes of a batch from the journal what would have come live.
-    fn make(&mut self, batch: Batch) -> Result<Self::Given, FeedError>;
+    fn make(&mut self, batch: Batch) -> Result<Self::Output, FeedError>;
 
     /// What brings the sequence `next`, if it was made already and is at hand.
-    fn at_hand(&self, next: u64) -> Option<Self::Given> {
+    fn at_hand(&self, next: u64) -> Option<Self::Output> {
         let _ = next;
         None
     }
 }
 
-/// Everything that is durable, for the one who judges what is a duplicate.
+/// Everything that is durable, for the one who decides what is a duplicate.
 #[derive(Debug)]
 pub struct Durable {
     status: Arc<Status>,
-    maker: Maker,
+    maker: Extraction,
     quarantine: Arc<Quarantine>,
 }
 
@@ -49,55 +49,55 @@ impl Durable {
     pub fn new(status: Arc<Status>, quarantine: &Arc<Quarantine>, forms: &Arc<Forms>) -> Durable {
         Durable {
             status,
-            maker: Maker::sparing(quarantine.poison()).reading(forms),
+            maker: Extraction::sparing(quarantine.poison()).reading(forms),
             quarantine: Arc::clone(quarantine),
         }
     }
 }
 
 impl Origin for Durable {
-    type Given = Delivery;
+    type Output = EventBatch;
 
     fn available(&self) -> u64 {
         self.status.durable()
     }
 
-    fn make(&mut self, batch: Batch) -> Result<Delivery, FeedError> {
+    fn make(&mut self, batch: Batch) -> Result<EventBatch, FeedError> {
         make(&mut self.maker, &self.quarantine, batch)
     }
 }
 
 /// Everything of which it is known whether it is a duplicate, for the sinks.
 #[derive(Debug)]
-pub struct Judged {
-    position: Arc<JudgedPosition>,
-    maker: Maker,
+pub struct Decided {
+    position: Arc<DecidedPosition>,
+    maker: Extraction,
     quarantine: Arc<Quarantine>,
     duplicates: Duplicates,
-    shared: Option<Shelf>,
+    shared: Option<RecentBatches>,
 }
 
 /// The last batches that feeds beside each other have read from the journal. The lanes of a sink are often at the same
 /// place, and what one of them has taken apart is not taken apart again for the next. A large one is here only as long
 /// as somebody else has it.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf(Arc<Mutex<VecDeque<Kept>>>);
+pub struct RecentBatches(Arc<Mutex<VecDeque<Recent>>>);
 
 #[derive(Debug)]
-enum Kept {
-    Ordinary(Arc<Delivery>),
-    Large(Weak<Delivery>),
+enum Recent {
+    Ordinary(Arc<EventBatch>),
+    Large(Weak<EventBatch>),
 }
 
-/// The highest sequence of which, and below which, everything was judged.
+/// The highest sequence of which, and below which, everything was decided.
 #[derive(Debug, Default)]
-pub struct JudgedPosition {
+pub struct DecidedPosition {
     sequence: AtomicU64,
     moved: Notify,
 }
 
-impl JudgedPosition {
-    /// Nothing up to `sequence` is unjudged any more.
+impl DecidedPosition {
+    /// Nothing up to `sequence` is undecided any more.
     pub fn set(&self, sequence: u64) {
         if self.sequence.swap(sequence, Ordering::Release) != sequence {
             self.moved.notify_waiters();
@@ -116,27 +116,27 @@ impl JudgedPosition {
     }
 }
 
-impl Shelf {
-    pub(super) fn put(&self, delivery: &Arc<Delivery>) {
+impl RecentBatches {
+    pub(super) fn put(&self, delivery: &Arc<EventBatch>) {
         let mut kept = self.0.lock();
         if kept.len() == SHELF_MAX {
             kept.pop_front();
         }
         kept.push_back(if delivery.bytes() <= SHELF_BYTES / SHELF_MAX {
-            Kept::Ordinary(Arc::clone(delivery))
+            Recent::Ordinary(Arc::clone(delivery))
         } else {
-            Kept::Large(Arc::downgrade(delivery))
+            Recent::Large(Arc::downgrade(delivery))
         });
     }
 
-    pub(super) fn find(&self, sequence: u64) -> Option<Arc<Delivery>> {
+    pub(super) fn find(&self, sequence: u64) -> Option<Arc<EventBatch>> {
         let kept = self.0.lock();
         let mut here = kept.iter().rev().filter_map(|kept| match kept {
-            Kept::Ordinary(delivery) => Some(Arc::clone(delivery)),
-            Kept::Large(delivery) => delivery.upgrade(),
+            Recent::Ordinary(delivery) => Some(Arc::clone(delivery)),
+            Recent::Large(delivery) => delivery.upgrade(),
         });
         let has =
-            |it: &Arc<Delivery>| (it.first_sequence()..=it.last_sequence()).contains(&sequence);
+            |it: &Arc<EventBatch>| (it.first_sequence()..=it.last_sequence()).contains(&sequence);
         here.find(has)
     }
 }
@@ -146,8 +146,8 @@ impl Shelf {
 pub struct Feeds {
     /// The journal.
     pub journal: Arc<dyn Storage>,
-    /// How far everything is judged.
-    pub judged: Arc<JudgedPosition>,
+    /// How far everything is decided.
+    pub decided: Arc<DecidedPosition>,
     /// Where the duplicates are written down.
     pub dedupe: Arc<dyn Storage>,
     /// Bodies that nobody can take apart.
@@ -160,7 +160,11 @@ impl Feeds {
     /// A feed of everything from sequence `next` on, and the end at which batches are offered to it, which wakes
     /// `sleeper`. Without that end, the feed reads the journal alone.
     #[must_use]
-    pub fn open(&self, sleeper: &Arc<Sleeper>, next: u64) -> (Live<Arc<Delivery>>, Feed<Judged>) {
+    pub fn open(
+        &self,
+        sleeper: &Arc<Sleeper>,
+        next: u64,
+    ) -> (Live<Arc<EventBatch>>, Feed<Decided>) {
         self.open_at(None, sleeper, next)
     }
 
@@ -168,22 +172,22 @@ impl Feeds {
     #[must_use]
     pub fn open_beside(
         &self,
-        shared: &Shelf,
+        shared: &RecentBatches,
         sleeper: &Arc<Sleeper>,
         next: u64,
-    ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
+    ) -> (Live<Arc<EventBatch>>, Feed<Decided>) {
         self.open_at(Some(shared.clone()), sleeper, next)
     }
 
     fn open_at(
         &self,
-        shared: Option<Shelf>,
+        shared: Option<RecentBatches>,
         sleeper: &Arc<Sleeper>,
         next: u64,
-    ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
-        let origin = Judged {
-            position: Arc::clone(&self.judged),
-            maker: Maker::sparing(self.quarantine.poison()).reading(&self.forms),
+    ) -> (Live<Arc<EventBatch>>, Feed<Decided>) {
+        let origin = Decided {
+            position: Arc::clone(&self.decided),
+            maker: Extraction::sparing(self.quarantine.poison()).reading(&self.forms),
             quarantine: Arc::clone(&self.quarantine),
             duplicates: Duplicates::open(Arc::clone(&self.dedupe)),
             shared,
@@ -193,20 +197,24 @@ impl Feeds {
 }
 
 /// Takes a batch apart for who passes it on: whatever nobody can take apart is a durable dead letter when this returns.
-fn make(maker: &mut Maker, quarantine: &Quarantine, batch: Batch) -> Result<Delivery, FeedError> {
+fn make(
+    maker: &mut Extraction,
+    quarantine: &Quarantine,
+    batch: Batch,
+) -> Result<EventBatch, FeedError> {
     let delivery = maker.make(batch);
     quarantine.keep(&delivery)?;
     Ok(delivery)
 }
 
-impl Origin for Judged {
-    type Given = Arc<Delivery>;
+impl Origin for Decided {
+    type Output = Arc<EventBatch>;
 
     fn available(&self) -> u64 {
         self.position.get()
     }
 
-    fn make(&mut self, batch: Batch) -> Result<Arc<Delivery>, FeedError> {
+    fn make(&mut self, batch: Batch) -> Result<Arc<EventBatch>, FeedError> {
         let mut delivery = make(&mut self.maker, &self.quarantine, batch)?;
         self.duplicates.mark(&mut delivery)?;
         let delivery = Arc::new(delivery);
@@ -216,7 +224,7 @@ impl Origin for Judged {
         Ok(delivery)
     }
 
-    fn at_hand(&self, next: u64) -> Option<Arc<Delivery>> {
+    fn at_hand(&self, next: u64) -> Option<Arc<EventBatch>> {
         self.shared.as_ref()?.find(next)
     }
 }

@@ -29,7 +29,7 @@ pub struct Open {
 }
 
 /// The progress in each lane, in the order of [`Lane::ALL`].
-pub type Lanes = [Progress; 3];
+pub type Lanes = [Progress; Lane::COUNT];
 
 impl Progress {
     /// Everything up to `sequence` is confirmed.
@@ -75,22 +75,6 @@ pub fn confirmed(lanes: &Lanes) -> u64 {
 pub fn reached(lanes: &Lanes) -> u64 {
     let all = lanes.iter().map(|lane| lane.reached);
     all.max().unwrap_or(0)
-}
-
-/// The names of the lanes, in the order of [`Lanes`].
-#[must_use]
-pub fn lane_names() -> [&'static str; 3] {
-    Lane::ALL.map(Lane::name)
-}
-
-/// Place of a lane in [`Lanes`].
-#[must_use]
-pub fn place(lane: Lane) -> usize {
-    match lane {
-        Lane::Messages => 0,
-        Lane::Statuses => 1,
-        Lane::Rest => 2,
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod error;
 pub use error::ReplayError;
 
 use super::{Replayed, Selection};
+use crate::disk::text;
 use crate::disk::{self, Access, Storage};
 use crate::event::{Pattern, rfc3339};
 use jiff::Timestamp;
@@ -323,7 +324,7 @@ impl Replays {
                 return Err(ReplayError::Ended { id, state });
             }
             // The server sets it aside; until it looks, this is what it finds.
-            Ok(_) | Err(ReplayError::Io { .. } | ReplayError::Damaged { .. }) => {}
+            Ok(_) | Err(ReplayError::Io(_) | ReplayError::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
         let name = cancel_name(id);
@@ -353,30 +354,21 @@ impl Replays {
     pub fn read(&self, id: &str) -> Result<Replay, ReplayError> {
         let name = file_name(id);
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let mut reason = String::new();
-        for _ in 0..READ_TRIES {
-            let file = match self.storage.open(&name, Access::Read) {
-                Ok(file) if id.chars().all(plain) => file,
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(self.failed("open", &name)(error));
-                }
-                _ => return Err(self.missing(id)),
-            };
-            let mut bytes = vec![0; LENGTH_MAX];
-            let length = disk::read_full_at(&*file, &mut bytes, 0);
-            bytes.truncate(length.map_err(self.failed("read", &name))?);
-            match serde_json::from_slice::<Replay>(&bytes) {
-                Ok(replay) if replay.version > VERSION => {
-                    "a newer version of Hookline has written it".clone_into(&mut reason);
-                    break;
-                }
-                Ok(replay) if replay.id == id => return Ok(replay),
-                Ok(replay) => reason = format!("it is the replay {}", replay.id),
-                // In use, it may have been written over as the one before, see `Storage::replace`.
-                Err(error) => reason = error.to_string(),
-            }
+        if !id.chars().all(plain) {
+            return Err(self.missing(id));
         }
-        Err(ReplayError::Damaged {
+        let decode = |bytes: &[u8]| match serde_json::from_slice::<Replay>(bytes) {
+            Ok(replay) if replay.version > VERSION => {
+                Err("a newer version of Hookline has written it".to_owned())
+            }
+            Ok(replay) if replay.id == id => Ok(replay),
+            Ok(replay) => Err(format!("it is the replay {}", replay.id)),
+            Err(error) => Err(error.to_string()),
+        };
+        let read = text::read_whole(&*self.storage, &name, LENGTH_MAX, decode);
+        let read = read.map_err(self.failed("read", &name))?;
+        let read = read.ok_or_else(|| self.missing(id))?;
+        read.map_err(|reason| ReplayError::Damaged {
             path: self.storage.describe(&name),
             reason,
         })
@@ -438,10 +430,13 @@ impl Replays {
         name: &str,
     ) -> impl FnOnce(io::Error) -> ReplayError + use<> {
         let path = self.storage.describe(name);
-        move |cause| ReplayError::Io {
-            action,
-            path,
-            cause,
+        move |source| {
+            disk::Error {
+                action,
+                path,
+                source,
+            }
+            .into()
         }
     }
 }
@@ -463,10 +458,7 @@ const VERSION: u32 = 1;
 const ENDED_MAX: usize = 100;
 
 /// More bytes than any replay has.
-const LENGTH_MAX: usize = 1 << 20;
-
-/// How often a file that is not whole is read.
-const READ_TRIES: usize = 4;
+const LENGTH_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Which events a sink wants, and what becomes of each: the sink's books.
 
-use crate::event::{EventRef, Pattern};
+use crate::event::{Event, Pattern};
 use crate::worker::Notification;
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Replayed {
 
 /// What becomes of an event at a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum EventOutcome {
     /// It is delivered.
     Wanted,
     /// An earlier one said the same.
@@ -44,7 +44,7 @@ pub enum Fate {
     Dead,
 }
 
-/// How many events had which fate.
+/// How many events had which outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Those that the sink is to have, or has had.
@@ -62,15 +62,15 @@ pub struct Tally {
 impl Selection {
     /// What becomes of an event that came to `endpoint`.
     #[must_use]
-    pub fn fate(&self, event: EventRef<'_>, endpoint: u16) -> Fate {
+    pub fn outcome(&self, event: Event<'_>, endpoint: u16) -> EventOutcome {
         if event.is_dead() {
-            Fate::Dead
+            EventOutcome::Dead
         } else if event.is_duplicate() {
-            Fate::Duplicate
+            EventOutcome::Duplicate
         } else if self.takes(event, endpoint) {
-            Fate::Wanted
+            EventOutcome::Wanted
         } else {
-            Fate::Unwanted
+            EventOutcome::Unwanted
         }
     }
 
@@ -81,7 +81,7 @@ impl Selection {
         replay.is_none_or(|replay| sequence <= replay.to)
     }
 
-    fn takes(&self, event: EventRef<'_>, endpoint: u16) -> bool {
+    fn takes(&self, event: Event<'_>, endpoint: u16) -> bool {
         if let Some(replay) = &self.replay
             && !replay.asked.takes(event, endpoint)
         {
@@ -103,26 +103,26 @@ impl Selection {
         &'n self,
         notification: &'n Notification<'_>,
         tally: &'n mut Tally,
-    ) -> impl Iterator<Item = EventRef<'n>> {
+    ) -> impl Iterator<Item = Event<'n>> {
         let endpoint = notification.record.endpoint;
         let events = self.reaches(notification.sequence);
         let events = events.then(|| notification.events()).into_iter().flatten();
         events.filter(move |event| {
-            let fate = self.fate(*event, endpoint);
-            tally.count(fate);
-            fate == Fate::Wanted
+            let outcome = self.outcome(*event, endpoint);
+            tally.count(outcome);
+            outcome == EventOutcome::Wanted
         })
     }
 }
 
 impl Tally {
     /// Adds an event.
-    pub fn count(&mut self, fate: Fate) {
-        *match fate {
-            Fate::Wanted => &mut self.wanted,
-            Fate::Duplicate => &mut self.duplicates,
-            Fate::Unwanted => &mut self.unwanted,
-            Fate::Dead => &mut self.dead,
+    pub fn count(&mut self, outcome: EventOutcome) {
+        *match outcome {
+            EventOutcome::Wanted => &mut self.wanted,
+            EventOutcome::Duplicate => &mut self.duplicates,
+            EventOutcome::Unwanted => &mut self.unwanted,
+            EventOutcome::Dead => &mut self.dead,
         } += 1;
     }
 

@@ -1,9 +1,9 @@
-use super::{Feed, Feeds, Judged, JudgedPosition, Shelf};
+use super::{Decided, DecidedPosition, Feed, Feeds, RecentBatches};
 use crate::disk::{Disk, Storage};
 use crate::journal::batch::{Batch, Place};
 use crate::journal::{DurablePosition, Journal, Options, Status};
 use crate::relay;
-use crate::worker::{Delivery, Live, Maker};
+use crate::worker::{EventBatch, Extraction, Live};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(crate) struct Bench {
     dir: tempfile::TempDir,
     storage: Arc<dyn Storage>,
     pub(crate) status: Arc<Status>,
-    judged: Arc<JudgedPosition>,
+    decided: Arc<DecidedPosition>,
     commit: Option<relay::Sender<Batch>>,
     durable: crossbeam_channel::Receiver<Batch>,
     threads: Vec<JoinHandle<()>>,
@@ -71,7 +71,7 @@ impl Bench {
             dir,
             storage,
             status,
-            judged: Arc::default(),
+            decided: Arc::default(),
             commit: Some(commit),
             durable,
             threads,
@@ -88,7 +88,7 @@ impl Bench {
         let commit = self.commit.as_ref().unwrap();
         commit.try_send(unsealed(bodies)).unwrap();
         let batch = self.durable.recv().unwrap();
-        self.judged.set(batch.last_sequence());
+        self.decided.set(batch.last_sequence());
         batch
     }
 
@@ -100,7 +100,7 @@ impl Bench {
     }
 
     /// As a sink's, of what is stored by the time that it looks.
-    pub(crate) fn feed(&self, next: u64) -> (Live<Arc<Delivery>>, Feed<Judged>) {
+    pub(crate) fn feed(&self, next: u64) -> (Live<Arc<EventBatch>>, Feed<Decided>) {
         self.feed_waking(&Arc::default(), next)
     }
 
@@ -113,7 +113,7 @@ impl Bench {
     pub(crate) fn feeds(&self) -> Feeds {
         Feeds {
             journal: Arc::clone(&self.storage),
-            judged: Arc::clone(&self.judged),
+            decided: Arc::clone(&self.decided),
             dedupe: self.dedupe(),
             quarantine: Arc::default(),
             forms: Arc::default(),
@@ -125,8 +125,8 @@ impl Bench {
         &self,
         sleeper: &Arc<relay::Sleeper>,
         next: u64,
-    ) -> (Live<Arc<Delivery>>, Feed<Judged>) {
-        self.judged.set(self.status.durable());
+    ) -> (Live<Arc<EventBatch>>, Feed<Decided>) {
+        self.decided.set(self.status.durable());
         self.feeds().open(sleeper, next)
     }
 }
@@ -141,7 +141,7 @@ impl Drop for Bench {
 }
 
 /// The sequences that the feed gives until it has no more.
-fn drain(feed: &mut Feed<Judged>) -> Vec<u64> {
+fn drain(feed: &mut Feed<Decided>) -> Vec<u64> {
     let mut sequences = Vec::new();
     let mut from = feed.position();
     while let Some(delivery) = feed.next(Duration::from_millis(50)).unwrap() {
@@ -158,8 +158,8 @@ fn drain(feed: &mut Feed<Judged>) -> Vec<u64> {
     sequences
 }
 
-fn deliver(batch: Batch) -> Arc<Delivery> {
-    Arc::new(Maker::new().make(batch))
+fn deliver(batch: Batch) -> Arc<EventBatch> {
+    Arc::new(Extraction::new().make(batch))
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn what_waits_is_bounded_in_bytes_as_well() {
     assert_eq!((7..=20).filter(|&it| offer(it)).count(), 5);
     assert!(feed.next(Duration::ZERO).unwrap().is_none());
     assert!(!offer(12));
-    bench.judged.set(20);
+    bench.decided.set(20);
     feed.go_back_to(7);
     for sequence in 7..=11 {
         let next = feed.next(Duration::ZERO).unwrap().unwrap();
@@ -220,7 +220,7 @@ fn what_waits_is_bounded_in_bytes_as_well() {
 /// Four batches stayed in memory for each sink, however large they were, until others came.
 #[test]
 fn a_large_batch_is_shared_only_while_somebody_has_it() {
-    let shared = Shelf::default();
+    let shared = RecentBatches::default();
     let ordinary = deliver(batch(1, &["{}"]));
     let large = deliver(batch(2, &[vec![b'x'; 2 << 20]]));
     shared.put(&ordinary);
@@ -300,7 +300,7 @@ fn feeds_beside_each_other_take_a_batch_apart_once() {
     for _ in 0..20 {
         bench.store(2);
     }
-    let (feeds, shared) = (bench.feeds(), Shelf::default());
+    let (feeds, shared) = (bench.feeds(), RecentBatches::default());
     let mut lanes = [1, 1, 6].map(|next| feeds.open_beside(&shared, &Arc::default(), next).1);
     let mut next = |lane: usize| {
         let delivery = lanes[lane].next(Duration::from_secs(20)).unwrap().unwrap();

@@ -2,22 +2,15 @@
 
 use super::frame::FrameError;
 use super::names;
-use crate::disk::{Storage, is_shortage, repair};
+use crate::disk::{self, Storage, repair};
 use std::io;
 
 /// Why the journal cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The operating system refused.
-    #[error("cannot {action} {path}: {cause}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file or directory.
-        path: String,
-        /// What the operating system said.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] disk::Error),
     /// Another process has the directory.
     #[error(
         "the journal is in use ({holder} holds {path}): stop that process, or give this one a directory of its own"
@@ -167,11 +160,7 @@ impl JournalError {
         action: &'static str,
         name: &str,
     ) -> impl FnOnce(io::Error) -> JournalError {
-        move |cause| JournalError::Io {
-            action,
-            path: storage.describe(name),
-            cause,
-        }
+        move |source| disk::Error::on(storage, action, name)(source).into()
     }
 
     /// For `map_err`: what was tried on the segment of this epoch.
@@ -186,7 +175,7 @@ impl JournalError {
     /// True for what passes by itself when there is space again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, JournalError::Io { cause, .. } if is_shortage(cause))
+        matches!(self, JournalError::Io(error) if error.is_shortage())
     }
 }
 

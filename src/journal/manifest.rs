@@ -27,10 +27,8 @@ use super::error::JournalError;
 use super::frame::NUMBER_END;
 use super::names;
 use super::segment::JournalId;
-use crate::disk::block::in_memory;
-use crate::disk::{Access, Storage, read_full_at};
+use crate::disk::{self, Storage, text};
 use std::fmt::Write;
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// What the manifest says.
@@ -102,15 +100,17 @@ impl Manifest {
 
     /// Reads the manifest; `None` if there is none.
     pub(crate) fn load(storage: &dyn Storage) -> Result<Option<Manifest>, JournalError> {
-        let mut tries = LOAD_TRIES;
-        loop {
-            tries -= 1;
-            match Manifest::load_file(storage, NAME) {
-                // What was opened as the manifest may have been written over as the one before it.
-                Err(JournalError::Manifest { .. }) if tries > 0 => {}
-                result => return result,
+        let read = text::read_whole(storage, NAME, SIZE_MAX, Manifest::decode)
+            .map_err(JournalError::io(storage, "read", NAME))?;
+        let refused = |reason| {
+            let path = storage.describe(NAME);
+            if reason == NEWER {
+                JournalError::Newer { path }
+            } else {
+                JournalError::Manifest { path, reason }
             }
-        }
+        };
+        read.transpose().map_err(refused)
     }
 
     /// Reads the manifest of a journal that must be there.
@@ -132,30 +132,8 @@ impl Manifest {
 
     /// Reads the manifest before the last one, if it is there and whole. It lacks the last change.
     pub(crate) fn load_old(storage: &dyn Storage) -> Option<Manifest> {
-        Manifest::load_file(storage, OLD).ok().flatten()
-    }
-
-    fn load_file(storage: &dyn Storage, name: &str) -> Result<Option<Manifest>, JournalError> {
-        let file = match storage.open(name, Access::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(JournalError::io(storage, "open", name)(error)),
-        };
-        let text = file.length().and_then(|length| {
-            let mut text = vec![0; in_memory(length.min(SIZE_MAX))];
-            let read = read_full_at(&*file, &mut text, 0)?;
-            text.truncate(read);
-            Ok(text)
-        });
-        let text = text.map_err(JournalError::io(storage, "read", name))?;
-        Manifest::decode(&text).map(Some).map_err(|reason| {
-            let path = storage.describe(name);
-            if reason == NEWER {
-                JournalError::Newer { path }
-            } else {
-                JournalError::Manifest { path, reason }
-            }
-        })
+        let bytes = disk::read_file(storage, OLD, SIZE_MAX).ok().flatten()?;
+        Manifest::decode(&bytes).ok()
     }
 
     /// The hole that begins at this place.
@@ -196,28 +174,11 @@ impl Manifest {
                 hole.epoch, hole.offset, hole.length, hole.first_sequence, hole.count
             ));
         }
-        let crc = crc32c::crc32c(text.as_bytes());
-        text + &format!("checksum {crc:08x}\n")
+        text::seal(text, CHECKSUM)
     }
 
     fn decode(bytes: &[u8]) -> Result<Manifest, String> {
-        let text = str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        let (text, padding) = text
-            .split_once("\n\n")
-            .or_else(|| Some((text.strip_suffix('\n')?, "")))
-            .ok_or("it ends early")?;
-        if padding != "\n".repeat(padding.len()) {
-            return Err("something stands behind its checksum".to_owned());
-        }
-        let (body, checksum) = text.rsplit_once('\n').ok_or("it ends early")?;
-        let checksum = checksum
-            .strip_prefix("checksum ")
-            .ok_or("it ends without a checksum")?;
-        // The line feed before the checksum line belongs to the bytes before it.
-        let crc = crc32c::crc32c_append(crc32c::crc32c(body.as_bytes()), b"\n");
-        if checksum != format!("{crc:08x}") {
-            return Err("its checksum does not match".to_owned());
-        }
+        let body = text::unseal(bytes, CHECKSUM)?;
         let mut lines = body.lines();
         let version = lines.next().and_then(|line| line.strip_prefix(TITLE));
         if version.ok_or("it is not a manifest")? != VERSION {
@@ -353,9 +314,8 @@ pub(crate) const NAME: &str = "manifest";
 /// File name of the manifest before it.
 pub(crate) const OLD: &str = "manifest.old";
 
-/// How often two changes may come between the opening and the reading.
-const LOAD_TRIES: usize = 4;
 const TITLE: &str = "hookline journal ";
+const CHECKSUM: &str = "checksum";
 const VERSION: &str = "1";
 const NEWER: &str = "newer";
 /// A journal with more than this in its table of contents is none of ours.

@@ -53,11 +53,7 @@ pub(crate) fn check(
             path: path(),
             how: "is gone",
         }),
-        Err(cause) => Err(JournalError::Io {
-            action: "find",
-            path: path(),
-            cause,
-        }),
+        Err(error) => Err(JournalError::io(storage, "find", name)(error)),
     }
 }
 

@@ -15,3 +15,19 @@ mod repeats;
 pub use panics::log_panics;
 pub use queue::{LINE_MAX, QUEUE_MAX, Writer, dropped, flush, is_running, say, start};
 pub use repeats::Repeats;
+
+use std::error::Error;
+
+/// `text`, and the causes from `cause` on, each of which is said once: some errors repeat what lies below them.
+#[must_use]
+pub fn with_causes(mut text: String, mut cause: Option<&dyn Error>) -> String {
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,17 +1,19 @@
-//! Everything between the workers and your systems: the judge of what is a duplicate, and the sinks.
+//! Everything between the workers and your systems: what decides on duplicates, and the sinks.
 
 use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
 use super::sources::Sources;
 use super::threads::Threads;
-use super::{JUDGE, SINK, ServerError, all_aside, beside, options, quarantine, sweep_letters};
+use super::{
+    DEDUPE, SINK, ServerError, all_aside, beside, options, quarantine, sweep_dead_letters,
+};
 use crate::config::Config;
 use crate::dead_letter::{Child, Quarantine};
 use crate::dedupe::{Dedupe, DedupeError, Parties};
 use crate::disk::Storage;
-use crate::feed::{Durable, Feed, Feeds, Floor, Judge, JudgedPosition};
+use crate::feed::{DecidedPosition, DedupeStage, Durable, Feed, Feeds, RetentionHolds};
 use crate::journal::Journal;
-use crate::worker::{Delivery as Batch, Forms, Live, Maker};
+use crate::worker::{EventBatch, Extraction, Forms, Live};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,10 +24,10 @@ pub(super) struct Delivery {
     quarantine: Arc<Quarantine>,
     forms: Arc<Forms>,
     /// Where the workers offer what they have taken apart.
-    live: Live<Batch>,
-    judge: Judge,
+    live: Live<EventBatch>,
+    stage: DedupeStage,
     open: Box<dyn FnOnce() -> Result<(Dedupe, u64), DedupeError> + Send>,
-    stop_judge: Arc<AtomicBool>,
+    stop_dedupe: Arc<AtomicBool>,
     sinks: Sinks,
 }
 
@@ -40,22 +42,22 @@ pub(super) fn prepare(
 ) -> Result<Delivery, ServerError> {
     let (id, endpoints) = (journal.id(), journal.endpoints());
     let status = Arc::clone(&sources.journal);
-    let floor = Floor::new(floor);
-    // Until it is known what was judged, all of it may be judged again.
-    let place = floor.place(0);
+    let floor = RetentionHolds::new(floor);
+    // Until it is known what was decided, all of it may be decided again.
+    let hold = floor.hold(0);
     let statistics = &sources.journal.statistics;
     let oldest = statistics.first_sequence.load(Ordering::Relaxed);
-    sweep_letters(config);
+    sweep_dead_letters(config);
     let quarantine = quarantine::open(config, id, oldest, &endpoints)?;
     let dedupe = beside(&config.journal.dir.join("dedupe"))?;
-    let judged = Arc::new(JudgedPosition::default());
+    let decided = Arc::new(DecidedPosition::default());
     let parties = Parties::new(options::dedupe_scope(config));
     let common = Common {
         config,
         cursors: sinks::cursors(config, id, status.durable(), floor)?,
         feeds: Feeds {
             journal: Arc::clone(disk),
-            judged: Arc::clone(&judged),
+            decided: Arc::clone(&decided),
             dedupe: Arc::clone(&dedupe),
             quarantine: Arc::clone(&quarantine),
             forms: Arc::clone(forms),
@@ -66,30 +68,30 @@ pub(super) fn prepare(
     let mut sinks = sinks::prepare(&common, sources)?;
     let origin = Durable::new(Arc::clone(&status), &quarantine, forms);
     let (live, feed) = Feed::new(Arc::clone(disk), origin, status.durable() + 1);
-    let stop_judge = Arc::new(AtomicBool::new(false));
+    let stop_dedupe = Arc::new(AtomicBool::new(false));
     let first = move || {
         let statistics = &status.statistics;
         statistics.first_sequence.load(Ordering::Relaxed)
     };
     let newest = sources.journal.durable();
     let limits = options::dedupe(config);
-    let judge = Judge {
+    let stage = DedupeStage {
         feed,
         parties,
-        place,
+        hold,
         first: Box::new(first),
-        position: judged,
+        position: decided,
         sinks: std::mem::take(&mut sinks.lives),
         quarantine: Arc::clone(&quarantine),
-        statistics: Arc::clone(&sources.judge),
-        stop: Arc::clone(&stop_judge),
+        statistics: Arc::clone(&sources.dedupe),
+        stop: Arc::clone(&stop_dedupe),
     };
     Ok(Delivery {
         journal: Arc::clone(disk),
         quarantine,
         forms: Arc::clone(forms),
         live,
-        judge,
+        stage,
         open: Box::new(move || {
             let open = || Dedupe::open(Arc::clone(&dedupe), limits.clone(), id, oldest, newest);
             match open() {
@@ -98,15 +100,15 @@ pub(super) fn prepare(
                 opened => opened,
             }
         }),
-        stop_judge,
+        stop_dedupe,
         sinks,
     })
 }
 
 impl Delivery {
     /// What takes bodies apart, and where the result goes.
-    pub(super) fn for_worker(&self) -> (Maker, Live<Batch>) {
-        let maker = Maker::sparing(self.quarantine.poison()).reading(&self.forms);
+    pub(super) fn for_worker(&self) -> (Extraction, Live<EventBatch>) {
+        let maker = Extraction::sparing(self.quarantine.poison()).reading(&self.forms);
         (maker, self.live.clone())
     }
 
@@ -120,23 +122,23 @@ impl Delivery {
         Ok((pulls, listener.transpose()?))
     }
 
-    /// Starts the threads; gives what asks the judge, and then the sinks, to end once everything durable is done.
+    /// Starts the threads; gives what asks the stage, and then the sinks, to end once everything durable is done.
     /// `child` takes suspect bodies apart.
     pub(super) fn start(
         self,
         threads: &mut Threads,
         child: Option<Child>,
     ) -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), ServerError> {
-        let (judge, open) = (self.judge, self.open);
-        let stop = Arc::clone(&self.stop_judge);
+        let (stage, open) = (self.stage, self.open);
+        let stop = Arc::clone(&self.stop_dedupe);
         quarantine::examine(self.quarantine, self.journal, child, stop)?;
-        threads.start(JUDGE, None, move || Ok(judge.run(open)?))?;
+        threads.start(DEDUPE, None, move || Ok(stage.run(open)?))?;
         for (name, sink) in self.sinks.ready {
             threads.start(&format!("{SINK}{name}"), None, move || {
                 sink.run()
                     .map_err(|cause| ServerError::Sink { name, cause })
             })?;
         }
-        Ok((self.stop_judge, self.sinks.stop))
+        Ok((self.stop_dedupe, self.sinks.stop))
     }
 }

@@ -1,6 +1,6 @@
 //! The stop, in the direction of the data: the module above says in which order.
 
-use super::{JUDGE, LEAVE_TIME, LOOP, PULL, SINK, Server, ServerError};
+use super::{DEDUPE, LEAVE_TIME, LOOP, PULL, SINK, Server, ServerError};
 use crate::reactor::Phase;
 use crossbeam_channel::Receiver;
 use std::sync::atomic::Ordering;
@@ -69,8 +69,8 @@ impl Server {
         let deadline = deadline.max(Instant::now() + LEAVE_TIME);
         let journal = |name: &str| name == "hl-commit" || name.starts_with("hl-worker");
         result = result.and(self.threads.join(journal, deadline));
-        self.stop_judge.store(true, Ordering::Release);
-        result = result.and(self.threads.join(|name| name == JUDGE, deadline));
+        self.stop_dedupe.store(true, Ordering::Release);
+        result = result.and(self.threads.join(|name| name == DEDUPE, deadline));
         self.stop_sinks.store(true, Ordering::Release);
         match self
             .threads

@@ -4,7 +4,7 @@ mod delivery;
 mod out;
 
 use super::sources::{Sources, sum};
-use crate::feed::{self};
+use crate::event::Lane;
 use crate::http::Status;
 use crate::journal;
 use crate::log;
@@ -289,7 +289,7 @@ fn workers(out: &mut Out<'_>, all: &[Arc<worker::Statistics>]) -> fmt::Result {
         total(|one| &one.events[1]),
         total(|one| &one.events[2]),
     ];
-    let lanes = feed::lane_names().into_iter().zip(events);
+    let lanes = Lane::ALL.map(Lane::name).into_iter().zip(events);
     out.counters(
         "hookline_events",
         "Events by lane",
@@ -307,7 +307,7 @@ fn workers(out: &mut Out<'_>, all: &[Arc<worker::Statistics>]) -> fmt::Result {
     )?;
     out.counter(
         "hookline_dedupe_overflows",
-        "Batches that are judged from the journal instead",
+        "Batches that are decided from the journal instead",
         total(|one| &one.overflows),
     )
 }

@@ -6,7 +6,7 @@
 //! | `hl-commit` | the journal's committer |
 //! | `hl-segment` | the journal's preparer: segments ahead of use, retention |
 //! | `hl-worker-N` | one worker, pinned |
-//! | `hl-dedupe` | the judge of what is a duplicate |
+//! | `hl-dedupe` | what is a duplicate |
 //! | `hl-sink-NAME` | one sink |
 //! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
@@ -16,7 +16,7 @@
 //! starts all the others; for a while after SIGHUP `hl-reload`.
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
-//! syncs what they left and ends, the workers end, the judge ends, the sinks deliver what is durable, the cursors are
+//! syncs what they left and ends, the workers end, dedupe ends, the sinks deliver what is durable, the cursors are
 //! saved.
 //!
 //! When the journal has failed the same happens within some seconds, whatever `drain_timeout` says: the loops give 503
@@ -51,7 +51,7 @@ pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
-use crate::dead_letter::{self, Child, DeadLetters, LetterError};
+use crate::dead_letter::{self, Child, DeadLetterError, DeadLetters};
 use crate::dedupe::DedupeError;
 use crate::disk::{self, Disk, Storage};
 use crate::feed::{CursorError, FeedError};
@@ -87,7 +87,7 @@ pub struct Server {
     recovery: journal::Recovery,
     control: Arc<Control>,
     wakers: Vec<Arc<Waker>>,
-    stop_judge: Arc<AtomicBool>,
+    stop_dedupe: Arc<AtomicBool>,
     stop_sinks: Arc<AtomicBool>,
     sources: Arc<Sources>,
     threads: Threads,
@@ -110,7 +110,7 @@ pub enum ServerError {
     Dedupe(#[from] DedupeError),
     /// The dead letters of a sink.
     #[error(transparent)]
-    Letters(#[from] LetterError),
+    Letters(#[from] DeadLetterError),
     /// What is stored cannot be passed on to the sinks.
     #[error("nothing is delivered any more: {0}")]
     Feed(#[from] FeedError),
@@ -229,7 +229,7 @@ impl Server {
         let (committer, preparer) = journal.split(loops.positions, workers);
         threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
-        let (stop_judge, stop_sinks) = delivery.start(&mut threads, child)?;
+        let (stop_dedupe, stop_sinks) = delivery.start(&mut threads, child)?;
         // Whatever comes, comes after this.
         sources.record();
         let sources = Arc::new(sources);
@@ -265,7 +265,7 @@ impl Server {
             recovery,
             control,
             wakers: loops.wakers,
-            stop_judge,
+            stop_dedupe,
             stop_sinks,
             sources,
             threads,
@@ -325,8 +325,8 @@ impl Server {
             let Ok(ended) = ended else { continue };
             let name = ended.0.clone();
             let by_itself = ended.1.is_ok() && name != ADMIN;
-            let judged = self.threads.judge(ended);
-            if by_itself || matches!(judged, Err(ServerError::Journal(JournalError::Failed))) {
+            let decided = self.threads.ended(ended);
+            if by_itself || matches!(decided, Err(ServerError::Journal(JournalError::Failed))) {
                 // It ended because another one did, which is about to say why.
                 let journal = |name: &str| name == "hl-commit" || name == "hl-segment";
                 match self.threads.join(journal, Instant::now() + LEAVE_TIME) {
@@ -334,7 +334,7 @@ impl Server {
                     why => why?,
                 }
             }
-            judged?;
+            decided?;
             if by_itself {
                 return Err(ServerError::Ended(name));
             }
@@ -454,14 +454,14 @@ fn log_left_out(recovery: &journal::Recovery) {
 }
 
 /// Where the dead letters of a sink are.
-fn letters(config: &Config, sink: &str) -> Result<DeadLetters, ServerError> {
+fn dead_letters(config: &Config, sink: &str) -> Result<DeadLetters, ServerError> {
     let all = config.journal.dir.join("dead-letters");
     beside(&all)?;
     Ok(DeadLetters::open(beside(&all.join(sink))?)?)
 }
 
 /// Takes away what no dead letter needs any more, of every sink that ever had any: verbs leave that to the server.
-fn sweep_letters(config: &Config) {
+fn sweep_dead_letters(config: &Config) {
     let sinks = dead_letter::list_sinks(&config.journal.dir.join("dead-letters"));
     for (_, letters) in sinks.into_iter().flatten() {
         // What is wrong with it is reported where it is used.
@@ -476,7 +476,7 @@ const LOOP: &str = "hl-loop-";
 const SINK: &str = "hl-sink-";
 const ADMIN: &str = "hl-admin";
 const PULL: &str = "hl-pull";
-const JUDGE: &str = "hl-dedupe";
+const DEDUPE: &str = "hl-dedupe";
 
 /// Batches that may wait for the commit thread. What they hold is bounded by `limits.unacknowledged`.
 const COMMIT_INBOX: usize = 1024;

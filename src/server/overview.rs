@@ -127,7 +127,7 @@ pub struct DedupeLevel {
     pub keys: u64,
     /// Bytes of memory that they take.
     pub bytes: u64,
-    /// Events judged since the start.
+    /// Events decided since the start.
     pub events: u64,
     /// Those of them that were duplicates.
     pub duplicates: u64,

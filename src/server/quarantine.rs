@@ -1,6 +1,6 @@
 //! What is known of bodies that nobody can take apart, and who finds it out.
 
-use super::{ServerError, all_aside, beside, letters, sinks};
+use super::{ServerError, all_aside, beside, dead_letters, sinks};
 use crate::config::Config;
 use crate::dead_letter::{Child, Quarantine, WORKER};
 use crate::disk::Storage;
@@ -20,7 +20,7 @@ pub(super) fn open(
     let open = || {
         let endpoints = endpoints.clone();
         let paths = Box::new(move |number| sinks::path_of(&endpoints, number).unwrap_or_default());
-        let letters = letters(config, WORKER)?;
+        let letters = dead_letters(config, WORKER)?;
         let opened = Quarantine::open(&storage, (journal, oldest), letters, paths);
         Ok::<_, ServerError>(opened)
     };

@@ -4,21 +4,23 @@ mod transports;
 
 use super::pull::Pulls;
 use super::sources::Sources;
-use super::{ServerError, beside, directory, letters};
+use super::{ServerError, beside, dead_letters, directory};
 use crate::config::{self, Config, SinkKind};
 use crate::dedupe::Parties;
 use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
-    self, Corrected, Cursor, Cursors, Feed, Feeds, Floor, Judged, Replays, Selection, Shelf,
+    self, Corrected, Cursor, Cursors, Decided, Feed, Feeds, RecentBatches, Replays, RetentionHolds,
+    Selection,
 };
 use crate::journal::{self, JournalId};
 use crate::log::Repeats;
 use crate::relay::{self, Sleeper};
 use crate::sink::{
-    self, Again, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
+    self, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
+    StreamReplays,
 };
-use crate::worker::{Delivery, Live};
+use crate::worker::{EventBatch, Live};
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Sinks {
     pub(super) ready: Vec<(String, Ready)>,
     /// The ends of their feeds at which batches are offered.
-    pub(super) lives: Vec<Live<Arc<Delivery>>>,
+    pub(super) lives: Vec<Live<Arc<EventBatch>>>,
     /// Those that are read by who asks.
     pub(super) pulls: Pulls,
     /// Asks all of them to end once they have delivered what is durable.
@@ -40,7 +42,7 @@ pub(super) enum Ready {
     /// Everything in the order of the journal.
     Stream(Box<Runner>, Box<dyn Sink>),
     /// One by one.
-    Dispatched(Box<Dispatcher>, Box<[Feed<Judged>; 3]>),
+    Dispatched(Box<Dispatcher>, Box<[Feed<Decided>; 3]>),
 }
 
 impl Ready {
@@ -79,7 +81,7 @@ pub(super) fn cursors(
     config: &Config,
     id: JournalId,
     last: u64,
-    floor: Floor,
+    floor: RetentionHolds,
 ) -> Result<Cursors, ServerError> {
     let storage = directory(&config.journal.dir.join("cursors"))?;
     let (cursors, corrected) = Cursors::open(storage, id, last, floor)?;
@@ -194,7 +196,7 @@ impl Part<'_> {
         self,
         common: &Common<'_>,
         target: Box<dyn Sink>,
-        lives: &mut Vec<Live<Arc<Delivery>>>,
+        lives: &mut Vec<Live<Arc<EventBatch>>>,
     ) -> Result<(Confirmation, Ready), ServerError> {
         let next = (self.cursor.confirmed() + 1).max(self.first);
         let (live, feed) = common.feeds.open(&Arc::default(), next);
@@ -202,7 +204,7 @@ impl Part<'_> {
         let replays = beside(&common.config.journal.dir.join("replays"))?;
         let runner = Runner {
             feed,
-            replays: Again::new(
+            replays: StreamReplays::new(
                 &self.sink.name,
                 Replays::open(replays),
                 common.feeds.clone(),
@@ -228,7 +230,7 @@ impl Part<'_> {
     ) -> Result<Pull, ServerError> {
         let (feeds, status) = (common.feeds.clone(), Arc::clone(status));
         let source = Source {
-            judged: Arc::clone(&feeds.judged),
+            decided: Arc::clone(&feeds.decided),
             open: Box::new(move |next| feeds.open(&Arc::default(), next).1),
             durable: Box::new(move || status.durable()),
         };
@@ -242,11 +244,11 @@ impl Part<'_> {
         common: &Common<'_>,
         limits: sink::Limits,
         make: transports::Make,
-        lives: &mut Vec<Live<Arc<Delivery>>>,
+        lives: &mut Vec<Live<Arc<EventBatch>>>,
     ) -> Result<(Confirmation, Ready), ServerError> {
         let sleeper: Arc<Sleeper> = Arc::default();
         let saved = self.cursor.saved();
-        let shared = Shelf::default();
+        let shared = RecentBatches::default();
         let feeds = saved.each_ref().map(|lane| {
             let next = (lane.confirmed + 1).max(self.first);
             let (live, feed) = common.feeds.open_beside(&shared, &sleeper, next);
@@ -262,7 +264,7 @@ impl Part<'_> {
             wanted: self.wanted(common)?,
             parties: common.parties.clone(),
             cursor: self.cursor,
-            letters: letters(common.config, name)?,
+            dead_letters: dead_letters(common.config, name)?,
             replays: Replays::open(beside(&dir.join("replays"))?),
             feeds: common.feeds.clone(),
             paths: paths(&common.endpoints),

@@ -21,7 +21,7 @@ pub(super) struct Sources {
     pub(super) journal: Arc<journal::Status>,
     pub(super) loops: Vec<Arc<reactor::Statistics>>,
     pub(super) workers: Vec<Arc<worker::Statistics>>,
-    pub(super) judge: Arc<feed::JudgeStatistics>,
+    pub(super) dedupe: Arc<feed::DedupeStatistics>,
     pub(super) sinks: Vec<(String, Confirmation, Arc<sink::Statistics>)>,
     /// Keys of the configuration and their values.
     pub(super) limits: Vec<(String, u64)>,
@@ -66,7 +66,7 @@ impl Sources {
             journal,
             loops: Vec::new(),
             workers: Vec::new(),
-            judge: Arc::default(),
+            dedupe: Arc::default(),
             sinks: Vec::new(),
             limits: numbers
                 .map(|(setting, value)| (key(setting), in_force(setting, *value)))

@@ -2,6 +2,7 @@
 
 use super::{LEAVE_TIME, ServerError};
 use crate::journal::JournalError;
+use crate::log::with_causes;
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
 use std::collections::BTreeSet;
@@ -75,18 +76,18 @@ impl Threads {
         Ok(())
     }
 
-    /// Where each thread reports how it ended; what is taken from here goes to [`Threads::judge`].
+    /// Where each thread reports how it ended; what is taken from here goes to [`Threads::ended`].
     pub(super) fn reports(&self) -> Receiver<Ended> {
         self.ended.clone()
     }
 
     /// Takes note of a thread that has ended, and says whether that matters.
-    pub(super) fn judge(&mut self, (name, outcome): Ended) -> Result<(), ServerError> {
+    pub(super) fn ended(&mut self, (name, outcome): Ended) -> Result<(), ServerError> {
         self.running.remove(&name);
         match outcome {
             // The receiver goes on without this until it is restarted.
             Err(ServerError::Sink { name, cause }) => {
-                let why = chain(&cause);
+                let why = with_causes(cause.to_string(), cause.source());
                 tracing::error!(
                     sink = name,
                     error = why,
@@ -95,7 +96,7 @@ impl Threads {
                 Ok(())
             }
             Err(ServerError::Feed(cause)) => {
-                let why = chain(&cause);
+                let why = with_causes(cause.to_string(), cause.source());
                 tracing::error!(
                     error = why,
                     "delivery has stopped for all sinks: the events stay in the journal until a restart; correct what the error names, and restart"
@@ -117,16 +118,14 @@ impl Threads {
         while let Some(name) = self.running.iter().find(|name| concerned(name)).cloned() {
             match self.next_end(deadline) {
                 Some(ended) => {
-                    let judged = self.judge(ended);
-                    if judged.is_err() {
+                    let known = self.ended(ended);
+                    if known.is_err() {
                         deadline = deadline.min(Instant::now() + LEAVE_TIME);
                     }
                     result = match result {
                         // Another one says why.
-                        Err(ServerError::Journal(JournalError::Failed)) if judged.is_err() => {
-                            judged
-                        }
-                        result => result.and(judged),
+                        Err(ServerError::Journal(JournalError::Failed)) if known.is_err() => known,
+                        result => result.and(known),
                     };
                 }
                 None => return result.and(Err(ServerError::DrainTimeout(name))),
@@ -166,21 +165,6 @@ impl Threads {
     pub(super) fn run(&self, concerned: impl Fn(&str) -> bool) -> bool {
         self.running.iter().any(|name| concerned(name))
     }
-}
-
-/// An error and its causes, each of which is said once.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Reports how a thread ended, also when it panicked.

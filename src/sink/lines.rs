@@ -6,8 +6,8 @@
 //! They are rendered some at a time: all lines of a large body would be ten times as large as that is.
 
 use crate::event::{self, Position};
-use crate::feed::{Fate, Selection, Tally};
-use crate::worker::Delivery;
+use crate::feed::{EventOutcome, Selection, Tally};
+use crate::worker::EventBatch;
 use std::io::{self, ErrorKind};
 
 /// One event a line.
@@ -29,7 +29,7 @@ pub(super) struct Lines {
 impl Lines {
     /// Begins with what is wanted of the delivery from sequence `from` on, unless a part of just that is out already:
     /// then says true.
-    pub(super) fn prepare(&mut self, delivery: &Delivery, from: u64) -> bool {
+    pub(super) fn prepare(&mut self, delivery: &EventBatch, from: u64) -> bool {
         let of = (delivery.last_sequence(), from);
         if self.begun && self.of == of {
             return true;
@@ -42,7 +42,7 @@ impl Lines {
     }
 
     /// Renders the next lines where none are on their way; false when all of them are out.
-    pub(super) fn fill(&mut self, delivery: &Delivery, wanted: &Selection) -> bool {
+    pub(super) fn fill(&mut self, delivery: &EventBatch, wanted: &Selection) -> bool {
         if self.rest().is_empty() {
             self.bytes.clear();
             self.bytes.shrink_to(RETAINED_MAX);
@@ -52,7 +52,7 @@ impl Lines {
         !self.bytes.is_empty()
     }
 
-    fn render(&mut self, delivery: &Delivery, wanted: &Selection) {
+    fn render(&mut self, delivery: &EventBatch, wanted: &Selection) {
         let begin = self.next;
         let behind = delivery.last_sequence() + 1;
         if begin.sequence >= behind {
@@ -71,9 +71,9 @@ impl Lines {
                     self.next = event.position();
                     return;
                 }
-                let fate = wanted.fate(event, record.endpoint);
-                self.tally.count(fate);
-                if fate == Fate::Wanted {
+                let outcome = wanted.outcome(event, record.endpoint);
+                self.tally.count(outcome);
+                if outcome == EventOutcome::Wanted {
                     event::render_replayed(event, record.body, replay, &mut self.bytes);
                     self.bytes.push(b'\n');
                 }

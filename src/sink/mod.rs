@@ -3,7 +3,7 @@
 //! Each sink has a thread, a [`Feed`] and a [`Cursor`]. An error is retried with growing pauses: the events stay in the
 //! journal meanwhile, and no other sink notices.
 
-mod again;
+mod replays;
 mod dispatch;
 mod exec;
 mod file;
@@ -15,21 +15,21 @@ mod request_form;
 mod stdout;
 mod transport;
 
-pub use again::Again;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use exec::{Each, INHERITED, Program, Stream};
 pub use file::{File, LateFile, Rotation};
 pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
+pub use replays::StreamReplays;
 pub use request_form::RequestForm;
 pub use stdout::Stdout;
 pub use transport::{
-    Failure, FailureKind, Job, NO_JOB, Outcome, Outcomes, Parcel, Paths, Transport,
+    Attempt, BatchItem, Failure, FailureKind, NO_ATTEMPT, Outcome, Outcomes, Paths, Transport,
 };
 
-use crate::feed::{Cursor, CursorError, Feed, FeedError, Judged, Progress, Selection, Tally};
+use crate::feed::{Cursor, CursorError, Decided, Feed, FeedError, Progress, Selection, Tally};
 use crate::log::Repeats;
 use crate::metrics::Counter;
-use crate::worker::Delivery;
+use crate::worker::EventBatch;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -52,7 +52,12 @@ pub trait Sink: Send {
 
     /// Delivers the events that are wanted of all notifications from sequence `from` on, and says what became of how
     /// many. On an error everything from `from` on is delivered again.
-    fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally>;
+    fn deliver(
+        &mut self,
+        delivery: &EventBatch,
+        from: u64,
+        wanted: &Selection,
+    ) -> io::Result<Tally>;
 
     /// True when it would be confirmed now rather than in its time.
     fn is_due(&self) -> bool {
@@ -93,7 +98,7 @@ pub struct Statistics {
     /// Events that were tried too often and are dead letters, and bodies that nobody can take apart.
     pub dead: Counter,
     /// Dead letters that were delivered after all.
-    pub letters: Counter,
+    pub dead_letters: Counter,
     /// Deliveries of replays.
     pub replayed: Counter,
     /// How far each lane is, in the order of [`Lane::ALL`](crate::event::Lane::ALL).
@@ -188,9 +193,9 @@ pub enum SinkError {
 #[derive(Debug)]
 pub struct Runner {
     /// What to deliver.
-    pub feed: Feed<Judged>,
+    pub feed: Feed<Decided>,
     /// What somebody asks for once more.
-    pub replays: Again,
+    pub replays: StreamReplays,
     /// Which events of it.
     pub wanted: Selection,
     /// How far it has come.
@@ -321,7 +326,7 @@ impl Runner {
     }
 
     /// Nothing was taken since the last time that all was confirmed, so what comes now is the oldest that is not.
-    fn note_oldest(&self, delivery: &Delivery, from: u64) {
+    fn note_oldest(&self, delivery: &EventBatch, from: u64) {
         let mut notifications = delivery.notifications(from);
         if let Some(first) = notifications.next() {
             for lane in &self.statistics.lanes {
@@ -336,7 +341,7 @@ impl Runner {
     fn deliver(
         &mut self,
         sink: &mut dyn Sink,
-        delivery: &Delivery,
+        delivery: &EventBatch,
         from: u64,
     ) -> Result<(), SinkError> {
         let tally = self.retry(|| sink.deliver(delivery, from, &self.wanted))?;

@@ -3,7 +3,7 @@
 use super::lines::Lines;
 use super::{Confirmation, Sink};
 use crate::feed::{Selection, Tally};
-use crate::worker::Delivery;
+use crate::worker::EventBatch;
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -15,7 +15,12 @@ pub struct Stdout {
 }
 
 impl Sink for Stdout {
-    fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
+    fn deliver(
+        &mut self,
+        delivery: &EventBatch,
+        from: u64,
+        wanted: &Selection,
+    ) -> io::Result<Tally> {
         self.lines.prepare(delivery, from);
         while self.lines.fill(delivery, wanted) {
             // Past the buffer of `io::stdout`, which would keep what could not be written.

@@ -1,14 +1,14 @@
-use super::{Again, Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics};
+use super::{Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics, StreamReplays};
 use crate::disk::{Access, Disk, Guard, Identity, LockError, Storage, StorageFile};
 use crate::event::Pattern;
 use crate::feed::tests::Bench;
 use crate::feed::{
-    Cursor, Cursors, Feed, Floor, Judged, Replay, ReplayState, Replays, Selection, Tally,
+    Cursor, Cursors, Decided, Feed, Replay, ReplayState, Replays, RetentionHolds, Selection, Tally,
 };
 use crate::journal::JournalId;
 use crate::log::Repeats;
 use crate::metrics::Counter;
-use crate::worker::{Delivery, Live, Maker};
+use crate::worker::{EventBatch, Extraction, Live};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -28,7 +28,12 @@ struct Memory {
 }
 
 impl Sink for Memory {
-    fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
+    fn deliver(
+        &mut self,
+        delivery: &EventBatch,
+        from: u64,
+        wanted: &Selection,
+    ) -> io::Result<Tally> {
         let mut tally = Tally::default();
         for notification in delivery.notifications(from) {
             if wanted.of(&notification, &mut tally).count() > 0 {
@@ -133,7 +138,7 @@ impl Setting {
         });
         let journal = JournalId::parse("1").unwrap();
         let last = self.bench.status.durable();
-        let cursors = Cursors::open(storage, journal, last, Floor::new(Arc::default()));
+        let cursors = Cursors::open(storage, journal, last, RetentionHolds::new(Arc::default()));
         cursors.unwrap().0.of("memory").unwrap()
     }
 
@@ -143,10 +148,10 @@ impl Setting {
         ))
     }
 
-    fn runner(&self, feed: Feed<Judged>) -> Runner {
+    fn runner(&self, feed: Feed<Decided>) -> Runner {
         Runner {
             feed,
-            replays: Again::new("memory", self.replays(), self.bench.feeds()),
+            replays: StreamReplays::new("memory", self.replays(), self.bench.feeds()),
             wanted: Selection::default(),
             cursor: self.cursor(),
             statistics: Arc::clone(&self.statistics),
@@ -163,7 +168,7 @@ impl Setting {
         std::mem::take(&mut *sink.kept.lock())
     }
 
-    fn drain_from(&self, feed: Feed<Judged>, sink: &mut Memory) {
+    fn drain_from(&self, feed: Feed<Decided>, sink: &mut Memory) {
         self.stop.store(true, Ordering::Relaxed);
         self.runner(feed).run(sink).unwrap();
     }
@@ -174,7 +179,7 @@ impl Setting {
 }
 
 /// Offers `deliveries` and lets the runner go to the end.
-fn offer(live: &Live<Arc<Delivery>>, deliveries: impl IntoIterator<Item = Delivery>) {
+fn offer(live: &Live<Arc<EventBatch>>, deliveries: impl IntoIterator<Item = EventBatch>) {
     for delivery in deliveries {
         assert!(live.offer(Arc::new(delivery)));
     }
@@ -263,7 +268,7 @@ fn a_full_disk_stops_no_sink() {
             thread::sleep(PAUSE_MIN / 20);
         }
     };
-    let make = |count| Maker::new().make(setting.bench.store(count));
+    let make = |count| Extraction::new().make(setting.bench.store(count));
     offer(&live, [make(1)]);
     until("it tries to save its cursor", &|| {
         setting.statistics.retries.get() > 0
@@ -283,7 +288,7 @@ fn a_full_disk_stops_no_sink() {
 fn what_is_not_wanted_is_passed_over() {
     let setting = Setting::new();
     let (live, feed) = setting.bench.feed(1);
-    let make = || Maker::new().make(setting.bench.store(1));
+    let make = || Extraction::new().make(setting.bench.store(1));
     let (mut second, third) = (make(), make());
     second.mark_duplicate(0);
     offer(&live, [second, third]);
@@ -317,7 +322,7 @@ fn an_event_that_is_lost_on_the_way_is_unaccounted() {
     let setting = Setting::new();
     let (live, feed) = setting.bench.feed(1);
     let mut deliveries: Vec<_> = (0..3)
-        .map(|_| Maker::new().make(setting.bench.store(2)))
+        .map(|_| Extraction::new().make(setting.bench.store(2)))
         .collect();
     deliveries[1].lose_an_event();
     offer(&live, deliveries);
@@ -341,7 +346,7 @@ fn an_event_that_the_sink_leaves_out_is_unaccounted() {
 fn sequences_that_a_feed_passes_over_are_unaccounted() {
     let setting = Setting::new();
     setting.bench.store(2);
-    let next = Maker::new().make(setting.bench.store(1));
+    let next = Extraction::new().make(setting.bench.store(1));
     let (_live, feed) = setting.bench.feed(1);
     let mut runner = setting.runner(feed);
     runner.deliver(&mut Memory::default(), &next, 1).unwrap();

@@ -1,48 +1,48 @@
 //! Between who decides what is delivered when, and who delivers it.
 //!
-//! A job goes in, an [`Outcome`] comes out, in any order. Pauses, attempts, order and dead letters are none of a
+//! An attempt goes in, an [`Outcome`] comes out, in any order. Pauses, attempts, order and dead letters are none of a
 //! transport's business: it tries once, and says what came of it.
 
 use crate::dead_letter::Answer;
 use crate::event::Item;
 use crate::relay;
-use crate::worker::{Delivery, Notification};
+use crate::worker::{EventBatch, Notification};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What is to be delivered: a notification as a whole, or one event of it.
 #[derive(Clone, Debug)]
-pub struct Parcel {
+pub struct BatchItem {
     /// The batch that holds it.
-    pub delivery: Arc<Delivery>,
+    pub batch: Arc<EventBatch>,
     /// Which part of it.
     pub item: Item,
 }
 
 /// One attempt.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct Attempt {
     /// Comes back with the outcome.
     pub ticket: u64,
     /// At least one; more than one only for a transport that delivers in batches.
-    pub parcels: Vec<Parcel>,
+    pub items: Vec<BatchItem>,
     /// Which attempt it is, from 1.
-    pub attempt: u32,
+    pub number: u32,
     /// The name of the replay that this is part of: printable ASCII without quotes and backslashes.
     pub replay: Option<Arc<str>>,
 }
 
-/// What came of a job.
+/// What came of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// That of the job.
+    /// That of the attempt.
     pub ticket: u64,
     /// Delivered, or why not.
     pub result: Result<(), Failure>,
 }
 
-/// Why a job was not delivered.
+/// Why an attempt was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What follows from it.
@@ -76,23 +76,23 @@ pub enum FailureKind {
     Rejected,
     /// The other side is gone for good and says so (HTTP 410): the sink stops.
     Gone,
-    /// The transport itself has ended and takes no more jobs: the sink stops.
+    /// The transport itself has ended and takes no more attempts: the sink stops.
     Broken,
 }
 
 /// Where outcomes go.
 pub type Outcomes = relay::Sender<Outcome>;
 
-/// Takes jobs. Each ends in one [`Outcome`], over the sender that the transport was given when it was made, whose
-/// channel has room for one outcome of every job that is under way, and one more: a transport that ends by itself says
-/// so, as [`FailureKind::Broken`] of [`NO_JOB`]. Never blocks.
+/// Takes attempts. Each ends in one [`Outcome`], over the sender that the transport was given when it was made, whose
+/// channel has room for one outcome of every attempt that is under way, and one more: a transport that ends by itself
+/// says so, as [`FailureKind::Broken`] of [`NO_ATTEMPT`]. Never blocks.
 pub trait Transport: Send {
-    /// Begins a job.
-    fn start(&mut self, job: Job);
+    /// Begins an attempt.
+    fn start(&mut self, attempt: Attempt);
 }
 
-/// The ticket of no job.
-pub const NO_JOB: u64 = 0;
+/// The ticket of no attempt.
+pub const NO_ATTEMPT: u64 = 0;
 
 /// The path of an endpoint by its number in the journal, also of one that came with a reload.
 #[derive(Clone)]
@@ -117,11 +117,11 @@ impl fmt::Debug for Paths {
     }
 }
 
-impl Parcel {
+impl BatchItem {
     /// The notification that it is, or is a part of.
     #[must_use]
     pub fn notification(&self) -> Option<Notification<'_>> {
-        self.delivery.notification(self.item.sequence)
+        self.batch.notification(self.item.sequence)
     }
 }
 

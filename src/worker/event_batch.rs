@@ -1,7 +1,7 @@
 //! One batch with its events: what workers make, feeds pass on and sinks deliver.
 
 use super::forms::Forms;
-use crate::event::{EventRef, Events};
+use crate::event::{Event, Events};
 use crate::journal::batch::{Batch, FrameAt};
 use crate::journal::record::Record;
 use crossbeam_channel::Sender;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// A durable batch and the events in it. Its buffer goes back to the loop when the last sink has released it.
 #[derive(Debug)]
-pub struct Delivery {
+pub struct EventBatch {
     batch: Batch,
     made: Made,
     /// By which it was read.
@@ -40,14 +40,14 @@ pub struct Notification<'d> {
     len: usize,
 }
 
-impl Delivery {
+impl EventBatch {
     pub(super) fn new(
         batch: Batch,
         made: Made,
         forms: Arc<Forms>,
         spare: Sender<Made>,
-    ) -> Delivery {
-        Delivery {
+    ) -> EventBatch {
+        EventBatch {
             batch,
             made,
             forms,
@@ -90,7 +90,7 @@ impl Delivery {
         &self.made.events
     }
 
-    /// Notes that the event at a position of [`Delivery::events`] says what an earlier one has said.
+    /// Notes that the event at a position of [`EventBatch::events`] says what an earlier one has said.
     pub fn mark_duplicate(&mut self, position: usize) {
         self.made.events.mark_duplicate(position);
     }
@@ -157,7 +157,7 @@ impl Delivery {
     }
 }
 
-impl Drop for Delivery {
+impl Drop for EventBatch {
     fn drop(&mut self) {
         let mut made = std::mem::take(&mut self.made);
         // A large one gives its memory back here, and not when it is used again.
@@ -169,14 +169,14 @@ impl Drop for Delivery {
 
 impl<'d> Notification<'d> {
     /// The events of this body, in the order in which they stand in it.
-    pub fn events(&self) -> impl Iterator<Item = EventRef<'d>> {
+    pub fn events(&self) -> impl Iterator<Item = Event<'d>> {
         let events = self.events;
         (self.first..self.first + self.len).filter_map(move |position| events.get(position))
     }
 
     /// The event at this place in the body, from 0.
     #[must_use]
-    pub fn event(&self, index: u32) -> Option<EventRef<'d>> {
+    pub fn event(&self, index: u32) -> Option<Event<'d>> {
         // They stand in their order, so that of tens of thousands one is looked at.
         let place = usize::try_from(index).ok().filter(|it| *it < self.len);
         let event = place.and_then(|place| self.events.get(self.first + place));

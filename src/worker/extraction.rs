@@ -1,8 +1,8 @@
 //! Takes every body of a batch apart, with memory that comes back from the batches before.
 
-use super::event_batch::{Delivery, Made};
+use super::event_batch::{EventBatch, Made};
 use super::forms::{Forms, Reading};
-use super::poison::{Guarded, Poison};
+use super::poison::{GuardedExtractor, Poison};
 use crate::event::{Headers, Origin, Sender as From};
 use crate::journal::batch::{Batch, Place};
 use crate::journal::record::{FLAG_FOREIGN, Record};
@@ -11,29 +11,29 @@ use std::sync::Arc;
 
 /// Makes deliveries, with memory that comes back from the ones before.
 #[derive(Debug)]
-pub struct Maker {
-    extractor: Guarded,
+pub struct Extraction {
+    extractor: GuardedExtractor,
     reading: Reading,
     give: Sender<Made>,
     take: Receiver<Made>,
 }
 
-impl Maker {
+impl Extraction {
     /// A maker without any memory yet.
     #[must_use]
-    pub fn new() -> Maker {
-        Maker::guarded(Guarded::default())
+    pub fn new() -> Extraction {
+        Extraction::guarded(GuardedExtractor::default())
     }
 
     /// A maker that spares the bodies that nobody can take apart, and in a server leaves word of what it is at.
     #[must_use]
-    pub fn sparing(poison: &Arc<Poison>) -> Maker {
-        Maker::guarded(Guarded::new(poison))
+    pub fn sparing(poison: &Arc<Poison>) -> Extraction {
+        Extraction::guarded(GuardedExtractor::new(poison))
     }
 
-    fn guarded(extractor: Guarded) -> Maker {
+    fn guarded(extractor: GuardedExtractor) -> Extraction {
         let (give, take) = bounded(SPARE_MAX);
-        Maker {
+        Extraction {
             extractor,
             reading: Reading::default(),
             give,
@@ -43,7 +43,7 @@ impl Maker {
 
     /// The same, that reads each body by the form that it was stored with.
     #[must_use]
-    pub fn reading(mut self, forms: &Arc<Forms>) -> Maker {
+    pub fn reading(mut self, forms: &Arc<Forms>) -> Extraction {
         self.read_by(forms);
         self
     }
@@ -57,7 +57,7 @@ impl Maker {
 
     /// Takes every body of a durable batch apart.
     #[must_use]
-    pub fn make(&mut self, batch: Batch) -> Delivery {
+    pub fn make(&mut self, batch: Batch) -> EventBatch {
         let mut made = self.take.try_recv().unwrap_or_default();
         let Made {
             events,
@@ -90,12 +90,12 @@ impl Maker {
         self.extractor.end();
         events.fit();
         let forms = Arc::clone(self.reading.forms());
-        Delivery::new(batch, made, forms, self.give.clone())
+        EventBatch::new(batch, made, forms, self.give.clone())
     }
 
     /// A delivery of this one of its notifications, in memory of its own. `None` if it is not in there.
     #[must_use]
-    pub fn alone(&mut self, delivery: &Delivery, sequence: u64) -> Option<Delivery> {
+    pub fn alone(&mut self, delivery: &EventBatch, sequence: u64) -> Option<EventBatch> {
         let record = delivery.notification(sequence)?.record;
         self.read_by(delivery.forms());
         Some(self.take_apart(sequence, &record))
@@ -103,7 +103,7 @@ impl Maker {
 
     /// A delivery of one stored body, in memory of its own.
     #[must_use]
-    pub fn take_apart(&mut self, sequence: u64, record: &Record<'_>) -> Delivery {
+    pub fn take_apart(&mut self, sequence: u64, record: &Record<'_>) -> EventBatch {
         let came = (record.endpoint, record.flags, record.received_at);
         self.make_one(sequence, came, record.headers(), record.body)
     }
@@ -116,7 +116,7 @@ impl Maker {
         (endpoint, flags, received_at): (u16, u16, u64),
         headers: impl Iterator<Item = (&'h [u8], &'h [u8])>,
         body: &[u8],
-    ) -> Delivery {
+    ) -> EventBatch {
         let mut batch = Batch::unpooled();
         batch.append(endpoint, flags, received_at, headers, body);
         batch.seal(&Place {
@@ -136,9 +136,9 @@ impl Headers for Record<'_> {
     }
 }
 
-impl Default for Maker {
-    fn default() -> Maker {
-        Maker::new()
+impl Default for Extraction {
+    fn default() -> Extraction {
+        Extraction::new()
     }
 }
 

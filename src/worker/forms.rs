@@ -36,13 +36,13 @@
 //! - Where no number is to be had, since all are used or the file cannot be written, records get [`record::NO_FORM`],
 //!   which is never known, and it is logged with what follows.
 
-use crate::disk::{self, Access, Storage};
+use crate::disk::text::{self, CRC32C};
+use crate::disk::{self, Storage};
 use crate::event::{Form, WhatsApp};
 use crate::journal::record::{self, FLAG_FOREIGN};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 /// The forms of one journal.
@@ -69,13 +69,8 @@ pub enum FormsError {
     #[error("all {NUMBER_MAX} numbers are used; begin with a new data directory")]
     Full,
     /// The file cannot be written.
-    #[error("cannot write {path}")]
-    Io {
-        /// The file.
-        path: String,
-        /// What the operating system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] disk::Error),
 }
 
 impl Forms {
@@ -141,10 +136,7 @@ impl Forms {
             let text = render(&forms);
             // The second time, so that the one before says the same.
             let stored = (0..2).try_for_each(|_| storage.replace(NAME, text.as_bytes()));
-            stored.map_err(|source| FormsError::Io {
-                path: storage.describe(NAME),
-                source,
-            })?;
+            stored.map_err(disk::Error::on(&**storage, "write", NAME))?;
         }
         let mut known = self.known.lock();
         known.forms.insert(number, form);
@@ -245,15 +237,12 @@ fn read(storage: &dyn Storage) -> Read {
     // In use, it may have been written over as the one before, see `Storage::replace`.
     for _ in 0..READ_TRIES {
         for name in [NAME, OLD] {
-            match read_file(storage, name) {
-                Ok(text) => {
-                    any = true;
-                    if let Some(forms) = str::from_utf8(&text).ok().and_then(parse) {
-                        return Read::Whole(forms);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(_) => any = true,
+            let found = disk::read_file(storage, name, LENGTH_MAX);
+            any |= !matches!(found, Ok(None));
+            if let Ok(Some(bytes)) = found
+                && let Some(forms) = parse(&bytes)
+            {
+                return Read::Whole(forms);
             }
         }
         if !any {
@@ -264,23 +253,13 @@ fn read(storage: &dyn Storage) -> Read {
 }
 
 fn is_readable(storage: &dyn Storage, name: &str) -> bool {
-    let text = read_file(storage, name).ok();
-    let text = text.and_then(|text| String::from_utf8(text).ok());
-    text.is_some_and(|text| parse(&text).is_some())
-}
-
-fn read_file(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
-    let file = storage.open(name, Access::Read)?;
-    let length = file.length()?.min(LENGTH_MAX);
-    let mut text = vec![0; usize::try_from(length).unwrap_or_default()];
-    let length = disk::read_full_at(&*file, &mut text, 0)?;
-    text.truncate(length);
-    Ok(text)
+    let bytes = disk::read_file(storage, name, LENGTH_MAX).ok().flatten();
+    bytes.is_some_and(|bytes| parse(&bytes).is_some())
 }
 
 /// Takes from a text what [`render`] would write again.
-fn parse(text: &str) -> Option<BTreeMap<u16, Arc<Form>>> {
-    let text = text.trim_end_matches('\n');
+fn parse(bytes: &[u8]) -> Option<BTreeMap<u16, Arc<Form>>> {
+    let text = text::unseal(bytes, CRC32C).ok()?;
     let mut forms = BTreeMap::new();
     let mut open: Option<(u16, Form)> = None;
     let mut keep = |done: Option<(u16, Form)>| {
@@ -311,14 +290,18 @@ fn parse(text: &str) -> Option<BTreeMap<u16, Arc<Form>>> {
             ("type", Some(form)) => form.kind = Some(rest.strip_prefix("body ")?.to_owned()),
             ("time", Some(form)) => form.time = Some(rest.strip_prefix("body ")?.to_owned()),
             ("attribute", Some(form)) => form.attributes.push(rest.to_owned()),
-            ("crc32c", _) => keep(open.take()),
             _ => return None,
         }
     }
-    (render(&forms).trim_end() == text).then_some(forms)
+    keep(open);
+    (render_lines(&forms) == text).then_some(forms)
 }
 
 fn render(forms: &BTreeMap<u16, Arc<Form>>) -> String {
+    text::seal(render_lines(forms), CRC32C)
+}
+
+fn render_lines(forms: &BTreeMap<u16, Arc<Form>>) -> String {
     let mut text = "hookline-forms 1\n".to_owned();
     let mut line = |arguments: std::fmt::Arguments<'_>| {
         let _ = writeln!(text, "{arguments}"); // a String takes everything
@@ -343,8 +326,7 @@ fn render(forms: &BTreeMap<u16, Arc<Form>>) -> String {
             line(format_args!("attribute {attribute}"));
         }
     }
-    let sum = crc32c::crc32c(text.as_bytes());
-    format!("{text}crc32c {sum:08x}\n")
+    text
 }
 
 const NAME: &str = "forms";

@@ -1,6 +1,6 @@
 //! The end of a feed's channel at which batches are offered.
 
-use super::event_batch::Delivery;
+use super::event_batch::EventBatch;
 use crate::relay::{Room, Sender};
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl<T> Clone for Live<T> {
     }
 }
 
-impl<T: Borrow<Delivery>> Live<T> {
+impl<T: Borrow<EventBatch>> Live<T> {
     /// Offers go to `sender`, and take their bytes from `room`.
     #[must_use]
     pub fn new(sender: Sender<T>, room: Arc<Room>) -> Live<T> {

@@ -1,6 +1,6 @@
 //! Pinned threads that make events of what is durable. They never wait for a sink.
 //!
-//! A batch comes from the commit thread, each of its bodies is taken apart once, and the feed of the one who judges
+//! A batch comes from the commit thread, each of its bodies is taken apart once, and the feed of the one who decides
 //! what is a duplicate is offered the result. Whatever is not passed on here, because a channel was full, is read
 //! from the journal later, and taken apart in the same way by whoever reads it.
 
@@ -10,8 +10,8 @@ mod forms;
 mod live;
 pub(crate) mod poison;
 
-pub use event_batch::{Delivery, Notification};
-pub use extraction::Maker;
+pub use event_batch::{EventBatch, Notification};
+pub use extraction::Extraction;
 pub use forms::{Forms, FormsError};
 pub use live::Live;
 pub use poison::Poison;
@@ -27,7 +27,7 @@ pub struct Statistics {
     /// Notifications taken apart.
     pub notifications: Counter,
     /// Events made, by lane: messages, statuses, the rest.
-    pub events: [Counter; 3],
+    pub events: [Counter; Lane::COUNT],
     /// Bodies that are not JSON, or cannot be taken apart.
     pub unparsed: Counter,
     /// Events of a type that is not documented.
@@ -41,8 +41,8 @@ pub struct Statistics {
 pub fn run(
     inbox: &Receiver<Batch>,
     room: &Room,
-    mut maker: Maker,
-    feed: &Live<Delivery>,
+    mut maker: Extraction,
+    feed: &Live<EventBatch>,
     statistics: &Statistics,
 ) {
     while let Ok(next) = inbox.recv(None) {
@@ -57,14 +57,10 @@ pub fn run(
     }
 }
 
-fn count(delivery: &Delivery, notifications: u64, statistics: &Statistics) {
-    let (mut lanes, mut unparsed, mut unknown) = ([0; 3], 0, 0);
+fn count(delivery: &EventBatch, notifications: u64, statistics: &Statistics) {
+    let (mut lanes, mut unparsed, mut unknown) = ([0; Lane::COUNT], 0, 0);
     for event in delivery.events().iter() {
-        lanes[match event.lane() {
-            Lane::Messages => 0,
-            Lane::Statuses => 1,
-            Lane::Rest => 2,
-        }] += 1;
+        lanes[event.lane().index()] += 1;
         unparsed += u64::from(event.unparsed().is_some());
         unknown += u64::from(!event.is_known());
     }

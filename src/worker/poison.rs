@@ -52,7 +52,7 @@ mod marks;
 pub(crate) use decisions::{Decision, Decisions, FILE, Stored, VERSION};
 #[cfg(test)]
 pub(crate) use faults::PANICS;
-pub(crate) use guarded::{ATTEMPTS, Guarded};
+pub(crate) use guarded::{ATTEMPTS, GuardedExtractor};
 pub(crate) use marks::Marks;
 
 use crate::disk::Storage;

@@ -40,7 +40,7 @@ const BOUNDS: &[(&str, &str, &str)] = &[
     ),
     ("PAGE_KIB_MAX: u32 = 8 << 10;", "pull", "at most 8 MiB"),
     (
-        "LETTERS_MAX: usize = 100_000;",
+        "DEAD_LETTERS_MAX: usize = 100_000;",
         "limits",
         "| 100,000, and 4 GiB",
     ),

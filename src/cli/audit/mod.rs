@@ -8,8 +8,8 @@
 //! - **in flight**: events that the sink's cursor does not call confirmed, see `standing.rs`. Between the cursor and
 //!   what a sink has really got there is up to a second of events, which a crash delivers again; here they are in
 //!   flight still. All others are one of these:
-//! - **duplicate**: an earlier one says the same, as the server has judged and written down, so the sink was spared
-//!   it. After a power cut some may have to be judged again; until the next start they count as delivered;
+//! - **duplicate**: an earlier one says the same, as the server has decided and written down, so the sink was spared
+//!   it. After a power cut some may have to be decided again; until the next start they count as delivered;
 //! - **unwanted**: the sink's filters leave it out. They stand in the configuration; without it these events count as
 //!   delivered, and the audit says so;
 //! - **dead**: it is among the sink's dead letters now. What was delivered after all, or dropped by somebody, counts
@@ -46,7 +46,7 @@ use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::dead_letter::{self, WORKER};
 use crate::disk::Storage;
 use crate::event::Item;
-use crate::feed::{self, CursorError, Found};
+use crate::feed::{self, CursorError, StoredCursor};
 use crate::journal::{JournalError, Manifest};
 use crate::server;
 use crate::worker::Forms;
@@ -113,11 +113,11 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
         .collect();
     let poison = poison(dir, &*disk)?;
     let mut poisoned: BTreeSet<u64> = poison.poisoned().into_iter().collect();
-    for (name, letters) in letters(dir)? {
+    for (name, letters) in dead_letters(dir)? {
         if name == WORKER {
             poisoned.extend(letters.iter().map(|item| item.sequence));
         } else if let Some(sink) = sinks.iter_mut().find(|sink| sink.name == name) {
-            sink.letters = letters;
+            sink.dead_letters = letters;
         }
     }
     let poisoned = Arc::new(poisoned);
@@ -167,9 +167,9 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
 /// Takes out what no sink owes anything for: files that none has written, and damaged cursors of sinks that are not
 /// configured. `is_configured` does not know without a configuration.
 fn notes(
-    cursors: Vec<Found>,
+    cursors: Vec<StoredCursor>,
     is_configured: impl Fn(&str) -> Option<bool>,
-) -> (Vec<String>, Vec<Found>) {
+) -> (Vec<String>, Vec<StoredCursor>) {
     let mut notes = Vec::new();
     let mut kept = Vec::new();
     for found in cursors {
@@ -190,7 +190,7 @@ fn notes(
 }
 
 /// What is among the dead letters of each sink.
-fn letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
+fn dead_letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
     let failed = |error| CliError::because("cannot read the dead letters", error);
     let sinks = dead_letter::list_sinks(&dir.join("dead-letters")).map_err(failed)?;
     let listed = sinks.into_iter().map(|(name, letters)| {
@@ -235,7 +235,7 @@ fn balance(
             reached,
             retired: standing.retired,
             filtered: standing.wanted.is_some(),
-            letters: standing.letters.len() as u64,
+            dead_letters: standing.dead_letters.len() as u64,
             received: tally.received,
             delivered: sink.delivered,
             duplicate: sink.duplicate,

@@ -10,7 +10,7 @@ use crate::dedupe::{Duplicates, Scope};
 use crate::disk::{Access, Storage};
 use crate::journal::batch::Batch;
 use crate::journal::{Damage, Depth, Hole, JournalError, Manifest, Reader, inspect_from};
-use crate::worker::{Forms, Maker, Poison};
+use crate::worker::{Extraction, Forms, Poison};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::mem;
@@ -153,7 +153,7 @@ impl Job {
     /// Takes apart and counts whatever comes.
     fn count(&self, work: &Receiver<Work>, sender: &Sender<(u64, Done)>) -> Tally {
         let mut tally = Tally::new(self.sinks.len());
-        let mut maker = Maker::sparing(&self.poison).reading(&self.forms);
+        let mut maker = Extraction::sparing(&self.poison).reading(&self.forms);
         let mut duplicates = self.dedupe.clone().map(Duplicates::open);
         for Work {
             number,
@@ -214,7 +214,7 @@ impl Source<'_> {
                     self.end.retired += first - wanted;
                     self.go_on_at(first)?;
                 }
-                Err(error @ JournalError::Io { .. }) => return Err(error),
+                Err(error @ JournalError::Io(_)) => return Err(error),
                 Err(error @ JournalError::Damaged { .. }) => {
                     let at = self.reader.position();
                     if !self.look_ahead(at)? {

@@ -46,7 +46,7 @@ pub(super) struct SinkReport {
     /// Whether its filters are known.
     pub(super) filtered: bool,
     /// Dead letters that there are, also of what is not in the journal any more.
-    pub(super) letters: u64,
+    pub(super) dead_letters: u64,
     pub(super) received: u64,
     pub(super) delivered: u64,
     pub(super) duplicate: u64,
@@ -338,7 +338,7 @@ impl SinkReport {
             "cursor": self.cursor,
             "reached": self.reached,
             "filters_known": self.filtered,
-            "dead_letters": self.letters,
+            "dead_letters": self.dead_letters,
             "retired_notifications": self.retired,
             "received": known(self.received),
             "delivered": known(self.delivered),

@@ -5,8 +5,8 @@
 //! or that one has not reached it, and as long as it, or the notification as a whole, is named as open in any of them.
 //! For a sink that delivers event by event that may last a moment longer than it has to.
 
-use crate::event::{EventRef, Item, Lane, Unparsed};
-use crate::feed::{self, Found, Lanes, Saved, Selection, place};
+use crate::event::{Event, Item, Lane, Unparsed};
+use crate::feed::{self, Lanes, Saved, Selection, StoredCursor};
 use crate::journal::JournalId;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -20,7 +20,7 @@ pub(super) struct Standing {
     /// What of that is open.
     open: BTreeSet<Item>,
     /// Its dead letters.
-    pub(super) letters: BTreeSet<Item>,
+    pub(super) dead_letters: BTreeSet<Item>,
     /// Notifications that nobody can take apart, and those among the dead letters of the workers.
     pub(super) poisoned: Arc<BTreeSet<u64>>,
     /// What its filters let through; `None` if that is not known.
@@ -45,7 +45,7 @@ pub(super) enum EventState {
 
 impl Standing {
     /// `retired` are the sequences that are asked for and not in the journal any more.
-    pub(super) fn of(found: Found, id: JournalId, retired: Range<u64>) -> Standing {
+    pub(super) fn of(found: StoredCursor, id: JournalId, retired: Range<u64>) -> Standing {
         let (lanes, problem) = match found.saved {
             Ok(saved) if saved.journal == id => (saved.lanes, None),
             Ok(Saved { journal, .. }) => (
@@ -73,7 +73,7 @@ impl Standing {
             name: found.sink,
             lanes,
             open,
-            letters: BTreeSet::new(),
+            dead_letters: BTreeSet::new(),
             poisoned: Arc::default(),
             wanted: None,
             retired: retired.end.saturating_sub(begin) + before as u64,
@@ -82,8 +82,8 @@ impl Standing {
     }
 
     /// What became of an event of a notification that came to `endpoint`, and whose most urgent one is in `urgent`.
-    pub(super) fn state_of(&self, event: EventRef<'_>, urgent: Lane, endpoint: u16) -> EventState {
-        let reached = |lane| self.lanes[place(lane)].reached;
+    pub(super) fn state_of(&self, event: Event<'_>, urgent: Lane, endpoint: u16) -> EventState {
+        let reached = |lane: Lane| self.lanes[lane.index()].reached;
         let reached = reached(event.lane()).min(reached(urgent));
         let is_kept = || self.poisoned.contains(&event.sequence());
         if event.sequence() > reached || names(&self.open, event) {
@@ -103,21 +103,21 @@ impl Standing {
                 Some(Unparsed::Crashed) => EventState::Hidden,
                 _ => EventState::Unwanted,
             }
-        } else if names(&self.letters, event) {
+        } else if names(&self.dead_letters, event) {
             EventState::Dead
         } else {
             EventState::Delivered
         }
     }
 
-    fn leaves_out(&self, event: EventRef<'_>, endpoint: u16) -> bool {
+    fn leaves_out(&self, event: Event<'_>, endpoint: u16) -> bool {
         let wanted = self.wanted.as_ref();
-        wanted.is_some_and(|it| it.fate(event, endpoint) == feed::Fate::Unwanted)
+        wanted.is_some_and(|it| it.outcome(event, endpoint) == feed::EventOutcome::Unwanted)
     }
 }
 
 /// Whether the event is among these, by itself or with its notification.
-fn names(items: &BTreeSet<Item>, event: EventRef<'_>) -> bool {
+fn names(items: &BTreeSet<Item>, event: Event<'_>) -> bool {
     let sequence = event.sequence();
     let item = |index| Item { sequence, index };
     !items.is_empty() && (items.contains(&item(None)) || items.contains(&item(Some(event.index()))))
@@ -128,11 +128,11 @@ mod tests {
     use super::*;
     use crate::feed::tests::Bench;
     use crate::feed::{Open, Progress};
-    use crate::worker::{Maker, Poison};
+    use crate::worker::{Extraction, Poison};
     use serde_json::{Value, json};
 
-    fn saved(lanes: Lanes) -> Found {
-        Found {
+    fn saved(lanes: Lanes) -> StoredCursor {
+        StoredCursor {
             sink: "events".to_owned(),
             saved: Ok(Saved {
                 journal: JournalId::parse("1").expect("a name"),
@@ -201,7 +201,7 @@ mod tests {
         });
         let mut bodies = vec![b"{}".to_vec(); 4];
         bodies.push(body.to_string().into_bytes());
-        let delivery = Maker::default().make(Bench::new().store_all(&bodies));
+        let delivery = Extraction::default().make(Bench::new().store_all(&bodies));
         let notification = delivery.notification(5).expect("it is there");
         let fates = notification
             .events()
@@ -237,7 +237,7 @@ mod tests {
         );
 
         let mut known = at(progress(9, &["5.1"]), passed());
-        known.letters = ["5.0", "5.1"].map(|it| it.parse().expect("an item")).into();
+        known.dead_letters = ["5.0", "5.1"].map(|it| it.parse().expect("an item")).into();
         assert_eq!(
             fates(&known),
             [Dead, InFlight],
@@ -266,7 +266,7 @@ mod tests {
         let disk = crate::disk::Disk::open(dir.path()).expect("there");
         let poison = Poison::read(&disk, id).expect("readable");
         let bodies = vec![b"{}".to_vec(); 3];
-        let delivery = Maker::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));
+        let delivery = Extraction::sparing(&Arc::new(poison)).make(Bench::new().store_all(&bodies));
         let fate = |standing: &Standing| {
             let event = delivery.events().get(1).expect("there");
             standing.state_of(event, Lane::Rest, 1)

@@ -5,7 +5,7 @@ use super::standing::{EventState, Standing};
 use crate::dedupe::Scope;
 use crate::event::Lane;
 use crate::journal::record;
-use crate::worker::Delivery;
+use crate::worker::EventBatch;
 use std::collections::{BTreeMap, HashMap};
 
 /// Counts of notifications and events.
@@ -28,7 +28,7 @@ pub(super) struct Tally {
     pub(super) unparsed: u64,
     /// Bodies without any update.
     pub(super) empty: u64,
-    /// Events that say what an earlier one has said, as far as the server has judged.
+    /// Events that say what an earlier one has said, as far as the server has decided.
     pub(super) duplicates: u64,
     /// Why duplicates are not known as such.
     pub(super) unmarked: Option<String>,
@@ -81,7 +81,7 @@ impl Tally {
     /// Counts everything from sequence `from` on for these sinks, and appends the keys of the events.
     pub(super) fn take(
         &mut self,
-        delivery: &Delivery,
+        delivery: &EventBatch,
         from: u64,
         sinks: &[Standing],
         scope: Scope,
@@ -99,8 +99,7 @@ impl Tally {
                 Some((record.received_at, record.received_at)),
             );
             for event in notification.events() {
-                let lane = Lane::ALL.iter().position(|lane| *lane == event.lane());
-                self.lanes[lane.unwrap_or(Lane::ALL.len() - 1)] += 1;
+                self.lanes[event.lane().index()] += 1;
                 self.unparsed += u64::from(event.unparsed().is_some());
                 self.empty += u64::from(event.kind() == EMPTY);
                 self.duplicates += u64::from(event.is_duplicate());

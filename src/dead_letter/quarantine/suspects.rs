@@ -57,7 +57,7 @@ impl Quarantine {
     pub fn examine(&self, journal: &Arc<dyn Storage>, child: Option<&Child>, stop: &AtomicBool) {
         // Whatever happens here, nobody waits for ever.
         let _end = End(&self.poison);
-        self.write_letters_of_before(journal);
+        self.write_dead_letters_of_before(journal);
         let until = Instant::now() + TIME;
         loop {
             let Some((first, last)) = self.poison.first_suspect() else {
@@ -135,7 +135,7 @@ impl Quarantine {
     }
 
     /// Bodies that the version before has passed as `whatsapp.unparsed`, and that are no dead letter.
-    fn write_letters_of_before(&self, journal: &Arc<dyn Storage>) {
+    fn write_dead_letters_of_before(&self, journal: &Arc<dyn Storage>) {
         let Some(keeper) = &self.keeper else { return };
         let unwritten = std::mem::take(&mut keeper.lock().unwritten);
         for sequence in unwritten {
@@ -154,7 +154,7 @@ impl Quarantine {
     fn set_aside_command(&self, sequence: u64) -> String {
         let words = format!("dead-letters set-aside {sequence}");
         match &self.keeper {
-            Some(keeper) => keeper.lock().letters.command(&words),
+            Some(keeper) => keeper.lock().dead_letters.command(&words),
             None => command(&words, Path::new("")),
         }
     }
@@ -296,8 +296,8 @@ mod tests {
     use crate::disk::simulated::SimulatedDisk;
     use crate::feed::tests::Bench;
     use crate::journal::JournalId;
-    use crate::worker::Maker;
-    use crate::worker::poison::{Decisions, Guarded, Stored};
+    use crate::worker::Extraction;
+    use crate::worker::poison::{Decisions, GuardedExtractor, Stored};
     use std::process::Command;
     use std::sync::Arc;
 
@@ -327,14 +327,14 @@ mod tests {
             Quarantine::open(&storage, (id, 1), letters, paths).unwrap()
         };
         let before = open();
-        let guarded = Guarded::new(before.poison());
+        let guarded = GuardedExtractor::new(before.poison());
         guarded.leave_word(1, 4);
         std::mem::forget(guarded);
         let quarantine = open();
         assert!(quarantine.has_to_be_examined());
         quarantine.examine(&bench.feeds().journal, child, &stop.into());
         // Nobody waits any more.
-        drop(Maker::sparing(quarantine.poison()).make(bench.store(1)));
+        drop(Extraction::sparing(quarantine.poison()).make(bench.store(1)));
         assert_eq!(
             open().has_to_be_examined(),
             stop,

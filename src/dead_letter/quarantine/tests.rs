@@ -1,13 +1,13 @@
 use super::{Cause, Quarantine, joined};
-use crate::dead_letter::{DeadLetters, LetterError, WORKER};
+use crate::dead_letter::{DeadLetterError, DeadLetters, WORKER};
 use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::disk::{Disk, Storage};
 use crate::event::Unparsed;
 use crate::feed::tests::{Bench, batch};
-use crate::feed::{Durable, Fate, Origin as _, Selection};
+use crate::feed::{Durable, EventOutcome, Origin as _, Selection};
 use crate::journal::JournalId;
-use crate::worker::poison::{Guarded, PANICS};
-use crate::worker::{Delivery, Maker, Poison};
+use crate::worker::poison::{GuardedExtractor, PANICS};
+use crate::worker::{EventBatch, Extraction, Poison};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ fn journal(number: u128) -> JournalId {
     JournalId::parse(&format!("{number:032x}")).unwrap()
 }
 
-fn letters(dir: &Path) -> DeadLetters {
+fn dead_letters(dir: &Path) -> DeadLetters {
     DeadLetters::open(Arc::new(Disk::create(&dir.join("letters")).unwrap())).unwrap()
 }
 
 fn open_from(dir: &Path, oldest: u64) -> Quarantine {
     let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir).unwrap());
     let paths = Box::new(|number| format!("/{number}"));
-    Quarantine::open(&storage, (journal(1), oldest), letters(dir), paths).unwrap()
+    Quarantine::open(&storage, (journal(1), oldest), dead_letters(dir), paths).unwrap()
 }
 
 fn open(dir: &Path) -> Quarantine {
@@ -36,19 +36,19 @@ fn look(dir: &Path) -> Arc<Poison> {
     Arc::new(Poison::read(&Disk::open(dir).unwrap(), journal(1)).unwrap())
 }
 
-fn kinds(delivery: &Delivery) -> Vec<(u64, Option<Unparsed>)> {
+fn kinds(delivery: &EventBatch) -> Vec<(u64, Option<Unparsed>)> {
     let events = delivery.events().iter();
     events
         .map(|event| (event.sequence(), event.unparsed()))
         .collect()
 }
 
-fn poisoned(delivery: &Delivery) -> Vec<u64> {
+fn poisoned(delivery: &EventBatch) -> Vec<u64> {
     delivery.poisoned().map(|it| it.sequence).collect()
 }
 
 fn written(dir: &Path) -> Vec<String> {
-    let listed = letters(dir).list().unwrap();
+    let listed = dead_letters(dir).list().unwrap();
     listed.iter().map(|it| it.item.to_string()).collect()
 }
 
@@ -65,17 +65,22 @@ fn a_body_that_panics_is_one_dead_letter_and_dead_in_the_books() {
     let quarantine = open(dir.path());
     for _ in 0..2 {
         // A worker, and a sink that catches up.
-        let delivery = Maker::sparing(quarantine.poison()).make(batch(7, &[FINE, PANICS, FINE]));
+        let delivery =
+            Extraction::sparing(quarantine.poison()).make(batch(7, &[FINE, PANICS, FINE]));
         let bad = Some(Unparsed::Poisoned);
         assert_eq!(kinds(&delivery), [(7, None), (8, bad), (9, None)]);
         assert_eq!(delivery.made_from(0), 3);
         quarantine.keep(&delivery).unwrap();
         assert_eq!(written(dir.path()), ["8"]);
         let everything = Selection::default();
-        let fates = delivery.events().iter().map(|it| everything.fate(it, 1));
-        assert!(fates.eq([Fate::Wanted, Fate::Dead, Fate::Wanted]));
+        let outcomes = delivery.events().iter().map(|it| everything.outcome(it, 1));
+        assert!(outcomes.eq([
+            EventOutcome::Wanted,
+            EventOutcome::Dead,
+            EventOutcome::Wanted
+        ]));
     }
-    let letter = letters(dir.path()).read("8".parse().unwrap()).unwrap();
+    let letter = dead_letters(dir.path()).read("8".parse().unwrap()).unwrap();
     assert_eq!(
         (letter.sink.as_str(), letter.endpoint.as_str()),
         (WORKER, "/1")
@@ -84,16 +89,16 @@ fn a_body_that_panics_is_one_dead_letter_and_dead_in_the_books() {
     assert!(letter.failures.reason.contains("panics"));
     // So it stays, also for one who could take it apart, and for him that only reads.
     for poison in [Arc::clone(open(dir.path()).poison()), look(dir.path())] {
-        let delivery = Maker::sparing(&poison).make(batch(7, &[FINE, PANICS]));
+        let delivery = Extraction::sparing(&poison).make(batch(7, &[FINE, PANICS]));
         assert_eq!(poisoned(&delivery), [8]);
         assert_eq!(poison.poisoned(), [8]);
     }
     // Dropped, it does not come back.
-    letters(dir.path())
-        .drop_letter("8".parse().unwrap())
+    dead_letters(dir.path())
+        .drop_dead_letter("8".parse().unwrap())
         .unwrap();
     let quarantine = open(dir.path());
-    let delivery = Maker::sparing(quarantine.poison()).make(batch(8, &[PANICS]));
+    let delivery = Extraction::sparing(quarantine.poison()).make(batch(8, &[PANICS]));
     quarantine.keep(&delivery).unwrap();
     assert!(written(dir.path()).is_empty());
 }
@@ -113,7 +118,7 @@ fn another_body_with_that_sequence_is_not_meant() {
             .set_aside(&batch(7, &[FINE, PANICS]), 9, Cause::ByHand)
             .unwrap()
     );
-    let delivery = Maker::sparing(quarantine.poison()).make(batch(7, &[PANICS, FINE]));
+    let delivery = Extraction::sparing(quarantine.poison()).make(batch(7, &[PANICS, FINE]));
     assert_eq!(
         poisoned(&delivery),
         [7],
@@ -136,12 +141,12 @@ fn a_decision_can_be_taken_back() {
         .set_aside(&fine(), 8, Cause::ByHand)
         .unwrap();
     assert_eq!(
-        poisoned(&Maker::sparing(open(dir.path()).poison()).make(fine())),
+        poisoned(&Extraction::sparing(open(dir.path()).poison()).make(fine())),
         [8]
     );
     assert!(open(dir.path()).take_back(8).unwrap());
     assert!(!open(dir.path()).take_back(8).unwrap());
-    assert!(poisoned(&Maker::sparing(open(dir.path()).poison()).make(fine())).is_empty());
+    assert!(poisoned(&Extraction::sparing(open(dir.path()).poison()).make(fine())).is_empty());
 }
 
 /// Each step may be the last one: there is no decision without its dead letter, and never two of them.
@@ -162,7 +167,7 @@ fn the_dead_letter_is_there_before_the_decision() {
     };
     let quarantine = open();
     bench.fail_once(1, Fault::Broken);
-    let delivery = Maker::new().make(batch(8, &[PANICS]));
+    let delivery = Extraction::new().make(batch(8, &[PANICS]));
     quarantine.keep(&delivery).unwrap_err();
     let letters = DeadLetters::open(letters_disk.storage()).unwrap();
     assert_eq!(letters.list().unwrap().len(), 1);
@@ -184,7 +189,7 @@ fn kills_decide_nothing() {
             quarantine.poison().decisions().suspect,
             if start > 0 { vec![(7, 7)] } else { vec![] }
         );
-        let guarded = Guarded::new(quarantine.poison());
+        let guarded = GuardedExtractor::new(quarantine.poison());
         // A batch of one record, which is all that a large body is.
         guarded.leave_word(7, 7);
         std::mem::forget(guarded);
@@ -204,10 +209,10 @@ fn who_wants_a_suspect_waits_until_somebody_has_looked() {
     assert_eq!(quarantine.poison().decisions().suspect, [(8, 12), (40, 41)]);
     assert!(quarantine.has_to_be_examined());
     // Others go on.
-    drop(Maker::sparing(quarantine.poison()).make(batch(13, &[FINE])));
+    drop(Extraction::sparing(quarantine.poison()).make(batch(13, &[FINE])));
     let waiting = Arc::clone(quarantine.poison());
     let waiting = std::thread::spawn(move || {
-        drop(Maker::sparing(&waiting).make(batch(12, &[FINE])));
+        drop(Extraction::sparing(&waiting).make(batch(12, &[FINE])));
     });
     let bench = Bench::new();
     let journal = bench.feeds().journal;
@@ -242,7 +247,7 @@ fn what_a_version_before_has_decided_keeps_its_form() {
         open(dir.path()).poison(),
         &look(dir.path()),
     ] {
-        let delivery = Maker::sparing(poison).make(batch(1, &[FINE, FINE, FINE]));
+        let delivery = Extraction::sparing(poison).make(batch(1, &[FINE, FINE, FINE]));
         let as_before = Some(Unparsed::Crashed);
         assert_eq!(kinds(&delivery), [(1, None), (2, as_before), (3, None)]);
         assert!(poison.poisoned().is_empty());
@@ -250,7 +255,7 @@ fn what_a_version_before_has_decided_keeps_its_form() {
     }
     assert_eq!(written(dir.path()), ["2"], "70 is not in the journal");
     assert!(open(dir.path()).take_back(2).unwrap());
-    let delivery = Maker::sparing(open(dir.path()).poison()).make(batch(2, &[FINE]));
+    let delivery = Extraction::sparing(open(dir.path()).poison()).make(batch(2, &[FINE]));
     assert_eq!(kinds(&delivery), [(2, None)]);
 }
 
@@ -264,11 +269,11 @@ fn dead_letters_of_a_version_before_keep_their_form() {
             .set_aside(&bench, 2, Cause::Panics)
             .unwrap()
     );
-    let mut letter = letters(dir.path()).read("2".parse().unwrap()).unwrap();
+    let mut letter = dead_letters(dir.path()).read("2".parse().unwrap()).unwrap();
     "whatsapp.unparsed".clone_into(&mut letter.kind);
-    letters(dir.path()).add(&letter).unwrap();
+    dead_letters(dir.path()).add(&letter).unwrap();
     fs::remove_file(dir.path().join("verdicts")).unwrap();
-    let delivery = Maker::sparing(open(dir.path()).poison()).make(batch(2, &[FINE]));
+    let delivery = Extraction::sparing(open(dir.path()).poison()).make(batch(2, &[FINE]));
     assert_eq!(kinds(&delivery), [(2, Some(Unparsed::Crashed))]);
 }
 
@@ -301,7 +306,7 @@ fn without_room_for_the_dead_letter_nothing_passes() {
     disk.fail_once(1, Fault::NoSpace);
     let refused = origin.make(batch(8, &[PANICS])).unwrap_err();
     assert!(refused.is_shortage(), "{refused}");
-    let full = LetterError::Full {
+    let full = DeadLetterError::Full {
         path: String::new(),
     };
     assert!(crate::feed::FeedError::from(full).is_shortage());

@@ -4,9 +4,9 @@
 //! has no letter any more, and only the process that writes the letters takes it away: a verb that drops the last one
 //! may not know of the next. So what is left over is looked for about once a second, and at each start.
 
-use super::{LENGTH_MAX, TEMPORARY, list, of_letter};
-use crate::dead_letter::error::{BODIES_MAX, LetterError};
-use crate::dead_letter::file::{Content, Letter, body_of};
+use super::{LENGTH_MAX, TEMPORARY, list, of_dead_letter};
+use crate::dead_letter::error::{BODIES_MAX, DeadLetterError};
+use crate::dead_letter::file::{Content, DeadLetter, body_of};
 use crate::disk::{self, Access, Storage, StorageFile, write_all_at};
 use crate::worker::Notification;
 use parking_lot::Mutex;
@@ -79,25 +79,22 @@ impl Bodies {
     /// Reads the content of a letter, which stands in `file`, from the file with this name.
     pub(super) fn read(
         &self,
-        (letter, file): (&Letter, &str),
+        (letter, file): (&DeadLetter, &str),
         name: &str,
-    ) -> Result<Arc<Content>, LetterError> {
+    ) -> Result<Arc<Content>, DeadLetterError> {
         let mut last = self.last.lock();
         if let Some(last) = &*last
             && last.name.as_deref() == Some(name)
         {
             return Ok(Arc::clone(&last.content));
         }
-        let damaged = |reason| LetterError::Damaged {
+        let damaged = |reason| DeadLetterError::Damaged {
             path: self.storage.describe(file),
             reason: format!("its body in {name}: {reason}"),
         };
-        let bytes = match read_file(&*self.storage, name) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(damaged("there is no such file".to_owned()));
-            }
-            bytes => bytes.map_err(LetterError::io(&*self.storage, "read", name))?,
-        };
+        let bytes = disk::read_file(&*self.storage, name, LENGTH_MAX)
+            .map_err(DeadLetterError::io(&*self.storage, "read", name))?
+            .ok_or_else(|| damaged("there is no such file".to_owned()))?;
         let content = Arc::new(Content::decode(&bytes, name).map_err(damaged)?);
         *last = Some(Last {
             sequence: letter.item.sequence,
@@ -111,7 +108,7 @@ impl Bodies {
 
     /// Writes the content of a letter, unless it is there or small. Gives the name of its file. The name is durable
     /// when [`Bodies::sync`] returns.
-    pub(super) fn keep(&mut self, letter: &Letter) -> Result<Option<String>, LetterError> {
+    pub(super) fn keep(&mut self, letter: &DeadLetter) -> Result<Option<String>, DeadLetterError> {
         if letter.content.is_small() {
             return Ok(None);
         }
@@ -137,19 +134,19 @@ impl Bodies {
     }
 
     /// Makes durable which bodies there are, unless that is known.
-    pub(super) fn sync(&mut self) -> Result<(), LetterError> {
+    pub(super) fn sync(&mut self) -> Result<(), DeadLetterError> {
         let Some(last) = self.last.get_mut() else {
             return Ok(());
         };
         if last.name.is_some() && !last.is_durable {
             let synced = self.storage.sync();
-            synced.map_err(LetterError::io(&*self.storage, "sync", ""))?;
+            synced.map_err(DeadLetterError::io(&*self.storage, "sync", ""))?;
             last.is_durable = true;
         }
         Ok(())
     }
 
-    fn write(&mut self, name: &str, content: &Content) -> Result<(), LetterError> {
+    fn write(&mut self, name: &str, content: &Content) -> Result<(), DeadLetterError> {
         let bytes = content.encode();
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if self.bytes.saturating_add(length) > self.bytes_max {
@@ -157,7 +154,7 @@ impl Bodies {
             let _ = self.sweep(&list(&*self.storage)?);
             if self.bytes.saturating_add(length) > self.bytes_max {
                 let path = self.storage.describe("");
-                return Err(LetterError::Full { path });
+                return Err(DeadLetterError::Full { path });
             }
         }
         let before = self.length(name);
@@ -166,7 +163,7 @@ impl Bodies {
             write_new(&*self.storage, &temporary, &bytes)?.sync_all()?;
             self.storage.rename(&temporary, name)
         };
-        written().map_err(LetterError::io(&*self.storage, "write", name))?;
+        written().map_err(DeadLetterError::io(&*self.storage, "write", name))?;
         self.bytes = self.bytes.saturating_sub(before).saturating_add(length);
         #[cfg(test)]
         {
@@ -181,9 +178,12 @@ impl Bodies {
     }
 
     /// Takes the bodies away whose notification has no letter. `names` are those of all files.
-    pub(super) fn sweep(&mut self, names: &[String]) -> Result<(), LetterError> {
+    pub(super) fn sweep(&mut self, names: &[String]) -> Result<(), DeadLetterError> {
         let is_left = |names: &[String]| -> BTreeSet<String> {
-            let needed: BTreeSet<u64> = names.iter().filter_map(|name| of_letter(name)).collect();
+            let needed: BTreeSet<u64> = names
+                .iter()
+                .filter_map(|name| of_dead_letter(name))
+                .collect();
             let bodies = names
                 .iter()
                 .filter(|name| body_of(name).is_some_and(|sequence| !needed.contains(&sequence)));
@@ -201,14 +201,14 @@ impl Bodies {
         self.forget();
         // The letters are gone for good before what they need.
         let synced = self.storage.sync();
-        synced.map_err(LetterError::io(&*self.storage, "sync", ""))?;
+        synced.map_err(DeadLetterError::io(&*self.storage, "sync", ""))?;
         let mut swept = Ok(());
         for name in left {
             let length = self.length(&name);
             match self.storage.remove(&name) {
                 // One that somebody else has put there keeps no other.
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    swept = Err(LetterError::io(&*self.storage, "remove", &name)(error));
+                    swept = Err(DeadLetterError::io(&*self.storage, "remove", &name)(error));
                 }
                 _ => self.bytes = self.bytes.saturating_sub(length),
             }
@@ -221,16 +221,6 @@ impl Bodies {
         let file = self.storage.open(name, Access::Read);
         file.and_then(|file| file.length()).unwrap_or(0)
     }
-}
-
-/// Reads a file of this directory.
-pub(super) fn read_file(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
-    let file = storage.open(name, Access::Read)?;
-    let length = file.length()?.min(LENGTH_MAX);
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    let read = disk::read_full_at(&*file, &mut bytes, 0)?;
-    bytes.truncate(read);
-    Ok(bytes)
 }
 
 /// Writes a file that is to get another name.

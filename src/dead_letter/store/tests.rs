@@ -1,12 +1,12 @@
 mod bodies;
 
-use super::super::{Answer, Failures, Letter};
-use super::{DeadLetters, LetterError, Listed};
+use super::super::{Answer, DeadLetter, Failures};
+use super::{DeadLetterError, DeadLetters, Listed};
 use crate::disk::simulated::{Fault, Faults, SimulatedDisk};
 use crate::disk::{Access, Disk, Storage, write_all_at};
 use crate::event::{Form, Item, Lane};
 use crate::journal::record::{self, FLAG_FOREIGN};
-use crate::worker::{Delivery, Forms, Maker};
+use crate::worker::{EventBatch, Extraction, Forms};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,14 +18,14 @@ const BODY: &[u8] = br#"{"object":"whatsapp_business_account","entry":[{"id":"1"
 "recipient_id":"1666"}]}}]}]}"#;
 
 /// The letter of an event of notification `sequence`, or of all of it.
-fn letter(sequence: u64, index: Option<u32>) -> Letter {
+fn dead_letter(sequence: u64, index: Option<u32>) -> DeadLetter {
     let headers = [(b"x-sig".as_slice(), b"a\xff\"\n".as_slice()), (b"n", b"")];
     let came = (3, 0, 1_750_000_000_000_001);
-    let delivery = Maker::new().make_one(sequence, came, headers.into_iter(), BODY);
-    letter_of(&delivery, index)
+    let delivery = Extraction::new().make_one(sequence, came, headers.into_iter(), BODY);
+    dead_letter_of(&delivery, index)
 }
 
-fn letter_of(delivery: &Delivery, index: Option<u32>) -> Letter {
+fn dead_letter_of(delivery: &EventBatch, index: Option<u32>) -> DeadLetter {
     let notification = delivery.notifications(0).next().unwrap();
     let failures = Failures {
         reason: "422".to_owned(),
@@ -37,7 +37,7 @@ fn letter_of(delivery: &Delivery, index: Option<u32>) -> Letter {
             excerpt: "no \u{1f600}".to_owned(),
         }),
     };
-    Letter::new("crm", &notification, index, "/webhook", failures)
+    DeadLetter::new("crm", &notification, index, "/webhook", failures)
 }
 
 fn item(text: &str) -> Item {
@@ -51,11 +51,11 @@ fn listed(letters: &DeadLetters) -> Vec<(String, bool)> {
 }
 
 #[test]
-fn a_letter_gives_back_what_was_to_be_delivered() {
+fn a_dead_letter_gives_back_what_was_to_be_delivered() {
     let dir = tempfile::tempdir().unwrap();
     let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
     let mut letters = DeadLetters::open(storage).unwrap();
-    let (whole, event) = (letter(4711, None), letter(4711, Some(1)));
+    let (whole, event) = (dead_letter(4711, None), dead_letter(4711, Some(1)));
     letters.add_all(&[whole.clone(), event.clone()]).unwrap();
     assert_eq!(letters.read(item("4711")).unwrap(), whole);
     let read = letters.read(item("4711.1")).unwrap();
@@ -66,7 +66,7 @@ fn a_letter_gives_back_what_was_to_be_delivered() {
     );
     assert_eq!((whole.lane, whole.event_id), (Lane::Messages, None));
 
-    let delivery = read.delivery(3, &mut Maker::new());
+    let delivery = read.delivery(3, &mut Extraction::new());
     let notification = delivery.notifications(0).next().unwrap();
     assert_eq!(
         (notification.sequence, notification.record.endpoint),
@@ -74,29 +74,29 @@ fn a_letter_gives_back_what_was_to_be_delivered() {
     );
     assert_eq!(notification.record.body, BODY);
     let failures = event.failures.clone();
-    let again = Letter::new("crm", &notification, Some(1), "/webhook", failures);
+    let again = DeadLetter::new("crm", &notification, Some(1), "/webhook", failures);
     assert_eq!(again, event, "headers, time of arrival and all");
 }
 
 /// Another sender's body means something new each time, so the key of its event has the sequence in it. The letter of
 /// such an event forgot where it came from: tried again, it went out under another `id` than before.
 #[test]
-fn a_letter_from_another_sender_keeps_its_key() {
+fn a_dead_letter_from_another_sender_keeps_its_key() {
     let came = (3, FLAG_FOREIGN, 1_750_000_000_000_001);
-    let delivery = Maker::new().make_one(4711, came, std::iter::empty(), b"{\"order\":7}");
-    let letter = letter_of(&delivery, Some(0));
+    let delivery = Extraction::new().make_one(4711, came, std::iter::empty(), b"{\"order\":7}");
+    let letter = dead_letter_of(&delivery, Some(0));
     let mut letters = DeadLetters::open(SimulatedDisk::new(1).storage()).unwrap();
     letters.add(&letter).unwrap();
     let read = letters.read(letter.item).unwrap();
     assert_eq!(read, letter);
-    let again = read.delivery(3, &mut Maker::new());
-    let id = |delivery: &Delivery| delivery.events().get(0).unwrap().id().to_owned();
+    let again = read.delivery(3, &mut Extraction::new());
+    let id = |delivery: &EventBatch| delivery.events().get(0).unwrap().id().to_owned();
     assert_eq!(id(&again), id(&delivery));
 }
 
 /// Read by another form, or by none, it would go out as another event than before.
 #[test]
-fn a_letter_keeps_the_form_of_its_body() {
+fn a_dead_letter_keeps_the_form_of_its_body() {
     let (forms, _) = Forms::open(SimulatedDisk::new(1).storage(), 0);
     let form = Form {
         provider: "standard-webhooks".to_owned(),
@@ -109,18 +109,18 @@ fn a_letter_keeps_the_form_of_its_body() {
     let flags = record::with_form(FLAG_FOREIGN, number);
     let came = (3, flags, 1_750_000_000_000_001);
     let headers = [(&b"webhook-id"[..], &b"msg_1"[..])];
-    let mut maker = Maker::new().reading(&forms);
+    let mut maker = Extraction::new().reading(&forms);
     let delivery = maker.make_one(4711, came, headers.into_iter(), b"{\"order\":7}");
-    let shown = |delivery: &Delivery| {
+    let shown = |delivery: &EventBatch| {
         let event = delivery.events().get(0).unwrap();
         format!("{} {} {}", event.id(), event.kind(), event.source())
     };
     let expected = "msg_1 webhook.received /standard-webhooks/orders";
     assert_eq!(shown(&delivery), expected);
     // Set apart to be tried again, by a maker that has not read anything yet.
-    let alone = Maker::new().alone(&delivery, 4711).unwrap();
+    let alone = Extraction::new().alone(&delivery, 4711).unwrap();
     assert_eq!(shown(&alone), expected);
-    let letter = letter_of(&delivery, Some(0));
+    let letter = dead_letter_of(&delivery, Some(0));
     let mut letters = DeadLetters::open(SimulatedDisk::new(1).storage()).unwrap();
     letters.add(&letter).unwrap();
     let read = letters.read(letter.item).unwrap();
@@ -134,7 +134,7 @@ fn who_asks_again_at_any_moment_loses_nothing() {
     let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
     let mut server = DeadLetters::open(Arc::clone(&storage)).unwrap();
     let verb = DeadLetters::read_only(storage);
-    server.add(&letter(1, Some(0))).unwrap();
+    server.add(&dead_letter(1, Some(0))).unwrap();
     let it = item("1.0");
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -152,21 +152,21 @@ fn who_asks_again_at_any_moment_loses_nothing() {
     });
     assert_eq!(server.read(it).unwrap().failures.attempts, 299);
     // Nor does who drops it, and then it stays away.
-    verb.drop_letter(it).unwrap();
+    verb.drop_dead_letter(it).unwrap();
     assert!(listed(&verb).is_empty());
 }
 
 #[test]
-fn letters_go_their_ways() {
+fn dead_letters_go_their_ways() {
     let dir = tempfile::tempdir().unwrap();
     let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
     let mut server = DeadLetters::open(Arc::clone(&storage)).unwrap();
     let verb = DeadLetters::read_only(storage);
     for at in [10, 9, 11] {
-        server.add(&letter(at, Some(0))).unwrap();
+        server.add(&dead_letter(at, Some(0))).unwrap();
     }
-    server.add(&letter(9, None)).unwrap();
-    server.add(&letter(9, None)).unwrap();
+    server.add(&dead_letter(9, None)).unwrap();
+    server.add(&dead_letter(9, None)).unwrap();
     let names = |list: &[(&str, bool)]| -> Vec<(String, bool)> {
         list.iter()
             .map(|(id, it)| ((*id).to_owned(), *it))
@@ -185,16 +185,16 @@ fn letters_go_their_ways() {
     verb.request_retry(item("10.0")).unwrap();
     verb.request_retry(item("9")).unwrap();
     assert_eq!(server.retries().unwrap(), [item("9"), item("10.0")]);
-    assert_eq!(server.read(item("9")).unwrap(), letter(9, None));
+    assert_eq!(server.read(item("9")).unwrap(), dead_letter(9, None));
     server.done(item("9")).unwrap();
-    let mut again = letter(10, Some(0));
+    let mut again = dead_letter(10, Some(0));
     again.failures.attempts = 51;
     server.failed_again(&again).unwrap();
     assert!(server.retries().unwrap().is_empty());
     assert_eq!(server.read(item("10.0")).unwrap().failures.attempts, 51);
 
     verb.request_retry(item("10.0")).unwrap();
-    verb.drop_letter(item("10.0")).unwrap();
+    verb.drop_dead_letter(item("10.0")).unwrap();
     server.failed_again(&again).unwrap();
     assert_eq!(
         listed(&verb),
@@ -202,10 +202,13 @@ fn letters_go_their_ways() {
         "dropped meanwhile"
     );
     for gone in [
-        verb.drop_letter(item("10.0")),
+        verb.drop_dead_letter(item("10.0")),
         verb.request_retry(item("9")),
     ] {
-        assert!(matches!(gone, Err(LetterError::Missing { .. })), "{gone:?}");
+        assert!(
+            matches!(gone, Err(DeadLetterError::Missing { .. })),
+            "{gone:?}"
+        );
     }
 }
 
@@ -213,17 +216,20 @@ fn letters_go_their_ways() {
 fn there_is_an_end_to_their_number() {
     let disk = SimulatedDisk::new(1);
     let mut letters = DeadLetters::open(disk.storage()).unwrap();
-    letters.letters_max = 3;
+    letters.dead_letters_max = 3;
     for at in [1, 2, 3, 2, 1] {
-        letters.add(&letter(at, None)).unwrap();
+        letters.add(&dead_letter(at, None)).unwrap();
     }
-    let full = letters.add_all(&[letter(3, None), letter(4, None)]);
-    assert!(matches!(full, Err(LetterError::Full { .. })), "{full:?}");
+    let full = letters.add_all(&[dead_letter(3, None), dead_letter(4, None)]);
+    assert!(
+        matches!(full, Err(DeadLetterError::Full { .. })),
+        "{full:?}"
+    );
     assert_eq!(listed(&letters).len(), 3);
     DeadLetters::read_only(disk.storage())
-        .drop_letter(item("2"))
+        .drop_dead_letter(item("2"))
         .unwrap();
-    letters.add(&letter(4, None)).unwrap();
+    letters.add(&dead_letter(4, None)).unwrap();
 }
 
 #[test]
@@ -231,7 +237,7 @@ fn damage_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
     let mut letters = DeadLetters::open(Arc::clone(&storage)).unwrap();
-    letters.add(&letter(5, None)).unwrap();
+    letters.add(&dead_letter(5, None)).unwrap();
     let path = dir.path().join("5.json");
     let whole = std::fs::read_to_string(&path).unwrap();
     for (wrong, reason) in [
@@ -273,8 +279,8 @@ fn damage_is_reported() {
 
 /// At whatever moment the power goes: what was added is there and whole, and what is there is whole.
 #[test]
-fn letters_outlive_the_power() {
-    let all: Vec<_> = (1..=3).map(|at| letter(at, Some(0))).collect();
+fn dead_letters_outlive_the_power() {
+    let all: Vec<_> = (1..=3).map(|at| dead_letter(at, Some(0))).collect();
     let mut added_all = false;
     for power_off_at in 1..100 {
         let disk = SimulatedDisk::new(power_off_at);
@@ -320,13 +326,13 @@ fn a_full_disk_is_no_end() {
             error_at: Some((operations + at, Fault::NoSpace)),
             ..Faults::default()
         });
-        if let Err(error) = letters.add(&letter(1, None)) {
+        if let Err(error) = letters.add(&dead_letter(1, None)) {
             assert!(error.is_shortage(), "{error}");
         }
     }
     disk.set_faults(Faults::default());
-    letters.add(&letter(1, None)).unwrap();
-    assert_eq!(letters.read(item("1")).unwrap(), letter(1, None));
+    letters.add(&dead_letter(1, None)).unwrap();
+    assert_eq!(letters.read(item("1")).unwrap(), dead_letter(1, None));
 }
 
 /// The file of a letter, as it is on the disk, is given by the module's documentation; old ones are read for ever.

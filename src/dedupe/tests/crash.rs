@@ -32,11 +32,11 @@ fn journals(few: u64) -> std::ops::Range<u64> {
 /// One life: from the checkpoint up to `until`, with checkpoints now and then.
 fn live(disk: &SimulatedDisk, journal: &Journal, random: &mut Random, until: u64) -> Dedupe {
     let mut dedupe = open(disk, &OPTIONS, journal);
-    for mut delivery in journal.deliveries(dedupe.judged() + 1) {
+    for mut delivery in journal.deliveries(dedupe.decided() + 1) {
         if delivery.last_sequence() > until {
             break;
         }
-        dedupe.judge(&mut delivery).unwrap();
+        dedupe.decide(&mut delivery).unwrap();
         dedupe.sync_many().unwrap();
         if random.below(4) == 0 {
             dedupe.checkpoint().unwrap();
@@ -45,16 +45,21 @@ fn live(disk: &SimulatedDisk, journal: &Journal, random: &mut Random, until: u64
     dedupe
 }
 
-/// The next process judges what is not in the checkpoint, and finds the same; so does who reads it back.
-fn next_process(disk: &SimulatedDisk, journal: &Journal, right: &Found, context: &str) -> u64 {
+/// The next process decides what is not in the checkpoint, and finds the same; so does who reads it back.
+fn next_process(
+    disk: &SimulatedDisk,
+    journal: &Journal,
+    right: &StoredCheckpoint,
+    context: &str,
+) -> u64 {
     let mut dedupe = open(disk, &OPTIONS, journal);
-    let from = dedupe.judged();
+    let from = dedupe.decided();
     assert_eq!(
         read_back(disk, journal, from),
         up_to(right, from),
         "{context}"
     );
-    let found = judge_rest(&mut dedupe, journal);
+    let found = decide_rest(&mut dedupe, journal);
     assert_eq!(found, right - &up_to(right, from), "{context}");
     assert_eq!(&read_back(disk, journal, u64::MAX), right, "{context}");
     from
@@ -133,14 +138,14 @@ fn what_passes_on_a_full_disk_is_no_duplicate_of_itself() {
         let disk = SimulatedDisk::new(at);
         let mut dedupe = open(&disk, &OPTIONS, &journal);
         disk.fail_once(at, Fault::NoSpace);
-        let mut found = Found::new();
+        let mut found = StoredCheckpoint::new();
         for mut delivery in journal.deliveries(1) {
-            if let Err(error) = dedupe.judge(&mut delivery) {
+            if let Err(error) = dedupe.decide(&mut delivery) {
                 assert!(error.is_shortage());
                 dedupe.pass(&mut delivery);
                 passed += 1;
             }
-            assert_eq!(dedupe.judged(), delivery.last_sequence());
+            assert_eq!(dedupe.decided(), delivery.last_sequence());
             found.extend(marked(&delivery));
         }
         assert!(
@@ -148,7 +153,7 @@ fn what_passes_on_a_full_disk_is_no_duplicate_of_itself() {
             "operation {at}"
         );
         if dedupe.checkpoint().is_ok() {
-            assert_eq!(dedupe.checkpointed(), dedupe.judged());
+            assert_eq!(dedupe.checkpointed(), dedupe.decided());
         }
     }
     assert!(passed > 20, "{passed}");
@@ -170,15 +175,15 @@ fn a_full_disk_loses_nothing() {
             short_writes: at % 2 == 0,
             ..Faults::default()
         });
-        let mut found = Found::new();
+        let mut found = StoredCheckpoint::new();
         for (mut delivery, number) in journal.deliveries(1).zip(0..) {
-            if let Err(error) = dedupe.judge(&mut delivery) {
+            if let Err(error) = dedupe.decide(&mut delivery) {
                 assert!(error.is_shortage());
                 refused += 1;
                 assert_eq!(marked(&delivery).count(), 0);
-                // What is half judged is in no checkpoint.
+                // What is half decided is in no checkpoint.
                 dedupe.checkpoint().unwrap();
-                assert!(dedupe.judged() < delivery.first_sequence());
+                assert!(dedupe.decided() < delivery.first_sequence());
                 assert!(dedupe.checkpointed() < delivery.first_sequence());
                 if at % 3 == 0 {
                     let context = format!("operation {at}");
@@ -186,11 +191,11 @@ fn a_full_disk_loses_nothing() {
                     found.clone_from(&right);
                     break;
                 }
-                dedupe.judge(&mut delivery).unwrap();
+                dedupe.decide(&mut delivery).unwrap();
             }
             found.extend(marked(&delivery));
             if number % 5 == 4 && dedupe.checkpoint().is_err() {
-                assert_eq!(dedupe.judged(), delivery.last_sequence());
+                assert_eq!(dedupe.decided(), delivery.last_sequence());
             }
         }
         assert_eq!(found, right, "operation {at}");
@@ -207,9 +212,9 @@ fn a_sync_that_failed_is_not_tried_again() {
     let journal = journal(3).before(4);
     let disk = SimulatedDisk::new(3);
     let mut dedupe = open(&disk, &OPTIONS, &journal);
-    judge_rest(&mut dedupe, &journal);
+    decide_rest(&mut dedupe, &journal);
     disk.fail_once(1, Fault::Broken);
-    assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Io { .. })));
+    assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Io(_))));
     assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Failed)));
     assert_eq!(dedupe.checkpointed(), 0);
 }
@@ -222,7 +227,7 @@ fn many_keys_are_synced_before_the_checkpoint() {
     let mut dedupe = open(&disk, &PLENTY, &journal);
     let mut syncs = 0;
     for mut delivery in journal.deliveries(1) {
-        dedupe.judge(&mut delivery).unwrap();
+        dedupe.decide(&mut delivery).unwrap();
         let before = disk.operations();
         dedupe.sync_many().unwrap();
         syncs += disk.operations() - before;
@@ -235,15 +240,15 @@ fn a_sync_of_many_keys_that_failed_is_not_tried_again() {
     let journal = journal(3);
     let disk = SimulatedDisk::new(3);
     let mut dedupe = open(&disk, &PLENTY, &journal);
-    judge_rest(&mut dedupe, &journal);
+    decide_rest(&mut dedupe, &journal);
     disk.fail_once(1, Fault::Broken);
-    assert!(matches!(dedupe.sync_many(), Err(DedupeError::Io { .. })));
+    assert!(matches!(dedupe.sync_many(), Err(DedupeError::Io(_))));
     dedupe.sync_many().unwrap();
     assert!(matches!(dedupe.checkpoint(), Err(DedupeError::Failed)));
 }
 
 /// An older copy of the journal comes back, and another end grows on it. What stood behind the checkpoint is of the
-/// end that is gone; if a reader took it for what was judged, it would mark what is no duplicate.
+/// end that is gone; if a reader took it for what was decided, it would mark what is no duplicate.
 #[test]
 fn what_was_judged_of_an_end_that_is_gone_is_gone() {
     let of = |bodies: [&[u64]; 3]| {
@@ -258,7 +263,7 @@ fn what_was_judged_of_an_end_that_is_gone_is_gone() {
     let disk = SimulatedDisk::new(1);
     let mut dedupe = open(&disk, &PLENTY, &one);
     for mut delivery in one.deliveries(1) {
-        dedupe.judge(&mut delivery).unwrap();
+        dedupe.decide(&mut delivery).unwrap();
         if delivery.first_sequence() == 1 {
             dedupe.checkpoint().unwrap();
         }
@@ -266,8 +271,8 @@ fn what_was_judged_of_an_end_that_is_gone_is_gone() {
     drop(dedupe);
     assert_eq!(read_back(&disk, &one, u64::MAX).len(), 2);
     let mut dedupe = open(&disk, &PLENTY, &one.before(1));
-    assert_eq!(dedupe.judged(), 1);
-    judge_rest(&mut dedupe, &other);
+    assert_eq!(dedupe.decided(), 1);
+    decide_rest(&mut dedupe, &other);
     let found = read_back(&disk, &other, u64::MAX);
     assert_eq!(found, other.repeated());
     assert_eq!(found.len(), 1);

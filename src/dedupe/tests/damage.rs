@@ -12,7 +12,7 @@ const OPTIONS: Options = Options {
 };
 
 /// A journal, and a disk with the state of its first half.
-fn half() -> (Journal, SimulatedDisk, Found) {
+fn half() -> (Journal, SimulatedDisk, StoredCheckpoint) {
     let shape = Shape {
         batches: 8,
         keys: 30,
@@ -22,17 +22,22 @@ fn half() -> (Journal, SimulatedDisk, Found) {
     let disk = SimulatedDisk::new(5);
     let half = journal.before(5);
     let mut dedupe = open(&disk, &OPTIONS, &half);
-    judge_rest(&mut dedupe, &half);
+    decide_rest(&mut dedupe, &half);
     dedupe.checkpoint().unwrap();
     let right = journal.repeated_within(&OPTIONS);
     (journal, disk, right)
 }
 
 /// Opens a damaged state; true if it began anew.
-fn open_damaged(disk: &SimulatedDisk, journal: &Journal, right: &Found, context: &str) -> bool {
+fn open_damaged(
+    disk: &SimulatedDisk,
+    journal: &Journal,
+    right: &StoredCheckpoint,
+    context: &str,
+) -> bool {
     let mut dedupe = open(disk, &OPTIONS, journal);
-    let from = dedupe.judged();
-    let found = judge_rest(&mut dedupe, journal);
+    let from = dedupe.decided();
+    let found = decide_rest(&mut dedupe, journal);
     assert_eq!(found, right - &up_to(right, from), "{context}");
     assert_eq!(&read_back(disk, journal, u64::MAX), right, "{context}");
     from == 0
@@ -95,7 +100,7 @@ fn a_state_of_another_journal_or_ahead_of_this_one_begins_anew() {
     }
 }
 
-/// Retention has taken what was not judged, because no sink needed it.
+/// Retention has taken what was not decided, because no sink needed it.
 #[test]
 fn what_is_gone_from_the_journal_is_not_asked_for() {
     let (journal, disk, _) = half();

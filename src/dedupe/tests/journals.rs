@@ -1,11 +1,11 @@
 //! Journals made by a seed, and what is right for them.
 
-use super::{Found, Options};
-use crate::event::EventRef;
+use super::{Options, StoredCheckpoint};
+use crate::event::Event;
 use crate::journal::batch::{Batch, Place};
 use crate::journal::record::FLAG_FOREIGN;
 use crate::random::Random;
-use crate::worker::{Delivery, Maker};
+use crate::worker::{EventBatch, Extraction};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 
@@ -100,8 +100,8 @@ impl Journal {
     }
 
     /// The batches that hold `from` and what is behind it, taken apart anew.
-    pub(super) fn deliveries(&self, from: u64) -> impl Iterator<Item = Delivery> {
-        let mut maker = Maker::new();
+    pub(super) fn deliveries(&self, from: u64) -> impl Iterator<Item = EventBatch> {
+        let mut maker = Extraction::new();
         let mut first_sequence = 1;
         let batches = self.batches.iter().map(move |bodies| {
             let mut batch = Batch::unpooled();
@@ -127,8 +127,8 @@ impl Journal {
     }
 
     /// What is right by the rule alone, where everything is remembered.
-    pub(super) fn repeated(&self) -> Found {
-        let mut found = Found::new();
+    pub(super) fn repeated(&self) -> StoredCheckpoint {
+        let mut found = StoredCheckpoint::new();
         let mut seen: HashMap<Key, u64> = HashMap::new();
         for delivery in self.deliveries(1) {
             for event in delivery.events().iter() {
@@ -142,7 +142,7 @@ impl Journal {
     }
 
     /// What is right by the rule and the limits, with a map for each generation.
-    pub(super) fn repeated_within(&self, options: &Options) -> Found {
+    pub(super) fn repeated_within(&self, options: &Options) -> StoredCheckpoint {
         #[derive(Default)]
         struct Generation {
             keys: HashMap<Key, u64>,
@@ -154,7 +154,7 @@ impl Journal {
         let span = options.window / 8;
         let window = options.window.saturating_add(span);
         let (mut time, mut reading) = (0, None);
-        let mut found = Found::new();
+        let mut found = StoredCheckpoint::new();
         let mut generations: VecDeque<Generation> = VecDeque::new();
         for delivery in self.deliveries(1) {
             let now = i128::from(delivery.events().get(0).unwrap().received_at());
@@ -209,12 +209,12 @@ impl Journal {
 /// What is compared.
 type Key = (u16, String);
 
-fn key(event: EventRef<'_>) -> Key {
+fn key(event: Event<'_>) -> Key {
     (event.endpoint(), event.id().to_owned())
 }
 
 /// The rule: it repeats one with its key that came at `before`, unless the key is weak and that is far off.
-fn repeats(event: EventRef<'_>, before: u64) -> bool {
+fn repeats(event: Event<'_>, before: u64) -> bool {
     !event.has_weak_key() || event.received_at().abs_diff(before) <= 600_000_000
 }
 

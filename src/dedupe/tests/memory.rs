@@ -25,7 +25,7 @@ fn the_table_and_the_files_are_bounded_by_the_keys() {
     let mut dedupe = open(&disk, &options, &journal);
     let mut most = (0, 0);
     for mut delivery in journal.deliveries(1) {
-        dedupe.judge(&mut delivery).unwrap();
+        dedupe.decide(&mut delivery).unwrap();
         dedupe.checkpoint().unwrap();
         most = (most.0.max(dedupe.keys()), most.1.max(disk.used()));
     }
@@ -42,11 +42,11 @@ fn what_was_loaded_is_what_was_there() {
     let journal = fresh(40, 50);
     let disk = SimulatedDisk::new(2);
     let mut dedupe = open(&disk, &PLENTY, &journal);
-    judge_rest(&mut dedupe, &journal);
+    decide_rest(&mut dedupe, &journal);
     dedupe.checkpoint().unwrap();
     let again = open(&disk.after_power_cut(), &PLENTY, &journal);
     assert_eq!(again.keys(), 2000);
     assert_eq!(again.bytes(), dedupe.bytes());
     assert_eq!(again.parties.len(), dedupe.parties.len());
-    assert_eq!(again.judged(), journal.last());
+    assert_eq!(again.decided(), journal.last());
 }

@@ -18,15 +18,15 @@ use super::tags::Tags;
 use super::{Dedupe, DedupeError, Duplicates, Options, Scope};
 use crate::disk::Storage;
 use crate::disk::simulated::SimulatedDisk;
-use crate::event::{EventRef, Position};
+use crate::event::{Event, Position};
 use crate::journal::JournalId;
-use crate::worker::Delivery;
+use crate::worker::EventBatch;
 use journals::Journal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a run found: the positions of all duplicates.
-type Found = BTreeSet<Position>;
+type StoredCheckpoint = BTreeSet<Position>;
 
 /// More than any test has.
 const PLENTY: Options = Options {
@@ -63,19 +63,17 @@ fn open(disk: &SimulatedDisk, options: &Options, journal: &Journal) -> Dedupe {
     open_at(disk.storage(), options, Tags::new(), 1, journal.last()).unwrap()
 }
 
-fn marked(delivery: &Delivery) -> impl Iterator<Item = Position> {
+fn marked(delivery: &EventBatch) -> impl Iterator<Item = Position> {
     let events = delivery.events().iter();
-    events
-        .filter(EventRef::is_duplicate)
-        .map(|it| it.position())
+    events.filter(Event::is_duplicate).map(|it| it.position())
 }
 
-/// Judges the deliveries of a journal from where the memory stands up to its end.
-fn judge_rest(dedupe: &mut Dedupe, journal: &Journal) -> Found {
-    let mut found = Found::new();
-    for mut delivery in journal.deliveries(dedupe.judged() + 1) {
-        let decisions = dedupe.judge(&mut delivery).unwrap();
-        let all: u64 = decisions.judged.iter().sum();
+/// Decides the deliveries of a journal from where the memory stands up to its end.
+fn decide_rest(dedupe: &mut Dedupe, journal: &Journal) -> StoredCheckpoint {
+    let mut found = StoredCheckpoint::new();
+    for mut delivery in journal.deliveries(dedupe.decided() + 1) {
+        let decisions = dedupe.decide(&mut delivery).unwrap();
+        let all: u64 = decisions.decided.iter().sum();
         assert_eq!(all, delivery.events().len() as u64);
         let duplicates: u64 = decisions.duplicates.iter().sum();
         assert_eq!(duplicates, marked(&delivery).count() as u64);
@@ -85,9 +83,9 @@ fn judge_rest(dedupe: &mut Dedupe, journal: &Journal) -> Found {
 }
 
 /// What the log of duplicates says of a journal up to and including a sequence.
-fn read_back(disk: &SimulatedDisk, journal: &Journal, last: u64) -> Found {
+fn read_back(disk: &SimulatedDisk, journal: &Journal, last: u64) -> StoredCheckpoint {
     let mut duplicates = Duplicates::open(disk.storage());
-    let mut found = Found::new();
+    let mut found = StoredCheckpoint::new();
     for mut delivery in journal.deliveries(1) {
         if delivery.last_sequence() <= last {
             let count = duplicates.mark(&mut delivery).unwrap();
@@ -98,7 +96,7 @@ fn read_back(disk: &SimulatedDisk, journal: &Journal, last: u64) -> Found {
     found
 }
 
-fn up_to(found: &Found, last: u64) -> Found {
+fn up_to(found: &StoredCheckpoint, last: u64) -> StoredCheckpoint {
     let is_there = |position: &&Position| position.sequence <= last;
     found.iter().filter(is_there).copied().collect()
 }

@@ -32,7 +32,7 @@ fn two_names_are_one_conversation_once_both_were_seen_together() {
     let mut dedupe = open(&disk, &PLENTY, &journal);
     let parties = Parties::default();
     dedupe.share(&parties);
-    judge_rest(&mut dedupe, &journal);
+    decide_rest(&mut dedupe, &journal);
     assert_eq!(parties.len(), 1);
     let known = [both, number, both, other];
     assert_eq!(conversations(&journal, &parties), known);
@@ -52,7 +52,7 @@ fn a_person_with_a_new_number_has_that_one() {
     journal.push(vec![(3, message_of(None, Some("US.1"), 3))]);
     let disk = SimulatedDisk::new(1);
     let mut dedupe = open(&disk, &PLENTY, &journal);
-    judge_rest(&mut dedupe, &journal);
+    decide_rest(&mut dedupe, &journal);
     let all = conversations(&journal, &dedupe.parties);
     assert_ne!(all[0].main, all[1].main);
     assert_eq!(all[1], all[2]);
@@ -82,7 +82,7 @@ fn pairs_go_with_their_generation() {
     };
     let disk = SimulatedDisk::new(1);
     let mut dedupe = open(&disk, &options, &journal);
-    judge_rest(&mut dedupe, &journal);
+    decide_rest(&mut dedupe, &journal);
     let parties = &dedupe.parties;
     assert!(parties.len() < 20);
     let before = conversations(&journal, parties);

@@ -19,7 +19,7 @@ fn journal(seed: u64) -> Journal {
 fn it_reads_from_anywhere_and_in_any_order() {
     let journal = journal(1);
     let disk = SimulatedDisk::new(1);
-    let right = judge_rest(&mut open(&disk, &PLENTY, &journal), &journal);
+    let right = decide_rest(&mut open(&disk, &PLENTY, &journal), &journal);
     let files = disk.storage().list().unwrap();
     let files = files.iter().filter(|it| it.starts_with("duplicates-"));
     assert!(files.count() > 5);
@@ -31,8 +31,8 @@ fn it_reads_from_anywhere_and_in_any_order() {
             duplicates.mark(&mut delivery).unwrap();
             let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
             let is_here = |it: &Position| (first..=last).contains(&it.sequence);
-            let right: Found = right.iter().copied().filter(is_here).collect();
-            assert_eq!(marked(&delivery).collect::<Found>(), right);
+            let right: StoredCheckpoint = right.iter().copied().filter(is_here).collect();
+            assert_eq!(marked(&delivery).collect::<StoredCheckpoint>(), right);
         }
     }
 }
@@ -42,7 +42,7 @@ fn files_that_nobody_needs_go_with_the_next_checkpoint() {
     let journal = journal(2);
     let disk = SimulatedDisk::new(2);
     let mut dedupe = open(&disk, &PLENTY, &journal);
-    let right = judge_rest(&mut dedupe, &journal);
+    let right = decide_rest(&mut dedupe, &journal);
     dedupe.checkpoint().unwrap();
     let count = || {
         let names = disk.storage().list().unwrap();
@@ -61,9 +61,9 @@ fn files_that_nobody_needs_go_with_the_next_checkpoint() {
     // What is from there on is all still known, and the state is whole.
     let disk = disk.after_power_cut();
     let dedupe = open(&disk, &PLENTY, &journal);
-    assert_eq!(dedupe.judged(), journal.last());
+    assert_eq!(dedupe.decided(), journal.last());
     let back = read_back(&disk, &journal, u64::MAX);
-    let from = |found: &Found| -> Found {
+    let from = |found: &StoredCheckpoint| -> StoredCheckpoint {
         let rest = found.iter().filter(|it| it.sequence >= first);
         rest.copied().collect()
     };
@@ -81,7 +81,7 @@ fn another_event_at_the_position_is_not_marked() {
         one.push(vec![(1, journals::messages(&ids))]);
         other.push(vec![(1, journals::messages(&other_ids))]);
     }
-    judge_rest(&mut open(&disk, &PLENTY, &one), &one);
+    decide_rest(&mut open(&disk, &PLENTY, &one), &one);
     let found = read_back(&disk, &other, u64::MAX);
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert_eq!(found, ["2.1"]);
@@ -96,14 +96,14 @@ fn readers_follow_the_writer() {
     let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
     let last = journal.last();
     let mut dedupe = open_at(Arc::clone(&storage), &PLENTY, Tags::new(), 1, last).unwrap();
-    let judged = AtomicU64::new(0);
+    let decided = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 let mut duplicates = Duplicates::open(Arc::clone(&storage));
-                let mut found = Found::new();
+                let mut found = StoredCheckpoint::new();
                 for mut delivery in journal.deliveries(1) {
-                    while judged.load(Ordering::Acquire) < delivery.last_sequence() {
+                    while decided.load(Ordering::Acquire) < delivery.last_sequence() {
                         std::thread::yield_now();
                     }
                     duplicates.mark(&mut delivery).unwrap();
@@ -113,8 +113,8 @@ fn readers_follow_the_writer() {
             });
         }
         for mut delivery in journal.deliveries(1) {
-            dedupe.judge(&mut delivery).unwrap();
-            judged.store(dedupe.judged(), Ordering::Release);
+            dedupe.decide(&mut delivery).unwrap();
+            decided.store(dedupe.decided(), Ordering::Release);
         }
     });
 }

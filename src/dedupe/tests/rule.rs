@@ -18,7 +18,7 @@ fn it_finds_what_a_map_of_all_keys_finds() {
             let disk = SimulatedDisk::new(seed);
             let storage = disk.storage();
             let mut dedupe = open_at(storage, &PLENTY, tags, 1, journal.last()).unwrap();
-            assert_eq!(judge_rest(&mut dedupe, &journal), right, "seed {seed}");
+            assert_eq!(decide_rest(&mut dedupe, &journal), right, "seed {seed}");
             assert_eq!(read_back(&disk, &journal, journal.last()), right);
         }
     }
@@ -43,7 +43,7 @@ fn generations_go_as_the_journal_says() {
         differ += usize::from(right != journal.repeated());
         let disk = SimulatedDisk::new(seed);
         let mut dedupe = open(&disk, &options, &journal);
-        assert_eq!(judge_rest(&mut dedupe, &journal), right, "seed {seed}");
+        assert_eq!(decide_rest(&mut dedupe, &journal), right, "seed {seed}");
         // A delivery may go beyond by what it holds.
         assert!(dedupe.keys() as u64 <= options.keys + 24);
     }
@@ -59,7 +59,7 @@ const NOW: u64 = 1_750_000_000_000_000;
 fn found(journal: &Journal, options: &Options) -> Vec<u64> {
     let disk = SimulatedDisk::new(1);
     let mut dedupe = open(&disk, options, journal);
-    let found = judge_rest(&mut dedupe, journal);
+    let found = decide_rest(&mut dedupe, journal);
     found.iter().map(|position| position.sequence).collect()
 }
 
@@ -87,7 +87,7 @@ fn an_earlier_update_of_one_body_or_batch_counts() {
         (NOW, messages(&[3])),
     ]);
     let disk = SimulatedDisk::new(1);
-    let found = judge_rest(&mut open(&disk, &PLENTY, &journal), &journal);
+    let found = decide_rest(&mut open(&disk, &PLENTY, &journal), &journal);
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert_eq!(found, ["1.2", "2.0"]);
 }
@@ -175,7 +175,7 @@ fn time_that_passes_bounds_the_memory() {
         ..PLENTY
     };
     let mut dedupe = open(&SimulatedDisk::new(1), &hour, &journal);
-    judge_rest(&mut dedupe, &journal);
+    decide_rest(&mut dedupe, &journal);
     assert!((1200..1800).contains(&dedupe.keys()), "{}", dedupe.keys());
 }
 
@@ -189,12 +189,12 @@ fn deliveries_come_in_order_and_once() {
     let journal = Journal::random(1, shape);
     let disk = SimulatedDisk::new(1);
     let mut dedupe = open(&disk, &PLENTY, &journal);
-    let mut deliveries: Vec<Delivery> = journal.deliveries(1).collect();
-    dedupe.judge(&mut deliveries[0]).unwrap();
+    let mut deliveries: Vec<EventBatch> = journal.deliveries(1).collect();
+    dedupe.decide(&mut deliveries[0]).unwrap();
     let wanted = deliveries[1].first_sequence();
-    let error = dedupe.judge(&mut deliveries[0]).unwrap_err();
+    let error = dedupe.decide(&mut deliveries[0]).unwrap_err();
     assert!(matches!(error, DedupeError::OutOfOrder { wanted: it, first: 1 } if it == wanted));
     // A gap is what damage has left.
-    dedupe.judge(&mut deliveries[2]).unwrap();
-    assert_eq!(dedupe.judged(), journal.last());
+    dedupe.decide(&mut deliveries[2]).unwrap();
+    assert_eq!(dedupe.decided(), journal.last());
 }

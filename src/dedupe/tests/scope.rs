@@ -13,7 +13,7 @@ const ALL: Options = Options {
     ..PLENTY
 };
 
-fn sequences(found: &Found) -> Vec<u64> {
+fn sequences(found: &StoredCheckpoint) -> Vec<u64> {
     found.iter().map(|position| position.sequence).collect()
 }
 
@@ -37,12 +37,12 @@ fn what_came_to_one_endpoint_is_new_at_another() {
         (3, true),
     ]);
     let disk = SimulatedDisk::new(1);
-    let found = judge_rest(&mut open(&disk, &PLENTY, &journal), &journal);
+    let found = decide_rest(&mut open(&disk, &PLENTY, &journal), &journal);
     assert_eq!(sequences(&found), [3, 5, 6]);
     // The sinks read the same.
     assert_eq!(read_back(&disk, &journal, journal.last()), found);
     let disk = SimulatedDisk::new(1);
-    let found = judge_rest(&mut open(&disk, &ALL, &journal), &journal);
+    let found = decide_rest(&mut open(&disk, &ALL, &journal), &journal);
     assert_eq!(sequences(&found), [2, 3, 5, 6]);
 }
 
@@ -62,10 +62,10 @@ fn endpoints_are_known_after_a_restart() {
             let disk = SimulatedDisk::new(1);
             let before = journal.before(restart);
             let mut dedupe = open(&disk, &options, &before);
-            let mut found = judge_rest(&mut dedupe, &before);
+            let mut found = decide_rest(&mut dedupe, &before);
             dedupe.checkpoint().unwrap();
             let disk = disk.after_power_cut();
-            found.extend(judge_rest(&mut open(&disk, &options, &journal), &journal));
+            found.extend(decide_rest(&mut open(&disk, &options, &journal), &journal));
             assert_eq!(sequences(&found), right, "restart behind {restart}");
         }
     }
@@ -86,10 +86,10 @@ fn another_scope_holds_for_what_comes_then() {
         let disk = SimulatedDisk::new(1);
         let before = journal.before(3);
         let mut dedupe = open(&disk, from, &before);
-        judge_rest(&mut dedupe, &before);
+        decide_rest(&mut dedupe, &before);
         dedupe.checkpoint().unwrap();
         let mut dedupe = open(&disk, to, &journal);
-        judge_rest(&mut dedupe, &journal);
+        decide_rest(&mut dedupe, &journal);
         let keys = dedupe.keys();
         (sequences(&read_back(&disk, &journal, journal.last())), keys)
     };
@@ -122,7 +122,7 @@ fn forget_endpoints(disk: &SimulatedDisk, number: u64) {
     assert_eq!(older.len(), len);
     crate::disk::write_all_at(&*file, &mut [std::io::IoSlice::new(&older)], 0).unwrap();
     // The checkpoint says what the file is.
-    let super::super::checkpoint::Found::Saved(mut saved) =
+    let super::super::checkpoint::StoredCheckpoint::Saved(mut saved) =
         super::super::checkpoint::read(&*disk.storage()).unwrap()
     else {
         panic!("there is one");
@@ -154,18 +154,18 @@ fn what_an_older_version_has_written_holds_for_all_endpoints_until_its_generatio
     let few = Options { keys: 8, ..PLENTY };
     let disk = SimulatedDisk::new(1);
     let mut dedupe = open(&disk, &few, &before);
-    judge_rest(&mut dedupe, &before);
+    decide_rest(&mut dedupe, &before);
     dedupe.checkpoint().unwrap();
     drop(dedupe);
     forget_endpoints(&disk, 1);
     let mut dedupe = open(&disk, &few, &journal);
-    assert_eq!(dedupe.judged(), 1, "it was taken up");
+    assert_eq!(dedupe.decided(), 1, "it was taken up");
     // A restart in between changes nothing.
     let half = journal.before(3);
-    let mut found = judge_rest(&mut dedupe, &half);
+    let mut found = decide_rest(&mut dedupe, &half);
     dedupe.checkpoint().unwrap();
     let mut dedupe = open(&disk.after_power_cut(), &few, &journal);
-    found.extend(judge_rest(&mut dedupe, &journal));
+    found.extend(decide_rest(&mut dedupe, &journal));
     assert_eq!(sequences(&found), [2, 3, 4, 5]);
     assert_eq!(dedupe.unnumbered, 0);
 }
@@ -183,11 +183,11 @@ fn conversations_of_two_endpoints_are_two() {
     let conversations = |options: &Options| {
         let disk = SimulatedDisk::new(1);
         let mut dedupe = open(&disk, options, &journal);
-        judge_rest(&mut dedupe, &journal);
+        decide_rest(&mut dedupe, &journal);
         dedupe.checkpoint().unwrap();
         let again = open(&disk.after_power_cut(), options, &journal);
         let of = |dedupe: &Dedupe| -> Vec<_> {
-            let deliveries: Vec<Delivery> = journal.deliveries(2).collect();
+            let deliveries: Vec<EventBatch> = journal.deliveries(2).collect();
             let events = deliveries.iter().flat_map(|it| it.events().iter());
             let parties = &dedupe.parties;
             events.map(|it| parties.conversation(it).unwrap()).collect()

@@ -1,6 +1,6 @@
 //! From a place in the walk to an event in the list.
 
-use super::super::events::{Event, Events, Origin, Text, Type, WithContacts};
+use super::super::events::{Entry, Events, Origin, Text, Type, WithContacts};
 use super::super::json::document::Document;
 use super::super::json::name::Name;
 use super::super::json::span::Span;
@@ -259,7 +259,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             .events
             .list
             .get_mut(first..)
-            .and_then(<[Event]>::last_mut);
+            .and_then(<[Entry]>::last_mut);
         if let (Some(last), Some((span, _))) = (last, contacts) {
             last.contacts = WithContacts::All(span);
         }
@@ -353,7 +353,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             .write_conversation(&mut self.events.names, scope.number);
         let subject = Text::since(start, self.events.names.len());
         let id = self.events.names.get(draft.id.range()).unwrap_or_default();
-        let event = Event {
+        let event = Entry {
             fingerprint: key::fingerprint(id.as_bytes()),
             sequence: self.origin.sequence,
             received_at: self.origin.received_at,

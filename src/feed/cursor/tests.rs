@@ -1,7 +1,7 @@
 use super::{CursorError, Cursors, OPEN_MAX, read_all};
 use crate::disk::{Disk, Storage};
 use crate::event::Item;
-use crate::feed::{Floor, Lanes, Open, Progress};
+use crate::feed::{Lanes, Open, Progress, RetentionHolds};
 use crate::journal::JournalId;
 use crate::journal::frame::NUMBER_END;
 use std::fs;
@@ -29,7 +29,7 @@ impl Site {
 
     /// As at a start of a journal that ends with `last`; gives what was put right, too.
     fn open(&self, journal: JournalId, last: u64) -> (Cursors, Vec<(String, u64, u64)>) {
-        let floor = Floor::new(Arc::clone(&self.lowest));
+        let floor = RetentionHolds::new(Arc::clone(&self.lowest));
         let (cursors, corrected) = Cursors::open(self.storage(), journal, last, floor).unwrap();
         let corrected = corrected.into_iter();
         let reported = corrected.map(|it| {

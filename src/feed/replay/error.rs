@@ -1,21 +1,13 @@
 //! What can go wrong with replays.
 
 use crate::disk;
-use std::io;
 
 /// Why something could not be done with a replay.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The operating system refused.
-    #[error("cannot {action} {path}: {cause}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: String,
-        /// What the operating system said.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] disk::Error),
     /// What is in the file is no replay.
     #[error("{path} is not a replay ({reason}); remove it, and ask for the replay again")]
     Damaged {
@@ -52,6 +44,6 @@ impl ReplayError {
     /// True for what passes by itself when there is space on the disk again.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, ReplayError::Io { cause, .. } if disk::is_shortage(cause))
+        matches!(self, ReplayError::Io(error) if error.is_shortage())
     }
 }

@@ -1,9 +1,9 @@
 use super::{ENDED_MAX, Replay, ReplayError, ReplayState, Replays};
 use crate::disk::simulated::{Faults, SimulatedDisk};
 use crate::disk::{Disk, Storage};
-use crate::feed::Fate;
+use crate::feed::EventOutcome;
 use crate::feed::tests::batch;
-use crate::worker::Maker;
+use crate::worker::Extraction;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -149,7 +149,7 @@ fn progress_outlives_the_power() {
 fn events_are_chosen() {
     let body = br#"{"entry":[{"id":"1","changes":[{"field":"messages","value":{"metadata":{"phone_number_id":"7"},
         "statuses":[{"id":"wamid.B","status":"sent","timestamp":"1750000000","recipient_id":"1666"}]}}]}]}"#;
-    let delivery = Maker::new().make(batch(1, &[body]));
+    let delivery = Extraction::new().make(batch(1, &[body]));
     let event = delivery.events().get(0).unwrap();
     for (types, numbers, wanted) in [
         ([].as_slice(), [].as_slice(), true),
@@ -161,7 +161,7 @@ fn events_are_chosen() {
         let mut replay = Replay::new("crm", 1, 1, NOW);
         (replay.types, replay.phone_number_ids) = (texts(types), texts(numbers));
         assert_eq!(
-            replay.selection().fate(event, 1) == Fate::Wanted,
+            replay.selection().outcome(event, 1) == EventOutcome::Wanted,
             wanted,
             "{types:?} {numbers:?}"
         );

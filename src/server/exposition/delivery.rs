@@ -1,7 +1,7 @@
 //! What concerns delivery: duplicates, the sinks, and what they could not deliver.
 
 use super::out::Out;
-use crate::feed;
+use crate::event::Lane;
 use crate::server::overview::{LaneLevel, SinkLevel, dead_letters, sinks};
 use crate::server::sources::{Sources, total_of};
 use std::fmt;
@@ -24,13 +24,16 @@ pub(super) fn delivery(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
 }
 
 fn dedupe(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
-    let judge = &sources.judge;
+    let dedupe = &sources.dedupe;
     out.counter(
         "hookline_feed_overflows",
         "Batches that a sink reads from the journal instead",
-        judge.overflows.get(),
+        dedupe.overflows.get(),
     )?;
-    let lanes = feed::lane_names().into_iter().zip(&judge.duplicates);
+    let lanes = Lane::ALL
+        .map(Lane::name)
+        .into_iter()
+        .zip(&dedupe.duplicates);
     out.counters(
         "hookline_duplicates",
         "Events that say what an earlier one has said, by lane",
@@ -38,28 +41,28 @@ fn dedupe(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     )?;
     out.counter(
         "hookline_dedupe_decided",
-        "Events that were judged, whether they are duplicates",
-        total_of(&judge.events),
+        "Events that were decided, whether they are duplicates",
+        total_of(&dedupe.events),
     )?;
     out.counter(
         "hookline_dedupe_undecided",
         "Events that passed although the disk had no room for their keys",
-        judge.unjudged.get(),
+        dedupe.undecided.get(),
     )?;
     out.gauge(
         "hookline_dedupe_keys",
         "Events that are remembered",
-        judge.keys.get(),
+        dedupe.keys.get(),
     )?;
     out.gauge(
         "hookline_dedupe_bytes",
         "Bytes of memory that these take",
-        judge.bytes.get(),
+        dedupe.bytes.get(),
     )?;
     out.gauge(
         "hookline_dedupe_stopped",
         "1 once nothing is passed on to any sink any more; the log says why",
-        judge.stopped.get(),
+        dedupe.stopped.get(),
     )
 }
 

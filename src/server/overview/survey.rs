@@ -6,7 +6,8 @@ use super::{
 };
 use crate::dead_letter;
 use crate::disk::{self, Disk};
-use crate::feed::{self, ReplayError, Replays};
+use crate::event::Lane;
+use crate::feed::{ReplayError, Replays};
 use crate::http::Status;
 use crate::journal::State;
 use crate::reactor::{Control, Phase};
@@ -60,7 +61,7 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
             duplicates: statistics.duplicates.get(),
             unwanted: statistics.unwanted.get(),
             dead: statistics.dead.get(),
-            dead_letters_delivered: statistics.letters.get(),
+            dead_letters_delivered: statistics.dead_letters.get(),
             replayed: statistics.replayed.get(),
             retries: statistics.retries.get(),
             unaccounted: statistics.unaccounted.get(),
@@ -75,7 +76,7 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
 /// True once something that is stored is not delivered any more, to one sink or to all.
 pub(in crate::server) fn has_stopped(sources: &Sources) -> bool {
     let mut sinks = sources.sinks.iter();
-    sources.judge.stopped.get() > 0 || sinks.any(|(_, _, it)| it.stopped.get() > 0)
+    sources.dedupe.stopped.get() > 0 || sinks.any(|(_, _, it)| it.stopped.get() > 0)
 }
 
 /// The number of dead letters in each directory of them; one that cannot be read is left out.
@@ -111,7 +112,7 @@ fn lane_level(
         None => sources.history.still(place, lane, confirmed),
     };
     LaneLevel {
-        lane: feed::lane_names()[lane].to_owned(),
+        lane: Lane::ALL[lane].name().to_owned(),
         confirmed,
         reached,
         open,
@@ -140,7 +141,7 @@ fn receiving(sources: &Sources, now: &Sample) -> Receiving {
     let minute = sources.history.before(now.at, MINUTE);
     let minute = minute.as_ref().unwrap_or(now);
     let seconds = (now.at - lately.at).as_secs_f64();
-    let lanes = feed::lane_names().into_iter().enumerate();
+    let lanes = Lane::ALL.map(Lane::name).into_iter().enumerate();
     let codes = Status::ALL
         .iter()
         .zip(now.answers.iter().zip(&minute.answers));
@@ -211,16 +212,16 @@ fn journal(sources: &Sources, now: &Sample, now_us: u64) -> JournalLevel {
 }
 
 fn dedupe(sources: &Sources) -> DedupeLevel {
-    let judge = &sources.judge;
+    let dedupe = &sources.dedupe;
     DedupeLevel {
         window_seconds: sources.about.window.as_secs(),
         keys_max: sources.about.keys,
-        keys: judge.keys.get(),
-        bytes: judge.bytes.get(),
-        events: total_of(&judge.events),
-        duplicates: total_of(&judge.duplicates),
-        stopped: judge.stopped.get() > 0,
-        reason: judge.reason.get().cloned(),
+        keys: dedupe.keys.get(),
+        bytes: dedupe.bytes.get(),
+        events: total_of(&dedupe.events),
+        duplicates: total_of(&dedupe.duplicates),
+        stopped: dedupe.stopped.get() > 0,
+        reason: dedupe.reason.get().cloned(),
     }
 }
 

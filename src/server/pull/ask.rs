@@ -9,7 +9,7 @@
 //! | `wait` | how long to wait for an event, as in `30s`; more than [`WAIT_MAX`] counts as that |
 
 use crate::config::parse_time;
-use crate::event::{Item, Lane};
+use crate::event::{Item, Lane, NoLane};
 use crate::sink::Ask;
 use serde::Deserialize;
 use std::time::Duration;
@@ -107,9 +107,7 @@ fn position(text: &str) -> Result<Item, String> {
 }
 
 fn lane(text: &str) -> Result<Lane, String> {
-    let mut lanes = Lane::ALL.into_iter();
-    let lane = lanes.find(|lane| lane.name() == text);
-    lane.ok_or_else(|| format!("there is no lane {text:?}; there are messages, statuses, rest"))
+    text.parse().map_err(|error: NoLane| error.to_string())
 }
 
 fn limit(text: &str) -> Result<usize, String> {

@@ -71,7 +71,7 @@ async fn events(
     let deadline = Instant::now() + asked.wait;
     let mut ask = asked.ask;
     loop {
-        let moved = pull.judged().moved();
+        let moved = pull.decided().moved();
         // One page as large as any, until it is known how large it is.
         let room = Arc::clone(&shared.answers).acquire_many_owned(PAGE_KIB_MAX);
         let until = deadline.max(Instant::now() + ROOM_TIME);
@@ -185,7 +185,7 @@ fn failure(error: &PullError) -> Refusal {
     let message = error.to_string();
     match error {
         PullError::Beyond { .. } | PullError::Back { .. } => refuse(StatusCode::CONFLICT, &message),
-        PullError::Unjudged(_) => busy(&message),
+        PullError::Undecided(_) => busy(&message),
         PullError::Feed(error) => match error.gone() {
             Some(first) => {
                 let first = first.to_string();
@@ -250,7 +250,7 @@ fn position(name: &str, pull: &Pull) -> Response {
             "sink": name,
             "position": pull.committed(None).to_string(),
             "lanes": lanes,
-            "last": pull.judged().get().to_string(),
+            "last": pull.decided().get().to_string(),
         }),
     )
 }

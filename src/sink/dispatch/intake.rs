@@ -4,10 +4,15 @@
 //! delivered before the last restart, behind one that was not, are passed over.
 
 use super::Unit;
+use super::blame::Blame;
+use super::in_flight::InFlight;
+use super::source::Source;
 use crate::dedupe::Parties;
-use crate::event::{EventRef, Item, Lane};
-use crate::feed::{Fate, Feed, FeedError, Judged, OPEN_MAX, Open, Progress, Selection, Tally};
-use crate::worker::{Delivery, Notification};
+use crate::event::{Event, Item, Lane};
+use crate::feed::{
+    Decided, EventOutcome, Feed, FeedError, OPEN_MAX, Open, Progress, Selection, Tally,
+};
+use crate::worker::{EventBatch, Notification};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,40 +20,22 @@ use std::time::Duration;
 /// Reads one feed.
 #[derive(Debug)]
 pub(super) struct Intake {
-    feed: Feed<Judged>,
+    feed: Feed<Decided>,
     /// `None` takes all lanes.
     lane: Option<Lane>,
     choice: Choice,
     /// What had been reached, and what of that was open, when it was saved last.
     saved: Progress,
     /// What the batch that was read last holds and was not given yet, in order.
-    waiting: VecDeque<Found>,
-    /// The last batch that was read.
-    delivery: Option<Arc<Delivery>>,
+    waiting: VecDeque<InFlight>,
     /// Everything up to this sequence was given, or is not for this intake.
     reached: u64,
     /// What was given and is not done, with the number of attempts that have failed, and of those that count.
-    undone: BTreeMap<Item, (u32, u32)>,
+    given: BTreeMap<Item, (u32, u32)>,
     /// What became of the events that belong to it.
     pub(super) tally: Tally,
     /// Events that were neither here nor in another lane: 0, or there is a bug.
     pub(super) unaccounted: u64,
-}
-
-/// Something to deliver.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) item: Item,
-    /// How many events it holds that are wanted.
-    pub(super) events: u32,
-    /// Attempts that have failed.
-    pub(super) attempts: u32,
-    /// Those of them that count.
-    pub(super) counted: u32,
-    /// The conversations that it must keep its order in, each once.
-    pub(super) conversations: Vec<u64>,
-    /// When it arrived, in microseconds since 1970.
-    pub(super) received_at: u64,
 }
 
 /// What an intake needs to know to choose.
@@ -62,17 +49,17 @@ pub(super) struct Choice {
 
 impl Intake {
     /// The intake of a lane that goes on from `saved`; its feed begins behind what is confirmed there.
-    pub(super) fn lane(feed: Feed<Judged>, lane: Lane, saved: Progress, choice: Choice) -> Intake {
+    pub(super) fn lane(feed: Feed<Decided>, lane: Lane, saved: Progress, choice: Choice) -> Intake {
         Intake::new(feed, Some(lane), saved, choice)
     }
 
     /// An intake of all lanes, as far as what is wanted reaches.
-    pub(super) fn replay(feed: Feed<Judged>, choice: Choice) -> Intake {
+    pub(super) fn replay(feed: Feed<Decided>, choice: Choice) -> Intake {
         let saved = Progress::up_to(feed.position() - 1);
         Intake::new(feed, None, saved, choice)
     }
 
-    fn new(feed: Feed<Judged>, lane: Option<Lane>, saved: Progress, choice: Choice) -> Intake {
+    fn new(feed: Feed<Decided>, lane: Option<Lane>, saved: Progress, choice: Choice) -> Intake {
         let reached = feed.position() - 1;
         Intake {
             feed,
@@ -80,26 +67,24 @@ impl Intake {
             choice,
             saved,
             waiting: VecDeque::new(),
-            delivery: None,
             reached,
-            undone: BTreeMap::new(),
+            given: BTreeMap::new(),
             tally: Tally::default(),
             unaccounted: 0,
         }
     }
 
     /// The next one of the batch that was read last, if there is any left in it.
-    pub(super) fn next(&mut self) -> Option<(Found, Arc<Delivery>)> {
-        let found = self.waiting.pop_front()?;
-        let delivery = self.delivery.as_ref()?;
+    pub(super) fn next(&mut self) -> Option<InFlight> {
+        let given = self.waiting.pop_front()?;
         self.reached = match self.waiting.front() {
             // Not before all of a notification was given.
             Some(next) => next.item.sequence.saturating_sub(1).max(self.reached),
-            None => delivery.last_sequence(),
+            None => given.batch.last_sequence(),
         };
-        let tried = (found.attempts, found.counted);
-        self.undone.insert(found.item, tried);
-        Some((found, Arc::clone(delivery)))
+        let tried = (given.blame.attempts, given.blame.counted);
+        self.given.insert(given.item, tried);
+        Some(given)
     }
 
     /// Reads the next batch, once all of the last one was given; false if there is none now. Of a long backlog that
@@ -109,17 +94,15 @@ impl Intake {
         if !self.choice.wanted.reaches(from) {
             return Ok(false);
         }
-        let Some(delivery) = self.feed.next(Duration::ZERO)? else {
+        let Some(batch) = self.feed.next(Duration::ZERO)? else {
             // Behind damage that was set aside there may be nothing yet.
             self.reached = self.reached.max(self.feed.position() - 1);
-            self.delivery = None;
             return Ok(false);
         };
-        self.read(&delivery, from);
+        self.read(&batch, from);
         if self.waiting.is_empty() {
-            self.reached = delivery.last_sequence();
+            self.reached = batch.last_sequence();
         }
-        self.delivery = Some(delivery);
         Ok(true)
     }
 
@@ -141,24 +124,24 @@ impl Intake {
 
     /// The item is delivered, or is somebody else's matter now.
     pub(super) fn done(&mut self, item: Item) {
-        self.undone.remove(&item);
+        self.given.remove(&item);
     }
 
     /// The item was tried so often, of which so many count.
     pub(super) fn tried(&mut self, item: Item, attempts: u32, counted: u32) {
-        if let Some(known) = self.undone.get_mut(&item) {
+        if let Some(known) = self.given.get_mut(&item) {
             *known = (attempts, counted);
         }
     }
 
     /// Items that were given and are not done.
-    pub(super) fn undone(&self) -> usize {
-        self.undone.len()
+    pub(super) fn open(&self) -> usize {
+        self.given.len()
     }
 
     /// Events that were read and not given yet.
     pub(super) fn waiting_events(&self) -> u64 {
-        let all = self.waiting.iter().map(|found| u64::from(found.events));
+        let all = self.waiting.iter().map(|it| u64::from(it.events));
         all.sum()
     }
 
@@ -177,7 +160,7 @@ impl Intake {
         // Until the feed has come to what was reached before, that still holds.
         let reached = self.reached.max(self.saved.reached);
         let mut open: Vec<Open> = Vec::new();
-        for (&item, &(attempts, counted)) in self.undone.range(..=last_of(reached)) {
+        for (&item, &(attempts, counted)) in self.given.range(..=last_of(reached)) {
             open.push(Open {
                 item,
                 attempts,
@@ -186,11 +169,11 @@ impl Intake {
         }
         // Of what was read, what was not given yet; a notification may have been given in part.
         let waiting = self.waiting.iter();
-        let waiting = waiting.take_while(|found| found.item.sequence <= reached);
-        open.extend(waiting.map(|found| Open {
-            item: found.item,
-            attempts: found.attempts,
-            counted: found.counted,
+        let waiting = waiting.take_while(|it| it.item.sequence <= reached);
+        open.extend(waiting.map(|it| Open {
+            item: it.item,
+            attempts: it.blame.attempts,
+            counted: it.blame.counted,
         }));
         let unread = self.feed.position();
         let ahead = self.saved.open.iter();
@@ -210,27 +193,28 @@ impl Intake {
     }
 
     /// Finds what is to be delivered of a batch from sequence `from` on.
-    fn read(&mut self, delivery: &Arc<Delivery>, from: u64) {
-        let passed_over = delivery.first_sequence().saturating_sub(from);
+    fn read(&mut self, batch: &Arc<EventBatch>, from: u64) {
+        let passed_over = batch.first_sequence().saturating_sub(from);
         self.unaccounted += passed_over.abs_diff(self.feed.take_set_aside());
         let mut all = 0;
-        for notification in delivery.notifications(from) {
+        for notification in batch.notifications(from) {
             if !self.choice.wanted.reaches(notification.sequence) {
                 return;
             }
             all += notification.events().count() as u64;
             match self.choice.unit {
-                Unit::Notification => self.whole(&notification),
-                Unit::Event => self.each(&notification),
+                Unit::Notification => self.whole(batch, &notification),
+                Unit::Event => self.each(batch, &notification),
             }
         }
-        self.unaccounted += delivery.made_from(from).abs_diff(all);
+        self.unaccounted += batch.made_from(from).abs_diff(all);
     }
 
-    fn whole(&mut self, notification: &Notification<'_>) {
+    fn whole(&mut self, batch: &Arc<EventBatch>, notification: &Notification<'_>) {
         let endpoint = notification.record.endpoint;
-        let wanted =
-            |event: &EventRef<'_>| self.choice.wanted.fate(*event, endpoint) == Fate::Wanted;
+        let wanted = |event: &Event<'_>| {
+            self.choice.wanted.outcome(*event, endpoint) == EventOutcome::Wanted
+        };
         let all = || notification.events();
         let most_urgent = all().filter(wanted).map(|event| event.lane()).min();
         let lane = most_urgent.or_else(|| all().map(|event| event.lane()).min());
@@ -246,49 +230,50 @@ impl Intake {
         let conversations = self.choice.parties.conversations(wanted);
         self.tally += tally;
         let events = u32::try_from(tally.wanted).unwrap_or(u32::MAX);
-        self.found(item, events, conversations, notification);
+        let received_at = notification.record.received_at;
+        self.take(InFlight {
+            events,
+            conversations,
+            ..InFlight::new(self.source(), batch, item, received_at)
+        });
     }
 
-    fn each(&mut self, notification: &Notification<'_>) {
+    fn each(&mut self, batch: &Arc<EventBatch>, notification: &Notification<'_>) {
         for event in notification.events() {
             if !self.is_mine(event.lane()) {
                 continue;
             }
-            let fate = self.choice.wanted.fate(event, notification.record.endpoint);
-            self.tally.count(fate);
-            if fate != Fate::Wanted {
+            let outcome = self
+                .choice
+                .wanted
+                .outcome(event, notification.record.endpoint);
+            self.tally.count(outcome);
+            if outcome != EventOutcome::Wanted {
                 continue;
             }
             let item = Item::from(event.position());
             let conversations = self.choice.parties.conversations([event]);
-            self.found(item, 1, conversations, notification);
+            let received_at = notification.record.received_at;
+            self.take(InFlight {
+                events: 1,
+                conversations,
+                ..InFlight::new(self.source(), batch, item, received_at)
+            });
         }
     }
 
-    fn found(
-        &mut self,
-        item: Item,
-        events: u32,
-        conversations: Vec<u64>,
-        notification: &Notification<'_>,
-    ) {
-        let (attempts, counted) = match self.attempts_before(item) {
-            Some(tried) if events > 0 => tried,
+    fn take(&mut self, mut one: InFlight) {
+        match self.attempts_before(one.item) {
+            Some((attempts, counted)) if one.events > 0 => {
+                one.blame = Blame::saved(attempts, counted);
+                self.waiting.push_back(one);
+            }
             // Delivered before the restart: it is nobody's any more.
             _ => {
-                self.tally.wanted -= u64::from(events);
-                self.tally.before += u64::from(events);
-                return;
+                self.tally.wanted -= u64::from(one.events);
+                self.tally.before += u64::from(one.events);
             }
-        };
-        self.waiting.push_back(Found {
-            item,
-            events,
-            attempts,
-            counted,
-            conversations,
-            received_at: notification.record.received_at,
-        });
+        }
     }
 
     /// How often it was tried before the restart, and how many of these attempts count; `None` if it was delivered
@@ -303,6 +288,11 @@ impl Intake {
         };
         let open = self.saved.open.iter().filter(same);
         open.map(|open| (open.attempts, open.counted)).max()
+    }
+
+    fn source(&self) -> Source {
+        let lane = self.lane.map(|lane| Source::Lane(lane.index()));
+        lane.unwrap_or(Source::Replay)
     }
 
     fn is_mine(&self, lane: Lane) -> bool {

@@ -20,34 +20,36 @@ mod backoff;
 mod blame;
 mod breaker;
 mod intake;
-mod letters;
+mod dead_letters;
 mod order;
 mod outcomes;
 mod rate;
 mod reading;
 mod replaying;
-mod undone;
+mod in_flight;
+mod source;
 
 pub use backoff::Backoff;
 
-use super::transport::{Failure, Job, Outcome, Paths, Transport};
+use super::transport::{Attempt, Failure, Outcome, Paths, Transport};
 use super::{SinkError, Statistics};
 use crate::dead_letter::DeadLetters;
 use crate::dedupe::Parties;
 use crate::event::Lane;
-use crate::feed::{Cursor, Feed, Feeds, Judged, Lanes, Replays, Selection, Tally};
+use crate::feed::{Cursor, Decided, Feed, Feeds, Lanes, Replays, Selection, Tally};
 use crate::log::Repeats;
 use crate::relay::{Receiver, Sleeper};
 use breaker::Breaker;
+use dead_letters::Retried;
+use in_flight::InFlightSet;
 use intake::{Choice, Intake};
-use letters::Retried;
 use rate::Rate;
 use reading::{goes_on, has_room, is_full, is_its_turn};
 use replaying::Replaying;
+use source::Source;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use undone::{Source, Undone};
 
 /// What is delivered at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,7 @@ pub struct Dispatcher {
     /// How far it has come.
     pub cursor: Cursor,
     /// What is given up.
-    pub letters: DeadLetters,
+    pub dead_letters: DeadLetters,
     /// What is asked for once more.
     pub replays: Replays,
     /// Opens the feeds of replays.
@@ -113,7 +115,7 @@ pub struct Dispatcher {
 struct Running {
     parts: Dispatcher,
     lanes: [Intake; 3],
-    undone: Undone,
+    in_flight: InFlightSet,
     breaker: Breaker,
     rate: Rate,
     retried: Retried,
@@ -122,7 +124,7 @@ struct Running {
     taken: u64,
     saved_at: Instant,
     shortage_logged: bool,
-    letters_logged: bool,
+    dead_letters_logged: bool,
     lines: Lines,
     /// What the counters said when it began.
     gone_before: u64,
@@ -144,7 +146,7 @@ impl Dispatcher {
     /// Delivers until it is asked to stop, and then what is durable already and can be delivered at once. The feed of
     /// each lane, in the order of [`Lane::ALL`], begins behind what is confirmed in it; what is offered wakes the
     /// sleeper.
-    pub fn run(self, feeds: [Feed<Judged>; 3]) -> Result<(), SinkError> {
+    pub fn run(self, feeds: [Feed<Decided>; 3]) -> Result<(), SinkError> {
         let statistics = Arc::clone(&self.statistics);
         let mut lanes = feeds.into_iter().zip(self.cursor.saved());
         let mut lanes = lanes.by_ref().zip(Lane::ALL);
@@ -154,7 +156,7 @@ impl Dispatcher {
         });
         let mut running = Running {
             lanes,
-            undone: Undone::default(),
+            in_flight: InFlightSet::default(),
             breaker: Breaker::new(self.limits.backoff),
             rate: Rate::new(self.limits.rate),
             retried: Retried::new(self.feeds.quarantine.poison()),
@@ -162,7 +164,7 @@ impl Dispatcher {
             taken: 0,
             saved_at: Instant::now(),
             shortage_logged: false,
-            letters_logged: false,
+            dead_letters_logged: false,
             lines: Lines::default(),
             gone_before: statistics.events.get() + statistics.dead.get(),
             poisoned: 0,
@@ -213,11 +215,13 @@ impl Running {
                 has_more |= self.take_in_replay();
             }
             self.start(now, stopping);
-            let idle = self.undone.under_way() == 0
-                && Source::LANES.iter().all(|it| self.undone.ready(*it) == 0);
+            let idle = self.in_flight.under_way() == 0
+                && Source::LANES
+                    .iter()
+                    .all(|it| self.in_flight.ready(*it) == 0);
             // What is behind as much as a cursor names is the next start's.
             let done = |(place, lane): (usize, &Intake)| {
-                lane.is_at_end() || is_full(lane, &self.undone, Source::Lane(place))
+                lane.is_at_end() || is_full(lane, &self.in_flight, Source::Lane(place))
             };
             let finished = stopping
                 && (self.breaker.is_open() || idle && self.lanes.iter().enumerate().all(done));
@@ -231,10 +235,10 @@ impl Running {
                 self.look_after_replay();
                 self.say_the_rest(finished);
                 if !stopping {
-                    self.take_up_letters();
+                    self.take_up_dead_letters();
                 }
             }
-            if finished && self.undone.under_way() == 0 {
+            if finished && self.in_flight.under_way() == 0 {
                 return Ok(());
             }
             if !has_more {
@@ -252,7 +256,7 @@ impl Running {
                 sink,
                 times,
                 "events have become dead letters since the last such line; `{}` shows them",
-                self.list_letters()
+                self.list_dead_letters()
             );
         }
     }
@@ -262,8 +266,8 @@ impl Running {
         let limits = &self.parts.limits;
         // Some slots are for messages alone: a message is never to wait for a status to come back.
         let shared = limits.concurrency - limits.concurrency / 8;
-        while self.undone.under_way() < limits.concurrency && self.rate.wait(now).is_none() {
-            let sources = if self.undone.under_way() >= shared {
+        while self.in_flight.under_way() < limits.concurrency && self.rate.wait(now).is_none() {
+            let sources = if self.in_flight.under_way() >= shared {
                 &Source::ALL[..1]
             } else if stopping {
                 // What is asked for once more goes on after the start.
@@ -273,10 +277,10 @@ impl Running {
             } else {
                 &Source::ALL[..]
             };
-            let (mut source, mut batch) = (self.undone.first_ready(sources), limits.batch);
+            let (mut source, mut batch) = (self.in_flight.first_ready(sources), limits.batch);
             if self.breaker.is_open() {
                 // A probe goes alone, so that it fails for nobody else.
-                (source, batch) = (self.undone.first_probe(sources).or(source), 1);
+                (source, batch) = (self.in_flight.first_probe(sources).or(source), 1);
             }
             let Some(source) = source else {
                 return;
@@ -284,7 +288,7 @@ impl Running {
             if !self.breaker.permits(now) {
                 return;
             }
-            let Some((ticket, attempt, parcels)) = self.undone.take(source, batch) else {
+            let Some((ticket, number, items)) = self.in_flight.take(source, batch) else {
                 self.breaker.gave_up();
                 continue;
             };
@@ -294,10 +298,10 @@ impl Running {
                 replaying.rate.take(now);
                 replay = Some(Arc::clone(&replaying.id));
             }
-            self.parts.transport.start(Job {
+            self.parts.transport.start(Attempt {
                 ticket,
-                parcels,
-                attempt,
+                items,
+                number,
                 replay,
             });
         }
@@ -341,8 +345,8 @@ impl Running {
             let progress = lane.progress();
             out.confirmed.set(progress.confirmed);
             out.reached.set(progress.reached);
-            out.open.set(lane.undone() as u64);
-            let oldest = [self.undone.oldest(Source::Lane(place)), lane.oldest()];
+            out.open.set(lane.open() as u64);
+            let oldest = [self.in_flight.oldest(Source::Lane(place)), lane.oldest()];
             out.oldest
                 .set(oldest.into_iter().flatten().min().unwrap_or(0));
         }
@@ -351,7 +355,7 @@ impl Running {
         // What was taken in is delivered, given up, or still here.
         let here: u64 = self.lanes.iter().map(Intake::waiting_events).sum();
         let gone = statistics.events.get() + statistics.dead.get() - self.gone_before;
-        unaccounted += (tally.wanted + tally.dead).abs_diff(gone + here + self.undone.events());
+        unaccounted += (tally.wanted + tally.dead).abs_diff(gone + here + self.in_flight.events());
         statistics
             .duplicates
             .set(self.before.duplicates + tally.duplicates);
@@ -371,9 +375,9 @@ impl Running {
         let room = |(place, lane): (usize, &Intake)| {
             let source = Source::Lane(place);
             !self.breaker.is_open()
-                && is_its_turn(&self.lanes, &self.undone, place)
-                && (has_room(lane, &self.undone, source, limits)
-                    || !stopping && goes_on(lane, &self.undone, source))
+                && is_its_turn(&self.lanes, &self.in_flight, place)
+                && (has_room(lane, &self.in_flight, source, limits)
+                    || !stopping && goes_on(lane, &self.in_flight, source))
         };
         let reads = |one: (usize, &Intake)| room(one) && !one.1.is_at_end();
         let idle = if self.lanes.iter().enumerate().any(reads) {
@@ -384,7 +388,7 @@ impl Running {
             IDLE_WAIT
         };
         let due = [
-            self.undone.next_wake(),
+            self.in_flight.next_wake(),
             self.rate.wait(now),
             self.replay_waits(now),
             self.breaker.next_probe(),

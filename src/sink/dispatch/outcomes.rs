@@ -1,7 +1,8 @@
 //! What follows from an outcome.
 
 use super::blame::Fault;
-use super::undone::{Ahead, Source};
+use super::in_flight::Ahead;
+use super::source::Source;
 use super::{Running, SinkError};
 use crate::event::Item;
 use crate::relay::Closed;
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 impl Running {
     /// A delivery has ended. An error when the receiver wants no more.
     pub(super) fn ended(&mut self, outcome: Outcome) -> Result<(), SinkError> {
-        let tickets = self.undone.ended(outcome.ticket);
-        let ahead = self.undone.take_ahead(&tickets);
+        let tickets = self.in_flight.ended(outcome.ticket);
+        let ahead = self.in_flight.take_ahead(&tickets);
         let Err(failure) = outcome.result else {
             self.taken += 1;
             self.is_there();
@@ -21,7 +22,7 @@ impl Running {
             }
             match ahead {
                 Some(Ahead { first, failure, .. }) => self.give_up(first, failure),
-                None => self.undone.call_back(),
+                None => self.in_flight.call_back(),
             }
             return Ok(());
         };
@@ -43,7 +44,7 @@ impl Running {
             self.is_there();
         } else {
             // However many went together, it was one answer.
-            let first = tickets.iter().find_map(|it| self.undone.get(*it));
+            let first = tickets.iter().find_map(|it| self.in_flight.get(*it));
             self.not_taken(first.map(|it| it.item), fault, &failure, now);
         }
         let alone = tickets.len() == 1;
@@ -66,14 +67,14 @@ impl Running {
 
     /// What is to be tried again may go; what is only to be given up is that now.
     pub(super) fn wake(&mut self, now: Instant) {
-        for (ticket, failure) in self.undone.wake(now) {
+        for (ticket, failure) in self.in_flight.wake(now) {
             self.give_up(ticket, failure);
         }
     }
 
     /// What was under way when the receiver said that it is gone may have been taken.
     pub(super) fn settle(&mut self) {
-        while self.undone.under_way() > 0 {
+        while self.in_flight.under_way() > 0 {
             match self.parts.outcomes.recv(None) {
                 Ok(Some(outcome)) => {
                     if let Err(SinkError::Broken(_)) = self.ended(outcome) {
@@ -96,10 +97,10 @@ impl Running {
         now: Instant,
     ) {
         let max_attempts = self.parts.limits.max_attempts;
-        let Some(entry) = self.undone.get_mut(ticket) else {
+        let Some(entry) = self.in_flight.get_mut(ticket) else {
             return;
         };
-        let first_failed = || self.parts.letters.now();
+        let first_failed = || self.parts.dead_letters.now();
         entry.first_failed.get_or_insert_with(first_failed);
         let is_away = self.breaker.is_open();
         entry.blame.failed(fault, self.taken, is_away);
@@ -119,10 +120,10 @@ impl Running {
     /// Nobody knows whether it is the item or the receiver. True if the next of its conversation is to tell: until
     /// then the item waits. With nothing behind it, the receiver is thought away until something new tells.
     fn ask_the_next(&mut self, ticket: u64, failure: &Failure, now: Instant) -> bool {
-        if self.undone.has_new() || self.undone.is_asking() {
+        if self.in_flight.has_new() || self.in_flight.is_asking() {
             return false;
         }
-        if self.undone.send_ahead(ticket, failure) {
+        if self.in_flight.send_ahead(ticket, failure) {
             self.breaker.ask_on(now);
             return true;
         }
@@ -141,10 +142,10 @@ impl Running {
     }
 
     fn try_later(&mut self, ticket: u64, asked: Option<Duration>, now: Instant) {
-        if let Some(entry) = self.undone.get(ticket) {
+        if let Some(entry) = self.in_flight.get(ticket) {
             let backoff = self.parts.limits.backoff;
             let pause = backoff.pause(entry.item, entry.blame.pauses(), asked);
-            self.undone.postpone(ticket, now + pause);
+            self.in_flight.postpone(ticket, now + pause);
         }
     }
 
@@ -152,7 +153,7 @@ impl Running {
     /// it cannot become a dead letter now, it waits for that alone.
     fn give_up(&mut self, ticket: u64, failure: Failure) {
         if !self.make_dead_letter(ticket, &failure) {
-            self.undone.give_up_later(ticket, failure);
+            self.in_flight.give_up_later(ticket, failure);
             self.try_later(ticket, None, Instant::now());
         }
     }
@@ -180,7 +181,7 @@ impl Running {
 
     /// As this has failed, the receiver is away.
     fn is_away(&mut self, ticket: u64, failure: &Failure, now: Instant) {
-        if let Some(entry) = self.undone.get(ticket)
+        if let Some(entry) = self.in_flight.get(ticket)
             && self.breaker.open(entry.item, asked(failure), now)
         {
             self.say_away(&failure.reason);
@@ -216,7 +217,7 @@ impl Running {
     }
 
     fn delivered(&mut self, ticket: u64) {
-        let Some(entry) = self.undone.done(ticket) else {
+        let Some(entry) = self.in_flight.done(ticket) else {
             return;
         };
         let statistics = &self.parts.statistics;
@@ -225,9 +226,9 @@ impl Running {
                 statistics.events.add(u64::from(entry.events));
                 self.lanes[place].done(entry.item);
             }
-            Source::Letter => {
-                statistics.letters.add(1);
-                self.letter_delivered(entry.item);
+            Source::DeadLetter => {
+                statistics.dead_letters.add(1);
+                self.dead_letter_delivered(entry.item);
             }
             Source::Replay => {
                 statistics.replayed.add(1);

@@ -6,8 +6,9 @@
 //! What is open beyond the first 1,000 is not named by the cursor: what was delivered behind those comes again after
 //! a restart.
 
+use super::in_flight::InFlightSet;
 use super::intake::Intake;
-use super::undone::{Source, Undone};
+use super::source::Source;
 use super::{Limits, Running, SinkError};
 use crate::feed::OPEN_MAX;
 use std::sync::atomic::Ordering;
@@ -21,7 +22,7 @@ impl Running {
         let stopping = self.parts.stop.load(Ordering::Acquire);
         if probes {
             let is_due = self.breaker.next_probe().is_some_and(|at| at <= now);
-            if !is_due || self.undone.has_new() || self.undone.is_asking() {
+            if !is_due || self.in_flight.has_new() || self.in_flight.is_asking() {
                 return Ok(false);
             }
         }
@@ -39,23 +40,23 @@ impl Running {
         let mut has_read = false;
         for place in 0..self.lanes.len() {
             let source = Source::Lane(place);
-            let mut may_read = is_its_turn(&self.lanes, &self.undone, place);
+            let mut may_read = is_its_turn(&self.lanes, &self.in_flight, place);
             let lane = &mut self.lanes[place];
             loop {
                 // What has failed and waits for its turn is no reason not to look for something that was never tried.
                 let has_room = if probes {
-                    !is_full(lane, &self.undone, source)
+                    !is_full(lane, &self.in_flight, source)
                 } else {
-                    has_room(lane, &self.undone, source, &self.parts.limits)
+                    has_room(lane, &self.in_flight, source, &self.parts.limits)
                 };
-                if !has_room && (stopping || !goes_on(lane, &self.undone, source)) {
+                if !has_room && (stopping || !goes_on(lane, &self.in_flight, source)) {
                     break;
                 }
-                if probes && self.undone.has_new() {
+                if probes && self.in_flight.has_new() {
                     return Ok(false);
                 }
-                if let Some((found, delivery)) = lane.next() {
-                    self.undone.enter(source, found, delivery);
+                if let Some(next) = lane.next() {
+                    self.in_flight.enter(next);
                     continue;
                 }
                 if !std::mem::take(&mut may_read) {
@@ -82,34 +83,40 @@ impl Running {
 }
 
 /// Whether there is use for more from this lane: not while enough waits for a slot, nor while it is full.
-pub(super) fn has_room(lane: &Intake, undone: &Undone, source: Source, limits: &Limits) -> bool {
-    !is_full(lane, undone, source) && undone.ready(source) < 2 * limits.concurrency * limits.batch
+pub(super) fn has_room(
+    lane: &Intake,
+    in_flight: &InFlightSet,
+    source: Source,
+    limits: &Limits,
+) -> bool {
+    !is_full(lane, in_flight, source)
+        && in_flight.ready(source) < 2 * limits.concurrency * limits.batch
 }
 
 /// Whether as much of this lane is open as a cursor names, or as memory is meant for it.
-pub(super) fn is_full(lane: &Intake, undone: &Undone, source: Source) -> bool {
-    lane.undone() >= OPEN_MAX || undone.is_full(source)
+pub(super) fn is_full(lane: &Intake, in_flight: &InFlightSet, source: Source) -> bool {
+    lane.open() >= OPEN_MAX || in_flight.is_full(source)
 }
 
 /// Whether a lane that is full has a place for one item more: when nothing is under way, or may go, that never failed.
-pub(super) fn goes_on(lane: &Intake, undone: &Undone, source: Source) -> bool {
-    is_full(lane, undone, source)
-        && lane.undone() < BEYOND * OPEN_MAX
-        && !undone.is_full_beyond(source)
-        && !undone.tries_new(source)
+pub(super) fn goes_on(lane: &Intake, in_flight: &InFlightSet, source: Source) -> bool {
+    is_full(lane, in_flight, source)
+        && lane.open() < BEYOND * OPEN_MAX
+        && !in_flight.is_full_beyond(source)
+        && !in_flight.tries_new(source)
 }
 
 /// Whether a lane may read on. As long as the more urgent ones have not found all that is theirs it gets no slot, so it
 /// stays behind them, and finds there what they have taken apart. It does not wait for one that has no room because of
 /// what fails.
-pub(super) fn is_its_turn(lanes: &[Intake; 3], undone: &Undone, place: usize) -> bool {
+pub(super) fn is_its_turn(lanes: &[Intake; 3], in_flight: &InFlightSet, place: usize) -> bool {
     let (urgent, rest) = lanes.split_at(place);
     let Some(lane) = rest.first() else {
         return false;
     };
     let mut urgent = urgent.iter().enumerate();
     urgent.all(|(place, it)| {
-        let is_out = it.is_at_end() || is_full(it, undone, Source::Lane(place));
+        let is_out = it.is_at_end() || is_full(it, in_flight, Source::Lane(place));
         is_out || lane.position() < it.position()
     })
 }

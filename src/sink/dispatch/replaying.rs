@@ -4,7 +4,7 @@ use super::Running;
 use super::intake::{Choice, Intake};
 use super::rate::Rate;
 use super::reading::{READS_MAX, goes_on, has_room};
-use super::undone::Source;
+use super::source::Source;
 use crate::event::Item;
 use crate::feed::{Replay, ReplayState};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Running {
         let intake = &replaying.intake;
         let replay = &mut replaying.replay;
         replay.next = intake.progress().confirmed + 1;
-        if !replay.state.is_final() && intake.is_at_end() && intake.undone() == 0 {
+        if !replay.state.is_final() && intake.is_at_end() && intake.open() == 0 {
             replay.next = replay.to.saturating_add(1);
             replay.state = ReplayState::Done;
         }
@@ -68,7 +68,7 @@ impl Running {
             );
         }
         if given_up || replay.state.is_final() {
-            self.undone.forget(Source::Replay);
+            self.in_flight.forget(Source::Replay);
         } else {
             self.replaying = Some(replaying);
         }
@@ -85,11 +85,11 @@ impl Running {
         let (source, limits) = (Source::Replay, &self.parts.limits);
         while has_more
             && reads < READS_MAX
-            && (has_room(intake, &self.undone, source, limits)
-                || goes_on(intake, &self.undone, source))
+            && (has_room(intake, &self.in_flight, source, limits)
+                || goes_on(intake, &self.in_flight, source))
         {
-            if let Some((found, delivery)) = intake.next() {
-                self.undone.enter(source, found, delivery);
+            if let Some(next) = intake.next() {
+                self.in_flight.enter(next);
                 continue;
             }
             reads += 1;

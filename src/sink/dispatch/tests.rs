@@ -9,11 +9,11 @@ use crate::dedupe::Parties;
 use crate::disk::Disk;
 use crate::event::Lane;
 use crate::feed::tests::Bench;
-use crate::feed::{Cursors, Floor, OPEN_MAX, Progress, Replays, Selection, place};
+use crate::feed::{Cursors, OPEN_MAX, Progress, Replays, RetentionHolds, Selection};
 use crate::journal::JournalId;
 use crate::relay::{self, Sleeper};
 use crate::sink::transport::{
-    Failure, FailureKind, Job, NO_JOB, Outcome, Outcomes, Paths, Transport,
+    Attempt, Failure, FailureKind, NO_ATTEMPT, Outcome, Outcomes, Paths, Transport,
 };
 use crate::sink::{SinkError, Statistics};
 use parking_lot::Mutex;
@@ -38,7 +38,7 @@ struct Receiver {
     /// Jobs that are answered later, so that others overtake them.
     held: Vec<Outcome>,
     seed: u64,
-    /// Most jobs that were open at a time.
+    /// Most attempts that were open at a time.
     open: Arc<Mutex<(usize, usize)>>,
 }
 
@@ -53,17 +53,17 @@ enum Reply {
 }
 
 impl Transport for Receiver {
-    fn start(&mut self, job: Job) {
+    fn start(&mut self, attempt: Attempt) {
         let mut reply = Reply::Take;
         let mut events = Vec::new();
-        for parcel in &job.parcels {
-            let notification = parcel.notification().unwrap();
-            let wanted = |index: u32| parcel.item.index.is_none_or(|it| it == index);
+        for one in &attempt.items {
+            let notification = one.notification().unwrap();
+            let wanted = |index: u32| one.item.index.is_none_or(|it| it == index);
             for event in notification.events().filter(|it| wanted(it.index())) {
                 let subject = event.subject().unwrap_or("-").to_owned();
-                let judged = (self.reply)(&subject, event.id(), job.attempt);
-                if judged != Reply::Take {
-                    reply = judged;
+                let decided = (self.reply)(&subject, event.id(), attempt.number);
+                if decided != Reply::Take {
+                    reply = decided;
                 }
                 events.push((subject, event.lane(), event.id().to_owned()));
             }
@@ -85,8 +85,8 @@ impl Transport for Receiver {
             Reply::Broken => Err(Failure::broken("a test")),
         };
         let ticket = match reply {
-            Reply::Broken => NO_JOB,
-            _ => job.ticket,
+            Reply::Broken => NO_ATTEMPT,
+            _ => attempt.ticket,
         };
         self.held.push(Outcome { ticket, result });
         self.seed = self
@@ -100,7 +100,7 @@ impl Transport for Receiver {
             let outcome = self.held.swap_remove(at);
             self.outcomes.try_send(outcome).unwrap();
         }
-        // What is left is answered by a thread of its own, so that nothing waits for the next job.
+        // What is left is answered by a thread of its own, so that nothing waits for the next attempt.
         let (outcomes, held) = (self.outcomes.clone(), std::mem::take(&mut self.held));
         thread::spawn(move || {
             thread::sleep(Duration::from_micros(200));
@@ -142,7 +142,7 @@ impl Setting {
         let storage = Arc::new(Disk::create(self.dir.path()).unwrap());
         let journal = JournalId::parse("1").unwrap();
         let last = self.bench.status.durable();
-        let floor = Floor::new(Arc::default());
+        let floor = RetentionHolds::new(Arc::default());
         let (cursors, corrected) = Cursors::open(storage, journal, last, floor).unwrap();
         assert!(corrected.is_empty());
         cursors.of("crm").unwrap().saved().clone()
@@ -156,11 +156,11 @@ impl Setting {
         until: impl Fn(&Statistics) -> bool,
     ) -> Result<(), SinkError> {
         let reply = move |subject: &str, _: &str, attempt: u32| reply(subject, attempt);
-        self.run_judged(unit, Box::new(reply), until)
+        self.run_with(unit, Box::new(reply), until)
     }
 
     /// The same, with a receiver that looks at each event.
-    fn run_judged(
+    fn run_with(
         &self,
         unit: Unit,
         reply: Box<Replies>,
@@ -170,18 +170,18 @@ impl Setting {
         let journal = JournalId::parse("1").unwrap();
         let last = self.bench.status.durable();
         let (cursors, _) =
-            Cursors::open(storage, journal, last, Floor::new(Arc::default())).unwrap();
+            Cursors::open(storage, journal, last, RetentionHolds::new(Arc::default())).unwrap();
         let cursor = cursors.of("crm").unwrap();
         let sleeper: Arc<Sleeper> = Arc::default();
         let (give, outcomes) = relay::channel_of(&sleeper, 4096);
         let stop = Arc::new(AtomicBool::new(false));
         let feeds = Lane::ALL.map(|lane| {
-            let next = cursor.saved()[place(lane)].confirmed + 1;
+            let next = cursor.saved()[lane.index()].confirmed + 1;
             self.bench.feed_waking(&sleeper, next).1
         });
         let dispatcher = Dispatcher {
             name: "crm".to_owned(),
-            letters: DeadLetters::open(self.directory("letters")).unwrap(),
+            dead_letters: DeadLetters::open(self.directory("letters")).unwrap(),
             replays: Replays::open(self.directory("replays")),
             feeds: self.bench.feeds(),
             paths: Paths::new(|_| Some("/webhook".into())),
@@ -442,7 +442,7 @@ fn a_stop_does_not_wait_for_what_a_full_lane_keeps_back() {
     );
 }
 
-/// A transport whose thread had ended left its jobs without an outcome, and the sink waited for them for ever.
+/// A transport whose thread had ended left its attempts without an outcome, and the sink waited for them for ever.
 #[test]
 fn a_transport_that_has_ended_ends_the_sink() {
     let setting = Setting::new();

@@ -3,7 +3,7 @@
 use super::process::{Process, read_some, unblock, wait};
 use super::{LastWords, Program, STOP_LOOK, code, render, retry, stopped};
 use crate::dead_letter::Answer;
-use crate::sink::{Failure, Job, Outcome, Outcomes, Transport};
+use crate::sink::{Attempt, Failure, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags};
 use std::io::{self, Write as _};
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 pub struct Each {
     shared: Arc<Shared>,
     /// Taken on drop, so that the threads end.
-    jobs: Option<Sender<Job>>,
-    queue: Receiver<Job>,
+    attempts: Option<Sender<Attempt>>,
+    queue: Receiver<Attempt>,
     threads: Vec<JoinHandle<()>>,
     threads_max: usize,
 }
@@ -37,11 +37,11 @@ struct Shared {
 }
 
 impl Each {
-    /// At most `concurrency` programs at a time, which is also the most jobs that may be under way; `outcomes` has room
+    /// At most `concurrency` programs at a time, which is also the most that may be under way; `outcomes` has room
     /// for as many.
     #[must_use]
     pub fn new(program: Program, concurrency: usize, outcomes: Outcomes) -> Each {
-        let (jobs, queue) = bounded(concurrency);
+        let (attempts, queue) = bounded(concurrency);
         Each {
             shared: Arc::new(Shared {
                 program,
@@ -49,7 +49,7 @@ impl Each {
                 under_way: AtomicUsize::new(0),
                 stopping: OnceLock::new(),
             }),
-            jobs: Some(jobs),
+            attempts: Some(attempts),
             queue,
             threads: Vec::new(),
             threads_max: concurrency,
@@ -60,9 +60,9 @@ impl Each {
         let (shared, queue) = (Arc::clone(&self.shared), self.queue.clone());
         let name = format!("hl-exec-{}", shared.program.sink);
         let thread = thread::Builder::new().name(name).spawn(move || {
-            for job in queue {
-                let result = shared.run(&job);
-                shared.end(job.ticket, result);
+            for attempt in queue {
+                let result = shared.run(&attempt);
+                shared.end(attempt.ticket, result);
             }
         })?;
         self.threads.push(thread);
@@ -71,16 +71,16 @@ impl Each {
 }
 
 impl Transport for Each {
-    fn start(&mut self, job: Job) {
-        let ticket = job.ticket;
+    fn start(&mut self, attempt: Attempt) {
+        let ticket = attempt.ticket;
         let under_way = self.shared.under_way.fetch_add(1, Ordering::Relaxed) + 1;
         let mut problem = None;
         if under_way > self.threads.len() && self.threads.len() < self.threads_max {
             // With fewer threads it takes longer.
             problem = self.start_thread().err();
         }
-        let jobs = self.jobs.as_ref().filter(|_| !self.threads.is_empty());
-        if jobs.is_none_or(|jobs| jobs.try_send(job).is_err()) {
+        let attempts = self.attempts.as_ref().filter(|_| !self.threads.is_empty());
+        if attempts.is_none_or(|attempts| attempts.try_send(attempt).is_err()) {
             let problem =
                 problem.map_or_else(|| "too many at a time".to_owned(), |it| it.to_string());
             let reason = format!("no thread for the program: {problem}");
@@ -91,7 +91,7 @@ impl Transport for Each {
 
 impl Drop for Each {
     fn drop(&mut self) {
-        drop(self.jobs.take());
+        drop(self.attempts.take());
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -105,16 +105,19 @@ impl Shared {
         let _ = self.outcomes.try_send(Outcome { ticket, result });
     }
 
-    fn run(&self, job: &Job) -> Result<(), Failure> {
+    fn run(&self, attempt: &Attempt) -> Result<(), Failure> {
         if self.has_no_time() {
             return Err(stopped());
         }
-        let attempt = job.attempt.to_string();
+        let number = attempt.number.to_string();
         let variables = [
-            ("HOOKLINE_ATTEMPT", attempt.as_str()),
-            ("HOOKLINE_REPLAY", job.replay.as_deref().unwrap_or_default()),
+            ("HOOKLINE_ATTEMPT", number.as_str()),
+            (
+                "HOOKLINE_REPLAY",
+                attempt.replay.as_deref().unwrap_or_default(),
+            ),
         ];
-        let run = Run::start(&self.program, &variables, render(job));
+        let run = Run::start(&self.program, &variables, render(attempt));
         let ended = run.and_then(|run| run.until_it_ends(self));
         let (status, end, said) = ended.map_err(|error| {
             let name = &self.program.command[0];

@@ -35,7 +35,7 @@ pub use each::Each;
 pub use process::INHERITED;
 pub use stream::Stream;
 
-use super::{Failure, FailureKind, Job};
+use super::{Attempt, Failure, FailureKind};
 use crate::dead_letter::Answer;
 use crate::event;
 use std::process::ExitStatus;
@@ -88,17 +88,17 @@ fn stopped() -> Failure {
     Failure::untried("the program was ended because the server stops")
 }
 
-/// The events of a job, one a line.
-fn render(job: &Job) -> Vec<u8> {
+/// The events of an attempt, one a line.
+fn render(attempt: &Attempt) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for parcel in &job.parcels {
-        let Some(notification) = parcel.notification() else {
+    for one in &attempt.items {
+        let Some(notification) = one.notification() else {
             continue;
         };
-        let wanted = |index| parcel.item.index.is_none_or(|only| only == index);
+        let wanted = |index| one.item.index.is_none_or(|only| only == index);
         for event in notification.events().filter(|it| wanted(it.index())) {
             let body = notification.record.body;
-            event::render_replayed(event, body, job.replay.as_deref(), &mut bytes);
+            event::render_replayed(event, body, attempt.replay.as_deref(), &mut bytes);
             bytes.push(b'\n');
         }
     }

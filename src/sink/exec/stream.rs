@@ -17,7 +17,7 @@ use super::process::{Process, read_some, unblock, wait};
 use super::{LastWords, Program, STOP_LOOK, code, render, retry, stopped};
 use crate::dead_letter::Answer;
 use crate::event::Item;
-use crate::sink::{Failure, FailureKind, Job, Outcome, Outcomes, Transport};
+use crate::sink::{Attempt, Failure, FailureKind, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::process::Signal;
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 pub struct Stream {
     outcomes: Outcomes,
     /// Taken on drop, so that the thread ends.
-    jobs: Option<Sender<Job>>,
+    attempts: Option<Sender<Attempt>>,
     bell: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -46,7 +46,7 @@ impl Stream {
 
     /// Starts the thread; the program is started with the first event. `outcomes` has room for [`Stream::WINDOW`].
     pub fn start(program: Program, outcomes: Outcomes) -> io::Result<Stream> {
-        let (jobs, queue) = bounded(Stream::WINDOW);
+        let (attempts, queue) = bounded(Stream::WINDOW);
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let name = format!("hl-exec-{}", program.sink);
         let feeder = Feeder {
@@ -55,7 +55,7 @@ impl Stream {
             queue,
             bell: Arc::clone(&bell),
             open: VecDeque::new(),
-            talk: None,
+            session: None,
             pause: RESTART_MIN,
             not_before: Instant::now(),
             stopping: None,
@@ -63,24 +63,24 @@ impl Stream {
         let thread = thread::Builder::new().name(name).spawn(|| feeder.work())?;
         Ok(Stream {
             outcomes,
-            jobs: Some(jobs),
+            attempts: Some(attempts),
             bell,
             thread: Some(thread),
         })
     }
 
-    fn ring(&self) {
+    fn wake(&self) {
         // A bell that rings already is as good.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 }
 
 impl Transport for Stream {
-    fn start(&mut self, job: Job) {
-        let ticket = job.ticket;
-        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(job).is_ok());
-        if sent == Some(true) {
-            self.ring();
+    fn start(&mut self, attempt: Attempt) {
+        let ticket = attempt.ticket;
+        let attempts = self.attempts.as_ref();
+        if attempts.is_some_and(|it| it.try_send(attempt).is_ok()) {
+            self.wake();
         } else {
             let result = Err(Failure::unreached("too many events at a time"));
             // Who does not listen any more has no use for it.
@@ -91,8 +91,8 @@ impl Transport for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        drop(self.jobs.take());
-        self.ring();
+        drop(self.attempts.take());
+        self.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -103,11 +103,11 @@ impl Drop for Stream {
 struct Feeder {
     program: Program,
     outcomes: Outcomes,
-    queue: Receiver<Job>,
+    queue: Receiver<Attempt>,
     bell: Arc<OwnedFd>,
     /// In the order in which they came.
     open: VecDeque<Open>,
-    talk: Option<Talk>,
+    session: Option<Session>,
     /// Before the next program is started, and when that may be.
     pause: Duration,
     not_before: Instant,
@@ -117,14 +117,14 @@ struct Feeder {
 
 /// An event that is not done.
 struct Open {
-    job: Job,
+    attempt: Attempt,
     item: Item,
     /// When it went to the program that runs, and how long it has from then on.
     sent: Option<(Instant, Duration)>,
 }
 
 /// A program that runs.
-struct Talk {
+struct Session {
     process: Process,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
@@ -152,21 +152,21 @@ impl Feeder {
                 self.stopping.get_or_insert_with(Instant::now);
             }
             if let Err(error) = self.turn() {
-                self.talk = None;
+                self.session = None;
                 let reason = format!("cannot run {}: {error}", self.program.command[0]);
                 self.has_ended(&Failure::unreached(reason), false);
             }
         }
-        if let Some(mut talk) = self.talk.take() {
-            drop(talk.stdin.take());
+        if let Some(mut session) = self.session.take() {
+            drop(session.stdin.take());
             let patience = match self.stops_at() {
                 Some(at) => at.saturating_duration_since(Instant::now()),
                 None => self.program.timeout,
             };
             let patience = patience.min(self.program.timeout);
-            if !talk.process.has_ended_within(patience).unwrap_or(false) {
+            if !session.process.has_ended_within(patience).unwrap_or(false) {
                 let patience = self.program.end_patience(self.stopping.is_some());
-                let _ = talk.process.terminate(patience);
+                let _ = session.process.terminate(patience);
             }
         }
     }
@@ -175,11 +175,15 @@ impl Feeder {
     fn take_jobs(&mut self) -> bool {
         loop {
             match self.queue.try_recv() {
-                Ok(job) => {
-                    let item = job.parcels.first().map(|parcel| parcel.item);
-                    let item = item.expect("a job has a parcel");
+                Ok(attempt) => {
+                    let item = attempt.items.first().map(|one| one.item);
+                    let item = item.expect("an attempt has an item");
                     let sent = None;
-                    self.open.push_back(Open { job, item, sent });
+                    self.open.push_back(Open {
+                        attempt,
+                        item,
+                        sent,
+                    });
                 }
                 Err(TryRecvError::Empty) => return false,
                 Err(TryRecvError::Disconnected) => return true,
@@ -190,36 +194,38 @@ impl Feeder {
     /// Starts the program if it is needed, waits for something to do, and does it.
     fn turn(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        if self.talk.is_none() && self.has_to_stop() {
+        if self.session.is_none() && self.has_to_stop() {
             self.give_back();
         }
-        if self.talk.is_none() && !self.open.is_empty() && now >= self.not_before {
-            self.talk = Some(Talk::start(&self.program)?);
+        if self.session.is_none() && !self.open.is_empty() && now >= self.not_before {
+            self.session = Some(Session::start(&self.program)?);
         }
         self.send()?;
-        let until = match &self.talk {
+        let until = match &self.session {
             Some(_) => self.deadline(),
             None if self.open.is_empty() => None,
             None => Some(self.not_before),
         };
         let left = until.map_or(STOP_LOOK, |at| at.saturating_duration_since(now));
         let has_ended = self.wait(left.min(STOP_LOOK))?;
-        let Some(talk) = &mut self.talk else {
+        let Some(session) = &mut self.session else {
             return Ok(());
         };
-        for line in talk.read() {
+        for line in session.read() {
             self.answered(&line);
         }
-        let Some(talk) = &mut self.talk else {
+        let Some(session) = &mut self.session else {
             return Ok(());
         };
-        let is_deaf = talk.stdin.is_none() && self.open.iter().all(|open| open.sent.is_none());
-        if has_ended || talk.stdout.is_none() || is_deaf {
+        let is_deaf = session.stdin.is_none() && self.open.iter().all(|open| open.sent.is_none());
+        if has_ended || session.stdout.is_none() || is_deaf {
             let status = if has_ended {
-                talk.process.signal(Signal::KILL);
-                talk.process.reap()?
+                session.process.signal(Signal::KILL);
+                session.process.reap()?
             } else {
-                talk.process.terminate(self.program.end_patience(false))?
+                session
+                    .process
+                    .terminate(self.program.end_patience(false))?
             };
             let failure = if status.signal().is_some() && self.stopping.is_some() {
                 stopped()
@@ -229,9 +235,11 @@ impl Feeder {
             self.over(status, failure);
         } else if self.deadline().is_some_and(|at| Instant::now() >= at) {
             let stops = self.has_to_stop();
-            if let Some(talk) = &mut self.talk {
-                drop(talk.stdin.take());
-                let status = talk.process.terminate(self.program.end_patience(stops))?;
+            if let Some(session) = &mut self.session {
+                drop(session.stdin.take());
+                let status = session
+                    .process
+                    .terminate(self.program.end_patience(stops))?;
                 let failure = if stops {
                     stopped()
                 } else {
@@ -255,26 +263,28 @@ impl Feeder {
     /// Nothing of what is open was tried.
     fn give_back(&mut self) {
         for open in std::mem::take(&mut self.open) {
-            self.end(open.job.ticket, Err(stopped()));
+            self.end(open.attempt.ticket, Err(stopped()));
         }
     }
 
     fn wait(&self, time: Duration) -> io::Result<bool> {
         let mut fds = vec![PollFd::new(&*self.bell, PollFlags::IN)];
-        if let Some(talk) = &self.talk {
-            let end = talk.process.end();
+        if let Some(session) = &self.session {
+            let end = session.process.end();
             fds.push(PollFd::from_borrowed_fd(end, PollFlags::IN));
             fds.extend(
-                talk.stdout
+                session
+                    .stdout
                     .as_ref()
                     .map(|it| PollFd::new(it, PollFlags::IN)),
             );
             fds.extend(
-                talk.stderr
+                session
+                    .stderr
                     .as_ref()
                     .map(|it| PollFd::new(it, PollFlags::IN)),
             );
-            let stdin = talk.stdin.as_ref().filter(|_| talk.is_writing());
+            let stdin = session.stdin.as_ref().filter(|_| session.is_writing());
             fds.extend(stdin.map(|it| PollFd::new(it, PollFlags::OUT)));
         }
         wait(&mut fds, time)?;
@@ -286,7 +296,7 @@ impl Feeder {
 
     /// Writes as many events as the program takes.
     fn send(&mut self) -> io::Result<()> {
-        let Some(talk) = &mut self.talk else {
+        let Some(session) = &mut self.session else {
             return Ok(());
         };
         let mut before = 0;
@@ -295,13 +305,13 @@ impl Feeder {
             if open.sent.is_some() {
                 continue;
             }
-            if !talk.write()? {
+            if !session.write()? {
                 return Ok(());
             }
-            (talk.output, talk.written) = (render(&open.job), 0);
+            (session.output, session.written) = (render(&open.attempt), 0);
             open.sent = Some((Instant::now(), self.program.timeout.saturating_mul(before)));
         }
-        talk.write()?;
+        session.write()?;
         Ok(())
     }
 
@@ -316,8 +326,8 @@ impl Feeder {
     /// The program has said something.
     fn answered(&mut self, line: &[u8]) {
         let Some((item, result)) = parse(line) else {
-            if let Some(talk) = &mut self.talk
-                && !std::mem::replace(&mut talk.logged, true)
+            if let Some(session) = &mut self.session
+                && !std::mem::replace(&mut session.logged, true)
             {
                 let (sink, line) = (&self.program.sink, String::from_utf8_lossy(line));
                 tracing::warn!(sink, %line, "the sink's program has printed a line that is neither `ok SEQ.INDEX` nor `retry SEQ.INDEX`; such lines are ignored");
@@ -330,24 +340,24 @@ impl Feeder {
             && let Some(open) = self.open.remove(open)
         {
             self.pause = RESTART_MIN;
-            if let Some(talk) = &mut self.talk {
-                talk.answered = Some(Instant::now());
+            if let Some(session) = &mut self.session {
+                session.answered = Some(Instant::now());
             }
-            self.end(open.job.ticket, result);
+            self.end(open.attempt.ticket, result);
         }
     }
 
     /// The program that ran has ended with that, which fails what is open.
     fn over(&mut self, status: ExitStatus, failure: Failure) {
-        let Some(mut talk) = self.talk.take() else {
+        let Some(mut session) = self.session.take() else {
             return;
         };
-        for line in talk.read() {
+        for line in session.read() {
             self.answered(&line);
         }
         let answer = Answer {
             status: code(status),
-            excerpt: talk.said.excerpt(),
+            excerpt: session.said.excerpt(),
         };
         if failure.kind == FailureKind::Untried {
             self.give_back();
@@ -357,7 +367,7 @@ impl Feeder {
             answer: Some(answer),
             ..failure
         };
-        self.has_ended(&failure, talk.answered.is_some());
+        self.has_ended(&failure, session.answered.is_some());
     }
 
     /// No program runs any more. `worked` if it has answered anything.
@@ -383,7 +393,7 @@ impl Feeder {
             open.sent = None;
         }
         for open in failed {
-            self.end(open.job.ticket, Err(failure.clone()));
+            self.end(open.attempt.ticket, Err(failure.clone()));
         }
     }
 
@@ -393,8 +403,8 @@ impl Feeder {
     }
 }
 
-impl Talk {
-    fn start(program: &Program) -> io::Result<Talk> {
+impl Session {
+    fn start(program: &Program) -> io::Result<Session> {
         let mut process = Process::start(program, &[], Stdio::piped())?;
         let stdin = process.child.stdin.take();
         let stdout = process.child.stdout.take();
@@ -402,7 +412,7 @@ impl Talk {
         stdin.as_ref().map(unblock).transpose()?;
         stdout.as_ref().map(unblock).transpose()?;
         stderr.as_ref().map(unblock).transpose()?;
-        Ok(Talk {
+        Ok(Session {
             process,
             stdin,
             stdout,

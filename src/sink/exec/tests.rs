@@ -2,8 +2,8 @@ use super::{Each, Program, Stream};
 use crate::event::Item;
 use crate::feed::tests::batch;
 use crate::relay::{self, Receiver};
-use crate::sink::{Failure, FailureKind, Job, Outcome, Parcel, Transport};
-use crate::worker::{Delivery, Maker};
+use crate::sink::{Attempt, BatchItem, Failure, FailureKind, Outcome, Transport};
+use crate::worker::{EventBatch, Extraction};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,22 +12,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// So many events, a notification each, from sequence 1 on.
-fn delivery(count: u64) -> Arc<Delivery> {
+fn delivery(count: u64) -> Arc<EventBatch> {
     let bodies = (1..=count).map(|number| format!("{{\"number\":{number}}}"));
     let bodies: Vec<String> = bodies.collect();
-    Arc::new(Maker::new().make(batch(1, &bodies)))
+    Arc::new(Extraction::new().make(batch(1, &bodies)))
 }
 
-fn job(delivery: &Arc<Delivery>, sequence: u64) -> Job {
+fn attempt(delivery: &Arc<EventBatch>, sequence: u64) -> Attempt {
     let item = Item {
         sequence,
         index: Some(0),
     };
-    let delivery = Arc::clone(delivery);
-    Job {
+    let batch = Arc::clone(delivery);
+    Attempt {
         ticket: sequence,
-        parcels: vec![Parcel { delivery, item }],
-        attempt: 1,
+        items: vec![BatchItem { batch, item }],
+        number: 1,
         replay: None,
     }
 }
@@ -97,7 +97,8 @@ impl Bench {
     /// Starts again what fails, as a dispatcher does, until all is done; says how often each has failed.
     fn until_done(&self, transport: &mut dyn Transport, count: u64) -> BTreeMap<u64, u32> {
         let delivery = delivery(count);
-        let mut waiting: Vec<Job> = (1..=count).rev().map(|at| job(&delivery, at)).collect();
+        let mut waiting: Vec<Attempt> =
+            (1..=count).rev().map(|at| attempt(&delivery, at)).collect();
         let (mut under_way, mut failures) = (0, BTreeMap::new());
         while under_way > 0 || !waiting.is_empty() {
             if under_way < 16
@@ -112,10 +113,10 @@ impl Bench {
             if result.is_err() {
                 let failed: &mut u32 = failures.entry(ticket).or_default();
                 *failed += 1;
-                let attempt = 1 + *failed;
-                waiting.push(Job {
-                    attempt,
-                    ..job(&delivery, ticket)
+                let number = 1 + *failed;
+                waiting.push(Attempt {
+                    number,
+                    ..attempt(&delivery, ticket)
                 });
             }
         }
@@ -179,10 +180,10 @@ fn each_event_is_read_by_a_program_of_its_own() {
 fn a_replayed_event_says_so() {
     let bench = Bench::new("cat > $1/event; printenv HOOKLINE_REPLAY HOOKLINE_ATTEMPT > $1/env");
     let mut each = bench.each(1);
-    each.start(Job {
-        attempt: 3,
+    each.start(Attempt {
+        number: 3,
         replay: Some("20261123-014500-crm".into()),
-        ..job(&delivery(1), 1)
+        ..attempt(&delivery(1), 1)
     });
     bench.outcome().result.unwrap();
     assert_eq!(bench.text("env"), "20261123-014500-crm\n3\n");
@@ -194,7 +195,7 @@ fn a_replayed_event_says_so() {
 #[test]
 fn a_program_that_fails_says_how() {
     let bench = Bench::new("echo for nothing; printf 'no\\033 database\\n' >&2; exit 3");
-    bench.each(1).start(job(&delivery(1), 1));
+    bench.each(1).start(attempt(&delivery(1), 1));
     let failure = bench.failure();
     assert!(
         failure.reason.contains("exit status: 3"),
@@ -205,14 +206,14 @@ fn a_program_that_fails_says_how() {
     assert_eq!((answer.status, &*answer.excerpt), (3, "no  database"));
 
     let bench = Bench::new("yes error >&2 & kill -9 $$");
-    bench.each(1).start(job(&delivery(1), 1));
+    bench.each(1).start(attempt(&delivery(1), 1));
     let answer = bench.failure().answer.unwrap();
     assert_eq!(answer.status, 128 + 9);
     assert!(answer.excerpt.len() <= 1024);
 
     let mut bench = Bench::new("");
     bench.program.command = vec!["/nonexistent/program".to_owned()];
-    bench.each(1).start(job(&delivery(1), 1));
+    bench.each(1).start(attempt(&delivery(1), 1));
     let failure = bench.outcome().result.unwrap_err();
     assert!(failure.reason.contains("cannot run /nonexistent/program"));
     assert_eq!(
@@ -225,13 +226,13 @@ fn a_program_that_fails_says_how() {
 #[test]
 fn pipes_that_are_full_hold_up_nothing() {
     let body = format!("{{\"text\":\"{}\"}}", "x".repeat(1_000_000));
-    let delivery = Arc::new(Maker::new().make(batch(1, &[body])));
+    let delivery = Arc::new(Extraction::new().make(batch(1, &[body])));
     let bench = Bench::new("tee $1/event >&2");
-    bench.each(1).start(job(&delivery, 1));
+    bench.each(1).start(attempt(&delivery, 1));
     bench.outcome().result.unwrap();
     assert_eq!(sequences(&bench.text("event")), [1]);
     let bench = Bench::new("exit 0");
-    bench.each(1).start(job(&delivery, 1));
+    bench.each(1).start(attempt(&delivery, 1));
     bench.outcome().result.unwrap();
 }
 
@@ -240,7 +241,7 @@ fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
     let script = "trap '' TERM; sh -c 'echo $$ > $1/pid; while :; do sleep 1; done' x $1";
     let mut bench = Bench::new(script);
     bench.program.timeout = Duration::from_millis(300);
-    bench.each(1).start(job(&delivery(1), 1));
+    bench.each(1).start(attempt(&delivery(1), 1));
     let failure = bench.failure();
     assert!(
         failure.reason.contains("longer than 300ms"),
@@ -257,7 +258,7 @@ fn a_stop_is_no_attempt() {
     let hangs = "echo $$ > $1/pid; trap 'exit 0' TERM; cat > /dev/null & sleep 600 & wait";
     let bench = Bench::new(hangs);
     let mut each = bench.each(1);
-    each.start(job(&delivery(1), 1));
+    each.start(attempt(&delivery(1), 1));
     until("it runs", || !bench.text("pid").is_empty());
     bench.program.stop.store(true, Ordering::Release);
     let failure = bench.outcome().result.unwrap_err();
@@ -265,7 +266,7 @@ fn a_stop_is_no_attempt() {
     assert!(!runs(&bench.text("pid")));
     // There is no time for another one.
     fs::remove_file(bench.file("pid")).unwrap();
-    each.start(job(&delivery(1), 1));
+    each.start(attempt(&delivery(1), 1));
     let failure = bench.outcome().result.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Untried, "{failure:?}");
     assert!(!bench.file("pid").exists());
@@ -273,7 +274,7 @@ fn a_stop_is_no_attempt() {
     let bench = Bench::new(hangs);
     let mut stream = bench.stream();
     let delivery = delivery(3);
-    (1..=3).for_each(|at| stream.start(job(&delivery, at)));
+    (1..=3).for_each(|at| stream.start(attempt(&delivery, at)));
     until("it runs", || !bench.text("pid").is_empty());
     bench.program.stop.store(true, Ordering::Release);
     for _ in 0..3 {
@@ -289,7 +290,7 @@ fn a_signal_during_a_stop_is_no_failure() {
     let mut bench = Bench::new("echo $$ > $1/pid; cat > /dev/null; exec sleep 600");
     bench.program.drain = Duration::from_mins(5);
     let mut each = bench.each(1);
-    each.start(job(&delivery(1), 1));
+    each.start(attempt(&delivery(1), 1));
     until("it runs", || bench.text("pid").ends_with('\n'));
     bench.program.stop.store(true, Ordering::Release);
     let pid = bench.text("pid").trim().parse().unwrap();
@@ -307,7 +308,7 @@ fn a_program_under_way_is_waited_for_when_the_server_stops() {
     bench.program.drain = Duration::from_mins(5);
     bench.program.timeout = Duration::from_mins(5);
     let mut each = bench.each(1);
-    each.start(job(&delivery(1), 1));
+    each.start(attempt(&delivery(1), 1));
     until("it runs", || !bench.text("pid").is_empty());
     bench.program.stop.store(true, Ordering::Release);
     // Longer than it had before.
@@ -324,7 +325,7 @@ fn one_slow_program_holds_up_no_other() {
         until [ -e $1/go ]; do sleep 0.05; done;; esac";
     let bench = Bench::new(script);
     let (mut each, delivery) = (bench.each(4), delivery(4));
-    (1..=4).for_each(|at| each.start(job(&delivery, at)));
+    (1..=4).for_each(|at| each.start(attempt(&delivery, at)));
     let first = [bench.outcome(), bench.outcome(), bench.outcome()];
     assert!(first.iter().all(|it| it.result.is_ok() && it.ticket != 1));
     fs::write(bench.file("go"), "").unwrap();
@@ -412,7 +413,7 @@ fn a_program_that_does_not_work_fails_everything() {
     let bench = Bench::new("echo no licence >&2; exit 4");
     let delivery = delivery(3);
     let mut stream = bench.stream();
-    (1..=3).for_each(|at| stream.start(job(&delivery, at)));
+    (1..=3).for_each(|at| stream.start(attempt(&delivery, at)));
     for _ in 0..3 {
         let failure = bench.failure();
         let answer = failure.answer.unwrap();
@@ -421,7 +422,7 @@ fn a_program_that_does_not_work_fails_everything() {
     let mut bench = Bench::new("");
     bench.program.command = vec!["/nonexistent/program".to_owned()];
     let mut stream = bench.stream();
-    stream.start(job(&delivery, 1));
+    stream.start(attempt(&delivery, 1));
     let failure = bench.outcome().result.unwrap_err();
     assert!(failure.reason.contains("cannot run /nonexistent"));
     assert_eq!(failure.kind, FailureKind::Unreached);

@@ -3,7 +3,7 @@
 use super::{File, Rotation};
 use crate::feed::{Selection, Tally};
 use crate::sink::{Confirmation, Sink};
-use crate::worker::Delivery;
+use crate::worker::EventBatch;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,12 @@ impl Sink for LateFile {
         }
     }
 
-    fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
+    fn deliver(
+        &mut self,
+        delivery: &EventBatch,
+        from: u64,
+        wanted: &Selection,
+    ) -> io::Result<Tally> {
         self.file()?.deliver(delivery, from, wanted)
     }
 

@@ -28,7 +28,7 @@ pub use rotation::Rotation;
 use super::lines::Lines;
 use super::{Confirmation, Sink};
 use crate::feed::{Selection, Tally};
-use crate::worker::Delivery;
+use crate::worker::EventBatch;
 use rustix::fs::{Advice, OFlags};
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
@@ -155,7 +155,7 @@ impl File {
         Ok(())
     }
 
-    fn write(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
+    fn write(&mut self, delivery: &EventBatch, from: u64, wanted: &Selection) -> io::Result<Tally> {
         let resumes = self.lines.prepare(delivery, from);
         // Somebody may have cut the file meanwhile, and the begin of a line with it.
         if resumes && self.output.metadata()?.len() != self.cut_at {
@@ -200,7 +200,12 @@ impl Sink for File {
         self.sync_after = if is_backlog { SYNC_BACKLOG } else { SYNC_LIVE };
     }
 
-    fn deliver(&mut self, delivery: &Delivery, from: u64, wanted: &Selection) -> io::Result<Tally> {
+    fn deliver(
+        &mut self,
+        delivery: &EventBatch,
+        from: u64,
+        wanted: &Selection,
+    ) -> io::Result<Tally> {
         if self.at_rest {
             self.follow()?;
             self.at_rest = false;

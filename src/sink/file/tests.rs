@@ -1,15 +1,15 @@
 use super::{File, Lines, Rotation, Sink};
 use crate::feed::Selection;
 use crate::feed::tests::batch;
-use crate::worker::{Delivery, Maker};
+use crate::worker::{EventBatch, Extraction};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use std::{fs, io};
 
-fn delivery(bodies: &[&[u8]]) -> Delivery {
-    Maker::new().make(batch(7, bodies))
+fn delivery(bodies: &[&[u8]]) -> EventBatch {
+    Extraction::new().make(batch(7, bodies))
 }
 
 /// A disk took the begin of a batch and was full; the next attempt wrote all of it behind that, so that its first
@@ -93,14 +93,14 @@ fn lines_are_appended_and_a_cut_one_is_ended() {
 }
 
 /// Delivers everything from `from` on, as a process that begins behind that does, and ends without a word.
-fn live(path: &Path, rotation: Rotation, delivery: &Delivery, from: u64) {
+fn live(path: &Path, rotation: Rotation, delivery: &EventBatch, from: u64) {
     let mut sink = File::open(path, rotation, MODE).unwrap();
     sink.resume(from - 1).unwrap();
     sink.deliver(delivery, from, &Selection::default()).unwrap();
 }
 
 /// Delivers three events to a new file; what stands in it then, and the length of the first of its lines.
-fn lived(path: &Path) -> (Delivery, Vec<u8>, usize) {
+fn lived(path: &Path) -> (EventBatch, Vec<u8>, usize) {
     let delivery = delivery(&[b"{}", b"{\"x\":1}", b"not json"]);
     live(path, Rotation::default(), &delivery, 7);
     let whole = fs::read(path).unwrap();

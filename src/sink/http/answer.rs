@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 /// Delivered, or why not. The body is read as far as it helps: its beginning is kept of a failure, and a small one is
 /// read to its end, so that the connection can be used again.
-pub(super) async fn judge(
+pub(super) async fn result_of(
     response: Response<Incoming>,
     deadline: Instant,
     composer: &Composer,

@@ -1,6 +1,7 @@
 //! Connections that are kept, and whom they trust.
 
 use super::{HttpError, Options};
+use crate::log;
 use crate::sink::transport::Failure;
 use ::http::Response;
 use bytes::Bytes;
@@ -73,24 +74,12 @@ pub(super) fn failure(error: &Error) -> Failure {
 
 /// No part of the request stands in such an error.
 fn reason(error: &Error) -> String {
-    let mut text = if error.is_connect() {
-        "cannot connect".to_owned()
+    let text = if error.is_connect() {
+        "cannot connect"
     } else {
-        "the connection failed".to_owned()
+        "the connection failed"
     };
-    let mut cause = std::error::Error::source(error);
-    let mut last = String::new();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        // Some repeat what lies below them.
-        if !last.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        last = said;
-        cause = error.source();
-    }
-    text
+    log::with_causes(text.to_owned(), std::error::Error::source(error))
 }
 
 fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, HttpError> {

@@ -23,7 +23,7 @@ mod request;
 mod tests;
 
 use super::request_form::RequestForm;
-use super::transport::{Failure, Job, NO_JOB, Outcome, Paths, Transport};
+use super::transport::{Attempt, Failure, NO_ATTEMPT, Outcome, Paths, Transport};
 use crate::relay;
 use client::Client;
 use request::Composer;
@@ -51,7 +51,7 @@ pub struct Options {
     pub signing_secrets: Vec<Vec<u8>>,
     /// Certificates in PEM that are trusted beside those of the system.
     pub ca_file: Option<PathBuf>,
-    /// From the start of a job to the end of the answer.
+    /// From the start of an attempt to the end of the answer.
     pub timeout: Duration,
     /// Until a TCP connection is there.
     pub connect_timeout: Duration,
@@ -86,15 +86,15 @@ pub enum HttpError {
     Thread(#[from] io::Error),
 }
 
-/// Sends each job as one request. Dropping it ends what is under way.
+/// Sends each attempt as one request. Dropping it ends what is under way.
 #[derive(Debug)]
 pub struct Http {
-    jobs: UnboundedSender<Job>,
+    attempts: UnboundedSender<Attempt>,
     outcomes: relay::Sender<Outcome>,
 }
 
 impl Http {
-    /// Starts the thread; `outcomes` has to have room for all jobs that are under way at a time.
+    /// Starts the thread; `outcomes` has to have room for all attempts that are under way at a time.
     pub fn new(options: &Options, outcomes: relay::Sender<Outcome>) -> Result<Http, HttpError> {
         let composer = Composer::new(options)?;
         let client = Client::new(options, composer.is_encrypted())?;
@@ -102,7 +102,7 @@ impl Http {
             .enable_io()
             .enable_time()
             .build()?;
-        let (jobs, inbox) = unbounded_channel();
+        let (attempts, inbox) = unbounded_channel();
         let exchange = Exchange {
             composer,
             client,
@@ -119,13 +119,13 @@ impl Http {
         };
         let name = format!("hl-http-{}", options.name);
         std::thread::Builder::new().name(name).spawn(run)?;
-        Ok(Http { jobs, outcomes })
+        Ok(Http { attempts, outcomes })
     }
 }
 
 impl Transport for Http {
-    fn start(&mut self, job: Job) {
-        if let Err(unsent) = self.jobs.send(job) {
+    fn start(&mut self, attempt: Attempt) {
+        if let Err(unsent) = self.attempts.send(attempt) {
             let promise = Promise {
                 ticket: unsent.0.ticket,
                 outcomes: &self.outcomes,
@@ -136,14 +136,14 @@ impl Transport for Http {
     }
 }
 
-async fn serve(exchange: Arc<Exchange>, mut inbox: UnboundedReceiver<Job>) {
-    while let Some(job) = inbox.recv().await {
+async fn serve(exchange: Arc<Exchange>, mut inbox: UnboundedReceiver<Attempt>) {
+    while let Some(attempt) = inbox.recv().await {
         let exchange = Arc::clone(&exchange);
-        tokio::spawn(async move { exchange.carry_out(job).await });
+        tokio::spawn(async move { exchange.carry_out(attempt).await });
     }
 }
 
-/// What all jobs share.
+/// What all attempts share.
 struct Exchange {
     composer: Composer,
     client: Client,
@@ -152,17 +152,17 @@ struct Exchange {
 }
 
 impl Exchange {
-    async fn carry_out(&self, job: Job) {
+    async fn carry_out(&self, attempt: Attempt) {
         let promise = Promise {
-            ticket: job.ticket,
+            ticket: attempt.ticket,
             outcomes: &self.outcomes,
             kept: false,
         };
         let deadline = Instant::now() + self.timeout;
-        let result = match self.composer.compose(&job) {
+        let result = match self.composer.compose(&attempt) {
             Ok(request) => {
                 // What the request holds was copied.
-                drop(job);
+                drop(attempt);
                 self.send(request, deadline).await
             }
             Err(reason) => Err(Failure::retry(reason)),
@@ -172,7 +172,7 @@ impl Exchange {
 
     async fn send(&self, request: client::Request, deadline: Instant) -> Result<(), Failure> {
         match tokio::time::timeout_at(deadline, self.client.request(request)).await {
-            Ok(Ok(response)) => answer::judge(response, deadline, &self.composer).await,
+            Ok(Ok(response)) => answer::result_of(response, deadline, &self.composer).await,
             Ok(Err(error)) => Err(client::failure(&error)),
             Err(_) => Err(Failure::retry(format!(
                 "no answer within {:?}",
@@ -182,7 +182,7 @@ impl Exchange {
     }
 }
 
-/// The outcome that is owed for a job, whatever becomes of the task.
+/// The outcome that is owed for an attempt, whatever becomes of the task.
 struct Promise<'e> {
     ticket: u64,
     outcomes: &'e relay::Sender<Outcome>,
@@ -216,7 +216,7 @@ struct End(relay::Sender<Outcome>);
 impl Drop for End {
     fn drop(&mut self) {
         let _ = self.0.try_send(Outcome {
-            ticket: NO_JOB,
+            ticket: NO_ATTEMPT,
             result: Err(Failure::broken(ENDED)),
         });
     }

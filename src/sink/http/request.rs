@@ -1,11 +1,11 @@
-//! From a job to a request. What every request has is made once.
+//! From an attempt to a request. What every request has is made once.
 
 use super::client::Request;
 use super::{HttpError, Options};
 use crate::endpoint::signature::Signer;
-use crate::event::{self, EventRef};
+use crate::event::{self, Event};
 use crate::sink::request_form::RequestForm;
-use crate::sink::transport::{Job, Parcel, Paths};
+use crate::sink::transport::{Attempt, BatchItem, Paths};
 use crate::worker::Notification;
 use ::http::header::{CONTENT_TYPE, USER_AGENT};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -53,10 +53,13 @@ impl Composer {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// The request of a job; the error says what is odd about the job.
-    pub(super) fn compose(&self, job: &Job) -> Result<Request, String> {
-        let first = job.parcels.first().ok_or("a job without anything in it")?;
-        let replay = job.replay.as_deref();
+    /// The request of an attempt; the error says what is odd about the attempt.
+    pub(super) fn compose(&self, attempt: &Attempt) -> Result<Request, String> {
+        let first = attempt
+            .items
+            .first()
+            .ok_or("an attempt without anything in it")?;
+        let replay = attempt.replay.as_deref();
         let mut fields = self.fields.clone();
         let (id, body) = match self.form {
             RequestForm::Notification => {
@@ -81,12 +84,12 @@ impl Composer {
                 (event.id().to_owned(), body.into())
             }
             RequestForm::Batch(_) => {
-                let (id, body) = batch(&job.parcels, replay)?;
+                let (id, body) = batch(&attempt.items, replay)?;
                 fields.insert(CONTENT_TYPE, HeaderValue::from_static(BATCH));
                 (id, body)
             }
         };
-        fields.insert("hookline-attempt", HeaderValue::from(job.attempt));
+        fields.insert("hookline-attempt", HeaderValue::from(attempt.number));
         fields
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(AGENT));
@@ -154,31 +157,27 @@ impl Composer {
     }
 }
 
-fn notification(parcel: &Parcel) -> Result<Notification<'_>, String> {
-    let found = parcel.delivery.notification(parcel.item.sequence);
-    found.ok_or_else(|| format!("sequence {} is not in its delivery", parcel.item.sequence))
+fn notification(one: &BatchItem) -> Result<Notification<'_>, String> {
+    let found = one.batch.notification(one.item.sequence);
+    found.ok_or_else(|| format!("sequence {} is not in its delivery", one.item.sequence))
 }
 
-fn event(parcel: &Parcel) -> Result<(EventRef<'_>, &[u8]), String> {
-    let notification = notification(parcel)?;
-    let index = parcel
+fn event(one: &BatchItem) -> Result<(Event<'_>, &[u8]), String> {
+    let notification = notification(one)?;
+    let index = one
         .item
         .index
         .ok_or("a notification in the place of an event")?;
     let found = usize::try_from(index).ok();
     let found = found.and_then(|index| notification.events().nth(index));
-    let event = found.ok_or_else(|| {
-        format!(
-            "event {}.{index} is not in its delivery",
-            parcel.item.sequence
-        )
-    })?;
+    let event = found
+        .ok_or_else(|| format!("event {}.{index} is not in its delivery", one.item.sequence))?;
     Ok((event, notification.record.body))
 }
 
 /// `CloudEvents` HTTP binding, section 3.1.
 fn binary(
-    event: EventRef<'_>,
+    event: Event<'_>,
     raw_body: &[u8],
     replay: Option<&str>,
     fields: &mut HeaderMap,
@@ -207,11 +206,11 @@ fn data_type(said: &str, is_json: bool) -> HeaderValue {
 }
 
 /// Its name is made of the places of its first and its last event.
-fn batch(parcels: &[Parcel], replay: Option<&str>) -> Result<(String, Bytes), String> {
-    let mut body = Vec::with_capacity(ENVELOPE * parcels.len());
+fn batch(items: &[BatchItem], replay: Option<&str>) -> Result<(String, Bytes), String> {
+    let mut body = Vec::with_capacity(ENVELOPE * items.len());
     let mut ends = None;
-    for parcel in parcels {
-        let (event, raw_body) = event(parcel)?;
+    for one in items {
+        let (event, raw_body) = event(one)?;
         body.push(if ends.is_none() { b'[' } else { b',' });
         event::render_replayed(event, raw_body, replay, &mut body);
         let position = event.position();

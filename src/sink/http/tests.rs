@@ -8,8 +8,8 @@ use crate::dead_letter::Answer;
 use crate::event::{self, Item};
 use crate::journal::batch::{Batch, Place};
 use crate::journal::record;
-use crate::sink::transport::{FailureKind, Parcel};
-use crate::worker::{Delivery, Forms, Maker};
+use crate::sink::transport::{BatchItem, FailureKind};
+use crate::worker::{EventBatch, Extraction, Forms};
 use receiver::{Reply, Request, Server, answer};
 use rustls::pki_types::PrivateKeyDer;
 use std::io::Write as _;
@@ -20,7 +20,7 @@ const MESSAGE: &str = r#"{"object":"whatsapp_business_account","entry":[{"id":"1
 /// Sequence of the first of three notifications: a message, no JSON, another message.
 const FIRST: u64 = 41;
 
-fn delivery() -> Arc<Delivery> {
+fn delivery() -> Arc<EventBatch> {
     let forms = Arc::new(Forms::default());
     let form = event::Form {
         provider: "meta".to_owned(),
@@ -56,7 +56,7 @@ fn delivery() -> Arc<Delivery> {
         committed_at: 0,
         durable: 0,
     });
-    Arc::new(Maker::new().reading(&forms).make(batch))
+    Arc::new(Extraction::new().reading(&forms).make(batch))
 }
 
 struct Bench {
@@ -95,19 +95,19 @@ impl Bench {
     fn start(&mut self, places: &[(u64, Option<u32>)], replay: Option<&str>) {
         let delivery = delivery();
         self.tickets += 1;
-        let parcel = |&(sequence, index)| Parcel {
-            delivery: Arc::clone(&delivery),
+        let one = |&(sequence, index)| BatchItem {
+            batch: Arc::clone(&delivery),
             item: Item { sequence, index },
         };
-        self.http.start(Job {
+        self.http.start(Attempt {
             ticket: self.tickets,
-            parcels: places.iter().map(parcel).collect(),
-            attempt: 3,
+            items: places.iter().map(one).collect(),
+            number: 3,
             replay: replay.map(Into::into),
         });
     }
 
-    /// What came of the job that was begun last, while no other is under way.
+    /// What came of the attempt that was begun last, while no other is under way.
     fn outcome(&self) -> Result<(), Failure> {
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
         while std::time::Instant::now() < deadline {

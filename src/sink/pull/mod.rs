@@ -15,13 +15,13 @@ pub use page::{Ask, PAGE_KIB_MAX, Page};
 use super::Statistics;
 use crate::event::{Item, Lane, Position};
 use crate::feed::{
-    self, Cursor, CursorError, Feed, FeedError, Judged, JudgedPosition, Lanes, Selection,
+    Cursor, CursorError, Decided, DecidedPosition, Feed, FeedError, Lanes, Selection,
 };
 use crate::log::Repeats;
 use crate::worker::Notification;
 use parking_lot::Mutex;
 use place::{before, behind, next_of, whole};
-use reading::{Reading, Shelf};
+use reading::{ReaderCache, Reading};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -31,17 +31,17 @@ pub struct Pull {
     source: Source,
     wanted: Selection,
     cursor: Mutex<Cursor>,
-    shelf: Mutex<Shelf>,
+    shelf: Mutex<ReaderCache>,
     books: Mutex<Books>,
 }
 
 /// What it reads.
 pub struct Source {
     /// Opens a feed of the journal from a sequence on.
-    pub open: Box<dyn Fn(u64) -> Feed<Judged> + Send + Sync>,
+    pub open: Box<dyn Fn(u64) -> Feed<Decided> + Send + Sync>,
     /// How far there is anything to read.
-    pub judged: Arc<JudgedPosition>,
-    /// The last sequence of the journal. After a start it is some time until all of it is judged again.
+    pub decided: Arc<DecidedPosition>,
+    /// The last sequence of the journal. After a start it is some time until all of it is decided again.
     pub durable: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -65,8 +65,8 @@ pub enum PullError {
         last: u64,
     },
     /// It is in the journal, and after a start not known yet which of its events are duplicates.
-    #[error("{0} is not judged yet after the start: ask again")]
-    Unjudged(Item),
+    #[error("{0} is not decided yet after the start: ask again")]
+    Undecided(Item),
     /// The cursor stands further on.
     #[error(
         "{committed} is committed already, and a cursor never goes back, for what is before it may be gone: to read that \
@@ -122,8 +122,8 @@ impl Pull {
 
     /// How far there is anything to read, and how to wait for more.
     #[must_use]
-    pub fn judged(&self) -> &JudgedPosition {
-        &self.source.judged
+    pub fn decided(&self) -> &DecidedPosition {
+        &self.source.decided
     }
 
     /// What is there, as far as it fits in one page and is found within some 100 ms; never waits for more to come.
@@ -177,17 +177,17 @@ impl Pull {
                 committed,
             });
         }
-        if position.sequence > self.source.judged.get() {
+        if position.sequence > self.source.decided.get() {
             // Right after a start it is known all the same where the cursor stands. How many events its last
             // notification has is not: any of them is taken for the last, and nothing changes.
             return if reached == behind(committed) {
                 Ok(())
             } else {
-                Err(PullError::Unjudged(position))
+                Err(PullError::Undecided(position))
             };
         }
         for lane in concerned(lane) {
-            let progress = &mut saved[feed::place(lane)];
+            let progress = &mut saved[lane.index()];
             if next_of(progress) < next {
                 *progress = place::progress(lane, next, &lanes);
             }
@@ -289,7 +289,7 @@ impl fmt::Debug for Pull {
 
 /// What one has had in this lane, or in all.
 fn committed(lanes: &Lanes, lane: Option<Lane>) -> Item {
-    let next = concerned(lane).map(|lane| next_of(&lanes[feed::place(lane)]));
+    let next = concerned(lane).map(|lane| next_of(&lanes[lane.index()]));
     before(next.min().unwrap_or_default())
 }
 

@@ -1,6 +1,6 @@
 //! One answer to a consumer: events from a position on, and where the next answer begins.
 
-use crate::event::{self, EventRef, Item, Lane};
+use crate::event::{self, Event, Item, Lane};
 use crate::feed::Tally;
 
 /// What a consumer asks for.
@@ -51,7 +51,7 @@ impl Page {
     }
 
     /// Adds an event, unless it has no room.
-    pub(super) fn push(&mut self, event: EventRef<'_>, raw_body: &[u8], limit: usize) -> bool {
+    pub(super) fn push(&mut self, event: Event<'_>, raw_body: &[u8], limit: usize) -> bool {
         let before = self.bytes.len();
         if self.events < limit && before < BYTES_MAX {
             event::render(event, raw_body, &mut self.bytes);

@@ -4,17 +4,17 @@
 use super::page::{Ask, Page};
 use super::place::{before, behind, whole};
 use crate::event::{Lane, Position};
-use crate::feed::{Fate, Feed, FeedError, Judged, Selection, Tally};
-use crate::worker::{Delivery, Notification};
+use crate::feed::{Decided, EventOutcome, Feed, FeedError, Selection, Tally};
+use crate::worker::{EventBatch, Notification};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One reader, and how far it has come.
 #[derive(Debug)]
 pub(super) struct Reading {
-    feed: Feed<Judged>,
+    feed: Feed<Decided>,
     /// The batch in which a page has ended.
-    current: Option<Arc<Delivery>>,
+    current: Option<Arc<EventBatch>>,
     lane: Option<Lane>,
     /// The first event that it has not looked at.
     next: Position,
@@ -24,7 +24,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn new(feed: Feed<Judged>, lane: Option<Lane>, next: Position) -> Reading {
+    pub(super) fn new(feed: Feed<Decided>, lane: Option<Lane>, next: Position) -> Reading {
         Reading {
             feed,
             current: None,
@@ -65,7 +65,7 @@ impl Reading {
         Ok(())
     }
 
-    fn advance(&mut self, page: &mut Page) -> Result<Option<Arc<Delivery>>, FeedError> {
+    fn advance(&mut self, page: &mut Page) -> Result<Option<Arc<EventBatch>>, FeedError> {
         let from = self.feed.position();
         let delivery = self.feed.next_stored()?;
         let to = match &delivery {
@@ -80,7 +80,7 @@ impl Reading {
 
     /// Takes what is wanted of the batch, and balances the books: every event that was made of the notifications
     /// passed is wanted, a duplicate, not wanted, of another lane, or was passed before.
-    fn pass(&mut self, delivery: &Delivery, page: &mut Page, ask: &Ask, wanted: &Selection) {
+    fn pass(&mut self, delivery: &EventBatch, page: &mut Page, ask: &Ask, wanted: &Selection) {
         let from = self.next.sequence;
         // Of the notifications that were passed as a whole.
         let mut passed = 0;
@@ -119,15 +119,15 @@ impl Reading {
                 elsewhere += 1;
                 continue;
             }
-            let fate = wanted.fate(event, notification.record.endpoint);
-            if fate == Fate::Wanted {
+            let outcome = wanted.outcome(event, notification.record.endpoint);
+            if outcome == EventOutcome::Wanted {
                 if !page.push(event, notification.record.body, ask.limit) {
                     self.next = position;
                     break;
                 }
                 self.handed = behind(position.into());
             }
-            tally.count(fate);
+            tally.count(outcome);
         }
         if tally.wanted > 0 {
             let lanes = notification.events().map(|event| event.lane());
@@ -144,9 +144,9 @@ impl Reading {
 
 /// The readers that nobody reads with at the moment, few of them.
 #[derive(Debug, Default)]
-pub(super) struct Shelf(Vec<Reading>);
+pub(super) struct ReaderCache(Vec<Reading>);
 
-impl Shelf {
+impl ReaderCache {
     /// The reader that stands there, if there is one.
     pub(super) fn take(&mut self, next: Position, lane: Option<Lane>) -> Option<Reading> {
         let place = self.0.iter().position(|it| it.is_for(next, lane))?;

@@ -2,7 +2,7 @@ use super::{Ask, Pull, PullError, Source};
 use crate::disk::Disk;
 use crate::event::{Item, Lane, Pattern};
 use crate::feed::tests::Bench;
-use crate::feed::{Cursors, Floor, JudgedPosition, Selection};
+use crate::feed::{Cursors, DecidedPosition, RetentionHolds, Selection};
 use crate::journal::JournalId;
 use crate::sink::Statistics;
 use serde_json::Value;
@@ -16,7 +16,7 @@ struct Setting {
     dir: tempfile::TempDir,
     opened: Arc<AtomicUsize>,
     durable: Arc<AtomicU64>,
-    judged: Arc<JudgedPosition>,
+    decided: Arc<DecidedPosition>,
     statistics: Arc<Statistics>,
     floor: Arc<AtomicU64>,
 }
@@ -28,7 +28,7 @@ impl Setting {
             dir: tempfile::tempdir().unwrap(),
             opened: Arc::default(),
             durable: Arc::default(),
-            judged: Arc::default(),
+            decided: Arc::default(),
             statistics: Arc::default(),
             floor: Arc::default(),
         }
@@ -37,15 +37,15 @@ impl Setting {
     fn store(&self, bodies: &[Vec<u8>]) {
         let last = self.bench.store_all(bodies).last_sequence();
         self.durable.store(last, Ordering::Relaxed);
-        self.judged.set(last);
+        self.decided.set(last);
     }
 
     /// As after a start.
     fn pull(&self, types: &[&str]) -> Pull {
         let storage = Arc::new(Disk::create(self.dir.path()).unwrap());
-        let floor = Floor::new(Arc::clone(&self.floor));
+        let floor = RetentionHolds::new(Arc::clone(&self.floor));
         let journal = JournalId::parse("1").unwrap();
-        let (cursors, _) = Cursors::open(storage, journal, self.judged.get(), floor).unwrap();
+        let (cursors, _) = Cursors::open(storage, journal, self.decided.get(), floor).unwrap();
         let feeds = self.bench.feeds();
         let opened = Arc::clone(&self.opened);
         let durable = Arc::clone(&self.durable);
@@ -56,7 +56,7 @@ impl Setting {
                     feeds.open(&Arc::default(), next).1
                 }),
                 durable: Box::new(move || durable.load(Ordering::Relaxed)),
-                judged: Arc::clone(&self.judged),
+                decided: Arc::clone(&self.decided),
             },
             Selection {
                 types: types.iter().map(|it| Pattern::new(it)).collect(),
@@ -220,14 +220,14 @@ fn what_is_committed_may_be_committed_again() {
     }
 }
 
-/// After a kill nothing may be judged again yet.
+/// After a kill nothing may be decided again yet.
 #[test]
 fn where_the_cursor_stands_may_be_committed_right_after_a_start() {
     let setting = Setting::new();
     setting.store(&[body(1, 0), body(1, 0), body(1, 0)]);
     setting.pull(&[]).commit(item("2"), None).unwrap();
     let pull = setting.pull(&[]);
-    setting.judged.set(0);
+    setting.decided.set(0);
     for lane in [None, Some(Lane::Messages)] {
         for position in ["2", "2.0"] {
             let again = pull.commit(item(position), lane);
@@ -237,7 +237,7 @@ fn where_the_cursor_stands_may_be_committed_right_after_a_start() {
         assert!(matches!(back, Err(PullError::Back { .. })), "{back:?}");
         for position in ["3", "3.0"] {
             let other = pull.commit(item(position), lane);
-            assert!(matches!(other, Err(PullError::Unjudged(_))), "{other:?}");
+            assert!(matches!(other, Err(PullError::Undecided(_))), "{other:?}");
         }
         assert_eq!(pull.committed(lane), item("2"));
     }

@@ -1,10 +1,11 @@
 //! The file of decisions, see the table in the module above.
 
-use crate::disk::{self, Access, Storage};
+use crate::disk::Storage;
+use crate::disk::text::{self, CRC32C};
 use crate::journal::JournalId;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, ErrorKind};
+use std::io;
 
 /// What the file says.
 #[derive(Debug, Default)]
@@ -40,24 +41,10 @@ pub(crate) enum Stored {
 
 impl Decisions {
     pub(crate) fn read(storage: &dyn Storage, journal: JournalId) -> io::Result<Stored> {
-        let mut found = Stored::Damaged;
-        for _ in 0..READ_TRIES {
-            let file = match storage.open(FILE, Access::Read) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Ok(Stored::None { of_another: false });
-                }
-                file => file?,
-            };
-            let mut text = vec![0; usize::try_from(file.length()?.min(LENGTH_MAX)).unwrap_or(0)];
-            let length = disk::read_full_at(&*file, &mut text, 0)?;
-            text.truncate(length);
-            found = parse(&String::from_utf8_lossy(&text), journal).unwrap_or(Stored::Damaged);
-            if !matches!(found, Stored::Damaged) {
-                break;
-            }
-            // It may have been written over as the one before, see `Storage::replace`.
-        }
-        Ok(found)
+        let decode = |bytes: &[u8]| parse(bytes, journal).ok_or(Stored::Damaged);
+        let found = text::read_whole(storage, FILE, LENGTH_MAX, decode)?;
+        let none = Ok(Stored::None { of_another: false });
+        Ok(found.unwrap_or(none).unwrap_or_else(|damaged| damaged))
     }
 
     /// Durable when this returns.
@@ -78,16 +65,13 @@ impl Decisions {
                 Decision::Poisoned(crc) => writeln!(text, "poisoned {sequence} {crc:08x}"),
             };
         }
-        format!("{text}crc32c {:08x}\n", crc32c::crc32c(text.as_bytes()))
+        text::seal(text, CRC32C)
     }
 }
 
 /// Takes what [`Decisions::render`] has written, in any version.
-fn parse(text: &str, journal: JournalId) -> Option<Stored> {
-    let (content, checksum) = text.trim_end().rsplit_once("crc32c ")?;
-    if checksum != format!("{:08x}", crc32c::crc32c(content.as_bytes())) {
-        return None;
-    }
+fn parse(bytes: &[u8], journal: JournalId) -> Option<Stored> {
+    let content = text::unseal(bytes, CRC32C).ok()?;
     let mut lines = content.lines();
     let version: u32 = lines
         .next()?
@@ -135,6 +119,3 @@ pub(crate) const VERSION: u32 = 2;
 
 /// Most bytes that are read of the file.
 const LENGTH_MAX: u64 = 8 << 20;
-
-/// How often a file that is not whole is read.
-const READ_TRIES: usize = 4;

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 /// An extractor that outlives what it is given.
 #[derive(Debug, Default)]
-pub(crate) struct Guarded {
+pub(crate) struct GuardedExtractor {
     extractor: Extractor,
     poison: Arc<Poison>,
     /// Where it leaves word.
     place: Option<u64>,
 }
 
-impl Guarded {
-    pub(crate) fn new(poison: &Arc<Poison>) -> Guarded {
-        Guarded {
+impl GuardedExtractor {
+    pub(crate) fn new(poison: &Arc<Poison>) -> GuardedExtractor {
+        GuardedExtractor {
             extractor: Extractor::new(),
             poison: Arc::clone(poison),
             place: poison.marks.as_ref().map(Marks::take),
@@ -80,7 +80,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for GuardedExtractor {
     fn drop(&mut self) {
         if let (Some(place), Some(marks)) = (self.place, &self.poison.marks) {
             marks.give_back(place);
@@ -94,7 +94,7 @@ pub(crate) const ATTEMPTS: u32 = 2;
 #[cfg(test)]
 mod tests {
     use super::super::{Decisions, Marks, Poison};
-    use super::Guarded;
+    use super::GuardedExtractor;
     use crate::disk::simulated::SimulatedDisk;
     use std::sync::Arc;
 
@@ -105,11 +105,11 @@ mod tests {
         let (marks, _) = Marks::open(&*storage).unwrap();
         let poison = Arc::new(Poison::new(Decisions::default(), Some(marks)));
         for _ in 0..1000 {
-            let mut one = Guarded::new(&poison);
+            let mut one = GuardedExtractor::new(&poison);
             one.begin(1, 1);
             one.end();
         }
-        assert_eq!(Guarded::new(&poison).place, Some(0));
+        assert_eq!(GuardedExtractor::new(&poison).place, Some(0));
         assert!(storage.list().unwrap().contains(&"marks".to_owned()));
     }
 }

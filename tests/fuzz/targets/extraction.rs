@@ -24,7 +24,7 @@
 mod reference;
 
 use hookline::event::{
-    COMPONENT_MAX, EventRef, Events, Extractor, Lane, NESTING_MAX, Origin, UPDATES_MAX, Unparsed,
+    COMPONENT_MAX, Event, Events, Extractor, Lane, NESTING_MAX, Origin, UPDATES_MAX, Unparsed,
     render,
 };
 use libfuzzer_sys::fuzz_target;
@@ -115,7 +115,7 @@ fn alone(events: &Events, reason: Unparsed) {
 }
 
 /// What holds for the names of any event.
-fn names(event: EventRef<'_>) {
+fn names(event: Event<'_>) {
     for name in [
         event.kind(),
         event.id(),
@@ -184,7 +184,7 @@ fn compare(body: &Value, events: &Events, lines: &[String]) {
 }
 
 /// The key of what has ids of its own.
-fn key(event: EventRef<'_>, expected: &reference::Expected<'_>) {
+fn key(event: Event<'_>, expected: &reference::Expected<'_>) {
     let own = |name: &str| text(&expected.own[name]);
     let is_history = event.kind().starts_with("whatsapp.history.");
     let components = match expected.part {
@@ -232,7 +232,7 @@ fn key(event: EventRef<'_>, expected: &reference::Expected<'_>) {
 }
 
 /// The conversation is made of the number and the party that the event itself names.
-fn conversation(event: EventRef<'_>, expected: &reference::Expected<'_>) {
+fn conversation(event: Event<'_>, expected: &reference::Expected<'_>) {
     let group =
         text(&expected.own["group_id"]).is_some() || expected.own["recipient_type"] == "group";
     let Some(party) = event.party_phone().or(event.party_user_id()) else {

@@ -1,12 +1,12 @@
 //! Letters of one body share it.
 
-use super::{DeadLetters, item, letter_of};
+use super::{DeadLetters, dead_letter_of, item};
 use crate::dead_letter::file::body_of;
-use crate::dead_letter::{Content, Letter, LetterError};
+use crate::dead_letter::{Content, DeadLetter, DeadLetterError};
 use crate::disk::simulated::{Faults, SimulatedDisk};
 use crate::disk::{Access, Disk, Storage, write_all_at};
 use crate::event::{self, Item};
-use crate::worker::{Delivery, Maker};
+use crate::worker::{EventBatch, Extraction};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 /// A notification with so many messages.
-fn delivery(sequence: u64, messages: usize) -> Delivery {
+fn delivery(sequence: u64, messages: usize) -> EventBatch {
     let message = |number| {
         format!(
             r#"{{"id":"wamid.{sequence}.{number}","from":"49{number}","type":"text","text":{{"body":"{number:0200}"}}}}"#
@@ -27,19 +27,19 @@ fn delivery(sequence: u64, messages: usize) -> Delivery {
     );
     let headers = [(b"x-sig".as_slice(), b"a\xff\"\n".as_slice())];
     let came = (3, 0, 1_750_000_000_000_001);
-    Maker::new().make_one(sequence, came, headers.into_iter(), body.as_bytes())
+    Extraction::new().make_one(sequence, came, headers.into_iter(), body.as_bytes())
 }
 
 /// The letter of one of its events, as a sink writes it.
-fn sharing(letters: &DeadLetters, delivery: &Delivery, index: u32) -> Letter {
+fn sharing(letters: &DeadLetters, delivery: &EventBatch, index: u32) -> DeadLetter {
     let notification = delivery.notifications(0).next().unwrap();
     let content = letters.content_of(&notification);
-    let alone = letter_of(delivery, Some(index));
+    let alone = dead_letter_of(delivery, Some(index));
     assert_eq!(alone.content, content);
-    Letter { content, ..alone }
+    DeadLetter { content, ..alone }
 }
 
-fn rendered(delivery: &Delivery, index: u32) -> Vec<u8> {
+fn rendered(delivery: &EventBatch, index: u32) -> Vec<u8> {
     let notification = delivery.notifications(0).next().unwrap();
     let mut line = Vec::new();
     let event = notification.event(index).unwrap();
@@ -63,7 +63,7 @@ fn bytes(storage: &dyn Storage) -> u64 {
 
 /// Each event of a body that was refused stored the whole body: 60,000 of one of 3 MB would have taken 240 GB.
 #[test]
-fn letters_of_one_body_share_it() {
+fn dead_letters_of_one_body_share_it() {
     let dir = tempfile::tempdir().unwrap();
     let storage: Arc<dyn Storage> = Arc::new(Disk::create(dir.path()).unwrap());
     let mut letters = DeadLetters::open(Arc::clone(&storage)).unwrap();
@@ -73,7 +73,9 @@ fn letters_of_one_body_share_it() {
         let letter = sharing(&letters, &live, index);
         letters.add(&letter).unwrap();
     }
-    let rest: Vec<_> = (200..400).map(|it| letter_of(&live, Some(it))).collect();
+    let rest: Vec<_> = (200..400)
+        .map(|it| dead_letter_of(&live, Some(it)))
+        .collect();
     letters.add_all(&rest).unwrap();
     assert_eq!(letters.bodies.written, 1);
     let bytes = bytes(&*storage);
@@ -83,8 +85,8 @@ fn letters_of_one_body_share_it() {
     assert_eq!(verb.list().unwrap().len(), 400);
     for index in [0, 7, 399] {
         let read = verb.read(item(&format!("4711.{index}"))).unwrap();
-        assert_eq!(read, letter_of(&live, Some(index)));
-        let again = read.delivery(3, &mut Maker::new());
+        assert_eq!(read, dead_letter_of(&live, Some(index)));
+        let again = read.delivery(3, &mut Extraction::new());
         assert_eq!(rendered(&again, index), rendered(&live, index));
     }
     // The next life finds it, and adds to it.
@@ -94,7 +96,7 @@ fn letters_of_one_body_share_it() {
     assert_eq!((letters.bodies.written, bodies(&*storage).len()), (0, 1));
     for listed in verb.list().unwrap() {
         assert_eq!(bodies(&*storage).len(), 1);
-        verb.drop_letter(listed.item).unwrap();
+        verb.drop_dead_letter(listed.item).unwrap();
         letters.retries().unwrap();
     }
     assert!(storage.list().unwrap().is_empty());
@@ -108,40 +110,43 @@ fn there_is_an_end_to_their_bytes() {
     let mut letters = DeadLetters::open(disk.storage()).unwrap();
     letters.bodies.bytes_max = 100_000;
     for sequence in [1, 2, 3] {
-        let letter = letter_of(&delivery(sequence, 80), Some(0));
+        let letter = dead_letter_of(&delivery(sequence, 80), Some(0));
         letters.add(&letter).unwrap();
     }
-    let fourth = letter_of(&delivery(4, 80), Some(0));
+    let fourth = dead_letter_of(&delivery(4, 80), Some(0));
     let full = letters.add(&fourth);
-    assert!(matches!(full, Err(LetterError::Full { .. })), "{full:?}");
+    assert!(
+        matches!(full, Err(DeadLetterError::Full { .. })),
+        "{full:?}"
+    );
     // What shares a body that is there has room.
-    let shared = letter_of(&delivery(3, 80), Some(1));
+    let shared = dead_letter_of(&delivery(3, 80), Some(1));
     letters.add(&shared).unwrap();
     let verb = DeadLetters::read_only(disk.storage());
-    verb.drop_letter(item("2.0")).unwrap();
+    verb.drop_dead_letter(item("2.0")).unwrap();
     letters.add(&fourth).unwrap();
     assert_eq!(bodies(&*disk.storage()).len(), 3);
 }
 
 /// A letter of the form before has its body in it. It is read, and takes the new form when it fails again.
 #[test]
-fn letters_of_the_form_before_are_read() {
+fn dead_letters_of_the_form_before_are_read() {
     let storage = SimulatedDisk::new(1).storage();
     let live = delivery(7, 80);
     for index in [0, 1] {
-        let letter = letter_of(&live, Some(index));
+        let letter = dead_letter_of(&live, Some(index));
         let file = storage.create(&format!("7.{index}.retry")).unwrap();
         write_all_at(&*file, &mut [IoSlice::new(&letter.encode(None))], 0).unwrap();
     }
     let mut letters = DeadLetters::open(Arc::clone(&storage)).unwrap();
     assert_eq!(letters.retries().unwrap(), [item("7.0"), item("7.1")]);
     let read = letters.read(item("7.0")).unwrap();
-    assert_eq!(read, letter_of(&live, Some(0)));
+    assert_eq!(read, dead_letter_of(&live, Some(0)));
     letters.failed_again(&read).unwrap();
     assert_eq!(bodies(&*storage).len(), 1);
     assert_eq!(letters.read(item("7.0")).unwrap(), read);
     let other = letters.read(item("7.1")).unwrap();
-    assert_eq!(other, letter_of(&live, Some(1)));
+    assert_eq!(other, dead_letter_of(&live, Some(1)));
 }
 
 #[test]
@@ -149,7 +154,7 @@ fn damage_to_a_body_is_reported_and_healed() {
     let disk = SimulatedDisk::new(1);
     let mut letters = DeadLetters::open(disk.storage()).unwrap();
     let live = delivery(7, 80);
-    letters.add(&letter_of(&live, Some(0))).unwrap();
+    letters.add(&dead_letter_of(&live, Some(0))).unwrap();
     let name = bodies(&*disk.storage()).remove(0);
     disk.damage(&name, |bytes| {
         let at = bytes.len() / 2;
@@ -163,8 +168,11 @@ fn damage_to_a_body_is_reported_and_healed() {
     );
     assert!(error.contains("its body is not the one"), "{error}");
     letters.forget();
-    letters.add(&letter_of(&live, Some(1))).unwrap();
-    assert_eq!(verb.read(item("7.0")).unwrap(), letter_of(&live, Some(0)));
+    letters.add(&dead_letter_of(&live, Some(1))).unwrap();
+    assert_eq!(
+        verb.read(item("7.0")).unwrap(),
+        dead_letter_of(&live, Some(0))
+    );
     disk.storage().remove(&name).unwrap();
     let verb = DeadLetters::read_only(disk.storage());
     let error = verb.read(item("7.0")).unwrap_err().to_string();
@@ -175,8 +183,8 @@ fn damage_to_a_body_is_reported_and_healed() {
         "7.0.body",
         "7.0.json",
     ] {
-        let text = letter_of(&live, Some(0)).encode(Some(wrong));
-        let error = Letter::decode(&text).unwrap_err();
+        let text = dead_letter_of(&live, Some(0)).encode(Some(wrong));
+        let error = DeadLetter::decode(&text).unwrap_err();
         assert!(error.contains("is no file of its body"), "{error}");
     }
 }
@@ -185,7 +193,7 @@ fn damage_to_a_body_is_reported_and_healed() {
 fn power_cut(power_off_at: u64) -> bool {
     let (first, second) = (delivery(1, 40), delivery(2, 40));
     let all = [(&first, 0), (&first, 1), (&second, 0), (&first, 2)];
-    let all = all.map(|(delivery, index)| letter_of(delivery, Some(index)));
+    let all = all.map(|(delivery, index)| dead_letter_of(delivery, Some(index)));
     let disk = SimulatedDisk::new(power_off_at);
     let mut letters = DeadLetters::open(disk.storage()).unwrap();
     disk.set_faults(Faults {
@@ -193,7 +201,7 @@ fn power_cut(power_off_at: u64) -> bool {
         ..Faults::default()
     });
     let mut promised = BTreeSet::new();
-    let mut work = || -> Result<(), LetterError> {
+    let mut work = || -> Result<(), DeadLetterError> {
         letters.add(&all[0])?;
         promised.insert(all[0].item);
         letters.add_all(&all[1..3])?;
@@ -208,7 +216,7 @@ fn power_cut(power_off_at: u64) -> bool {
         promised.insert(all[3].item);
         for letter in [&all[0], &all[1], &all[3]] {
             promised.remove(&letter.item);
-            letters.drop_letter(letter.item)?;
+            letters.drop_dead_letter(letter.item)?;
         }
         letters.retries()?;
         letters.sync()
@@ -232,7 +240,7 @@ fn power_cut(power_off_at: u64) -> bool {
 
 /// At whatever moment the power goes: no letter is without its body, and no body without a letter stays.
 #[test]
-fn letters_and_their_bodies_outlive_the_power() {
+fn dead_letters_and_their_bodies_outlive_the_power() {
     let cuts = (1..300).take_while(|at| power_cut(*at)).count();
     assert!((30..298).contains(&cuts), "{cuts}");
 }
@@ -286,19 +294,19 @@ proptest! {
 
     /// Whatever verbs and server do one after the other: a letter that is there is whole, and a body without one goes.
     #[test]
-    fn whatever_is_done_a_letter_has_its_body(
+    fn whatever_is_done_a_dead_letter_has_its_body(
         contents in btree_map(1..4_u64, content(), 3),
         steps in vec(step(), 0..40),
     ) {
         let storage = SimulatedDisk::new(1).storage();
         let mut server = DeadLetters::open(Arc::clone(&storage)).unwrap();
         let verb = DeadLetters::read_only(Arc::clone(&storage));
-        let letter = |sequence, index| Letter {
+        let letter = |sequence, index| DeadLetter {
             item: Item { sequence, index: Some(index) },
             content: Arc::new(contents[&sequence].clone()),
-            ..letter_of(&delivery(sequence, 1), Some(0))
+            ..dead_letter_of(&delivery(sequence, 1), Some(0))
         };
-        let mut there: BTreeMap<Item, Letter> = BTreeMap::new();
+        let mut there: BTreeMap<Item, DeadLetter> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Add(sequence, index) => {
@@ -312,7 +320,7 @@ proptest! {
                 }
                 Step::Drop(sequence, index) => {
                     let item = letter(sequence, index).item;
-                    prop_assert_eq!(verb.drop_letter(item).is_ok(), there.remove(&item).is_some());
+                    prop_assert_eq!(verb.drop_dead_letter(item).is_ok(), there.remove(&item).is_some());
                 }
                 Step::Done(sequence, index) => {
                     let item = letter(sequence, index).item;

@@ -40,7 +40,7 @@ fn a_lane_that_is_full_of_what_fails_goes_on_one_by_one() {
             Reply::Take
         }
     });
-    setting.run_judged(Unit::Event, poison, done).unwrap();
+    setting.run_with(Unit::Event, poison, done).unwrap();
     let saved = setting.saved();
     assert!(saved.iter().all(|lane| lane.open.len() <= OPEN_MAX));
     assert_eq!(setting.statistics.unaccounted.get(), 0);

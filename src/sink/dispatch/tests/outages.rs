@@ -52,7 +52,7 @@ fn innocent(_: &str) -> bool {
     false
 }
 
-fn letters(setting: &Setting) -> usize {
+fn dead_letters(setting: &Setting) -> usize {
     let letters = DeadLetters::open(setting.directory("letters")).unwrap();
     letters.list().unwrap().len()
 }
@@ -70,13 +70,13 @@ fn an_outage_costs_one_conversation_one_dead_letter_at_most() {
         statistics.events.get() + statistics.dead.get() == 40
     };
     setting
-        .run_judged(Unit::Event, switch.replies(innocent), done)
+        .run_with(Unit::Event, switch.replies(innocent), done)
         .unwrap();
     assert!(
         setting.statistics.dead.get() <= 1,
         "it came back just between two probes"
     );
-    assert_eq!(letters(&setting) as u64, setting.statistics.dead.get());
+    assert_eq!(dead_letters(&setting) as u64, setting.statistics.dead.get());
     in_order(&setting.taken);
     assert_eq!(setting.statistics.unaccounted.get(), 0);
 }
@@ -96,9 +96,12 @@ fn an_outage_costs_a_thousand_conversations_nothing() {
             statistics.events.get() == 2000
         };
         setting
-            .run_judged(unit, switch.replies(innocent), done)
+            .run_with(unit, switch.replies(innocent), done)
             .unwrap();
-        assert_eq!((setting.statistics.dead.get(), letters(&setting)), (0, 0));
+        assert_eq!(
+            (setting.statistics.dead.get(), dead_letters(&setting)),
+            (0, 0)
+        );
         assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 2000);
         assert_eq!(setting.statistics.unaccounted.get(), 0);
     }
@@ -120,10 +123,13 @@ fn a_single_item_waits_until_another_one_tells() {
         statistics.events.get() + statistics.dead.get() == 4
     };
     setting
-        .run_judged(Unit::Event, switch.replies(poison), done)
+        .run_with(Unit::Event, switch.replies(poison), done)
         .unwrap();
     assert!(shown.get());
-    assert_eq!((setting.statistics.dead.get(), letters(&setting)), (2, 2));
+    assert_eq!(
+        (setting.statistics.dead.get(), dead_letters(&setting)),
+        (2, 2)
+    );
 }
 
 /// One item in the middle of a conversation is refused for ever, and there is nothing else: the next one tells.
@@ -135,9 +141,12 @@ fn the_next_of_its_conversation_tells_that_an_item_is_to_blame() {
     let poison = |id: &str| id.contains("00007");
     let done = |statistics: &Statistics| statistics.events.get() + statistics.dead.get() == 40;
     setting
-        .run_judged(Unit::Event, switch.replies(poison), done)
+        .run_with(Unit::Event, switch.replies(poison), done)
         .unwrap();
-    assert_eq!((setting.statistics.dead.get(), letters(&setting)), (2, 2));
+    assert_eq!(
+        (setting.statistics.dead.get(), dead_letters(&setting)),
+        (2, 2)
+    );
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 38);
     for (id, times) in &*switch.asked.lock() {
         let most = if poison(id) { 3..=5 } else { 1..=1 };
@@ -163,7 +172,7 @@ fn what_fails_while_others_pass_is_given_up_after_so_many_attempts() {
     };
     let poison = |id: &str| id.contains("00000");
     setting
-        .run_judged(Unit::Event, switch.replies(poison), done)
+        .run_with(Unit::Event, switch.replies(poison), done)
         .unwrap();
     let letters = DeadLetters::open(setting.directory("letters")).unwrap();
     for one in letters.list().unwrap() {
@@ -194,7 +203,10 @@ fn what_the_receiver_has_no_time_for_is_never_given_up() {
     };
     setting.run(Unit::Event, busy, done).unwrap();
     assert!(others.get() > 3);
-    assert_eq!((setting.statistics.dead.get(), letters(&setting)), (0, 0));
+    assert_eq!(
+        (setting.statistics.dead.get(), dead_letters(&setting)),
+        (0, 0)
+    );
 }
 
 /// Once more items had failed for themselves than wait for a slot, nothing behind them was read, so the receiver was
@@ -216,9 +228,9 @@ fn many_items_that_are_to_blame_hold_up_nothing_behind_them() {
     };
     let poison = |id: &str| id.contains("wamid.000");
     setting
-        .run_judged(Unit::Event, switch.replies(poison), done)
+        .run_with(Unit::Event, switch.replies(poison), done)
         .unwrap();
-    assert_eq!(letters(&setting), 120);
+    assert_eq!(dead_letters(&setting), 120);
     assert_eq!(setting.statistics.unaccounted.get(), 0);
 }
 
@@ -230,7 +242,7 @@ fn a_restart_in_an_outage_costs_nothing() {
         let before = setting.statistics.retries.get();
         let some = |statistics: &Statistics| statistics.retries.get() > before + 12;
         setting
-            .run_judged(Unit::Event, switch.replies(innocent), some)
+            .run_with(Unit::Event, switch.replies(innocent), some)
             .unwrap();
         let saved = setting.saved();
         let open = saved.iter().flat_map(|lane| &lane.open);
@@ -240,9 +252,12 @@ fn a_restart_in_an_outage_costs_nothing() {
     switch.set(false);
     let done = |statistics: &Statistics| statistics.events.get() == 40;
     setting
-        .run_judged(Unit::Event, switch.replies(innocent), done)
+        .run_with(Unit::Event, switch.replies(innocent), done)
         .unwrap();
-    assert_eq!((setting.statistics.dead.get(), letters(&setting)), (0, 0));
+    assert_eq!(
+        (setting.statistics.dead.get(), dead_letters(&setting)),
+        (0, 0)
+    );
     assert_eq!(in_order(&setting.taken).values().sum::<usize>(), 40);
 }
 
@@ -270,7 +285,7 @@ fn restarts_within_one_body_lose_and_repeat_nothing() {
             let before = setting.statistics.retries.get();
             let some = |statistics: &Statistics| statistics.retries.get() >= before + more;
             setting
-                .run_judged(units, switch.replies(innocent), some)
+                .run_with(units, switch.replies(innocent), some)
                 .unwrap();
             assert!((1..=300).contains(&open()));
         }
@@ -279,7 +294,7 @@ fn restarts_within_one_body_lose_and_repeat_nothing() {
     switch.set(false);
     let done = |statistics: &Statistics| statistics.events.get() == 300;
     setting
-        .run_judged(Unit::Event, switch.replies(innocent), done)
+        .run_with(Unit::Event, switch.replies(innocent), done)
         .unwrap();
     let taken = in_order(&setting.taken);
     assert!(taken.len() == 300 && taken.values().all(|times| *times == 1));
@@ -304,7 +319,7 @@ fn what_has_counted_counts_after_a_restart() {
 }
 
 #[test]
-fn an_outage_costs_replays_and_letters_nothing() {
+fn an_outage_costs_replays_and_dead_letters_nothing() {
     let (setting, switch) = outage();
     fill(&setting.bench, 3, 20);
     let refuse = |_: &str, _: u32| Reply::Reject;
@@ -327,14 +342,14 @@ fn an_outage_costs_replays_and_letters_nothing() {
         is_done && letters.iter().all(|letter| !letter.retry)
     };
     setting
-        .run_judged(Unit::Event, switch.replies(innocent), done)
+        .run_with(Unit::Event, switch.replies(innocent), done)
         .unwrap();
     let replay = replays.read(&replay.id).unwrap();
     assert_eq!(replay.delivered + replay.failed, 40);
     // One at most, if the receiver came back just between two probes.
     let left = letters.list().unwrap().len() as u64;
     assert!(replay.failed <= left && left <= 1, "{replay:?}, {left}");
-    assert!(setting.statistics.letters.get() + left >= 40);
+    assert!(setting.statistics.dead_letters.get() + left >= 40);
     assert_eq!(setting.statistics.unaccounted.get(), 0);
 }
 
@@ -357,7 +372,7 @@ fn a_dead_letter_that_cannot_be_written_is_none_yet() {
         Reply::Reject
     });
     let tried = |statistics: &Statistics| statistics.retries.get() > 30;
-    setting.run_judged(Unit::Event, reject, tried).unwrap();
+    setting.run_with(Unit::Event, reject, tried).unwrap();
     let statistics = &setting.statistics;
     assert_eq!((statistics.dead.get(), statistics.events.get()), (0, 0));
     let saved = setting.saved();
@@ -373,7 +388,7 @@ fn a_dead_letter_that_cannot_be_written_is_none_yet() {
     setting
         .run(Unit::Event, |_, _| Reply::Reject, dead)
         .unwrap();
-    assert_eq!(self::letters(&setting), 2);
+    assert_eq!(dead_letters(&setting), 2);
     assert_eq!(statistics.unaccounted.get(), 0);
 }
 
@@ -423,7 +438,7 @@ fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
         assert_eq!(letter.subject.as_deref(), Some("5:497"));
         letters.request_retry(one.item).unwrap();
     }
-    let done = |statistics: &Statistics| statistics.letters.get() == 10;
+    let done = |statistics: &Statistics| statistics.dead_letters.get() == 10;
     setting.run(Unit::Event, |_, _| Reply::Take, done).unwrap();
     assert!(letters.list().unwrap().is_empty());
     // In order among themselves, too.

@@ -1,4 +1,4 @@
-//! Each job has one outcome, whatever becomes of it.
+//! Each attempt has one outcome, whatever becomes of it.
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn a_task_that_panics_and_a_thread_that_ends_say_so() {
     assert_eq!(
         outcome,
         Some(Outcome {
-            ticket: NO_JOB,
+            ticket: NO_ATTEMPT,
             result: broken
         })
     );

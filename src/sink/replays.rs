@@ -1,13 +1,13 @@
 //! Replays to a stream: what was asked for goes out once more, marked, when nothing else waits.
 
 use super::{Runner, Sink, SinkError};
-use crate::feed::{Feed, Feeds, Judged, Replay, ReplayState, Replays, Selection};
+use crate::feed::{Decided, Feed, Feeds, Replay, ReplayState, Replays, Selection};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The replays of one sink.
 #[derive(Debug)]
-pub struct Again {
+pub struct StreamReplays {
     sink: String,
     replays: Replays,
     feeds: Feeds,
@@ -18,7 +18,7 @@ pub struct Again {
 #[derive(Debug)]
 struct UnderWay {
     replay: Replay,
-    feed: Feed<Judged>,
+    feed: Feed<Decided>,
     wanted: Selection,
     /// When its rate lets the next ones go.
     not_before: Instant,
@@ -27,11 +27,11 @@ struct UnderWay {
     skipped: u64,
 }
 
-impl Again {
+impl StreamReplays {
     /// What `replays` holds for `sink`, read from feeds of its own.
     #[must_use]
-    pub fn new(sink: &str, replays: Replays, feeds: Feeds) -> Again {
-        Again {
+    pub fn new(sink: &str, replays: Replays, feeds: Feeds) -> StreamReplays {
+        StreamReplays {
             sink: sink.to_owned(),
             replays,
             feeds,

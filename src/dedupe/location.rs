@@ -5,17 +5,17 @@ use std::num::NonZeroU32;
 
 /// A generation, by the last five bits of its number, and an offset in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(NonZeroU32);
+pub(super) struct Location(NonZeroU32);
 
-impl Place {
+impl Location {
     /// `None` for an offset that is too far behind for 27 bits.
-    pub(super) fn new(generation: u64, offset: u64) -> Option<Place> {
+    pub(super) fn new(generation: u64, offset: u64) -> Option<Location> {
         // One more, so that no place is 0.
         let unit = u32::try_from(offset / ALIGNMENT as u64 + 1).ok()?;
         let place = low_bits(generation) << UNIT_BITS | unit;
         NonZeroU32::new(place)
             .filter(|_| unit < 1 << UNIT_BITS)
-            .map(Place)
+            .map(Location)
     }
 
     /// True if it is in this generation, of those that are there at one time.
@@ -48,18 +48,18 @@ const UNIT_BITS: u32 = 27;
 
 #[cfg(test)]
 mod tests {
-    use super::Place;
+    use super::Location;
 
     #[test]
     fn a_place_is_what_it_was_made_of() {
         for generation in [1, 15, 16, 31, 32, 33, 160] {
             for offset in [0, 8, 1 << 29, (1 << 30) - 16] {
-                let place = Place::new(generation, offset).unwrap();
+                let place = Location::new(generation, offset).unwrap();
                 assert_eq!(place.offset(), offset);
                 assert!(place.is_of(generation) && !place.is_of(generation + 1));
                 assert_eq!(place.steps_back(generation + 3), 3);
             }
-            assert_eq!(Place::new(generation, (1 << 30) - 8), None);
+            assert_eq!(Location::new(generation, (1 << 30) - 8), None);
         }
     }
 }

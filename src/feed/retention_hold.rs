@@ -5,53 +5,50 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The lowest sequence that anybody still needs, for the journal's retention.
 #[derive(Clone, Debug)]
-pub struct Floor {
+pub struct RetentionHolds {
     lowest: Arc<AtomicU64>,
-    places: Arc<parking_lot::Mutex<Vec<Arc<AtomicU64>>>>,
+    holds: Arc<parking_lot::Mutex<Vec<Arc<AtomicU64>>>>,
 }
 
-/// One part in it.
+/// What one of them still needs.
 #[derive(Debug)]
-pub struct Place {
-    floor: Floor,
+pub struct RetentionHold {
+    all: RetentionHolds,
     mine: Arc<AtomicU64>,
 }
 
-impl Floor {
-    /// A floor that keeps `lowest` up to date; without any sink, nothing is needed.
+impl RetentionHolds {
+    /// One that keeps `lowest` up to date; without any sink, nothing is needed.
     #[must_use]
-    pub fn new(lowest: Arc<AtomicU64>) -> Floor {
+    pub fn new(lowest: Arc<AtomicU64>) -> RetentionHolds {
         lowest.store(u64::MAX, Ordering::Relaxed);
-        Floor {
+        RetentionHolds {
             lowest,
-            places: Arc::default(),
+            holds: Arc::default(),
         }
     }
 
     /// Takes part with everything behind `confirmed`.
     #[must_use]
-    pub fn place(&self, confirmed: u64) -> Place {
+    pub fn hold(&self, confirmed: u64) -> RetentionHold {
         let mine = Arc::new(AtomicU64::new(0));
-        self.places.lock().push(Arc::clone(&mine));
-        let place = Place {
-            floor: self.clone(),
+        self.holds.lock().push(Arc::clone(&mine));
+        let hold = RetentionHold {
+            all: self.clone(),
             mine,
         };
-        place.set(confirmed);
-        place
+        hold.set(confirmed);
+        hold
     }
 }
 
-impl Place {
+impl RetentionHold {
     /// Nothing up to `confirmed` is needed any more.
     pub fn set(&self, confirmed: u64) {
         self.mine.store(confirmed + 1, Ordering::Relaxed);
-        let places = self.floor.places.lock();
-        let lowest = places
-            .iter()
-            .map(|place| place.load(Ordering::Relaxed))
-            .min();
-        self.floor
+        let holds = self.all.holds.lock();
+        let lowest = holds.iter().map(|hold| hold.load(Ordering::Relaxed)).min();
+        self.all
             .lowest
             .store(lowest.unwrap_or(u64::MAX), Ordering::Relaxed);
     }

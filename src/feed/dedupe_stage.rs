@@ -1,52 +1,52 @@
 //! The one place through which all events pass in the order of the journal, between the workers and the sinks.
 //!
-//! What is a duplicate depends on what came before, so it is judged here, once, and whoever reads an event later, live
+//! What is a duplicate depends on what came before, so it is decided here, once, and whoever reads an event later, live
 //! or from the journal, finds the same decision.
 //!
 //! To take up what it remembers takes seconds where that is millions of keys. Nothing is delivered until then, but
 //! whatever comes is stored and answered.
 
-use super::floor::Place as FloorPlace;
-use super::origin::{Durable, JudgedPosition};
+use super::origin::{DecidedPosition, Durable};
+use super::retention_hold::RetentionHold;
 use super::{Feed, FeedError};
 use crate::dead_letter::Quarantine;
 use crate::dedupe::{Dedupe, DedupeError, Parties};
 use crate::log::Repeats;
 use crate::metrics::Counter;
-use crate::worker::{Delivery, Live};
+use crate::worker::{EventBatch, Live};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// What the thread `hl-dedupe` runs.
-pub struct Judge {
+pub struct DedupeStage {
     /// What the workers give.
     pub feed: Feed<Durable>,
     /// What the sinks know of the names of parties.
     pub parties: Parties,
-    /// Keeps the journal from removing what would have to be judged again.
-    pub place: FloorPlace,
+    /// Keeps the journal from removing what would have to be decided again.
+    pub hold: RetentionHold,
     /// The first sequence that the journal has.
     pub first: Box<dyn Fn() -> u64 + Send>,
-    /// How far everything is judged; the sinks go no further.
-    pub position: Arc<JudgedPosition>,
+    /// How far everything is decided; the sinks go no further.
+    pub position: Arc<DecidedPosition>,
     /// The feeds of the sinks.
-    pub sinks: Vec<Live<Arc<Delivery>>>,
+    pub sinks: Vec<Live<Arc<EventBatch>>>,
     /// Bodies that nobody can take apart.
     pub quarantine: Arc<Quarantine>,
     /// What it counts.
-    pub statistics: Arc<JudgeStatistics>,
-    /// Set when it is to end once it has judged everything that is durable.
+    pub statistics: Arc<DedupeStatistics>,
+    /// Set when it is to end once it has decided everything that is durable.
     pub stop: Arc<AtomicBool>,
 }
 
 /// Its state while it runs.
 struct Running {
-    parts: Judge,
+    parts: DedupeStage,
     dedupe: Dedupe,
-    /// It was said that there is no room to write down what is judged.
+    /// It was said that there is no room to write down what is decided.
     shortage_logged: bool,
-    /// It was said that what was judged cannot be saved.
+    /// It was said that what was decided cannot be saved.
     checkpoint_logged: bool,
     /// Times that the journal could not be read, for the log.
     shortages: Repeats,
@@ -54,13 +54,13 @@ struct Running {
 
 /// What is counted where all events pass.
 #[derive(Debug, Default)]
-pub struct JudgeStatistics {
-    /// Events judged, by lane: messages, statuses, the rest.
+pub struct DedupeStatistics {
+    /// Events decided, by lane: messages, statuses, the rest.
     pub events: [Counter; 3],
     /// Those of them that say what an earlier one has said.
     pub duplicates: [Counter; 3],
     /// Events that passed although the disk had no room for their keys.
-    pub unjudged: Counter,
+    pub undecided: Counter,
     /// Keys that are remembered.
     pub keys: Counter,
     /// Bytes of memory that these take.
@@ -73,8 +73,8 @@ pub struct JudgeStatistics {
     pub reason: OnceLock<String>,
 }
 
-impl Judge {
-    /// Judges until it is asked to stop, and then what is durable already. `open` gives what judges, and the sequence
+impl DedupeStage {
+    /// Decides until it is asked to stop, and then what is durable already. `open` gives what decides, and the sequence
     /// from which it wants to.
     pub fn run(
         self,
@@ -93,9 +93,9 @@ impl Judge {
 }
 
 impl Running {
-    fn new(mut parts: Judge, mut dedupe: Dedupe, from: u64) -> Running {
+    fn new(mut parts: DedupeStage, mut dedupe: Dedupe, from: u64) -> Running {
         dedupe.share(&parts.parties);
-        parts.place.set(dedupe.checkpointed());
+        parts.hold.set(dedupe.checkpointed());
         parts.feed.go_back_to(from);
         parts.position.set(from - 1);
         Running {
@@ -113,7 +113,7 @@ impl Running {
             let stopping = self.parts.stop.load(Ordering::Acquire);
             let wait = if stopping { Duration::ZERO } else { IDLE_WAIT };
             match self.parts.feed.next(wait) {
-                Ok(Some(delivery)) => self.judge(delivery)?,
+                Ok(Some(delivery)) => self.decide(delivery)?,
                 Ok(None) if stopping && self.parts.feed.is_at_end() => {
                     self.checkpoint();
                     return Ok(());
@@ -134,8 +134,8 @@ impl Running {
     }
 
     /// Marks the duplicates, and passes the delivery on.
-    fn judge(&mut self, mut delivery: Delivery) -> Result<(), FeedError> {
-        let decisions = match self.dedupe.judge(&mut delivery) {
+    fn decide(&mut self, mut delivery: EventBatch) -> Result<(), FeedError> {
+        let decisions = match self.dedupe.decide(&mut delivery) {
             Ok(decisions) => {
                 self.shortage_logged = false;
                 decisions
@@ -145,15 +145,15 @@ impl Running {
                 if !std::mem::replace(&mut self.shortage_logged, true) {
                     tracing::warn!(%error, "no space for the keys of dedupe: until there is, events that come again are delivered again; make room on its disk");
                 }
-                let unjudged = &self.parts.statistics.unjudged;
-                unjudged.add(delivery.events().len() as u64);
+                let undecided = &self.parts.statistics.undecided;
+                undecided.add(delivery.events().len() as u64);
                 self.dedupe.pass(&mut delivery)
             }
             Err(error) => return Err(error.into()),
         };
         let statistics = &self.parts.statistics;
         for place in 0..3 {
-            statistics.events[place].add(decisions.judged[place]);
+            statistics.events[place].add(decisions.decided[place]);
             statistics.duplicates[place].add(decisions.duplicates[place]);
         }
         self.pass_on(delivery)?;
@@ -162,17 +162,17 @@ impl Running {
         Ok(())
     }
 
-    /// What was judged is not judged again after a crash.
+    /// What was decided is not decided again after a crash.
     fn checkpoint(&mut self) {
         self.dedupe.retire((self.parts.first)());
         let saved = self.dedupe.checkpoint();
         let needed = match &saved {
             // The journal's segments may be what takes the room: they are not kept for this.
-            Err(error) if error.is_shortage() => self.dedupe.judged(),
+            Err(error) if error.is_shortage() => self.dedupe.decided(),
             // The one before holds.
             _ => self.dedupe.checkpointed(),
         };
-        self.parts.place.set(needed);
+        self.parts.hold.set(needed);
         if saved.is_ok() {
             self.checkpoint_logged = false;
         }
@@ -190,7 +190,7 @@ impl Running {
         }
     }
 
-    fn pass_on(&mut self, delivery: Delivery) -> Result<(), FeedError> {
+    fn pass_on(&mut self, delivery: EventBatch) -> Result<(), FeedError> {
         let last = delivery.last_sequence();
         self.keep_poisoned(&delivery)?;
         let delivery = Arc::new(delivery);
@@ -205,7 +205,7 @@ impl Running {
     }
 
     /// Nobody passes a body that nobody can take apart before it is a dead letter.
-    fn keep_poisoned(&self, delivery: &Delivery) -> Result<(), FeedError> {
+    fn keep_poisoned(&self, delivery: &EventBatch) -> Result<(), FeedError> {
         loop {
             let kept = self
                 .parts
@@ -239,7 +239,7 @@ impl Running {
 /// How long it waits for something before it looks whether it is to stop.
 const IDLE_WAIT: Duration = Duration::from_millis(200);
 
-/// How often what was judged is saved: what a crash lets be judged again.
+/// How often what was decided is saved: what a crash lets be decided again.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The same for the first time: who crashes again and again still gets on, and so does retention.

@@ -1,32 +1,37 @@
-use super::{Judge, Running};
+use super::{DedupeStage, Running};
 use crate::dedupe::{Dedupe, Options, Parties, Scope};
 use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::feed::tests::Bench;
-use crate::feed::{Durable, Feed, Floor};
+use crate::feed::{Durable, Feed, RetentionHolds};
 use crate::journal::JournalId;
-use crate::worker::{Delivery, Live, Maker};
+use crate::worker::{EventBatch, Extraction, Live};
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 fn running(bench: &Bench, memory: &SimulatedDisk) -> Running {
-    running_for(bench, memory, Vec::new(), &Floor::new(Arc::default()))
+    running_for(
+        bench,
+        memory,
+        Vec::new(),
+        &RetentionHolds::new(Arc::default()),
+    )
 }
 
 fn running_for(
     bench: &Bench,
     memory: &SimulatedDisk,
-    sinks: Vec<Live<Arc<Delivery>>>,
-    floor: &Floor,
+    sinks: Vec<Live<Arc<EventBatch>>>,
+    floor: &RetentionHolds,
 ) -> Running {
     let status = Arc::clone(&bench.status);
     let origin = Durable::new(status, &Arc::default(), &Arc::default());
     let (_, feed) = Feed::new(bench.feeds().journal, origin, 1);
-    let judge = Judge {
+    let stage = DedupeStage {
         feed,
         parties: Parties::default(),
-        place: floor.place(0),
+        hold: floor.hold(0),
         first: Box::new(|| 1),
         position: Arc::default(),
         sinks,
@@ -41,7 +46,7 @@ fn running_for(
     };
     let id = JournalId::parse("0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4").unwrap();
     let (dedupe, from) = Dedupe::open(memory.storage(), options, id, 1, 0).unwrap();
-    Running::new(judge, dedupe, from)
+    Running::new(stage, dedupe, from)
 }
 
 /// Two warnings shared one flag that says that they were logged, and each good batch cleared it: once the memory of
@@ -54,8 +59,8 @@ fn what_cannot_be_saved_is_logged_once() {
     tracing::subscriber::with_default(subscriber.finish(), || {
         let mut running = running(&bench, &memory);
         for batch in 1..=4 {
-            let delivery = Maker::new().make(bench.store(1));
-            running.judge(delivery).unwrap();
+            let delivery = Extraction::new().make(bench.store(1));
+            running.decide(delivery).unwrap();
             if batch == 2 {
                 memory.fail_once(1, Fault::Broken);
             }
@@ -90,52 +95,52 @@ fn a_delivery_without_room_for_its_keys_is_passed_on_as_new() {
     for operation in 1..=3 {
         let (bench, memory) = (Bench::new(), SimulatedDisk::new(1));
         let (live, mut feed) = bench.feed(1);
-        let floor = Floor::new(Arc::default());
+        let floor = RetentionHolds::new(Arc::default());
         let mut running = running_for(&bench, &memory, vec![live], &floor);
         memory.fail_once(operation, Fault::NoSpace);
         for sequence in 1..=4 {
             let batch = bench.store_all(&[message(sequence)]);
-            running.judge(Maker::new().make(batch)).unwrap();
+            running.decide(Extraction::new().make(batch)).unwrap();
             assert_eq!(running.parts.position.get(), sequence);
             assert!(feed.has_live(), "operation {operation}: {sequence}");
             let delivery = feed.next(Duration::ZERO).unwrap().expect("it is there");
             assert_eq!(delivery.last_sequence(), sequence);
             assert!(!delivery.events().get(0).unwrap().is_duplicate());
         }
-        refused += running.parts.statistics.unjudged.get();
+        refused += running.parts.statistics.undecided.get();
     }
     // To make the file of the keys, and to write them.
     assert!(refused >= 2, "{refused}");
 }
 
-/// What is judged and not saved may have to be judged again, so the journal must keep it, whatever sinks have had.
+/// What is decided and not saved may have to be decided again, so the journal must keep it, whatever sinks have had.
 #[test]
 fn the_journal_is_kept_up_to_the_last_checkpoint() {
     let (bench, memory) = (Bench::new(), SimulatedDisk::new(1));
     let lowest = Arc::new(AtomicU64::new(0));
-    let floor = Floor::new(Arc::clone(&lowest));
-    let sink = floor.place(0);
+    let floor = RetentionHolds::new(Arc::clone(&lowest));
+    let sink = floor.hold(0);
     let mut running = running_for(&bench, &memory, Vec::new(), &floor);
-    let judge = |running: &mut Running, sequence| {
+    let stage = |running: &mut Running, sequence| {
         let batch = bench.store_all(&[message(sequence)]);
-        running.judge(Maker::new().make(batch)).unwrap();
+        running.decide(Extraction::new().make(batch)).unwrap();
         sink.set(sequence);
     };
-    judge(&mut running, 1);
-    judge(&mut running, 2);
+    stage(&mut running, 1);
+    stage(&mut running, 2);
     assert_eq!(lowest.load(Ordering::Relaxed), 1);
     running.checkpoint();
     assert_eq!(lowest.load(Ordering::Relaxed), 3);
-    judge(&mut running, 3);
+    stage(&mut running, 3);
     // Only where there is no room is it given up: the journal may be what takes it.
     memory.fail_once(3, Fault::NoSpace);
     running.checkpoint();
     assert_eq!(lowest.load(Ordering::Relaxed), 4);
-    judge(&mut running, 4);
+    stage(&mut running, 4);
     memory.fail_once(1, Fault::Broken);
     running.checkpoint();
     assert_eq!(lowest.load(Ordering::Relaxed), 3);
-    judge(&mut running, 5);
+    stage(&mut running, 5);
     running.checkpoint();
     assert_eq!(lowest.load(Ordering::Relaxed), 3);
 }

@@ -1,27 +1,24 @@
-use super::{BYTES_MAX, Source, Undone};
+use super::{BYTES_MAX, InFlight, InFlightSet, Source};
 use crate::event::Item;
 use crate::feed::tests::batch;
-use crate::sink::dispatch::intake::Found;
-use crate::worker::{Delivery, Maker};
+use crate::worker::{EventBatch, Extraction};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-fn found(sequence: u64, index: u32) -> Found {
-    Found {
-        item: Item {
-            sequence,
-            index: Some(index),
-        },
+fn one(source: Source, index: u32, batch: &Arc<EventBatch>) -> InFlight {
+    let item = Item {
+        sequence: 8,
+        index: Some(index),
+    };
+    InFlight {
         events: 1,
-        attempts: 0,
-        counted: 0,
         conversations: vec![u64::from(index)],
-        received_at: 0,
+        ..InFlight::new(source, batch, item, 0)
     }
 }
 
 /// A notification with as many messages, between two others.
-fn delivery(messages: usize, padding: usize) -> Arc<Delivery> {
+fn delivery(messages: usize, padding: usize) -> Arc<EventBatch> {
     let padding = "x".repeat(padding);
     let message = |number| {
         format!(
@@ -34,28 +31,28 @@ fn delivery(messages: usize, padding: usize) -> Arc<Delivery> {
         messages.join(",")
     );
     let bodies = ["{}".to_owned(), body, "{}".to_owned()];
-    Arc::new(Maker::new().make(batch(7, &bodies)))
+    Arc::new(Extraction::new().make(batch(7, &bodies)))
 }
 
 /// Each of the events of a body that failed had a copy of the whole body, which was taken apart for it again.
 #[test]
 fn what_fails_of_one_body_shares_one_copy_that_is_taken_apart_once() {
-    let (mut undone, delivery) = (Undone::default(), delivery(100, 100));
+    let (mut undone, delivery) = (InFlightSet::default(), delivery(100, 100));
     for source in [Source::Lane(0), Source::Replay] {
         for index in 0..100 {
-            undone.enter(source, found(8, index), Arc::clone(&delivery));
+            undone.enter(one(source, index, &delivery));
         }
     }
     let now = Instant::now();
     let mut given = Vec::new();
     for round in 0..3 {
         for source in [Source::Lane(0), Source::Replay] {
-            while let Some((job, _, parcels)) = undone.take(source, 1) {
+            while let Some((attempt, _, items)) = undone.take(source, 1) {
                 let expected = if round == 0 { 7..=9 } else { 8..=8 };
-                let delivery = &parcels[0].delivery;
+                let delivery = &items[0].batch;
                 assert_eq!(*expected.start(), delivery.first_sequence());
                 assert_eq!(*expected.end(), delivery.last_sequence());
-                let tickets = undone.ended(job);
+                let tickets = undone.ended(attempt);
                 undone.get_mut(tickets[0]).unwrap().first_failed = Some(1);
                 undone.postpone(tickets[0], now);
                 given.extend(tickets);
@@ -66,20 +63,20 @@ fn what_fails_of_one_body_shares_one_copy_that_is_taken_apart_once() {
     assert_eq!((given.len(), undone.copied), (600, 1));
     let copies: Vec<_> = given
         .iter()
-        .map(|it| &undone.get(*it).unwrap().delivery)
+        .map(|it| &undone.get(*it).unwrap().batch)
         .collect();
     assert!(copies.iter().all(|copy| Arc::ptr_eq(copy, copies[0])));
     assert_eq!(Arc::strong_count(&delivery), 1, "the batch is released");
     // What comes behind in their conversations shares it too.
-    undone.enter(Source::Lane(0), found(8, 0), Arc::clone(&delivery));
+    undone.enter(one(Source::Lane(0), 0, &delivery));
     assert_eq!((undone.copied, Arc::strong_count(&delivery)), (1, 1));
 }
 
 #[test]
 fn what_is_undone_is_bounded_in_bytes() {
-    let (mut undone, large) = (Undone::default(), delivery(100, 30_000));
+    let (mut undone, large) = (InFlightSet::default(), delivery(100, 30_000));
     for index in 0..100 {
-        undone.enter(Source::Lane(1), found(8, index), Arc::clone(&large));
+        undone.enter(one(Source::Lane(1), index, &large));
     }
     let bytes = undone.bytes[1];
     let once = 3_000_000..3_200_000;
@@ -89,8 +86,8 @@ fn what_is_undone_is_bounded_in_bytes() {
     undone.bytes[1] = bytes;
     let now = Instant::now();
     for _ in 0..100 {
-        if let Some((job, ..)) = undone.take(Source::Lane(1), 1) {
-            for ticket in undone.ended(job) {
+        if let Some((attempt, ..)) = undone.take(Source::Lane(1), 1) {
+            for ticket in undone.ended(attempt) {
                 undone.done(ticket);
             }
         }
@@ -101,24 +98,17 @@ fn what_is_undone_is_bounded_in_bytes() {
 
 /// Letters that are tried again are no more than fit, whatever their events take beside their bodies.
 #[test]
-fn letters_under_way_are_bounded_in_bytes() {
-    let (mut undone, mut maker) = (Undone::default(), Maker::new());
+fn dead_letters_under_way_are_bounded_in_bytes() {
+    let (mut undone, mut maker) = (InFlightSet::default(), Extraction::new());
     let (mut letters, mut bytes) = (0, 0);
     let batch = delivery(10_000, 1);
-    while !undone.is_full(Source::Letter) {
+    while !undone.is_full(Source::DeadLetter) {
         let alone = Arc::new(maker.alone(&batch, 8).unwrap());
         bytes += alone.bytes();
         letters += 1;
-        let found = Found {
-            item: Item {
-                sequence: 8,
-                index: Some(letters),
-            },
-            ..found(8, letters)
-        };
         // Each of another notification.
         undone.held.clear();
-        undone.enter(Source::Letter, found, alone);
+        undone.enter(one(Source::DeadLetter, letters, &alone));
     }
     assert_eq!(undone.bytes[3], bytes);
     assert!((3..100).contains(&letters), "{letters}");

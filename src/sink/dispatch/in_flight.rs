@@ -1,67 +1,36 @@
 //! What was taken in and is not done: waiting for its conversation, for a slot, for an answer, or for another attempt.
 
 use super::blame::Blame;
-use super::intake::Found;
 use super::order::Order;
+use super::source::Source;
 use crate::event::Item;
-use crate::sink::transport::{Failure, Parcel};
-use crate::worker::{Delivery, Maker, Notification};
+use crate::sink::transport::{BatchItem, Failure};
+use crate::worker::{EventBatch, Extraction, Notification};
 use foldhash::fast::RandomState;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-/// Where something came from, which is also how urgent it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Source {
-    /// A lane, by its place.
-    Lane(usize),
-    /// A dead letter that is tried again.
-    Letter,
-    /// A replay.
-    Replay,
-}
-
-impl Source {
-    /// All of them, the most urgent first.
-    pub(super) const ALL: [Source; 5] = [
-        Source::Lane(0),
-        Source::Lane(1),
-        Source::Lane(2),
-        Source::Letter,
-        Source::Replay,
-    ];
-
-    /// What is not asked for once more.
-    pub(super) const LANES: &[Source] = &[Source::Lane(0), Source::Lane(1), Source::Lane(2)];
-
-    fn place(self) -> usize {
-        match self {
-            Source::Lane(place) => place,
-            Source::Letter => 3,
-            Source::Replay => 4,
-        }
-    }
-}
-
 /// One of them.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct InFlight {
     pub(super) item: Item,
     pub(super) source: Source,
-    pub(super) delivery: Arc<Delivery>,
+    pub(super) batch: Arc<EventBatch>,
     /// Events in it that are wanted.
     pub(super) events: u32,
     /// How it has failed.
     pub(super) blame: Blame,
     /// When it failed for the first time, in microseconds since 1970.
     pub(super) first_failed: Option<u64>,
+    /// When it arrived, in microseconds since 1970.
     pub(super) received_at: u64,
-    conversations: Vec<u64>,
+    /// The conversations that it must keep its order in, each once.
+    pub(super) conversations: Vec<u64>,
     /// It has its notification for itself, instead of the batch that it came in.
-    alone: bool,
+    pub(super) alone: bool,
     /// It is to be given up with this, and not to be delivered any more.
-    given_up: Option<Failure>,
+    pub(super) given_up: Option<Failure>,
 }
 
 /// Of a conversation that fails, the next one is sent ahead of the first to see whether the receiver takes that.
@@ -75,10 +44,31 @@ pub(super) struct Ahead {
     pub(super) failure: Failure,
 }
 
-impl Entry {
+impl InFlight {
+    /// An item of this batch that arrived then: in no conversation, and never tried.
+    pub(super) fn new(
+        source: Source,
+        batch: &Arc<EventBatch>,
+        item: Item,
+        received_at: u64,
+    ) -> InFlight {
+        InFlight {
+            item,
+            source,
+            batch: Arc::clone(batch),
+            events: 0,
+            blame: Blame::default(),
+            first_failed: None,
+            received_at,
+            conversations: Vec::new(),
+            alone: false,
+            given_up: None,
+        }
+    }
+
     /// The notification that it is, or is a part of.
     pub(super) fn notification(&self) -> Option<Notification<'_>> {
-        self.delivery.notification(self.item.sequence)
+        self.batch.notification(self.item.sequence)
     }
 
     /// True when it was never tried. Attempts alone do not tell: one that did not reach the receiver is none.
@@ -88,19 +78,19 @@ impl Entry {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Undone {
-    entries: HashMap<u64, Entry, RandomState>,
+pub(super) struct InFlightSet {
+    entries: HashMap<u64, InFlight, RandomState>,
     /// By place of the source: order holds within a lane.
     orders: [Order; 5],
     ready: [VecDeque<u64>; 5],
     later: BTreeSet<(Instant, u64)>,
-    /// What is under way, by the ticket of its job.
-    jobs: HashMap<u64, Vec<u64>, RandomState>,
+    /// What is under way, by the ticket of its attempt.
+    attempts: HashMap<u64, Vec<u64>, RandomState>,
     ahead: Option<Ahead>,
     next_ticket: u64,
-    maker: Maker,
+    maker: Extraction,
     /// Notifications that were copied, by sequence, as long as something of them is undone.
-    copies: HashMap<u64, Weak<Delivery>, RandomState>,
+    copies: HashMap<u64, Weak<EventBatch>, RandomState>,
     /// How many entries there are of a notification, by place and sequence, and how many bytes it takes.
     held: HashMap<(usize, u64), (usize, usize), RandomState>,
     /// Bytes of these by place: each notification once, however many entries it has.
@@ -110,33 +100,22 @@ pub(super) struct Undone {
     copied: u64,
 }
 
-impl Undone {
+impl InFlightSet {
     /// Takes something in, behind what is there of its conversations.
-    pub(super) fn enter(&mut self, source: Source, found: Found, delivery: Arc<Delivery>) {
+    pub(super) fn enter(&mut self, one: InFlight) {
         let ticket = self.ticket();
+        let source = one.source;
         let order = &mut self.orders[source.place()];
-        let waits_long = found.conversations.iter().any(|conversation| {
+        let waits_long = one.conversations.iter().any(|conversation| {
             let first = order.first(*conversation);
             let first = first.and_then(|first| self.entries.get(&first));
             first.is_some_and(|first| !first.is_new())
         });
-        if order.enter(ticket, &found.conversations) {
+        if order.enter(ticket, &one.conversations) {
             self.ready[source.place()].push_back(ticket);
         }
-        self.hold(source, found.item.sequence, &delivery);
-        let entry = Entry {
-            item: found.item,
-            source,
-            delivery,
-            events: found.events,
-            blame: Blame::saved(found.attempts, found.counted),
-            first_failed: None,
-            received_at: found.received_at,
-            conversations: found.conversations,
-            alone: false,
-            given_up: None,
-        };
-        self.entries.insert(ticket, entry);
+        self.hold(source, one.item.sequence, &one.batch);
+        self.entries.insert(ticket, one);
         if waits_long {
             self.set_apart(ticket);
         }
@@ -164,7 +143,7 @@ impl Undone {
     fn first_new(&mut self, sources: &[Source]) -> Option<Source> {
         for source in sources {
             let ready = &mut self.ready[source.place()];
-            let is_new = |ticket: &u64| self.entries.get(ticket).is_some_and(Entry::is_new);
+            let is_new = |ticket: &u64| self.entries.get(ticket).is_some_and(InFlight::is_new);
             if let Some(at) = ready.iter().position(is_new) {
                 let ticket = ready.remove(at)?;
                 ready.push_front(ticket);
@@ -177,13 +156,13 @@ impl Undone {
     /// True when something from a lane may go that was never tried.
     pub(super) fn has_new(&self) -> bool {
         let mut ready = self.ready[..3].iter().flatten();
-        ready.any(|ticket| self.entries.get(ticket).is_some_and(Entry::is_new))
+        ready.any(|ticket| self.entries.get(ticket).is_some_and(InFlight::is_new))
     }
 
     /// True when something from this source that was never tried may go, or is under way.
     pub(super) fn tries_new(&self, source: Source) -> bool {
         let ready = self.ready[source.place()].iter();
-        let under_way = self.jobs.values().flatten();
+        let under_way = self.attempts.values().flatten();
         let mut entries = ready.chain(under_way).filter_map(|it| self.entries.get(it));
         entries.any(|entry| entry.source == source && entry.is_new())
     }
@@ -242,12 +221,16 @@ impl Undone {
         self.ready[source.place()].len()
     }
 
-    /// Takes up to `batch` that may go as one job. What has failed before goes alone, so that it takes no other with
-    /// it.
-    pub(super) fn take(&mut self, source: Source, batch: usize) -> Option<(u64, u32, Vec<Parcel>)> {
+    /// Takes up to `batch` that may go as one attempt. What has failed before goes alone, so that it takes no other
+    /// with it.
+    pub(super) fn take(
+        &mut self,
+        source: Source,
+        batch: usize,
+    ) -> Option<(u64, u32, Vec<BatchItem>)> {
         let ready = &mut self.ready[source.place()];
-        let (mut tickets, mut parcels, mut attempt) = (Vec::new(), Vec::new(), 1);
-        while parcels.len() < batch.max(1) {
+        let (mut tickets, mut items, mut number) = (Vec::new(), Vec::new(), 1);
+        while items.len() < batch.max(1) {
             let Some(ticket) = ready.front() else { break };
             let Some(entry) = self.entries.get(ticket) else {
                 ready.pop_front();
@@ -255,12 +238,12 @@ impl Undone {
             };
             let ahead = self.ahead.as_ref().map(|it| &it.probe);
             let goes_alone = !entry.is_new() || ahead == Some(ticket);
-            if goes_alone && !parcels.is_empty() {
+            if goes_alone && !items.is_empty() {
                 break;
             }
-            attempt = entry.blame.attempts.saturating_add(1);
-            parcels.push(Parcel {
-                delivery: Arc::clone(&entry.delivery),
+            number = entry.blame.attempts.saturating_add(1);
+            items.push(BatchItem {
+                batch: Arc::clone(&entry.batch),
                 item: entry.item,
             });
             tickets.extend(ready.pop_front());
@@ -268,34 +251,34 @@ impl Undone {
                 break;
             }
         }
-        if parcels.is_empty() {
+        if items.is_empty() {
             return None;
         }
-        let job = self.ticket();
-        self.jobs.insert(job, tickets);
-        Some((job, attempt, parcels))
+        let attempt = self.ticket();
+        self.attempts.insert(attempt, tickets);
+        Some((attempt, number, items))
     }
 
-    /// The job has ended: the tickets that it carried.
-    pub(super) fn ended(&mut self, job: u64) -> Vec<u64> {
-        self.jobs.remove(&job).unwrap_or_default()
+    /// The attempt has ended: the tickets that it carried.
+    pub(super) fn ended(&mut self, attempt: u64) -> Vec<u64> {
+        self.attempts.remove(&attempt).unwrap_or_default()
     }
 
     /// Deliveries under way.
     pub(super) fn under_way(&self) -> usize {
-        self.jobs.len()
+        self.attempts.len()
     }
 
-    pub(super) fn get(&self, ticket: u64) -> Option<&Entry> {
+    pub(super) fn get(&self, ticket: u64) -> Option<&InFlight> {
         self.entries.get(&ticket)
     }
 
-    pub(super) fn get_mut(&mut self, ticket: u64) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, ticket: u64) -> Option<&mut InFlight> {
         self.entries.get_mut(&ticket)
     }
 
     /// It is delivered, or somebody else's matter: its conversations go on.
-    pub(super) fn done(&mut self, ticket: u64) -> Option<Entry> {
+    pub(super) fn done(&mut self, ticket: u64) -> Option<InFlight> {
         let entry = self.entries.remove(&ticket)?;
         let place = entry.source.place();
         self.release(place, entry.item.sequence);
@@ -400,7 +383,7 @@ impl Undone {
         sequence: u64,
         received_at: u64,
         length: usize,
-    ) -> Option<Arc<Delivery>> {
+    ) -> Option<Arc<EventBatch>> {
         let copy = self.copies.get(&sequence)?.upgrade()?;
         let record = copy.notification(sequence)?.record;
         let is_same = record.received_at == received_at && record.body.len() == length;
@@ -408,7 +391,7 @@ impl Undone {
     }
 
     /// This is a notification alone, which others that belong to it may share.
-    pub(super) fn share(&mut self, sequence: u64, alone: &Arc<Delivery>) {
+    pub(super) fn share(&mut self, sequence: u64, alone: &Arc<EventBatch>) {
         if self.copies.len() > 2 * self.entries.len() + COPIES_SLACK {
             self.copies.retain(|_, copy| copy.strong_count() > 0);
         }
@@ -424,7 +407,7 @@ impl Undone {
         if std::mem::replace(&mut entry.alone, true) {
             return;
         }
-        let (sequence, delivery) = (entry.item.sequence, Arc::clone(&entry.delivery));
+        let (sequence, delivery) = (entry.item.sequence, Arc::clone(&entry.batch));
         let record = delivery.notification(sequence).map(|it| it.record);
         let shared = record.and_then(|it| self.copy_of(sequence, it.received_at, it.body.len()));
         let alone = shared.or_else(|| {
@@ -439,18 +422,18 @@ impl Undone {
         if let Some(alone) = alone
             && let Some(entry) = self.entries.get_mut(&ticket)
         {
-            entry.delivery = alone;
+            entry.batch = alone;
         }
     }
 
-    fn hold(&mut self, source: Source, sequence: u64, delivery: &Delivery) {
+    fn hold(&mut self, source: Source, sequence: u64, delivery: &EventBatch) {
         let place = source.place();
         let (entries, bytes) = self.held.entry((place, sequence)).or_default();
         if *entries == 0 {
             let notification = delivery.notification(sequence);
             *bytes = match source {
                 // It has all of its delivery to itself.
-                Source::Letter => delivery.bytes(),
+                Source::DeadLetter => delivery.bytes(),
                 _ => notification.map_or(0, |it| {
                     it.record.body.len() + it.events().count() * EVENT_BYTES + COPY_BYTES
                 }),

@@ -1,11 +1,11 @@
 //! Dead letters: what was tried too often, and what somebody wants to be tried again.
 
-use super::intake::Found;
-use super::undone::Source;
+use super::in_flight::InFlight;
+use super::source::Source;
 use super::{Failure, Running};
-use crate::dead_letter::{Failures, Letter, LetterError};
+use crate::dead_letter::{DeadLetter, DeadLetterError, Failures};
 use crate::event::Item;
-use crate::worker::{Maker, Notification, Poison};
+use crate::worker::{EventBatch, Extraction, Notification, Poison};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(super) struct Retried {
     unreadable: BTreeSet<Item>,
     /// That nothing can be looked at was logged.
     logged: bool,
-    maker: Maker,
+    maker: Extraction,
 }
 
 impl Retried {
@@ -27,7 +27,7 @@ impl Retried {
             items: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             logged: false,
-            maker: Maker::sparing(poison),
+            maker: Extraction::sparing(poison),
         }
     }
 }
@@ -35,13 +35,13 @@ impl Retried {
 impl Running {
     /// Makes a dead letter of what was tried too often, durably; false if that is not possible now.
     pub(super) fn make_dead_letter(&mut self, ticket: u64, failure: &Failure) -> bool {
-        let Some(entry) = self.undone.get_mut(ticket) else {
+        let Some(entry) = self.in_flight.get_mut(ticket) else {
             return true;
         };
         let Some(notification) = entry.notification() else {
             return true;
         };
-        let now = self.parts.letters.now();
+        let now = self.parts.dead_letters.now();
         let failures = Failures {
             reason: failure.reason.clone(),
             attempts: entry.blame.attempts,
@@ -52,35 +52,35 @@ impl Running {
         let path = self.parts.paths.of(notification.record.endpoint);
         let path = path.as_deref().unwrap_or_default();
         let (sink, index) = (&self.parts.name, entry.item.index);
-        let content = self.parts.letters.content_of(&notification);
-        let letter = Letter::sharing(content, sink, &notification, index, path, failures);
+        let content = self.parts.dead_letters.content_of(&notification);
+        let letter = DeadLetter::sharing(content, sink, &notification, index, path, failures);
         let kept = match entry.source {
-            Source::Letter => self.parts.letters.failed_again(&letter),
-            Source::Lane(_) | Source::Replay => self.parts.letters.add(&letter),
+            Source::DeadLetter => self.parts.dead_letters.failed_again(&letter),
+            Source::Lane(_) | Source::Replay => self.parts.dead_letters.add(&letter),
         };
         if let Err(error) = kept {
-            if !std::mem::replace(&mut self.letters_logged, true) {
+            if !std::mem::replace(&mut self.dead_letters_logged, true) {
                 let sink = &self.parts.name;
                 tracing::error!(sink, %error, "an event has used up its attempts, but no dead letter can be written: it is tried on instead; make room, or give the directory to the user that serves");
             }
             return false;
         }
-        self.letters_logged = false;
+        self.dead_letters_logged = false;
         let (item, reason) = (letter.item, &letter.failures.reason);
         if let Some(times) = self.lines.dead.count() {
             let (sink, attempts) = (&self.parts.name, letter.failures.attempts);
-            let list = self.list_letters();
+            let list = self.list_dead_letters();
             tracing::error!(sink, times, %item, attempts, reason, "an event has used up its attempts and is a dead letter now; `times` says how many since the last such line; `{list}` shows them");
         }
         let statistics = &self.parts.statistics;
-        if let Some(entry) = self.undone.done(ticket) {
+        if let Some(entry) = self.in_flight.done(ticket) {
             self.breaker.became_dead_letter(entry.item);
             match entry.source {
                 Source::Lane(place) => {
                     statistics.dead.add(u64::from(entry.events));
                     self.lanes[place].done(entry.item);
                 }
-                Source::Letter => {
+                Source::DeadLetter => {
                     self.retried.items.remove(&entry.item);
                 }
                 Source::Replay => self.replay_item_done(entry.item, false),
@@ -90,17 +90,17 @@ impl Running {
     }
 
     /// What shows the dead letters of the sink.
-    pub(super) fn list_letters(&self) -> String {
+    pub(super) fn list_dead_letters(&self) -> String {
         let words = format!("dead-letters list --sink {}", self.parts.name);
-        self.parts.letters.command(&words)
+        self.parts.dead_letters.command(&words)
     }
 
     /// Takes up what somebody wants to be tried again. For once a second. What is wrong with what lies there is logged,
     /// and is no reason to stop.
-    pub(super) fn take_up_letters(&mut self) {
+    pub(super) fn take_up_dead_letters(&mut self) {
         let sink = &self.parts.name;
         let retried = &mut self.retried;
-        let waiting = match self.parts.letters.retries() {
+        let waiting = match self.parts.dead_letters.retries() {
             Ok(waiting) => waiting,
             Err(error) => {
                 if !error.is_shortage() && !std::mem::replace(&mut retried.logged, true) {
@@ -111,13 +111,14 @@ impl Running {
         };
         retried.logged = false;
         for item in waiting {
-            if self.retried.items.len() >= RETRIED_MAX || self.undone.is_full(Source::Letter) {
+            if self.retried.items.len() >= RETRIED_MAX || self.in_flight.is_full(Source::DeadLetter)
+            {
                 return;
             }
             if self.retried.items.contains(&item) {
                 continue;
             }
-            let mut letter = match self.parts.letters.read(item) {
+            let mut letter = match self.parts.dead_letters.read(item) {
                 Ok(letter) => letter,
                 Err(error) => {
                     self.unreadable(item, &error);
@@ -136,60 +137,50 @@ impl Running {
                     "nobody can take its body apart any more, see worker/{}",
                     item.sequence
                 );
-                if let Err(error) = self.parts.letters.failed_again(&letter) {
+                if let Err(error) = self.parts.dead_letters.failed_again(&letter) {
                     let sink = &self.parts.name;
                     tracing::warn!(sink, %item, %error, "a dead letter cannot be delivered, and why cannot be written into it: it stays; make room, or give it to the user that serves");
                 }
                 continue;
             }
-            let notification = delivery.notification(item.sequence);
-            let found = self.found(&letter, notification);
-            self.enter_letter(found, &Arc::new(delivery));
+            self.enter_dead_letter(&letter, &Arc::new(delivery));
         }
     }
 
     /// Enters a letter of a notification that is here already: all that is undone of it shares one copy.
-    fn enters_with_others(&mut self, letter: &Letter) -> bool {
+    fn enters_with_others(&mut self, letter: &DeadLetter) -> bool {
         let sequence = letter.item.sequence;
-        let here = (self.undone).copy_of(sequence, letter.received_at, letter.content.body.len());
+        let here =
+            (self.in_flight).copy_of(sequence, letter.received_at, letter.content.body.len());
         if let Some(delivery) = &here {
-            let found = self.found(letter, delivery.notification(sequence));
-            self.enter_letter(found, delivery);
+            self.enter_dead_letter(letter, delivery);
         }
         here.is_some()
     }
 
-    fn found(&self, letter: &Letter, notification: Option<Notification<'_>>) -> Found {
+    fn enter_dead_letter(&mut self, letter: &DeadLetter, batch: &Arc<EventBatch>) {
         let item = letter.item;
+        let notification = batch.notification(item.sequence);
         let all = notification.filter(|_| item.index.is_none());
         let one = item.index.and_then(|index| notification?.event(index));
         let events = all.iter().flat_map(Notification::events).chain(one);
-        Found {
-            item,
-            events: 0,
-            attempts: 0,
-            counted: 0,
-            // Letters keep their order among themselves; what came after them has gone by.
-            conversations: self.parts.parties.conversations(events),
-            received_at: letter.received_at,
-        }
-    }
-
-    fn enter_letter(&mut self, found: Found, delivery: &Arc<crate::worker::Delivery>) {
-        let item = found.item;
+        // Letters keep their order among themselves; what came after them has gone by.
+        let conversations = self.parts.parties.conversations(events);
         self.retried.items.insert(item);
-        self.undone.share(item.sequence, delivery);
-        self.undone
-            .enter(Source::Letter, found, Arc::clone(delivery));
+        self.in_flight.share(item.sequence, batch);
+        self.in_flight.enter(InFlight {
+            conversations,
+            ..InFlight::new(Source::DeadLetter, batch, item, letter.received_at)
+        });
     }
 
     /// The letter waits for another request: what it holds is not to be lost, nor looked at once a second.
-    fn unreadable(&mut self, item: Item, error: &LetterError) {
-        let is_gone = matches!(error, LetterError::Missing { .. });
+    fn unreadable(&mut self, item: Item, error: &DeadLetterError) {
+        let is_gone = matches!(error, DeadLetterError::Missing { .. });
         if is_gone || error.is_shortage() {
             return;
         }
-        let withdrawn = self.parts.letters.withdraw_retry(item).is_ok();
+        let withdrawn = self.parts.dead_letters.withdraw_retry(item).is_ok();
         let unreadable = &mut self.retried.unreadable;
         if unreadable.len() < RETRIED_MAX && (unreadable.insert(item) || withdrawn) {
             let sink = &self.parts.name;
@@ -198,9 +189,9 @@ impl Running {
     }
 
     /// A letter was delivered after all. When it cannot be taken away now, it is delivered once more.
-    pub(super) fn letter_delivered(&mut self, item: Item) {
+    pub(super) fn dead_letter_delivered(&mut self, item: Item) {
         self.retried.items.remove(&item);
-        if let Err(error) = self.parts.letters.done(item) {
+        if let Err(error) = self.parts.dead_letters.done(item) {
             let sink = &self.parts.name;
             tracing::warn!(sink, %item, %error, "a dead letter was delivered, but its file cannot be removed: it is delivered again until it can; give the directory to the user that serves");
         }

@@ -28,7 +28,7 @@ pub(super) struct Mark {
 
 /// The writing end.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(super) struct DuplicateLog {
     storage: Arc<dyn Storage>,
     /// Oldest first.
     files: VecDeque<MarkFile>,
@@ -84,10 +84,10 @@ impl Mark {
     }
 }
 
-impl Marks {
+impl DuplicateLog {
     /// A log with these files.
-    pub(super) fn new(storage: Arc<dyn Storage>, files: VecDeque<MarkFile>) -> Marks {
-        Marks {
+    pub(super) fn new(storage: Arc<dyn Storage>, files: VecDeque<MarkFile>) -> DuplicateLog {
+        DuplicateLog {
             storage,
             files,
             pending: Vec::new(),
