@@ -68,6 +68,18 @@
 //! | poisoned | of a body: it ends the process that takes it apart, so it gives no event; a dead letter of `worker` |
 //! | replay | a part of the journal that is delivered to a sink again, on request |
 //!
+//! # The life of a batch
+//!
+//! ```text
+//! Pool ─► Batch ─► a frame ─► Batch ─► EventBatch ─► Event ─► InFlight ─► Attempt
+//!  ▲      a loop   the commit  a worker takes it     what a    one by one: with its number,
+//!  │      fills it thread      apart; dedupe marks   sink is   in order    over a transport
+//!  │                           duplicates            to have
+//!  └──────────────── its buffer, once the last who delivers from it has released it
+//! ```
+//!
+//! What a sink reads later from the journal takes the same way, from [`journal::Reader`] on.
+//!
 //! # Where to begin
 //!
 //! One request, from bytes to 200: `reactor/connection.rs` reads and cuts it ([`http::assembler`]), `reactor/core.rs`
