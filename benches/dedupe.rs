@@ -8,7 +8,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hookline::dedupe::{self, Dedupe, Scope};
 use hookline::disk::{Disk, Storage};
-use hookline::journal::batch::{Batch, Place};
+use hookline::journal::batch::{Batch, Seal};
 use hookline::journal::{Journal, JournalId, Options};
 use hookline::worker::{EventBatch, Extraction};
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Source {
             let received_at = 1_750_000_000_000_000 + self.made;
             batch.append(1, 0, received_at, std::iter::empty(), body.as_bytes());
         }
-        batch.seal(&Place {
+        batch.seal(&Seal {
             epoch: 1,
             salt: 1,
             first_sequence: self.sequence + 1,

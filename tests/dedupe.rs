@@ -5,7 +5,7 @@
 
 use hookline::dedupe::{self, Dedupe, Duplicates, Scope};
 use hookline::disk::{Disk, Storage};
-use hookline::journal::batch::{Batch, Place};
+use hookline::journal::batch::{Batch, Seal};
 use hookline::journal::{Journal, Options};
 use hookline::worker::{EventBatch, Extraction};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -117,7 +117,7 @@ fn delivery(maker: &mut Extraction, number: u64) -> EventBatch {
             body.as_bytes(),
         );
     }
-    batch.seal(&Place {
+    batch.seal(&Seal {
         epoch: 1,
         salt: 1,
         first_sequence: number * 64 + 1,

@@ -113,7 +113,7 @@ pub struct Journal {
 /// What of [`Recovered`] waits for [`Journal::split`].
 #[derive(Debug)]
 struct Opened {
-    kept: Vec<retention::Kept>,
+    kept: Vec<retention::Retained>,
     active: segment::Segment,
     offset: u64,
     latest: u64,
