@@ -8,7 +8,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hookline::testing::dedupe::{self, Dedupe, Scope};
 use hookline::testing::disk::{Disk, Storage};
-use hookline::testing::journal::batch::{Batch, Place};
+use hookline::testing::journal::batch::{Batch, Seal};
 use hookline::testing::journal::{Journal, JournalId, Options};
 use hookline::testing::worker::{EventBatch, Extraction};
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Source {
             let received_at = 1_750_000_000_000_000 + self.made;
             batch.append(1, 0, received_at, std::iter::empty(), body.as_bytes());
         }
-        batch.seal(&Place {
+        batch.seal(&Seal {
             epoch: 1,
             salt: 1,
             first_sequence: self.sequence + 1,

@@ -20,7 +20,7 @@ use hookline::testing::event::{Events, Extractor, Origin, render};
 use hookline::testing::http::Limits;
 use hookline::testing::http::assembler::{Assembler, Next};
 use hookline::testing::http::head::{Head, Slots};
-use hookline::testing::journal::batch::{Batch, Place, Pool};
+use hookline::testing::journal::batch::{Batch, Pool, Seal};
 use hookline::testing::journal::{Journal, JournalId, Options};
 use hookline::testing::worker::{EventBatch, Extraction};
 use std::fmt::Write as _;
@@ -161,7 +161,7 @@ fn seal(count: usize) {
         append_to(&mut batch, &body);
     }
     for _ in 0..count {
-        batch.seal(black_box(&place(1)));
+        batch.seal(black_box(&seal_at(1)));
         black_box(batch.frame());
     }
 }
@@ -254,7 +254,7 @@ fn delivery(maker: &mut Extraction, number: u64) -> EventBatch {
         let received_at = NOW * 1_000_000;
         batch.append(1, 0, received_at, std::iter::empty(), body.as_bytes());
     }
-    batch.seal(&place(number * 64 + 1));
+    batch.seal(&seal_at(number * 64 + 1));
     maker.make(batch)
 }
 
@@ -273,8 +273,8 @@ fn journal_id(path: &Path) -> JournalId {
     journal.id()
 }
 
-fn place(first_sequence: u64) -> Place {
-    Place {
+fn seal_at(first_sequence: u64) -> Seal {
+    Seal {
         epoch: 1,
         salt: 0x9e37_79b9,
         first_sequence,

@@ -1,11 +1,11 @@
 //! What one batch costs the event loop (append) and the commit thread (seal), without a disk.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hookline::testing::journal::batch::{Batch, Place, Pool};
+use hookline::testing::journal::batch::{Batch, Pool, Seal};
 use std::hint::black_box;
 
 const BATCH_SIZE: usize = 128 << 10;
-const PLACE: Place = Place {
+const SEAL: Seal = Seal {
     epoch: 1,
     salt: 0x9e37_79b9,
     first_sequence: 1,
@@ -44,21 +44,21 @@ fn journal(criterion: &mut Criterion) {
     group.bench_function("128 KiB", |bencher| {
         bencher.iter_batched_ref(
             || fill(pool.batch(), &body),
-            |batch| batch.seal(black_box(&PLACE)),
+            |batch| batch.seal(black_box(&SEAL)),
             BatchSize::SmallInput,
         );
     });
     group.finish();
 
     let mut batch = fill(pool.batch(), &body);
-    batch.seal(&PLACE);
+    batch.seal(&SEAL);
     let frame = batch.frame().to_vec();
     let mut group = criterion.benchmark_group("read");
     group.throughput(Throughput::Bytes(frame.len() as u64));
     group.bench_function("128 KiB", |bencher| {
         bencher.iter_batched(
             || frame.clone(),
-            |frame| Batch::from_frame(frame, PLACE.salt).expect("sealed above"),
+            |frame| Batch::from_frame(frame, SEAL.salt).expect("sealed above"),
             BatchSize::SmallInput,
         );
     });

@@ -39,6 +39,7 @@
 //! - [`hex`]: hexadecimal digits, written and read
 //! - [`random`]: numbers that a seed gives
 //! - [`log`]: what may not hold up whoever has something to say
+//! - [`testing`]: what benches, integration tests and fuzz targets use; no interface
 //!
 //! # Glossary
 //!
@@ -67,6 +68,18 @@
 //! | dead letter | what a sink could not deliver, kept with all that is needed to deliver it after all |
 //! | poisoned | of a body: it ends the process that takes it apart, so it gives no event; a dead letter of `worker` |
 //! | replay | a part of the journal that is delivered to a sink again, on request |
+//!
+//! # The life of a batch
+//!
+//! ```text
+//! Pool ─► Batch ─► a frame ─► Batch ─► EventBatch ─► Event ─► InFlight ─► Attempt
+//!  ▲      a loop   the commit  a worker takes it     what a    one by one: with its number,
+//!  │      fills it thread      apart; dedupe marks   sink is   in order    over a transport
+//!  │                           duplicates            to have
+//!  └──────────────── its buffer, once the last who delivers from it has released it
+//! ```
+//!
+//! What a sink reads later from the journal takes the same way, from [`journal::Reader`] on.
 //!
 //! # Where to begin
 //!

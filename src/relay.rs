@@ -159,10 +159,39 @@ impl Room {
     }
 }
 
+/// Whether a thread sleeps, so that whoever brings it something wakes it only then: for the one a store, a fence and a
+/// last look, for the other a fence and a load.
+///
+/// The thread says that it goes to sleep and then looks; the other one publishes and then looks whether it sleeps. With
+/// a fence on each side at least one of them sees the other.
+#[derive(Debug, Default)]
+pub struct SleepFlag(AtomicBool);
+
+impl SleepFlag {
+    /// The thread is about to sleep. It looks for something to do after this, and in any case calls
+    /// [`SleepFlag::awake`] when it is up again.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The thread is up and needs no wake.
+    pub fn awake(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Something was published. True when the thread has to be woken for it, once for each time that it went to sleep.
+    #[must_use]
+    pub fn needs_wake(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
 /// A thread that may be asleep, and what wakes it.
 #[derive(Debug, Default)]
 pub struct Sleeper {
-    asleep: AtomicBool,
+    asleep: SleepFlag,
     thread: Mutex<Option<Thread>>,
 }
 
@@ -171,26 +200,70 @@ impl Sleeper {
     /// that there is something to do. It belongs to one thread at a time.
     pub fn sleep(&self, timeout: Option<Duration>, is_ready: impl FnOnce() -> bool) {
         *self.thread.lock() = Some(thread::current());
-        self.asleep.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `wake`: either this look sees the message, or the sender sees the sleeper.
-        fence(Ordering::SeqCst);
+        self.asleep.set();
         if !is_ready() {
             match timeout {
                 Some(timeout) => thread::park_timeout(timeout),
                 None => thread::park(),
             }
         }
-        self.asleep.store(false, Ordering::Relaxed);
+        self.asleep.awake();
     }
 
     fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+        if self.asleep.needs_wake() {
             // Not under the lock, which the thread takes as soon as it is awake.
             let thread = self.thread.lock().clone();
             if let Some(thread) = thread {
                 thread.unpark();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    #[test]
+    fn only_a_thread_that_sleeps_is_woken_and_only_once() {
+        let flag = SleepFlag::default();
+        assert!(!flag.needs_wake());
+        flag.set();
+        assert!(flag.needs_wake());
+        assert!(!flag.needs_wake());
+        flag.set();
+        flag.awake();
+        assert!(!flag.needs_wake());
+    }
+
+    #[test]
+    fn what_is_published_is_seen_or_the_thread_is_woken() {
+        let (flag, published, rounds) = (SleepFlag::default(), AtomicUsize::new(0), 2000);
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            let woken = scope.spawn(|| {
+                let publish = |round| {
+                    start.wait();
+                    published.store(round, Ordering::Relaxed);
+                    let woken = flag.needs_wake();
+                    start.wait();
+                    woken
+                };
+                (1..=rounds).map(publish).collect::<Vec<bool>>()
+            });
+            let look = |round| {
+                start.wait();
+                flag.set();
+                let seen = published.load(Ordering::Relaxed) == round;
+                start.wait();
+                flag.awake();
+                seen
+            };
+            let seen: Vec<bool> = (1..=rounds).map(look).collect();
+            let woken = woken.join().expect("no panic");
+            assert!(seen.iter().zip(woken).all(|(seen, woken)| *seen || woken));
+        });
     }
 }

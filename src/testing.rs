@@ -49,7 +49,7 @@ pub mod journal {
     };
 
     pub mod batch {
-        pub use crate::journal::batch::{Batch, Place, Pool};
+        pub use crate::journal::batch::{Batch, Pool, Seal};
     }
 
     pub mod frame {

@@ -5,7 +5,7 @@
 
 use hookline::testing::dedupe::{self, Dedupe, Duplicates, Scope};
 use hookline::testing::disk::{Disk, Storage};
-use hookline::testing::journal::batch::{Batch, Place};
+use hookline::testing::journal::batch::{Batch, Seal};
 use hookline::testing::journal::{Journal, Options};
 use hookline::testing::worker::{EventBatch, Extraction};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -117,7 +117,7 @@ fn delivery(maker: &mut Extraction, number: u64) -> EventBatch {
             body.as_bytes(),
         );
     }
-    batch.seal(&Place {
+    batch.seal(&Seal {
         epoch: 1,
         salt: 1,
         first_sequence: number * 64 + 1,

@@ -126,7 +126,7 @@ type Received = Arc<Mutex<Vec<(String, String, bool)>>>;
 impl Old {
     fn unpacked(name: &str) -> Old {
         let received = Received::default();
-        let receiver = receive(&received);
+        let address = receive(&received);
         let wanted = "endpoints = [\"/webhook\", \"/shop\"]";
         let unsigned = common::UNSIGNED;
         let mut site = Site::unsigned()
@@ -138,10 +138,10 @@ impl Old {
             "name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"",
             "name = \"out\"\ntype = \"stdout\"",
             &format!(
-                "name = \"raw\"\ntype = \"http\"\nurl = \"http://{receiver}/raw\"\nmax_attempts = 1"
+                "name = \"raw\"\ntype = \"http\"\nurl = \"http://{address}/raw\"\nmax_attempts = 1"
             ),
             &format!(
-                "name = \"hook\"\ntype = \"http\"\nurl = \"http://{receiver}/hook\"\nunit = \"event\"\n\
+                "name = \"hook\"\ntype = \"http\"\nurl = \"http://{address}/hook\"\nunit = \"event\"\n\
                  mode = \"binary\"\nmax_attempts = 1"
             ),
             "name = \"each\"\ntype = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", \"cat >> each.ndjson\"]",
@@ -312,7 +312,7 @@ fn pulled(server: &Running) -> Vec<String> {
         if next == after {
             return came;
         }
-        after = next.to_owned();
+        next.clone_into(&mut after);
         let text = String::from_utf8(page.body).expect("UTF-8");
         came.extend(events(&text).into_iter().map(|it| it.0));
     }

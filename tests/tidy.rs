@@ -67,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sink", &["feed", "dead_letter", "dedupe", "worker"]),
+    ("testing", &[]),
 ];
 
 const LEAVES: &[&str] = &["metrics", "relay", "children", "hex", "random", "log"];
@@ -216,6 +217,55 @@ const RIDDLES_BESIDE: &[(&str, &str)] = &[
     ("\\ncondemned ", "a line of that file"),
 ];
 
+/// Words of ordinary English that say little as a name, and plainer ones. They are looked for in names of files,
+/// modules, types, variants, functions and public fields; prose and local variables are free.
+const RIDDLES_IN_NAMES: &[(&str, &str)] = &[
+    ("judge", "decide, dedupe"),
+    ("judged", "decided"),
+    ("door", "acceptor"),
+    ("ring", "mark_readable, wake"),
+    ("moment", "time argument"),
+    ("draw", "random"),
+    ("shelf", "cache"),
+    ("talk", "session"),
+    ("undone", "in-flight"),
+    ("floor", "retention hold"),
+    ("letter", "dead letter"),
+    ("letters", "dead letters"),
+];
+
+/// The same for a type, and for a file, whose whole name it is.
+const RIDDLES_AS_NAMES: &[(&str, &str)] = &[
+    ("again", "replay, or what is done once more"),
+    ("caller", "what came"),
+    ("fate", "what becomes of what"),
+    ("found", "what was found"),
+    ("given", "what was given"),
+    ("kept", "what is kept"),
+    ("look", "inspection"),
+    ("maker", "what it makes"),
+    ("part", "of what"),
+    ("parts", "of what"),
+    ("place", "location, position"),
+];
+
+/// Rooms whose names are still to be gone through.
+const ROOMS_LEFT: &[&str] = &["cli", "event", "feed", "rig", "sink"];
+
+/// Functions of more than [`FUNCTION_LINES_MAX`] lines, and why. At most eight.
+const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
+    (
+        "src/event/whatsapp/walk.rs",
+        "value",
+        "one pass over a value, on the hot path: its steps share what was met",
+    ),
+    (
+        "src/sink/mod.rs",
+        "work",
+        "the loop of a stream, step by step",
+    ),
+];
+
 /// One source file.
 struct Source {
     /// From the root of the package.
@@ -330,7 +380,8 @@ fn modules_use_only_what_they_may() {
     let mut needed = BTreeSet::new();
     for source in sources("src") {
         let module = source.module().to_owned();
-        if module == "lib" || source.is_test() {
+        // What tests use is of all rooms.
+        if ["lib", "testing"].contains(&module.as_str()) || source.is_test() {
             continue;
         }
         for used in used(&source) {
@@ -467,8 +518,8 @@ fn the_map_names_every_module() {
     let library = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"));
     let library = library.expect("readable");
     let modules = library.lines().filter_map(|line| {
-        let name = line.strip_prefix("pub mod ")?;
-        name.strip_suffix(';')
+        let name = line.strip_prefix("pub ").unwrap_or(line);
+        name.strip_prefix("mod ")?.strip_suffix(';')
     });
     let mut count = 0;
     for module in modules {
@@ -618,6 +669,127 @@ fn words_are_plain() {
     }
 }
 
+/// The names that a file gives to what is not private to a function: kind and name, its own first.
+fn names_in(source: &Source) -> Vec<(&'static str, String)> {
+    let path = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
+    let own = path.rsplit('/').next().unwrap_or_default();
+    let mut names = vec![("file", own.to_owned())];
+    let kinds = ["mod", "struct", "enum", "trait", "type", "union", "fn"];
+    // How deep in the body of an enum a line is.
+    let mut depth = 0;
+    for line in source.code() {
+        let is_variant = depth == 1 && line.starts_with(char::is_uppercase);
+        if is_variant {
+            names.push(("variant", name(line)));
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for pair in words.windows(2) {
+            if let Some(kind) = kinds.iter().find(|kind| **kind == pair[0]) {
+                names.push((kind, name(pair[1])));
+            }
+        }
+        let field = words.iter().find(|word| !word.starts_with("pub"));
+        if let Some(field) = field.filter(|it| line.starts_with("pub") && it.ends_with(':')) {
+            names.push(("field", name(field)));
+        }
+        if depth > 0 || words.iter().any(|word| *word == "enum") && line.ends_with('{') {
+            depth += line.matches(['{', '(']).count();
+            depth -= line.matches(['}', ')']).count().min(depth);
+        }
+    }
+    names.retain(|(_, name)| !name.is_empty());
+    names
+}
+
+#[test]
+fn names_are_plain() {
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for source in sources("src").iter().filter(|source| !source.is_test()) {
+        for (kind, name) in names_in(source) {
+            count += 1;
+            let words = words(&name).replace(" dead letter", " ");
+            let within = RIDDLES_IN_NAMES.iter();
+            let mut riddles =
+                within
+                    .filter(|(word, _)| words.contains(&format!(" {word} ")))
+                    .chain(RIDDLES_AS_NAMES.iter().filter(|(word, _)| {
+                        !["fn", "field"].contains(&kind) && words.trim() == *word
+                    }));
+            let Some((_, plain)) = riddles.next() else {
+                continue;
+            };
+            if !ROOMS_LEFT.contains(&source.module()) {
+                wrong.push(format!("{}: {kind} {name}; plainer: {plain}", source.path));
+            }
+        }
+    }
+    assert!(count > 3000, "the names are found: {count}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The functions of a file without its tests, and how many lines each has. A test tells a story or has a table, and is
+/// read from top to bottom.
+fn functions(source: &Source) -> Vec<(String, usize)> {
+    let lines = source.text.lines();
+    let lines: Vec<&str> = lines.take_while(|line| *line != "mod tests {").collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = &line[..line.len() - code.len()];
+        let Some((before, rest)) = code.split_once("fn ") else {
+            continue;
+        };
+        let mut before = before.split_whitespace();
+        let is_function = before.all(|word| {
+            word.starts_with("pub") || word.ends_with(')') || ["const", "async"].contains(&word)
+        });
+        if !is_function {
+            continue;
+        }
+        let end = lines[at..].iter().position(|line| {
+            let rest = line.strip_prefix(indent);
+            rest.is_some_and(|rest| rest == "}" || rest.starts_with(')') && rest.ends_with(';'))
+        });
+        // One of a trait, or one on a line of its own, ends there.
+        let is_whole = code.ends_with(';') || code.ends_with('}');
+        let len = if is_whole {
+            1
+        } else {
+            end.map_or(0, |end| end + 1)
+        };
+        found.push((name(rest), len));
+    }
+    found
+}
+
+#[test]
+fn functions_are_short() {
+    assert!(LONG_FUNCTIONS.len() <= 8);
+    let (mut wrong, mut needed, mut count) = (Vec::new(), BTreeSet::new(), 0);
+    for source in sources("src").iter().filter(|source| !source.is_test()) {
+        for (function, lines) in functions(source) {
+            count += 1;
+            if lines <= FUNCTION_LINES_MAX {
+                continue;
+            }
+            let known =
+                |(path, name, _): &&(&str, &str, &str)| *path == source.path && *name == function;
+            match LONG_FUNCTIONS.iter().find(known) {
+                Some((path, name, _)) => drop(needed.insert((*path, *name))),
+                None => wrong.push(format!("{}: {function} has {lines} lines", source.path)),
+            }
+        }
+    }
+    assert!(count > 2000, "the functions are found: {count}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for (path, name, reason) in LONG_FUNCTIONS {
+        assert!(
+            needed.contains(&(*path, *name)),
+            "no longer needed: {name} in {path}, {reason}"
+        );
+    }
+}
+
 /// rustfmt leaves alone what it cannot break: string literals, and comments, which have to be broken by hand.
 #[test]
 fn lines_fit_on_a_screen() {
@@ -714,6 +886,9 @@ fn library_and_program_forbid_unsafe_code() {
 
 /// Longest file in `src`, in lines, with its tests.
 const LINES_MAX: usize = 500;
+
+/// Longest function in `src`, in lines, from its name to its end.
+const FUNCTION_LINES_MAX: usize = 70;
 
 /// Longest line, in characters.
 const COLUMNS_MAX: usize = 120;

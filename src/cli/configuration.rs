@@ -35,5 +35,9 @@ impl ConfigArgs {
 /// What the file and the environment say, as far as others want to know: secrets are not needed.
 pub(super) fn configuration(file: Option<&Path>) -> Result<Config, CliError> {
     let environment = std::env::vars_os().collect();
-    Ok(Config::look(file, &environment, &Flags::default())?)
+    Ok(Config::load_without_secrets(
+        file,
+        &environment,
+        &Flags::default(),
+    )?)
 }

@@ -1,6 +1,6 @@
 //! What is right by itself and wrong together.
 
-use super::finding::Place;
+use super::finding::Location;
 use super::reader::Reading;
 use super::surroundings;
 use super::units::{format_size, format_time};
@@ -10,11 +10,11 @@ use std::net::SocketAddr;
 /// Where the addresses were set.
 #[derive(Debug)]
 pub(super) struct Places {
-    pub(super) listen: Place,
-    pub(super) admin: Place,
+    pub(super) listen: Location,
+    pub(super) admin: Location,
     /// `None` when it was not set.
-    pub(super) pull: Option<Place>,
-    pub(super) data_dir: Place,
+    pub(super) pull: Option<Location>,
+    pub(super) data_dir: Location,
 }
 
 pub(super) fn check(
@@ -66,7 +66,7 @@ pub(super) fn check(
 /// Limits that depend on each other. The place is that of the one which was set.
 fn sizes(reading: &mut Reading<'_>) {
     let number = |section: &str, key: &str| {
-        let named = |row: &&(&'static super::Setting, u64, Option<Place>)| {
+        let named = |row: &&(&'static super::Setting, u64, Option<Location>)| {
             row.0.section == section && row.0.key == key
         };
         let (_, value, place) = reading
@@ -111,7 +111,7 @@ fn sizes(reading: &mut Reading<'_>) {
         at_least.push((max_size_place.or(segment_place), message));
     }
     for (place, message) in at_least {
-        reading.mistake(&place.unwrap_or(Place::File(0)), message);
+        reading.mistake(&place.unwrap_or(Location::File(0)), message);
     }
     if deadline >= PLATFORM_TIMEOUT {
         let message = format!(
@@ -119,7 +119,7 @@ fn sizes(reading: &mut Reading<'_>) {
             format_time(deadline),
             format_time(PLATFORM_TIMEOUT)
         );
-        reading.warning(&deadline_place.unwrap_or(Place::File(0)), message);
+        reading.warning(&deadline_place.unwrap_or(Location::File(0)), message);
     }
 }
 
@@ -184,7 +184,7 @@ fn pull(reading: &mut Reading<'_>, config: &Config, places: &Places) {
             reading.mistake(&place.clone().unwrap_or(other_place), message);
         }
     }
-    let place = place.unwrap_or(Place::File(0));
+    let place = place.unwrap_or(Location::File(0));
     if listen.ip().is_loopback() {
         return;
     }

@@ -1,7 +1,7 @@
 //! The file and the environment as one tree, every part of which knows where it came from.
 
 use super::Environment;
-use super::finding::{Place, Source};
+use super::finding::{Location, Source};
 use toml::de::{DeTable, DeValue};
 
 /// Environment variables that set a key start with this; `HOOKLINE__SERVER__LISTEN` is `listen` in `[server]`.
@@ -10,7 +10,7 @@ pub(super) const PREFIX: &str = "HOOKLINE__";
 /// A value and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) value: Value,
 }
 
@@ -32,7 +32,7 @@ pub(super) enum Value {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: String,
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) node: Node,
 }
 
@@ -58,7 +58,7 @@ impl Node {
 /// Mistakes of form, as far as the reader of TOML saw them, and what could be read all the same.
 pub(super) struct Parsed {
     pub(super) root: Vec<Entry>,
-    pub(super) mistakes: Vec<(Place, String)>,
+    pub(super) mistakes: Vec<(Location, String)>,
     /// False when something is missing, so that what stands behind it may have been misread.
     pub(super) complete: bool,
 }
@@ -67,7 +67,7 @@ pub(super) struct Parsed {
 pub(super) fn parse(source: &Source) -> Parsed {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     let mut complete = true;
-    let mut mistakes: Vec<(Place, String)> = Vec::new();
+    let mut mistakes: Vec<(Location, String)> = Vec::new();
     for error in errors {
         let span = error.span().unwrap_or_default();
         // A value that is not quoted spoils itself alone; a bracket that is not closed, all that follows.
@@ -78,7 +78,7 @@ pub(super) fn parse(source: &Source) -> Parsed {
             .trim_end_matches(", expected nothing");
         let text = ["invalid float", "invalid integer", "invalid datetime"].contains(&message);
         let hint = if text { "; text is put in quotes" } else { "" };
-        mistakes.push((Place::File(span.start), format!("{message}{hint}")));
+        mistakes.push((Location::File(span.start), format!("{message}{hint}")));
     }
     Parsed {
         root: entries(table.get_ref()),
@@ -92,7 +92,7 @@ pub(super) fn overlay(
     root: &mut Vec<Entry>,
     environment: &Environment,
     sections: &[&str],
-) -> Vec<(Place, String)> {
+) -> Vec<(Location, String)> {
     let mut mistakes = Vec::new();
     let mut variables: Vec<_> = environment
         .iter()
@@ -101,7 +101,7 @@ pub(super) fn overlay(
         .collect();
     variables.sort();
     for (name, value) in variables {
-        let place = Place::Named(name.to_owned());
+        let place = Location::Named(name.to_owned());
         let path = name[PREFIX.len()..].to_lowercase();
         let Some((section, key)) = path.split_once("__") else {
             let message = format!("unknown variable; write {PREFIX}SECTION__KEY");
@@ -173,7 +173,7 @@ fn entries(table: &DeTable<'_>) -> Vec<Entry> {
         .iter()
         .map(|(key, value)| Entry {
             key: key.get_ref().to_string(),
-            place: Place::File(key.span().start),
+            place: Location::File(key.span().start),
             node: node(value.span().start, value.get_ref()),
         })
         .collect()
@@ -197,7 +197,7 @@ fn node(offset: usize, value: &DeValue<'_>) -> Node {
         DeValue::Datetime(_) => Value::Other("a date"),
     };
     Node {
-        place: Place::File(offset),
+        place: Location::File(offset),
         value,
     }
 }

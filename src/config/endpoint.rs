@@ -9,7 +9,7 @@
 //!
 //! Every secret may be a list, for rotation and for several senders: any one of them will do.
 
-use super::finding::Place;
+use super::finding::Location;
 use super::proof::Provider;
 use super::provider;
 use super::reader::{Reading, Section, check_name};
@@ -41,7 +41,7 @@ pub(super) fn default(reading: &mut Reading<'_>) -> Endpoint {
     let mut fetch = |name: &str| {
         reading.environment.contains_key(OsStr::new(name)).then(|| {
             let secret = Reference::Env(name).fetch(reading.environment);
-            let place = Place::Named(name.to_owned());
+            let place = Location::Named(name.to_owned());
             secret
                 .map_err(|message| reading.mistake(&place, message))
                 .into_iter()
@@ -71,7 +71,7 @@ pub(super) fn default(reading: &mut Reading<'_>) -> Endpoint {
 
 pub(super) fn read_all(reading: &mut Reading<'_>, sections: Vec<Section<'_>>) -> Vec<Endpoint> {
     if sections.is_empty() {
-        let place = Place::Named(reading.source.name.clone());
+        let place = Location::Named(reading.source.name.clone());
         let message = "there is no [[endpoint]], so nothing could be received; add one with path and provider";
         reading.mistake(&place, message);
     }

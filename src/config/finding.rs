@@ -60,7 +60,7 @@ impl fmt::Display for Finding {
 
 /// Where something stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// An offset in the file, in bytes.
     File(usize),
     /// An environment variable, a flag, or the file as a whole.
@@ -75,9 +75,9 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn finding(&self, place: &Place, message: String) -> Finding {
+    pub(super) fn finding(&self, place: &Location, message: String) -> Finding {
         let offset = match place {
-            Place::Named(source) => {
+            Location::Named(source) => {
                 let source = source.clone();
                 return Finding {
                     source,
@@ -87,7 +87,7 @@ impl Source {
                     message,
                 };
             }
-            Place::File(offset) => self.text.floor_char_boundary(*offset),
+            Location::File(offset) => self.text.floor_char_boundary(*offset),
         };
         let before = &self.text[..offset];
         let start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -179,14 +179,14 @@ mod tests {
             text,
         };
         let at = source.text.find("loops").expect("stands there");
-        let finding = source.finding(&Place::File(at), "too small".to_owned());
+        let finding = source.finding(&Location::File(at), "too small".to_owned());
         assert_eq!(
             finding.to_string(),
             "h.toml:3:3: too small\n   3 |   loops = 0 # none"
         );
-        let end = source.finding(&Place::File(source.text.len()), "ends".to_owned());
+        let end = source.finding(&Location::File(source.text.len()), "ends".to_owned());
         assert_eq!(end.to_string(), "h.toml:4:1: ends");
-        let flag = source.finding(&Place::Named("--listen".to_owned()), "no".to_owned());
+        let flag = source.finding(&Location::Named("--listen".to_owned()), "no".to_owned());
         assert_eq!(flag.to_string(), "--listen: no");
     }
 

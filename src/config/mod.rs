@@ -51,7 +51,7 @@ pub use suggest::{doubtful_type, nearest};
 pub use units::{format_size, format_time, parse_size, parse_time};
 
 use document::{Entry, Parsed, Value};
-use finding::{Place, Source};
+use finding::{Location, Source};
 use own_files::OwnFiles;
 use reader::{Reading, Section};
 use std::collections::BTreeMap;
@@ -242,7 +242,7 @@ impl Config {
 
     /// The same for who only looks at what a server does: the secrets are not fetched, for often only the server may
     /// have them, and something else stands in their places.
-    pub fn look(
+    pub fn load_without_secrets(
         file: Option<&Path>,
         environment: &Environment,
         flags: &Flags,
@@ -322,11 +322,11 @@ const SECTIONS: &[&str] = &[
 
 /// Reads the whole tree. With mistakes noted the result is incomplete, and nobody gets it.
 fn config(reading: &mut Reading<'_>, root: &[Entry], from_file: bool, flags: &Flags) -> Config {
-    let mut top = Section::new("", Place::File(0), root);
+    let mut top = Section::new("", Location::File(0), root);
     let mut section = |reading: &mut Reading<'_>, name| {
         let shape = format!("a table, [{name}]");
         top.table(reading, name, &shape)
-            .unwrap_or_else(|| Section::new(name, Place::File(0), &[]))
+            .unwrap_or_else(|| Section::new(name, Location::File(0), &[]))
     };
     let mut server = section(reading, "server");
     let mut journal = section(reading, "journal");
@@ -337,13 +337,13 @@ fn config(reading: &mut Reading<'_>, root: &[Entry], from_file: bool, flags: &Fl
     let log = section(reading, "log");
     let places = consistency::Places {
         listen: match flags.listen {
-            Some(_) => Place::Named("--listen".to_owned()),
+            Some(_) => Location::Named("--listen".to_owned()),
             None => server.place_of("listen"),
         },
         admin: admin.place_of("listen"),
         pull: pull.has("listen").then(|| pull.place_of("listen")),
         data_dir: match flags.data_dir {
-            Some(_) => Place::Named("--data-dir".to_owned()),
+            Some(_) => Location::Named("--data-dir".to_owned()),
             None => journal.place_of("dir"),
         },
     };
@@ -379,11 +379,7 @@ fn config(reading: &mut Reading<'_>, root: &[Entry], from_file: bool, flags: &Fl
         config.sinks = sink::read_all(reading, sinks, known);
     } else {
         config.endpoints = vec![endpoint::default(reading)];
-        config.sinks = vec![Sink {
-            name: "stdout".to_owned(),
-            filter: Filter::default(),
-            kind: SinkKind::Stdout,
-        }];
+        config.sinks = vec![sink::default()];
     }
     consistency::check(reading, &mut config, &places, from_file);
     let order = |setting: &Setting| SETTINGS.iter().position(|row| row == setting);
@@ -428,12 +424,12 @@ fn read(path: &Path) -> Result<Source, ConfigErrors> {
         name: name.clone(),
         text: String::new(),
     };
-    let refuse = |source: &Source, place: &Place, message: String| ConfigErrors {
+    let refuse = |source: &Source, place: &Location, message: String| ConfigErrors {
         mistakes: vec![source.finding(place, message)],
     };
     let bytes = fs::read(path).map_err(|error| {
         let message = format!("cannot read the configuration: {error}");
-        refuse(&source, &Place::Named(name.clone()), message)
+        refuse(&source, &Location::Named(name.clone()), message)
     })?;
     String::from_utf8(bytes)
         .map(|text| Source {
@@ -449,7 +445,7 @@ fn read(path: &Path) -> Result<Source, ConfigErrors> {
             };
             refuse(
                 &source,
-                &Place::File(valid),
+                &Location::File(valid),
                 "the file is not UTF-8 here".to_owned(),
             )
         })

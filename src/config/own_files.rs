@@ -5,7 +5,7 @@
 //! is refused, whatever it is called, and so is each file that the configuration names to be read. A path is followed
 //! through symbolic links, also where nothing is there yet, and a hard link is known by its inode.
 
-use super::finding::Place;
+use super::finding::Location;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -17,7 +17,7 @@ pub(super) struct OwnFiles {
     /// Files that are read, and what each is.
     read: Vec<(PathBuf, &'static str)>,
     /// Files of sinks.
-    written: Vec<(Place, PathBuf)>,
+    written: Vec<(Location, PathBuf)>,
 }
 
 impl OwnFiles {
@@ -27,13 +27,13 @@ impl OwnFiles {
     }
 
     /// Notes the file of a sink.
-    pub(super) fn writes(&mut self, place: Place, path: &Path) {
+    pub(super) fn writes(&mut self, place: Location, path: &Path) {
         self.written.push((place, path.to_owned()));
     }
 
     /// What is wrong with sinks whose file is one of these. `has_stdout` says that another sink writes to the standard
     /// output.
-    pub(super) fn mistakes(mut self, data_dir: &Path, has_stdout: bool) -> Vec<(Place, String)> {
+    pub(super) fn mistakes(mut self, data_dir: &Path, has_stdout: bool) -> Vec<(Location, String)> {
         self.reads("/proc/self/fd/2", "where this process writes its log");
         if has_stdout {
             self.reads("/proc/self/fd/1", "where a sink of type \"stdout\" writes");

@@ -1,6 +1,6 @@
 //! Reads the keys of an `[[endpoint]]` that belong to its provider.
 
-use super::finding::Place;
+use super::finding::Location;
 use super::proof::{Credential, Provider};
 use super::reader::{Reading, Section};
 use super::secret::Secret;
@@ -381,7 +381,11 @@ fn unfit(name: &str, others: &[String]) -> Option<String> {
 }
 
 /// A header field name (RFC 9110, section 5.6.2), in lower case.
-pub(super) fn field_name(reading: &mut Reading<'_>, place: &Place, name: &str) -> Option<String> {
+pub(super) fn field_name(
+    reading: &mut Reading<'_>,
+    place: &Location,
+    name: &str,
+) -> Option<String> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if !name.is_empty() && name.len() <= FIELD_NAME_MAX && name.chars().all(token) {
         return Some(name.to_ascii_lowercase());

@@ -2,7 +2,7 @@
 
 use super::Environment;
 use super::document::{Entry, Node, Value};
-use super::finding::{Finding, Place, Source};
+use super::finding::{Finding, Location, Source};
 use super::own_files::OwnFiles;
 use super::secret::{Reference, Secret};
 use super::settings::{Setting, Unit, setting};
@@ -22,20 +22,20 @@ pub(super) struct Reading<'a> {
     pub(super) mistakes: Vec<Finding>,
     pub(super) warnings: Vec<Finding>,
     /// Each number of the sections, with its place when it was set.
-    pub(super) numbers: Vec<(&'static Setting, u64, Option<Place>)>,
+    pub(super) numbers: Vec<(&'static Setting, u64, Option<Location>)>,
     /// Where sinks post to.
-    pub(super) targets: Vec<(Place, Uri)>,
+    pub(super) targets: Vec<(Location, Uri)>,
     /// What no file of a sink may be.
     pub(super) own_files: OwnFiles,
 }
 
 impl Reading<'_> {
-    pub(super) fn mistake(&mut self, place: &Place, message: impl Into<String>) {
+    pub(super) fn mistake(&mut self, place: &Location, message: impl Into<String>) {
         self.mistakes
             .push(self.source.finding(place, message.into()));
     }
 
-    pub(super) fn warning(&mut self, place: &Place, message: impl Into<String>) {
+    pub(super) fn warning(&mut self, place: &Location, message: impl Into<String>) {
         self.warnings
             .push(self.source.finding(place, message.into()));
     }
@@ -47,13 +47,13 @@ pub(super) struct Section<'t> {
     /// As the file names it, without brackets: `server`.
     name: &'static str,
     /// Where it starts.
-    pub(super) place: Place,
+    pub(super) place: Location,
     table: &'t [Entry],
     asked: Vec<&'static str>,
 }
 
 impl<'t> Section<'t> {
-    pub(super) fn new(name: &'static str, place: Place, table: &'t [Entry]) -> Self {
+    pub(super) fn new(name: &'static str, place: Location, table: &'t [Entry]) -> Self {
         Section {
             name,
             place,
@@ -72,7 +72,7 @@ impl<'t> Section<'t> {
     }
 
     /// Where the key stands, or the section when it is not there.
-    pub(super) fn place_of(&self, key: &str) -> Place {
+    pub(super) fn place_of(&self, key: &str) -> Location {
         let entry = self.table.iter().find(|entry| entry.key == key);
         entry.map_or(&self.place, |entry| &entry.place).clone()
     }
@@ -233,7 +233,7 @@ impl<'t> Section<'t> {
         &mut self,
         reading: &mut Reading<'_>,
         key: &'static str,
-    ) -> Option<Vec<(&'t str, Place)>> {
+    ) -> Option<Vec<(&'t str, Location)>> {
         let node = self.node(key)?;
         let Value::List(items) = &node.value else {
             let found = node.kind();
@@ -428,7 +428,7 @@ fn address_hint(key: &str, text: &str) -> String {
 }
 
 /// Names stand in metrics, file names and commands.
-pub(super) fn check_name(reading: &mut Reading<'_>, place: &Place, name: &str) {
+pub(super) fn check_name(reading: &mut Reading<'_>, place: &Location, name: &str) {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
         let message = format!(

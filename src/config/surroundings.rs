@@ -5,7 +5,7 @@
 //! installed, is a warning: the server starts, and events wait in the journal until it is there.
 
 use super::Config;
-use super::finding::Place;
+use super::finding::Location;
 use super::reader::Reading;
 use ::http::Uri;
 use rustix::fs::Access;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 /// Where the journal is to be.
-pub(super) fn data_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
+pub(super) fn data_dir(reading: &mut Reading<'_>, place: &Location, path: &Path) {
     let shown = path.display();
     let there = path.ancestors().map(|it| {
         if it.as_os_str().is_empty() {
@@ -143,7 +143,7 @@ const KERNELS: [u64; 7] = [
 ];
 
 /// The file of a sink.
-pub(super) fn sink_file(reading: &mut Reading<'_>, place: &Place, path: &Path) {
+pub(super) fn sink_file(reading: &mut Reading<'_>, place: &Location, path: &Path) {
     let shown = path.display();
     if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
         let message = format!("{shown} ends with a slash and so names a directory; name a file");
@@ -187,7 +187,7 @@ pub(super) fn sink_file(reading: &mut Reading<'_>, place: &Place, path: &Path) {
     }
 }
 
-fn sink_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
+fn sink_dir(reading: &mut Reading<'_>, place: &Location, path: &Path) {
     let target = fs::read_link(path).ok();
     // What a link points to is relative to the directory of the link.
     let path = target.map_or(path.to_owned(), |target| path.with_file_name(target));
@@ -211,7 +211,7 @@ fn sink_dir(reading: &mut Reading<'_>, place: &Place, path: &Path) {
 }
 
 /// What an exec sink starts.
-pub(super) fn program(reading: &mut Reading<'_>, place: &Place, name: &str) {
+pub(super) fn program(reading: &mut Reading<'_>, place: &Location, name: &str) {
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {

@@ -1,6 +1,6 @@
 use super::{Decided, DecidedPosition, Feed, Feeds, RecentBatches};
 use crate::disk::{Disk, Storage};
-use crate::journal::batch::{Batch, Place};
+use crate::journal::batch::{Batch, Seal};
 use crate::journal::{DurablePosition, Journal, Options, Status};
 use crate::relay;
 use crate::worker::{EventBatch, Extraction, Live};
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// A batch of these bodies, as if the first had been given that sequence.
 pub(crate) fn batch(first_sequence: u64, bodies: &[impl AsRef<[u8]>]) -> Batch {
     let mut batch = unsealed(bodies);
-    batch.seal(&Place {
+    batch.seal(&Seal {
         epoch: 1,
         salt: 0,
         first_sequence,

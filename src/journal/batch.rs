@@ -40,9 +40,9 @@ impl Pool {
     }
 }
 
-/// Where a frame stands: what the commit thread gives to a batch.
+/// What the commit thread knows of a frame and its batch does not.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Seal {
     /// Epoch of the segment.
     pub epoch: u64,
     /// Salt of the segment, see [`super::frame`].
@@ -171,27 +171,27 @@ impl Batch {
         clippy::indexing_slicing,
         reason = "a batch always has room for its header"
     )]
-    pub fn seal(&mut self, place: &Place) {
+    pub fn seal(&mut self, seal: &Seal) {
         assert!(
-            self.count > 0 && place.first_sequence > 0,
+            self.count > 0 && seal.first_sequence > 0,
             "only a batch with records has a place"
         );
         let records = &self.frame[HEADER_LEN..self.records_end];
         let header = FrameHeader {
-            epoch: place.epoch,
-            first_sequence: place.first_sequence,
+            epoch: seal.epoch,
+            first_sequence: seal.first_sequence,
             count: self.count,
             length: u32::try_from(records.len()).expect("limits keep batches below 4 GiB"),
-            committed_at: place.committed_at,
-            durable: place.durable,
+            committed_at: seal.committed_at,
+            durable: seal.durable,
             records_crc: crc32c::crc32c(records),
         };
-        self.frame[..HEADER_LEN].copy_from_slice(&header.encode(place.salt));
+        self.frame[..HEADER_LEN].copy_from_slice(&header.encode(seal.salt));
         // Behind a large body there is no room as yet, and twice as much is not needed.
         self.frame
             .reserve_exact(padded(self.records_end) - self.records_end);
         self.frame.resize(padded(self.records_end), 0);
-        self.first_sequence = place.first_sequence;
+        self.first_sequence = seal.first_sequence;
     }
 
     /// The frame as it goes to disk, padding included. Only of a sealed batch.

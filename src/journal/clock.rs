@@ -57,7 +57,7 @@ impl ClockWatch {
     }
 
     /// Whether the wall clock was set since the last look.
-    pub(crate) fn look(&mut self, reading: Reading) -> Option<Jump> {
+    pub(crate) fn note(&mut self, reading: Reading) -> Option<Jump> {
         let passed = reading.monotonic.saturating_sub(self.last.monotonic);
         let expected = self.last.wall.saturating_add(micros(passed));
         self.last = reading;
@@ -168,9 +168,9 @@ mod tests {
         ] {
             let mut watch = ClockWatch::new(reading(START, 100));
             assert!(!watch.is_settled());
-            assert_eq!(watch.look(reading(START + 599 * SECOND, 699)), None);
+            assert_eq!(watch.note(reading(START + 599 * SECOND, 699)), None);
             assert!(!watch.is_settled());
-            assert_eq!(watch.look(reading(START + 600 * SECOND, 700)), None);
+            assert_eq!(watch.note(reading(START + 600 * SECOND, 700)), None);
             assert!(watch.is_settled());
             let set = |seconds: u64| {
                 let right = START + (seconds - 100) * SECOND;
@@ -187,11 +187,11 @@ mod tests {
             } else {
                 Jump::Back(by)
             };
-            assert_eq!(watch.look(set(710)), Some(jump));
+            assert_eq!(watch.note(set(710)), Some(jump));
             assert!(!watch.is_settled());
-            assert_eq!(watch.look(set(1309)), None);
+            assert_eq!(watch.note(set(1309)), None);
             assert!(!watch.is_settled());
-            assert_eq!(watch.look(set(1310)), None);
+            assert_eq!(watch.note(set(1310)), None);
             assert!(watch.is_settled());
         }
     }
@@ -201,7 +201,7 @@ mod tests {
         let mut watch = ClockWatch::new(reading(START, 0));
         for turn in 1..1000 {
             let drifted = START + turn * (10 * SECOND + 90_000);
-            assert_eq!(watch.look(reading(drifted, turn * 10)), None);
+            assert_eq!(watch.note(reading(drifted, turn * 10)), None);
         }
         assert!(watch.is_settled());
     }

@@ -7,7 +7,7 @@
 //! A write or a sync that fails ends the thread for good: the kernel may have dropped the dirty pages
 //! and would call the next sync a success.
 
-use super::batch::{Batch, FrameAt, Place};
+use super::batch::{Batch, FrameAt, Seal};
 use super::clock::commit_time;
 use super::error::JournalError;
 use super::frame::NUMBER_END;
@@ -137,7 +137,7 @@ impl Committer {
                 if end > NUMBER_END {
                     return Err(JournalError::UsedUp);
                 }
-                batch.seal(&Place {
+                batch.seal(&Seal {
                     epoch: self.active.epoch,
                     salt: self.active.salt,
                     first_sequence: self.next_sequence,

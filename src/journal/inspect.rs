@@ -55,7 +55,7 @@ pub struct SegmentReport {
     pub first_commit: Option<u64>,
     /// Time of its last commit.
     pub last_commit: Option<u64>,
-    /// Bytes of frames of a commit that did not end. Only found by a full look.
+    /// Bytes of frames of a commit that did not end. Only found by a full inspection.
     pub torn_tail: u64,
 }
 
@@ -176,16 +176,7 @@ pub(crate) fn survey(
             continue;
         }
         let first_sequence = entry.first_sequence.unwrap_or(expected);
-        let opened = Segment::open(storage, Access::Read, manifest.id, entry.epoch);
-        let (opened, wrong) = match opened {
-            Ok(segment) => (Some(segment), None),
-            Err(error @ JournalError::Newer { .. }) if adopt.is_some() => return Err(error),
-            Err(error) => {
-                let wrong = error.to_string();
-                let adopt = adopt.map(|_| with_frames(storage, manifest, entry.epoch));
-                (adopt.transpose()?.flatten(), Some(wrong))
-            }
-        };
+        let (opened, wrong) = open(storage, manifest, entry.epoch, adopt.is_some())?;
         let Some(segment) = opened else {
             let bound = first_sequence
                 .saturating_add(adopt.unwrap_or(0))
@@ -201,38 +192,17 @@ pub(crate) fn survey(
             });
             continue;
         };
-        let look = Look {
+        let inspection = Inspection {
             storage,
             manifest,
             segment: &segment,
             next_first,
             depth,
         };
-        let mut found = look.inspect(first_sequence, &mut report.damage)?;
+        let mut found = inspection.inspect(first_sequence, &mut report.damage)?;
         if let (Some(wrong), Some(bound)) = (wrong, adopt) {
             if next_first.is_none() && is_cut_short(storage, &names, &segment) {
-                // As many as there can have been: behind the damage at its end, or, without any, behind its frames.
-                let first_sequence = found.next_sequence;
-                found.next_sequence = first_sequence.saturating_add(bound).min(NUMBER_END);
-                let before = report.damage.last_mut();
-                if let Some(before) = before.filter(|it| is_at_end(&it.hole, &segment)) {
-                    before.hole.count = found.next_sequence - before.hole.first_sequence;
-                    before.counted = false;
-                } else {
-                    report.damage.push(Damage {
-                        path: look.path(),
-                        reason: wrong.clone(),
-                        hole: Hole {
-                            epoch: segment.epoch,
-                            offset: found.used,
-                            length: (segment.size - found.used).max(on_disk(ALIGNMENT)),
-                            first_sequence,
-                            count: found.next_sequence - first_sequence,
-                        },
-                        counted: false,
-                    });
-                }
-                found.used = segment.size;
+                inspection.add_cut(&mut found, &wrong, bound, &mut report.damage);
             }
             adopted.push((segment.epoch, wrong));
         }
@@ -244,6 +214,23 @@ pub(crate) fn survey(
         lost,
         adopted,
     })
+}
+
+/// The segment, if it can be read, and what is wrong with it. With `adopt`, one with a wrong header can.
+fn open(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    epoch: u64,
+    adopt: bool,
+) -> Result<(Option<Segment>, Option<String>), JournalError> {
+    match Segment::open(storage, Access::Read, manifest.id, epoch) {
+        Ok(segment) => Ok((Some(segment), None)),
+        Err(error @ JournalError::Newer { .. }) if adopt => Err(error),
+        Err(error) => {
+            let adopted = adopt.then(|| with_frames(storage, manifest, epoch));
+            Ok((adopted.transpose()?.flatten(), Some(error.to_string())))
+        }
+    }
 }
 
 /// The segment, whatever its header says, if any frame of it is in the file.
@@ -280,7 +267,7 @@ fn is_at_end(hole: &Hole, segment: &Segment) -> bool {
 }
 
 /// One segment, and what is known about it.
-struct Look<'a> {
+struct Inspection<'a> {
     storage: &'a dyn Storage,
     manifest: &'a Manifest,
     segment: &'a Segment,
@@ -289,7 +276,7 @@ struct Look<'a> {
     depth: Depth,
 }
 
-impl Look<'_> {
+impl Inspection<'_> {
     fn inspect(
         &self,
         first_sequence: u64,
@@ -341,6 +328,38 @@ impl Look<'_> {
             report.next_sequence = found.hole.end_sequence();
             damage.push(found);
         }
+    }
+
+    /// Adds what is missing at the end of a file that was cut short: as many records as there can have been, behind the
+    /// damage at its end, or, without any, behind its frames.
+    fn add_cut(
+        &self,
+        found: &mut SegmentReport,
+        wrong: &str,
+        bound: u64,
+        damage: &mut Vec<Damage>,
+    ) {
+        let first_sequence = found.next_sequence;
+        found.next_sequence = first_sequence.saturating_add(bound).min(NUMBER_END);
+        let before = damage.last_mut();
+        if let Some(before) = before.filter(|it| is_at_end(&it.hole, self.segment)) {
+            before.hole.count = found.next_sequence - before.hole.first_sequence;
+            before.counted = false;
+        } else {
+            damage.push(Damage {
+                path: self.path(),
+                reason: wrong.to_owned(),
+                hole: Hole {
+                    epoch: self.segment.epoch,
+                    offset: found.used,
+                    length: (self.segment.size - found.used).max(on_disk(ALIGNMENT)),
+                    first_sequence,
+                    count: found.next_sequence - first_sequence,
+                },
+                counted: false,
+            });
+        }
+        found.used = self.segment.size;
     }
 
     /// The damage at the end of what was in sequence, up to the next whole frame. Behind the last byte it takes the

@@ -80,7 +80,7 @@ pub use repair::{FILE_MISSING, repair};
 pub use scan::Depth;
 pub use seek::{extent, sequence_at};
 pub use segment::JournalId;
-pub use status::{State, Status};
+pub use status::{State, Statistics, Status};
 
 use crate::disk::{Guard, Identity, LockError, Storage};
 use crate::relay;
@@ -112,7 +112,7 @@ pub struct Journal {
 /// What of [`Recovered`] waits for [`Journal::split`].
 #[derive(Debug)]
 struct Opened {
-    kept: Vec<retention::Kept>,
+    kept: Vec<retention::Retained>,
     active: segment::Segment,
     offset: u64,
     latest: u64,

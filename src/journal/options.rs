@@ -32,7 +32,7 @@ pub struct Options {
     pub reserve: u64,
     /// Lowest sequence that a consumer still needs; no segment from there on goes. Default
     /// `u64::MAX`: nobody needs any.
-    pub floor: Arc<AtomicU64>,
+    pub retention_hold: Arc<AtomicU64>,
     /// Highest sequence that a consumer says it has had: so it was durable once. Default 0.
     pub confirmed: u64,
 }
@@ -47,7 +47,7 @@ impl Default for Options {
             sync_interval: Duration::from_millis(50),
             unsynced_max: 8 << 20,
             reserve: 32 << 20,
-            floor: Arc::new(AtomicU64::new(u64::MAX)),
+            retention_hold: Arc::new(AtomicU64::new(u64::MAX)),
             confirmed: 0,
         }
     }

@@ -1,11 +1,9 @@
 //! How far the records of one event loop are durable: one padded atomic, and a wake for a loop that sleeps.
-//!
-//! The commit thread stores and looks whether the loop sleeps; the loop says that it sleeps and looks
-//! whether there is something new. With a fence on each side at least one of them sees the other.
 
+use crate::relay::SleepFlag;
 use crossbeam_utils::CachePadded;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the commit thread reports to one event loop.
 pub struct DurablePosition {
@@ -16,7 +14,7 @@ pub struct DurablePosition {
 struct Line {
     /// [`super::batch::Batch::last_ticket`] of the last durable batch of the loop.
     records: AtomicU64,
-    sleeping: AtomicBool,
+    asleep: SleepFlag,
 }
 
 impl DurablePosition {
@@ -27,7 +25,7 @@ impl DurablePosition {
         DurablePosition {
             line: CachePadded::new(Line {
                 records: AtomicU64::new(0),
-                sleeping: AtomicBool::new(false),
+                asleep: SleepFlag::default(),
             }),
             wake,
         }
@@ -43,24 +41,19 @@ impl DurablePosition {
     /// instead of waiting. In any case it calls [`DurablePosition::awake`] after.
     #[must_use]
     pub fn prepare_sleep(&self) -> u64 {
-        self.line.sleeping.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `publish`.
-        fence(Ordering::SeqCst);
+        self.line.asleep.set();
         self.records()
     }
 
     /// The loop is up again and needs no wake.
     pub fn awake(&self) {
-        self.line.sleeping.store(false, Ordering::Relaxed);
+        self.line.asleep.awake();
     }
 
     /// Everything up to `records` is durable.
     pub(crate) fn publish(&self, records: u64) {
         self.line.records.store(records, Ordering::Release);
-        fence(Ordering::SeqCst);
-        if self.line.sleeping.load(Ordering::Relaxed)
-            && self.line.sleeping.swap(false, Ordering::Relaxed)
-        {
+        if self.line.asleep.needs_wake() {
             (self.wake)();
         }
     }

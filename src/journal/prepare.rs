@@ -12,7 +12,7 @@ use super::names;
 use super::names::SPARE;
 use super::options::Options;
 use super::path_check;
-use super::retention::{Kept, Policy, retired};
+use super::retention::{Policy, Retained, retired};
 use super::segment::Segment;
 use super::status::{FailOnDrop, Status};
 use crate::disk::block::on_disk;
@@ -37,9 +37,9 @@ pub struct Preparer {
     /// Whole, but not listed yet.
     pub(crate) unlisted: Option<Segment>,
     /// Sealed segments and the active one.
-    pub(crate) kept: Vec<Kept>,
+    pub(crate) kept: Vec<Retained>,
     /// Not listed any more; their files are still to go.
-    pub(crate) unlinked: Vec<Kept>,
+    pub(crate) unlinked: Vec<Retained>,
     pub(crate) spares: Vec<String>,
     pub(crate) clock: ClockWatch,
     /// The one that the journal was opened in.
@@ -106,7 +106,7 @@ impl Preparer {
     pub(super) fn note_rolled(&mut self, mut next: Option<Rolled>) {
         while let Some(rolled) = next {
             self.ahead = self.ahead.saturating_sub(1);
-            self.kept.push(Kept {
+            self.kept.push(Retained {
                 epoch: rolled.epoch,
                 size: self.options.segment_size,
                 first_sequence: rolled.first_sequence,
@@ -145,7 +145,7 @@ impl Preparer {
             retention: self.options.retention,
             max_size: self.options.max_size,
         };
-        let floor = self.options.floor.load(Ordering::Acquire);
+        let floor = self.options.retention_hold.load(Ordering::Acquire);
         let other = self.other_segments() * self.options.segment_size;
         let by_age = self.look_at_clock();
         let count = retired(&self.kept, &policy, floor, by_age, other);
@@ -181,7 +181,7 @@ impl Preparer {
     /// What the clocks say, if the wall clock is to be believed.
     fn look_at_clock(&mut self) -> Option<Reading> {
         let reading = Reading::take(&*self.storage);
-        if let Some(jump) = self.clock.look(reading) {
+        if let Some(jump) = self.clock.note(reading) {
             clock::log_jump(jump);
             if let Some(active) = self.kept.last_mut() {
                 active.later = Some(reading.wall);

@@ -21,7 +21,7 @@ pub struct Reader {
     wanted: u64,
     /// A frame before the wanted sequence, or the one that has it.
     behind: Option<FrameAt>,
-    place: Option<Place>,
+    place: Option<OpenSegment>,
     /// The place was read again after the manifest, and still nothing stands there.
     looked_again: bool,
     set_aside: u64,
@@ -29,8 +29,9 @@ pub struct Reader {
     passed_over: Vec<Hole>,
 }
 
+/// The segment that is read, and where in it.
 #[derive(Debug)]
-struct Place {
+struct OpenSegment {
     segment: Segment,
     offset: u64,
     /// Sequence of the frame that stands, or will stand, at `offset`.
@@ -150,7 +151,7 @@ impl Reader {
             {
                 let known = self.known(&segment, sequence)?;
                 let (offset, sequence) = known.unwrap_or((HEADER_BLOCK, sequence));
-                self.place = Some(Place {
+                self.place = Some(OpenSegment {
                     segment,
                     offset,
                     sequence,
@@ -257,7 +258,7 @@ impl Reader {
         let missing = match next {
             Some((next, first)) if first == sequence => {
                 let segment = self.open_segment(next)?;
-                self.place = segment.map(|segment| Place {
+                self.place = segment.map(|segment| OpenSegment {
                     segment,
                     offset: HEADER_BLOCK,
                     sequence,

@@ -5,7 +5,7 @@
 //! gives a path to is kept from being given to another: it stands for [`UNKNOWN`] and itself.
 
 use super::error::JournalError;
-use super::frame::NUMBER_END;
+use super::frame::{FrameHeader, NUMBER_END};
 use super::manifest::{self, Entry, Manifest};
 use super::names;
 use super::names::SPARE;
@@ -83,7 +83,7 @@ pub(crate) fn keep_endpoints(
 ) -> Result<(), JournalError> {
     let mut endpoints = BTreeSet::new();
     for entry in &manifest.segments {
-        look(storage, manifest, entry.epoch, 1, &mut endpoints)?;
+        examine(storage, manifest, entry.epoch, 1, &mut endpoints)?;
     }
     add_unknown(manifest, endpoints, put_right);
     Ok(())
@@ -103,19 +103,7 @@ pub(crate) fn rebuild(
         .iter()
         .map(|entry| (entry.epoch, entry.first_sequence))
         .collect();
-    let (mut there, mut first_used) = (BTreeSet::new(), 0);
-    for epoch in epochs(storage)? {
-        // Whatever its length is.
-        let claim = Segment::claim(storage, &names::segment(epoch));
-        let sound = claim.is_some_and(|it| (it.0, it.1) == (id, epoch));
-        let used = !frames(storage, id, epoch)?.is_empty();
-        if sound || used {
-            there.insert(epoch);
-        }
-        if used && first_used == 0 {
-            first_used = epoch;
-        }
-    }
+    let (there, first_used) = usable(storage, id)?;
     // Those that are listed before the first that has frames were retired since, or are lost.
     let listed: BTreeSet<u64> = known.range(first_used..).map(|(epoch, _)| *epoch).collect();
     let (mut entries, mut end) = (Vec::<Entry>::new(), None::<u64>);
@@ -129,18 +117,10 @@ pub(crate) fn rebuild(
         };
         let mut full_end = None;
         if there.contains(&epoch) {
-            let found = frames(storage, id, epoch)?;
-            // Not always the first: a drive may have written one to the place of another.
-            let first = found.iter().min_by_key(|(_, header)| header.first_sequence);
             let follows = entries.last().is_some_and(|it| it.epoch + 1 == epoch)
                 && full_ends.last().is_some_and(Option::is_some);
-            entry.first_sequence = entry.first_sequence.or(match (first, end) {
-                (Some((offset, header)), Some(end)) if *offset > HEADER_BLOCK || follows => {
-                    Some(header.first_sequence.min(end))
-                }
-                (Some((_, header)), _) => Some(header.first_sequence),
-                (None, _) => None,
-            });
+            let first = first_sequence(&frames(storage, id, epoch)?, end, follows);
+            entry.first_sequence = entry.first_sequence.or(first);
             if let Some(first_sequence) = entry.first_sequence {
                 // Full to its end, and the next one does not follow: one between them is missing.
                 if let (Some(before), Some(Some(expected))) = (entries.last(), full_ends.last())
@@ -153,7 +133,8 @@ pub(crate) fn rebuild(
                     });
                     full_ends.push(None);
                 }
-                let (next, full) = look(storage, &manifest, epoch, first_sequence, &mut endpoints)?;
+                let (next, full) =
+                    examine(storage, &manifest, epoch, first_sequence, &mut endpoints)?;
                 end = Some(next);
                 full_end = full.then_some(next);
             }
@@ -171,6 +152,38 @@ pub(crate) fn rebuild(
     let is_listed = |epoch| manifest.segments.iter().any(|entry| entry.epoch == epoch);
     manifest.holes.retain(|hole| is_listed(hole.epoch));
     add_unknown(&mut manifest, endpoints, put_right);
+    say_made_again(storage, &manifest, put_right);
+    Ok(manifest)
+}
+
+/// The epochs of the segments whose header or frames hold, and the first that has frames; 0 if none has any.
+fn usable(storage: &dyn Storage, id: JournalId) -> Result<(BTreeSet<u64>, u64), JournalError> {
+    let (mut there, mut first_used) = (BTreeSet::new(), 0);
+    for epoch in epochs(storage)? {
+        // Whatever its length is.
+        let claim = Segment::claim(storage, &names::segment(epoch));
+        let sound = claim.is_some_and(|it| (it.0, it.1) == (id, epoch));
+        let used = !frames(storage, id, epoch)?.is_empty();
+        if sound || used {
+            there.insert(epoch);
+        }
+        if used && first_used == 0 {
+            first_used = epoch;
+        }
+    }
+    Ok((there, first_used))
+}
+
+/// The first sequence of a segment by its frames. Where its first frame is missing, and where it `follows` one that is
+/// full, it begins no later than at the `end` of what is before it.
+fn first_sequence(frames: &[(u64, FrameHeader)], end: Option<u64>, follows: bool) -> Option<u64> {
+    // Not always the first: a drive may have written one to the place of another.
+    let (offset, header) = frames.iter().min_by_key(|(_, it)| it.first_sequence)?;
+    let before = end.filter(|_| *offset > HEADER_BLOCK || follows);
+    Some(header.first_sequence.min(before.unwrap_or(u64::MAX)))
+}
+
+fn say_made_again(storage: &dyn Storage, manifest: &Manifest, put_right: &mut Vec<String>) {
     put_right.push(format!(
         "{} was made again from {} segments",
         storage.describe(manifest::NAME),
@@ -183,7 +196,6 @@ pub(crate) fn rebuild(
             before + 1
         ));
     }
-    Ok(manifest)
 }
 
 /// Adds the segments that must have been there behind the last in use: one is always ready, and epochs have no gap.
@@ -267,7 +279,7 @@ fn next_epoch(storage: &dyn Storage, entries: &[Entry]) -> Result<u64, JournalEr
 
 /// Gives the sequence behind the last record of a segment and whether the segment is full: something whole, or
 /// set aside, reaches to its end. Adds the endpoints of its records.
-fn look(
+fn examine(
     storage: &dyn Storage,
     manifest: &Manifest,
     epoch: u64,
@@ -307,7 +319,7 @@ fn frames(
     storage: &dyn Storage,
     id: JournalId,
     epoch: u64,
-) -> Result<Vec<(u64, super::frame::FrameHeader)>, JournalError> {
+) -> Result<Vec<(u64, FrameHeader)>, JournalError> {
     match Segment::adopt(storage, Access::Read, id, epoch)? {
         Some(segment) => {
             headers(&segment, HEADER_BLOCK).map_err(JournalError::segment(storage, "read", epoch))

@@ -19,11 +19,11 @@
 use super::ending::{TornTail, cut, find_end, left_out, scan_tail};
 use super::error::JournalError;
 use super::frame::FrameError;
-use super::manifest::{self, Entry, Manifest, ManifestFile};
+use super::manifest::{self, Entry, Hole, Manifest, ManifestFile};
 use super::names;
 use super::names::{SPARE, TEMPORARY};
 use super::options::Options;
-use super::retention::Kept;
+use super::retention::Retained;
 use super::scan::Scan;
 use super::segment::{HEADER_BLOCK, JournalId, Segment};
 use crate::disk;
@@ -59,12 +59,23 @@ pub struct LeftOut {
     pub last_sequence: u64,
 }
 
+impl LeftOut {
+    fn of(hole: &Hole, storage: &dyn Storage, confirmed: u64) -> LeftOut {
+        LeftOut {
+            path: storage.describe(&names::segment(hole.epoch)),
+            offset: hole.offset,
+            first_sequence: hole.first_sequence,
+            last_sequence: confirmed,
+        }
+    }
+}
+
 /// A journal that is ready to be written to.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub(crate) manifest: ManifestFile,
     /// Sealed segments, then the active one.
-    pub(crate) kept: Vec<Kept>,
+    pub(crate) kept: Vec<Retained>,
     pub(crate) active: Segment,
     /// Where the next frame goes.
     pub(crate) offset: u64,
@@ -91,16 +102,12 @@ pub(crate) fn recover(
     storage
         .sync()
         .map_err(JournalError::io(&**storage, "sync", manifest::NAME))?;
-    let mut opened = Vec::with_capacity(manifest.segments.len());
-    for entry in &manifest.segments {
-        opened.push(open_listed(&**storage, &names, &manifest, *entry)?);
-    }
+    let mut opened = open_listed(&**storage, &names, &manifest)?;
     let mut kept = check_sealed(&**storage, &manifest, &opened)?;
     let mut tail = opened.split_off(kept.len());
     drop(opened);
     let mut scans = scan_tail(&**storage, &manifest, &tail)?;
     let end_index = find_end(&**storage, &tail, &scans)?;
-
     let hole = left_out(
         &**storage, options, &manifest, &mut tail, &mut scans, end_index,
     )?;
@@ -114,14 +121,7 @@ pub(crate) fn recover(
     let latest = scanned.iter().rev().find_map(|scan| scan.last);
     let latest = latest.map_or(0, |header| header.committed_at);
     let end = scans.get(active_index).expect("found among the scans");
-    // A begin that was set aside has no time: no later than the next one.
-    let mut next = u64::MAX;
-    for kept in kept.iter_mut().rev() {
-        if kept.since == u64::MAX {
-            kept.since = next;
-        }
-        next = kept.since;
-    }
+    add_times(&mut kept);
     let (offset, next_sequence) = match &hole {
         Some(hole) => (hole.offset + hole.length, options.confirmed + 1),
         None => (end.end, end.next_sequence),
@@ -133,20 +133,7 @@ pub(crate) fn recover(
 
     let mut manifest = ManifestFile::new(Arc::clone(storage), manifest);
     manifest.change(|manifest| {
-        if active.epoch >= manifest.next_epoch {
-            manifest.next_epoch = active.epoch + 1;
-            manifest.segments.push(Entry {
-                epoch: active.epoch,
-                first_sequence: None,
-            });
-        }
-        for entry in &mut manifest.segments {
-            let known = kept.iter().find(|kept| kept.epoch == entry.epoch);
-            entry.first_sequence = known.map(|kept| kept.first_sequence);
-        }
-        manifest
-            .segments
-            .retain(|entry| unfit.iter().all(|segment| segment.epoch != entry.epoch));
+        bring_up_to_date(manifest, &kept, &active, &unfit);
         manifest.holes.extend(hole);
     })?;
     drop(unfit);
@@ -159,12 +146,7 @@ pub(crate) fn recover(
             next_sequence,
             segments: kept.len(),
             torn_tail,
-            left_out: hole.map(|hole| LeftOut {
-                path: storage.describe(&names::segment(hole.epoch)),
-                offset: hole.offset,
-                first_sequence: hole.first_sequence,
-                last_sequence: options.confirmed,
-            }),
+            left_out: hole.map(|hole| LeftOut::of(&hole, &**storage, options.confirmed)),
         },
         manifest,
         kept,
@@ -176,9 +158,43 @@ pub(crate) fn recover(
     })
 }
 
+/// Lists in the manifest what is there: `active` and those that are `kept`, and not what is `unfit` to be written to.
+fn bring_up_to_date(
+    manifest: &mut Manifest,
+    kept: &[Retained],
+    active: &Segment,
+    unfit: &[Segment],
+) {
+    if active.epoch >= manifest.next_epoch {
+        manifest.next_epoch = active.epoch + 1;
+        manifest.segments.push(Entry {
+            epoch: active.epoch,
+            first_sequence: None,
+        });
+    }
+    for entry in &mut manifest.segments {
+        let known = kept.iter().find(|kept| kept.epoch == entry.epoch);
+        entry.first_sequence = known.map(|kept| kept.first_sequence);
+    }
+    manifest
+        .segments
+        .retain(|entry| unfit.iter().all(|segment| segment.epoch != entry.epoch));
+}
+
+/// Gives a time to those whose begin was set aside, and with it their own: no later than the next one.
+fn add_times(kept: &mut [Retained]) {
+    let mut next = u64::MAX;
+    for kept in kept.iter_mut().rev() {
+        if kept.since == u64::MAX {
+            kept.since = next;
+        }
+        next = kept.since;
+    }
+}
+
 /// The last segments that hold records, or will; the active one is the last of all.
-fn in_use(tail: &[Segment], scans: &[Scan], now: u64) -> Vec<Kept> {
-    let segment = |(segment, scan): (&Segment, &Scan)| Kept {
+fn in_use(tail: &[Segment], scans: &[Scan], now: u64) -> Vec<Retained> {
+    let segment = |(segment, scan): (&Segment, &Scan)| Retained {
         epoch: segment.epoch,
         size: segment.size,
         first_sequence: scan.first_sequence,
@@ -186,7 +202,7 @@ fn in_use(tail: &[Segment], scans: &[Scan], now: u64) -> Vec<Kept> {
         later: None,
         begun: None,
     };
-    let mut kept: Vec<Kept> = tail.iter().zip(scans).map(segment).collect();
+    let mut kept: Vec<Retained> = tail.iter().zip(scans).map(segment).collect();
     if let Some(active) = kept.last_mut() {
         active.later = Some(now);
     }
@@ -228,7 +244,7 @@ fn begin(
     })?;
     Ok(Recovered {
         manifest,
-        kept: vec![Kept {
+        kept: vec![Retained {
             epoch: 1,
             size: active.size,
             first_sequence: 1,
@@ -251,20 +267,23 @@ fn begin(
     })
 }
 
+/// All segments that the manifest lists.
 fn open_listed(
     storage: &dyn Storage,
     names: &[String],
     manifest: &Manifest,
-    entry: Entry,
-) -> Result<Segment, JournalError> {
-    let name = names::segment(entry.epoch);
-    if !names.contains(&name) {
-        return Err(JournalError::SegmentMissing {
-            path: storage.describe(&name),
-            first_sequence: entry.first_sequence.unwrap_or(0),
-        });
-    }
-    Segment::open(storage, Access::Write, manifest.id, entry.epoch)
+) -> Result<Vec<Segment>, JournalError> {
+    let open = |entry: &Entry| {
+        let name = names::segment(entry.epoch);
+        if !names.contains(&name) {
+            return Err(JournalError::SegmentMissing {
+                path: storage.describe(&name),
+                first_sequence: entry.first_sequence.unwrap_or(0),
+            });
+        }
+        Segment::open(storage, Access::Write, manifest.id, entry.epoch)
+    };
+    manifest.segments.iter().map(open).collect()
 }
 
 /// The segments before the last one that is known to be in use: each must begin as the manifest says.
@@ -272,7 +291,7 @@ fn check_sealed(
     storage: &dyn Storage,
     manifest: &Manifest,
     opened: &[Segment],
-) -> Result<Vec<Kept>, JournalError> {
+) -> Result<Vec<Retained>, JournalError> {
     let firsts = manifest.segments.iter().map_while(|it| it.first_sequence);
     let firsts: Vec<u64> = firsts.collect();
     let mut kept = Vec::with_capacity(opened.len());
@@ -299,7 +318,7 @@ fn check_sealed(
                 last_sequence: None,
             });
         }
-        kept.push(Kept {
+        kept.push(Retained {
             epoch: segment.epoch,
             size: segment.size,
             first_sequence,

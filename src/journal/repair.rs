@@ -81,7 +81,7 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
     rebuild::put_back(&**storage, current.as_ref(), &mut repair.put_right)?;
     // What is stored is changed at the end, once; a manifest that was made again is stored in any case.
     let bound = largest(&**storage)? / on_disk(FIXED_LEN);
-    let (current, stored) = if let Some(stored) = current {
+    let (mut current, stored) = if let Some(stored) = current {
         let mut manifest = stored.clone();
         rebuild::keep_endpoints(&**storage, &mut manifest, &mut repair.put_right)?;
         (manifest, stored)
@@ -98,11 +98,10 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
         lost,
         adopted,
     } = survey(&**storage, &current, (Depth::Full, 0), Some(bound))?;
-    let mut firsts: Vec<(u64, u64)> = report
-        .segments
-        .iter()
-        .map(|it| (it.epoch, it.first_sequence))
-        .collect();
+    let segments = report.segments.iter();
+    let firsts = segments.map(|it| (it.epoch, it.first_sequence));
+    let firsts = firsts.chain(lost.iter().map(|it| (it.epoch, it.first_sequence)));
+    let firsts: Vec<(u64, u64)> = firsts.collect();
     for damage in &report.damage {
         let whole = adopted.iter().any(|(epoch, _)| *epoch == damage.hole.epoch);
         if !whole {
@@ -119,21 +118,8 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
             .push(format!("its header was written again: {wrong}"));
     }
     for lost in &lost {
-        let reason = aside.copy_lost(lost, &mut repair.copies)?;
-        firsts.push((lost.epoch, lost.first_sequence));
-        let hole = Hole {
-            epoch: lost.epoch,
-            offset: HEADER_BLOCK,
-            length: on_disk(ALIGNMENT),
-            first_sequence: lost.first_sequence,
-            count: lost.next_sequence - lost.first_sequence,
-        };
-        repair.set_aside.push(Damage {
-            path: storage.describe(&names::segment(lost.epoch)),
-            reason,
-            hole,
-            counted: lost.counted,
-        });
+        let damage = aside.copy_lost(lost, &mut repair.copies)?;
+        repair.set_aside.push(damage);
     }
     quarantine
         .sync()
@@ -141,25 +127,34 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
 
     // Of a segment that is lost, the new hole is all that there is.
     let is_lost = |epoch| lost.iter().any(|lost| lost.epoch == epoch);
-    let mut current = current;
     current.holes.retain(|hole| !is_lost(hole.epoch));
     let changed = with_holes(&current, &repair.set_aside, &firsts);
     ManifestFile::new(Arc::clone(storage), stored)
         .change(|manifest| *manifest = changed.clone())?;
-    for (epoch, _) in &adopted {
-        if let Some(segment) = Segment::adopt(&**storage, Access::Write, changed.id, *epoch)? {
+    mend(&**storage, &changed, &adopted, &lost)?;
+    Ok(repair)
+}
+
+/// Makes the files good, as the manifest has them: a header over frames that hold, an empty segment for a lost one.
+fn mend(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    adopted: &[(u64, String)],
+    lost: &[Lost],
+) -> Result<(), JournalError> {
+    for (epoch, _) in adopted {
+        if let Some(segment) = Segment::adopt(storage, Access::Write, manifest.id, *epoch)? {
             let mended = segment.mend();
-            mended.map_err(JournalError::segment(&**storage, "write", *epoch))?;
+            mended.map_err(JournalError::segment(storage, "write", *epoch))?;
         }
     }
-    for lost in &lost {
+    for lost in lost {
         let size = HEADER_BLOCK + on_disk(ALIGNMENT);
-        Segment::create(&**storage, changed.id, lost.epoch, size)?;
+        Segment::create(storage, manifest.id, lost.epoch, size)?;
     }
     storage
         .sync()
-        .map_err(JournalError::io(&**storage, "sync", ""))?;
-    Ok(repair)
+        .map_err(JournalError::io(storage, "sync", ""))
 }
 
 /// The manifest with a hole for each damage. `firsts` are first sequences by epoch.
@@ -207,13 +202,25 @@ impl Aside<'_> {
         copy.map(Some)
     }
 
-    /// Copies a file of which nothing can be read, if it is there; gives what is wrong with it.
-    fn copy_lost(&self, lost: &Lost, copies: &mut Vec<String>) -> Result<String, JournalError> {
-        let copy = self.copy_file(&names::segment(lost.epoch))?;
+    /// Copies a file of which nothing can be read, if it is there; gives what is lost with it.
+    fn copy_lost(&self, lost: &Lost, copies: &mut Vec<String>) -> Result<Damage, JournalError> {
+        let name = names::segment(lost.epoch);
+        let copy = self.copy_file(&name)?;
         let reason = copy.as_ref().map_or(FILE_MISSING, |_| &lost.reason);
         let reason = reason.to_owned();
         copies.extend(copy);
-        Ok(reason)
+        Ok(Damage {
+            path: self.storage.describe(&name),
+            reason,
+            hole: Hole {
+                epoch: lost.epoch,
+                offset: HEADER_BLOCK,
+                length: on_disk(ALIGNMENT),
+                first_sequence: lost.first_sequence,
+                count: lost.next_sequence - lost.first_sequence,
+            },
+            counted: lost.counted,
+        })
     }
 
     /// Copies a file, if it is there.

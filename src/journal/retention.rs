@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// A segment that holds records, or will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct Retained {
     pub(crate) epoch: u64,
     pub(crate) size: u64,
     pub(crate) first_sequence: u64,
@@ -39,7 +39,7 @@ pub(crate) struct Policy {
 /// the lowest sequence that a consumer needs, `now` what the clocks say if something may go by its age, and
 /// `other_bytes` is what the journal takes on the disk beside these segments.
 pub(crate) fn retired(
-    kept: &[Kept],
+    kept: &[Retained],
     policy: &Policy,
     floor: u64,
     now: Option<Reading>,
@@ -63,9 +63,9 @@ pub(crate) fn retired(
 }
 
 /// Whether the last commit of this segment, which is not the active one, was so long ago by both clocks.
-fn is_old(kept: &[Kept], index: usize, retention: Duration, now: Reading) -> bool {
+fn is_old(kept: &[Retained], index: usize, retention: Duration, now: Reading) -> bool {
     let (before, behind) = kept.split_at(index + 1);
-    let times = |of: &Kept| [Some(of.since), of.later].into_iter().flatten();
+    let times = |of: &Retained| [Some(of.since), of.later].into_iter().flatten();
     let is_past = |time: &u64| *time <= now.wall;
     let latest = before.iter().flat_map(times).filter(is_past).max();
     let mut later = behind.iter().flat_map(times).filter(is_past);
@@ -81,13 +81,13 @@ fn is_old(kept: &[Kept], index: usize, retention: Duration, now: Reading) -> boo
 mod tests {
     use super::*;
 
-    fn kept() -> Vec<Kept> {
+    fn kept() -> Vec<Retained> {
         begun_at(&[1000, 2000, 3000, 4000])
     }
 
     /// Segments whose first commits have these times.
-    fn begun_at(times: &[u64]) -> Vec<Kept> {
-        let segment = |(epoch, &since)| Kept {
+    fn begun_at(times: &[u64]) -> Vec<Retained> {
+        let segment = |(epoch, &since)| Retained {
             epoch,
             size: 100,
             first_sequence: epoch * 10,
@@ -114,7 +114,7 @@ mod tests {
     }
 
     /// How many go by age alone.
-    fn old(kept: &[Kept], retention: u64, wall: u64) -> usize {
+    fn old(kept: &[Retained], retention: u64, wall: u64) -> usize {
         retired(
             kept,
             &policy(retention, None),

@@ -28,46 +28,51 @@ const LINGER_BYTES_MAX: usize = 16 << 20;
 /// Unwritten bytes, beside the 200s that are only counted, at which reading pauses.
 const UNWRITTEN_MAX: usize = 64 << 10;
 
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are independent facts about one socket"
-)]
 pub(super) struct Connection {
     transport: Transport,
     pub(super) token: usize,
     pub(super) peer: IpAddr,
     assembler: Assembler,
+    state: State,
+    inbound: Inbound,
     /// Answers that wait in the outbox.
     pub(super) waiting: usize,
-    /// An edge was reported and the queue was not seen empty since.
-    pub(super) readable: bool,
-    /// The peer has closed its side: read on to the end.
-    pub(super) read_closed: bool,
-    /// The end was read.
-    ended: bool,
     /// Whole requests were put back because of a limit.
     put_back: bool,
     /// Had more requests here than one turn serves, and has not come with a single one since.
     deep: bool,
-    /// Behind the request that is being answered there is more to serve.
-    more: bool,
-    /// No further request is served; closed once every answer is written.
-    closing: bool,
-    /// Answers were released in this round and wait for the turn that writes them.
-    pub(super) released: bool,
-    /// On the loop's list of those that wait for room in the outbox, since this tick.
-    pub(super) starved: Option<u64>,
-    /// On the loop's list of those that get another turn.
-    pub(super) again: bool,
-    /// Refused with bytes unread: drain before the close.
-    refused: bool,
-    /// The write side is shut and what arrives is thrown away, up to so many bytes.
-    lingering: Option<usize>,
-    stage: Stage,
     /// What it holds of the memory for all.
     share: Share,
+    /// What the deadline is for.
+    stage: Stage,
     /// Tick at which the stage has taken too long.
     pub(super) deadline: u64,
+}
+
+/// How far a connection is on its way to the close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Requests are served.
+    Open,
+    /// No further request is served; closed once every answer is written.
+    Closing,
+    /// The same after a refusal, with bytes unread: drained before the close.
+    Refused,
+    /// The write side is shut and what arrives is thrown away, up to so many bytes.
+    Lingering(usize),
+}
+
+/// What is known of the socket's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inbound {
+    /// It was seen empty: the next byte is a new edge.
+    Empty,
+    /// An edge was reported and the queue was not seen empty since.
+    Readable,
+    /// The peer has closed its side: read on to the end.
+    Last,
+    /// The end was read.
+    Ended,
 }
 
 /// What the loop does with a connection after its turn.
@@ -76,7 +81,7 @@ pub(super) enum Turn {
     /// Waits for an event.
     Wait,
     /// Has more to read or to serve: another turn in a next round.
-    Again,
+    More,
     /// Waits until the journal has caught up.
     Starved,
     /// Done with.
@@ -90,27 +95,27 @@ impl Connection {
             token,
             peer,
             assembler: Assembler::default(),
+            state: State::Open,
+            inbound: Inbound::Empty,
             waiting: 0,
-            readable: false,
-            read_closed: false,
-            ended: false,
             put_back: false,
             deep: false,
-            more: false,
-            closing: false,
-            released: false,
-            starved: None,
-            again: false,
-            refused: false,
-            lingering: None,
-            stage: Stage::Idle,
             share: Share::default(),
+            stage: Stage::Idle,
             deadline: core.clock.tick_after(core.options.idle_timeout),
         }
     }
 
     pub(super) fn register(&mut self, core: &Core) -> io::Result<()> {
         self.transport.register(&core.registry)
+    }
+
+    /// Something may have arrived; `is_last` when the peer has closed its side.
+    pub(super) fn mark_readable(&mut self, is_last: bool) {
+        self.inbound = match self.inbound {
+            Inbound::Empty | Inbound::Readable if !is_last => Inbound::Readable,
+            _ => Inbound::Last,
+        };
     }
 
     /// Reads once, serves and writes as far as the socket and the limits allow.
@@ -123,31 +128,37 @@ impl Connection {
 
     /// Writes what is due and leaves the rest for when those before it have had their turns.
     pub(super) fn turn_to_write(&mut self, core: &mut Core, buffer: &mut [u8]) -> Turn {
-        if self.lingering.is_some() {
-            return Turn::Again;
+        if self.is_lingering() {
+            return Turn::More;
         }
         let written = self.write(core);
         let turn = written.and_then(|()| self.finish(core, buffer));
         self.end_turn(turn, false, core)
     }
 
-    /// True when it queues with others of its kind for its turns: it does already, comes with more requests than one
-    /// turn serves, or is sending a large body. What these cost in a round is bounded, however many they are.
-    pub(super) fn queues(&self) -> bool {
-        self.again || self.put_back || self.deep || self.assembler.held() > LIGHT_MAX
+    /// True when it comes with more requests than one turn serves, or is sending a large body. What these cost in a
+    /// round is bounded, however many they are.
+    pub(super) fn is_heavy(&self) -> bool {
+        self.put_back || self.deep || self.assembler.held() > LIGHT_MAX
     }
 
-    /// The stage has taken too long. True when the connection is to be closed without another word.
-    pub(super) fn time_out(&mut self, core: &mut Core, buffer: &mut [u8]) -> bool {
+    /// The stage has taken too long; `is_starved` while it waits for room in the outbox. True when the connection is
+    /// to be closed without another word.
+    pub(super) fn time_out(
+        &mut self,
+        core: &mut Core,
+        buffer: &mut [u8],
+        is_starved: bool,
+    ) -> bool {
         match self.stage {
             // Nothing is read, and for that the sender cannot be blamed.
-            stage if stage == Stage::Answer || self.starved.is_some() => {
+            stage if stage == Stage::Answer || is_starved => {
                 self.deadline = core.clock.tick_after(stage.timeout(core));
                 return false;
             }
             Stage::Idle => {
                 // A last look: what has arrived in this very moment is served.
-                self.readable = true;
+                self.mark_readable(false);
                 if self.turn(core, buffer) != Turn::Close && !self.is_idle() {
                     if self.stage == Stage::Idle {
                         self.deadline = core.clock.tick_after(core.options.idle_timeout);
@@ -158,10 +169,10 @@ impl Connection {
             }
             stage @ (Stage::Head | Stage::Body) => {
                 // A last look here as well: the bytes that were missing may lie there since the loop was held up.
-                self.readable = true;
+                self.mark_readable(false);
                 let turn = self.turn(core, buffer);
                 // More lies there than one turn reads: that is not the sender's slowness either.
-                if turn == Turn::Close || turn == Turn::Again || self.deadline > core.clock.tick() {
+                if turn == Turn::Close || turn == Turn::More || self.deadline > core.clock.tick() {
                     return turn == Turn::Close;
                 }
                 match stage {
@@ -190,8 +201,8 @@ impl Connection {
         served: &mut usize,
     ) -> io::Result<Turn> {
         self.write(core)?;
-        if self.lingering.is_some() {
-            return self.drain(buffer);
+        if let State::Lingering(left) = self.state {
+            return self.drain(left, buffer);
         }
         if let Some(turn) = self.held_up(core) {
             return Ok(turn);
@@ -201,7 +212,7 @@ impl Connection {
                 self.put_back = false;
                 let bytes = self.assembler.take_back();
                 self.serve(&bytes, core, served);
-            } else if self.readable {
+            } else if self.is_readable() {
                 self.read(core, buffer, served)?;
             }
             self.write(core)?;
@@ -214,7 +225,7 @@ impl Connection {
 
     /// True while requests of it are served.
     fn is_taking(&self) -> bool {
-        !self.closing && !self.transport.is_blocked()
+        self.state == State::Open && !self.transport.is_blocked()
     }
 
     /// What it has to wait for before any more is read, though it could be written to.
@@ -225,7 +236,7 @@ impl Connection {
         if self.is_paused(core) {
             return Some(Turn::Wait);
         }
-        if !core.admits() && (self.put_back || self.readable) {
+        if !core.admits() && self.has_more() {
             core.statistics.pauses.add(1);
             return Some(Turn::Starved);
         }
@@ -235,15 +246,16 @@ impl Connection {
     fn read(&mut self, core: &mut Core, buffer: &mut [u8], served: &mut usize) -> io::Result<()> {
         match self.transport.read(buffer) {
             Ok(0) => {
-                self.ended = true;
-                self.readable = false;
+                self.inbound = Inbound::Ended;
             }
             Ok(len) => {
                 // Less than there was room for: the queue is empty, and the next byte is a new edge.
-                self.readable = len == buffer.len() || self.read_closed;
+                if len < buffer.len() && self.inbound != Inbound::Last {
+                    self.inbound = Inbound::Empty;
+                }
                 self.serve(&buffer[..len], core, served);
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.inbound = Inbound::Empty,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -253,30 +265,48 @@ impl Connection {
     /// Decides what follows once all that could be done was done.
     fn finish(&mut self, core: &Core, buffer: &mut [u8]) -> io::Result<Turn> {
         if self.waiting > 0 || !self.transport.is_written() {
-            let more = (self.readable || self.put_back) && self.is_taking();
+            let more = self.has_more() && self.is_taking();
             return Ok(if more && !self.is_paused(core) {
-                Turn::Again
+                Turn::More
             } else {
                 Turn::Wait
             });
         }
         // With bytes unread in the socket a plain close would send a reset, and the answer would be lost to it. Who
         // did not ask for the close may have sent more.
-        if self.refused || (self.closing && (self.readable || core.phase >= Phase::Draining)) {
+        let lingers = match self.state {
+            State::Open => false,
+            State::Closing => self.is_readable() || core.phase >= Phase::Draining,
+            State::Refused | State::Lingering(_) => true,
+        };
+        if lingers {
             self.transport.shut_write()?;
-            self.lingering = Some(LINGER_BYTES_MAX);
-            self.stage = Stage::Linger;
-            self.deadline = core.clock.tick_after(core.options.linger_timeout);
-            return self.drain(buffer);
+            self.state = State::Lingering(LINGER_BYTES_MAX);
+            return self.drain(LINGER_BYTES_MAX, buffer);
         }
-        if self.closing || self.ended {
-            return Ok(Turn::Close);
-        }
-        Ok(if self.readable || self.put_back {
-            Turn::Again
-        } else {
-            Turn::Wait
-        })
+        Ok(
+            if self.state == State::Closing || self.inbound == Inbound::Ended {
+                Turn::Close
+            } else if self.has_more() {
+                Turn::More
+            } else {
+                Turn::Wait
+            },
+        )
+    }
+
+    fn is_lingering(&self) -> bool {
+        matches!(self.state, State::Lingering(_))
+    }
+
+    /// Something may lie in the socket.
+    fn is_readable(&self) -> bool {
+        matches!(self.inbound, Inbound::Readable | Inbound::Last)
+    }
+
+    /// There is more to read or to serve.
+    fn has_more(&self) -> bool {
+        self.put_back || self.is_readable()
     }
 
     /// Too many requests are unanswered, or too many answers unread.
@@ -287,7 +317,7 @@ impl Connection {
     /// Serves the requests in `bytes`; what a limit does not let through is put back.
     fn serve(&mut self, bytes: &[u8], core: &mut Core, served: &mut usize) {
         let mut rest = bytes;
-        while !rest.is_empty() && !self.closing {
+        while !rest.is_empty() && self.state == State::Open {
             let full = self.waiting + self.transport.owed() >= core.options.pipeline_max;
             if self.assembler.is_between_requests()
                 && (full || *served >= SERVED_MAX || self.is_paused(core) || !core.admits())
@@ -306,9 +336,7 @@ impl Connection {
                     let outcome = core.handle(&head, body);
                     rest = &rest[consumed..];
                     *served += 1;
-                    self.more = !rest.is_empty();
-                    self.answer(outcome, persistence, core);
-                    self.more = false;
+                    self.answer(outcome, persistence, !rest.is_empty(), core);
                 }
                 Ok((_, Next::Head(head))) => {
                     let expects_continue = head.expects_continue;
@@ -342,19 +370,15 @@ impl Connection {
     }
 
     /// Throws away what arrives until the peer has read our answer and closes, or the deadline comes.
-    fn drain(&mut self, buffer: &mut [u8]) -> io::Result<Turn> {
+    fn drain(&mut self, left: usize, buffer: &mut [u8]) -> io::Result<Turn> {
         match self.transport.read(buffer) {
             Ok(0) => Ok(Turn::Close),
-            Ok(len) => {
-                self.lingering = self.lingering.and_then(|left| left.checked_sub(len));
-                Ok(if self.lingering.is_some() {
-                    Turn::Again
-                } else {
-                    Turn::Close
-                })
-            }
+            Ok(len) => Ok(left.checked_sub(len).map_or(Turn::Close, |left| {
+                self.state = State::Lingering(left);
+                Turn::More
+            })),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Turn::Wait),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Turn::Again),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Turn::More),
             Err(error) => Err(error),
         }
     }
@@ -369,25 +393,23 @@ impl Connection {
         turn.unwrap_or(Turn::Close)
     }
 
+    /// What it is at.
+    fn stage(&self, core: &Core) -> Stage {
+        let is_between = self.put_back || self.assembler.is_between_requests();
+        let is_full = self.waiting >= core.options.pipeline_max;
+        match self.state {
+            State::Lingering(_) => Stage::Linger,
+            _ if !self.transport.is_written() => Stage::Write,
+            State::Open if is_between && self.waiting == 0 => Stage::Idle,
+            State::Open if is_between || is_full => Stage::Answer,
+            State::Open if self.assembler.awaits_body() => Stage::Body,
+            State::Open => Stage::Head,
+            State::Closing | State::Refused => Stage::Answer,
+        }
+    }
+
     fn set_deadline(&mut self, core: &Core, served: bool) {
-        let stage = if self.lingering.is_some() {
-            Stage::Linger
-        } else if !self.transport.is_written() {
-            Stage::Write
-        } else if self.waiting > 0
-            && (self.closing
-                || self.put_back
-                || self.waiting >= core.options.pipeline_max
-                || self.assembler.is_between_requests())
-        {
-            Stage::Answer
-        } else if self.put_back || self.assembler.is_between_requests() {
-            Stage::Idle
-        } else if self.assembler.awaits_body() {
-            Stage::Body
-        } else {
-            Stage::Head
-        };
+        let stage = self.stage(core);
         // A stage has one deadline for the whole; a new request begins a new one.
         let deadline = core.clock.tick_after(stage.timeout(core));
         if stage != self.stage || served {
@@ -400,9 +422,9 @@ impl Connection {
 
     /// Releases all it holds, for others to have room. True when the connection is to be closed without another
     /// word: its peer does not even read what has been answered.
-    pub(super) fn give_up(&mut self, core: &mut Core) -> bool {
+    pub(super) fn evict(&mut self, core: &mut Core) -> bool {
         core.statistics.given_up.add(1);
-        if self.closing || self.transport.is_blocked() {
+        if !self.is_taking() {
             return true;
         }
         core.count_refusal(Status::ServiceUnavailable);
@@ -414,12 +436,5 @@ impl Connection {
     pub(super) fn release_memory(&mut self, core: &mut Core) {
         core.memory_budget
             .note(&mut self.share, self.token, 0, (0, false));
-    }
-
-    /// There is room again in the journal. The time in which nothing was read for want of it was not the sender's.
-    pub(super) fn resume(&mut self, core: &Core) {
-        if let Some(since) = self.starved.take() {
-            self.deadline += core.clock.tick() - since;
-        }
     }
 }

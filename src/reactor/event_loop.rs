@@ -1,8 +1,9 @@
 //! The rounds of one loop: poll, serve, release what became durable, look at deadlines.
 
+use super::acceptor::{ACCEPTS_MAX, Acceptor, Arrival};
 use super::connection::{Connection, Turn};
+use super::connections::Connections;
 use super::core::Core;
-use super::door::{ACCEPTS_MAX, Caller, Door};
 use super::outbox::{self, Outbox};
 use super::wheel::Wheel;
 use super::{Admission, Control, Options, Phase, Statistics};
@@ -11,15 +12,13 @@ use crate::journal::{self, DurablePosition};
 use crate::relay;
 use mio::net::TcpListener;
 use mio::{Events, Poll, Token};
-use slab::Slab;
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a loop is made of.
+/// What a loop begins with.
 #[derive(Debug)]
-pub struct Parts {
+pub struct Setup {
     /// Index of the loop, from 0.
     pub index: usize,
     /// Its poll, with the waker of `position` registered as [`EventLoop::WAKER`].
@@ -60,21 +59,14 @@ pub enum ReactorError {
 /// One event loop; see the module.
 pub struct EventLoop {
     poll: Poll,
-    door: Door,
+    acceptor: Acceptor,
     control: Arc<Control>,
     journal: Arc<journal::Status>,
     core: Core,
-    connections: Slab<Connection>,
+    connections: Connections,
     wheel: Wheel,
     buffer: Box<[u8]>,
-    generation: u32,
     table_version: u64,
-    /// Tokens of connections that have more to read or to serve: first come, first served, some in each round.
-    again: VecDeque<usize>,
-    /// Tokens of connections that wait for room in the outbox, and since when: first come, first served.
-    starved: VecDeque<(usize, u64)>,
-    /// Slots whose answers were released in this round.
-    released: Vec<usize>,
     /// Slots whose deadline may have come.
     due: Vec<usize>,
 }
@@ -85,18 +77,18 @@ impl EventLoop {
     const LISTENER: Token = Token(usize::MAX - 1);
 
     /// Registers the listener.
-    pub fn new(parts: Parts) -> Result<EventLoop, ReactorError> {
+    pub fn new(setup: Setup) -> Result<EventLoop, ReactorError> {
         let failed = |action| move |cause| ReactorError::Poll { action, cause };
-        let registry = parts.poll.registry();
-        let door = Door::new(
-            parts.listener,
-            parts.admission,
+        let registry = setup.poll.registry();
+        let acceptor = Acceptor::new(
+            setup.listener,
+            setup.admission,
             registry,
             EventLoop::LISTENER,
         )
         .map_err(failed("watch its listener"))?;
         let registry = registry.try_clone().map_err(failed("share its poll"))?;
-        let options = parts.options;
+        let options = setup.options;
         let bounds = outbox::Options {
             batch_bytes: options.batch_bytes,
             unacknowledged_max: options.unacknowledged_max,
@@ -104,28 +96,24 @@ impl EventLoop {
             behind_max: options.behind_max,
         };
         let outbox = Outbox::new(
-            parts.index,
-            parts.pool,
-            parts.commit,
-            parts.position,
+            setup.index,
+            setup.pool,
+            setup.commit,
+            setup.position,
             bounds,
         );
-        let core = Core::new(parts.index, options, registry, outbox, parts.statistics);
+        let core = Core::new(setup.index, options, registry, outbox, setup.statistics);
         let wheel = Wheel::new(core.clock.tick());
         Ok(EventLoop {
-            poll: parts.poll,
-            door,
-            control: parts.control,
-            journal: parts.journal,
+            poll: setup.poll,
+            acceptor,
+            control: setup.control,
+            journal: setup.journal,
             core,
-            connections: Slab::new(),
+            connections: Connections::default(),
             wheel,
             buffer: vec![0; options.receive_buffer].into_boxed_slice(),
-            generation: 0,
             table_version: 0,
-            again: VecDeque::new(),
-            starved: VecDeque::new(),
-            released: Vec::new(),
             due: Vec::new(),
         })
     }
@@ -144,7 +132,7 @@ impl EventLoop {
             for event in &events {
                 match event.token() {
                     EventLoop::WAKER => {}
-                    EventLoop::LISTENER => self.door.ring(),
+                    EventLoop::LISTENER => self.acceptor.mark_readable(),
                     Token(token) => self.ready(token, event.is_read_closed()),
                 }
             }
@@ -183,7 +171,7 @@ impl EventLoop {
 
     /// True when there is something to do that no event will report.
     fn has_more(&self) -> bool {
-        self.door.has_more() || !self.again.is_empty() || !self.due.is_empty()
+        self.acceptor.has_more() || self.connections.queued() > 0 || !self.due.is_empty()
     }
 
     /// Says that the loop is going to sleep, and how long it may.
@@ -198,12 +186,12 @@ impl EventLoop {
         let deadline = outbox
             .next_deadline()
             .map(|at| at.saturating_duration_since(now));
-        let late = self.starved.front().map(|&(_, since)| {
+        let late = self.connections.starved_since().map(|since| {
             let at = self.core.late_at(since);
             self.core.clock.until(at)
         });
         let accept = self
-            .door
+            .acceptor
             .opens_at()
             .map(|at| at.saturating_duration_since(now));
         let departure = outbox
@@ -221,22 +209,16 @@ impl EventLoop {
 
     /// An event for one connection.
     fn ready(&mut self, token: usize, read_closed: bool) {
-        let slot = slot_of(token);
-        let Some(connection) = self.connections.get_mut(slot) else {
-            return;
-        };
-        if connection.token != token {
-            return;
+        if let Some((slot, connection)) = self.connections.find(token) {
+            connection.mark_readable(read_closed);
+            self.attend(slot);
         }
-        connection.readable = true;
-        connection.read_closed |= read_closed;
-        self.attend(slot);
     }
 
     /// A turn at once; for those that queue, one in which what is due is written, until theirs comes.
     fn attend(&mut self, slot: usize) {
-        let connection = &mut self.connections[slot];
-        if connection.queues() {
+        if self.connections.is_queueing(slot) {
+            let connection = &mut self.connections[slot];
             let turn = connection.turn_to_write(&mut self.core, &mut self.buffer);
             self.follow(slot, turn);
         } else {
@@ -250,11 +232,10 @@ impl EventLoop {
         self.turn_alone(slot);
         let now = self.core.clock.tick();
         while let Some(token) = self.core.memory_budget.victim(now, token) {
-            let slot = slot_of(token);
-            let Some(connection) = self.connections.get_mut(slot) else {
+            let Some((slot, connection)) = self.connections.find(token) else {
                 return;
             };
-            if connection.give_up(&mut self.core) {
+            if connection.evict(&mut self.core) {
                 self.close(slot);
             } else {
                 self.turn_alone(slot);
@@ -269,47 +250,32 @@ impl EventLoop {
 
     /// Does what has become of a turn.
     fn follow(&mut self, slot: usize, turn: Turn) {
-        let connection = &mut self.connections[slot];
         match turn {
             Turn::Wait => {}
-            // Once: with a place for each of its turns, one that never ends would get more of them in every round.
-            Turn::Again if connection.again => {}
-            Turn::Again => {
-                connection.again = true;
-                self.again.push_back(connection.token);
-            }
-            Turn::Starved if connection.starved.is_some() => {}
-            Turn::Starved => {
-                let now = self.core.clock.tick();
-                connection.starved = Some(now);
-                self.starved.push_back((connection.token, now));
-            }
+            Turn::More => self.connections.queue(slot),
+            Turn::Starved => self.connections.list_starved(slot, self.core.clock.tick()),
             Turn::Close => return self.close(slot),
         }
-        self.wheel.schedule(slot, connection.deadline);
+        self.wheel.schedule(slot, self.connections[slot].deadline);
     }
 
     fn close(&mut self, slot: usize) {
         let mut connection = self.connections.remove(slot);
         self.wheel.remove(slot);
         connection.release_memory(&mut self.core);
-        self.door.leave(connection.peer);
+        self.acceptor.leave(connection.peer);
     }
 
     /// Takes the connections that wait, some in each round.
     fn accept(&mut self) {
         for _ in 0..ACCEPTS_MAX {
             let now = self.core.clock.now;
-            let (socket, peer) = match self.door.accept(now, &self.core.statistics) {
-                Caller::Admitted(socket, peer) => (socket, peer),
-                Caller::Refused => continue,
-                Caller::Nobody => return,
+            let (socket, peer) = match self.acceptor.accept(now, &self.core.statistics) {
+                Arrival::Admitted(socket, peer) => (socket, peer),
+                Arrival::Refused => continue,
+                Arrival::WouldBlock => return,
             };
-            let entry = self.connections.vacant_entry();
-            let slot = entry.key();
-            // Generations wrap after four thousand million connections on one slot: an event is not that old.
-            self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
-            let token = (self.generation as usize) << SLOT_BITS | slot;
+            let token = self.connections.next_token();
             let mut connection = Connection::new(socket, token, peer, &self.core);
             if let Err(error) = connection.register(&self.core) {
                 self.core.statistics.accept_errors.add(1);
@@ -317,44 +283,35 @@ impl EventLoop {
                 if self.core.statistics.accept_errors.get().is_power_of_two() {
                     tracing::warn!(%error, "a new connection cannot be watched (epoll) and is closed; its client may try again; free memory, or raise fs.epoll.max_user_watches");
                 }
-                self.door.leave(peer);
+                self.acceptor.leave(peer);
                 continue;
             }
-            self.wheel.schedule(slot, connection.deadline);
-            entry.insert(connection);
+            let deadline = connection.deadline;
+            let slot = self.connections.add(connection);
+            self.wheel.schedule(slot, deadline);
         }
     }
 
     /// Another turn for connections that have more: few in each round, so that however many there are, and whatever
     /// they send, those that sent one request do not wait for them.
     fn go_on(&mut self) {
-        for _ in 0..GO_ON_MAX.min(self.again.len()) {
-            let Some(token) = self.again.pop_front() else {
+        for _ in 0..GO_ON_MAX.min(self.connections.queued()) {
+            let Some(slot) = self.connections.take_queued() else {
                 return;
             };
-            let slot = slot_of(token);
-            if let Some(connection) = self.connections.get_mut(slot)
-                && connection.token == token
-            {
-                connection.again = false;
-                self.turn(slot);
-            }
+            self.turn(slot);
         }
     }
 
     /// Another turn for connections that waited for room in the outbox, or too long for it.
     fn feed_starved(&mut self) {
-        while let Some(&(token, since)) = self.starved.front() {
-            self.core.late = self.core.late_at(since) <= self.core.clock.tick();
+        let now = self.core.clock.tick();
+        while let Some(since) = self.connections.starved_since() {
+            self.core.late = self.core.late_at(since) <= now;
             if !self.core.admits() {
                 break;
             }
-            self.starved.pop_front();
-            let slot = slot_of(token);
-            if let Some(connection) = self.connections.get_mut(slot)
-                && connection.token == token
-            {
-                connection.resume(&self.core);
+            if let Some(slot) = self.connections.take_starved(now) {
                 self.turn(slot);
             }
         }
@@ -375,28 +332,17 @@ impl EventLoop {
                     None => break,
                 },
             };
-            let slot = slot_of(waiting.token);
-            let Some(connection) = self.connections.get_mut(slot) else {
+            let Some(connection) = self.connections.list_released(waiting.token) else {
                 continue;
             };
-            if connection.token != waiting.token {
-                continue;
-            }
             if expired {
                 connection.expire(waiting.reply, &mut self.core);
             } else {
                 connection.release(waiting.reply, &mut self.core);
             }
-            if !connection.released {
-                connection.released = true;
-                self.released.push(slot);
-            }
         }
-        while let Some(slot) = self.released.pop() {
-            if let Some(connection) = self.connections.get_mut(slot) {
-                connection.released = false;
-                self.attend(slot);
-            }
+        while let Some(slot) = self.connections.take_released() {
+            self.attend(slot);
         }
     }
 
@@ -411,7 +357,10 @@ impl EventLoop {
             let Some(connection) = self.connections.get_mut(slot) else {
                 continue;
             };
-            if connection.deadline <= now && connection.time_out(&mut self.core, &mut self.buffer) {
+            let is_due = connection.deadline <= now;
+            let is_starved = self.connections.is_starved(slot);
+            let connection = &mut self.connections[slot];
+            if is_due && connection.time_out(&mut self.core, &mut self.buffer, is_starved) {
                 self.close(slot);
             } else {
                 self.turn(slot);
@@ -437,18 +386,17 @@ impl EventLoop {
         if phase != self.core.phase {
             self.core.phase = phase;
             // Whoever waits in the backlog was promised service; nobody new is.
-            while self.door.has_more() {
+            while self.acceptor.has_more() {
                 self.accept();
             }
-            if self.door.close(self.poll.registry()) {
+            if self.acceptor.close(self.poll.registry()) {
                 self.control.listener_closed();
             }
             if phase == Phase::Draining {
                 // No event may say what has arrived already.
-                let slots: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
-                for slot in slots {
+                for slot in self.connections.slots() {
                     if let Some(connection) = self.connections.get_mut(slot) {
-                        connection.readable = true;
+                        connection.mark_readable(false);
                         self.turn(slot);
                     }
                 }
@@ -474,10 +422,6 @@ impl std::fmt::Debug for EventLoop {
     }
 }
 
-fn slot_of(token: usize) -> usize {
-    token & ((1 << SLOT_BITS) - 1)
-}
-
 /// Events taken from one poll.
 const EVENTS_MAX: usize = 256;
 
@@ -490,10 +434,6 @@ const DUE_MAX: usize = 16;
 
 /// How long a batch waits that found the commit thread's inbox full: nobody wakes this loop for the batches of others.
 const REFUSED_PAUSE: Duration = Duration::from_millis(10);
-
-/// A token is a generation above a slot. Both stay clear of the tokens of waker and listener.
-const SLOT_BITS: u32 = 32;
-const GENERATION_MASK: u32 = u32::MAX >> 1;
 
 #[cfg(test)]
 mod tests;

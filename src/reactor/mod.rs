@@ -21,16 +21,18 @@
 //! - `transport`: the socket, and what is on its way out of it
 //! - `core`: what connections share: routing, storing, counting
 //! - `outbox`: batches on the way to the disk, and the answers that wait for them
-//! - `door`, [`Admission`]: who comes in, and how many may be there
+//! - `connections`: those of a loop by slot, and its lists of those that get another turn
+//! - `acceptor`, [`Admission`]: takes connections, and says how many may be there
 //! - `memory_budget`: what connections hold in memory, and who gives it up when it is too much
 //! - `wheel`, `clock`: deadlines, time
 
+mod acceptor;
 mod admission;
 mod clock;
 mod connection;
+mod connections;
 mod control;
 mod core;
-mod door;
 mod event_loop;
 mod memory_budget;
 mod outbox;
@@ -41,7 +43,7 @@ mod wheel;
 
 pub use admission::Admission;
 pub use control::{Control, Phase};
-pub use event_loop::{EventLoop, Parts, ReactorError};
+pub use event_loop::{EventLoop, ReactorError, Setup};
 pub use statistics::Statistics;
 
 use crate::http;

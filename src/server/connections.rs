@@ -41,7 +41,7 @@ pub(super) async fn serve(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) if connections.len() < bounds.connections => {
-                let spoken = talk(stream, routes.clone(), bounds.head_time, stop.clone());
+                let spoken = serve_one(stream, routes.clone(), bounds.head_time, stop.clone());
                 connections.spawn(spoken);
             }
             // What fits into the socket's buffer goes out at once, and nothing is waited for.
@@ -77,7 +77,12 @@ pub(super) async fn unless<T>(
     .await
 }
 
-async fn talk(stream: TcpStream, routes: Router, head_time: Duration, stop: watch::Receiver<bool>) {
+async fn serve_one(
+    stream: TcpStream,
+    routes: Router,
+    head_time: Duration,
+    stop: watch::Receiver<bool>,
+) {
     let socket = socket2::SockRef::from(&stream);
     // Without these, one that takes nothing of its answer, or is gone without a word, is only waited for longer.
     let _ = socket.set_tcp_user_timeout(Some(STALL_TIME));

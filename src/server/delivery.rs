@@ -1,12 +1,11 @@
 //! Everything between the workers and your systems: what decides on duplicates, and the sinks.
 
+use super::directories::{all_aside, beside, sweep_dead_letters};
 use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
 use super::sources::Sources;
 use super::threads::Threads;
-use super::{
-    DEDUPE, SINK, ServerError, all_aside, beside, options, quarantine, sweep_dead_letters,
-};
+use super::{DEDUPE, SINK, ServerError, options, quarantine};
 use crate::config::Config;
 use crate::dead_letter::{Child, Quarantine};
 use crate::dedupe::{Dedupe, DedupeError, Parties};
@@ -94,15 +93,22 @@ pub(super) fn prepare(
         stage,
         open: Box::new(move || {
             let open = || Dedupe::open(Arc::clone(&dedupe), limits.clone(), id, oldest, newest);
-            match open() {
-                // It is made anew from the journal.
-                Err(error) if !error.is_shortage() && all_aside(&*dedupe, &error).is_ok() => open(),
-                opened => opened,
-            }
+            or_anew(&*dedupe, open)
         }),
         stop_dedupe,
         sinks,
     })
+}
+
+/// What cannot be read there is set aside, and made anew from the journal.
+fn or_anew<T>(
+    dedupe: &dyn Storage,
+    open: impl Fn() -> Result<T, DedupeError>,
+) -> Result<T, DedupeError> {
+    match open() {
+        Err(error) if !error.is_shortage() && all_aside(dedupe, &error).is_ok() => open(),
+        opened => opened,
+    }
 }
 
 impl Delivery {

@@ -154,6 +154,11 @@ fn loops(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
         "Connections that took too long",
         labelled,
     )?;
+    requests(out, all)
+}
+
+fn requests(out: &mut Out<'_>, all: &[Arc<reactor::Statistics>]) -> fmt::Result {
+    let total = |counter: fn(&reactor::Statistics) -> &Counter| sum(all, counter);
     out.counter(
         "hookline_ack_expired",
         "503s because the journal took too long",
@@ -238,6 +243,11 @@ fn journal(out: &mut Out<'_>, status: &journal::Status) -> fmt::Result {
             u64::from(status.state() == state),
         )?;
     }
+    commits(out, statistics)
+}
+
+fn commits(out: &mut Out<'_>, statistics: &journal::Statistics) -> fmt::Result {
+    let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
     out.counter(
         "hookline_journal_commits",
         "Syncs",

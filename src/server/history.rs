@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 /// Samples of the last hour, and since when each lane of a sink stands where it stands.
 #[derive(Debug, Default)]
-pub(super) struct History(Mutex<Kept>);
+pub(super) struct History(Mutex<Samples>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Samples {
     /// One every [`History::INTERVAL`], the last of them now and then taken over into `hour`.
     minute: VecDeque<Sample>,
     hour: VecDeque<Sample>,

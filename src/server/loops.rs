@@ -5,7 +5,7 @@ use super::{ServerError, options};
 use crate::config::Config;
 use crate::journal::DurablePosition;
 use crate::journal::batch::{Batch, Pool};
-use crate::reactor::{Admission, Control, EventLoop, Parts, Statistics};
+use crate::reactor::{Admission, Control, EventLoop, Setup, Statistics};
 use crate::relay;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
@@ -45,7 +45,7 @@ pub(super) fn prepare(
         sources.loops.push(Arc::clone(&statistics));
         loops.wakers.push(waker);
         loops.positions.push(Arc::clone(&position));
-        loops.ready.push(EventLoop::new(Parts {
+        loops.ready.push(EventLoop::new(Setup {
             index,
             poll,
             listener,

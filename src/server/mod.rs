@@ -26,6 +26,7 @@ mod admin;
 mod browser;
 mod connections;
 mod delivery;
+mod directories;
 mod drain;
 mod endpoints;
 mod exposition;
@@ -50,25 +51,23 @@ pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 
 use crate::config::Config;
-use crate::dead_letter::{self, Child, DeadLetterError, DeadLetters};
+use crate::dead_letter::{Child, DeadLetterError};
 use crate::dedupe::DedupeError;
-use crate::disk::{self, Disk, Storage};
 use crate::feed::{CursorError, FeedError};
 use crate::journal::{self, HandOn, Journal, JournalError, State};
-use crate::reactor::{Control, ReactorError};
+use crate::reactor::{Control, EventLoop, ReactorError};
 use crate::relay::{self, Room};
 use crate::sink::SinkError;
 use crate::worker::{self, Forms};
 use crossbeam_channel::{Receiver, select};
 use delivery::Delivery;
+use directories::{beside, data_directory};
 use hand_on::{WORKER_BYTES, WORKER_INBOX, hand_on};
 use mio::Waker;
+use pull::Pulls;
 use sources::Sources;
-use std::error::Error;
-use std::ffi::OsStr;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
@@ -109,7 +108,7 @@ pub enum ServerError {
     Dedupe(#[from] DedupeError),
     /// The dead letters of a sink.
     #[error(transparent)]
-    Letters(#[from] DeadLetterError),
+    DeadLetters(#[from] DeadLetterError),
     /// What is stored cannot be passed on to the sinks.
     #[error("nothing is delivered any more: {0}")]
     Feed(#[from] FeedError),
@@ -191,21 +190,14 @@ impl Server {
         let disk = data_directory(&config.journal.dir)?;
         let floor = Arc::new(AtomicU64::new(u64::MAX));
         let confirmed = sinks::confirmed(config, &*disk)?;
-        let journal = Journal::open(
-            Arc::clone(&disk),
-            options::journal(config, Arc::clone(&floor), confirmed),
-        )?;
+        let options = options::journal(config, Arc::clone(&floor), confirmed);
+        let journal = Journal::open(Arc::clone(&disk), options)?;
         let recovery = journal.recovery().clone();
         log_left_out(&recovery);
         let endpoints = journal.endpoints();
         let forms = endpoints::forms(&disk, journal.status().durable());
-        let table = Arc::new(endpoints::table(
-            config,
-            config.server.loops,
-            &endpoints,
-            &forms,
-            None,
-        )?);
+        let count = config.server.loops;
+        let table = Arc::new(endpoints::table(config, count, &endpoints, &forms, None)?);
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
         let mut delivery = delivery::prepare(config, &disk, &journal, &forms, floor, &mut sources)?;
@@ -220,10 +212,7 @@ impl Server {
             return Err(ServerError::StoppedEarly);
         }
         let mut threads = Threads::new();
-        let mut cores = Cores::new(
-            config.server.pin,
-            config.server.loops + config.server.workers,
-        );
+        let mut cores = Cores::new(config.server.pin, count + config.server.workers);
         let workers = start_workers(config, &delivery, &mut sources, &mut threads, &mut cores)?;
         let (committer, preparer) = journal.split(loops.positions, workers);
         threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
@@ -235,25 +224,10 @@ impl Server {
         let address_of = |listener: &TcpListener| listener.local_addr().ok();
         let admin_address = admin.as_ref().and_then(address_of);
         let pull_address = pull.as_ref().and_then(address_of);
-        if let Some(listener) = pull {
-            let stop = Arc::clone(&stop_sinks);
-            let connections = config.pull.connections;
-            let replays = beside(&config.journal.dir.join("replays"))?;
-            threads.start(PULL, None, move || {
-                pull::run(listener, connections, pulls, replays, &stop)
-            })?;
-        }
-        if let Some(listener) = admin {
-            let (sources, control) = (Arc::clone(&sources), Arc::clone(&control));
-            let admin = config.admin.clone();
-            let run = move || admin::run(listener, &admin, sources, control);
-            threads.start(ADMIN, None, run)?;
-        }
+        start_pull(config, pull, pulls, &stop_sinks, &mut threads)?;
+        start_admin(config, admin, &sources, &control, &mut threads)?;
         // Last, so that nothing is answered before everything else stands.
-        for (index, event_loop) in loops.ready.into_iter().enumerate() {
-            let run = move || Ok(event_loop.run()?);
-            threads.start(&format!("{LOOP}{index}"), cores.take(), run)?;
-        }
+        start_loops(loops.ready, &mut threads, &mut cores)?;
         Ok(Server {
             address,
             admin: admin_address,
@@ -352,68 +326,6 @@ impl Server {
     }
 }
 
-/// The directory of the journal, made if it is not there.
-fn data_directory(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
-    let disk = Disk::create(path);
-    let disk = disk.map_err(ServerError::io(format!(
-        "use {} as a directory for the journal (name another with --data-dir, or `dir` in [journal])",
-        path.display()
-    )))?;
-    Ok(Arc::new(disk))
-}
-
-/// A directory in it, made if it is not there.
-fn directory(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
-    let disk = Disk::create_within(path);
-    let disk = disk.map_err(ServerError::io(format!("use {}", path.display())))?;
-    Ok(Arc::new(disk))
-}
-
-/// A directory in it that delivery can do without: what cannot be used there is set aside, and logged.
-fn beside(path: &Path) -> Result<Arc<dyn Storage>, ServerError> {
-    let made = Disk::create_within(path).and_then(|disk| {
-        let usable = disk.is_usable().then_some(disk);
-        usable.ok_or_else(|| ErrorKind::PermissionDenied.into())
-    });
-    let error = match made {
-        Ok(disk) => return Ok(Arc::new(disk)),
-        Err(error) if disk::is_shortage(&error) => {
-            return Err(ServerError::io(format!("use {}", path.display()))(error));
-        }
-        Err(error) => error,
-    };
-    let within = path.parent().and_then(|within| Disk::open(within).ok());
-    let name = path.file_name().and_then(OsStr::to_str);
-    let aside = within
-        .zip(name)
-        .map(|(within, name)| (within.set_aside(name), within));
-    let Some((Ok(aside), within)) = aside else {
-        return Err(ServerError::io(format!(
-            "use {}, nor set it aside: move it away, or give it to the user that serves",
-            path.display()
-        ))(error));
-    };
-    tracing::warn!(
-        path = %path.display(), %error, aside = within.describe(&aside),
-        "a directory of the data directory cannot be used: it is set aside and made anew; delivery goes on"
-    );
-    directory(path)
-}
-
-/// Sets everything aside that is in a directory, for this reason: its owner begins anew.
-fn all_aside(storage: &dyn Storage, error: &dyn Error) -> Result<(), ServerError> {
-    let dir = storage.describe("");
-    let names = storage.list();
-    for name in names.map_err(ServerError::io(format!("list {dir}")))? {
-        if !disk::is_aside(&name) {
-            let aside = storage.set_aside(&name);
-            aside.map_err(ServerError::io(format!("set {name} aside in {dir}")))?;
-        }
-    }
-    tracing::warn!(dir, %error, "the files in a directory of the data directory cannot be used: all of them are set aside, and made anew; delivery goes on");
-    Ok(())
-}
-
 /// Starts the workers, and gives what hands batches on to them.
 fn start_workers(
     config: &Config,
@@ -439,6 +351,52 @@ fn start_workers(
     Ok(hand_on(workers))
 }
 
+fn start_loops(
+    ready: Vec<EventLoop>,
+    threads: &mut Threads,
+    cores: &mut Cores,
+) -> Result<(), ServerError> {
+    for (index, event_loop) in ready.into_iter().enumerate() {
+        let run = move || Ok(event_loop.run()?);
+        threads.start(&format!("{LOOP}{index}"), cores.take(), run)?;
+    }
+    Ok(())
+}
+
+/// Starts what consumers read from, if there is a listener for them.
+fn start_pull(
+    config: &Config,
+    listener: Option<TcpListener>,
+    pulls: Pulls,
+    stop: &Arc<AtomicBool>,
+    threads: &mut Threads,
+) -> Result<(), ServerError> {
+    let Some(listener) = listener else {
+        return Ok(());
+    };
+    let (stop, connections) = (Arc::clone(stop), config.pull.connections);
+    let replays = beside(&config.journal.dir.join("replays"))?;
+    let run = move || pull::run(listener, connections, pulls, replays, &stop);
+    threads.start(PULL, None, run)
+}
+
+/// Starts the pages of metrics and health, if there is a listener for them.
+fn start_admin(
+    config: &Config,
+    listener: Option<TcpListener>,
+    sources: &Arc<Sources>,
+    control: &Arc<Control>,
+    threads: &mut Threads,
+) -> Result<(), ServerError> {
+    let Some(listener) = listener else {
+        return Ok(());
+    };
+    let (sources, control) = (Arc::clone(sources), Arc::clone(control));
+    let admin = config.admin.clone();
+    let run = move || admin::run(listener, &admin, sources, control);
+    threads.start(ADMIN, None, run)
+}
+
 fn log_left_out(recovery: &journal::Recovery) {
     if let Some(left_out) = &recovery.left_out {
         tracing::error!(
@@ -449,22 +407,6 @@ fn log_left_out(recovery: &journal::Recovery) {
             "a sink has had notifications that are not in the journal: it is an older copy, or its end is damaged; \
              their sequences are left out"
         );
-    }
-}
-
-/// Where the dead letters of a sink are.
-fn dead_letters(config: &Config, sink: &str) -> Result<DeadLetters, ServerError> {
-    let all = config.journal.dir.join("dead-letters");
-    beside(&all)?;
-    Ok(DeadLetters::open(beside(&all.join(sink))?)?)
-}
-
-/// Takes away what no dead letter needs any more, of every sink that ever had any: verbs leave that to the server.
-fn sweep_dead_letters(config: &Config) {
-    let sinks = dead_letter::list_sinks(&config.journal.dir.join("dead-letters"));
-    for (_, letters) in sinks.into_iter().flatten() {
-        // What is wrong with it is reported where it is used.
-        let _ = letters.map(|mut letters| letters.retries());
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn journal(config: &Config, floor: Arc<AtomicU64>, confirmed: u64) ->
         max_size: Some(config.journal.max_size),
         sync_interval: config.journal.sync_interval,
         reserve: limits.unacknowledged as u64,
-        floor,
+        retention_hold: floor,
         confirmed,
         ..journal::Options::default()
     }

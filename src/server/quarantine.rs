@@ -1,6 +1,7 @@
 //! What is known of bodies that nobody can take apart, and who finds it out.
 
-use super::{ServerError, all_aside, beside, dead_letters, sinks};
+use super::directories::{all_aside, beside, dead_letters};
+use super::{ServerError, sinks};
 use crate::config::Config;
 use crate::dead_letter::{Child, Quarantine, WORKER};
 use crate::disk::Storage;

@@ -2,9 +2,10 @@
 
 mod transports;
 
+use super::ServerError;
+use super::directories::{beside, dead_letters, directory};
 use super::pull::Pulls;
 use super::sources::Sources;
-use super::{ServerError, beside, dead_letters, directory};
 use crate::config::{self, Config, SinkKind};
 use crate::dedupe::Parties;
 use crate::disk::{Disk, Storage};
@@ -125,7 +126,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
         let statistics = Arc::new(Statistics::default());
         statistics.delivered.set(cursor.confirmed().max(first - 1));
         statistics.confirmed.set(cursor.confirmed());
-        let part = Part {
+        let part = SinkSetup {
             sink,
             cursor,
             first,
@@ -174,7 +175,7 @@ fn unbuilt(sink: &config::Sink) -> ServerError {
 }
 
 /// What one sink begins with.
-struct Part<'c> {
+struct SinkSetup<'c> {
     sink: &'c config::Sink,
     cursor: Cursor,
     /// The first sequence that there is.
@@ -183,7 +184,7 @@ struct Part<'c> {
     stop: Arc<AtomicBool>,
 }
 
-impl Part<'_> {
+impl SinkSetup<'_> {
     /// Which events; every path among its filters has a number from here on.
     fn wanted(&self, common: &Common<'_>) -> Result<Selection, ServerError> {
         let filter = &self.sink.filter;

@@ -4,7 +4,7 @@ use super::event_batch::{EventBatch, Made};
 use super::forms::{Forms, Reading};
 use super::poison::{GuardedExtractor, Poison};
 use crate::event::{Headers, Origin, Sender as From};
-use crate::journal::batch::{Batch, Place};
+use crate::journal::batch::{Batch, Seal};
 use crate::journal::record::{FLAG_FOREIGN, Record};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
@@ -119,7 +119,7 @@ impl Extraction {
     ) -> EventBatch {
         let mut batch = Batch::unpooled();
         batch.append(endpoint, flags, received_at, headers, body);
-        batch.seal(&Place {
+        batch.seal(&Seal {
             epoch: 0,
             salt: 0,
             first_sequence: sequence,

@@ -29,13 +29,13 @@ fn a_stop_does_not_wait_for_a_recovery_that_stalls() {
     }
     fs::rename(&segment, &aside).expect("ours");
     let len = fs::metadata(&aside).expect("there").len();
-    let served = match Served::start(Disk::new(contents(&aside)), len, &segment) {
-        Ok(served) => served,
+    let device = match Served::start(Disk::new(contents(&aside)), len, &segment) {
+        Ok(device) => device,
         Err(why) => return skipped::<()>("fuse", &why).unwrap_or_default(),
     };
     // Whatever happens, the disk answers again before the child is waited for.
     let mut child = Guarded(None);
-    let held = served.disk();
+    let held = device.disk();
     let log = site.path().join("log");
     let mut command = site.command();
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -55,7 +55,7 @@ fn a_stop_does_not_wait_for_a_recovery_that_stalls() {
     let status = running.wait().expect("it has ended");
     assert_eq!(status.code(), Some(0), "{}", said());
 
-    drop(served);
+    drop(device);
     fs::rename(&aside, &segment).expect("ours");
     let (status, said) = site.start().terminate();
     assert!(status.success(), "{said}");

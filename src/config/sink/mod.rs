@@ -79,6 +79,15 @@ impl SinkKind {
     }
 }
 
+/// The sink when there is no file.
+pub(super) fn default() -> Sink {
+    Sink {
+        name: "stdout".to_owned(),
+        filter: Filter::default(),
+        kind: SinkKind::Stdout,
+    }
+}
+
 /// Reads all of them. `endpoints` are those that filters may name; `None` when not all of them could be read.
 pub(super) fn read_all(
     reading: &mut Reading<'_>,

@@ -2,7 +2,7 @@
 
 use super::{Options, StoredCheckpoint};
 use crate::event::Event;
-use crate::journal::batch::{Batch, Place};
+use crate::journal::batch::{Batch, Seal};
 use crate::journal::record::FLAG_FOREIGN;
 use crate::random::Random;
 use crate::worker::{EventBatch, Extraction};
@@ -111,7 +111,7 @@ impl Journal {
                 let (received_at, body) = (posted.received_at, posted.body.as_bytes());
                 batch.append(posted.endpoint, flags, received_at, headers, body);
             }
-            batch.seal(&Place {
+            batch.seal(&Seal {
                 epoch: 1,
                 salt: 1,
                 first_sequence,

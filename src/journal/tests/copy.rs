@@ -62,7 +62,7 @@ fn copied_while_written_to(seed: u64) -> bool {
         largest_frame: 12 << 10,
         ..small_options()
     };
-    options.floor.store(0, Ordering::Relaxed);
+    options.retention_hold.store(0, Ordering::Relaxed);
     let journal = Journal::open(disk.storage(), options.clone()).unwrap();
     journal.endpoints().number("/webhook").unwrap();
     let status = journal.status();
@@ -76,7 +76,7 @@ fn copied_while_written_to(seed: u64) -> bool {
         next += 1;
         committer.turn(&receiver).unwrap();
         options
-            .floor
+            .retention_hold
             .store(next.saturating_sub(8), Ordering::Relaxed);
     };
     for _ in 0..random.below(40) {

@@ -273,7 +273,7 @@ impl Life {
     /// The options, with consumers that need everything from `floor` on.
     fn options_at(&self, floor: u64) -> Options {
         Options {
-            floor: std::sync::Arc::new(AtomicU64::new(floor)),
+            retention_hold: std::sync::Arc::new(AtomicU64::new(floor)),
             ..self.options.clone()
         }
     }

@@ -25,7 +25,7 @@ fn days(seed: u64, max_size: Option<u64>, unsteady: i64) -> u64 {
         max_size,
         ..small_options()
     };
-    options.floor.store(0, Ordering::Relaxed);
+    options.retention_hold.store(0, Ordering::Relaxed);
     let (mut now, mut next, mut first, mut wrong) = (1_700_000_000_000_000, 1, 1, 0_i64);
     let mut stored_at = BTreeMap::new();
     disk.set_clock(now);
@@ -57,12 +57,12 @@ fn days(seed: u64, max_size: Option<u64>, unsteady: i64) -> u64 {
             }
             if random.below(30) > 0 {
                 let floor = next - random.below(40).min(next);
-                options.floor.fetch_max(floor, Ordering::Relaxed);
+                options.retention_hold.fetch_max(floor, Ordering::Relaxed);
             }
             preparer.note_rolled(preparer.rolled.try_recv().unwrap());
             preparer.attempt().unwrap();
 
-            let floor = options.floor.load(Ordering::Relaxed);
+            let floor = options.retention_hold.load(Ordering::Relaxed);
             let oldest = status.statistics.first_sequence.load(Ordering::Relaxed);
             assert!(oldest >= first, "day {day}");
             assert!(oldest <= floor.max(1), "day {day}: {oldest} beyond {floor}");

@@ -6,7 +6,7 @@ use super::harness::{batch, read_all};
 use crate::disk::Access;
 use crate::disk::block::ALIGNMENT;
 use crate::disk::simulated::SimulatedDisk;
-use crate::journal::batch::Place;
+use crate::journal::batch::Seal;
 use crate::journal::frame::NUMBER_END;
 use crate::journal::manifest::{Hole, Manifest, ManifestFile};
 use crate::journal::segment::HEADER_BLOCK;
@@ -137,7 +137,7 @@ fn a_frame_of_a_ready_segment_goes_back() {
     let disk = stored();
     let id = Manifest::load(&*disk.storage()).unwrap().unwrap().id;
     let mut forged = batch(&[b"forged"]);
-    forged.seal(&Place {
+    forged.seal(&Seal {
         epoch: 4,
         salt: id.salt(4),
         first_sequence: 2,
@@ -428,7 +428,7 @@ fn a_torn_frame_is_not_what_follows_damage() {
     let disk = stored();
     let id = Manifest::load(&*disk.storage()).unwrap().unwrap().id;
     let mut torn = batch(&[b"torn"]);
-    torn.seal(&Place {
+    torn.seal(&Seal {
         epoch: 3,
         salt: id.salt(3),
         first_sequence: STORED + 2,

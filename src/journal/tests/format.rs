@@ -4,7 +4,7 @@ use super::harness::{batch, options, read_all};
 use crate::disk::Storage;
 use crate::disk::block::ALIGNMENT;
 use crate::disk::simulated::SimulatedDisk;
-use crate::journal::batch::{Batch, Place};
+use crate::journal::batch::{Batch, Seal};
 use crate::journal::frame::{FrameError, FrameHeader, HEADER_LEN};
 use crate::journal::record::{self, Record};
 use crate::journal::segment::HEADER_BLOCK;
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use std::iter;
 use std::sync::Arc;
 
-const PLACE: Place = Place {
+const SEAL: Seal = Seal {
     epoch: 3,
     salt: 0x1234_5678,
     first_sequence: 1000,
@@ -43,7 +43,7 @@ fn sealed(records: &[Sent]) -> Batch {
         let headers = headers.iter().map(|(name, value)| (&name[..], &value[..]));
         batch.append(*endpoint, *flags, *received_at, headers, body);
     }
-    batch.seal(&PLACE);
+    batch.seal(&SEAL);
     batch
 }
 
@@ -52,7 +52,7 @@ proptest! {
     fn a_batch_reads_back_as_it_was_sent(records in vec(sent(), 1..6)) {
         let batch = sealed(&records);
         prop_assert_eq!(batch.frame().len() % ALIGNMENT, 0);
-        let read = Batch::from_frame(batch.frame().to_vec(), PLACE.salt).unwrap();
+        let read = Batch::from_frame(batch.frame().to_vec(), SEAL.salt).unwrap();
         let found: Vec<Sent> = read.records().map(|record| {
             let headers = record.headers().map(|(name, value)| (name.to_vec(), value.to_vec()));
             (record.endpoint, record.flags, record.received_at, headers.collect(), record.body.to_vec())
@@ -73,7 +73,7 @@ proptest! {
         frame.truncate(batch.len());
         let at = at.index(frame.len());
         frame[at] ^= 1_u8 << bit;
-        prop_assert!(Batch::from_frame(frame, PLACE.salt).is_err());
+        prop_assert!(Batch::from_frame(frame, SEAL.salt).is_err());
     }
 
     #[test]
@@ -82,7 +82,7 @@ proptest! {
             prop_assert!(record.headers().count() <= record.raw_headers.len() / 4);
             prop_assert!(rest.len() + record::FIXED_LEN <= bytes.len());
         }
-        prop_assert!(Batch::from_frame(bytes, PLACE.salt).is_err());
+        prop_assert!(Batch::from_frame(bytes, SEAL.salt).is_err());
     }
 }
 
@@ -97,7 +97,7 @@ fn a_frame_that_was_cut_anywhere_is_refused() {
     )]);
     for length in 0..batch.len() {
         let frame = batch.frame()[..length].to_vec();
-        assert!(Batch::from_frame(frame, PLACE.salt).is_err(), "{length}");
+        assert!(Batch::from_frame(frame, SEAL.salt).is_err(), "{length}");
     }
 }
 
@@ -108,9 +108,9 @@ fn the_last_of_all_sequences_is_read() {
     for _ in 0..2 {
         batch.append(1, 0, 2, iter::empty(), b"body");
     }
-    batch.seal(&Place {
+    batch.seal(&Seal {
         first_sequence: u64::MAX - 2,
-        ..PLACE
+        ..SEAL
     });
     let sequences: Vec<u64> = batch
         .records_from(0)
@@ -123,9 +123,9 @@ fn the_last_of_all_sequences_is_read() {
 fn a_frame_of_another_segment_is_refused() {
     let batch = sealed(&[(1, 0, 2, vec![], b"body".to_vec())]);
     let header: &[u8; HEADER_LEN] = batch.frame().first_chunk().unwrap();
-    assert!(FrameHeader::decode(header, PLACE.salt).is_ok());
+    assert!(FrameHeader::decode(header, SEAL.salt).is_ok());
     assert_eq!(
-        FrameHeader::decode(header, PLACE.salt + 1),
+        FrameHeader::decode(header, SEAL.salt + 1),
         Err(FrameError::HeaderChecksum)
     );
 }

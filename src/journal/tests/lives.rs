@@ -124,7 +124,7 @@ impl Life {
                 max_size: [None, Some(60 << 10)][random.below(2) as usize],
                 sync_interval: [Duration::ZERO, Duration::from_hours(1)][random.below(2) as usize],
                 unsynced_max: choose(random, &[8 << 10, u64::MAX]),
-                floor: Arc::new(AtomicU64::new(0)),
+                retention_hold: Arc::new(AtomicU64::new(0)),
                 ..options()
             },
             loops: 1 + random.below(3) as usize,
@@ -221,7 +221,9 @@ impl Life {
             assert_eq!((handed, &reported), (durable, &answered));
             oracle.promised = durable as usize;
             let floor = durable.saturating_sub(random.below(self.lag + 1));
-            self.options.floor.fetch_max(floor, Ordering::Relaxed);
+            self.options
+                .retention_hold
+                .fetch_max(floor, Ordering::Relaxed);
             look(Stage::Running, disk.take_records(), oracle);
             if result.is_err() {
                 break;

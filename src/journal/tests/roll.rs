@@ -54,7 +54,7 @@ fn a_reader_follows_while_segments_are_recycled_behind_it() {
         retention: Duration::ZERO,
         ..options()
     };
-    let floor = Arc::clone(&options.floor);
+    let floor = Arc::clone(&options.retention_hold);
     floor.store(1, Ordering::Release);
     let mut harness = Harness::start(Arc::clone(&storage), options);
     let status = Arc::clone(&harness.status);
@@ -247,7 +247,7 @@ fn the_oldest_sequence_is_known_as_soon_as_the_journal_is_open() {
         retention: Duration::ZERO,
         ..options()
     };
-    options.floor.store(u64::MAX, Ordering::Release);
+    options.retention_hold.store(u64::MAX, Ordering::Release);
     let mut harness = Harness::start(Arc::clone(&storage), options.clone());
     for number in 1..=100 {
         let ticket = harness.send(batch(&[body(number)]));

@@ -3,7 +3,7 @@
 use super::super::Phase;
 use super::super::core::{Core, Outcome};
 use super::super::outbox::Reply;
-use super::Connection;
+use super::{Connection, State};
 use crate::endpoint::Ack;
 use crate::http::Status;
 use crate::http::assembler::Assembler;
@@ -19,7 +19,7 @@ impl Connection {
                 persistence,
             } => {
                 core.count_answer(endpoint, Status::Ok);
-                let persistence = self.persistence(persistence, core);
+                let persistence = self.persistence(persistence, false, core);
                 self.answer_ok(persistence, core);
             }
             Reply::Bytes(bytes) => {
@@ -38,7 +38,7 @@ impl Connection {
                 self.waiting -= 1;
                 core.statistics.expired.add(1);
                 core.count_answer(endpoint, Status::ServiceUnavailable);
-                let persistence = self.persistence(persistence, core);
+                let persistence = self.persistence(persistence, false, core);
                 self.append(core, |out, core| {
                     core.responses
                         .empty(out, Status::ServiceUnavailable, persistence);
@@ -48,12 +48,18 @@ impl Connection {
         }
     }
 
-    /// Answers a whole request, behind the answers that wait.
-    pub(super) fn answer(&mut self, outcome: Outcome, asked: Persistence, core: &mut Core) {
+    /// Answers a whole request, behind the answers that wait. `more` is there to serve behind it.
+    pub(super) fn answer(
+        &mut self,
+        outcome: Outcome,
+        asked: Persistence,
+        more: bool,
+        core: &mut Core,
+    ) {
         if let Outcome::Stored { endpoint, ack } = outcome
             && (ack == Ack::Stored || self.waiting > 0 || core.outbox.is_behind(core.clock.now))
         {
-            self.closing |= asked == Persistence::Close;
+            self.close_after(asked);
             self.waiting += 1;
             let persistence = asked;
             let reply = Reply::Ok {
@@ -62,7 +68,7 @@ impl Connection {
             };
             return core.outbox.wait(self.token, reply);
         }
-        let persistence = self.persistence(asked, core);
+        let persistence = self.persistence(asked, more, core);
         match outcome {
             Outcome::Stored { endpoint, .. } => {
                 core.count_answer(endpoint, Status::Ok);
@@ -81,8 +87,7 @@ impl Connection {
 
     /// A refusal after which nothing more of this connection is read as a request.
     pub(super) fn refuse(&mut self, status: Status, core: &mut Core) {
-        self.closing = true;
-        self.refused = true;
+        self.state = State::Refused;
         self.put_back = false;
         self.assembler = Assembler::default();
         self.reply_bytes(core, |out, core| {
@@ -102,14 +107,20 @@ impl Connection {
 
     /// While draining, the last answer says that it is the last, whatever it is; what has arrived behind it is answered
     /// before.
-    fn persistence(&mut self, asked: Persistence, core: &Core) -> Persistence {
+    fn persistence(&mut self, asked: Persistence, more: bool, core: &Core) -> Persistence {
         let last = core.phase >= Phase::Draining
             && self.waiting == 0
             && self.assembler.is_between_requests()
-            && !(self.more || self.put_back || self.readable);
+            && !(more || self.has_more());
         let persistence = if last { Persistence::Close } else { asked };
-        self.closing |= persistence == Persistence::Close;
+        self.close_after(persistence);
         persistence
+    }
+
+    fn close_after(&mut self, persistence: Persistence) {
+        if persistence == Persistence::Close && self.state == State::Open {
+            self.state = State::Closing;
+        }
     }
 
     /// An answer in bytes: at once, or behind those that wait.

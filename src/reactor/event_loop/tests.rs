@@ -33,7 +33,7 @@ impl Bench {
         let position = Arc::new(DurablePosition::new(Box::new(|| {})));
         let (commit, inbox) = relay::channel(16);
         let control = Arc::new(Control::new(Arc::new(table()), 1));
-        let parts = Parts {
+        let setup = Setup {
             index: 0,
             poll: Poll::new().unwrap(),
             listener,
@@ -46,7 +46,7 @@ impl Bench {
             journal: Arc::new(journal::Status::new(1, 1 << 20, 0)),
             statistics: Arc::default(),
         };
-        let mut event_loop = EventLoop::new(parts).unwrap();
+        let mut event_loop = EventLoop::new(setup).unwrap();
         event_loop.core.set_table(Arc::new(table()));
         Bench {
             event_loop,
@@ -64,11 +64,12 @@ impl Bench {
         let event_loop = &mut self.event_loop;
         let before = event_loop.connections.len();
         while event_loop.connections.len() == before {
-            event_loop.door.ring();
+            event_loop.acceptor.mark_readable();
             event_loop.accept();
         }
-        let newest = event_loop.connections.iter().max_by_key(|one| one.1.token);
-        (client, newest.unwrap().0)
+        let token = |slot: &usize| event_loop.connections[*slot].token;
+        let newest = event_loop.connections.slots().into_iter().max_by_key(token);
+        (client, newest.unwrap())
     }
 
     /// Sends, and lets the loop take all of it.
@@ -138,14 +139,14 @@ fn an_idle_connection_is_closed_however_far_its_deadline_was() {
     let mut bench = Bench::new();
     let (_client, slot) = bench.connect();
     bench.pass(60 * SECOND);
-    assert!(bench.event_loop.connections.contains(slot));
+    assert!(bench.event_loop.connections.get_mut(slot).is_some());
     bench.pass(59 * SECOND);
     assert!(
-        bench.event_loop.connections.contains(slot),
+        bench.event_loop.connections.get_mut(slot).is_some(),
         "a second early"
     );
     bench.pass(2 * SECOND);
-    assert!(!bench.event_loop.connections.contains(slot));
+    assert!(!bench.event_loop.connections.get_mut(slot).is_some());
 }
 
 /// The drain does not wait for as long as the connection might have stayed open.
@@ -156,7 +157,7 @@ fn a_drain_does_not_wait_for_idle_connections() {
     bench.event_loop.core.phase = Phase::Draining;
     bench.event_loop.turn(slot);
     bench.pass(SECOND);
-    assert!(!bench.event_loop.connections.contains(slot));
+    assert!(!bench.event_loop.connections.get_mut(slot).is_some());
 }
 
 /// While the answer before it waits for the disk, the refusal of a request that did not arrive in time waits too; its
@@ -219,11 +220,9 @@ fn what_need_not_wait_waits_for_a_journal_that_is_behind() {
             ..options()
         });
         let waits = |bench: &Bench| {
-            bench
-                .event_loop
-                .connections
-                .iter()
-                .any(|(_, it)| it.waiting > 0)
+            let connections = &bench.event_loop.connections;
+            let mut slots = connections.slots().into_iter();
+            slots.any(|slot| connections[slot].waiting > 0)
         };
         let (mut client, slot) = bench.connect();
         bench.send(&mut client, slot, post.as_bytes());
@@ -233,7 +232,7 @@ fn what_need_not_wait_waits_for_a_journal_that_is_behind() {
         let (mut late, slot) = bench.connect();
         late.write_all(post.as_bytes()).unwrap();
         while bench.event_loop.core.statistics.stored.get() < 2 {
-            bench.event_loop.connections[slot].readable = true;
+            bench.event_loop.connections[slot].mark_readable(false);
             bench.event_loop.turn(slot);
         }
         assert!(waits(&bench), "its answer has left");
@@ -310,14 +309,13 @@ fn a_connection_that_goes_on_stands_once_on_the_list() {
     for _ in 0..100 {
         // Whole requests, or what the socket takes of them: the rest does not matter here.
         while client.write(&flood).is_ok() {}
-        let Some(connection) = bench.event_loop.connections.get(slot) else {
+        let Some(connection) = bench.event_loop.connections.get_mut(slot) else {
             break;
         };
         let token = connection.token;
         bench.event_loop.ready(token, false);
         bench.event_loop.go_on();
-        let again = &bench.event_loop.again;
-        longest = longest.max(again.iter().filter(|&&it| it == token).count());
+        longest = longest.max(bench.event_loop.connections.queued());
     }
     assert_eq!(longest, 1);
     drop(bench);
@@ -355,7 +353,7 @@ fn one_round_serves_few_of_what_floods_it() {
         assert!(served() - before <= turn, "{}", served() - before);
         before = served();
     }
-    while !bench.event_loop.again.is_empty() {
+    while bench.event_loop.connections.queued() > 0 {
         bench.event_loop.go_on();
         assert!(served() - before <= 4 * turn, "{}", served() - before);
         before = served();

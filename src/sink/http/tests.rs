@@ -6,7 +6,7 @@ mod receiver;
 use super::*;
 use crate::dead_letter::Answer;
 use crate::event::{self, Item};
-use crate::journal::batch::{Batch, Place};
+use crate::journal::batch::{Batch, Seal};
 use crate::journal::record;
 use crate::sink::transport::{BatchItem, FailureKind};
 use crate::worker::{EventBatch, Extraction, Forms};
@@ -49,7 +49,7 @@ fn delivery() -> Arc<EventBatch> {
             body.as_bytes(),
         );
     }
-    batch.seal(&Place {
+    batch.seal(&Seal {
         epoch: 1,
         salt: 1,
         first_sequence: FIRST,

@@ -7,7 +7,7 @@
 use crate::memory::Memory;
 use hookline::testing::disk::block::ALIGNMENT;
 use hookline::testing::journal::Options;
-use hookline::testing::journal::batch::{Batch, Place};
+use hookline::testing::journal::batch::{Batch, Seal};
 use hookline::testing::journal::frame::HEADER_LEN;
 use std::collections::BTreeMap;
 use std::iter;
@@ -117,7 +117,7 @@ pub fn frame(epoch: u64, first_sequence: u64, durable: u64, bodies: &[Vec<u8>]) 
         let headers = [(&b"content-type"[..], &b"application/json"[..])];
         batch.append(1, 0, TIME, headers.into_iter(), body);
     }
-    batch.seal(&Place {
+    batch.seal(&Seal {
         epoch,
         salt: salt(epoch),
         first_sequence,

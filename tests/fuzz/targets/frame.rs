@@ -14,8 +14,10 @@
 
 use arbitrary::Unstructured;
 use hookline::testing::disk::block::padded;
-use hookline::testing::journal::batch::{Batch, Place};
-use hookline::testing::journal::frame::{FrameError, FrameHeader, HEADER_LEN, LENGTH_MAX, NUMBER_END};
+use hookline::testing::journal::batch::{Batch, Seal};
+use hookline::testing::journal::frame::{
+    FrameError, FrameHeader, HEADER_LEN, LENGTH_MAX, NUMBER_END,
+};
 use hookline::testing::journal::record::{FIXED_LEN, Record, encode};
 use hookline_fuzz::image::fix_frame;
 use libfuzzer_sys::fuzz_target;
@@ -124,7 +126,7 @@ fn accepted(header: &FrameHeader, batch: &Batch, bytes: &[u8]) {
 
 fn sealed(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let first_sequence = input.int_in_range(1..=NUMBER_END - 64)?;
-    let place = Place {
+    let seal = Seal {
         epoch: input.arbitrary()?,
         salt: input.arbitrary()?,
         first_sequence,
@@ -150,10 +152,10 @@ fn sealed(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         );
         bodies.push(body);
     }
-    batch.seal(&place);
+    batch.seal(&seal);
     let frame = batch.frame().to_vec();
     assert_eq!(frame.len(), padded(batch.len()));
-    let read = Batch::from_frame(frame.clone(), place.salt).expect("as it was sealed");
+    let read = Batch::from_frame(frame.clone(), seal.salt).expect("as it was sealed");
     assert!(
         read.records().map(|record| record.body).eq(bodies),
         "the bodies differ"
@@ -168,8 +170,8 @@ fn sealed(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let length = input.int_in_range(0..=frame.len())?;
     changed.truncate(frame.len() - length);
     let is_same = changed.get(..batch.len()) == frame.get(..batch.len());
-    assert_eq!(Batch::from_frame(changed, place.salt).is_ok(), is_same);
+    assert_eq!(Batch::from_frame(changed, seal.salt).is_ok(), is_same);
     let other: u32 = input.arbitrary()?;
-    assert_eq!(Batch::from_frame(frame, other).is_ok(), other == place.salt);
+    assert_eq!(Batch::from_frame(frame, other).is_ok(), other == seal.salt);
     Ok(())
 }

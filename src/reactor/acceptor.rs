@@ -1,4 +1,4 @@
-//! Where connections come in: some in each round, counted, and none for a moment when descriptors have run out.
+//! Takes the connections that come in: some in each round, counted, and none for a moment when descriptors are short.
 
 use super::admission::Refused;
 use super::{Admission, Statistics};
@@ -14,7 +14,7 @@ pub(super) const ACCEPTS_MAX: usize = 16;
 
 /// The listener of a loop.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Acceptor {
     listener: Option<TcpListener>,
     admission: Arc<Admission>,
     /// More connections may wait: no new edge will say so.
@@ -23,27 +23,27 @@ pub(super) struct Door {
     closed_until: Option<Instant>,
 }
 
-/// Who stood there.
+/// What came in.
 #[derive(Debug)]
-pub(super) enum Caller {
-    /// A connection that is admitted; whoever drops it says [`Door::leave`].
+pub(super) enum Arrival {
+    /// A connection that is admitted; whoever drops it calls [`Acceptor::leave`].
     Admitted(TcpStream, IpAddr),
-    /// One that was turned away.
+    /// A connection that was refused and is closed.
     Refused,
-    /// Nobody, or nobody can be let in for a moment.
-    Nobody,
+    /// None, or none can be taken for a moment.
+    WouldBlock,
 }
 
-impl Door {
+impl Acceptor {
     /// Watches the listener as `token`.
     pub(super) fn new(
         mut listener: TcpListener,
         admission: Arc<Admission>,
         registry: &Registry,
         token: Token,
-    ) -> io::Result<Door> {
+    ) -> io::Result<Acceptor> {
         registry.register(&mut listener, token, Interest::READABLE)?;
-        Ok(Door {
+        Ok(Acceptor {
             listener: Some(listener),
             admission,
             acceptable: true,
@@ -51,12 +51,12 @@ impl Door {
         })
     }
 
-    /// Somebody has come.
-    pub(super) fn ring(&mut self) {
+    /// An event says that connections wait.
+    pub(super) fn mark_readable(&mut self) {
         self.acceptable = true;
     }
 
-    /// True when somebody may wait whom no event will report.
+    /// True when connections may wait that no event will report.
     pub(super) fn has_more(&self) -> bool {
         self.acceptable && self.listener.is_some() && self.closed_until.is_none()
     }
@@ -67,21 +67,21 @@ impl Door {
     }
 
     /// Takes one.
-    pub(super) fn accept(&mut self, now: Instant, statistics: &Statistics) -> Caller {
+    pub(super) fn accept(&mut self, now: Instant, statistics: &Statistics) -> Arrival {
         if self.closed_until.is_some_and(|until| until <= now) {
             self.closed_until = None;
             self.acceptable = true;
         }
         let Some(listener) = self.listener.as_ref().filter(|_| self.has_more()) else {
-            return Caller::Nobody;
+            return Arrival::WouldBlock;
         };
         let (socket, peer) = match listener.accept() {
             Ok((socket, peer)) => (socket, peer.ip()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.acceptable = false;
-                return Caller::Nobody;
+                return Arrival::WouldBlock;
             }
-            Err(error) if is_of_one_connection(&error) => return Caller::Refused,
+            Err(error) if is_of_one_connection(&error) => return Arrival::Refused,
             Err(error) => {
                 statistics.accept_errors.add(1);
                 // Fewer and fewer lines while it lasts.
@@ -89,16 +89,16 @@ impl Door {
                     tracing::warn!(%error, "no connection can be accepted: clients wait, and it is tried again in a moment; raise LimitNOFILE");
                 }
                 self.closed_until = Some(now + PAUSE);
-                return Caller::Nobody;
+                return Arrival::WouldBlock;
             }
         };
         statistics.accepted.add(1);
         match self.admission.admit(peer) {
-            Ok(()) => return Caller::Admitted(socket, peer),
+            Ok(()) => return Arrival::Admitted(socket, peer),
             Err(Refused::Total) => statistics.refused_total.add(1),
             Err(Refused::Address) => statistics.refused_address.add(1),
         }
-        Caller::Refused
+        Arrival::Refused
     }
 
     /// A connection that was admitted has gone.
