@@ -269,7 +269,7 @@ fn a_cursor_is_listed_and_moved() {
         (
             "cursor seek events --to 4 --lane x",
             2,
-            "messages, statuses and rest",
+            "there are messages, statuses, rest",
         ),
     ] {
         let refusal = refused(arguments, &dir, code);

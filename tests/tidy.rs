@@ -263,19 +263,6 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
         "work",
         "the loop of a stream, step by step",
     ),
-    ("src/cli/cursor.rs", "list", "one table, column by column"),
-    (
-        "src/cli/replay.rs",
-        "watch",
-        "one loop that prints and waits",
-    ),
-    ("src/cli/replay.rs", "count", "one pass that counts"),
-    ("src/cli/audit/mod.rs", "run", "the verb, step by step"),
-    (
-        "src/cli/torture/report.rs",
-        "text",
-        "one page, line by line",
-    ),
 ];
 
 /// One source file.

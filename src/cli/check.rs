@@ -110,7 +110,7 @@ fn plan(config: &Config) -> String {
             ),
         );
     }
-    let mut table = Table::new(&["limit", ">value", ">default", "range", "reason"]);
+    let mut table = Table::new("limit | >value | >default | range | reason");
     for (setting, value) in &config.numbers {
         let name = format!("{}.{}", setting.section, setting.key);
         let default = setting

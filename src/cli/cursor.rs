@@ -1,6 +1,6 @@
 //! `hookline cursor`: how far each sink has come, and where it is to go on.
 
-use super::journal::{beside, open, refused};
+use super::journal::{open, open_beside, refused};
 use super::position_argument::{PositionArgument, extent_of};
 use super::report::table::Table;
 use super::report::units::{counted, sequences};
@@ -8,8 +8,10 @@ use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Disk, Storage, command, quoted};
 use crate::event::Lane;
-use crate::feed::{self, CursorError, Cursors, Progress, RetentionHolds, StoredCursor};
-use crate::journal::{self, JournalError};
+use crate::feed::{
+    self, CursorError, Cursors, Lanes, Progress, RetentionHolds, Saved, StoredCursor,
+};
+use crate::journal::{self, JournalError, JournalId};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::io::{self, Write as _};
@@ -76,52 +78,25 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
     }
     let mut damaged = false;
     let mut sinks = Vec::new();
-    let mut table = Table::new(&["sink", "lane", ">confirmed", ">reached", ">open", ">behind"]);
+    let mut table = Table::new("sink | lane | >confirmed | >reached | >open | >behind");
     for StoredCursor { sink, saved } in all {
-        let (lanes, problem) = match saved {
-            Ok(saved) if Some(saved.journal) == id => (Some(saved.lanes), None),
-            Ok(_) => {
-                let problem =
-                    "of another journal: with the next start, everything is delivered to it";
-                (None, Some(problem.to_owned()))
-            }
-            Err(error) => {
-                damaged |= !matches!(error, CursorError::Foreign { .. });
-                (None, Some(error.to_string()))
-            }
-        };
-        let lanes: Vec<_> = Lane::ALL
-            .into_iter()
-            .zip(lanes.into_iter().flatten())
-            .collect();
-        let behind = |progress: &Progress| {
-            let open = progress.open.len() as u64;
-            last.saturating_sub(progress.reached.max(extent.start.saturating_sub(1))) + open
-        };
+        let is_foreign = matches!(&saved, Err(CursorError::Foreign { .. }));
+        damaged |= saved.is_err() && !is_foreign;
+        let (lanes, problem) = usable(saved, id);
+        let lanes = Lane::ALL.iter().zip(lanes.iter().flatten());
+        let lanes = lanes.map(|(lane, progress)| (lane.name(), figures(progress, &extent)));
         if output == Output::Json {
-            let lanes = lanes.iter().map(|(lane, progress)| {
+            let lanes = lanes.map(|(lane, [confirmed, reached, open, behind])| {
                 json!({
-                    "lane": lane.name(),
-                    "confirmed": progress.confirmed,
-                    "reached": progress.reached,
-                    "open": progress.open.len(),
-                    "behind": behind(progress),
+                    "lane": lane, "confirmed": confirmed, "reached": reached, "open": open, "behind": behind,
                 })
             });
-            sinks.push(
-                json!({ "sink": sink, "problem": problem, "lanes": lanes.collect::<Vec<_>>() }),
-            );
+            let lanes: Vec<_> = lanes.collect();
+            sinks.push(json!({ "sink": sink, "problem": problem, "lanes": lanes }));
             continue;
         }
-        for (lane, progress) in &lanes {
-            table.row(&[
-                &sink,
-                &lane.name(),
-                &progress.confirmed,
-                &progress.reached,
-                &progress.open.len(),
-                &behind(progress),
-            ]);
+        for (lane, [confirmed, reached, open, behind]) in lanes {
+            table.row(&[&sink, &lane, &confirmed, &reached, &open, &behind]);
         }
         if let Some(problem) = problem {
             table.note(format!("{sink}  {problem}"));
@@ -133,11 +108,34 @@ fn list(dir: &Path, output: Output) -> Result<(), CliError> {
         let result = json!({ "first": extent.start, "next": extent.end, "sinks": sinks });
         writeln!(out, "{result}")?;
     }
-    if damaged {
-        Err(CliError::Reported(1))
-    } else {
-        Ok(())
+    CliError::unless(!damaged)
+}
+
+/// The lanes of a cursor of this journal, or what is wrong with it.
+fn usable(
+    saved: Result<Saved, CursorError>,
+    id: Option<JournalId>,
+) -> (Option<Lanes>, Option<String>) {
+    match saved {
+        Ok(saved) if Some(saved.journal) == id => (Some(saved.lanes), None),
+        Ok(_) => {
+            let problem = "of another journal: with the next start, everything is delivered to it";
+            (None, Some(problem.to_owned()))
+        }
+        Err(error) => (None, Some(error.to_string())),
     }
+}
+
+/// Up to where a lane has confirmed everything and has come, how many it has open, and how many notifications are
+/// behind, in a journal of this extent.
+fn figures(progress: &Progress, extent: &Range<u64>) -> [u64; 4] {
+    let Progress {
+        confirmed, reached, ..
+    } = *progress;
+    let open = progress.open.len() as u64;
+    let retired = extent.start.saturating_sub(1);
+    let behind = (extent.end - 1).saturating_sub(reached.max(retired)) + open;
+    [confirmed, reached, open, behind]
 }
 
 fn seek(dir: &Path, sink: &str, to: PositionArgument, only: Option<Lane>) -> Result<(), CliError> {
@@ -208,12 +206,12 @@ fn within(next: u64, extent: &Range<u64>) -> Result<u64, CliError> {
     Ok(next.max(extent.start))
 }
 
-fn stored_id(disk: &dyn Storage) -> Result<Option<journal::JournalId>, CliError> {
+fn stored_id(disk: &dyn Storage) -> Result<Option<JournalId>, CliError> {
     journal::stored_id(disk).map_err(|error| refused("cannot look into the journal", error))
 }
 
 /// An error if no server has ever delivered to a sink of this name.
-pub(super) fn was_ever(sink: &str, dir: &Path) -> Result<(), CliError> {
+pub(super) fn check_sink_is_known(sink: &str, dir: &Path) -> Result<(), CliError> {
     if dir.join("cursors").join(format!("{sink}.cursor")).exists() {
         return Ok(());
     }
@@ -236,7 +234,7 @@ fn names(known: &[StoredCursor]) -> String {
 
 /// What each cursor says; a journal that never had a sink has none.
 pub(super) fn all(dir: &Path) -> Result<Vec<StoredCursor>, CliError> {
-    let Some(disk) = beside(dir, "cursors")? else {
+    let Some(disk) = open_beside(dir, "cursors")? else {
         return Ok(Vec::new());
     };
     feed::read_all(&disk).map_err(|error| CliError::because("cannot read the cursors", error))

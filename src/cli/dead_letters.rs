@@ -2,7 +2,7 @@
 //!
 //! Works on the files alone, beside a running server or without one, see [`DeadLetters`].
 
-use super::cursor::was_ever;
+use super::cursor::check_sink_is_known;
 use super::journal::is_journal;
 use super::report::table::{Table, labelled};
 use super::report::units::{counted, time};
@@ -131,7 +131,7 @@ pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
 fn list(dir: &Path, sink: Option<&str>, output: Output) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut count = 0;
-    let mut table = Table::new(&["dead letter", "failed last", ">attempts", "type and reason"]);
+    let mut table = Table::new("dead letter | failed last | >attempts | type and reason");
     for (sink, letters) in sinks(dir, sink)? {
         for listed in letters.list().map_err(failed)? {
             let name = format!("{sink}/{}", listed.item);
@@ -361,7 +361,7 @@ fn sinks(dir: &Path, only: Option<&str>) -> Result<Vec<(String, DeadLetters)>, C
     let mut sinks = dead_letter::list_sinks(dir).map_err(failed)?;
     sinks.retain(|(name, _)| only.is_none_or(|only| only == name));
     if let (Some(sink), true, Some(data_dir)) = (only, sinks.is_empty(), dir.parent()) {
-        was_ever(sink, data_dir)?;
+        check_sink_is_known(sink, data_dir)?;
     }
     let sinks = sinks.into_iter();
     let read = sinks.map(|(name, letters)| Ok((name, letters.map_err(failed)?)));

@@ -21,7 +21,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// allows for connections where that is not enough. An error of the configuration if there is no sense in starting.
 pub(super) fn share_out(config: &mut Config) -> Result<(), CliError> {
     let connections = config.server.max_connections as u64;
-    let beside = beside(config);
+    let beside = beside_connections(config);
     let allowed = raise_limit(connections.saturating_add(beside).max(FILES_MIN));
     if allowed < FILES_MIN {
         return Err(too_few(allowed).into());
@@ -71,7 +71,7 @@ pub(super) fn raise_limit(needed: u64) -> u64 {
 }
 
 /// Descriptors for anything but the connections of those who post.
-fn beside(config: &Config) -> u64 {
+fn beside_connections(config: &Config) -> u64 {
     let deliveries = |sink: &Sink| match &sink.kind {
         SinkKind::Http(http) => http.dispatch.concurrency,
         SinkKind::Exec(exec) => 3 * exec.dispatch.concurrency,

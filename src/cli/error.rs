@@ -32,6 +32,14 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// Exit code 1, after everything was said, unless all is well.
+    pub(super) fn unless(is_well: bool) -> Result<(), CliError> {
+        if is_well {
+            return Ok(());
+        }
+        Err(CliError::Reported(1))
+    }
+
     /// Failed for a reason that the message gives.
     pub fn failed(message: impl Into<String>) -> CliError {
         CliError::Failed {

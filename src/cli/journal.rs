@@ -27,14 +27,14 @@ pub(super) struct JournalArgs {
 #[derive(Clone, Debug, Subcommand)]
 enum JournalAction {
     /// List the segments and what they hold
-    Inspect(JournalPlace),
+    Inspect(JournalLocation),
     /// Read everything and check every checksum
-    Verify(JournalPlace),
+    Verify(JournalLocation),
     /// Make a damaged journal usable again, with --quarantine; the server must be stopped. Without that flag
     /// nothing is touched: it says what the flag does, and the exit code is 2
     Repair {
         #[command(flatten)]
-        place: JournalPlace,
+        place: JournalLocation,
         /// Go on without what is damaged, after copying it to `quarantine` beside the journal. Only with this
         /// flag anything is changed; `hookline journal verify` says beforehand what would be lost
         #[arg(long)]
@@ -44,7 +44,7 @@ enum JournalAction {
 
 /// Which journal, and how to speak of it.
 #[derive(Clone, Debug, Args)]
-struct JournalPlace {
+struct JournalLocation {
     /// Directory of the journal
     #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR)]
     data_dir: PathBuf,
@@ -67,7 +67,7 @@ pub(super) fn run(args: &JournalArgs) -> Result<(), CliError> {
     }
 }
 
-fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
+fn look(place: &JournalLocation, depth: Depth) -> Result<(), CliError> {
     let failed = |error| refused("cannot look into the journal", error);
     let disk = open(&place.data_dir)?;
     journal::exists(&disk).map_err(failed)?;
@@ -83,21 +83,16 @@ fn look(place: &JournalPlace, depth: Depth) -> Result<(), CliError> {
         Output::Json => writeln!(io::stdout(), "{}", as_json(&report))?,
         Output::Text => write_text(&mut io::stdout().lock(), &report, depth, &place.data_dir)?,
     }
-    if report.is_whole() {
-        Ok(())
-    } else {
-        Err(CliError::Reported(1))
-    }
+    CliError::unless(report.is_whole())
 }
 
-fn repair(place: &JournalPlace) -> Result<(), CliError> {
+fn repair(place: &JournalLocation) -> Result<(), CliError> {
     let disk: Arc<dyn Storage> = Arc::new(open(&place.data_dir)?);
     if let Err(error @ JournalError::NoJournal { .. }) = journal::exists(&*disk) {
         return Err(CliError::failed(error.to_string()));
     }
     let aside = place.data_dir.join("quarantine");
-    let quarantine = Disk::create_within(&aside)
-        .map_err(|error| CliError::because(format!("cannot use {}", aside.display()), error))?;
+    let quarantine = make_beside(&place.data_dir, "quarantine")?;
     let repair = journal::repair(&disk, &quarantine);
     drop(quarantine);
     // It stays only if something was copied there; that it does is no reason to fail.
@@ -155,7 +150,7 @@ pub(super) fn is_journal(dir: &Path) -> Result<(), CliError> {
 }
 
 /// What lies beside the journal in `dir` under this name; nothing as long as no server had need of it.
-pub(super) fn beside(dir: &Path, name: &str) -> Result<Option<Disk>, CliError> {
+pub(super) fn open_beside(dir: &Path, name: &str) -> Result<Option<Disk>, CliError> {
     let dir = dir.join(name);
     match Disk::open(&dir) {
         Ok(disk) => Ok(Some(disk)),
@@ -165,6 +160,13 @@ pub(super) fn beside(dir: &Path, name: &str) -> Result<Option<Disk>, CliError> {
             error,
         )),
     }
+}
+
+/// The same, made where it is not there.
+pub(super) fn make_beside(dir: &Path, name: &str) -> Result<Disk, CliError> {
+    let dir = dir.join(name);
+    Disk::create_within(&dir)
+        .map_err(|error| CliError::because(format!("cannot use {}", dir.display()), error))
 }
 
 /// Takes bodies of the journal in `dir` apart, but for those that are known to end whoever does.
@@ -177,7 +179,7 @@ pub(super) fn maker(dir: &Path, disk: &Arc<dyn Storage>) -> Result<Extraction, C
 /// Which bodies of the journal in `dir` are known to end whoever takes them apart.
 pub(super) fn poison(dir: &Path, disk: &dyn Storage) -> Result<Poison, CliError> {
     let id = journal::stored_id(disk).map_err(|error| refused("cannot read the journal", error))?;
-    let (Some(storage), Some(id)) = (beside(dir, "poison")?, id) else {
+    let (Some(storage), Some(id)) = (open_beside(dir, "poison")?, id) else {
         return Ok(Poison::default());
     };
     let dir = dir.join("poison");
@@ -187,7 +189,11 @@ pub(super) fn poison(dir: &Path, disk: &dyn Storage) -> Result<Poison, CliError>
 
 /// Refuses where the journal is damaged from this sequence on, where it seems to end: a reader cannot tell damage in
 /// the newest segment from its end.
-pub(super) fn whole_behind(disk: &dyn Storage, dir: &Path, sequence: u64) -> Result<(), CliError> {
+pub(super) fn check_whole_from(
+    disk: &dyn Storage,
+    dir: &Path,
+    sequence: u64,
+) -> Result<(), CliError> {
     let report = journal::inspect_from(disk, Depth::Full, sequence);
     let report =
         report.map_err(|error| refused("cannot look behind the end of the journal", error))?;
@@ -206,7 +212,7 @@ pub(super) fn whole_behind(disk: &dyn Storage, dir: &Path, sequence: u64) -> Res
 }
 
 /// Says which types nothing that is known fits. They are no mistake: the platform may have new ones.
-pub(super) fn doubt_types(patterns: &[Pattern]) -> io::Result<()> {
+pub(super) fn warn_of_unknown_types(patterns: &[Pattern]) -> io::Result<()> {
     for doubt in patterns.iter().filter_map(doubtful_type) {
         writeln!(io::stderr(), "warning: --type: {doubt}")?;
     }
@@ -223,16 +229,9 @@ pub(super) fn refused(what: impl Into<String>, error: JournalError) -> CliError 
 
 fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -> io::Result<()> {
     writeln!(out, "journal {}\n", report.id)?;
-    let mut table = Table::new(&[
-        ">epoch",
-        ">first sequence",
-        ">records",
-        ">frames",
-        ">used",
-        ">size",
-        "first commit",
-        "last commit",
-    ]);
+    let mut table = Table::new(
+        ">epoch | >first sequence | >records | >frames | >used | >size | first commit | last commit",
+    );
     for segment in &report.segments {
         table.row(&[
             &segment.epoch,

@@ -50,7 +50,7 @@ pub(super) fn is_json() -> bool {
 
 /// Says why the process ends, and gives what was said before a moment to get out. Without a stderr the exit code has to
 /// do.
-pub(super) fn last_words(error: Option<&CliError>) {
+pub(super) fn report_end(error: Option<&CliError>) {
     let report = error.and_then(CliError::report);
     if !log::is_running() {
         if let Some(report) = report {

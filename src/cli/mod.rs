@@ -127,7 +127,7 @@ pub fn main() -> ExitCode {
         Verb::Help(args) => help::run(args),
         Verb::TakeApart(args) => take_apart::run(args),
     };
-    logging::last_words(result.as_ref().err());
+    logging::report_end(result.as_ref().err());
     result.map_or_else(|error| ExitCode::from(error.code()), |()| ExitCode::SUCCESS)
 }
 

@@ -2,23 +2,25 @@
 //!
 //! The verb only asks, by a file, see [`Replays`]; the running server does it, and this shows how far it is.
 
-use super::cursor::was_ever;
-use super::journal::{beside, doubt_types, is_journal, maker, open, refused, whole_behind};
+mod dry_run;
+
+use super::cursor::check_sink_is_known;
+use super::journal::{
+    check_whole_from, is_journal, make_beside, open, open_beside, warn_of_unknown_types,
+};
 use super::position_argument::{PositionArgument, extent_of};
 use super::report::progress::Progress;
 use super::report::table::Table;
 use super::report::units::{counted, sequences, time};
 use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
-use crate::disk::{Disk, Storage, command};
+use crate::disk::{Storage, command};
 use crate::event::Pattern;
-use crate::feed::{EventOutcome, Replay, ReplayError, ReplayState, Replays};
-use crate::journal::Reader;
+use crate::feed::{Replay, ReplayError, ReplayState, Replays};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
-use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -117,18 +119,16 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
     };
     let disk: Arc<dyn Storage> = Arc::new(open(&args.data_dir)?);
     is_journal(&args.data_dir)?;
-    was_ever(sink, &args.data_dir)?;
+    check_sink_is_known(sink, &args.data_dir)?;
     let mut replay = range((&args.data_dir, &disk), sink, (from, args.to))?;
-    doubt_types(&args.types)?;
+    warn_of_unknown_types(&args.types)?;
     replay.types = args.types.iter().map(|it| it.as_str().to_owned()).collect();
     replay.phone_number_ids.clone_from(&args.phone_number_ids);
     replay.rate = args.rate.unwrap_or(0);
     if args.dry_run {
-        return count(&args.data_dir, &disk, &replay, args.output);
+        return dry_run::count(&args.data_dir, &disk, &replay, args.output);
     }
-    let dir = args.data_dir.join("replays");
-    let replays = Disk::create_within(&dir)
-        .map_err(|error| CliError::because(format!("cannot use {}", dir.display()), error))?;
+    let replays = make_beside(&args.data_dir, "replays")?;
     let replays = Replays::open(Arc::new(replays));
     replays.request(&mut replay).map_err(failed)?;
     let what = format!(
@@ -168,7 +168,7 @@ fn range(
     let (from, to) = (first.max(extent.start), last.min(extent.end - 1));
     if extent.is_empty() || from > to {
         // It may only seem to end there.
-        whole_behind(&**disk, dir, extent.end)?;
+        check_whole_from(&**disk, dir, extent.end)?;
     }
     if extent.is_empty() {
         return Err(CliError::failed("the journal is empty"));
@@ -238,7 +238,12 @@ fn watch(replays: &Replays, mut replay: Replay, args: &ReplayAsk) -> Result<(), 
         }
     }
     progress.clear();
-    if args.output == Output::Json {
+    conclude(replays, replay, args.output)
+}
+
+/// What became of a replay that has ended.
+fn conclude(replays: &Replays, replay: Replay, output: Output) -> Result<(), CliError> {
+    if output == Output::Json {
         writeln!(io::stdout(), "{}", as_json(replays, &replay))?;
     } else {
         let Replay {
@@ -275,80 +280,6 @@ fn is_stuck(replay: &Replay) -> bool {
     replay.state == ReplayState::Requested || replay.rate == 0
 }
 
-/// Counts what would be delivered.
-fn count(
-    dir: &Path,
-    disk: &Arc<dyn Storage>,
-    replay: &Replay,
-    output: Output,
-) -> Result<(), CliError> {
-    let unreadable = |error| refused("cannot read the journal", error);
-    let mut reader = Reader::open(Arc::clone(disk), replay.from).map_err(unreadable)?;
-    let (mut maker, selection) = (maker(dir, disk)?, replay.selection());
-    let (mut notifications, mut events) = (0, 0);
-    let mut types = BTreeMap::<String, u64>::new();
-    // Nothing is delivered: only who looks at it wants to know how far it is.
-    let mut progress = Progress::on_terminal();
-    let mut shown = replay.clone();
-    while let Some(batch) = reader.next(None).map_err(unreadable)? {
-        let delivery = maker.make(batch);
-        for notification in delivery.notifications(replay.from) {
-            if notification.sequence > replay.to {
-                break;
-            }
-            let endpoint = notification.record.endpoint;
-            let before = events;
-            for event in notification.events() {
-                if selection.outcome(event, endpoint) == EventOutcome::Wanted {
-                    events += 1;
-                    match types.get_mut(event.kind()) {
-                        Some(count) => *count += 1,
-                        None => drop(types.insert(event.kind().to_owned(), 1)),
-                    }
-                }
-            }
-            notifications += u64::from(events > before);
-        }
-        shown.next = reader.position();
-        if shown.next > replay.to {
-            break;
-        }
-        if let Some(progress) = &mut progress {
-            progress.show(|| {
-                let percent = percent(&shown);
-                format!("counting  {percent:>3} %  sequence {}", shown.next)
-            });
-        }
-    }
-    if let Some(progress) = &mut progress {
-        progress.clear();
-    }
-    // What a damage hides is not counted.
-    whole_behind(&**disk, dir, reader.position())?;
-    let mut out = io::stdout().lock();
-    if output == Output::Json {
-        let counted = json!({
-            "from": replay.from, "to": replay.to,
-            "notifications": notifications, "events": events, "types": types,
-        });
-        writeln!(out, "{counted}")?;
-        return Ok(());
-    }
-    let mut table = Table::new(&[">", ""]);
-    for (kind, count) in &types {
-        table.row(&[count, kind]);
-    }
-    table.write(&mut out)?;
-    writeln!(
-        out,
-        "{} in {}, of {}; duplicates count here, and nothing was delivered",
-        counted(events, "event"),
-        counted(notifications, "notification"),
-        sequences(replay.from, replay.to),
-    )?;
-    Ok(())
-}
-
 fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
     let Some(replays) = opened(data_dir)? else {
         if output == Output::Text {
@@ -358,7 +289,7 @@ fn list(data_dir: &Path, output: Output) -> Result<(), CliError> {
     };
     let mut out = io::stdout().lock();
     let ids = replays.ids().map_err(failed)?;
-    let mut table = Table::new(&["", "", ">", ""]);
+    let mut table = Table::new("|  | > |");
     if output == Output::Text && ids.is_empty() {
         writeln!(out, "there are no replays")?;
     }
@@ -425,7 +356,7 @@ fn cancel(data_dir: &Path, id: &str) -> Result<(), CliError> {
 /// The replays there; none where none was ever asked for.
 fn opened(data_dir: &Path) -> Result<Option<Replays>, CliError> {
     is_journal(data_dir)?;
-    let disk = beside(data_dir, "replays")?;
+    let disk = open_beside(data_dir, "replays")?;
     Ok(disk.map(|disk| Replays::open(Arc::new(disk))))
 }
 

@@ -7,10 +7,10 @@
 
 use super::CliError;
 use super::cursor;
-use super::journal::{open, refused};
+use super::journal::{make_beside, open, refused};
 use super::report::units::sequences;
 use crate::dead_letter::{Cause, DeadLetterError, DeadLetters, Quarantine, WORKER};
-use crate::disk::{Disk, Guard, Storage, command};
+use crate::disk::{Guard, Storage, command};
 use crate::event::Item;
 use crate::feed::{self, StoredCursor};
 use crate::journal::{self, JournalError, Manifest, Reader};
@@ -125,9 +125,7 @@ impl Decided {
         let unreadable = |error| refused("cannot look into the journal", error);
         let manifest = Manifest::load_existing(&*disk).map_err(unreadable)?;
         let oldest = journal::extent(&*disk).map_err(unreadable)?.start;
-        let path = dir.join("poison");
-        let storage = Disk::create_within(&path)
-            .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
+        let storage = make_beside(dir, "poison")?;
         let paths = manifest.endpoints;
         let path_of = Box::new(move |wanted| {
             let mut all = paths.iter();
@@ -147,12 +145,8 @@ impl Decided {
 
 /// The dead letters of the workers.
 fn dead_letters(dir: &Path) -> Result<DeadLetters, CliError> {
-    let path = dir.join("dead-letters");
-    Disk::create_within(&path)
-        .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
-    let path = path.join(WORKER);
-    let disk = Disk::create_within(&path)
-        .map_err(|error| CliError::because(format!("cannot use {}", path.display()), error))?;
+    make_beside(dir, "dead-letters")?;
+    let disk = make_beside(&dir.join("dead-letters"), WORKER)?;
     DeadLetters::open(Arc::new(disk)).map_err(failed)
 }
 

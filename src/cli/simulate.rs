@@ -9,6 +9,7 @@ mod report;
 
 use super::journal::{open, refused};
 use super::position_argument::extent_of;
+use super::report::print;
 use super::report::progress::Progress;
 use super::{CliError, Output, configuration, descriptors, duration, send};
 use crate::disk::{self, Storage};
@@ -138,11 +139,10 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
         ledger: &ledger,
         held,
     };
-    io::stdout().write_all(report.render(args.output).as_bytes())?;
+    print(args.output, || report.text(), || report.json())?;
     match unreadable {
         Some(error) => Err(error),
-        None if report.is_good() => Ok(()),
-        None => Err(CliError::Reported(1)),
+        None => CliError::unless(report.is_good()),
     }
 }
 

@@ -9,7 +9,7 @@
 
 mod screen;
 
-use super::report::notes;
+use super::report::{notes, print};
 use super::{CliError, Output, configuration};
 use crate::config::{Config, parse_time};
 use crate::rig::child::{Launcher, PATH};
@@ -84,12 +84,9 @@ pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
         syncs,
     };
     let estimate = Estimate::new(asked, cost, disk, limits);
-    screen::print(&estimate, args.output)?;
-    if estimate.carries() {
-        Ok(())
-    } else {
-        Err(CliError::Reported(1))
-    }
+    let text = || screen::text(&estimate);
+    print(args.output, text, || screen::json(&estimate))?;
+    CliError::unless(estimate.carries())
 }
 
 /// What a notification costs, and bytes a second of the disk.

@@ -1,7 +1,7 @@
 //! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
 
 use super::CliError;
-use super::journal::{doubt_types, maker, open, refused, whole_behind};
+use super::journal::{check_whole_from, maker, open, refused, warn_of_unknown_types};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::Storage;
 use crate::event::{self, Event, Item, Pattern};
@@ -54,13 +54,13 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     let is_behind = |event: &Event<'_>| {
         !event.is_dead() && (event.sequence() > after || Some(event.index()) > index)
     };
-    doubt_types(&args.types)?;
+    warn_of_unknown_types(&args.types)?;
     let mut looked_behind = false;
     let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
     let mut maker = maker(&args.data_dir, &disk)?;
     let mut line = Vec::new();
     if let Some(last) = end_before(&*disk, after).map_err(failed)? {
-        whole_behind(&*disk, &args.data_dir, last + 1)?;
+        check_whole_from(&*disk, &args.data_dir, last + 1)?;
         writeln!(
             io::stderr(),
             "the journal ends at sequence {last}: there is nothing behind {after} yet"
@@ -91,7 +91,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
                 out.flush()?;
                 // A server does not start on such damage, so it need not be looked for again.
                 if !std::mem::replace(&mut looked_behind, true) {
-                    whole_behind(&*disk, &args.data_dir, reader.position())?;
+                    check_whole_from(&*disk, &args.data_dir, reader.position())?;
                 }
                 if !args.follow {
                     return Ok(());

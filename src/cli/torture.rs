@@ -16,8 +16,8 @@
 
 mod report;
 
-use super::report::notes;
 use super::report::progress::Progress;
+use super::report::{notes, print};
 use super::{CliError, Output, duration};
 use crate::disk::block::ALIGNMENT;
 use crate::disk::{self, Disk};
@@ -297,16 +297,14 @@ impl Trial<'_> {
         if self.args.keep || conclusion == Conclusion::Broken {
             self.report.kept = Some(self.site.path().to_owned());
         }
-        self.report.print(self.args.output)?;
+        let report = &self.report;
+        print(self.args.output, || report.text(), || report.json())?;
         if self.report.kept.is_none() {
             let path = self.site.path().display().to_string();
             let cannot = |error| CliError::because(format!("cannot remove {path}"), error);
             self.site.remove().map_err(cannot)?;
         }
-        match conclusion {
-            Conclusion::Kept => Ok(()),
-            Conclusion::Broken | Conclusion::NothingTested => Err(CliError::Reported(1)),
-        }
+        CliError::unless(conclusion == Conclusion::Proven)
     }
 }
 

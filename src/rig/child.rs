@@ -157,7 +157,7 @@ impl Server {
     /// Where its metrics are, for one that has an admin listener.
     pub(crate) fn metrics(&self) -> Option<SocketAddr> {
         let metrics = self.metrics.as_ref()?;
-        metrics.recv_timeout(LAST_WORDS).ok()
+        metrics.recv_timeout(END_MAX).ok()
     }
 
     /// The number of its process.
@@ -167,7 +167,7 @@ impl Server {
 
     /// How it ended, for one that has by itself.
     pub(crate) fn ended(&mut self) -> String {
-        let deadline = Instant::now() + LAST_WORDS;
+        let deadline = Instant::now() + END_MAX;
         let status = loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => break status.to_string(),
@@ -176,7 +176,7 @@ impl Server {
                 Err(error) => break error.to_string(),
             }
         };
-        self.hear_out();
+        self.read_to_end();
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         format!("{status}; it said: {}", log.last)
     }
@@ -192,12 +192,12 @@ impl Server {
             kill_process_group(Pid::from_child(&self.child), Signal::KILL)?;
             self.child.wait()?;
         }
-        self.hear_out();
+        self.read_to_end();
         Ok(())
     }
 
     /// Waits until all that it has said is in the log.
-    fn hear_out(&mut self) {
+    fn read_to_end(&mut self) {
         if let Some(reading) = self.reading.take() {
             // It has nothing but the log to panic with.
             let _ = reading.join();
@@ -266,4 +266,4 @@ verify_token = { env = "HOOKLINE_TRIAL_TOKEN" }
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a server may take to end after its connections have.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const END_MAX: Duration = Duration::from_secs(5);

@@ -28,7 +28,7 @@ pub(crate) struct Asked {
 impl Asked {
     /// Posts a second.
     pub(crate) fn webhooks(&self) -> u64 {
-        3 * self.messages + ceil(float(self.messages) * self.reply_ratio)
+        3 * self.messages + round_up(float(self.messages) * self.reply_ratio)
     }
 }
 
@@ -122,7 +122,7 @@ impl Estimate {
 
     /// A share of a bearer that has so much in a second, in units of `cost`.
     fn add(&mut self, bearer: Bearer, cost: f64, has: u64) {
-        let carries = floor(float(has) * FULL / cost.max(f64::MIN_POSITIVE));
+        let carries = round_down(float(has) * FULL / cost.max(f64::MIN_POSITIVE));
         self.shares.push(Share {
             bearer,
             cost,
@@ -169,7 +169,7 @@ impl Estimate {
     pub(crate) fn needs(&self, bearer: Bearer) -> u64 {
         let share = self.shares.iter().find(|share| share.bearer == bearer);
         let cost = share.map_or(0.0, |share| share.cost);
-        ceil(float(self.asked.webhooks()) * cost / (1e6 * FULL)).max(1)
+        round_up(float(self.asked.webhooks()) * cost / (1e6 * FULL)).max(1)
     }
 
     /// Bytes that the journal grows by in a second at the rate that is asked. What comes during a sync shares a frame
@@ -185,7 +185,7 @@ impl Estimate {
 
     /// Bytes of this rate for as long as it is retained.
     pub(crate) fn retained(&self) -> u64 {
-        ceil(self.written() * self.limits.retention.as_secs_f64())
+        round_up(self.written() * self.limits.retention.as_secs_f64())
     }
 
     /// How long so many bytes last.
@@ -204,11 +204,11 @@ impl Estimate {
     }
 }
 
-fn ceil(number: f64) -> u64 {
+fn round_up(number: f64) -> u64 {
     whole(number.ceil())
 }
 
-fn floor(number: f64) -> u64 {
+fn round_down(number: f64) -> u64 {
     whole(number.floor())
 }
 

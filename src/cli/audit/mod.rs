@@ -40,16 +40,16 @@ mod report;
 mod standing;
 mod tally;
 
-use super::journal::{beside, open, poison, refused};
+use super::journal::{open, open_beside, poison, refused};
 use super::{CliError, Output, configuration, cursor};
-use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
+use crate::config::{Config, DATA_DIR, DATA_DIR_VARIABLE};
 use crate::dead_letter::{self, WORKER};
 use crate::disk::Storage;
 use crate::event::Item;
 use crate::feed::{self, CursorError, StoredCursor};
 use crate::journal::{JournalError, Manifest};
 use crate::server;
-use crate::worker::Forms;
+use crate::worker::{Forms, Poison};
 use clap::Args;
 use reading::{Meter, Outcome};
 use report::{Report, SinkReport};
@@ -107,31 +107,13 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let (notes, cursors) = notes(cursors, |name| {
         Some(configured?.iter().any(|sink| sink.name == name))
     });
-    let mut sinks: Vec<_> = cursors
-        .into_iter()
-        .map(|found| Standing::of(found, manifest.id, after..oldest))
-        .collect();
+    let standings = cursors.into_iter();
+    let standings = standings.map(|found| Standing::of(found, manifest.id, after..oldest));
+    let mut sinks: Vec<_> = standings.collect();
     let poison = poison(dir, &*disk)?;
-    let mut poisoned: BTreeSet<u64> = poison.poisoned().into_iter().collect();
-    for (name, letters) in dead_letters(dir)? {
-        if name == WORKER {
-            poisoned.extend(letters.iter().map(|item| item.sequence));
-        } else if let Some(sink) = sinks.iter_mut().find(|sink| sink.name == name) {
-            sink.dead_letters = letters;
-        }
-    }
-    let poisoned = Arc::new(poisoned);
-    for sink in &mut sinks {
-        sink.poisoned = Arc::clone(&poisoned);
-    }
-    for sink in config.iter().flat_map(|config| &config.sinks) {
-        if let Some(standing) = sinks.iter_mut().find(|it| it.name == sink.name) {
-            // A path that this journal does not know has had nothing.
-            let known = manifest.endpoints.iter();
-            let asked = known.filter(|(_, path)| sink.filter.endpoints.contains(path));
-            let numbers = asked.map(|(number, _)| *number).collect();
-            standing.wanted = Some(server::selection(&sink.filter, numbers));
-        }
+    add_dead_letters(&mut sinks, &poison, dir)?;
+    if let Some(config) = &config {
+        add_filters(&mut sinks, config, &manifest);
     }
     let job = reading::Job {
         storage: Arc::clone(&disk),
@@ -143,7 +125,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
             .unwrap_or_default(),
         poison: Arc::new(poison),
         forms: Arc::new(Forms::look(Arc::clone(&disk))),
-        dedupe: beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
+        dedupe: open_beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
         sinks,
     };
     let mut meter = Meter::begin(&*disk);
@@ -157,10 +139,36 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
         Output::Json => writeln!(io::stdout(), "{}", report.as_json())?,
         Output::Text => report.write(&mut io::stdout().lock())?,
     }
-    if report.balances() {
-        Ok(())
-    } else {
-        Err(CliError::Reported(1))
+    CliError::unless(report.balances())
+}
+
+/// What is among the dead letters of each sink, and of the workers.
+fn add_dead_letters(sinks: &mut [Standing], poison: &Poison, dir: &Path) -> Result<(), CliError> {
+    let mut poisoned: BTreeSet<u64> = poison.poisoned().into_iter().collect();
+    for (name, letters) in dead_letters(dir)? {
+        if name == WORKER {
+            poisoned.extend(letters.iter().map(|item| item.sequence));
+        } else if let Some(sink) = sinks.iter_mut().find(|sink| sink.name == name) {
+            sink.dead_letters = letters;
+        }
+    }
+    let poisoned = Arc::new(poisoned);
+    for sink in sinks {
+        sink.poisoned = Arc::clone(&poisoned);
+    }
+    Ok(())
+}
+
+/// What the configured sinks want.
+fn add_filters(sinks: &mut [Standing], config: &Config, manifest: &Manifest) {
+    for sink in &config.sinks {
+        if let Some(standing) = sinks.iter_mut().find(|it| it.name == sink.name) {
+            // A path that this journal does not know has had nothing.
+            let known = manifest.endpoints.iter();
+            let asked = known.filter(|(_, path)| sink.filter.endpoints.contains(path));
+            let numbers = asked.map(|(number, _)| *number).collect();
+            standing.wanted = Some(server::selection(&sink.filter, numbers));
+        }
     }
 }
 

@@ -146,7 +146,7 @@ impl Report {
                 bytes(tally.bytes),
             )?;
         }
-        let mut table = Table::new(&[">", ""]);
+        let mut table = Table::new("> |");
         for ((number, early), count) in &tally.endpoints {
             let endpoint = format!("{} ({})", self.path(*number), ack(*early));
             table.row(&[count, &endpoint]);
@@ -229,16 +229,9 @@ impl Report {
     }
 
     fn balance(&self) -> Table {
-        let mut table = Table::new(&[
-            "sink",
-            ">received",
-            ">= delivered",
-            ">+ duplicate",
-            ">+ unwanted",
-            ">+ dead",
-            ">+ in flight",
-            ">unaccounted",
-        ]);
+        let mut table = Table::new(
+            "sink | >received | >= delivered | >+ duplicate | >+ unwanted | >+ dead | >+ in flight | >unaccounted",
+        );
         for sink in &self.sinks {
             if self.end.stopped.is_some() {
                 table.note(format!(

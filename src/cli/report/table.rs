@@ -24,18 +24,20 @@ enum Line {
 }
 
 impl Table {
-    /// A heading that begins with `>` is that of numbers. Without any there is no line of headings.
-    pub(in crate::cli) fn new(headings: &[&str]) -> Table {
-        let column = |heading: &&str| Column {
+    /// Headings, with `|` between them. One that begins with `>` is that of numbers. Without any text there is no line
+    /// of headings.
+    pub(in crate::cli) fn new(headings: &str) -> Table {
+        let headings = headings.split('|').map(str::trim);
+        let column = |heading: &str| Column {
             is_right: heading.starts_with('>'),
             width: 0,
         };
         let mut table = Table {
-            columns: headings.iter().map(column).collect(),
+            columns: headings.clone().map(column).collect(),
             lines: Vec::new(),
         };
-        let headings = headings.iter().map(|it| it.strip_prefix('>').unwrap_or(it));
-        let headings: Vec<_> = headings.map(str::to_owned).collect();
+        let headings = headings.map(|it| it.strip_prefix('>').unwrap_or(it).to_owned());
+        let headings: Vec<_> = headings.collect();
         if headings.iter().any(|it| !it.is_empty()) {
             table.add(headings);
         }
@@ -113,7 +115,7 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut table = Table::new(&["sink", ">behind", "why"]);
+        let mut table = Table::new("sink | >behind | why");
         table.row(&[&"crm", &7, &"it is away"]);
         table.note("  a line of its own, as wide as it is");
         table.row(&[&"événements", &1_234_567]);
@@ -128,7 +130,7 @@ crm               7  it is away
 
     #[test]
     fn a_table_without_headings_has_no_line_of_them() {
-        let mut table = Table::new(&[">", ""]);
+        let mut table = Table::new("> |");
         table.row(&[&1, &"a"]);
         table.row(&[&10, &"b"]);
         assert_eq!(table.to_string(), " 1  a\n10  b\n");
@@ -136,7 +138,7 @@ crm               7  it is away
 
     #[test]
     fn a_long_list_is_written_bit_by_bit() {
-        let (mut table, mut out) = (Table::new(&["a", "b"]), Vec::new());
+        let (mut table, mut out) = (Table::new("a | b"), Vec::new());
         for row in 1..LINES_MAX {
             assert!(out.is_empty());
             table.row(&[&"wide", &row]);

@@ -1,12 +1,12 @@
 //! What a server says when it runs: a few lines for the person at the terminal, or events of a log in JSON.
 
 use crate::cli::logging;
-use crate::cli::report::table::labelled;
 use crate::cli::report::units::sequences;
 use crate::config::{Config, Credential, Endpoint, Provider, SinkKind};
 use crate::disk::command;
 use crate::log;
 use crate::server::Server;
+use std::fmt::Write as _;
 
 /// Says what runs and where.
 pub(super) fn greet(config: &Config, server: &Server) {
@@ -70,8 +70,8 @@ fn target(kind: &SinkKind, name: &str, config: &Config, server: &Server) -> Stri
 fn text(config: &Config, server: &Server) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
-        text.push_str("hookline: ");
-        text.push_str(&labelled(label, value));
+        // Scripts read these lines: their columns stay. Writing to a string cannot fail.
+        let _ = writeln!(text, "hookline: {label:<8} {value}");
     };
     for endpoint in &config.endpoints {
         let unsigned = if endpoint.accept_unsigned {

@@ -3,12 +3,11 @@
 use super::super::report::table::labelled;
 use super::super::report::times::percentile;
 use super::super::report::units::{counted, grouped};
-use crate::cli::Output;
 use crate::rig::open_loop::check::Held;
 use crate::rig::open_loop::ledger::{Ledger, MARKS};
 use crate::rig::open_loop::load::Job;
 use crate::rig::times::rate;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -50,13 +49,6 @@ impl Report<'_> {
         self.ledger.good() > 0 && self.ledger.bad() == 0 && is_kept
     }
 
-    pub(super) fn render(&self, output: Output) -> String {
-        match output {
-            Output::Text => self.text(),
-            Output::Json => self.json() + "\n",
-        }
-    }
-
     /// Planned posts a second that were asked for, and that left.
     fn rates(&self) -> (u64, u64) {
         let (planned, time) = (self.ledger.planned(), self.ledger.until);
@@ -89,7 +81,7 @@ impl Report<'_> {
         self.ledger.late > LATE_BY_CHANCE && self.ledger.late * 100 > self.ledger.sent()
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut lines = self.sending();
         self.answers(&mut lines);
         if let Some(held) = &self.held {
@@ -201,7 +193,7 @@ impl Report<'_> {
         lines.push(("200 in time", within.join(", ")));
     }
 
-    fn json(&self) -> String {
+    pub(super) fn json(&self) -> Value {
         let ledger = self.ledger;
         let (asked, reached) = self.rates();
         let ms = |permille| ledger.times.in_milliseconds(permille);
@@ -245,7 +237,6 @@ impl Report<'_> {
                 "found": held.findings.examples,
             })),
         })
-        .to_string()
     }
 }
 
@@ -271,7 +262,6 @@ mod tests {
     use super::*;
     use crate::rig::open_loop::body::Bodies;
     use crate::rig::open_loop::plan::Plan;
-    use serde_json::Value;
     use std::net::SocketAddr;
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
@@ -306,8 +296,7 @@ mod tests {
             ledger,
             held,
         };
-        let json = serde_json::from_str(&report.render(Output::Json)).expect("JSON");
-        (report.render(Output::Text), json, report.is_good())
+        (report.text(), report.json(), report.is_good())
     }
 
     #[test]

@@ -3,24 +3,14 @@
 use super::super::report::table::{Table, labelled};
 use super::super::report::units::{as_configured, bytes, counted, grouped, span, whole};
 use crate::cli::report::times::syncs;
-use crate::cli::{CliError, Output};
 use crate::config::format_size;
 use crate::rig::estimate::{Bearer, Estimate, FULL, Share};
 use crate::rig::measure::{Component, float};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
-/// Prints it on stdout.
-pub(super) fn print(estimate: &Estimate, output: Output) -> Result<(), CliError> {
-    let text = match output {
-        Output::Text => text(estimate),
-        Output::Json => json(estimate).to_string() + "\n",
-    };
-    Ok(io::stdout().write_all(text.as_bytes())?)
-}
-
-fn text(estimate: &Estimate) -> String {
+/// For people.
+pub(super) fn text(estimate: &Estimate) -> String {
     let Estimate {
         asked,
         cost,
@@ -58,8 +48,10 @@ fn text(estimate: &Estimate) -> String {
         "bandwidth",
         format!("{}/s, 4 MiB and a sync at a time", bytes(disk.bandwidth)),
     );
-    let full = format!(">carries, at {:.0} %", FULL * 100.0);
-    let mut table = Table::new(&["", ">for a webhook", ">at work", &full]);
+    let full = FULL * 100.0;
+    let mut table = Table::new(&format!(
+        " | >for a webhook | >at work | >carries, at {full:.0} %"
+    ));
     for share in &estimate.shares {
         let cost = match share.bearer {
             Bearer::Disk => format!("{:.0} bytes", share.cost),
@@ -177,7 +169,8 @@ fn used(share: &Share, estimate: &Estimate) -> f64 {
     FULL * float(estimate.asked.webhooks()) / float(share.carries.max(1))
 }
 
-fn json(estimate: &Estimate) -> Value {
+/// For scripts.
+pub(super) fn json(estimate: &Estimate) -> Value {
     let Estimate {
         asked,
         cost,

@@ -73,16 +73,8 @@ fn receiving(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
 }
 
 fn acks(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
-    let mut table = Table::new(&[
-        "acks",
-        ">count",
-        ">p50",
-        ">p99",
-        ">p99.9",
-        ">> 250 ms",
-        ">> 1 s",
-        ">> 5 s",
-    ]);
+    let mut table =
+        Table::new("acks | >count | >p50 | >p99 | >p99.9 | >> 250 ms | >> 1 s | >> 5 s");
     for (name, times) in [
         ("minute", &overview.acks.minute),
         ("hour", &overview.acks.hour),
@@ -207,7 +199,7 @@ fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Resu
             sink.confirmed
         );
     }
-    let mut table = Table::new(&["", ""]);
+    let mut table = Table::new("|");
     for lane in &sink.lanes {
         let behind = if quiet(lane) {
             "nothing behind".to_owned()

@@ -3,12 +3,10 @@
 use super::super::report::table::labelled;
 use super::super::report::units::{counted, grouped};
 use crate::cli::report::times::{percentile, syncs};
-use crate::cli::{CliError, Output};
 use crate::rig::file_system::FileSystem;
 use crate::rig::findings::Findings;
 use crate::rig::times::{Times, rate};
-use serde_json::json;
-use std::io::{self, Write as _};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,11 +47,25 @@ pub(super) struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Conclusion {
     /// The promise was kept, in one whole round at least.
-    Kept,
+    Proven,
     /// It was broken, or could not be checked.
     Broken,
     /// Nothing went wrong and nothing was shown: no kill came after an answer.
     NothingTested,
+}
+
+impl Conclusion {
+    fn sentence(self) -> &'static str {
+        match self {
+            Conclusion::Proven => "\nNothing that was answered was lost, altered or invented.\n",
+            Conclusion::Broken => {
+                "\nThe promise was broken, or could not be checked; see what was FOUND.\n"
+            }
+            Conclusion::NothingTested => {
+                "\nNothing was tested: no round was whole with something answered; give it more time.\n"
+            }
+        }
+    }
 }
 
 impl Report {
@@ -63,17 +75,8 @@ impl Report {
         } else if self.rounds == 0 || self.answered == 0 || self.compared == 0 {
             Conclusion::NothingTested
         } else {
-            Conclusion::Kept
+            Conclusion::Proven
         }
-    }
-
-    /// Prints it on stdout.
-    pub(super) fn print(&self, output: Output) -> Result<(), CliError> {
-        let text = match output {
-            Output::Text => self.text(),
-            Output::Json => self.json() + "\n",
-        };
-        Ok(io::stdout().write_all(text.as_bytes())?)
     }
 
     /// How far it is.
@@ -92,7 +95,7 @@ impl Report {
         rate(self.answered, self.loaded)
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let found = &self.findings;
         let mut text = String::new();
         let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
@@ -153,25 +156,16 @@ impl Report {
         if let Some(kept) = &self.kept {
             line("kept", format!("{} (journal, server.log)", kept.display()));
         }
-        text.push_str(match self.conclusion() {
-            Conclusion::Kept => "\nNothing that was answered was lost, altered or invented.\n",
-            Conclusion::Broken => {
-                "\nThe promise was broken, or could not be checked; see what was FOUND.\n"
-            }
-            Conclusion::NothingTested => {
-                "\nNothing was tested: no round was whole with something answered; give it more time.\n"
-            }
-        });
-        text
+        text + self.conclusion().sentence()
     }
 
-    fn json(&self) -> String {
+    pub(super) fn json(&self) -> Value {
         let ms = |times: &Times, permille| times.in_milliseconds(permille);
         let found = &self.findings;
         json!({
-            "ok": self.conclusion() == Conclusion::Kept,
+            "ok": self.conclusion() == Conclusion::Proven,
             "decision": match self.conclusion() {
-                Conclusion::Kept => "kept",
+                Conclusion::Proven => "kept",
                 Conclusion::Broken => "broken",
                 Conclusion::NothingTested => "nothing tested",
             },
@@ -200,7 +194,6 @@ impl Report {
             "found": self.failures.iter().chain(&found.examples).collect::<Vec<_>>(),
             "kept": self.kept,
         })
-        .to_string()
     }
 }
 
@@ -217,14 +210,14 @@ mod tests {
             (report.rounds, report.answered) = (rounds, answered);
             assert_eq!(report.conclusion(), Conclusion::NothingTested);
             assert!(report.text().contains("\nNothing was tested: "));
-            assert!(report.json().contains("\"ok\":false"));
+            assert_eq!(report.json()["ok"], false);
         }
     }
 
     #[test]
     fn a_finding_is_no_success() {
         let mut report = tested();
-        assert_eq!(report.conclusion(), Conclusion::Kept);
+        assert_eq!(report.conclusion(), Conclusion::Proven);
         assert!(report.text().contains("Nothing that was answered was lost"));
         report.findings.lost = 1;
         assert_eq!(report.conclusion(), Conclusion::Broken);
@@ -236,8 +229,7 @@ mod tests {
                 .text()
                 .contains("FOUND         it does not start again\n")
         );
-        let parsed: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
-        assert_eq!(parsed["ok"], false);
+        assert_eq!(report.json()["ok"], false);
     }
 
     #[test]
