@@ -22,14 +22,9 @@ macro_rules! names {
             #[inline]
             pub(in crate::event) fn of(text: &[u8]) -> Name {
                 match text.len() {
-                    $($len => {
-                        $(if text == $text.as_bytes() {
-                            return Name::$name;
-                        })*
-                    })*
-                    _ => {}
+                    $($($len if text == $text.as_bytes() => Name::$name,)*)*
+                    _ => Name::Other,
                 }
-                Name::Other
             }
         }
     };
