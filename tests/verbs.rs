@@ -454,12 +454,13 @@ fn what_is_advised_works_as_it_stands() {
     };
     let (text, _) = printed("journal inspect", &dir);
     assert!(advised(&text).contains("journal verify"));
+    advised(&refusal("replay cancel 20261123-014500-crm", &dir));
     for verb in [
-        "replay cancel 20261123-014500-crm",
         "replay --sink nobody --from start",
         "dead-letters list --sink nobody",
     ] {
-        advised(&refusal(verb, &dir));
+        let said = refusal(verb, &dir);
+        assert!(said.contains("; there is events"), "{said}");
     }
     let (text, code) = printed("replay --sink events --from start --detach", &dir);
     assert_eq!(code, 0);
