@@ -10,7 +10,9 @@ pub(crate) fn push(out: &mut String, byte: u8) {
 /// All of them in a row.
 pub(crate) fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
-    bytes.iter().for_each(|byte| push(&mut text, *byte));
+    for byte in bytes {
+        push(&mut text, *byte);
+    }
     text
 }
 

@@ -3,9 +3,10 @@
 mod sinks;
 
 use super::configuration::ConfigArgs;
+use super::error::CliError;
 use super::report::table::{Table, labelled};
 use super::report::units::{as_configured, counted};
-use super::{CliError, Output, descriptors};
+use super::{Output, descriptors};
 use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret, SinkKind,
     format_size,

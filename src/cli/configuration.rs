@@ -1,6 +1,6 @@
 //! The server's configuration: for the verbs that run it, and for those that stand beside it.
 
-use super::CliError;
+use super::error::CliError;
 use crate::config::{Config, Finding, Flags};
 use clap::Args;
 use std::net::SocketAddr;

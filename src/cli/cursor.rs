@@ -1,10 +1,11 @@
 //! `hookline cursor`: how far each sink has come, and where it is to go on.
 
+use super::Output;
+use super::error::CliError;
 use super::journal::{open, open_beside, refused};
 use super::position_argument::{PositionArgument, extent_of};
 use super::report::table::Table;
 use super::report::units::{counted, sequences};
-use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Disk, Storage, command, quoted};
 use crate::event::Lane;

@@ -3,10 +3,11 @@
 //! Works on the files alone, beside a running server or without one, see [`DeadLetters`].
 
 use super::cursor::check_sink_is_known;
+use super::error::CliError;
 use super::journal::is_journal;
 use super::report::table::{Table, labelled};
 use super::report::units::{counted, time};
-use super::{CliError, Output, set_aside};
+use super::{Output, set_aside};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::dead_letter::{self, DeadLetter, DeadLetterError, DeadLetters, WORKER};
 use crate::disk::Disk;

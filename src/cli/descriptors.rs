@@ -12,7 +12,7 @@
 //! fewer connections. So nobody takes the descriptors of anybody else. Below [`FILES_MIN`] nothing makes sense, and the
 //! start is refused.
 
-use super::CliError;
+use super::error::CliError;
 use crate::config::{Config, ConfigErrors, Finding, Sink, SinkKind};
 use crate::server::READER_FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -4,8 +4,9 @@
 //! white space and run without a shell, or else through `less`. Where there is neither, and into a file or a pipe, it
 //! is plain text. A pager that ends early has shown what was wanted.
 
+use super::Cli;
+use super::error::CliError;
 use super::report::table::labelled;
-use super::{Cli, CliError};
 use crate::config::nearest;
 use crate::manual::{self, CHAPTERS, Chapter};
 use clap::error::ErrorKind;

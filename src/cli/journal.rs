@@ -1,8 +1,9 @@
 //! `hookline journal`: look into a journal, verify it, set damage aside.
 
+use super::Output;
+use super::error::CliError;
 use super::report::table::Table;
 use super::report::units::{bytes, counted, plural, sequences, time};
-use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, doubtful_type};
 use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;

@@ -3,7 +3,7 @@
 //! In JSON every line is an object, the greeting, a panic and the last words included; only the findings of a wrong
 //! configuration, which may say that `log` itself is wrong, are text. The format is decided once.
 
-use super::CliError;
+use super::error::CliError;
 use crate::config::{Log, LogFormat};
 use crate::log;
 use std::io::{self, IsTerminal as _, Write as _};

@@ -1,6 +1,6 @@
 //! A place in the journal as people name it: a sequence, a time, or so long ago.
 
-use super::CliError;
+use super::error::CliError;
 use super::journal::refused;
 use crate::config::parse_time;
 use crate::disk::Storage;

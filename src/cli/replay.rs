@@ -4,7 +4,9 @@
 
 mod dry_run;
 
+use super::Output;
 use super::cursor::check_sink_is_known;
+use super::error::CliError;
 use super::journal::{
     check_whole_from, is_journal, make_beside, open, open_beside, warn_of_unknown_types,
 };
@@ -12,7 +14,6 @@ use super::position_argument::{PositionArgument, extent_of};
 use super::report::progress::Progress;
 use super::report::table::Table;
 use super::report::units::{counted, sequences, time};
-use super::{CliError, Output};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::{Storage, command};
 use crate::event::Pattern;

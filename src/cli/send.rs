@@ -1,7 +1,8 @@
 //! `hookline send`: posts samples as the platform would, and shows what comes back.
 
+use super::Output;
+use super::error::CliError;
 use super::report::table::Table;
-use super::{CliError, Output};
 use crate::config::{Secret, nearest};
 use crate::rig::answer::Answer;
 use crate::rig::exchange::{TIMEOUT, Target, exchange};

@@ -5,8 +5,8 @@ mod reload;
 mod signals;
 mod starting;
 
-use super::CliError;
 use super::configuration::ConfigArgs;
+use super::error::CliError;
 use clap::Args;
 use reload::Reload;
 use signal_hook::consts::SIGHUP;

@@ -5,8 +5,8 @@
 //! system kills for want of memory, say. Only while no server runs: what it has taken apart already cannot be taken
 //! from it. The decision is durable when the verb ends, and holds for everybody.
 
-use super::CliError;
 use super::cursor;
+use super::error::CliError;
 use super::journal::{make_beside, open, refused};
 use super::report::units::sequences;
 use crate::dead_letter::{Cause, DeadLetterError, DeadLetters, Quarantine, WORKER};

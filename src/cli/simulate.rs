@@ -7,12 +7,14 @@
 
 mod report;
 
+use super::error::CliError;
 use super::journal::{open, refused};
 use super::position_argument::extent_of;
 use super::report::print;
 use super::report::progress::Progress;
-use super::{CliError, Output, configuration, descriptors, duration, send};
-use crate::disk::{self, Storage};
+use super::{Output, configuration, descriptors, duration, send};
+use crate::disk;
+use crate::disk::Storage;
 use crate::rig::exchange::Target;
 use crate::rig::open_loop::body::Bodies;
 use crate::rig::open_loop::check::{Held, check};
@@ -128,16 +130,16 @@ pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
         interrupted: watch_signals()?,
     };
     let ledger = send_all(&job, journal.is_some())?;
-    let held = journal.zip(ledger.stored.as_ref());
-    let held = held.map(|(journal, stored)| journal.check(&job.bodies, stored));
-    let (held, unreadable) = match held.transpose() {
-        Ok(held) => (held, None),
+    let compared = journal.zip(ledger.stored.as_ref());
+    let compared = compared.map(|(journal, stored)| journal.check(&job.bodies, stored));
+    let (compared, unreadable) = match compared.transpose() {
+        Ok(compared) => (compared, None),
         Err(error) => (None, Some(error)),
     };
     let report = Report {
         job: &job,
         ledger: &ledger,
-        held,
+        held: compared,
     };
     print(args.output, || report.text(), || report.json())?;
     match unreadable {

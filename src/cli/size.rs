@@ -9,8 +9,9 @@
 
 mod screen;
 
+use super::error::CliError;
 use super::report::{notes, print};
-use super::{CliError, Output, configuration};
+use super::{Output, configuration};
 use crate::config::{Config, parse_time};
 use crate::rig::child::{Launcher, PATH};
 use crate::rig::closed_loop::body::Bodies;

@@ -4,7 +4,8 @@
 
 mod screen;
 
-use super::{CliError, Output, configuration};
+use super::error::CliError;
+use super::{Output, configuration};
 use crate::rig::exchange::{Target, exchange};
 use crate::server::Overview;
 use clap::Args;

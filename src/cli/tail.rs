@@ -1,6 +1,6 @@
 //! `hookline tail`: events, or raw bodies, from the journal of a running server or a stopped one.
 
-use super::CliError;
+use super::error::CliError;
 use super::journal::{check_whole_from, maker, open, refused, warn_of_unknown_types};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
 use crate::disk::Storage;

@@ -4,7 +4,7 @@
 //! the result away. Writes the sequence of each before it begins with it, and `end` at the end. It ends with the one
 //! that has started it, leaves no core file, and may have only so much memory: see [`bound_memory`].
 
-use super::CliError;
+use super::error::CliError;
 use super::journal::{maker, open, refused};
 use crate::config::DATA_DIR;
 use crate::dead_letter::{Child, END};

@@ -16,9 +16,10 @@
 
 mod report;
 
+use super::error::CliError;
 use super::report::progress::Progress;
 use super::report::{notes, print};
-use super::{CliError, Output, duration};
+use super::{Output, duration};
 use crate::disk::block::ALIGNMENT;
 use crate::disk::{self, Disk};
 use crate::journal::{JournalError, Manifest, Reader};

@@ -1,10 +1,12 @@
 //! What is right by itself and wrong together.
 
+use super::Config;
+use super::endpoint::Endpoint;
 use super::finding::Location;
 use super::reader::Reading;
+use super::sink::SinkKind;
 use super::surroundings;
 use super::units::{format_size, format_time};
-use super::{Config, Endpoint, SinkKind};
 use std::net::SocketAddr;
 
 /// Where the addresses were set.

@@ -37,7 +37,7 @@ pub struct DeadLetters {
     storage: Arc<dyn Storage>,
     /// At most so many are there: others may have been taken away meanwhile.
     count: usize,
-    dead_letters_max: usize,
+    count_max: usize,
     bodies: Bodies,
 }
 
@@ -87,7 +87,7 @@ impl DeadLetters {
             bodies: Bodies::new(Arc::clone(&storage)),
             storage,
             count: 0,
-            dead_letters_max: DEAD_LETTERS_MAX,
+            count_max: DEAD_LETTERS_MAX,
         }
     }
 
@@ -116,12 +116,12 @@ impl DeadLetters {
 
     /// Takes letters, durably; when this fails, some of them may be there. Costs less than one by one.
     pub fn add_all(&mut self, letters: &[DeadLetter]) -> Result<(), DeadLetterError> {
-        if self.count + letters.len() > self.dead_letters_max {
+        if self.count + letters.len() > self.count_max {
             let there = self.list()?;
             self.count = there.len();
             let is_there = |item: Item| there.binary_search_by_key(&item, |it| it.item).is_ok();
             let new = letters.iter().filter(|letter| !is_there(letter.item));
-            if there.len() + new.count() > self.dead_letters_max {
+            if there.len() + new.count() > self.count_max {
                 let path = self.storage.describe("");
                 return Err(DeadLetterError::Full { path });
             }

@@ -1,7 +1,6 @@
 //! What the operating system has refused.
 
-use super::Storage;
-use super::storage::is_shortage;
+use super::storage::{Storage, is_shortage};
 use std::io;
 use std::path::Path;
 

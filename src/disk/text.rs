@@ -5,7 +5,7 @@
 //! meet the one before it half written over, see [`Storage::replace`](super::Storage::replace): so it is read again,
 //! [`TRIES`] times, before it counts as damaged.
 
-use super::{Storage, read_file};
+use super::storage::{Storage, read_file};
 use std::io;
 
 /// The word before the checksum in every such file but the manifest.

@@ -29,11 +29,11 @@
 //! An unparsed body that is not JSON, or nests too deep for common parsers, or that nobody looks at any more, is
 //! `data_base64`.
 
+use super::data_member::DataMember;
 use super::events::{Event, Unparsed, WithContacts};
 use super::extract::without_mark;
 use super::form::CONTENT_TYPE;
 use super::json::span::Span;
-use super::part::Part;
 use super::time;
 use super::whatsapp::context::{push_key, push_raw};
 use base64::Engine;
@@ -162,7 +162,7 @@ fn is_json(event: Event<'_>) -> bool {
 fn data(event: Event<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
     let raw_body = without_mark(raw_body);
     let raw = |span: Span| span.of(raw_body).unwrap_or(b"null");
-    if event.event.part == Part::Body {
+    if event.event.part == DataMember::Body {
         push_raw(out, raw(event.event.own));
         return;
     }

@@ -1,10 +1,10 @@
 //! Where events are kept: compact entries, and one text that they point into.
 
+use super::data_member::DataMember;
 use super::form::{self, Sender};
 use super::json::span::Span;
 use super::lane::Lane;
 use super::pages::{OWN_PAGES, own_pages};
-use super::part::Part;
 use super::position::Position;
 use std::ops::Range;
 
@@ -68,7 +68,7 @@ pub(super) struct Entry {
     pub(super) foreign: bool,
     /// The update's own part of `data`, in the body.
     pub(super) own: Span,
-    pub(super) part: Part,
+    pub(super) part: DataMember,
     pub(super) contacts: WithContacts,
     /// The other members of `data`, in the shared text.
     pub(super) context: Text,

@@ -50,7 +50,7 @@ mod form;
 mod json;
 mod lane;
 mod pages;
-mod part;
+mod data_member;
 mod pattern;
 mod position;
 pub(crate) mod rfc3339;

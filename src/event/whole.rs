@@ -1,9 +1,9 @@
 //! The one event of a body that is not taken apart.
 
+use super::data_member::DataMember;
 use super::events::{Entry, Events, Origin, Text, Type, Unparsed, WithContacts};
 use super::json::span::Span;
 use super::lane::Lane;
-use super::part::Part;
 use super::whatsapp::key::{self, Key};
 use super::whatsapp::kind;
 
@@ -42,7 +42,7 @@ impl Entry {
             endpoint: origin.endpoint,
             foreign: origin.foreign,
             own,
-            part: Part::Body,
+            part: DataMember::Body,
             contacts: WithContacts::None,
             context: Text::default(),
             kind,

@@ -21,7 +21,7 @@ pub use origin::{Decided, DecidedPosition, Durable, Feeds, Origin, RecentBatches
 pub use progress::{Lanes, Open, Progress, confirmed, reached};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use retention_hold::RetentionHolds;
-pub use selection::{EventOutcome, Replayed, Selection, Tally};
+pub use selection::{EventOutcome, Selection, Tally};
 
 use crate::dead_letter::DeadLetterError;
 use crate::dedupe::DedupeError;
@@ -57,7 +57,7 @@ pub enum FeedError {
     Dedupe(#[from] DedupeError),
     /// A body that nobody can take apart cannot be made a dead letter, and so is not passed.
     #[error("a notification that cannot be taken apart waits for its dead letter: {0}")]
-    Letters(#[from] DeadLetterError),
+    DeadLetters(#[from] DeadLetterError),
 }
 
 impl FeedError {
@@ -67,7 +67,7 @@ impl FeedError {
         match self {
             FeedError::Journal(error) => error.is_shortage(),
             FeedError::Dedupe(error) => error.is_shortage(),
-            FeedError::Letters(error) => error.is_shortage() || error.is_full(),
+            FeedError::DeadLetters(error) => error.is_shortage() || error.is_full(),
         }
     }
 
@@ -76,7 +76,7 @@ impl FeedError {
     pub fn gone(&self) -> Option<u64> {
         match self {
             FeedError::Journal(JournalError::Gone { first, .. }) => Some(*first),
-            FeedError::Journal(_) | FeedError::Dedupe(_) | FeedError::Letters(_) => None,
+            FeedError::Journal(_) | FeedError::Dedupe(_) | FeedError::DeadLetters(_) => None,
         }
     }
 }

@@ -22,9 +22,9 @@ mod error;
 
 pub use error::ReplayError;
 
-use super::{Replayed, Selection};
-use crate::disk::text;
-use crate::disk::{self, Access, Storage};
+use super::selection::{Replayed, Selection};
+use crate::disk;
+use crate::disk::{Access, Storage, text};
 use crate::event::{Pattern, rfc3339};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

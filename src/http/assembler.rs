@@ -4,9 +4,10 @@
 //! incomplete one is gathered in a buffer of its own, which is freed as soon as it was served, so an idle
 //! connection holds none. Bodies grow that buffer as they come: an announced length reserves nothing.
 
+use super::Limits;
 use super::chunked::Decoder;
 use super::head::{Framing, Head, Slots};
-use super::{Limits, Status};
+use super::status::Status;
 
 /// The part of a connection that knows where in a request it is.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@
 //! grammar to the letter and are then ignored. A lenient reading of any of these is how requests have been
 //! smuggled past other servers (CVE-2025-22871, CVE-2025-55315, CVE-2026-2332).
 
-use super::Status;
+use super::status::Status;
 
 /// Most bytes of extensions and trailers over a whole body: they are read for nothing, so a sender must not be able
 /// to make that long.

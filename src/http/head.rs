@@ -4,7 +4,8 @@
 //! raw UTF-8 and `#` in the target, and everything that needs two fields to be seen as wrong. Framing is
 //! decided here, once, from the whole head (RFC 9112, 6.3).
 
-use super::{Limits, Status, host};
+use super::status::Status;
+use super::{Limits, host};
 use memchr::memchr_iter;
 use std::mem::MaybeUninit;
 

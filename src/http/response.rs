@@ -4,8 +4,8 @@
 //! a connection is owed leave in one send without being put together. The Date field (RFC 9110, 6.6.1) is
 //! renewed when the second changes.
 
-use super::Status;
 use super::head::Persistence;
+use super::status::Status;
 use httpdate::HttpDate;
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -1,6 +1,6 @@
 //! A panic is a line of the log.
 
-use super::flush;
+use super::queue::flush;
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;

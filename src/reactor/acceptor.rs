@@ -1,7 +1,7 @@
 //! Takes the connections that come in: some in each round, counted, and none for a moment when descriptors are short.
 
-use super::admission::Refused;
-use super::{Admission, Statistics};
+use super::admission::{Admission, Refused};
+use super::statistics::Statistics;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind};

@@ -3,7 +3,7 @@
 
 mod answers;
 
-use super::Phase;
+use super::control::Phase;
 use super::core::Core;
 use super::memory_budget::Share;
 use super::stage::Stage;

@@ -1,9 +1,11 @@
 //! What the connections of a loop share: it judges requests, stores bodies, counts.
 
+use super::Options;
 use super::clock::{Clock, ticks};
+use super::control::Phase;
 use super::memory_budget::MemoryBudget;
 use super::outbox::Outbox;
-use super::{Options, Phase, Statistics};
+use super::statistics::Statistics;
 use crate::endpoint::{Ack, Counters, Decision, Table};
 use crate::http::Status;
 use crate::http::head::{Head, Method};

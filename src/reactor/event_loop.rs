@@ -1,12 +1,15 @@
 //! The rounds of one loop: poll, serve, release what became durable, look at deadlines.
 
+use super::Options;
 use super::acceptor::{ACCEPTS_MAX, Acceptor, Arrival};
+use super::admission::Admission;
 use super::connection::{Connection, Turn};
 use super::connections::Connections;
+use super::control::{Control, Phase};
 use super::core::Core;
 use super::outbox::{self, Outbox};
+use super::statistics::Statistics;
 use super::wheel::Wheel;
-use super::{Admission, Control, Options, Phase, Statistics};
 use crate::journal::batch::{Batch, Pool};
 use crate::journal::{self, DurablePosition};
 use crate::relay;

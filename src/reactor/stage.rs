@@ -1,6 +1,6 @@
 //! What a connection is at, and how long that may take.
 
-use super::Phase;
+use super::control::Phase;
 use super::core::Core;
 use std::time::Duration;
 

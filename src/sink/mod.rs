@@ -22,7 +22,7 @@ pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use replays::StreamReplays;
 pub use request_form::RequestForm;
 pub use stdout::Stdout;
-pub use transport::{Attempt, Failure, FailureKind, Outcome, Outcomes, Paths, Transport};
+pub use transport::{Outcomes, Paths, Transport};
 
 use crate::feed::{Cursor, CursorError, Decided, Feed, FeedError, Progress, Selection, Tally};
 use crate::log::Repeats;

@@ -40,8 +40,9 @@ mod report;
 mod standing;
 mod tally;
 
+use super::error::CliError;
 use super::journal::{open, open_beside, poison, refused};
-use super::{CliError, Output, configuration, cursor};
+use super::{Output, configuration, cursor};
 use crate::config::{Config, DATA_DIR, DATA_DIR_VARIABLE};
 use crate::dead_letter::{self, WORKER};
 use crate::disk::Storage;

@@ -1,11 +1,12 @@
 //! `hookline replay --dry-run`: what would be delivered, by type.
 
+use super::super::error::CliError;
 use super::super::journal::{check_whole_from, maker, refused};
 use super::super::report::progress::Progress;
 use super::super::report::table::Table;
 use super::super::report::units::{counted, sequences};
 use super::percent;
-use crate::cli::{CliError, Output};
+use crate::cli::Output;
 use crate::disk::Storage;
 use crate::feed::{EventOutcome, Replay};
 use crate::journal::Reader;

@@ -4,8 +4,8 @@
 //! hangs, on a share that is away or a pipe that nobody writes to, or the disk may stall: a stop does not wait for
 //! that.
 
+use super::super::error::CliError;
 use super::signals::{Loaded, Message};
-use crate::cli::CliError;
 use crate::cli::configuration::ConfigArgs;
 use crate::server::Reloader;
 use crossbeam_channel::Sender;

@@ -7,7 +7,7 @@
 //! | SIGXFSZ | a write beyond a limit on file sizes is an error like others |
 //! | SIGUSR1, SIGUSR2 and what else would end the process without a drain | a line that says so |
 
-use crate::cli::CliError;
+use super::super::error::CliError;
 use crate::log::Repeats;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{

@@ -4,9 +4,10 @@
 //! As long as nothing runs, a stop just ends the process: it leaves what a kill at that place would, and the next start
 //! does all of it again. Once threads are being started, it waits for the last of them and then stops in order.
 
+use super::super::error::CliError;
 use super::signals::Message;
 use crate::cli::configuration::ConfigArgs;
-use crate::cli::{CliError, descriptors, logging, take_apart};
+use crate::cli::{descriptors, logging, take_apart};
 use crate::config::Config;
 use crate::server::Server;
 use crossbeam_channel::{Receiver, bounded, select};

@@ -1,6 +1,6 @@
 //! Which events a sink is for.
 
-use crate::config::Endpoint;
+use super::super::endpoint::Endpoint;
 use crate::config::document::{Node, Value};
 use crate::config::reader::{Reading, Section};
 use crate::config::suggest::{did_you_mean, doubtful_type};

@@ -25,7 +25,7 @@ pub use filter::Filter;
 pub use http::HttpSink;
 pub use pull::PullSink;
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 use super::own_files::is_same_file;
 use super::reader::{Reading, Section, check_name};
 use super::suggest::did_you_mean;

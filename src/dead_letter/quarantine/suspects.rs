@@ -13,7 +13,8 @@
 //! Who delivers a suspect batch waits for the child, for [`CHILD_TIME`] at most and [`TIME`] for all suspects; beyond
 //! that they are taken for innocent. Nothing else waits.
 
-use super::{Cause, Keeper, Quarantine};
+use super::cause::Cause;
+use super::{Keeper, Quarantine};
 use crate::children;
 use crate::disk::{Storage, command};
 use crate::journal::Reader;

@@ -216,7 +216,7 @@ fn dead_letters_go_their_ways() {
 fn there_is_an_end_to_their_number() {
     let disk = SimulatedDisk::new(1);
     let mut letters = DeadLetters::open(disk.storage()).unwrap();
-    letters.dead_letters_max = 3;
+    letters.count_max = 3;
     for at in [1, 2, 3, 2, 1] {
         letters.add(&dead_letter(at, None)).unwrap();
     }

@@ -17,9 +17,9 @@
 //! | handover, as a whole change | `sender` |
 //! | what names nobody | the contact that came with it, if there is one only |
 
+use super::super::data_member::Array;
 use super::super::json::document::Document;
 use super::super::json::name::Name;
-use super::super::part::Array;
 use super::key::push_component;
 use super::update::Update;
 

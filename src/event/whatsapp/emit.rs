@@ -1,11 +1,11 @@
 //! From a place in the walk to an event in the list.
 
+use super::super::data_member::{Array, DataMember};
 use super::super::events::{Entry, Events, Origin, Text, Type, WithContacts};
 use super::super::json::document::Document;
 use super::super::json::name::Name;
 use super::super::json::span::Span;
 use super::super::lane::Lane;
-use super::super::part::{Array, Part};
 use super::super::time;
 use super::contacts::{Chosen, Contacts};
 use super::context::{Context, Keep};
@@ -45,7 +45,7 @@ struct Draft<'d> {
     lane: Lane,
     id: Text,
     weak_key: bool,
-    part: Part,
+    part: DataMember,
     own: Span,
     contacts: WithContacts,
     party: Party<'d>,
@@ -106,7 +106,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             lane: kind.family.lane,
             id,
             weak_key: !identified && time.is_none() && scope.entry_time.is_none(),
-            part: Part::Element(array),
+            part: DataMember::Element(array),
             own: document.span(at),
             contacts,
             party,
@@ -116,7 +116,12 @@ impl<'w, 'd> Emitter<'w, 'd> {
     }
 
     /// A change that is one update.
-    pub(in crate::event) fn whole_change(&mut self, part: Part, at: usize, mut scope: Scope<'d>) {
+    pub(in crate::event) fn whole_change(
+        &mut self,
+        part: DataMember,
+        at: usize,
+        mut scope: Scope<'d>,
+    ) {
         if self.is_full() {
             return;
         }
@@ -158,7 +163,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             lane: kind.family.lane,
             id,
             weak_key: false,
-            part: Part::Body,
+            part: DataMember::Body,
             own: self.document.span(at),
             contacts: WithContacts::None,
             party: Party::default(),
@@ -178,7 +183,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             lane: Lane::Rest,
             id: self.position_key("empty"),
             weak_key: !self.origin.foreign,
-            part: Part::Body,
+            part: DataMember::Body,
             own: self.document.span(at),
             contacts: WithContacts::None,
             party: Party::default(),
@@ -369,7 +374,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             part: draft.part,
             contacts: draft.contacts,
             context: match draft.part {
-                Part::Body => Text::default(),
+                DataMember::Body => Text::default(),
                 _ => self.context.text(&mut self.events.shared),
             },
             kind: draft.kind,

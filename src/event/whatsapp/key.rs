@@ -21,9 +21,9 @@
 //!
 //! Hashes are SHA-256 of the text as it came, cut to 128 bits, in hexadecimal.
 
+use super::super::data_member::Array;
 use super::super::json::document::Document;
 use super::super::json::name::Name;
-use super::super::part::Array;
 use super::update::Update;
 use crate::hex;
 use aws_lc_rs::digest::{SHA256, digest};

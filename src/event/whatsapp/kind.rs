@@ -18,10 +18,10 @@
 //! | `whatsapp.partner.<event>` | 360dialog's partner envelope |
 //! | `whatsapp.empty`, `whatsapp.unparsed` | bodies without a change, and bodies that are not JSON |
 
+use super::super::data_member::Array;
 use super::super::json::document::Document;
 use super::super::json::name::Name;
 use super::super::lane::Lane;
-use super::super::part::Array;
 use super::update::Update;
 
 /// The type of a body that has no change.

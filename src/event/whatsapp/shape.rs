@@ -1,8 +1,8 @@
 //! Where updates stand: the arrays that hold them, and which containers have any.
 
+use super::super::data_member::Array;
 use super::super::json::document::Document;
 use super::super::json::name::Name;
-use super::super::part::Array;
 
 /// The kinds of object that have updates as members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

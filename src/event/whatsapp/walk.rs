@@ -1,8 +1,8 @@
 //! The walk over a parsed body, in the order of its text: each update becomes an event.
 
+use super::super::data_member::{Array, DataMember};
 use super::super::json::document::Document;
 use super::super::json::name::Name;
-use super::super::part::{Array, Part};
 use super::context::Keep;
 use super::conversation::Party;
 use super::emit::Emitter;
@@ -130,9 +130,9 @@ impl<'d> Walk<'_, 'd> {
             }
         } else if let Some(value) = single {
             self.emitter
-                .whole_change(Part::Value, value, scope.of_value(&document, value));
+                .whole_change(DataMember::Value, value, scope.of_value(&document, value));
         } else {
-            self.emitter.whole_change(Part::Change, at, scope);
+            self.emitter.whole_change(DataMember::Change, at, scope);
         }
         self.emitter.unshare_to(depth);
     }

@@ -1,6 +1,6 @@
 //! What a connection answers, and in which order: each answer behind those that wait for the disk.
 
-use super::super::Phase;
+use super::super::control::Phase;
 use super::super::core::{Core, Outcome};
 use super::super::outbox::Reply;
 use super::{Connection, State};

@@ -146,7 +146,7 @@ fn an_idle_connection_is_closed_however_far_its_deadline_was() {
         "a second early"
     );
     bench.pass(2 * SECOND);
-    assert!(!bench.event_loop.connections.get_mut(slot).is_some());
+    assert!(bench.event_loop.connections.get_mut(slot).is_none());
 }
 
 /// The drain does not wait for as long as the connection might have stayed open.
@@ -157,7 +157,7 @@ fn a_drain_does_not_wait_for_idle_connections() {
     bench.event_loop.core.phase = Phase::Draining;
     bench.event_loop.turn(slot);
     bench.pass(SECOND);
-    assert!(!bench.event_loop.connections.get_mut(slot).is_some());
+    assert!(bench.event_loop.connections.get_mut(slot).is_none());
 }
 
 /// While the answer before it waits for the disk, the refusal of a request that did not arrive in time waits too; its

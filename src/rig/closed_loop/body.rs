@@ -50,7 +50,7 @@ impl Bodies {
         if let Some(text) = text {
             notification::message(id, at, None, out);
             out.extend_from_slice(br#""text":{"body":""#);
-            letters(out, &mut random, text);
+            random_text(out, &mut random, text);
             out.extend_from_slice(br#""},"type":"text"}"#);
         } else {
             let status = random.among(&["sent", "delivered", "read"]);
@@ -71,7 +71,7 @@ pub(crate) fn name_of(body: &[u8]) -> Option<Name> {
 }
 
 /// Appends that many letters, eight from each draw: a body of a megabyte costs less than its signature.
-fn letters(out: &mut Vec<u8>, random: &mut Random, count: Range<u64>) {
+fn random_text(out: &mut Vec<u8>, random: &mut Random, count: Range<u64>) {
     let count = count.start + random.below(count.end - count.start);
     let end = out.len() + usize::try_from(count).unwrap_or_default();
     while out.len() < end {

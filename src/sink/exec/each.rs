@@ -1,9 +1,9 @@
 //! A program that is started for each event, and ends with exit status 0 when it is done.
 
+use super::super::transport::{Attempt, Failure, Outcome, Outcomes, Transport};
 use super::process::{Process, read_some, unblock, wait};
 use super::{LastWords, Program, STOP_LOOK, code, render, retry, stopped};
 use crate::dead_letter::Answer;
-use crate::sink::{Attempt, Failure, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags};
 use std::io::{self, Write as _};

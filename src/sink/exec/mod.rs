@@ -34,7 +34,7 @@ mod stream;
 pub use each::Each;
 pub use stream::Stream;
 
-use super::{Attempt, Failure, FailureKind};
+use super::transport::{Attempt, Failure, FailureKind};
 use crate::dead_letter::Answer;
 use crate::event;
 use std::process::ExitStatus;

@@ -13,11 +13,11 @@
 //! - otherwise it does not work, and all of them have failed;
 //! - when that is because the server stops, nothing has failed.
 
+use super::super::transport::{Attempt, Failure, FailureKind, Outcome, Outcomes, Transport};
 use super::process::{Process, read_some, unblock, wait};
 use super::{LastWords, Program, STOP_LOOK, code, render, retry, stopped};
 use crate::dead_letter::Answer;
 use crate::event::Item;
-use crate::sink::{Attempt, Failure, FailureKind, Outcome, Outcomes, Transport};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::process::Signal;

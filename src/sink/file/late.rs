@@ -1,6 +1,7 @@
 //! A file that cannot be opened yet, because its directory is still to come: events wait for it in the journal.
 
-use super::{File, Rotation};
+use super::File;
+use super::rotation::Rotation;
 use crate::feed::{Selection, Tally};
 use crate::sink::{Confirmation, Sink};
 use crate::worker::EventBatch;

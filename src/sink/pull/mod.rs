@@ -7,7 +7,7 @@
 //! by the cursor, which is what the journal's retention relies on, and so never goes back.
 
 mod page;
-mod place;
+mod consumer_position;
 mod reading;
 
 pub use page::{Ask, PAGE_KIB_MAX, Page};
@@ -19,8 +19,8 @@ use crate::feed::{
 };
 use crate::log::Repeats;
 use crate::worker::Notification;
+use consumer_position::{before, behind, next_of, whole};
 use parking_lot::Mutex;
-use place::{before, behind, next_of, whole};
 use reading::{ReaderCache, Reading};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -169,7 +169,8 @@ impl Pull {
         let mut saved = cursor.saved().clone();
         let committed = committed(&saved, lane);
         // Compared as the cursor says it: the last event of a notification stands where the next one begins.
-        let reached = concerned(lane).map(|lane| next_of(&place::progress(lane, next, &lanes)));
+        let reached =
+            concerned(lane).map(|lane| next_of(&consumer_position::progress(lane, next, &lanes)));
         let reached = reached.min().unwrap_or(next).max(next);
         if reached < behind(committed) {
             return Err(PullError::Back {
@@ -189,7 +190,7 @@ impl Pull {
         for lane in concerned(lane) {
             let progress = &mut saved[lane.index()];
             if next_of(progress) < next {
-                *progress = place::progress(lane, next, &lanes);
+                *progress = consumer_position::progress(lane, next, &lanes);
             }
         }
         let saved = cursor.save(saved);

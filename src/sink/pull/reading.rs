@@ -1,8 +1,8 @@
 //! Readers of the journal that stay open between two answers to the same consumer, so that one that goes on where it
 //! stopped does not search the journal each time.
 
+use super::consumer_position::{before, behind, whole};
 use super::page::{Ask, Page};
-use super::place::{before, behind, whole};
 use crate::event::{Lane, Position};
 use crate::feed::{Decided, EventOutcome, Feed, FeedError, Selection, Tally};
 use crate::worker::{EventBatch, Notification};

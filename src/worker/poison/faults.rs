@@ -16,9 +16,9 @@ struct Fault {
 
 /// Fails as asked for.
 pub(super) fn on(body: &[u8]) {
+    static FAULTS: OnceLock<Vec<Fault>> = OnceLock::new();
     #[cfg(test)]
     assert!(body != PANICS, "as a bug would");
-    static FAULTS: OnceLock<Vec<Fault>> = OnceLock::new();
     for fault in FAULTS.get_or_init(asked_for) {
         if memchr::memmem::find(body, &fault.text).is_some() {
             fault.happen();

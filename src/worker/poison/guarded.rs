@@ -1,6 +1,8 @@
 //! The extractor that outlives what it is given, and goes by what is decided.
 
-use super::{Decision, Marks, Poison};
+use super::Poison;
+use super::decisions::Decision;
+use super::marks::Marks;
 use crate::event::{Events, Extractor, Origin, Sender, Unparsed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -93,7 +95,8 @@ pub(crate) const ATTEMPTS: u32 = 2;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Decisions, Marks, Poison};
+    use super::super::marks::Marks;
+    use super::super::{Decisions, Poison};
     use super::GuardedExtractor;
     use crate::disk::simulated::SimulatedDisk;
     use std::sync::Arc;

@@ -19,7 +19,7 @@ pub(super) enum Array {
 
 /// What an event's own part of `data` is called there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum DataMember {
     /// An element of an array.
     Element(Array),
     /// The value of a change.
@@ -70,23 +70,23 @@ impl Array {
     }
 }
 
-impl Part {
-    /// The key in `data`; for [`Part::Body`] there is none.
+impl DataMember {
+    /// The key in `data`; for [`DataMember::Body`] there is none.
     pub(super) fn key(self) -> &'static str {
         match self {
-            Part::Element(Array::Messages) => "message",
-            Part::Element(Array::Statuses) => "status",
-            Part::Element(Array::Calls) => "call",
-            Part::Element(Array::MessageEchoes) => "message_echo",
-            Part::Element(Array::UserActions) => "user_action",
-            Part::Element(Array::UserPreferences) => "user_preference",
-            Part::Element(Array::StateSync) => "state_sync",
-            Part::Element(Array::Groups) => "group",
-            Part::Element(Array::AutomaticEvents) => "automatic_event",
-            Part::Element(Array::Errors) => "error",
-            Part::Value => "value",
-            Part::Change => "change",
-            Part::Body => "",
+            DataMember::Element(Array::Messages) => "message",
+            DataMember::Element(Array::Statuses) => "status",
+            DataMember::Element(Array::Calls) => "call",
+            DataMember::Element(Array::MessageEchoes) => "message_echo",
+            DataMember::Element(Array::UserActions) => "user_action",
+            DataMember::Element(Array::UserPreferences) => "user_preference",
+            DataMember::Element(Array::StateSync) => "state_sync",
+            DataMember::Element(Array::Groups) => "group",
+            DataMember::Element(Array::AutomaticEvents) => "automatic_event",
+            DataMember::Element(Array::Errors) => "error",
+            DataMember::Value => "value",
+            DataMember::Change => "change",
+            DataMember::Body => "",
         }
     }
 }
