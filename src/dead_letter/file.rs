@@ -25,9 +25,9 @@
 //!
 //! `index`, `id` and `subject` are missing where there is none: a letter without `index` is a whole notification, and
 //! its type is that of its first event. `"foreign": true` stands in one from an endpoint for other senders than the
-//! platform, whose events have other keys, and `"form": N` is the number of the [form](super::Forms) by which its body
-//! is read, if it has one. The bytes of a header's value are written as the characters with their
-//! numbers, so that each value has one way to be written and most can be read.
+//! platform, whose events have other keys, and `"form": N` is the number of the
+//! [form](crate::worker::Forms) by which its body is read, if it has one. The bytes of a header's value are written as
+//! the characters with their numbers, so that each value has one way to be written and most can be read.
 //!
 //! One body may hold tens of thousands of events, each of which may become a letter. So headers and body that take more
 //! than 4 KiB together stand in a file of their own, once for all letters of the notification. These have `"body_file"`

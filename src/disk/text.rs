@@ -2,7 +2,7 @@
 //!
 //! A title, lines of words and numbers, and a last line with a word and the CRC32C of everything before it, as
 //! `crc32c 1b2c3d4e`. Behind that, line feeds fill the block. Who reads such a file while its owner replaces it may
-//! meet the one before it half written over, see [`Storage::replace`](super::Storage::replace): so it is read again,
+//! meet the one before it half written over, see [`Storage::replace`]: so it is read again,
 //! [`TRIES`] times, before it counts as damaged.
 
 use super::storage::{Storage, read_file};

@@ -1,11 +1,11 @@
 //! The log: what may not hold up, and not end, whoever has something to say.
 //!
-//! Lines go into a queue of [`QUEUE_MAX`] bytes, and one thread, `hl-log`, writes them to stderr. Whatever stderr is, a
+//! Lines go into a queue of `QUEUE_MAX` bytes, and one thread, `hl-log`, writes them to stderr. Whatever stderr is, a
 //! pipe that nobody reads, one whose reader has gone, a file on a full disk: nobody else waits for it, and no error of
 //! it reaches anybody. A line that finds no room, or cannot be written, is dropped and counted ([`dropped`]); once
 //! lines can be written again, one says how many there were.
 //!
-//! A line is at most [`LINE_MAX`] bytes long; of a longer one each value is cut. A panic is a line like others. Who
+//! A line is at most `LINE_MAX` bytes long; of a longer one each value is cut. A panic is a line like others. Who
 //! ends the process calls [`flush`] before, which waits for a moment and no longer.
 
 mod panics;

@@ -15,7 +15,7 @@
 //! where `SEQ.INDEX` is the envelope's `position`. In mode `each` what it prints is thrown away. In both, the last
 //! words on its standard error stand beside the failure.
 //!
-//! **Environment**: no shell stands between, and nothing of the server's environment is passed on but [`INHERITED`],
+//! **Environment**: no shell stands between, and nothing of the server's environment is passed on but `INHERITED`,
 //! for secrets are kept there. Added are `HOOKLINE_SINK`, the name of the sink, and in mode `each` `HOOKLINE_ATTEMPT`,
 //! from 1, and `HOOKLINE_REPLAY`, the name of the replay that the event belongs to, or nothing. In both modes the
 //! envelope of a replayed event has an attribute `replay`.
