@@ -14,13 +14,11 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 /// A channel for up to `capacity` messages.
-#[must_use]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     channel_of(&Arc::default(), capacity)
 }
 
 /// A channel whose messages wake `sleeper`, for a thread that waits for several.
-#[must_use]
 pub fn channel_of<T>(sleeper: &Arc<Sleeper>, capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = bounded(capacity);
     let sleeper = Arc::clone(sleeper);
@@ -113,7 +111,6 @@ impl<T> Receiver<T> {
     }
 
     /// Messages that wait.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.receiver.len()
     }
@@ -134,7 +131,6 @@ pub struct Room {
 
 impl Room {
     /// Room for up to `most` bytes, or for one message that is larger.
-    #[must_use]
     pub fn new(most: usize) -> Room {
         Room {
             taken: AtomicUsize::new(0),

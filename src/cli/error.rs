@@ -60,7 +60,6 @@ impl CliError {
     }
 
     /// The exit code of the process.
-    #[must_use]
     pub fn code(&self) -> u8 {
         match self {
             CliError::Config(_) => BAD_CONFIG,

@@ -107,7 +107,6 @@ pub enum Output {
 }
 
 /// Runs what the command line asks for.
-#[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.verb {

@@ -24,7 +24,6 @@ pub struct Endpoint {
     pub path: String,
     /// Names it in metrics and logs.
     pub name: String,
-    /// When a post is answered.
     pub ack: Ack,
     /// Whose posts these are, and how they prove it.
     pub provider: Provider,

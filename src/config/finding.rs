@@ -27,7 +27,6 @@ pub struct Finding {
 /// Every mistake of a configuration, in the order of the file. There is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
-    /// The mistakes.
     pub mistakes: Vec<Finding>,
 }
 

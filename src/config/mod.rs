@@ -73,28 +73,19 @@ pub const DATA_DIR: &str = "./hookline-data";
 /// What the command line says; it goes over the file and the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// `--listen`
     pub listen: Option<SocketAddr>,
-    /// `--data-dir`
     pub data_dir: Option<PathBuf>,
 }
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// `[server]`
     pub server: Server,
-    /// `[limits]`
     pub limits: Limits,
-    /// `[journal]`
     pub journal: Journal,
-    /// `[dedupe]`
     pub dedupe: Dedupe,
-    /// `[admin]`
     pub admin: Admin,
-    /// `[pull]`
     pub pull: Pull,
-    /// `[log]`
     pub log: Log,
     /// `[[endpoint]]`, at least one, each with its own path and name.
     pub endpoints: Vec<Endpoint>,
@@ -109,7 +100,6 @@ pub struct Config {
 pub struct Server {
     /// Where posts are taken; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// Event loops.
     pub loops: usize,
     /// Threads that turn stored notifications into events.
     pub workers: usize,

@@ -45,7 +45,6 @@ pub enum Provider {
 
 impl Provider {
     /// What the file calls it.
-    #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Provider::Meta { .. } => "meta",

@@ -26,7 +26,6 @@ pub struct Secret(Box<[u8]>);
 
 impl Secret {
     /// Wraps the bytes.
-    #[must_use]
     pub fn new(bytes: impl Into<Box<[u8]>>) -> Secret {
         Secret(bytes.into())
     }
@@ -37,7 +36,6 @@ impl Secret {
     }
 
     /// The bytes, for the one place that verifies with them.
-    #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

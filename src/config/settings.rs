@@ -36,7 +36,6 @@ pub struct Setting {
 
 impl Setting {
     /// `value` in the way that the file would say it.
-    #[must_use]
     pub fn format(&self, value: u64) -> String {
         match self.unit {
             Unit::Count => value.to_string(),

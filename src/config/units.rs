@@ -19,7 +19,6 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// The shortest exact way to write `milliseconds`.
-#[must_use]
 pub fn format_time(milliseconds: u64) -> String {
     if milliseconds == 0 {
         return "0s".to_owned();
@@ -28,7 +27,6 @@ pub fn format_time(milliseconds: u64) -> String {
 }
 
 /// The shortest exact way to write `bytes`.
-#[must_use]
 pub fn format_size(bytes: u64) -> String {
     format(bytes, SIZES)
 }

@@ -18,22 +18,14 @@ pub enum DeadLetterError {
     },
     /// What is in the file is no letter.
     #[error("{path} is not a dead letter ({reason}); its notification may still be in the journal")]
-    Damaged {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Damaged { path: String, reason: String },
     /// There are too many, or their bodies take too much.
     #[error(
         "{path} has {DEAD_LETTERS_MAX} dead letters, or {} GiB of their bodies, and takes no more: look at them with `{}`, \
          then retry or drop them",
         BODIES_MAX >> 30, listing(.path)
     )]
-    Full {
-        /// The directory.
-        path: String,
-    },
+    Full { path: String },
 }
 
 impl DeadLetterError {

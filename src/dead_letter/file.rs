@@ -57,7 +57,6 @@ use std::sync::Arc;
 /// What a sink could not deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Name of the sink.
     pub sink: String,
     /// What it is: an event, or a notification as a whole.
     pub item: Item,
@@ -77,7 +76,6 @@ pub struct DeadLetter {
     pub form: u16,
     /// Time of arrival in microseconds since 1970.
     pub received_at: u64,
-    /// How it failed.
     pub failures: Failures,
     /// What it shares with the other letters of its notification.
     pub content: Arc<Content>,
@@ -95,9 +93,7 @@ pub struct Content {
 /// How the delivery of something failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
-    /// Why it was given up.
     pub reason: String,
-    /// How often it was tried.
     pub attempts: u32,
     /// When it failed for the first time, in microseconds since 1970.
     #[serde(with = "rfc3339")]
@@ -170,7 +166,6 @@ impl DeadLetter {
 
     /// Makes of it what a sink delivers: a batch of one notification, with the sequence that it had. `endpoint` is the
     /// number that the journal gives to [`DeadLetter::endpoint`].
-    #[must_use]
     pub fn delivery(&self, endpoint: u16, maker: &mut Extraction) -> EventBatch {
         let headers = self.content.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_slice(), value.as_slice()));
@@ -195,7 +190,6 @@ impl DeadLetter {
 
 impl Content {
     /// That of a stored notification.
-    #[must_use]
     pub fn of(record: &Record<'_>) -> Content {
         let headers = record.headers();
         Content {

@@ -93,7 +93,6 @@ impl Quarantine {
     }
 
     /// What is decided, to take bodies apart by.
-    #[must_use]
     pub fn poison(&self) -> &Arc<Poison> {
         &self.poison
     }

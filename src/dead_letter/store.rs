@@ -44,7 +44,6 @@ pub struct DeadLetters {
 /// A letter that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// What it is.
     pub item: Item,
     /// True if it is to be delivered after all.
     pub retry: bool,
@@ -73,7 +72,6 @@ impl DeadLetters {
     }
 
     /// A command about the data directory that these lie in, as `DIR/dead-letters/SINK`.
-    #[must_use]
     pub fn command(&self, words: &str) -> String {
         let path = self.storage.describe("letter");
         let dir = Path::new(&path).ancestors().nth(3);
@@ -81,7 +79,6 @@ impl DeadLetters {
     }
 
     /// The letters in `storage`, beside the server that may be writing there.
-    #[must_use]
     pub fn read_only(storage: Arc<dyn Storage>) -> DeadLetters {
         DeadLetters {
             bodies: Bodies::new(Arc::clone(&storage)),
@@ -92,14 +89,12 @@ impl DeadLetters {
     }
 
     /// The time of the disk that they are on, in microseconds since 1970.
-    #[must_use]
     pub fn now(&self) -> u64 {
         self.storage.now()
     }
 
     /// What a notification shares with all its letters: the same one as last time, if that was for this notification,
     /// so that it is neither copied nor looked for anew for each of them.
-    #[must_use]
     pub fn content_of(&self, notification: &Notification<'_>) -> Arc<Content> {
         self.bodies.content_of(notification)
     }
@@ -273,7 +268,6 @@ impl DeadLetters {
     }
 
     /// How many there are at most.
-    #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }

@@ -34,7 +34,6 @@ struct Open {
 impl Duplicates {
     /// The duplicates that are kept in `storage`, the directory that was given to
     /// [`Dedupe::open`](super::Dedupe::open); to be opened after that.
-    #[must_use]
     pub fn open(storage: Arc<dyn Storage>) -> Duplicates {
         Duplicates {
             storage,

@@ -51,7 +51,6 @@ pub(super) struct Facts {
     pub(super) number: u64,
     /// Bytes that are written.
     pub(super) bytes: u64,
-    /// CRC32C of them.
     pub(super) crc: u32,
     /// Keys among the entries.
     pub(super) keys: u64,

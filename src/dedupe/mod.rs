@@ -185,7 +185,6 @@ impl Dedupe {
     }
 
     /// Highest sequence that is decided.
-    #[must_use]
     pub fn decided(&self) -> u64 {
         self.decided
     }
@@ -234,7 +233,6 @@ impl Dedupe {
     }
 
     /// Highest sequence that is not decided again after a crash. The journal must keep what is behind it.
-    #[must_use]
     pub fn checkpointed(&self) -> u64 {
         self.checkpointed
     }
@@ -251,13 +249,11 @@ impl Dedupe {
     }
 
     /// Keys that are remembered now, each counted once.
-    #[must_use]
     pub fn keys(&self) -> usize {
         self.index.len()
     }
 
     /// Bytes of memory that the table of keys takes now.
-    #[must_use]
     pub fn bytes(&self) -> usize {
         self.index.bytes()
     }

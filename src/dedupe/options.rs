@@ -24,7 +24,6 @@ impl Options {
 /// What was decided, in the order of [`Lane::ALL`](crate::event::Lane::ALL).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decisions {
-    /// Events.
     pub decided: [u64; 3],
     /// Those of them that are duplicates.
     pub duplicates: [u64; 3],

@@ -63,7 +63,6 @@ impl Default for Parties {
 
 impl Parties {
     /// Knows nothing yet.
-    #[must_use]
     pub fn new(scope: Scope) -> Parties {
         Parties {
             scope,
@@ -105,7 +104,6 @@ impl Parties {
     }
 
     /// Pairs that are known.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.known.read().by_user_id.len()
     }

@@ -16,7 +16,6 @@ impl Scope {
     /// The same number for two endpoints that know of each other. `endpoint` is the number that the journal gives,
     /// from 1 on, and `foreign` is true for one that is for other senders than the platform. For endpoint 0, which
     /// stands where nobody wrote one down, it is `ANY`.
-    #[must_use]
     pub fn group(self, endpoint: u16, foreign: bool) -> u32 {
         match self {
             Scope::All if endpoint > 0 && !foreign => PLATFORM,
@@ -25,7 +24,6 @@ impl Scope {
     }
 
     /// The same for the endpoint of an event.
-    #[must_use]
     pub fn group_of(self, event: Event<'_>) -> u32 {
         self.group(event.endpoint(), event.is_foreign())
     }

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// `hookline` with these words, for the data directory `dir`; without one if that is not known.
-#[must_use]
 pub fn command(words: &str, dir: &Path) -> String {
     let mut text = format!("hookline {words}");
     if !dir.as_os_str().is_empty() {
@@ -24,7 +23,6 @@ pub(crate) fn repair(path: &str) -> String {
 }
 
 /// One word for a shell.
-#[must_use]
 pub fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "./_-+:,@%=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

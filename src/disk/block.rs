@@ -5,7 +5,6 @@
 pub const ALIGNMENT: usize = 4096;
 
 /// `len` rounded up to [`ALIGNMENT`].
-#[must_use]
 pub fn padded(len: usize) -> usize {
     len.next_multiple_of(ALIGNMENT)
 }

@@ -10,9 +10,7 @@ use std::path::Path;
 pub struct Error {
     /// What was tried, as in "read".
     pub action: &'static str,
-    /// The file or directory.
     pub path: String,
-    /// What the operating system said.
     pub source: io::Error,
 }
 

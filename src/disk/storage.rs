@@ -160,9 +160,7 @@ pub struct Identity {
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Only reading.
     Read,
-    /// Reading and writing.
     Write,
 }
 
@@ -179,7 +177,6 @@ pub enum LockError {
 }
 
 /// The wall clock of this machine, in microseconds since 1970. It may jump.
-#[must_use]
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {

@@ -18,7 +18,6 @@ pub struct Credentials {
 
 impl Credentials {
     /// HTTP Basic with this user and one of these passwords.
-    #[must_use]
     pub fn basic(username: &str, passwords: &[&[u8]]) -> Credentials {
         let pairs = passwords
             .iter()
@@ -33,7 +32,6 @@ impl Credentials {
     }
 
     /// One of these bearer tokens.
-    #[must_use]
     pub fn bearer(tokens: Vec<Vec<u8>>) -> Credentials {
         Credentials {
             header: "authorization".to_owned(),
@@ -43,7 +41,6 @@ impl Credentials {
     }
 
     /// One of these values in the header `name`.
-    #[must_use]
     pub fn header(name: String, values: Vec<Vec<u8>>) -> Credentials {
         Credentials {
             header: name,

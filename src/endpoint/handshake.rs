@@ -17,7 +17,6 @@ pub struct VerifyTokens(Vec<Vec<u8>>);
 
 impl VerifyTokens {
     /// Tokens from the configuration, none of them empty.
-    #[must_use]
     pub fn new(tokens: Vec<Vec<u8>>) -> VerifyTokens {
         VerifyTokens(tokens)
     }

@@ -50,7 +50,6 @@ pub struct Endpoint {
     pub path: String,
     /// Number of the path in the journal's records.
     pub number: u16,
-    /// When the answer leaves.
     pub ack: Ack,
     /// Other senders than the platform post here, who may mean the same body anew.
     pub foreign: bool,
@@ -83,7 +82,6 @@ pub const SECRETS_COUNTED: usize = 8;
 /// What an endpoint makes of a whole request.
 #[derive(Debug)]
 pub enum Decision {
-    /// Store the body.
     Store,
     /// Answer the handshake with this challenge.
     Challenge(Vec<u8>),
@@ -163,7 +161,6 @@ pub struct Table {
 
 impl Table {
     /// A table of endpoints with different paths; of two with the same path the later wins.
-    #[must_use]
     pub fn new(endpoints: Vec<Endpoint>) -> Table {
         let by_path = endpoints.iter().enumerate();
         let by_path = by_path
@@ -179,7 +176,6 @@ impl Table {
     }
 
     /// All endpoints, in the order of the configuration.
-    #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }

@@ -27,11 +27,9 @@ pub struct Signature {
 /// The hash under the HMAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// HMAC-SHA256.
     Sha256,
     /// HMAC-SHA1, for senders that know nothing better.
     Sha1,
-    /// HMAC-SHA512.
     Sha512,
 }
 
@@ -53,7 +51,6 @@ enum Scheme {
 
 impl Signature {
     /// Meta's `X-Hub-Signature-256`.
-    #[must_use]
     pub fn meta(secrets: &[Vec<u8>]) -> Signature {
         let header = "x-hub-signature-256".to_owned();
         Signature::body(
@@ -66,7 +63,6 @@ impl Signature {
     }
 
     /// 360dialog's `x-360dialog-signature`.
-    #[must_use]
     pub fn dialog360(secrets: &[Vec<u8>]) -> Signature {
         let header = "x-360dialog-signature".to_owned();
         Signature::body(
@@ -79,7 +75,6 @@ impl Signature {
     }
 
     /// An HMAC over the body in any header, after a fixed `prefix`.
-    #[must_use]
     pub fn body(
         header: String,
         prefix: String,
@@ -105,7 +100,6 @@ impl Signature {
 
     /// Standard Webhooks; `secrets` are the decoded ones. A timestamp further than `tolerance_seconds` from now is
     /// refused.
-    #[must_use]
     pub fn standard_webhooks(secrets: &[Vec<u8>], tolerance_seconds: u64) -> Signature {
         let keys = secrets
             .iter()
@@ -213,7 +207,6 @@ pub struct Signer {
 
 impl Signer {
     /// `secrets` are the decoded ones.
-    #[must_use]
     pub fn standard_webhooks(secrets: &[Vec<u8>]) -> Signer {
         let keys = secrets.iter().map(|secret| Key::new(HMAC_SHA256, secret));
         Signer {

@@ -20,9 +20,7 @@ pub(super) enum Array {
 /// What an event's own part of `data` is called there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DataMember {
-    /// An element of an array.
     Element(Array),
-    /// The value of a change.
     Value,
     /// A change that has no single value.
     Change,

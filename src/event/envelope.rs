@@ -130,7 +130,6 @@ pub fn render_data(event: Event<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The attribute `datacontenttype`: of another sender's event what that says, where it says it.
-#[must_use]
 pub fn content_type(event: Event<'_>) -> &str {
     let mut extensions = event.extensions();
     if event.has_extensions()
@@ -145,7 +144,6 @@ pub fn content_type(event: Event<'_>) -> &str {
 }
 
 /// Microseconds since 1970 as RFC 3339, as the envelope writes them.
-#[must_use]
 pub fn timestamp(micros: u64) -> String {
     let mut text = Vec::with_capacity(32);
     time::write(&mut text, micros);

@@ -28,7 +28,6 @@ pub struct Event<'e> {
 /// Where a body comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Sequence in the journal.
     pub sequence: u64,
     /// Position of the record in its batch, from 0.
     pub record: u32,
@@ -109,7 +108,6 @@ pub(super) enum Type {
 
 impl Events {
     /// An empty list.
-    #[must_use]
     pub fn new() -> Events {
         Events::default()
     }
@@ -125,7 +123,6 @@ impl Events {
     }
 
     /// Bytes of memory that it has, those for more events included.
-    #[must_use]
     pub fn bytes(&self) -> usize {
         self.list.capacity() * size_of::<Entry>() + self.names.capacity() + self.shared.capacity()
     }
@@ -147,7 +144,6 @@ impl Events {
     }
 
     /// Number of events.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
@@ -169,7 +165,6 @@ impl Events {
     }
 
     /// The events in the order in which they were added.
-    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Event<'_>> + DoubleEndedIterator {
         self.list.iter().map(|event| Event {
             events: self,
@@ -225,19 +220,16 @@ impl Events {
 
 impl<'e> Event<'e> {
     /// Sequence in the journal of the notification.
-    #[must_use]
     pub fn sequence(&self) -> u64 {
         self.event.sequence
     }
 
     /// Position among the events of the notification, from 0.
-    #[must_use]
     pub fn index(&self) -> u32 {
         self.event.index
     }
 
     /// Where it stands in the journal.
-    #[must_use]
     pub fn position(&self) -> Position {
         Position {
             sequence: self.sequence(),
@@ -246,13 +238,11 @@ impl<'e> Event<'e> {
     }
 
     /// Position of the notification in its batch, from 0.
-    #[must_use]
     pub fn record(&self) -> u32 {
         self.event.record
     }
 
     /// Number that the journal gives to the endpoint it came to.
-    #[must_use]
     pub fn endpoint(&self) -> u16 {
         self.event.endpoint
     }
@@ -264,7 +254,6 @@ impl<'e> Event<'e> {
     }
 
     /// The type: printable ASCII, at most 100 bytes.
-    #[must_use]
     pub fn kind(&self) -> &'e str {
         match self.event.kind {
             Type::Known(kind) => kind,
@@ -279,13 +268,11 @@ impl<'e> Event<'e> {
     }
 
     /// The key: equal for two deliveries of one update, and for nothing else. Printable ASCII.
-    #[must_use]
     pub fn id(&self) -> &'e str {
         self.name(self.event.id)
     }
 
     /// [`fingerprint`](super::fingerprint) of the key.
-    #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.event.fingerprint
     }
@@ -304,7 +291,6 @@ impl<'e> Event<'e> {
     }
 
     /// `/whatsapp/<waba>/<phone_number_id>`, as far as the body says; of another sender `/<provider>/<endpoint>`.
-    #[must_use]
     pub fn source(&self) -> &'e str {
         self.name(self.event.source)
     }
@@ -342,19 +328,16 @@ impl<'e> Event<'e> {
     }
 
     /// The lane.
-    #[must_use]
     pub fn lane(&self) -> Lane {
         self.event.lane
     }
 
     /// Time of the update in microseconds since 1970: its own timestamp, else the entry's, else that of arrival.
-    #[must_use]
     pub fn time(&self) -> u64 {
         self.event.time
     }
 
     /// Time of arrival in microseconds since 1970.
-    #[must_use]
     pub fn received_at(&self) -> u64 {
         self.event.received_at
     }

@@ -26,7 +26,6 @@ pub struct Extractor {
 
 impl Extractor {
     /// An extractor that has not allocated yet.
-    #[must_use]
     pub fn new() -> Extractor {
         Extractor::default()
     }

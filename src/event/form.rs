@@ -55,7 +55,6 @@ pub trait Headers {
 /// Who sent a body: how it is read, and what came with it.
 #[derive(Clone, Copy)]
 pub struct Sender<'r> {
-    /// How it is read.
     pub form: &'r Form,
     /// The headers that were kept.
     pub headers: &'r dyn Headers,
@@ -63,7 +62,6 @@ pub struct Sender<'r> {
 
 impl Form {
     /// For a body of another sender than the platform, when nobody knows any more of whom.
-    #[must_use]
     pub fn unknown() -> Form {
         Form {
             rules: RULES,
@@ -146,7 +144,6 @@ pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// What the attribute of a header is called; empty if nothing of its name is left.
-#[must_use]
 pub fn attribute(header: &str) -> String {
     let plain = header.chars().filter(char::is_ascii_alphanumeric);
     plain.map(|c| c.to_ascii_lowercase()).collect()

@@ -21,13 +21,11 @@ impl Lane {
     pub const COUNT: usize = Lane::ALL.len();
 
     /// Its place in [`Lane::ALL`].
-    #[must_use]
     pub fn index(self) -> usize {
         self as usize
     }
 
     /// The name in envelopes, metrics and on the command line.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Lane::Messages => "messages",

@@ -13,7 +13,6 @@ pub struct Pattern(Box<str>);
 
 impl Pattern {
     /// A pattern that was checked when it was written.
-    #[must_use]
     pub fn new(text: &str) -> Pattern {
         Pattern(text.into())
     }
@@ -34,7 +33,6 @@ impl Pattern {
     }
 
     /// As it was written.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -15,7 +15,6 @@ pub struct Position {
 /// A notification as a whole, or one event of it. Ordered as the journal is, a whole one before its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Item {
-    /// Sequence of the notification.
     pub sequence: u64,
     /// Place of the event in it, from 0; `None` for all of it.
     pub index: Option<u32>,

@@ -70,20 +70,15 @@ pub struct Saved {
 /// What was found where the cursor of a sink is.
 #[derive(Debug)]
 pub struct StoredCursor {
-    /// Name of the sink.
     pub sink: String,
-    /// What it says.
     pub saved: Result<Saved, CursorError>,
 }
 
 /// A cursor that said what cannot be, and was put right.
 #[derive(Debug)]
 pub struct Corrected {
-    /// Name of the sink.
     pub sink: String,
-    /// What it said.
     pub was: Saved,
-    /// What it says now.
     pub now: Saved,
 }
 
@@ -98,16 +93,10 @@ pub enum CursorError {
         "{path} is not a cursor: copy {path}.old over it, which is the one before it, and some events come again; or \
          remove it, and everything in the journal does"
     )]
-    Damaged {
-        /// The file.
-        path: String,
-    },
+    Damaged { path: String },
     /// Something that no sink has written has the name of a cursor.
     #[error("{path} is not a cursor, and no sink has written it: remove it")]
-    Foreign {
-        /// The file.
-        path: String,
-    },
+    Foreign { path: String },
 }
 
 impl Cursors {
@@ -175,13 +164,11 @@ impl Cursors {
 
 impl Cursor {
     /// The name of its sink.
-    #[must_use]
     pub fn sink(&self) -> &str {
         self.name.strip_suffix(SUFFIX).unwrap_or(&self.name)
     }
 
     /// How far it had come in each lane when it was saved last.
-    #[must_use]
     pub fn saved(&self) -> &Lanes {
         &self.saved.lanes
     }
@@ -193,7 +180,6 @@ impl Cursor {
     }
 
     /// Everything up to this sequence is confirmed in all lanes, and saved.
-    #[must_use]
     pub fn confirmed(&self) -> u64 {
         progress::confirmed(&self.saved.lanes)
     }

@@ -34,7 +34,6 @@ pub struct DedupeStage {
     pub sinks: Vec<Live<Arc<EventBatch>>>,
     /// Bodies that nobody can take apart.
     pub quarantine: Arc<Quarantine>,
-    /// What it counts.
     pub statistics: Arc<DedupeStatistics>,
     /// Set when it is to end once it has decided everything that is durable.
     pub stop: Arc<AtomicBool>,

@@ -108,13 +108,11 @@ pub struct Feed<O: Origin> {
 
 impl<O: Origin> Feed<O> {
     /// A feed of everything from sequence `next` on, and the end at which batches are offered.
-    #[must_use]
     pub fn new(storage: Arc<dyn Storage>, origin: O, next: u64) -> (Live<O::Output>, Feed<O>) {
         Feed::waking(&Arc::default(), storage, origin, next)
     }
 
     /// The same, for a thread that waits for several: what is offered wakes `sleeper`.
-    #[must_use]
     pub fn waking(
         sleeper: &Arc<Sleeper>,
         storage: Arc<dyn Storage>,
@@ -190,7 +188,6 @@ impl<O: Origin> Feed<O> {
     }
 
     /// The sequence that the next batch will bring.
-    #[must_use]
     pub fn position(&self) -> u64 {
         self.next
     }

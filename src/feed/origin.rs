@@ -45,7 +45,6 @@ pub struct Durable {
 
 impl Durable {
     /// What the journal with this status holds.
-    #[must_use]
     pub fn new(status: Arc<Status>, quarantine: &Arc<Quarantine>, forms: &Arc<Forms>) -> Durable {
         Durable {
             status,
@@ -105,7 +104,6 @@ impl DecidedPosition {
     }
 
     /// Reads it.
-    #[must_use]
     pub fn get(&self) -> u64 {
         self.sequence.load(Ordering::Acquire)
     }
@@ -144,7 +142,6 @@ impl RecentBatches {
 /// What it takes to open a feed for a sink.
 #[derive(Clone, Debug)]
 pub struct Feeds {
-    /// The journal.
     pub journal: Arc<dyn Storage>,
     /// How far everything is decided.
     pub decided: Arc<DecidedPosition>,
@@ -159,7 +156,6 @@ pub struct Feeds {
 impl Feeds {
     /// A feed of everything from sequence `next` on, and the end at which batches are offered to it, which wakes
     /// `sleeper`. Without that end, the feed reads the journal alone.
-    #[must_use]
     pub fn open(
         &self,
         sleeper: &Arc<Sleeper>,
@@ -169,7 +165,6 @@ impl Feeds {
     }
 
     /// The same for one of several that read beside each other, and share what they read.
-    #[must_use]
     pub fn open_beside(
         &self,
         shared: &RecentBatches,

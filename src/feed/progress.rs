@@ -20,9 +20,7 @@ pub struct Progress {
 /// Something that a sink has not had, although it has had what stands behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// Which one.
     pub item: Item,
-    /// How often it was tried.
     pub attempts: u32,
     /// How many of these attempts count towards its being given up.
     pub counted: u32,
@@ -33,7 +31,6 @@ pub type Lanes = [Progress; Lane::COUNT];
 
 impl Progress {
     /// Everything up to `sequence` is confirmed.
-    #[must_use]
     pub fn up_to(sequence: u64) -> Progress {
         Progress {
             confirmed: sequence,
@@ -64,14 +61,12 @@ impl Progress {
 }
 
 /// The lowest of all lanes: everything up to it is confirmed.
-#[must_use]
 pub fn confirmed(lanes: &Lanes) -> u64 {
     let all = lanes.iter().map(|lane| lane.confirmed);
     all.min().unwrap_or(0)
 }
 
 /// The highest of all lanes: nothing behind it was ever delivered and saved.
-#[must_use]
 pub fn reached(lanes: &Lanes) -> u64 {
     let all = lanes.iter().map(|lane| lane.reached);
     all.max().unwrap_or(0)

@@ -39,11 +39,8 @@ pub struct Replay {
     version: u32,
     /// Names it: when it was asked for, and the sink.
     pub id: String,
-    /// Name of the sink.
     pub sink: String,
-    /// The first sequence.
     pub from: u64,
-    /// The last sequence.
     pub to: u64,
     /// Patterns of types, one of which an event has to have; none for every type.
     pub types: Vec<String>,
@@ -51,7 +48,6 @@ pub struct Replay {
     pub phone_number_ids: Vec<String>,
     /// Deliveries a second at most; 0 for as many as there can be.
     pub rate: u32,
-    /// Where it stands.
     pub state: ReplayState,
     /// Why it has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,7 +97,6 @@ pub struct Replays {
 
 impl Replay {
     /// A replay of everything from sequence `from` to `to` to `sink`, asked for at `now`, in microseconds since 1970.
-    #[must_use]
     pub fn new(sink: &str, from: u64, to: u64, now: u64) -> Replay {
         let at = i64::try_from(now).ok();
         let at = at.and_then(|at| Timestamp::from_microsecond(at).ok());
@@ -127,7 +122,6 @@ impl Replay {
     }
 
     /// Which events are to be delivered.
-    #[must_use]
     pub fn selection(&self) -> Selection {
         let types = self.types.iter().map(|pattern| Pattern::new(pattern));
         Selection {
@@ -138,7 +132,6 @@ impl Replay {
     }
 
     /// What of it a sink is to have that asks for `own`, marked as this replay's.
-    #[must_use]
     pub fn wanted(&self, own: &Selection) -> Selection {
         Selection {
             replay: Some(Replayed {
@@ -165,7 +158,6 @@ impl ReplayState {
     }
 
     /// The word in the file.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             ReplayState::Requested => "requested",
@@ -179,7 +171,6 @@ impl ReplayState {
 
 impl Replays {
     /// The replays in `storage`.
-    #[must_use]
     pub fn open(storage: Arc<dyn Storage>) -> Replays {
         Replays {
             storage,

@@ -19,7 +19,6 @@ pub struct RetentionHold {
 
 impl RetentionHolds {
     /// One that keeps `lowest` up to date; without any sink, nothing is needed.
-    #[must_use]
     pub fn new(lowest: Arc<AtomicU64>) -> RetentionHolds {
         lowest.store(u64::MAX, Ordering::Relaxed);
         RetentionHolds {
@@ -29,7 +28,6 @@ impl RetentionHolds {
     }
 
     /// Takes part with everything behind `confirmed`.
-    #[must_use]
     pub fn hold(&self, confirmed: u64) -> RetentionHold {
         let mine = Arc::new(AtomicU64::new(0));
         self.holds.lock().push(Arc::clone(&mine));

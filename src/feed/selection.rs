@@ -8,11 +8,9 @@ use std::sync::Arc;
 /// What a sink asked for. Each list narrows it; an empty one does not.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Types.
     pub types: Vec<Pattern>,
     /// Business numbers, as the platform identifies them.
     pub phone_number_ids: Vec<String>,
-    /// Business accounts.
     pub wabas: Vec<String>,
     /// Endpoints, by their numbers in the journal.
     pub endpoints: Option<Vec<u16>>,
@@ -34,7 +32,6 @@ pub struct Replayed {
 /// What becomes of an event at a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventOutcome {
-    /// It is delivered.
     Wanted,
     /// An earlier one said the same.
     Duplicate,
@@ -61,7 +58,6 @@ pub struct Tally {
 
 impl Selection {
     /// What becomes of an event that came to `endpoint`.
-    #[must_use]
     pub fn outcome(&self, event: Event<'_>, endpoint: u16) -> EventOutcome {
         if event.is_dead() {
             EventOutcome::Dead
@@ -127,13 +123,11 @@ impl Tally {
     }
 
     /// Those that are not delivered.
-    #[must_use]
     pub fn left_out(&self) -> u64 {
         self.duplicates + self.unwanted + self.dead
     }
 
     /// All events.
-    #[must_use]
     pub fn all(&self) -> u64 {
         self.wanted + self.duplicates + self.unwanted + self.dead + self.before
     }

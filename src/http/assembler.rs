@@ -76,7 +76,6 @@ impl Assembler {
     }
 
     /// Bytes that are held for this connection.
-    #[must_use]
     pub fn held(&self) -> usize {
         if matches!(self.state, State::Served) {
             0

@@ -53,7 +53,6 @@ enum State {
 
 impl Decoder {
     /// A decoder for a body of at most `body_max` bytes; 413 beyond.
-    #[must_use]
     pub fn new(body_max: usize) -> Decoder {
         Decoder {
             state: State::Size,

@@ -21,7 +21,6 @@ pub struct Slots<'b>([MaybeUninit<Header<'b>>; HEADERS_MAX]);
 
 impl Slots<'_> {
     /// Empty slots.
-    #[must_use]
     pub const fn new() -> Self {
         Slots([const { MaybeUninit::uninit() }; HEADERS_MAX])
     }
@@ -36,7 +35,6 @@ impl Default for Slots<'_> {
 /// A request head that passed every check that needs no configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'h, 'b> {
-    /// The method.
     pub method: Method,
     /// Path of the target, bytes as they came (never percent-decoded).
     pub path: &'b [u8],

@@ -29,7 +29,6 @@ pub struct Responses {
 
 impl Responses {
     /// Answers dated `unix_seconds` after 1970.
-    #[must_use]
     pub fn new(unix_seconds: u64) -> Responses {
         let mut responses = Responses {
             date: String::new(),
@@ -50,7 +49,6 @@ impl Responses {
     }
 
     /// Up to `count` keep-alive 200s in a row, and how many these are.
-    #[must_use]
     pub fn ok(&self, count: usize) -> (&[u8], usize) {
         let count = count.min(COPIES);
         (
@@ -60,7 +58,6 @@ impl Responses {
     }
 
     /// Bytes of one keep-alive 200.
-    #[must_use]
     pub fn ok_len(&self) -> usize {
         self.ok_len
     }

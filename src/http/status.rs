@@ -53,13 +53,11 @@ impl Status {
     ];
 
     /// A dense number for tables of counters.
-    #[must_use]
     pub fn index(self) -> usize {
         self as usize
     }
 
     /// The number on the wire (RFC 9110, 15; RFC 6585).
-    #[must_use]
     pub fn code(self) -> u16 {
         match self {
             Status::Ok => 200,
@@ -80,7 +78,6 @@ impl Status {
     }
 
     /// The reason phrase, for people who read it off the wire.
-    #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
             Status::Ok => "OK",
@@ -101,7 +98,6 @@ impl Status {
     }
 
     /// The field that the RFCs ask for beside this code, as a whole line, or nothing.
-    #[must_use]
     pub fn companion_field(self) -> &'static str {
         match self {
             Status::Unauthorized => "www-authenticate: Signature realm=\"webhook\"\r\n", // 9110, 11.6.1

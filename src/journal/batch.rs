@@ -19,7 +19,6 @@ pub struct Pool {
 
 impl Pool {
     /// A pool that keeps up to `buffers` free buffers of `buffer_size` bytes.
-    #[must_use]
     pub fn new(buffers: usize, buffer_size: usize) -> Pool {
         let (give, take) = bounded(buffers);
         Pool {
@@ -30,7 +29,6 @@ impl Pool {
     }
 
     /// An empty batch, in a recycled buffer where there is one.
-    #[must_use]
     pub fn batch(&self) -> Batch {
         let buffer = self
             .take
@@ -43,7 +41,6 @@ impl Pool {
 /// What the commit thread knows of a frame and its batch does not.
 #[derive(Clone, Copy, Debug)]
 pub struct Seal {
-    /// Epoch of the segment.
     pub epoch: u64,
     /// Salt of the segment, see [`super::frame`].
     pub salt: u32,
@@ -99,7 +96,6 @@ impl Batch {
     }
 
     /// A batch outside of any pool, for readers, tools and tests.
-    #[must_use]
     pub fn unpooled() -> Batch {
         Batch::in_buffer(Vec::new(), None)
     }
@@ -122,7 +118,6 @@ impl Batch {
     }
 
     /// Number of records.
-    #[must_use]
     pub fn count(&self) -> u32 {
         self.count
     }
@@ -140,7 +135,6 @@ impl Batch {
     }
 
     /// Bytes of the header and the records, padding not counted.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.records_end
     }
@@ -152,13 +146,11 @@ impl Batch {
     }
 
     /// Sequence of the first record; 0 until sealed.
-    #[must_use]
     pub fn first_sequence(&self) -> u64 {
         self.first_sequence
     }
 
     /// Sequence of the last record; meaningless until sealed.
-    #[must_use]
     pub fn last_sequence(&self) -> u64 {
         (self.first_sequence + u64::from(self.count)).saturating_sub(1)
     }
@@ -195,7 +187,6 @@ impl Batch {
     }
 
     /// The frame as it goes to disk, padding included. Only of a sealed batch.
-    #[must_use]
     pub fn frame(&self) -> &[u8] {
         debug_assert!(self.first_sequence > 0, "not sealed yet");
         &self.frame

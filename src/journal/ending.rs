@@ -18,11 +18,8 @@ use std::io::{self, IoSlice};
 /// What a crash left of commits that were never answered as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
-    /// The segment.
     pub path: String,
-    /// Where it was cut.
     pub offset: u64,
-    /// Bytes that were cut.
     pub bytes: u64,
     /// The sequence that would have stood there, and is given again.
     pub sequence: u64,

@@ -16,7 +16,6 @@ pub enum JournalError {
         "the journal is in use ({holder} holds {path}): stop that process, or give this one a directory of its own"
     )]
     Locked {
-        /// The lock file.
         path: String,
         /// What the holder left there.
         holder: String,
@@ -26,45 +25,26 @@ pub enum JournalError {
     Options(String),
     /// Neither a segment nor a manifest is there.
     #[error("there is no journal in {path}; see --data-dir")]
-    NoJournal {
-        /// The directory.
-        path: String,
-    },
+    NoJournal { path: String },
     /// There are segments and no manifest.
     #[error(
         "{path} is missing but there was a journal: restore it from a backup, let `{}` make it again, or move the \
          directory away to begin a new journal",
         repair(.path)
     )]
-    ManifestMissing {
-        /// Where the manifest should be.
-        path: String,
-    },
+    ManifestMissing { path: String },
     /// The manifest is not what was written.
     #[error(
         "{path} is damaged ({reason}): let `{}` make it again from the segments",
         repair(.path)
     )]
-    Manifest {
-        /// The manifest.
-        path: String,
-        /// What does not hold.
-        reason: String,
-    },
+    Manifest { path: String, reason: String },
     /// A newer Hookline wrote this.
     #[error("{path} was written by a newer version: run that version, or upgrade this one")]
-    Newer {
-        /// The file.
-        path: String,
-    },
+    Newer { path: String },
     /// All 65,535 endpoint numbers are used, or the path cannot stand in the manifest.
     #[error("endpoint {path:?} cannot be numbered: {reason}")]
-    Endpoint {
-        /// The endpoint's path.
-        path: String,
-        /// Why not.
-        reason: &'static str,
-    },
+    Endpoint { path: String, reason: &'static str },
     /// The manifest lists a segment that is not there.
     #[error(
         "{path} is missing: restore it from a backup, or go on without it with \
@@ -73,7 +53,6 @@ pub enum JournalError {
         held(*.first_sequence)
     )]
     SegmentMissing {
-        /// Where the segment should be.
         path: String,
         /// Sequence of its first record, 0 if that is not known, or it was not in use yet.
         first_sequence: u64,
@@ -83,12 +62,7 @@ pub enum JournalError {
         "{path} is not the segment that belongs here ({reason}): restore it from a backup, or see `{}`",
         repair(.path)
     )]
-    SegmentHeader {
-        /// The segment.
-        path: String,
-        /// What does not hold.
-        reason: &'static str,
-    },
+    SegmentHeader { path: String, reason: &'static str },
     /// Records that were durable cannot be read any more, and there are whole ones behind them.
     #[error(
         "{path} is damaged at offset {offset} ({reason}): sequence {first_sequence} {}\
@@ -98,11 +72,8 @@ pub enum JournalError {
         repair(.path)
     )]
     Damaged {
-        /// The segment.
         path: String,
-        /// Where the damage begins.
         offset: u64,
-        /// What does not hold there.
         reason: FrameError,
         /// First sequence that cannot be read.
         first_sequence: u64,
@@ -119,10 +90,7 @@ pub enum JournalError {
     },
     /// A batch is larger than the options said that any would be.
     #[error("a batch of {bytes} bytes does not fit in a segment: raise the segment size")]
-    BatchTooLarge {
-        /// Bytes of the frame.
-        bytes: u64,
-    },
+    BatchTooLarge { bytes: u64 },
     /// The journal was closed while batches waited for space on the disk.
     #[error(
         "no space for another segment, and {batches} batches could not be stored: free some space"

@@ -48,7 +48,6 @@ pub struct FrameHeader {
     pub epoch: u64,
     /// Sequence of the first record.
     pub first_sequence: u64,
-    /// Number of records.
     pub count: u32,
     /// Bytes of the records, padding not counted.
     pub length: u32,
@@ -56,7 +55,6 @@ pub struct FrameHeader {
     pub committed_at: u64,
     /// Highest sequence that was durable when this frame was written.
     pub durable: u64,
-    /// CRC32C of the records.
     pub records_crc: u32,
 }
 
@@ -91,26 +89,22 @@ pub enum FrameError {
 
 impl FrameHeader {
     /// Bytes that the frame takes in the segment, padding included.
-    #[must_use]
     pub fn padded_len(&self) -> usize {
         padded(self.len())
     }
 
     /// Bytes of the header and the records.
-    #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
     pub fn len(&self) -> usize {
         HEADER_LEN + in_memory(u64::from(self.length))
     }
 
     /// Sequence of the last record.
-    #[must_use]
     pub fn last_sequence(&self) -> u64 {
         self.first_sequence + u64::from(self.count) - 1
     }
 
     /// The header as it stands on disk in a segment with this salt.
-    #[must_use]
     #[expect(
         clippy::indexing_slicing,
         reason = "the fields add up to the length of the array"

@@ -16,7 +16,6 @@ use crate::disk::{Access, Storage};
 /// A journal, looked at.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Its name.
     pub id: JournalId,
     /// In the order of their use.
     pub segments: Vec<SegmentReport>,
@@ -35,11 +34,8 @@ pub struct Report {
 /// One segment.
 #[derive(Clone, Debug)]
 pub struct SegmentReport {
-    /// The file.
     pub path: String,
-    /// Its epoch.
     pub epoch: u64,
-    /// Bytes of the file.
     pub size: u64,
     /// Bytes in use, header block included.
     pub used: u64,
@@ -47,9 +43,7 @@ pub struct SegmentReport {
     pub first_sequence: u64,
     /// Sequence behind its last record.
     pub next_sequence: u64,
-    /// Number of frames.
     pub frames: u64,
-    /// Number of records.
     pub records: u64,
     /// Time of its first commit, microseconds since 1970.
     pub first_commit: Option<u64>,
@@ -62,7 +56,6 @@ pub struct SegmentReport {
 /// Records that were durable and cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The file.
     pub path: String,
     /// What does not hold at the begin of the damage.
     pub reason: String,

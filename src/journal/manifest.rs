@@ -34,7 +34,6 @@ use std::sync::Arc;
 /// What the manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// Name of the journal.
     pub id: JournalId,
     /// No epoch from here on was ever used.
     pub(crate) next_epoch: u64,
@@ -67,9 +66,7 @@ impl Entry {
 /// Damage that was set aside: a reader that comes to its offset goes on behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hole {
-    /// Epoch of the segment.
     pub epoch: u64,
-    /// Where the damage begins.
     pub offset: u64,
     /// Bytes to the next whole frame or the end of the segment. Never 0: one that begins at that end has a block
     /// that is not there.

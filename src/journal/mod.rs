@@ -168,25 +168,21 @@ impl Journal {
     }
 
     /// What recovery found.
-    #[must_use]
     pub fn recovery(&self) -> &Recovery {
         &self.recovered.report
     }
 
     /// The journal's name, which no other one has. A copy of it has the same.
-    #[must_use]
     pub fn id(&self) -> JournalId {
         self.manifest.lock().current().id
     }
 
     /// State, positions and statistics, for whoever watches.
-    #[must_use]
     pub fn status(&self) -> Arc<Status> {
         Arc::clone(&self.status)
     }
 
     /// The table that gives each endpoint its number.
-    #[must_use]
     pub fn endpoints(&self) -> Endpoints {
         Endpoints {
             manifest: Arc::clone(&self.manifest),
@@ -196,7 +192,6 @@ impl Journal {
 
     /// The two threads' bodies. `positions` has one entry for each event loop, in the order of
     /// [`batch::Batch::origin`]; `hand_on` gets every batch once it is durable.
-    #[must_use]
     pub fn split(
         self,
         positions: Vec<Arc<DurablePosition>>,
@@ -277,7 +272,6 @@ impl Endpoints {
     }
 
     /// All numbers and paths that there ever were.
-    #[must_use]
     pub fn all(&self) -> Vec<(u16, String)> {
         self.manifest.lock().current().endpoints.clone()
     }

@@ -20,7 +20,6 @@ struct Line {
 impl DurablePosition {
     /// At 0. `wake` interrupts the loop's wait, from any thread; it is called at most once for each
     /// time that the loop said it would sleep, and once more if the journal fails.
-    #[must_use]
     pub fn new(wake: Box<dyn Fn() + Send + Sync>) -> DurablePosition {
         DurablePosition {
             line: CachePadded::new(Line {
@@ -32,14 +31,12 @@ impl DurablePosition {
     }
 
     /// The loop's running number up to which its records are durable.
-    #[must_use]
     pub fn records(&self) -> u64 {
         self.line.records.load(Ordering::Acquire)
     }
 
     /// The loop is about to wait; gives the position as of now. If that is news, the loop acts on it
     /// instead of waiting. In any case it calls [`DurablePosition::awake`] after.
-    #[must_use]
     pub fn prepare_sleep(&self) -> u64 {
         self.line.asleep.set();
         self.records()

@@ -73,13 +73,11 @@ impl Reader {
     }
 
     /// Sequence of the first record that is still to be read.
-    #[must_use]
     pub fn position(&self) -> u64 {
         self.wanted
     }
 
     /// Sequences that were passed over so far because the damage that took them was set aside.
-    #[must_use]
     pub fn set_aside(&self) -> u64 {
         self.set_aside
     }

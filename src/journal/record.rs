@@ -26,13 +26,11 @@ pub const FLAG_FOREIGN: u16 = 2;
 pub const NO_FORM: u16 = 0xfff;
 
 /// The number in [`Record::flags`] of the form by which the body is read; 0 if it was stored before there were any.
-#[must_use]
 pub fn form(flags: u16) -> u16 {
     flags >> FORM_SHIFT
 }
 
 /// The flags of a record that is read by this form, which is at most [`NO_FORM`].
-#[must_use]
 pub fn with_form(flags: u16, form: u16) -> u16 {
     flags | form.min(NO_FORM) << FORM_SHIFT
 }

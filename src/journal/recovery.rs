@@ -55,7 +55,6 @@ pub struct LeftOut {
     pub offset: u64,
     /// The first of their sequences.
     pub first_sequence: u64,
-    /// The last.
     pub last_sequence: u64,
 }
 

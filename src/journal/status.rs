@@ -88,7 +88,6 @@ impl Status {
 
     /// Whether the journal takes notifications. Two loads of a line that hardly ever changes, as long
     /// as all is well.
-    #[must_use]
     pub fn state(&self) -> State {
         if self.conditions.failed.load(Ordering::Acquire) {
             State::Failed
@@ -103,25 +102,21 @@ impl Status {
     }
 
     /// Highest sequence that is durable, 0 for none. What is durable stays what it is.
-    #[must_use]
     pub fn durable(&self) -> u64 {
         self.progress.durable.load(Ordering::Acquire)
     }
 
     /// Sequence of the next record that is written.
-    #[must_use]
     pub fn next_sequence(&self) -> u64 {
         self.progress.next.load(Ordering::Relaxed)
     }
 
     /// Bytes left in the active segment.
-    #[must_use]
     pub fn room(&self) -> u64 {
         self.progress.room.load(Ordering::Relaxed)
     }
 
     /// Segments that are ready for use.
-    #[must_use]
     pub fn prepared(&self) -> u64 {
         self.progress.prepared.load(Ordering::Relaxed)
     }

@@ -40,7 +40,6 @@ pub fn flush(patience: Duration) -> bool {
 }
 
 /// Lines that were dropped since the process began.
-#[must_use]
 pub fn dropped() -> u64 {
     QUEUE.dropped.load(Ordering::Relaxed)
 }

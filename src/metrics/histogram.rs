@@ -75,13 +75,11 @@ impl<B: Bounds> Histogram<B> {
     }
 
     /// Sum of all observed values.
-    #[must_use]
     pub fn sum(&self) -> u64 {
         self.sum.get()
     }
 
     /// Number of observations.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(Counter::get).sum()
     }
@@ -105,7 +103,6 @@ impl Snapshot {
     }
 
     /// What came since `earlier`.
-    #[must_use]
     pub fn since(&self, earlier: &Snapshot) -> Snapshot {
         Snapshot(std::array::from_fn(|i| {
             self.0[i].saturating_sub(earlier.0[i])
@@ -113,13 +110,11 @@ impl Snapshot {
     }
 
     /// Number of observations.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.0.iter().sum()
     }
 
     /// How many took longer than `bound`; exact where a bucket ends there, as at 250 ms, 1 s and 5 s.
-    #[must_use]
     pub fn longer_than(&self, bound: Duration) -> u64 {
         self.0[AnswerTimes::bucket(micros(bound)) + 1..]
             .iter()

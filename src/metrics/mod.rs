@@ -21,7 +21,6 @@ impl Counter {
     }
 
     /// The number so far.
-    #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

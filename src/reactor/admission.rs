@@ -33,7 +33,6 @@ pub(super) enum Refused {
 
 impl Admission {
     /// At most `total_max` connections, and `address_max` from one address.
-    #[must_use]
     pub fn new(total_max: usize, address_max: usize) -> Admission {
         Admission {
             total_max,

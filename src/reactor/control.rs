@@ -30,7 +30,6 @@ pub struct Control {
 
 impl Control {
     /// For loops with `listeners` listeners in all.
-    #[must_use]
     pub fn new(table: Arc<Table>, listeners: usize) -> Control {
         Control {
             phase: AtomicU8::new(Phase::Serving as u8),
@@ -41,7 +40,6 @@ impl Control {
     }
 
     /// The phase now.
-    #[must_use]
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Serving,
@@ -57,7 +55,6 @@ impl Control {
     }
 
     /// Listeners that are still open.
-    #[must_use]
     pub fn listeners(&self) -> usize {
         self.listeners.load(Ordering::Acquire)
     }

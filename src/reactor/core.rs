@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) struct Core {
-    /// Index of the loop.
     pub(super) index: usize,
     pub(super) options: Options,
     pub(super) registry: Registry,

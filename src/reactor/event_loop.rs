@@ -26,7 +26,6 @@ pub struct Setup {
     pub index: usize,
     /// Its poll, with the waker of `position` registered as [`EventLoop::WAKER`].
     pub poll: Poll,
-    /// Its listener.
     pub listener: TcpListener,
     /// Bounds.
     pub options: Options,
@@ -42,7 +41,6 @@ pub struct Setup {
     pub position: Arc<DurablePosition>,
     /// Whether the journal takes anything.
     pub journal: Arc<journal::Status>,
-    /// What it counts.
     pub statistics: Arc<Statistics>,
 }
 
@@ -52,9 +50,7 @@ pub enum ReactorError {
     /// Registering or polling failed.
     #[error("the event loop cannot {action}: {cause}")]
     Poll {
-        /// What was tried.
         action: &'static str,
-        /// What the operating system said.
         cause: io::Error,
     },
 }

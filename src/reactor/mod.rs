@@ -52,7 +52,6 @@ use std::time::Duration;
 /// Bounds on one loop and its connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Bounds on one request.
     pub http: http::Limits,
     /// Requests of one connection that may be unanswered before its reading pauses.
     pub pipeline_max: usize,

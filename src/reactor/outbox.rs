@@ -23,7 +23,6 @@ pub(super) struct Outbox {
     commit: relay::Sender<Batch>,
     position: Arc<DurablePosition>,
     options: Options,
-    /// Index of the loop.
     origin: usize,
     /// Ticket of the last record.
     issued: u64,

@@ -6,9 +6,7 @@ use std::error::Error;
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct RigError {
-    /// What failed.
     pub message: String,
-    /// Why.
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 

@@ -114,18 +114,12 @@ pub enum ServerError {
     Feed(#[from] FeedError),
     /// A sink.
     #[error("sink {name}: {cause}")]
-    Sink {
-        /// Its name.
-        name: String,
-        /// Why it stopped.
-        cause: SinkError,
-    },
+    Sink { name: String, cause: SinkError },
     /// A directory, a file or a socket.
     #[error("cannot {action}: {cause}")]
     Io {
         /// What was tried, and on what.
         action: String,
-        /// What the operating system said.
         cause: io::Error,
     },
     /// The address is in use.
@@ -246,7 +240,6 @@ impl Server {
     }
 
     /// Where posts are taken.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -264,13 +257,11 @@ impl Server {
     }
 
     /// What recovery found in the journal.
-    #[must_use]
     pub fn recovery(&self) -> &journal::Recovery {
         &self.recovery
     }
 
     /// What takes over the endpoints of another configuration, on any thread.
-    #[must_use]
     pub fn reloader(&self) -> Reloader {
         Reloader {
             endpoints: self.endpoints.clone(),

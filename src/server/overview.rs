@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Overview {
-    /// Version of the program.
     pub version: String,
     /// Number of the process.
     pub pid: u32,
@@ -95,7 +94,6 @@ pub struct AckTimes {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JournalLevel {
-    /// Its directory.
     pub dir: String,
     /// Lowest sequence.
     pub first_sequence: u64,
@@ -133,7 +131,6 @@ pub struct DedupeLevel {
     pub duplicates: u64,
     /// True once nothing is passed on to any sink any more.
     pub stopped: bool,
-    /// Why.
     pub reason: Option<String>,
 }
 
@@ -141,15 +138,12 @@ pub struct DedupeLevel {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SinkLevel {
-    /// Its name.
     pub name: String,
-    /// Its type.
     pub kind: String,
     /// What a delivered event survives: `memory` or `fsynced`.
     pub confirmation: String,
     /// True once it has stopped for good; its events stay in the journal.
     pub stopped: bool,
-    /// Why.
     pub reason: Option<String>,
     /// True while the receiver is thought to be away, and gets nothing but a probe now and then.
     pub away: bool,
@@ -181,7 +175,6 @@ pub struct SinkLevel {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneLevel {
-    /// Name of the lane.
     pub lane: String,
     /// Everything up to this sequence is confirmed.
     pub confirmed: u64,
@@ -206,15 +199,11 @@ pub struct LaneLevel {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReplayLevel {
-    /// Names it.
     pub id: String,
-    /// To which sink.
     pub sink: String,
     /// `requested` or `running`.
     pub state: String,
-    /// The first sequence.
     pub from: u64,
-    /// The last sequence.
     pub to: u64,
     /// Everything before this sequence is done.
     pub next: u64,

@@ -194,9 +194,7 @@ pub struct Runner {
     pub replays: StreamReplays,
     /// Which events of it.
     pub wanted: Selection,
-    /// How far it has come.
     pub cursor: Cursor,
-    /// What it counts.
     pub statistics: Arc<Statistics>,
     /// Set when the sink is to end once it has delivered everything that is durable.
     pub stop: Arc<AtomicBool>,

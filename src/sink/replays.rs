@@ -29,7 +29,6 @@ struct UnderWay {
 
 impl StreamReplays {
     /// What `replays` holds for `sink`, read from feeds of its own.
-    #[must_use]
     pub fn new(sink: &str, replays: Replays, feeds: Feeds) -> StreamReplays {
         StreamReplays {
             sink: sink.to_owned(),

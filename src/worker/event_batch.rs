@@ -31,7 +31,6 @@ pub(super) struct Made {
 /// One stored body with its events.
 #[derive(Clone, Copy, Debug)]
 pub struct Notification<'d> {
-    /// Sequence in the journal.
     pub sequence: u64,
     /// The body, its headers and where and when it came.
     pub record: Record<'d>,
@@ -61,13 +60,11 @@ impl EventBatch {
     }
 
     /// Sequence of the first notification.
-    #[must_use]
     pub fn first_sequence(&self) -> u64 {
         self.batch.first_sequence()
     }
 
     /// Sequence of the last notification.
-    #[must_use]
     pub fn last_sequence(&self) -> u64 {
         self.batch.last_sequence()
     }
@@ -79,13 +76,11 @@ impl EventBatch {
     }
 
     /// Bytes of memory that it takes, in bodies and events.
-    #[must_use]
     pub fn bytes(&self) -> usize {
         self.batch.len() + self.made.events.bytes() + self.made.counts.capacity() * 8
     }
 
     /// All events of the batch.
-    #[must_use]
     pub fn events(&self) -> &Events {
         &self.made.events
     }
@@ -97,7 +92,6 @@ impl EventBatch {
 
     /// How many events the extraction made of the notifications from sequence `from` on. Counted there, so that it
     /// stays true whatever happens to the events on their way.
-    #[must_use]
     pub fn made_from(&self, from: u64) -> u64 {
         let passed = from.saturating_sub(self.first_sequence());
         let passed = usize::try_from(passed).unwrap_or(usize::MAX);

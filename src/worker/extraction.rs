@@ -20,13 +20,11 @@ pub struct Extraction {
 
 impl Extraction {
     /// A maker without any memory yet.
-    #[must_use]
     pub fn new() -> Extraction {
         Extraction::guarded(GuardedExtractor::default())
     }
 
     /// A maker that spares the bodies that nobody can take apart, and in a server leaves word of what it is at.
-    #[must_use]
     pub fn sparing(poison: &Arc<Poison>) -> Extraction {
         Extraction::guarded(GuardedExtractor::new(poison))
     }
@@ -42,7 +40,6 @@ impl Extraction {
     }
 
     /// The same, that reads each body by the form that it was stored with.
-    #[must_use]
     pub fn reading(mut self, forms: &Arc<Forms>) -> Extraction {
         self.read_by(forms);
         self

@@ -75,7 +75,6 @@ pub enum FormsError {
 
 impl Forms {
     /// The forms in `storage`, to read by; they are read when somebody asks for one.
-    #[must_use]
     pub fn look(storage: Arc<dyn Storage>) -> Forms {
         Forms {
             storage: Some(storage),

@@ -23,7 +23,6 @@ impl<T> Clone for Live<T> {
 
 impl<T: Borrow<EventBatch>> Live<T> {
     /// Offers go to `sender`, and take their bytes from `room`.
-    #[must_use]
     pub fn new(sender: Sender<T>, room: Arc<Room>) -> Live<T> {
         Live { sender, room }
     }

@@ -99,7 +99,6 @@ impl Poison {
     }
 
     /// The sequences of the bodies that are poisoned.
-    #[must_use]
     pub fn poisoned(&self) -> Vec<u64> {
         let bodies = self.bodies.read();
         let poisoned = bodies

@@ -9,7 +9,6 @@ use crate::config::surroundings;
 pub struct ExecSink {
     /// The program and its arguments, at least the program. No shell stands between.
     pub command: Vec<String>,
-    /// How it is given events.
     pub mode: ExecMode,
     /// The pace; with [`ExecMode::Stream`] there is one program, whatever `concurrency` says.
     pub dispatch: Dispatch,

@@ -27,13 +27,11 @@ pub struct HttpSink {
     pub ca_file: Option<PathBuf>,
     /// How long a connection may take to be there, before TLS.
     pub connect_timeout: Duration,
-    /// The pace.
     pub dispatch: Dispatch,
 }
 
 impl HttpSink {
     /// The address without its query, which may hold what is nobody's business.
-    #[must_use]
     pub fn address(&self) -> &str {
         self.url.split('?').next().unwrap_or_default()
     }

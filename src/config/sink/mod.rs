@@ -35,9 +35,7 @@ use super::suggest::did_you_mean;
 pub struct Sink {
     /// Names it in metrics, cursors, dead letters and commands.
     pub name: String,
-    /// What is delivered.
     pub filter: Filter,
-    /// What it is.
     pub kind: SinkKind,
 }
 
@@ -48,9 +46,7 @@ pub enum SinkKind {
     Stdout,
     /// NDJSON appended to a file.
     File(FileSink),
-    /// HTTP requests.
     Http(Box<HttpSink>),
-    /// A program.
     Exec(ExecSink),
     /// Whoever asks for it.
     Pull(PullSink),
@@ -58,7 +54,6 @@ pub enum SinkKind {
 
 impl SinkKind {
     /// What `type` says.
-    #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             SinkKind::Stdout => "stdout",

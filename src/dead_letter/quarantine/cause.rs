@@ -7,7 +7,6 @@ use std::fmt;
 /// Why nobody takes a body apart any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It panics.
     Panics,
     /// It has ended two children by this signal.
     Ends(i32),

@@ -54,9 +54,7 @@ pub(crate) struct Faults {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// `EIO`.
     Broken,
-    /// `ENOSPC`.
     NoSpace,
 }
 

@@ -212,7 +212,6 @@ pub(in crate::event) fn hash(text: &[u8]) -> [u8; 16] {
 ///
 /// Each eight bytes, little-endian and the last ones filled up with zeros, are mixed in with a 128-bit product
 /// whose halves are folded together; the length is mixed in last.
-#[must_use]
 pub fn fingerprint(text: &[u8]) -> u64 {
     let mut state = SEEDS[0];
     let (chunks, rest) = text.as_chunks::<8>();

@@ -10,12 +10,7 @@ pub enum ReplayError {
     Io(#[from] disk::Error),
     /// What is in the file is no replay.
     #[error("{path} is not a replay ({reason}); remove it, and ask for the replay again")]
-    Damaged {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Damaged { path: String, reason: String },
     /// There is no such replay.
     #[error("there is no replay {0}")]
     Missing(String),
@@ -24,20 +19,10 @@ pub enum ReplayError {
         "the server could not use the replay {id}, and has set it aside as {path}; its log says why: ask for the replay \
          again"
     )]
-    SetAside {
-        /// Its name.
-        id: String,
-        /// Where it is now.
-        path: String,
-    },
+    SetAside { id: String, path: String },
     /// It has ended already.
     #[error("the replay {id} is {state} already")]
-    Ended {
-        /// Its name.
-        id: String,
-        /// How.
-        state: &'static str,
-    },
+    Ended { id: String, state: &'static str },
 }
 
 impl ReplayError {

@@ -42,7 +42,6 @@ pub(crate) struct Ledger {
     pub(crate) queued: Duration,
     /// What was due by then was to be sent.
     pub(crate) until: Duration,
-    /// All of it.
     pub(crate) elapsed: Duration,
     pub(crate) interrupted: bool,
     /// Those that were answered with 200, where somebody wants to know.

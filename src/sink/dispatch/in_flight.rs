@@ -19,7 +19,6 @@ pub(super) struct InFlight {
     pub(super) batch: Arc<EventBatch>,
     /// Events in it that are wanted.
     pub(super) events: u32,
-    /// How it has failed.
     pub(super) blame: Blame,
     /// When it failed for the first time, in microseconds since 1970.
     pub(super) first_failed: Option<u64>,
@@ -40,7 +39,6 @@ pub(super) struct Ahead {
     pub(super) first: u64,
     /// The next one.
     pub(super) probe: u64,
-    /// How the first has failed.
     pub(super) failure: Failure,
 }
 

@@ -79,13 +79,10 @@ pub struct Limits {
 
 /// What the thread of such a sink runs.
 pub struct Dispatcher {
-    /// Name of the sink.
     pub name: String,
-    /// Which events.
     pub wanted: Selection,
     /// Which names belong to one party.
     pub parties: Parties,
-    /// How far it has come.
     pub cursor: Cursor,
     /// What is given up.
     pub dead_letters: DeadLetters,
@@ -97,7 +94,6 @@ pub struct Dispatcher {
     pub paths: Paths,
     /// The number of an endpoint's path in the journal; 0 if it has none any more.
     pub number: Box<dyn Fn(&str) -> u16 + Send>,
-    /// How it delivers.
     pub limits: Limits,
     /// What takes the deliveries.
     pub transport: Box<dyn Transport>,
@@ -105,7 +101,6 @@ pub struct Dispatcher {
     pub outcomes: Receiver<Outcome>,
     /// What the thread sleeps on.
     pub sleeper: Arc<Sleeper>,
-    /// What it counts.
     pub statistics: Arc<Statistics>,
     /// Set when it is to end once it has delivered what is durable and can be delivered.
     pub stop: Arc<AtomicBool>,

@@ -7,7 +7,6 @@ pub(super) enum Source {
     Lane(usize),
     /// A dead letter that is tried again.
     DeadLetter,
-    /// A replay.
     Replay,
 }
 

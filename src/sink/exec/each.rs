@@ -39,7 +39,6 @@ struct Shared {
 impl Each {
     /// At most `concurrency` programs at a time, which is also the most that may be under way; `outcomes` has room
     /// for as many.
-    #[must_use]
     pub fn new(program: Program, concurrency: usize, outcomes: Outcomes) -> Each {
         let (attempts, queue) = bounded(concurrency);
         Each {

@@ -45,7 +45,6 @@ use std::time::{Duration, Instant};
 /// What is run.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Name of the sink.
     pub sink: String,
     /// The program and its arguments, at least the program.
     pub command: Vec<String>,

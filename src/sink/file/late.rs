@@ -20,7 +20,6 @@ pub struct LateFile {
 
 impl LateFile {
     /// The file of this sink. It is opened before the first delivery, as often as that takes.
-    #[must_use]
     pub fn new(sink: &str, path: &Path, rotation: Rotation, mode: u32) -> LateFile {
         LateFile {
             path: path.to_owned(),

@@ -89,7 +89,6 @@ impl File {
     }
 
     /// Gives it the name of its sink, which the log says.
-    #[must_use]
     pub fn named(self, sink: &str) -> File {
         let sink = sink.to_owned();
         File { sink, ..self }

@@ -69,12 +69,7 @@ pub enum HttpError {
     Invalid(&'static str),
     /// A file of certificates.
     #[error("cannot take certificates from {path}: {cause}")]
-    Certificates {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        cause: String,
-    },
+    Certificates { path: String, cause: String },
     /// The system trusts nobody.
     #[error("the system has no trusted certificates: install ca-certificates, or set ca_file")]
     NoAuthorities,

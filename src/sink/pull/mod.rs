@@ -83,7 +83,6 @@ pub enum PullError {
 /// What is counted, by several threads.
 #[derive(Debug)]
 struct Books {
-    /// Name of the sink.
     sink: String,
     statistics: Arc<Statistics>,
     /// Pages after which they did not balance, for the log.
@@ -96,7 +95,6 @@ struct Books {
 
 impl Pull {
     /// A sink over what is in the journal.
-    #[must_use]
     pub fn new(
         source: Source,
         wanted: Selection,
@@ -121,7 +119,6 @@ impl Pull {
     }
 
     /// How far there is anything to read, and how to wait for more.
-    #[must_use]
     pub fn decided(&self) -> &DecidedPosition {
         &self.source.decided
     }
