@@ -7,6 +7,7 @@ mod common;
 use common::verb::{interrupted, names, reported};
 use common::{PROGRAM, eventually};
 use rustix::process::Signal;
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -35,18 +36,25 @@ fn it_measures_and_leaves_nothing_behind() {
         "--output",
         "json",
     ];
-    let output = size(dir.path(), &arguments)
-        .args(["--reply-ratio", "0.5", "--config", config])
-        .output()
-        .expect("the program runs");
-    let (code, answer) = reported(&output);
-    assert_eq!(code, 0, "{answer}");
+    let mut answer = Value::Null;
+    let measures_all = (0..10).any(|_| {
+        let output = size(dir.path(), &arguments)
+            .args(["--reply-ratio", "0.5", "--config", config])
+            .output()
+            .expect("the program runs");
+        let code;
+        (code, answer) = reported(&output);
+        assert_eq!(code, 0, "{answer}");
+        let parts = ["loops", "commit", "workers", "dedupe", "sink", "cores"];
+        // The system counts a thread's time in ticks: where others have the cores, one may have had none in 2 s.
+        parts.iter().all(|part| {
+            let cost = &answer["shares"][part]["microseconds"];
+            cost.as_f64() > Some(0.0)
+        })
+    });
+    assert!(measures_all, "{answer}");
     assert_eq!(answer["carries"], true);
     assert_eq!(answer["webhooks_per_second"], 4);
-    for part in ["loops", "commit", "workers", "dedupe", "sink", "cores"] {
-        let cost = &answer["shares"][part]["microseconds"];
-        assert!(cost.as_f64() > Some(0.0), "{part}: {answer}");
-    }
     let bytes = answer["shares"]["disk"]["bytes"].as_f64();
     assert!(bytes > Some(400.0) && bytes < Some(2000.0), "{answer}");
     for count in [

@@ -40,6 +40,7 @@ impl Extraction {
     }
 
     /// The same, that reads each body by the form that it was stored with.
+    #[must_use]
     pub fn reading(mut self, forms: &Arc<Forms>) -> Extraction {
         self.read_by(forms);
         self
