@@ -99,5 +99,5 @@ pub mod relay {
 }
 
 pub mod log {
-    pub use crate::log::log_panics;
+    pub use crate::log::{Repeats, log_panics};
 }

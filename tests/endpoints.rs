@@ -279,7 +279,7 @@ fn a_configuration_that_hangs_holds_up_nothing() {
     assert!(made.expect("it runs").success());
     server.signal(Signal::HUP);
     eventually("it is being read", || server.thread("hl-reload").is_some());
-    reload(&server, "still being taken over");
+    reload(&server, "while the configuration is still being read");
     let mut client = server.connect();
     assert_eq!(code(&mut client, "/webhook", "", b"{}"), 200);
     let (status, stderr) = server.terminate();

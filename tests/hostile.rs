@@ -348,7 +348,7 @@ fn descriptors_that_run_out_are_waited_for() {
     let mut waiting: Vec<Client> = (0..10).map(|_| from(2, &server)).collect();
     // The pages of the admin listener need a descriptor themselves, so the log has to say it.
     eventually("it is logged", || {
-        server.stderr().contains("raise the limit of open files")
+        server.stderr().contains("raise LimitNOFILE")
     });
     for _ in 0..20 {
         good.is_served();

@@ -10,11 +10,11 @@
 //! and then only on a loopback address.
 //!
 //! ```
-//! use hookline::config::{Config, Environment, Flags};
+//! use hookline::testing::config::{Config, Environment, Flags};
 //!
 //! let (config, warnings) = Config::load(None, &Environment::new(), &Flags::default())?;
 //! assert_eq!(config.endpoints[0].path, "/webhook");
-//! # Ok::<(), hookline::config::ConfigErrors>(())
+//! # Ok::<(), hookline::testing::config::ConfigErrors>(())
 //! ```
 
 mod consistency;

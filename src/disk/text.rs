@@ -23,11 +23,10 @@ pub(crate) fn seal(text: String, word: &str) -> String {
 /// What [`seal`] was given; else what is wrong with the file.
 pub(crate) fn unseal<'t>(bytes: &'t [u8], word: &str) -> Result<&'t str, &'static str> {
     let text = str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
-    let end = text.find("\n\n").unwrap_or(text.len().saturating_sub(1));
-    let (text, padding) = text.split_at(end);
-    if padding.is_empty() || !padding.starts_with('\n') {
-        return Err("it ends early");
-    }
+    let (text, padding) = match text.find("\n\n") {
+        Some(end) => text.split_at(end),
+        None => (text.strip_suffix('\n').ok_or("it ends early")?, ""),
+    };
     if padding.bytes().any(|byte| byte != b'\n') {
         return Err("something stands behind its checksum");
     }
@@ -75,6 +74,7 @@ mod tests {
             padding in 0_usize..9,
             at in any::<prop::sample::Index>(),
             odd in any::<u8>(),
+            odd_text in ".{0,9}",
         ) {
             let text = lines.join("\n") + "\n";
             let sealed = seal(text.clone(), CRC32C);
@@ -88,7 +88,27 @@ mod tests {
             if damaged != sealed.as_bytes() {
                 unseal(&damaged, CRC32C).unwrap_err();
             }
-            unseal((filled + "x").as_bytes(), CRC32C).unwrap_err();
+            for behind in ["x", "é", "\u{1f980}"] {
+                unseal((filled.clone() + behind).as_bytes(), CRC32C).unwrap_err();
+            }
+            // Characters of several bytes, with and without anything behind them: somebody's own note.
+            for note in [odd_text.clone() + "é", odd_text] {
+                unseal(note.as_bytes(), CRC32C).unwrap_err();
+            }
+        }
+    }
+
+    #[test]
+    fn a_note_of_somebody_is_refused() {
+        for note in [
+            "",
+            "é",
+            "\n",
+            "\n\n",
+            "Notiz: gelöscht am 3. März, Café",
+            "Café\n",
+        ] {
+            unseal(note.as_bytes(), CRC32C).unwrap_err();
         }
     }
 }

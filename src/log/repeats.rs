@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// is counted, and the next line says how many it stands for:
 ///
 /// ```
-/// # use hookline::log::Repeats;
+/// # use hookline::testing::log::Repeats;
 /// # let (sink, error) = ("crm", "refused");
 /// let failures = Repeats::default();
 /// // Each time:

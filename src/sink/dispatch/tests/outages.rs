@@ -190,7 +190,7 @@ fn what_the_receiver_has_no_time_for_is_never_given_up() {
     fill(&setting.bench, 20, 100);
     let others = Cell::new(0);
     let done = |statistics: &Statistics| {
-        if statistics.retries.get() < 40 && statistics.events.get() >= 190 + 2 * others.get() {
+        if statistics.retries.get() < 120 && statistics.events.get() >= 190 + 2 * others.get() {
             others.set(others.get() + 1);
             let number = usize::try_from(others.get()).unwrap();
             setting.bench.store_all(&[body(8, 1000 + number)]);
@@ -198,7 +198,7 @@ fn what_the_receiver_has_no_time_for_is_never_given_up() {
         statistics.events.get() == 200 + 2 * others.get()
     };
     let busy = |subject: &str, attempt: u32| match subject {
-        "5:497" if attempt < 20 => Reply::Busy,
+        "5:497" if attempt < 60 => Reply::Busy,
         _ => Reply::Take,
     };
     setting.run(Unit::Event, busy, done).unwrap();
