@@ -455,6 +455,7 @@ struct Import {
     given_on: bool,
 }
 
+/// What a file imports from the modules of the crate.
 fn imports(source: &Source, modules: &BTreeSet<Vec<String>>) -> Vec<Import> {
     let own = module_path(&source.path);
     let code: String = source.code().flat_map(|line| [line, "\n"]).collect();
@@ -491,27 +492,25 @@ fn siblings_import_from_the_file_that_defines() {
     let sources = sources("src");
     let sources: Vec<_> = sources.iter().filter(|source| !source.is_test()).collect();
     let modules: BTreeSet<_> = sources.iter().map(|it| module_path(&it.path)).collect();
+    let imports: Vec<_> = sources
+        .iter()
+        .flat_map(|source| {
+            let own = module_path(&source.path);
+            let imports = imports(source, &modules).into_iter();
+            imports.filter_map(move |it| Some((own.clone(), it.module, it.name?, it.given_on)))
+        })
+        .collect();
     let mut given_on = BTreeSet::new();
-    for source in &sources {
-        let own = module_path(&source.path);
-        for import in imports(source, &modules) {
-            if import.given_on && import.module != own && import.module.starts_with(&own) {
-                given_on.extend(import.name.map(|name| (own.clone(), name)));
-            }
+    for (own, module, name, is_given_on) in &imports {
+        if *is_given_on && module != own && module.starts_with(own) {
+            given_on.insert((own, name));
         }
     }
     assert!(given_on.len() > 100, "the re-exports are found");
     let mut wrong = Vec::new();
-    for source in &sources {
-        let own = module_path(&source.path);
-        for import in imports(source, &modules) {
-            let Some(name) = import.name else { continue };
-            if own != import.module && own.starts_with(&import.module) {
-                let path = format!("{}: {}::{name}", source.path, import.module.join("::"));
-                if given_on.contains(&(import.module, name)) {
-                    wrong.push(path);
-                }
-            }
+    for (own, module, name, _) in &imports {
+        if own != module && own.starts_with(module) && given_on.contains(&(module, name)) {
+            wrong.push(format!("{}: {}::{name}", own.join("::"), module.join("::")));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

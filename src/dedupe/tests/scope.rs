@@ -46,17 +46,20 @@ fn what_came_to_one_endpoint_is_new_at_another() {
     assert_eq!(sequences(&found), [2, 3, 5, 6]);
 }
 
+/// Posts to three endpoints, which come again there and elsewhere.
+const THREE_ENDPOINTS: [(u16, bool); 6] = [
+    (1, false),
+    (2, false),
+    (2, false),
+    (3, false),
+    (1, false),
+    (3, false),
+];
+
 /// What was decided is what is there after a restart, in whatever order the process finds it.
 #[test]
 fn endpoints_are_known_after_a_restart() {
-    let journal = posted(&[
-        (1, false),
-        (2, false),
-        (2, false),
-        (3, false),
-        (1, false),
-        (3, false),
-    ]);
+    let journal = posted(&THREE_ENDPOINTS);
     for (options, right) in [(PLENTY, [3, 5, 6].as_slice()), (ALL, &[2, 3, 4, 5, 6])] {
         for restart in 0..6 {
             let disk = SimulatedDisk::new(1);
@@ -74,14 +77,7 @@ fn endpoints_are_known_after_a_restart() {
 /// The scope may change at a restart; what was decided stays decided.
 #[test]
 fn another_scope_holds_for_what_comes_then() {
-    let journal = posted(&[
-        (1, false),
-        (2, false),
-        (2, false),
-        (3, false),
-        (1, false),
-        (3, false),
-    ]);
+    let journal = posted(&THREE_ENDPOINTS);
     let changed = |from: &Options, to: &Options| {
         let disk = SimulatedDisk::new(1);
         let before = journal.before(3);

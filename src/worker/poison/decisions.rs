@@ -41,10 +41,12 @@ pub(crate) enum Stored {
 
 impl Decisions {
     pub(crate) fn read(storage: &dyn Storage, journal: JournalId) -> io::Result<Stored> {
-        let decode = |bytes: &[u8]| parse(bytes, journal).ok_or(Stored::Damaged);
-        let found = text::read_whole(storage, FILE, LENGTH_MAX, decode)?;
-        let none = Ok(Stored::None { of_another: false });
-        Ok(found.unwrap_or(none).unwrap_or_else(|damaged| damaged))
+        let decode = |bytes: &[u8]| parse(bytes, journal).ok_or(());
+        Ok(match text::read_whole(storage, FILE, LENGTH_MAX, decode)? {
+            None => Stored::None { of_another: false },
+            Some(Ok(stored)) => stored,
+            Some(Err(())) => Stored::Damaged,
+        })
     }
 
     /// Durable when this returns.
