@@ -94,6 +94,7 @@ const ARROWS_BESIDE: &[(&str, &str, &str)] = &[
         "sink",
         "plain values that both name, such as `Rotation`",
     ),
+    ("config", "dedupe", "a plain enum that both name, `Scope`"),
     ("server", "event", "consumers name lanes"),
     (
         "config",
