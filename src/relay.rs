@@ -149,6 +149,11 @@ impl Room {
         fits
     }
 
+    /// How many are on their way.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// So many are not on their way any more.
     pub fn give_back(&self, bytes: usize) {
         self.taken.fetch_sub(bytes, Ordering::Relaxed);

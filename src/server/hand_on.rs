@@ -3,15 +3,20 @@
 use crate::journal::HandOn;
 use crate::journal::batch::Batch;
 use crate::relay::{self, Room};
+use crate::worker;
 use std::sync::Arc;
 
-/// Gives each durable batch to the next worker. One that finds no room is dropped: the feeds read it from the journal.
+/// Gives each durable batch to a worker. One that finds no room is dropped: the feeds read it from the journal. What
+/// follows each other goes to one worker, which takes it together, until that has enough to do.
 pub(super) fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> HandOn {
-    let mut next = 0;
+    let (mut next, mut handed) = (0, 0);
     Box::new(move |batch| {
-        next = (next + 1) % workers.len();
+        if handed >= worker::GATHER_BYTES {
+            (next, handed) = ((next + 1) % workers.len(), 0);
+        }
         let (worker, room) = &workers[next];
         let bytes = batch.len();
+        handed += bytes;
         if room.take(bytes)
             && let Err(batch) = worker.try_send(batch)
         {
@@ -22,7 +27,7 @@ pub(super) fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> HandOn
 }
 
 /// Batches that may wait for a worker, and their bytes; beyond, the feeds read them from the journal.
-pub(super) const WORKER_INBOX: usize = 64;
+pub(super) const WORKER_INBOX: usize = 512;
 pub(super) const WORKER_BYTES: usize = 16 << 20;
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ use crate::journal::{self, HandOn, Journal, JournalError, State};
 use crate::reactor::{Control, EventLoop, ReactorError};
 use crate::relay::{self, Room};
 use crate::sink::SinkError;
-use crate::worker::{self, Forms};
+use crate::worker::{self, Forms, Inbox};
 use crossbeam_channel::{Receiver, select};
 use delivery::Delivery;
 use directories::{beside, data_directory};
@@ -333,7 +333,7 @@ fn start_workers(
         workers.push((sender, Arc::clone(&room)));
         let (maker, live) = delivery.for_worker();
         let run = move || {
-            worker::run(&inbox, &room, maker, &live, &statistics);
+            worker::run(Inbox::new(inbox, room), maker, &live, &statistics);
             Ok(())
         };
         threads.start(&format!("hl-worker-{index}"), cores.take_from_end(), run)?;

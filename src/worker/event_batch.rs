@@ -1,4 +1,4 @@
-//! One batch with its events: what workers make, feeds pass on and sinks deliver.
+//! Durable batches with their events: what workers make, feeds pass on and sinks deliver.
 
 use super::forms::Forms;
 use crate::event::{Event, Events};
@@ -7,10 +7,10 @@ use crate::journal::record::Record;
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 
-/// A durable batch and the events in it. Its buffer goes back to the loop when the last sink has released it.
+/// One or more durable batches, each behind the other, and the events in them. Their buffers go back to the loops when
+/// the last sink has released them.
 #[derive(Debug)]
 pub struct EventBatch {
-    batch: Batch,
     made: Made,
     /// By which it was read.
     forms: Arc<Forms>,
@@ -18,9 +18,11 @@ pub struct EventBatch {
     spare: Sender<Made>,
 }
 
-/// What a batch was taken apart to.
+/// Batches, and what they were taken apart to. The lists are used again.
 #[derive(Debug, Default)]
 pub(super) struct Made {
+    /// At least one, once there are events.
+    pub(super) batches: Vec<Batch>,
     pub(super) events: Events,
     /// How many events each record gave. Kept beside the events, so that what is done with them can be checked.
     pub(super) counts: Vec<usize>,
@@ -40,18 +42,8 @@ pub struct Notification<'d> {
 }
 
 impl EventBatch {
-    pub(super) fn new(
-        batch: Batch,
-        made: Made,
-        forms: Arc<Forms>,
-        spare: Sender<Made>,
-    ) -> EventBatch {
-        EventBatch {
-            batch,
-            made,
-            forms,
-            spare,
-        }
+    pub(super) fn new(made: Made, forms: Arc<Forms>, spare: Sender<Made>) -> EventBatch {
+        EventBatch { made, forms, spare }
     }
 
     /// By which it was read.
@@ -61,26 +53,27 @@ impl EventBatch {
 
     /// Sequence of the first notification.
     pub fn first_sequence(&self) -> u64 {
-        self.batch.first_sequence()
+        self.made.batches.first().map_or(0, Batch::first_sequence)
     }
 
     /// Sequence of the last notification.
     pub fn last_sequence(&self) -> u64 {
-        self.batch.last_sequence()
+        self.made.batches.last().map_or(0, Batch::last_sequence)
     }
 
-    /// Where it stands in the journal, if it came from there.
+    /// Where the last of it stands in the journal, if it came from there.
     #[must_use]
     pub fn at(&self) -> Option<FrameAt> {
-        self.batch.at()
+        self.made.batches.last()?.at()
     }
 
     /// Bytes of memory that it takes, in bodies and events.
     pub fn bytes(&self) -> usize {
-        self.batch.len() + self.made.events.bytes() + self.made.counts.capacity() * 8
+        let batches: usize = self.made.batches.iter().map(Batch::len).sum();
+        batches + self.made.events.bytes() + self.made.counts.capacity() * 8
     }
 
-    /// All events of the batch.
+    /// All events of it.
     pub fn events(&self) -> &Events {
         &self.made.events
     }
@@ -109,8 +102,9 @@ impl EventBatch {
     /// The notifications from sequence `from` on, in order.
     pub fn notifications(&self, from: u64) -> impl Iterator<Item = Notification<'_>> {
         let mut first = 0;
-        self.batch
-            .records_from(0)
+        let batches = self.made.batches.iter();
+        batches
+            .flat_map(|batch| batch.records_from(0))
             .map(move |(sequence, record)| {
                 let later = self.events().iter().skip(first);
                 let len = later
@@ -134,7 +128,9 @@ impl EventBatch {
     pub fn notification(&self, sequence: u64) -> Option<Notification<'_>> {
         let before = sequence.checked_sub(self.first_sequence())?;
         let before = usize::try_from(before).ok()?;
-        let (_, record) = self.batch.records_from(sequence).next()?;
+        let mut batches = self.made.batches.iter();
+        let batch = batches.find(|batch| batch.last_sequence() >= sequence)?;
+        let (_, record) = batch.records_from(sequence).next()?;
         Some(Notification {
             sequence,
             record,
@@ -154,6 +150,7 @@ impl EventBatch {
 impl Drop for EventBatch {
     fn drop(&mut self) {
         let mut made = std::mem::take(&mut self.made);
+        made.batches.clear();
         // A large one gives its memory back here, and not when it is used again.
         made.events.clear();
         // Where enough are kept already, this one is freed.

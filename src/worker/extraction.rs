@@ -1,4 +1,4 @@
-//! Takes every body of a batch apart, with memory that comes back from the batches before.
+//! Takes every body of batches apart, with memory that comes back from the batches before.
 
 use super::event_batch::{EventBatch, Made};
 use super::forms::{Forms, Reading};
@@ -57,7 +57,21 @@ impl Extraction {
     #[must_use]
     pub fn make(&mut self, batch: Batch) -> EventBatch {
         let mut made = self.take.try_recv().unwrap_or_default();
+        made.batches.push(batch);
+        self.extract(made)
+    }
+
+    /// Takes every body of durable batches apart, each of which follows the other; leaves an empty list.
+    #[must_use]
+    pub fn make_all(&mut self, batches: &mut Vec<Batch>) -> EventBatch {
+        let mut made = self.take.try_recv().unwrap_or_default();
+        std::mem::swap(&mut made.batches, batches);
+        self.extract(made)
+    }
+
+    fn extract(&mut self, mut made: Made) -> EventBatch {
         let Made {
+            batches,
             events,
             counts,
             poisoned,
@@ -65,9 +79,11 @@ impl Extraction {
         events.clear();
         counts.clear();
         *poisoned = 0;
-        let first = batch.first_sequence();
-        self.extractor.begin(first, batch.last_sequence());
-        for ((sequence, record), position) in batch.records_from(0).zip(0..) {
+        let first = batches.first().map_or(0, Batch::first_sequence);
+        let last = batches.last().map_or(0, Batch::last_sequence);
+        self.extractor.begin(first, last);
+        let records = batches.iter().flat_map(|batch| batch.records_from(0));
+        for ((sequence, record), position) in records.zip(0..) {
             let origin = Origin {
                 sequence,
                 record: position,
@@ -88,7 +104,7 @@ impl Extraction {
         self.extractor.end();
         events.fit();
         let forms = Arc::clone(self.reading.forms());
-        EventBatch::new(batch, made, forms, self.give.clone())
+        EventBatch::new(made, forms, self.give.clone())
     }
 
     /// A delivery of this one of its notifications, in memory of its own. `None` if it is not in there.
@@ -142,3 +158,93 @@ impl Default for Extraction {
 
 /// Lists of events that wait to be used again.
 const SPARE_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::Extraction;
+    use crate::event;
+    use crate::feed::tests::batch;
+    use crate::worker::{EventBatch, Notification};
+
+    /// A body with so many messages; one that is no JSON for none.
+    fn body(messages: usize) -> Vec<u8> {
+        let message =
+            |number| format!(r#"{{"id":"wamid.{number}","from":"49{number}","type":"text"}}"#);
+        let all: Vec<String> = (0..messages).map(message).collect();
+        let value = format!(
+            r#"{{"metadata":{{"phone_number_id":"5"}},"messages":[{}]}}"#,
+            all.join(",")
+        );
+        let whole = format!(
+            r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"messages","value":{value}}}]}}]}}"#
+        );
+        if messages == 0 {
+            b"{".to_vec()
+        } else {
+            whole.into_bytes()
+        }
+    }
+
+    /// What a sink would have of a notification.
+    fn lines(notification: &Notification<'_>) -> (u64, Vec<u8>) {
+        let mut lines = Vec::new();
+        for event in notification.events() {
+            event::render(event, notification.record.body, &mut lines);
+            lines.push(b'\n');
+        }
+        (notification.sequence, lines)
+    }
+
+    fn all_lines<'d>(
+        from: u64,
+        of: impl IntoIterator<Item = &'d EventBatch>,
+    ) -> Vec<(u64, Vec<u8>)> {
+        let all = of.into_iter().flat_map(|it| it.notifications(from));
+        all.map(|it| lines(&it)).collect()
+    }
+
+    /// However batches are taken together, each notification has the same events.
+    #[test]
+    fn batches_that_are_taken_together_are_as_each_by_itself() {
+        let counts = [1, 3, 0, 2, 1, 1, 5, 0, 1];
+        let bodies = counts.map(body);
+        let batches = |ends: &[usize]| {
+            let starts = [0].into_iter().chain(ends.iter().copied());
+            let ends = ends.iter().copied().chain([bodies.len()]);
+            let parts = starts
+                .zip(ends)
+                .map(|(start, end)| batch(7 + start as u64, &bodies[start..end]));
+            parts.collect::<Vec<_>>()
+        };
+        let mut maker = Extraction::new();
+        let each: Vec<EventBatch> = batches(&[2, 3, 7])
+            .into_iter()
+            .map(|it| maker.make(it))
+            .collect();
+        for ends in [&[][..], &[1], &[2, 3, 7], &[1, 2, 3, 4, 5, 6, 7, 8]] {
+            let mut list = batches(ends);
+            let together = maker.make_all(&mut list);
+            assert!(list.is_empty());
+            assert_eq!(
+                (together.first_sequence(), together.last_sequence()),
+                (7, 15)
+            );
+            for from in [0, 7, 8, 10, 15, 16] {
+                assert_eq!(
+                    all_lines(from, [&together]),
+                    all_lines(from, &each),
+                    "{ends:?} {from}"
+                );
+            }
+            for (sequence, count) in (7..).zip(counts) {
+                let one = together.notification(sequence).unwrap();
+                assert_eq!(one.events().count(), count.max(1));
+                assert_eq!(lines(&one), all_lines(sequence, [&together])[0]);
+            }
+            let events: u64 = counts.iter().map(|count| *count.max(&1) as u64).sum();
+            assert_eq!(together.made_from(7), events);
+            assert_eq!(together.made_from(9), events - 4);
+            assert!(together.notification(6).is_none() && together.notification(16).is_none());
+        }
+    }
+}

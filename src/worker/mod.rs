@@ -1,25 +1,25 @@
 //! Pinned threads that make events of what is durable. They never wait for a sink.
 //!
-//! A batch comes from the commit thread, each of its bodies is taken apart once, and the feed of the one who decides
-//! what is a duplicate is offered the result. Whatever is not passed on here, because a channel was full, is read
+//! Batches come from the commit thread and [gather](inbox), each of their bodies is taken apart once, and the feed of
+//! the one who decides what is a duplicate is offered the result. Whatever is not passed on here, because a channel was full, is read
 //! from the journal later, and taken apart in the same way by whoever reads it.
 
 mod event_batch;
 mod extraction;
 mod forms;
+mod inbox;
 mod live;
 pub(crate) mod poison;
 
 pub use event_batch::{EventBatch, Notification};
 pub use extraction::Extraction;
 pub use forms::Forms;
+pub use inbox::{GATHER_BYTES, Inbox};
 pub use live::Live;
 pub use poison::Poison;
 
 use crate::event::Lane;
-use crate::journal::batch::Batch;
 use crate::metrics::Counter;
-use crate::relay::{Receiver, Room};
 
 /// What one worker counts.
 #[derive(Debug, Default)]
@@ -36,28 +36,25 @@ pub struct Statistics {
     pub overflows: Counter,
 }
 
-/// Works until the commit thread is gone and everything it left has been passed on. What waits in `inbox` has taken
-/// its bytes from `room`.
+/// Works until the commit thread is gone and everything it left has been passed on.
 pub fn run(
-    inbox: &Receiver<Batch>,
-    room: &Room,
+    mut inbox: Inbox,
     mut maker: Extraction,
     feed: &Live<EventBatch>,
     statistics: &Statistics,
 ) {
-    while let Ok(next) = inbox.recv(None) {
-        let Some(batch) = next else { continue };
-        room.give_back(batch.len());
-        let notifications = batch.count();
-        let delivery = maker.make(batch);
-        count(&delivery, u64::from(notifications), statistics);
+    let mut batches = Vec::new();
+    while inbox.take(&mut batches).is_ok() {
+        let delivery = maker.make_all(&mut batches);
+        count(&delivery, statistics);
         if !feed.offer(delivery) {
             statistics.overflows.add(1);
         }
     }
 }
 
-fn count(delivery: &EventBatch, notifications: u64, statistics: &Statistics) {
+fn count(delivery: &EventBatch, statistics: &Statistics) {
+    let notifications = delivery.last_sequence() + 1 - delivery.first_sequence();
     let (mut lanes, mut unparsed, mut unknown) = ([0; Lane::COUNT], 0, 0);
     for event in delivery.events().iter() {
         lanes[event.lane().index()] += 1;
