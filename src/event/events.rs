@@ -192,6 +192,11 @@ impl Events {
         }
     }
 
+    /// Takes out the first ones, so many.
+    pub fn remove_first(&mut self, count: usize) {
+        self.list.drain(..count.min(self.list.len()));
+    }
+
     /// Takes the last event out, as only a bug would.
     #[cfg(test)]
     pub(crate) fn lose_the_last(&mut self) {

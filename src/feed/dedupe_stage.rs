@@ -134,6 +134,8 @@ impl Running {
 
     /// Marks the duplicates, and passes the delivery on.
     fn decide(&mut self, mut delivery: EventBatch) -> Result<(), FeedError> {
+        // Of what a worker has taken together, the begin may have been read from the journal meanwhile.
+        delivery.begin_at(self.dedupe.decided() + 1);
         let decisions = match self.dedupe.decide(&mut delivery) {
             Ok(decisions) => {
                 self.shortage_logged = false;

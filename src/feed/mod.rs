@@ -41,7 +41,7 @@ const LIVE_MAX: usize = 64;
 const LIVE_BYTES: usize = 16 << 20;
 
 /// How long a gap may be open because another worker is still at the batch before it is read from the journal.
-const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(5);
+const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(10);
 
 /// How long it works through the journal before it lets others have the core.
 const WORKED_AT_MOST: Duration = Duration::from_micros(200);
@@ -151,6 +151,8 @@ impl<O: Origin> Feed<O> {
             }
             let patience = if self.is_at_end() {
                 self.missing_since = None;
+                // What comes next may come live again.
+                self.is_reading = false;
                 deadline.saturating_duration_since(Instant::now())
             } else {
                 let since = *self.missing_since.get_or_insert_with(Instant::now);

@@ -61,6 +61,23 @@ impl EventBatch {
         self.made.batches.last().map_or(0, Batch::last_sequence)
     }
 
+    /// Releases the batches whose notifications all stand before `sequence`: who goes on there had them in another way.
+    /// The last one stays.
+    pub fn begin_at(&mut self, sequence: u64) {
+        let Made {
+            batches,
+            events,
+            counts,
+            ..
+        } = &mut self.made;
+        let before = batches.iter().take(batches.len().saturating_sub(1));
+        let before = before.take_while(|batch| batch.last_sequence() < sequence);
+        let before = before.count();
+        let records = batches.drain(..before).map(|batch| batch.count() as usize);
+        let records: usize = records.sum();
+        events.remove_first(counts.drain(..records).sum());
+    }
+
     /// Where the last of it stands in the journal, if it came from there.
     #[must_use]
     pub fn at(&self) -> Option<FrameAt> {

@@ -247,4 +247,28 @@ mod tests {
             assert!(together.notification(6).is_none() && together.notification(16).is_none());
         }
     }
+
+    /// What was read from the journal meanwhile is taken off the front, batch by batch.
+    #[test]
+    fn what_stands_before_a_sequence_is_released() {
+        let bodies = [1, 3, 0, 2].map(body);
+        let mut maker = Extraction::new();
+        for (begin, first) in [(0, 7), (7, 7), (8, 8), (9, 8), (10, 10), (11, 10), (99, 10)] {
+            let parts = [(7, 0..1), (8, 1..3), (10, 3..4)];
+            let mut list = Vec::from(parts.map(|(first, part)| batch(first, &bodies[part])));
+            let mut together = maker.make_all(&mut list);
+            let expected = all_lines(first, [&together]);
+            together.begin_at(begin);
+            assert_eq!(
+                (together.first_sequence(), together.last_sequence()),
+                (first, 10)
+            );
+            assert_eq!(all_lines(0, [&together]), expected, "{begin}");
+            assert_eq!(together.made_from(0), together.events().len() as u64);
+            assert_eq!(
+                lines(&together.notification(10).unwrap()),
+                expected[expected.len() - 1]
+            );
+        }
+    }
 }

@@ -144,3 +144,32 @@ fn the_journal_is_kept_up_to_the_last_checkpoint() {
     running.checkpoint();
     assert_eq!(lowest.load(Ordering::Relaxed), 3);
 }
+
+/// A batch was read from the journal while its worker still gathered: what came live then began before what was to be
+/// decided next, and dedupe stopped for good.
+#[test]
+fn of_what_comes_together_the_begin_may_be_decided_already() {
+    let (bench, memory) = (Bench::new(), SimulatedDisk::new(1));
+    let (live, mut feed) = bench.feed(1);
+    let floor = RetentionHolds::new(Arc::default());
+    let mut running = running_for(&bench, &memory, vec![live], &floor);
+    let mut gathered: Vec<_> = (1..=4)
+        .map(|sequence| bench.store_all(&[message(sequence)]))
+        .collect();
+    let first = running.parts.feed.next(Duration::ZERO).unwrap();
+    running
+        .decide(first.expect("it is in the journal"))
+        .unwrap();
+    running
+        .decide(Extraction::new().make_all(&mut gathered))
+        .unwrap();
+    assert_eq!(running.parts.position.get(), 4);
+    for (first, last) in [(1, 1), (2, 4)] {
+        let delivery = feed.next(Duration::ZERO).unwrap().expect("it is there");
+        assert_eq!(
+            (delivery.first_sequence(), delivery.last_sequence()),
+            (first, last)
+        );
+        assert!(delivery.events().iter().all(|event| !event.is_duplicate()));
+    }
+}
