@@ -156,7 +156,7 @@ fn of_what_comes_together_the_begin_may_be_decided_already() {
     let mut gathered: Vec<_> = (1..=4)
         .map(|sequence| bench.store_all(&[message(sequence)]))
         .collect();
-    let first = running.parts.feed.next(Duration::ZERO).unwrap();
+    let first = running.parts.feed.next(Duration::from_secs(20)).unwrap();
     running
         .decide(first.expect("it is in the journal"))
         .unwrap();
