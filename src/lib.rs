@@ -27,7 +27,7 @@
 //! - [`endpoint`]: routes, handshake, signatures, credentials
 //! - [`journal`]: batch, frame, segment, commit, recovery, reader. The only code that answers for durability
 //! - [`disk`]: what every keeper of state stands on: one directory, real or simulated
-//! - [`worker`]: pinned threads: a durable batch becomes a batch of events; bodies that nobody can take apart
+//! - [`worker`]: pinned threads: durable batches become batches of events; bodies that nobody can take apart
 //! - [`event`]: what is in a body: kind, key, conversation, lane, envelope. No sockets, no clocks, no files
 //! - [`dedupe`]: which events say what an earlier one has said
 //! - [`dead_letter`]: what could not be delivered, and waits for people
@@ -73,9 +73,9 @@
 //!
 //! ```text
 //! Pool ─► Batch ─► a frame ─► Batch ─► EventBatch ─► Event ─► InFlight ─► Attempt
-//!  ▲      a loop   the commit  a worker takes it     what a    one by one: with its number,
-//!  │      fills it thread      apart; dedupe marks   sink is   in order    over a transport
-//!  │                           duplicates            to have
+//!  ▲      a loop   the commit  a worker takes apart  what a    one by one: with its number,
+//!  │      fills it thread      those that gathered;  sink is   in order    over a transport
+//!  │                           dedupe marks repeats  to have
 //!  └──────────────── its buffer, once the last who delivers from it has released it
 //! ```
 //!

@@ -1,9 +1,9 @@
 //! What waits for a worker, and how much of it is taken at once.
 //!
 //! The answer has left long ago, so nothing here is urgent; and whatever is done once for several batches, here and in
-//! all that follows (a mark, the keys of dedupe, a write, a wake of each thread), costs a part of what it would cost for
-//! each. So a worker that has been idle starts at once, and one that has just run waits until [`GATHER_TIME`] after its
-//! last start, or does not wait where [`GATHER_BYTES`] are there already.
+//! all that follows (a mark, the keys of dedupe, a write, a wake of each thread), costs a part of what it would cost
+//! for each. So a worker that has been idle starts at once, and one that has just run waits until [`GATHER_TIME`] after
+//! its last start, or does not wait where [`GATHER_BYTES`] are there already.
 
 use crate::journal::batch::Batch;
 use crate::relay::{Closed, Receiver, Room};

@@ -1,8 +1,8 @@
 //! Pinned threads that make events of what is durable. They never wait for a sink.
 //!
 //! Batches come from the commit thread and [gather](inbox), each of their bodies is taken apart once, and the feed of
-//! the one who decides what is a duplicate is offered the result. Whatever is not passed on here, because a channel was full, is read
-//! from the journal later, and taken apart in the same way by whoever reads it.
+//! the one who decides what is a duplicate is offered the result. Whatever is not passed on here, because a channel was
+//! full, is read from the journal later, and taken apart in the same way by whoever reads it.
 
 mod event_batch;
 mod extraction;
