@@ -7,6 +7,7 @@ mod common;
 use common::client::post;
 use common::{PROGRAM, Running, Site, eventually};
 use rustix::process::geteuid;
+use serde_json::Value;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -307,4 +308,53 @@ fn a_data_directory_that_is_open_to_all_is_logged() {
     // The group may read what is there as far as it may read the directory.
     assert_eq!(owner(&dir.join("cursors")).2 & 0o777, 0o750);
     assert_eq!(owner(&dir.join("cursors/events.cursor")).2, 0o640);
+}
+
+/// A program that failed was in no line of the log, and `status` said only that something was behind.
+#[test]
+fn a_sink_that_fails_shows_since_when_and_why_and_that_it_works_again() {
+    let site = Site::unsigned();
+    let works = site.path().join("works");
+    let script = format!("cat > /dev/null; test -e {} || exit 3", works.display());
+    let site = site.sink(&format!(
+        "name = \"crm\"\ntype = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", {script:?}]"
+    ));
+    let server = site.start();
+    let page = |path: &str| server.admin_page(path).expect("it runs");
+    let sink = || {
+        let status: Value = serde_json::from_str(&page("/status").1).expect("JSON");
+        status["sinks"][0].clone()
+    };
+    send(&server, 0..1);
+    eventually("it fails", || sink()["failing_since"].is_u64());
+    let shown = sink();
+    let reason = shown["last_failure"].as_str().expect("it says why");
+    assert!(reason.contains("exit status: 3"), "{reason}");
+    assert!(shown["last_failed"].as_u64() >= shown["failing_since"].as_u64());
+    let metric = "hookline_sink_failing_seconds{sink=\"crm\"} ";
+    let seconds = || {
+        let metrics = page("/metrics").1;
+        let value = metrics.lines().find_map(|it| it.strip_prefix(metric));
+        value
+            .and_then(|it| it.parse::<f64>().ok())
+            .expect("a number")
+    };
+    assert!(seconds() > 0.0);
+    assert_eq!(
+        page("/readyz?strict").0,
+        200,
+        "that may be over in a moment"
+    );
+    let is_logged = |line: &str| server.stderr().contains(line);
+    eventually("it is logged", || {
+        is_logged("a delivery to the sink has failed")
+    });
+    fs::write(&works, "").expect("written");
+    eventually("it works again", || sink()["failing_since"].is_null());
+    eventually("that is logged", || {
+        is_logged("deliveries to the sink work again")
+    });
+    assert!(seconds() < f64::EPSILON);
+    assert!(sink()["last_failure"].is_string(), "it was not long ago");
+    drop(server);
 }

@@ -5,7 +5,7 @@
 
 mod survey;
 
-pub(super) use survey::{dead_letters, has_stopped, overview, sinks};
+pub(super) use survey::{Trouble, dead_letters, overview, sinks, trouble};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -149,6 +149,15 @@ pub struct SinkLevel {
     pub away: bool,
     /// What it said last, or why it was not reached.
     pub away_reason: Option<String>,
+    /// Since when nothing was taken although something was tried, in microseconds since 1970; `None` if the last
+    /// delivery worked.
+    pub failing_since: Option<u64>,
+    /// Seconds since then.
+    pub failing_seconds: f64,
+    /// Why the last delivery failed that did, also when others have worked since.
+    pub last_failure: Option<String>,
+    /// When it did.
+    pub last_failed: Option<u64>,
     /// Events delivered.
     pub events: u64,
     /// Events not delivered because an earlier one says the same.

@@ -214,7 +214,6 @@ impl SinkSetup<'_> {
             cursor: self.cursor,
             statistics: self.statistics,
             stop: self.stop,
-            failures: Repeats::default(),
             unbalanced: Repeats::default(),
         };
         Ok((

@@ -7,6 +7,7 @@ mod replays;
 mod dispatch;
 mod exec;
 mod file;
+mod health;
 #[cfg(feature = "http")]
 pub mod http;
 mod lines;
@@ -18,6 +19,7 @@ mod transport;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use exec::{Each, Program, Stream};
 pub use file::{File, LateFile, Rotation};
+pub use health::{Failing, Health};
 pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use replays::StreamReplays;
 pub use request_form::RequestForm;
@@ -109,8 +111,8 @@ pub struct Statistics {
     pub unaccounted: Counter,
     /// 1 while the receiver is thought to be away: it gets nothing but a probe now and then.
     pub away: Counter,
-    /// What that receiver said last.
-    pub away_reason: parking_lot::Mutex<Option<String>>,
+    /// How its deliveries go.
+    pub health: Health,
     /// 1 once the sink has stopped for good: its events stay in the journal until somebody looks.
     pub stopped: Counter,
     /// Why it has.
@@ -198,8 +200,6 @@ pub struct Runner {
     pub statistics: Arc<Statistics>,
     /// Set when the sink is to end once it has delivered everything that is durable.
     pub stop: Arc<AtomicBool>,
-    /// What fails, for the log.
-    pub failures: Repeats,
     /// Deliveries after which the books did not balance, for the log.
     pub unbalanced: Repeats,
 }
@@ -270,7 +270,7 @@ impl Runner {
                 ) {
                     return Err(SinkError::Unsyncable(error));
                 }
-                self.note_failing(&error);
+                self.note_failing();
                 self.failed(&error, &mut pause)?;
                 self.feed.go_back_to(confirmed + 1);
                 self.replays.unconfirmed();
@@ -377,16 +377,15 @@ impl Runner {
                 }
                 Err(error) => {
                     has_failed = true;
-                    self.note_failing(&error);
+                    self.note_failing();
                     self.failed(&error, &mut pause)?;
                 }
             }
         }
     }
 
-    /// Nothing can be written, for `status` and the metrics.
-    fn note_failing(&self, error: &io::Error) {
-        *self.statistics.away_reason.lock() = Some(error.to_string());
+    /// Nothing can be written.
+    fn note_failing(&self) {
         self.statistics.away.set(1);
     }
 
@@ -394,8 +393,8 @@ impl Runner {
     fn note_works(&self) {
         if self.statistics.away.get() > 0 {
             self.statistics.away.set(0);
-            *self.statistics.away_reason.lock() = None;
         }
+        self.statistics.health.taken(self.cursor.sink(), true);
     }
 
     /// Waits for `pause`, which grows. A pipe without a reader does not come back.
@@ -404,10 +403,10 @@ impl Runner {
             return Err(SinkError::Gone);
         }
         self.statistics.retries.add(1);
-        if let Some(times) = self.failures.count() {
-            let sink = self.cursor.sink();
-            tracing::warn!(sink, %error, times, "the delivery to the sink fails and is tried again; its events wait in the journal");
-        }
+        let (sink, reason) = (self.cursor.sink(), error.to_string());
+        self.statistics
+            .health
+            .failed(sink, &reason, Failing::Target);
         let until = Instant::now() + *pause;
         while Instant::now() < until {
             if self.stop.load(Ordering::Acquire) && *pause > STOP_PAUSE_MAX {

@@ -156,7 +156,6 @@ impl Setting {
             cursor: self.cursor(),
             statistics: Arc::clone(&self.statistics),
             stop: Arc::clone(&self.stop),
-            failures: Repeats::default(),
             unbalanced: Repeats::default(),
         }
     }
@@ -216,7 +215,7 @@ fn what_cannot_be_written_shows_until_it_can() {
     let (_live, feed) = setting.bench.feed(1);
     let runner = setting.runner(feed);
     let mut attempts = 0;
-    let (away, reason) = (&setting.statistics.away, &setting.statistics.away_reason);
+    let (away, health) = (&setting.statistics.away, &setting.statistics.health);
     let written = runner.retry(|| {
         attempts += 1;
         if attempts == 1 {
@@ -224,17 +223,22 @@ fn what_cannot_be_written_shows_until_it_can() {
             return Err(io::Error::other("no space"));
         }
         assert_eq!(away.get(), 1);
-        assert_eq!(reason.lock().as_deref(), Some("no space"));
+        let view = health.view();
+        assert!(view.failing.is_some());
+        assert_eq!(
+            view.last_failure.map(|it| it.1).as_deref(),
+            Some("no space")
+        );
         Ok(())
     });
     written.unwrap();
-    assert_eq!((away.get(), reason.lock().take()), (0, None));
+    assert_eq!((away.get(), health.failing()), (0, None));
     let sink = Memory {
         failures: 2,
         ..Memory::default()
     };
     assert_eq!(setting.drain(sink), [1, 2, 3]);
-    assert_eq!((away.get(), reason.lock().take()), (0, None));
+    assert_eq!((away.get(), health.failing()), (0, None));
 }
 
 /// Behind what it had delivered the journal was damaged. The sink stopped without saving its cursor, so each start
