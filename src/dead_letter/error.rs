@@ -1,7 +1,6 @@
 //! Why something could not be done with a dead letter.
 
-use crate::disk::{self, Storage};
-use std::io;
+use crate::disk;
 use std::path::Path;
 
 /// Why something could not be done with a letter.
@@ -39,14 +38,6 @@ impl DeadLetterError {
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, DeadLetterError::Full { .. })
-    }
-
-    pub(super) fn io(
-        storage: &dyn Storage,
-        action: &'static str,
-        name: &str,
-    ) -> impl FnOnce(io::Error) -> DeadLetterError {
-        move |source| disk::Error::on(storage, action, name)(source).into()
     }
 }
 

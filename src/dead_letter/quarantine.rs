@@ -18,7 +18,7 @@ pub use suspects::{Child, END};
 use super::error::{DEAD_LETTERS_MAX, DeadLetterError};
 use super::file::DeadLetter;
 use super::store::DeadLetters;
-use crate::disk::Storage;
+use crate::disk::{self, IoContext, Storage};
 use crate::journal::JournalId;
 use crate::journal::batch::Batch;
 use crate::worker::poison::{self, DECISIONS_MAX, Decision, Decisions, FILE, Marks, Stored};
@@ -67,7 +67,7 @@ impl Quarantine {
         letters: DeadLetters,
         paths: Paths,
     ) -> Result<Quarantine, DeadLetterError> {
-        let failed = |error| DeadLetterError::io(&**storage, "use", FILE)(error);
+        let failed = |error| disk::Error::on(&**storage, "use", FILE, error);
         let found = Decisions::read(&**storage, journal).map_err(failed)?;
         let is_current = matches!(found, Stored::Whole(poison::VERSION, _));
         let (mut decisions, unwritten) = current(found, &letters, oldest)?;
@@ -195,7 +195,7 @@ impl Quarantine {
             .poison
             .decisions()
             .save(&*keeper.storage, keeper.journal);
-        saved.map_err(DeadLetterError::io(&*keeper.storage, "write", FILE))?;
+        saved.on(&*keeper.storage, "write", FILE)?;
         keeper.is_behind = false;
         Ok(())
     }

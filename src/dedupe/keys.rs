@@ -11,7 +11,7 @@ use super::entry::{ALIGNMENT, Entry, HEAD_LEN, Text};
 use super::error::{DedupeError, remove_file};
 use super::location::{LIVE_MAX, Location};
 use super::options::{GENERATIONS, Options};
-use crate::disk::{Storage, StorageFile, read_full_at, write_all_at};
+use crate::disk::{self, IoContext, Storage, StorageFile, read_full_at, write_all_at};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -108,11 +108,10 @@ impl KeyLog {
         }
         let number = self.active().map_or(0, |facts| facts.number) + 1;
         let name = file_name(number);
-        let file = (self.storage.create(&name)).map_err(DedupeError::io(
-            &*self.storage,
-            "create",
-            &name,
-        ))?;
+        let file = self
+            .storage
+            .create(&name)
+            .on(&*self.storage, "create", &name)?;
         let mut gone = Vec::new();
         let remembered = options.window.saturating_add(options.span());
         let is_old = |facts: &Facts| facts.latest.saturating_add(remembered) < now;
@@ -179,7 +178,7 @@ impl KeyLog {
                 .resize((HEAD_LEN + key.len()).next_multiple_of(ALIGNMENT), 0);
             let len = read_full_at(&**file, &mut self.scratch, offset).map_err(|cause| {
                 let name = file_name(facts.number);
-                DedupeError::io(&*self.storage, "read", &name)(cause)
+                disk::Error::on(&*self.storage, "read", &name, cause)
             })?;
             &self.scratch[..len]
         };
@@ -206,8 +205,8 @@ impl KeyLog {
         {
             let name = file_name(facts.number);
             let pending = &self.tail[start..];
-            write_all_at(&**file, &mut [IoSlice::new(pending)], facts.bytes)
-                .map_err(DedupeError::io(&*self.storage, "write", &name))?;
+            let written = write_all_at(&**file, &mut [IoSlice::new(pending)], facts.bytes);
+            written.on(&*self.storage, "write", &name)?;
             facts.bytes += len;
             facts.crc = crc32c::crc32c_append(facts.crc, pending);
             *is_synced = false;
@@ -233,11 +232,10 @@ impl KeyLog {
     pub(super) fn sync(&mut self) -> Result<(), DedupeError> {
         for generation in self.generations.iter_mut().filter(|it| !it.is_synced) {
             let name = file_name(generation.facts.number);
-            (generation.file.sync_data()).map_err(DedupeError::io(
-                &*self.storage,
-                "sync",
-                &name,
-            ))?;
+            generation
+                .file
+                .sync_data()
+                .on(&*self.storage, "sync", &name)?;
             generation.is_synced = true;
         }
         self.unsynced = 0;

@@ -33,11 +33,10 @@ use super::progress;
 use super::progress::{Lanes, Open, Progress};
 use super::retention_hold::{RetentionHold, RetentionHolds};
 use crate::disk::text::{self, CRC32C};
-use crate::disk::{self, Storage};
+use crate::disk::{self, IoContext, Storage};
 use crate::event::{Item, Lane};
 use crate::journal::JournalId;
 use std::fmt::Write as _;
-use std::io;
 use std::sync::Arc;
 
 /// The cursors of one journal.
@@ -206,14 +205,6 @@ impl CursorError {
     pub fn is_shortage(&self) -> bool {
         matches!(self, CursorError::Io(error) if error.is_shortage())
     }
-
-    fn io(
-        storage: &dyn Storage,
-        action: &'static str,
-        name: &str,
-    ) -> impl FnOnce(io::Error) -> CursorError {
-        move |source| disk::Error::on(storage, action, name)(source).into()
-    }
 }
 
 /// The highest sequence that any sink has confirmed of the journal with this name. Only reads.
@@ -229,9 +220,7 @@ pub fn highest(storage: &dyn Storage, journal: JournalId) -> Result<u64, CursorE
 
 /// The cursors of all sinks, by the sinks' names in order. Only reads.
 pub fn read_all(storage: &dyn Storage) -> Result<Vec<StoredCursor>, CursorError> {
-    let mut names = storage
-        .list()
-        .map_err(CursorError::io(storage, "list", ""))?;
+    let mut names = storage.list().on(storage, "list", "")?;
     names.sort_unstable();
     let mut all = Vec::new();
     for name in names {
@@ -249,7 +238,7 @@ pub fn read_all(storage: &dyn Storage) -> Result<Vec<StoredCursor>, CursorError>
 
 fn read(storage: &dyn Storage, name: &str) -> Result<Option<Saved>, CursorError> {
     let read = text::read_whole(storage, name, LENGTH_MAX, |bytes| parse(bytes).ok_or(()))
-        .map_err(CursorError::io(storage, "read", name))?;
+        .on(storage, "read", name)?;
     match read {
         None => return Ok(None),
         Some(Ok(saved)) => return Ok(Some(saved)),
@@ -285,9 +274,8 @@ fn set_aside(storage: &dyn Storage, sink: &str, error: CursorError) -> Result<()
 }
 
 fn store(storage: &dyn Storage, name: &str, saved: &Saved) -> Result<(), CursorError> {
-    storage
-        .replace(name, render(saved).as_bytes())
-        .map_err(CursorError::io(storage, "replace", name))
+    let stored = storage.replace(name, render(saved).as_bytes());
+    Ok(stored.on(storage, "replace", name)?)
 }
 
 /// Takes from a text what [`render`] would write again.

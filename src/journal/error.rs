@@ -122,22 +122,13 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// For `map_err`: what was tried on which file.
-    pub(crate) fn io(
-        storage: &dyn Storage,
-        action: &'static str,
-        name: &str,
-    ) -> impl FnOnce(io::Error) -> JournalError {
-        move |source| disk::Error::on(storage, action, name)(source).into()
-    }
-
     /// For `map_err`: what was tried on the segment of this epoch.
     pub(crate) fn segment(
         storage: &dyn Storage,
         action: &'static str,
         epoch: u64,
     ) -> impl FnOnce(io::Error) -> JournalError {
-        move |cause| JournalError::io(storage, action, &names::segment(epoch))(cause)
+        move |cause| disk::Error::on(storage, action, &names::segment(epoch), cause).into()
     }
 
     /// True for what passes by itself when there is space again.

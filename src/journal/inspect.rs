@@ -11,7 +11,7 @@ use super::names::SPARE;
 use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{HEADER_BLOCK, JournalId, Segment};
 use crate::disk::block::{ALIGNMENT, on_disk};
-use crate::disk::{Access, Storage};
+use crate::disk::{Access, IoContext, Storage};
 
 /// A journal, looked at.
 #[derive(Clone, Debug)]
@@ -144,9 +144,7 @@ pub(crate) fn survey(
     (depth, from): (Depth, u64),
     adopt: Option<u64>,
 ) -> Result<Survey, JournalError> {
-    let names = storage
-        .list()
-        .map_err(JournalError::io(storage, "list", ""))?;
+    let names = storage.list().on(storage, "list", "")?;
     let mut report = Report {
         id: manifest.id,
         segments: Vec::with_capacity(manifest.segments.len()),

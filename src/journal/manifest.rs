@@ -27,7 +27,7 @@ use super::error::JournalError;
 use super::frame::NUMBER_END;
 use super::names;
 use super::segment::JournalId;
-use crate::disk::{self, Storage, text};
+use crate::disk::{self, IoContext, Storage, text};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ impl Manifest {
     /// Reads the manifest; `None` if there is none.
     pub(crate) fn load(storage: &dyn Storage) -> Result<Option<Manifest>, JournalError> {
         let read = text::read_whole(storage, NAME, SIZE_MAX, Manifest::decode)
-            .map_err(JournalError::io(storage, "read", NAME))?;
+            .on(storage, "read", NAME)?;
         let refused = |reason| {
             let path = storage.describe(NAME);
             if reason == NEWER {
@@ -115,9 +115,7 @@ impl Manifest {
         if let Some(manifest) = Manifest::load(storage)? {
             return Ok(manifest);
         }
-        let names = storage
-            .list()
-            .map_err(JournalError::io(storage, "list", ""))?;
+        let names = storage.list().on(storage, "list", "")?;
         let is_trace = |name: &String| name == OLD || names::epoch_of(name).is_some();
         if names.iter().any(is_trace) {
             let path = storage.describe(NAME);
@@ -141,10 +139,10 @@ impl Manifest {
     }
 
     /// Makes this manifest the durable one, and the one before it `manifest.old`.
-    fn store(&self, storage: &dyn Storage) -> Result<(), JournalError> {
+    fn store(&self, storage: &dyn Storage) -> Result<(), disk::Error> {
         storage
             .replace(NAME, self.encode().as_bytes())
-            .map_err(JournalError::io(storage, "replace", NAME))
+            .on(storage, "replace", NAME)
     }
 
     fn encode(&self) -> String {

@@ -82,7 +82,7 @@ pub use seek::{extent, sequence_at};
 pub use segment::JournalId;
 pub use status::{State, Statistics, Status};
 
-use crate::disk::{Guard, Identity, LockError, Storage};
+use crate::disk::{self, Guard, Identity, IoContext, LockError, Storage};
 use crate::relay;
 use clock::{ClockWatch, Reading};
 use manifest::ManifestFile;
@@ -130,7 +130,7 @@ impl Journal {
         let directory = storage
             .identity("")
             .and_then(|found| found.ok_or_else(|| ErrorKind::NotFound.into()))
-            .map_err(JournalError::io(&*storage, "find", ""))?;
+            .on(&*storage, "find", "")?;
         let Recovered {
             manifest,
             kept,
@@ -290,7 +290,7 @@ pub fn lock(storage: &dyn Storage) -> Result<Guard, JournalError> {
             path: storage.describe(LOCK),
             holder,
         },
-        LockError::Io(error) => JournalError::io(storage, "lock", LOCK)(error),
+        LockError::Io(error) => disk::Error::on(storage, "lock", LOCK, error).into(),
     })
 }
 

@@ -16,7 +16,7 @@ use super::retention::{Policy, Retained, retired};
 use super::segment::Segment;
 use super::status::{FailOnDrop, Status};
 use crate::disk::block::on_disk;
-use crate::disk::{Guard, Identity, Storage};
+use crate::disk::{Guard, Identity, IoContext, Storage};
 use crate::relay::{Closed, Receiver, Sender};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -163,14 +163,12 @@ impl Preparer {
                 let spare = format!("{:020}{SPARE}", gone.epoch);
                 self.storage
                     .rename(&name, &spare)
-                    .map_err(JournalError::io(&*self.storage, "rename", &name))?;
+                    .on(&*self.storage, "rename", &name)?;
                 self.spares.push(spare);
             } else {
-                self.storage.remove(&name).map_err(JournalError::io(
-                    &*self.storage,
-                    "remove",
-                    &name,
-                ))?;
+                self.storage
+                    .remove(&name)
+                    .on(&*self.storage, "remove", &name)?;
             }
             tracing::debug!(segment = name, "a segment of the journal is retired");
             self.unlinked.pop();

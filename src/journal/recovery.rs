@@ -26,9 +26,8 @@ use super::options::Options;
 use super::retention::Retained;
 use super::scan::Scan;
 use super::segment::{HEADER_BLOCK, JournalId, Segment};
-use crate::disk;
 use crate::disk::block::ALIGNMENT;
-use crate::disk::{Access, Storage};
+use crate::disk::{self, Access, IoContext, Storage};
 use std::sync::Arc;
 
 /// What recovery found, for the log.
@@ -90,17 +89,13 @@ pub(crate) fn recover(
     storage: &Arc<dyn Storage>,
     options: &Options,
 ) -> Result<Recovered, JournalError> {
-    let names = storage
-        .list()
-        .map_err(JournalError::io(&**storage, "list", ""))?;
+    let names = storage.list().on(&**storage, "list", "")?;
     let Some(manifest) = Manifest::load(&**storage)? else {
         return begin(storage, options, &names);
     };
     // A process that ended between the rename and the sync leaves a manifest that a power cut can still
     // take back; nothing may be removed on the word of that one.
-    storage
-        .sync()
-        .map_err(JournalError::io(&**storage, "sync", manifest::NAME))?;
+    storage.sync().on(&**storage, "sync", manifest::NAME)?;
     let mut opened = open_listed(&**storage, &names, &manifest)?;
     let mut kept = check_sealed(&**storage, &manifest, &opened)?;
     let mut tail = opened.split_off(kept.len());
@@ -214,7 +209,7 @@ fn begin(
     options: &Options,
     names: &[String],
 ) -> Result<Recovered, JournalError> {
-    let id = JournalId::random().map_err(JournalError::io(&**storage, "draw the id of", ""))?;
+    let id = JournalId::random().on(&**storage, "draw the id of", "")?;
     let missing = || JournalError::ManifestMissing {
         path: storage.describe(manifest::NAME),
     };
@@ -382,12 +377,10 @@ fn is_unused(storage: &dyn Storage, name: &str) -> Result<bool, JournalError> {
     storage
         .open(name, Access::Read)
         .and_then(|file| disk::read_full_at(&*file, &mut first, HEADER_BLOCK))
-        .map_err(JournalError::io(storage, "read", name))?;
+        .on(storage, "read", name)?;
     Ok(first == [0; ALIGNMENT])
 }
 
-fn remove(storage: &dyn Storage, name: &str) -> Result<(), JournalError> {
-    storage
-        .remove(name)
-        .map_err(JournalError::io(storage, "remove", name))
+fn remove(storage: &dyn Storage, name: &str) -> Result<(), disk::Error> {
+    storage.remove(name).on(storage, "remove", name)
 }

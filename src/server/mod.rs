@@ -43,7 +43,6 @@ mod sinks;
 mod sources;
 mod threads;
 
-pub(crate) use options::dedupe_scope;
 pub use overview::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 #[cfg(test)]
 pub use overview::{Acks, ReplayLevel};

@@ -37,7 +37,7 @@
 //!   which is never known, and it is logged with what follows.
 
 use crate::disk::text::{self, CRC32C};
-use crate::disk::{self, Storage};
+use crate::disk::{self, IoContext, Storage};
 use crate::event::{Form, WhatsApp};
 use crate::journal::record::{self, FLAG_FOREIGN};
 use parking_lot::Mutex;
@@ -135,7 +135,7 @@ impl Forms {
             let text = render(&forms);
             // The second time, so that the one before says the same.
             let stored = (0..2).try_for_each(|_| storage.replace(NAME, text.as_bytes()));
-            stored.map_err(disk::Error::on(&**storage, "write", NAME))?;
+            stored.on(&**storage, "write", NAME)?;
         }
         let mut known = self.known.lock();
         known.forms.insert(number, form);

@@ -120,10 +120,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
         storage: Arc::clone(&disk),
         first,
         window: args.window,
-        scope: config
-            .as_ref()
-            .map(server::dedupe_scope)
-            .unwrap_or_default(),
+        scope: (config.as_ref()).map_or_else(Default::default, |config| config.dedupe.scope),
         poison: Arc::new(poison),
         forms: Arc::new(Forms::look(Arc::clone(&disk))),
         dedupe: open_beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
