@@ -330,7 +330,10 @@ fn a_sink_that_fails_shows_since_when_and_why_and_that_it_works_again() {
     let shown = sink();
     let reason = shown["last_failure"].as_str().expect("it says why");
     assert!(reason.contains("exit status: 3"), "{reason}");
-    assert!(shown["last_failed"].as_u64() >= shown["failing_since"].as_u64());
+    assert!(
+        shown["last_failed"].as_u64() >= shown["failing_since"].as_u64(),
+        "{shown}"
+    );
     let metric = "hookline_sink_failing_seconds{sink=\"crm\"} ";
     let seconds = || {
         let metrics = page("/metrics").1;

@@ -101,7 +101,7 @@ fn endpoints(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     )?;
     out.counters(
         "hookline_signatures_verified",
-        "Accepted signatures by the position of the secret",
+        "Accepted posts by the position of the secret that proved them",
         verified,
     )?;
     out.counters("hookline_body_bytes", "Bytes of accepted bodies", bytes)

@@ -118,11 +118,11 @@ impl Health {
     /// What `status` shows.
     #[must_use]
     pub fn view(&self) -> HealthView {
-        let state = self.state.lock();
+        let (state, now) = (self.state.lock(), Instant::now());
         let last = state.last.as_ref();
         HealthView {
-            failing: state.since.map(|since| since.elapsed()),
-            last_failure: last.map(|(at, reason)| (at.elapsed(), reason.clone())),
+            failing: state.since.map(|since| now - since),
+            last_failure: last.map(|(at, reason)| (now - *at, reason.clone())),
         }
     }
 }
