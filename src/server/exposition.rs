@@ -221,6 +221,11 @@ fn journal(out: &mut Out<'_>, status: &journal::Status) -> fmt::Result {
         load(&statistics.disk_bytes),
     )?;
     out.gauge(
+        "hookline_journal_held_bytes",
+        "Bytes beyond max_size that are kept because a sink has not had them",
+        load(&statistics.held_bytes),
+    )?;
+    out.gauge(
         "hookline_journal_segments",
         "Segments that hold records",
         load(&statistics.segments),

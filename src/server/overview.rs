@@ -111,6 +111,10 @@ pub struct JournalLevel {
     pub reaches_back_seconds: u64,
     /// Seconds for which it is to hold what every sink has had.
     pub retention_seconds: u64,
+    /// Bytes beyond `max_size` that are kept because a sink has not had them.
+    pub held_bytes: u64,
+    /// The sinks that have not had the oldest of them.
+    pub held_by: Vec<String>,
 }
 
 /// Which repeats are known.

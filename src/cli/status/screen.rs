@@ -132,12 +132,23 @@ fn journal(out: &mut impl Write, journal: &JournalLevel) -> io::Result<()> {
     )
 }
 
-/// For how long there is room at this rate.
+/// For how long there is room at this rate, or why there is none.
 fn lasts(journal: &JournalLevel) -> String {
+    if journal.held_bytes > 0 {
+        let by = match &journal.held_by[..] {
+            [] => "what is not delivered".to_owned(),
+            names => format!("sink {}", names.join(", ")),
+        };
+        let over = bytes(journal.held_bytes);
+        return format!(
+            "\n            HELD by {by}: {over} over max_size are kept until it has had them"
+        );
+    }
     let left = journal.max_size.saturating_sub(journal.disk_bytes);
     let left = left.min(journal.free_bytes.unwrap_or(left));
     match whole(journal.written_per_second) {
         0 => String::new(),
+        _ if journal.disk_bytes >= journal.max_size => ": the oldest goes as new comes".to_owned(),
         rate => format!(": room for {}", span(left / rate)),
     }
 }
@@ -322,6 +333,32 @@ mod tests {
             [0.0, 2.5, 1499.6].map(per_second),
             ["0/s", "2.5/s", "1,500/s"]
         );
+    }
+
+    /// It said "room for 0s", and nobody saw why.
+    #[test]
+    fn who_holds_the_journal_is_named() {
+        let level = |held: u64, by: &[&str]| JournalLevel {
+            disk_bytes: 4096,
+            max_size: 4096,
+            written_per_second: 1e6,
+            held_bytes: held,
+            held_by: by.iter().map(|it| (*it).to_owned()).collect(),
+            ..JournalLevel::default()
+        };
+        let held = lasts(&level(4096, &["crm", "erp"]));
+        assert!(
+            held.ends_with(
+                "HELD by sink crm, erp: 4 KiB over max_size are kept until it has had them"
+            ),
+            "{held}"
+        );
+        assert_eq!(lasts(&level(0, &[])), ": the oldest goes as new comes");
+        let room = JournalLevel {
+            max_size: 61_004_096,
+            ..level(0, &[])
+        };
+        assert_eq!(lasts(&room), ": room for 1m 1s");
     }
 
     #[test]

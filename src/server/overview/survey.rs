@@ -11,6 +11,7 @@ use crate::feed::{ReplayError, Replays};
 use crate::http::Status;
 use crate::journal::State;
 use crate::reactor::{Control, Phase};
+use crate::server::held::Held;
 use crate::server::history::Sample;
 use crate::server::sources::{Sources, sum, total_of};
 use crate::sink::{Confirmation, Statistics};
@@ -228,6 +229,7 @@ fn journal(sources: &Sources, now: &Sample, now_us: u64) -> JournalLevel {
     let then = then.as_ref().unwrap_or(now);
     let seconds = (now.at - then.at).as_secs_f64();
     let free = Disk::open(&about.dir).and_then(|disk| disk.free_bytes());
+    let held = Held::of(sources);
     let is_empty = sources.journal.durable() < statistics.first_sequence.load(Ordering::Relaxed);
     JournalLevel {
         dir: path::absolute(&about.dir)
@@ -246,6 +248,8 @@ fn journal(sources: &Sources, now: &Sample, now_us: u64) -> JournalLevel {
             now_us.saturating_sub(since) / 1_000_000
         },
         retention_seconds: about.retention.as_secs(),
+        held_bytes: held.bytes,
+        held_by: held.by,
     }
 }
 
