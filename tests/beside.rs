@@ -361,3 +361,29 @@ fn a_sink_that_fails_shows_since_when_and_why_and_that_it_works_again() {
     assert!(sink()["last_failure"].is_string(), "it was not long ago");
     drop(server);
 }
+
+/// A sink that was renamed began anew, and no line said so.
+#[test]
+fn a_sink_with_another_name_is_named_at_the_start_and_so_is_what_it_leaves() {
+    let site = Site::unsigned().sink("name = \"crm\"\ntype = \"file\"\npath = \"a.ndjson\"");
+    let server = site.start();
+    send(&server, 0..3);
+    let (_, log) = server.terminate();
+    let new = "the sink has no cursor, so everything";
+    let old = "there is a cursor of a sink that is not in the configuration";
+    assert!(!log.contains(new) && !log.contains(old), "{log}");
+    let config = site.write_config();
+    let text = fs::read_to_string(&config).expect("there");
+    fs::write(&config, text.replace("\"crm\"", "\"erp\"")).expect("ours");
+    for has_cursor in [false, true] {
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").arg("--config").arg(&config);
+        command.env_clear().current_dir(site.path());
+        let (status, log) = Running::spawn(command).terminate();
+        assert!(status.success(), "{log}");
+        let line = |words: &str| log.lines().find(|it| it.contains(words));
+        assert!(line(old).is_some_and(|it| it.contains("\"crm\"")), "{log}");
+        let is_new = line(new).is_some_and(|it| it.contains("\"erp\""));
+        assert_eq!(is_new, !has_cursor, "{log}");
+    }
+}
