@@ -15,11 +15,10 @@ use crate::feed::{
     Selection,
 };
 use crate::journal::{self, JournalId};
-use crate::log::Repeats;
 use crate::relay::{self, Sleeper};
 use crate::sink::{
-    self, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
-    StreamReplays,
+    self, Confirmation, CursorSaver, Dispatcher, Paths, Pull, Runner, Sink, SinkError, SinkReplays,
+    Source, Statistics,
 };
 use crate::worker::{EventBatch, Live};
 use parking_lot::Mutex;
@@ -193,6 +192,12 @@ impl SinkSetup<'_> {
         Ok(selection(filter, numbers.collect::<Result<_, _>>()?))
     }
 
+    fn replays(&self, common: &Common<'_>) -> Result<SinkReplays, ServerError> {
+        let replays = Replays::open(beside(&common.config.journal.dir.join("replays"))?);
+        let feeds = common.feeds.clone();
+        Ok(SinkReplays::new(&self.sink.name, replays, feeds))
+    }
+
     fn stream(
         self,
         common: &Common<'_>,
@@ -202,20 +207,13 @@ impl SinkSetup<'_> {
         let next = (self.cursor.confirmed() + 1).max(self.first);
         let (live, feed) = common.feeds.open(&Arc::default(), next);
         lives.push(live);
-        let replays = beside(&common.config.journal.dir.join("replays"))?;
         let runner = Runner {
             feed,
-            replays: StreamReplays::new(
-                &self.sink.name,
-                Replays::open(replays),
-                common.feeds.clone(),
-            ),
+            replays: self.replays(common)?,
             wanted: self.wanted(common)?,
-            cursor: self.cursor,
+            cursor: CursorSaver::new(self.cursor),
             statistics: self.statistics,
             stop: self.stop,
-            failures: Repeats::default(),
-            unbalanced: Repeats::default(),
         };
         Ok((
             target.confirmation(),
@@ -258,15 +256,14 @@ impl SinkSetup<'_> {
         });
         // Each delivery under way has one outcome, so there is always room for it.
         let (give, outcomes) = relay::channel_of(&sleeper, limits.concurrency + 1);
-        let dir = &common.config.journal.dir;
         let name = &self.sink.name;
         let dispatcher = Dispatcher {
             name: name.clone(),
             wanted: self.wanted(common)?,
             parties: common.parties.clone(),
-            cursor: self.cursor,
             dead_letters: dead_letters(common.config, name)?,
-            replays: Replays::open(beside(&dir.join("replays"))?),
+            replays: self.replays(common)?,
+            cursor: CursorSaver::new(self.cursor),
             feeds: common.feeds.clone(),
             paths: paths(&common.endpoints),
             number: number(&common.endpoints),

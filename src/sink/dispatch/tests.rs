@@ -15,7 +15,7 @@ use crate::relay::{self, Sleeper};
 use crate::sink::transport::{
     Attempt, Failure, FailureKind, NO_ATTEMPT, Outcome, Outcomes, Paths, Transport,
 };
-use crate::sink::{SinkError, Statistics};
+use crate::sink::{CursorSaver, SinkError, SinkReplays, Statistics};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -182,13 +182,17 @@ impl Setting {
         let dispatcher = Dispatcher {
             name: "crm".to_owned(),
             dead_letters: DeadLetters::open(self.directory("letters")).unwrap(),
-            replays: Replays::open(self.directory("replays")),
+            replays: SinkReplays::new(
+                "crm",
+                Replays::open(self.directory("replays")),
+                self.bench.feeds(),
+            ),
             feeds: self.bench.feeds(),
             paths: Paths::new(|_| Some("/webhook".into())),
             number: Box::new(|_| 1),
             wanted: Selection::default(),
             parties: Parties::default(),
-            cursor,
+            cursor: CursorSaver::new(cursor),
             limits: Limits {
                 unit,
                 batch: self.batch,

@@ -12,7 +12,7 @@ mod reading;
 
 pub use page::{Ask, PAGE_KIB_MAX, Page};
 
-use super::Statistics;
+use super::statistics::Statistics;
 use crate::event::{Item, Lane, Position};
 use crate::feed::{
     Cursor, CursorError, Decided, DecidedPosition, Feed, FeedError, Lanes, Selection,
