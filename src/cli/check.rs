@@ -2,17 +2,18 @@
 
 mod sinks;
 
+use super::Output;
 use super::configuration::ConfigArgs;
 use super::error::CliError;
 use super::report::table::{Table, labelled};
 use super::report::units::{as_configured, counted};
-use super::{Output, descriptors};
 use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret, SinkKind,
     format_size,
 };
 use crate::disk::command;
 use crate::event;
+use crate::server::descriptors;
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Write as _};

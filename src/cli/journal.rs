@@ -3,13 +3,11 @@
 use super::Output;
 use super::error::CliError;
 use super::report::table::Table;
-use super::report::units::{bytes, counted, plural, sequences, time};
+use super::report::units::{bytes, counted, time};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, doubtful_type};
 use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;
-use crate::journal::{
-    self, Damage, Depth, FILE_MISSING, Hole, JournalError, Report, SegmentReport,
-};
+use crate::journal::{self, Damage, Depth, JournalError, Report, SegmentReport};
 use crate::worker::{Extraction, Forms, Poison};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -114,7 +112,7 @@ fn repair(place: &JournalLocation) -> Result<(), CliError> {
                 writeln!(out, "{done}")?;
             }
             for damage in &repair.set_aside {
-                writeln!(out, "{}", damage_text(damage))?;
+                writeln!(out, "{damage}")?;
             }
             for copy in &repair.copies {
                 writeln!(out, "what was there is kept in {copy}")?;
@@ -205,9 +203,8 @@ pub(super) fn check_whole_from(
         return Ok(());
     };
     Err(CliError::failed(format!(
-        "the journal is damaged, and nothing behind that was read: {}; restore the file from a backup, or set the \
-         damage aside with `{}` and go on without these records",
-        damage_text(damage),
+        "the journal is damaged, and nothing behind that was read: {damage}; restore the file from a backup, or set \
+         the damage aside with `{}` and go on without these records",
         command("journal repair --quarantine", dir)
     )))
 }
@@ -264,10 +261,10 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -
         )?;
     }
     for hole in &report.holes {
-        writeln!(out, "set aside before: {}", taken(hole))?;
+        writeln!(out, "set aside before: {hole}")?;
     }
     for damage in &report.damage {
-        writeln!(out, "{}", damage_text(damage))?;
+        writeln!(out, "{damage}")?;
     }
     for unusable in &report.unusable {
         writeln!(out, "unusable: {unusable}")?;
@@ -284,36 +281,6 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -
         ),
     };
     writeln!(out, "{conclusion}")
-}
-
-/// Where the damage is, and what it took.
-pub(super) fn damage_text(damage: &Damage) -> String {
-    let hole = &damage.hole;
-    let at_most = if damage.counted {
-        ""
-    } else {
-        "nothing tells how many, at most "
-    };
-    let taken = taken(hole);
-    if damage.reason == FILE_MISSING {
-        return format!("{}: {FILE_MISSING}: {at_most}{taken}", damage.path);
-    }
-    format!(
-        "{}: {} bytes at {} ({}): {at_most}{taken}",
-        damage.path, hole.length, hole.offset, damage.reason
-    )
-}
-
-/// The records that a hole took.
-fn taken(hole: &Hole) -> String {
-    let count = format!("{} {}", hole.count, plural(hole.count, "record"));
-    match hole.count.checked_sub(1) {
-        None => count,
-        Some(more) => {
-            let last = hole.first_sequence.saturating_add(more);
-            format!("{count}, {}", sequences(hole.first_sequence, last))
-        }
-    }
 }
 
 fn as_json(report: &Report) -> Value {

@@ -12,6 +12,7 @@ use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{HEADER_BLOCK, JournalId, Segment};
 use crate::disk::block::{ALIGNMENT, on_disk};
 use crate::disk::{Access, IoContext, Storage};
+use std::fmt;
 
 /// A journal, looked at.
 #[derive(Clone, Debug)]
@@ -63,6 +64,25 @@ pub struct Damage {
     pub hole: Hole,
     /// False if nothing tells how many sequences: then there are as many as there can have been.
     pub counted: bool,
+}
+
+impl fmt::Display for Damage {
+    /// Where the damage is, and what it took.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage {
+            path, reason, hole, ..
+        } = self;
+        write!(f, "{path}: ")?;
+        if reason == FILE_MISSING {
+            write!(f, "{reason}: ")?;
+        } else {
+            write!(f, "{} bytes at {} ({reason}): ", hole.length, hole.offset)?;
+        }
+        if !self.counted {
+            f.write_str("nothing tells how many, at most ")?;
+        }
+        write!(f, "{hole}")
+    }
 }
 
 impl Report {
@@ -446,3 +466,6 @@ fn peek(storage: &dyn Storage, manifest: &Manifest, epoch: u64) -> Option<u64> {
     let header = segment.header_at(HEADER_BLOCK).ok()?.ok()?;
     Some(header.first_sequence)
 }
+
+/// Why nothing of a segment is left when its file is not there.
+pub(super) const FILE_MISSING: &str = "the file is missing";

@@ -76,7 +76,7 @@ pub use position::DurablePosition;
 pub use prepare::Preparer;
 pub use reader::Reader;
 pub use recovery::Recovery;
-pub use repair::{FILE_MISSING, repair};
+pub use repair::repair;
 pub use scan::Depth;
 pub use seek::{extent, sequence_at};
 pub use segment::JournalId;

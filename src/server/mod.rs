@@ -26,6 +26,7 @@ mod admin;
 mod browser;
 mod connections;
 mod delivery;
+pub(crate) mod descriptors;
 mod directories;
 mod drain;
 mod endpoints;
@@ -413,9 +414,6 @@ fn log_left_out(recovery: &journal::Recovery) {
         );
     }
 }
-
-/// Descriptors that reading the journal for the consumers of pull sinks takes, if there are any.
-pub const READER_FILES: usize = pull::READER_FILES;
 
 const LOOP: &str = "hl-loop-";
 const SINK: &str = "hl-sink-";

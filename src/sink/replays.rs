@@ -43,13 +43,15 @@ impl SinkReplays {
         if !replay.state.is_final() && replay.next == end {
             replay.state = ReplayState::Done;
         }
-        let saved = self.replays.save(replay);
-        let given_up = saved.is_err_and(|error| self.replays.give_up(&replay.id, &error));
-        if replay.state.is_final() {
+        if let Err(error) = self.replays.save(replay) {
+            return self.replays.give_up(&replay.id, &error);
+        }
+        let has_ended = replay.state.is_final();
+        if has_ended {
             let (sink, id, state) = (&self.sink, &replay.id, replay.state.name());
             tracing::info!(sink, replay = id, state, "a replay to the sink has ended");
         }
-        given_up || replay.state.is_final()
+        has_ended
     }
 
     /// The journal cannot be read where the replay is: it has failed, which is to be saved.

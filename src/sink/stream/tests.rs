@@ -14,7 +14,7 @@ use crate::worker::{EventBatch, Extraction, Live};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 struct Memory {
     kept: Arc<Mutex<Vec<u64>>>,
     unconfirmed: Vec<u64>,
+    confirmations: Arc<AtomicU64>,
     /// Confirmations that fail before one works.
     failures: u32,
     /// Every delivery is one event short of what it should be, and does not say so.
@@ -47,6 +48,7 @@ impl Sink for Memory {
     }
 
     fn confirm(&mut self) -> io::Result<()> {
+        self.confirmations.fetch_add(1, Ordering::Relaxed);
         if self.failures > 0 {
             self.failures -= 1;
             self.unconfirmed.clear();
@@ -133,11 +135,15 @@ impl Setting {
         }
     }
 
-    fn cursor(&self) -> Cursor {
-        let storage = Arc::new(Narrow {
-            disk: Disk::create(self.dir.path()).unwrap(),
+    fn directory(&self, name: &str) -> Arc<dyn Storage> {
+        Arc::new(Narrow {
+            disk: Disk::create(&self.dir.path().join(name)).unwrap(),
             full: Arc::clone(&self.full),
-        });
+        })
+    }
+
+    fn cursor(&self) -> Cursor {
+        let storage = self.directory("cursors");
         let journal = JournalId::parse("1").unwrap();
         let last = self.bench.status.durable();
         let cursors = Cursors::open(storage, journal, last, RetentionHolds::new(Arc::default()));
@@ -145,9 +151,7 @@ impl Setting {
     }
 
     fn replays(&self) -> Replays {
-        Replays::open(Arc::new(
-            Disk::create(&self.dir.path().join("replays")).unwrap(),
-        ))
+        Replays::open(self.directory("replays"))
     }
 
     fn runner(&self, feed: Feed<Decided>) -> Runner {
@@ -402,4 +406,47 @@ fn what_is_asked_for_once_more_goes_out_once_more() {
         (setting.unaccounted(), setting.cursor().confirmed()),
         (0, 6)
     );
+}
+
+/// When the end of a replay could not be saved, the thread tried again at once, without end.
+#[test]
+fn a_replay_whose_end_finds_no_space_waits_for_it() {
+    let setting = Setting::new();
+    for _ in 0..3 {
+        setting.bench.store(1);
+    }
+    assert_eq!(setting.drain(Memory::default()), [1, 2, 3]);
+    let mut asked = Replay::new("memory", 1, 3, 1_750_000_000_000_000);
+    // So that there is time to fill the disk before it ends.
+    asked.rate = 1;
+    let replays = setting.replays();
+    replays.request(&mut asked).unwrap();
+    setting.stop.store(false, Ordering::Relaxed);
+    let (_live, feed) = setting.bench.feed(4);
+    let runner = setting.runner(feed);
+    let mut sink = Memory::default();
+    let (kept, confirmations) = (Arc::clone(&sink.kept), Arc::clone(&sink.confirmations));
+    let running = thread::spawn(move || runner.run(&mut sink));
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_mins(2);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            thread::sleep(PAUSE_MIN / 20);
+        }
+    };
+    let state = || replays.read(&asked.id).unwrap().state;
+    until("it begins", &|| state() == ReplayState::Running);
+    setting.full.store(true, Ordering::Relaxed);
+    until("all is delivered", &|| kept.lock().len() == 3);
+    let before = confirmations.load(Ordering::Relaxed);
+    thread::sleep(Duration::from_secs(2));
+    let tries = confirmations.load(Ordering::Relaxed) - before;
+    assert!(tries <= 20, "it tries now and then: {tries}");
+    setting.full.store(false, Ordering::Relaxed);
+    until("it ends when there is space", &|| {
+        state() == ReplayState::Done
+    });
+    setting.stop.store(true, Ordering::Relaxed);
+    running.join().unwrap().unwrap();
+    assert_eq!(*kept.lock(), [1, 2, 3], "nothing went out again");
 }
