@@ -372,13 +372,11 @@ fn a_sink_with_another_name_is_named_at_the_start_and_so_is_what_it_leaves() {
     let new = "the sink has no cursor, so everything";
     let old = "there is a cursor of a sink that is not in the configuration";
     assert!(!log.contains(new) && !log.contains(old), "{log}");
-    let config = site.write_config();
-    let text = fs::read_to_string(&config).expect("there");
-    fs::write(&config, text.replace("\"crm\"", "\"erp\"")).expect("ours");
     for has_cursor in [false, true] {
-        let mut command = Command::new(PROGRAM);
-        command.arg("serve").arg("--config").arg(&config);
-        command.env_clear().current_dir(site.path());
+        let command = site.command();
+        let config = site.path().join("hookline.toml");
+        let text = fs::read_to_string(&config).expect("there");
+        fs::write(&config, text.replace("\"crm\"", "\"erp\"")).expect("ours");
         let (status, log) = Running::spawn(command).terminate();
         assert!(status.success(), "{log}");
         let line = |words: &str| log.lines().find(|it| it.contains(words));

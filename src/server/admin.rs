@@ -1,6 +1,6 @@
 //! The admin listener: `/metrics` for Prometheus, `/status` for people, `/livez` and `/readyz` for whoever decides on
-//! restarts and traffic. `/readyz?strict` says 503, too, once delivery to a sink has stopped for good, or has failed for
-//! a minute.
+//! restarts and traffic. `/readyz?strict` says 503, too, once delivery to a sink has stopped for good, or has failed
+//! for a minute.
 //!
 //! An async runtime of one thread, away from the receiving path. What strangers can take of it is bounded: connections,
 //! with descriptors of their own, and the time for a head. Web pages are refused: whoever may reach the pages sees them

@@ -1,7 +1,8 @@
 //! Which sinks are read by consumers, so that nobody can deliver to them again: a file `SINK.pull` for each, which the
 //! server writes when it starts.
 
-use super::{ReplayError, Replays};
+use super::Replays;
+use super::error::ReplayError;
 use crate::disk::{IoContext, Storage};
 
 impl Replays {

@@ -17,7 +17,8 @@ fn long_outage() -> (Setting, Switch) {
     (setting, switch)
 }
 
-/// A receiver was back, and took what was new; what had failed meanwhile waited for its own pause, which may be minutes.
+/// A receiver was back, and took what was new; what had failed meanwhile waited for its own pause, which may be
+/// minutes.
 #[test]
 fn once_anything_is_taken_again_what_waited_for_that_goes_at_once() {
     for (batch, unit) in [(1, Unit::Event), (20, Unit::Event), (1, Unit::Notification)] {
