@@ -38,7 +38,6 @@ pub struct Sender<T> {
 }
 
 /// The receiving end; it belongs to one thread at a time.
-#[derive(Debug)]
 pub struct Receiver<T> {
     receiver: crossbeam_channel::Receiver<T>,
     sleeper: Arc<Sleeper>,
@@ -123,7 +122,6 @@ impl<T> Receiver<T> {
 }
 
 /// Bytes that may be on their way at a time, between those who send and the one who receives.
-#[derive(Debug)]
 pub struct Room {
     taken: AtomicUsize,
     most: usize,

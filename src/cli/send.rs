@@ -120,7 +120,6 @@ impl Step {
 }
 
 /// Why a step did not end with the right answer.
-#[derive(Debug)]
 enum Refusal {
     /// Nobody listens there.
     Unreachable(io::Error),

@@ -32,7 +32,6 @@ use std::sync::Arc;
 use std::thread;
 
 /// The letters of one sink.
-#[derive(Debug)]
 pub struct DeadLetters {
     storage: Arc<dyn Storage>,
     /// At most so many are there: others may have been taken away meanwhile.

@@ -27,7 +27,6 @@ pub(super) struct Mark {
 }
 
 /// The writing end.
-#[derive(Debug)]
 pub(super) struct DuplicateLog {
     storage: Arc<dyn Storage>,
     /// Oldest first.
@@ -40,7 +39,6 @@ pub(super) struct DuplicateLog {
 }
 
 /// One file.
-#[derive(Debug)]
 pub(super) struct MarkFile {
     pub(super) file: Box<dyn StorageFile>,
     pub(super) extent: Extent,

@@ -40,7 +40,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// The cursors of one journal.
-#[derive(Debug)]
 pub struct Cursors {
     storage: Arc<dyn Storage>,
     journal: JournalId,
@@ -48,7 +47,6 @@ pub struct Cursors {
 }
 
 /// The cursor of one sink.
-#[derive(Debug)]
 pub struct Cursor {
     storage: Arc<dyn Storage>,
     name: String,
@@ -67,14 +65,12 @@ pub struct Saved {
 }
 
 /// What was found where the cursor of a sink is.
-#[derive(Debug)]
 pub struct StoredCursor {
     pub sink: String,
     pub saved: Result<Saved, CursorError>,
 }
 
 /// A cursor that said what cannot be, and was put right.
-#[derive(Debug)]
 pub struct Corrected {
     pub sink: String,
     pub was: Saved,

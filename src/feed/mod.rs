@@ -82,7 +82,6 @@ impl FeedError {
 }
 
 /// The reading end.
-#[derive(Debug)]
 pub struct Feed<O: Origin> {
     live: Receiver<O::Output>,
     /// Taken by what is in `live` and in `early`.

@@ -31,7 +31,6 @@ enum State {
 }
 
 /// What the next bytes amount to.
-#[derive(Debug)]
 pub enum Next<'h, 'b> {
     /// A whole request.
     Request(Head<'h, 'b>, &'b [u8]),

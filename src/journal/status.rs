@@ -18,7 +18,6 @@ pub enum State {
 }
 
 /// Shared by reference with loops, feeds and metrics. Everything here is an atomic.
-#[derive(Debug)]
 pub struct Status {
     conditions: CachePadded<Conditions>,
     progress: CachePadded<Progress>,

@@ -82,7 +82,6 @@ const VALUE_MAX: usize = 1024;
 
 static QUEUE: Queue = Queue::new();
 
-#[derive(Debug)]
 struct Queue {
     state: Mutex<State>,
     filled: Condvar,
@@ -92,7 +91,6 @@ struct Queue {
     own: OnceLock<ThreadId>,
 }
 
-#[derive(Debug)]
 struct State {
     lines: Vec<u8>,
     /// Some were taken, and are not written yet.

@@ -20,7 +20,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How to start one.
-#[derive(Debug)]
 pub(crate) struct Launcher {
     program: PathBuf,
     journal: PathBuf,
@@ -30,7 +29,6 @@ pub(crate) struct Launcher {
 }
 
 /// What all servers have said: in a file, and the end of it for messages.
-#[derive(Debug)]
 struct Log {
     file: File,
     last: String,
@@ -117,7 +115,6 @@ impl Launcher {
 }
 
 /// A server that was started. Dropped, it is killed.
-#[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     started: Instant,

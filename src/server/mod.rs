@@ -74,7 +74,6 @@ use std::time::{Duration, Instant};
 use threads::{Cores, Threads};
 
 /// A receiver that runs.
-#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     admin: Option<SocketAddr>,

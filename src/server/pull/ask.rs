@@ -15,7 +15,6 @@ use serde::Deserialize;
 use std::time::Duration;
 
 /// A poll.
-#[derive(Debug)]
 pub(super) struct Poll {
     pub(super) ask: Ask,
     pub(super) wait: Duration,
