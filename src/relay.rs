@@ -115,7 +115,6 @@ impl<T> Receiver<T> {
     }
 
     /// True when nothing waits.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }

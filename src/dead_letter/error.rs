@@ -29,13 +29,11 @@ pub enum DeadLetterError {
 
 impl DeadLetterError {
     /// True for what passes by itself when there is space on the disk again.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, DeadLetterError::Io(error) if error.is_shortage())
     }
 
     /// True where there are so many that somebody has to look at them first.
-    #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, DeadLetterError::Full { .. })
     }

@@ -28,7 +28,6 @@ pub enum DedupeError {
 
 impl DedupeError {
     /// True for what passes by itself when there is space again: the same call is to be made again then.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, DedupeError::Io(error) if error.is_shortage())
     }

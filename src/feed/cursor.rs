@@ -169,7 +169,6 @@ impl Cursor {
     }
 
     /// True if there was no file of it.
-    #[must_use]
     pub fn is_new(&self) -> bool {
         self.is_new
     }
@@ -197,7 +196,6 @@ impl Cursor {
 
 impl CursorError {
     /// True for what passes by itself when there is space on the disk again.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, CursorError::Io(error) if error.is_shortage())
     }

@@ -151,7 +151,6 @@ impl Replay {
 
 impl ReplayState {
     /// True if nothing follows.
-    #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, ReplayState::Requested | ReplayState::Running)
     }
@@ -326,7 +325,6 @@ impl Replays {
     }
 
     /// True if somebody wants this replay to end, which the server has not seen yet.
-    #[must_use]
     pub fn is_being_cancelled(&self, id: &str) -> bool {
         self.is_there(&cancel_name(id))
     }

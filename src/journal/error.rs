@@ -132,7 +132,6 @@ impl JournalError {
     }
 
     /// True for what passes by itself when there is space again.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, JournalError::Io(error) if error.is_shortage())
     }

@@ -88,7 +88,6 @@ impl fmt::Display for Damage {
 
 impl Report {
     /// True when every record that was ever stored and not retired is there.
-    #[must_use]
     pub fn is_whole(&self) -> bool {
         self.damage.is_empty() && self.unusable.is_empty()
     }

@@ -121,7 +121,6 @@ impl Status {
     }
 
     /// True while the next segment cannot be prepared for lack of space.
-    #[must_use]
     pub fn shortage(&self) -> bool {
         self.conditions.shortage.load(Ordering::Relaxed)
     }

@@ -24,7 +24,6 @@ pub fn start() -> io::Result<()> {
 }
 
 /// True once [`start`] was called.
-#[must_use]
 pub fn is_running() -> bool {
     QUEUE.own.get().is_some()
 }

@@ -21,7 +21,6 @@ pub struct Chapter {
 }
 
 /// The chapter with this name.
-#[must_use]
 pub fn chapter(name: &str) -> Option<&'static Chapter> {
     CHAPTERS.iter().find(|chapter| chapter.name == name)
 }

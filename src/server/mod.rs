@@ -244,13 +244,11 @@ impl Server {
     }
 
     /// Where metrics and health are served.
-    #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }
 
     /// Where consumers read, if there is a sink for them.
-    #[must_use]
     pub fn pull_address(&self) -> Option<SocketAddr> {
         self.pull
     }

@@ -27,7 +27,6 @@ pub enum ReplayError {
 
 impl ReplayError {
     /// True for what passes by itself when there is space on the disk again.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, ReplayError::Io(error) if error.is_shortage())
     }
