@@ -15,7 +15,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// `hookline journal`
 #[derive(Clone, Debug, Args)]
 pub(super) struct JournalArgs {
     #[command(subcommand)]
@@ -52,7 +51,6 @@ struct JournalLocation {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &JournalArgs) -> Result<(), CliError> {
     match &args.action {
         JournalAction::Inspect(place) => look(place, Depth::Headers),

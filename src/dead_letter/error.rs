@@ -6,7 +6,6 @@ use std::path::Path;
 /// Why something could not be done with a letter.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// There is no such letter, or none any more.

@@ -156,7 +156,6 @@ impl DeadLetters {
         Ok(asked)
     }
 
-    /// Reads a letter.
     pub fn read(&self, item: Item) -> Result<DeadLetter, DeadLetterError> {
         // It may get its other name between two looks, from either to the other.
         for name in [

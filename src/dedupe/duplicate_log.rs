@@ -38,7 +38,6 @@ pub(super) struct DuplicateLog {
     gone: Vec<u64>,
 }
 
-/// One file.
 pub(super) struct MarkFile {
     pub(super) file: Box<dyn StorageFile>,
     pub(super) extent: Extent,

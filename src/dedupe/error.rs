@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 /// Why duplicates cannot be found now.
 #[derive(Debug, thiserror::Error)]
 pub enum DedupeError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// Deliveries are decided once and in journal order; a retry brings the one that failed.

@@ -316,7 +316,6 @@ impl<'e> Event<'e> {
         self.optional(self.event.user_id)
     }
 
-    /// The lane.
     pub fn lane(&self) -> Lane {
         self.event.lane
     }

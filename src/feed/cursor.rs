@@ -80,7 +80,6 @@ pub struct Corrected {
 /// Why a cursor could not be read or saved.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// The file is damaged.

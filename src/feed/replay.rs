@@ -338,7 +338,6 @@ impl Replays {
         Ok(ids)
     }
 
-    /// Reads a replay.
     pub fn read(&self, id: &str) -> Result<Replay, ReplayError> {
         let name = file_name(id);
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

@@ -8,7 +8,6 @@ use std::io;
 /// Why the journal cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// Another process has the directory.

@@ -33,7 +33,6 @@ pub struct Report {
     pub spares: usize,
 }
 
-/// One segment.
 #[derive(Clone, Debug, Serialize)]
 pub struct SegmentReport {
     pub path: String,

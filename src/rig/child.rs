@@ -54,7 +54,6 @@ impl Launcher {
         hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes())
     }
 
-    /// Starts a server.
     pub(crate) fn start(&self) -> io::Result<Server> {
         let mut command = Command::new(&self.program);
         // A `kill -9` of this process must not leave one behind that runs for ever. This is the main thread, as it
@@ -164,7 +163,6 @@ impl Server {
         format!("{status}; it said: {}", log.last)
     }
 
-    /// `kill -9`.
     pub(crate) fn kill(mut self) -> io::Result<()> {
         self.end()
     }

@@ -93,7 +93,6 @@ pub struct Server {
 /// Why a receiver cannot start, or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// An event loop.
@@ -111,7 +110,6 @@ pub enum ServerError {
     /// What is stored cannot be passed on to the sinks.
     #[error("nothing is delivered any more: {0}")]
     Feed(#[from] FeedError),
-    /// A sink.
     #[error("sink {name}: {cause}")]
     Sink { name: String, cause: SinkError },
     /// A directory, a file or a socket.
@@ -121,7 +119,6 @@ pub enum ServerError {
         action: String,
         cause: io::Error,
     },
-    /// The address is in use.
     #[error(
         "{0} is in use by another process: stop it, or choose another address with --listen or `listen`"
     )]

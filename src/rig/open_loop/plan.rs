@@ -115,7 +115,6 @@ impl Plan {
         clamp(time.as_nanos() * per / nanos + 1).min(self.count())
     }
 
-    /// Which one it is.
     pub(crate) fn name(&self, index: u64) -> Name {
         let before = self.messages_before(index);
         if self.messages_before(index + 1) > before {
