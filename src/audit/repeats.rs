@@ -31,7 +31,6 @@ pub fn hash_of(id: &str) -> u64 {
 }
 
 /// Counts repeats. Keys come in the order of the journal.
-#[derive(Debug)]
 pub struct Repeats {
     young: Generation,
     old: Generation,

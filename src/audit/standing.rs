@@ -19,7 +19,6 @@ pub struct Standing {
     pub lanes: Lanes,
     /// What of that is open.
     open: BTreeSet<Item>,
-    /// Its dead letters.
     pub dead_letters: BTreeSet<Item>,
     /// Notifications that nobody can take apart, and those among the dead letters of the workers.
     pub poisoned: Arc<BTreeSet<u64>>,

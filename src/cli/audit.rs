@@ -21,7 +21,6 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// `hookline audit`
 #[derive(Clone, Debug, Args)]
 pub(super) struct AuditArgs {
     /// Directory of the journal [default: that of --config, else ./hookline-data]
@@ -46,7 +45,6 @@ fn window(text: &str) -> Result<usize, &'static str> {
     keys.ok_or("write a number of keys, 1 or more")
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let failed = |error: JournalError| refused("cannot audit the journal", error);
     let config = args.config.as_deref();

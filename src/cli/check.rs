@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::UdpSocket;
 
-/// `hookline check`
 #[derive(Clone, Debug, Args)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
@@ -29,7 +28,6 @@ pub(super) struct CheckArgs {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     let loaded = args.config.load().and_then(|(mut config, warnings)| {
         descriptors::share_out(&mut config)?;

@@ -19,7 +19,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// `hookline cursor`
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum CursorAction {
     /// List how far each sink has come in each lane; also beside a running server
@@ -43,7 +42,6 @@ pub(super) enum CursorAction {
     },
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &OnJournal<CursorAction>) -> Result<(), CliError> {
     match &args.action {
         CursorAction::List { output } => list(&args.data_dir, *output),

@@ -21,7 +21,6 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// `hookline dead-letters`
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum DeadLettersAction {
     /// List them, sink by sink, in the order of the journal
@@ -86,7 +85,6 @@ pub(super) struct Chosen {
 pub(super) struct DeadLetterName {
     /// Name of the sink.
     sink: String,
-    /// What it is.
     item: Item,
 }
 
@@ -106,7 +104,6 @@ impl FromStr for DeadLetterName {
     }
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &OnJournal<DeadLettersAction>) -> Result<(), CliError> {
     is_journal(&args.data_dir)?;
     let dir = args.data_dir.join("dead-letters");

@@ -7,7 +7,7 @@ use super::report::units::{bytes, counted, time};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, doubtful_type};
 use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;
-use crate::journal::{self, Damage, Depth, JournalError, Report, SegmentReport};
+use crate::journal::{self, Damage, Depth, JournalError, Report};
 use crate::worker::{Extraction, Forms, Poison};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -15,7 +15,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// `hookline journal`
 #[derive(Clone, Debug, Args)]
 pub(super) struct JournalArgs {
     #[command(subcommand)]
@@ -52,7 +51,6 @@ struct JournalLocation {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &JournalArgs) -> Result<(), CliError> {
     match &args.action {
         JournalAction::Inspect(place) => look(place, Depth::Headers),
@@ -287,32 +285,13 @@ fn as_json(report: &Report) -> Value {
     json!({
         "id": report.id.to_string(),
         "whole": report.is_whole(),
-        "segments": report.segments.iter().map(segment_json).collect::<Vec<_>>(),
+        "segments": report.segments,
         "endpoints": report.endpoints.iter().map(|(number, path)| json!({ "number": number, "path": path }))
             .collect::<Vec<_>>(),
         "spares": report.spares,
-        "set_aside_before": report.holes.iter().map(|hole| json!({
-            "epoch": hole.epoch, "offset": hole.offset, "length": hole.length,
-            "first_sequence": hole.first_sequence, "count": hole.count,
-        })).collect::<Vec<_>>(),
+        "set_aside_before": report.holes,
         "damage": report.damage.iter().map(damage_json).collect::<Vec<_>>(),
         "unusable": report.unusable,
-    })
-}
-
-fn segment_json(segment: &SegmentReport) -> Value {
-    json!({
-        "path": segment.path,
-        "epoch": segment.epoch,
-        "size": segment.size,
-        "used": segment.used,
-        "first_sequence": segment.first_sequence,
-        "next_sequence": segment.next_sequence,
-        "frames": segment.frames,
-        "records": segment.records,
-        "first_commit": segment.first_commit,
-        "last_commit": segment.last_commit,
-        "torn_tail": segment.torn_tail,
     })
 }
 

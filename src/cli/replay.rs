@@ -28,7 +28,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// `hookline replay`
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(super) struct ReplayArgs {
@@ -118,7 +117,6 @@ fn rate(text: &str) -> Result<u32, &'static str> {
     number.ok_or("write deliveries a second, 1 or more, as in 100/s")
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     match &args.verb {
         Some(ReplayVerb::List { data_dir, output }) => list(data_dir, *output),

@@ -13,7 +13,6 @@ use signal_hook::consts::SIGHUP;
 use signals::Message;
 use starting::Started;
 
-/// `hookline serve`
 #[derive(Clone, Debug, Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
@@ -23,7 +22,6 @@ pub(super) struct ServeArgs {
     with_parent: Option<i32>,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     // First of all: until then a signal ends the process where it stands.
     let signals = signals::watch()?;

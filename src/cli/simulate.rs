@@ -35,7 +35,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// `hookline simulate`
 #[derive(Clone, Debug, Args)]
 pub(super) struct SimulateArgs {
     /// Where to post; plain http, any receiver
@@ -87,7 +86,6 @@ pub(super) struct SimulateArgs {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     if args.to.starts_with("https://") {
         return Err(CliError::Usage(

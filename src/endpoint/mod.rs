@@ -202,7 +202,6 @@ impl Table {
     }
 
     /// The endpoint of a request's path.
-    #[must_use]
     pub fn route(&self, path: &[u8]) -> Option<&Endpoint> {
         self.by_path.get(path).map(|&at| &self.endpoints[at])
     }

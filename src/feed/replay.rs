@@ -153,7 +153,6 @@ impl Replay {
 
 impl ReplayState {
     /// True if nothing follows.
-    #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, ReplayState::Requested | ReplayState::Running)
     }
@@ -328,7 +327,6 @@ impl Replays {
     }
 
     /// True if somebody wants this replay to end, which the server has not seen yet.
-    #[must_use]
     pub fn is_being_cancelled(&self, id: &str) -> bool {
         self.is_there(&cancel_name(id))
     }
@@ -342,7 +340,6 @@ impl Replays {
         Ok(ids)
     }
 
-    /// Reads a replay.
     pub fn read(&self, id: &str) -> Result<Replay, ReplayError> {
         let name = file_name(id);
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

@@ -18,7 +18,6 @@ const COPIES: usize = 64;
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The rendered answers of one event loop.
-#[derive(Debug)]
 pub struct Responses {
     date: String,
     unix_seconds: u64,

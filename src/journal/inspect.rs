@@ -12,6 +12,7 @@ use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{HEADER_BLOCK, JournalId, Segment};
 use crate::disk::block::{ALIGNMENT, on_disk};
 use crate::disk::{Access, IoContext, Storage};
+use serde::Serialize;
 use std::fmt;
 
 /// A journal, looked at.
@@ -32,8 +33,7 @@ pub struct Report {
     pub spares: usize,
 }
 
-/// One segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SegmentReport {
     pub path: String,
     pub epoch: u64,
@@ -87,7 +87,6 @@ impl fmt::Display for Damage {
 
 impl Report {
     /// True when every record that was ever stored and not retired is there.
-    #[must_use]
     pub fn is_whole(&self) -> bool {
         self.damage.is_empty() && self.unusable.is_empty()
     }
@@ -133,7 +132,6 @@ pub fn inspect_from(
 }
 
 /// A report, and what else [`super::repair()`] wants to know.
-#[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) report: Report,
     /// Nothing can be read of these.
@@ -143,7 +141,6 @@ pub(crate) struct Survey {
 }
 
 /// A segment of which nothing can be read.
-#[derive(Debug)]
 pub(crate) struct Lost {
     pub(crate) epoch: u64,
     /// Sequence of the first record that it should have.

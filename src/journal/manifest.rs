@@ -28,6 +28,7 @@ use super::frame::NUMBER_END;
 use super::names;
 use super::segment::JournalId;
 use crate::disk::{self, IoContext, Storage, text};
+use serde::Serialize;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ impl Entry {
 }
 
 /// Damage that was set aside: a reader that comes to its offset goes on behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Hole {
     pub epoch: u64,
     pub offset: u64,

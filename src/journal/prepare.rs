@@ -24,7 +24,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Prepares and retires segments, to be run on a thread of its own. It ends after the committer.
-#[derive(Debug)]
 pub struct Preparer {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) options: Options,

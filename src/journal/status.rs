@@ -18,7 +18,6 @@ pub enum State {
 }
 
 /// Shared by reference with loops, feeds and metrics. Everything here is an atomic.
-#[derive(Debug)]
 pub struct Status {
     conditions: CachePadded<Conditions>,
     progress: CachePadded<Progress>,
@@ -126,7 +125,6 @@ impl Status {
     }
 
     /// True while the next segment cannot be prepared for lack of space.
-    #[must_use]
     pub fn shortage(&self) -> bool {
         self.conditions.shortage.load(Ordering::Relaxed)
     }

@@ -23,7 +23,6 @@ pub use repeats::Repeats;
 use std::error::Error;
 
 /// `text`, and the causes from `cause` on, each of which is said once: some errors repeat what lies below them.
-#[must_use]
 pub fn with_causes(mut text: String, mut cause: Option<&dyn Error>) -> String {
     while let Some(error) = cause {
         let said = error.to_string();

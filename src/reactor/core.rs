@@ -39,7 +39,6 @@ pub(super) struct Core {
 }
 
 /// What becomes of a whole request.
-#[derive(Debug)]
 pub(super) enum Outcome {
     /// In the batch. The answer waits for the disk where `ack` says so.
     Stored { endpoint: u16, ack: Ack },

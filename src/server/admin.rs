@@ -91,7 +91,6 @@ pub(super) fn run(
 }
 
 /// Who may see the pages.
-#[derive(Debug)]
 struct Visitors {
     /// `hosts` in `[admin]`.
     names: Vec<String>,

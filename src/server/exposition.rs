@@ -30,8 +30,14 @@ pub(super) fn render(sources: &Arc<Sources>) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-#[derive(Debug)]
 struct Collected(Arc<Sources>);
+
+impl fmt::Debug for Collected {
+    /// Whatever collects has to have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Collected")
+    }
+}
 
 impl Collector for Collected {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {

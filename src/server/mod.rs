@@ -76,7 +76,6 @@ use std::time::{Duration, Instant};
 use threads::{Cores, Threads};
 
 /// A receiver that runs.
-#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     admin: Option<SocketAddr>,
@@ -97,7 +96,6 @@ pub struct Server {
 /// Why a receiver cannot start, or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// An event loop.
@@ -115,7 +113,6 @@ pub enum ServerError {
     /// What is stored cannot be passed on to the sinks.
     #[error("nothing is delivered any more: {0}")]
     Feed(#[from] FeedError),
-    /// A sink.
     #[error("sink {name}: {cause}")]
     Sink { name: String, cause: SinkError },
     /// A directory, a file or a socket.
@@ -125,7 +122,6 @@ pub enum ServerError {
         action: String,
         cause: io::Error,
     },
-    /// The address is in use.
     #[error(
         "{0} is in use by another process: stop it, or choose another address with --listen or `listen`"
     )]
@@ -249,13 +245,11 @@ impl Server {
     }
 
     /// Where metrics and health are served.
-    #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }
 
     /// Where consumers read, if there is a sink for them.
-    #[must_use]
     pub fn pull_address(&self) -> Option<SocketAddr> {
         self.pull
     }

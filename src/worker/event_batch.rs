@@ -70,7 +70,6 @@ impl EventBatch {
     }
 
     /// Where it stands in the journal, if it came from there.
-    #[must_use]
     pub fn at(&self) -> Option<FrameAt> {
         self.batch.at()
     }
@@ -130,7 +129,6 @@ impl EventBatch {
     }
 
     /// The notification with this sequence, if it is one of these.
-    #[must_use]
     pub fn notification(&self, sequence: u64) -> Option<Notification<'_>> {
         let before = sequence.checked_sub(self.first_sequence())?;
         let before = usize::try_from(before).ok()?;
@@ -169,7 +167,6 @@ impl<'d> Notification<'d> {
     }
 
     /// The event at this place in the body, from 0.
-    #[must_use]
     pub fn event(&self, index: u32) -> Option<Event<'d>> {
         // They stand in their order, so that of tens of thousands one is looked at.
         let place = usize::try_from(index).ok().filter(|it| *it < self.len);

@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// All sinks that are read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Pulls {
     sinks: Vec<(String, Arc<Pull>)>,
     access: Access,

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Letters that are under way once more.
-#[derive(Debug)]
 pub(super) struct Retried {
     items: BTreeSet<Item>,
     /// Those that cannot be read, which was logged.

@@ -14,7 +14,6 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// One of them.
-#[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) item: Item,
     pub(super) source: Source,
@@ -80,7 +79,7 @@ impl InFlight {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct InFlightSet {
     entries: HashMap<u64, InFlight, RandomState>,
     /// By place of the source: order holds within a lane.
