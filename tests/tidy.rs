@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "manual",
+            "audit",
             "rig",
             "server",
             "config",
@@ -28,6 +29,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("manual", &[]),
+    (
+        "audit",
+        &["journal", "disk", "worker", "event", "dedupe", "feed"],
+    ),
     ("rig", &["config", "journal", "disk"]),
     ("config", &[]),
     (

@@ -2,23 +2,23 @@
 
 mod sinks;
 
+use super::Output;
 use super::configuration::ConfigArgs;
 use super::error::CliError;
 use super::report::table::{Table, labelled};
 use super::report::units::{as_configured, counted};
-use super::{Output, descriptors};
 use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret, SinkKind,
     format_size,
 };
 use crate::disk::command;
 use crate::event;
+use crate::server::descriptors;
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::UdpSocket;
 
-/// `hookline check`
 #[derive(Clone, Debug, Args)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
@@ -28,7 +28,6 @@ pub(super) struct CheckArgs {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     let loaded = args.config.load().and_then(|(mut config, warnings)| {
         descriptors::share_out(&mut config)?;

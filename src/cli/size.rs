@@ -26,7 +26,6 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `hookline size`
 #[derive(Clone, Debug, Args)]
 pub(super) struct SizeArgs {
     /// Messages that go out in a second, of all numbers together
@@ -50,7 +49,6 @@ pub(super) struct SizeArgs {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
     let config = configuration(args.config.as_deref())?;
     let volume = Site::volume(&args.data_dir, VERB, SPACE)?;

@@ -40,7 +40,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `hookline torture`
 #[derive(Clone, Debug, Args)]
 pub(super) struct TortureArgs {
     /// Directory on the disk to test, with 1400 MiB free. All that is made is one new sub-directory of it
@@ -69,7 +68,6 @@ pub(super) struct TortureArgs {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
     let volume = Site::volume(&args.data_dir, VERB, SPACE)?;
     notes(&volume.notes);

@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What one reading of a configuration gathers.
-#[derive(Debug)]
 pub(super) struct Reading<'a> {
     pub(super) source: Source,
     pub(super) environment: &'a Environment,
@@ -42,7 +41,6 @@ impl Reading<'_> {
 }
 
 /// One table.
-#[derive(Debug)]
 pub(super) struct Section<'t> {
     /// As the file names it, without brackets: `server`.
     name: &'static str,

@@ -32,7 +32,6 @@ use std::sync::Arc;
 use std::thread;
 
 /// The letters of one sink.
-#[derive(Debug)]
 pub struct DeadLetters {
     storage: Arc<dyn Storage>,
     /// At most so many are there: others may have been taken away meanwhile.
@@ -157,7 +156,6 @@ impl DeadLetters {
         Ok(asked)
     }
 
-    /// Reads a letter.
     pub fn read(&self, item: Item) -> Result<DeadLetter, DeadLetterError> {
         // It may get its other name between two looks, from either to the other.
         for name in [

@@ -128,7 +128,6 @@ impl Checkpoint {
     }
 }
 
-/// Reads the checkpoint.
 pub(super) fn read(storage: &dyn Storage) -> Result<StoredCheckpoint, DedupeError> {
     let bytes = disk::read_file(storage, NAME, LENGTH_MAX).on(storage, "read", NAME)?;
     let Some(bytes) = bytes else {

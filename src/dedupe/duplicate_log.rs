@@ -27,7 +27,6 @@ pub(super) struct Mark {
 }
 
 /// The writing end.
-#[derive(Debug)]
 pub(super) struct DuplicateLog {
     storage: Arc<dyn Storage>,
     /// Oldest first.
@@ -39,8 +38,6 @@ pub(super) struct DuplicateLog {
     gone: Vec<u64>,
 }
 
-/// One file.
-#[derive(Debug)]
 pub(super) struct MarkFile {
     pub(super) file: Box<dyn StorageFile>,
     pub(super) extent: Extent,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 /// Says of what was decided which of it are duplicates. It finds its place by binary search and goes on from there;
 /// its memory does not depend on how many there are. Any number may read while the log is written.
-#[derive(Debug)]
 pub struct Duplicates {
     storage: Arc<dyn Storage>,
     file: Option<Open>,
@@ -23,7 +22,6 @@ pub struct Duplicates {
     used: usize,
 }
 
-#[derive(Debug)]
 struct Open {
     first: u64,
     file: Box<dyn StorageFile>,

@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 /// Why duplicates cannot be found now.
 #[derive(Debug, thiserror::Error)]
 pub enum DedupeError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// Deliveries are decided once and in journal order; a retry brings the one that failed.
@@ -28,7 +27,6 @@ pub enum DedupeError {
 
 impl DedupeError {
     /// True for what passes by itself when there is space again: the same call is to be made again then.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, DedupeError::Io(error) if error.is_shortage())
     }

@@ -17,7 +17,6 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 /// The writing end, which reads as well.
-#[derive(Debug)]
 pub(super) struct KeyLog {
     storage: Arc<dyn Storage>,
     /// Oldest first.
@@ -38,7 +37,6 @@ pub(super) struct KeyLog {
 }
 
 /// One file.
-#[derive(Debug)]
 pub(super) struct Generation {
     pub(super) file: Box<dyn StorageFile>,
     pub(super) facts: Facts,

@@ -39,7 +39,6 @@ impl Error {
     }
 
     /// True for what passes by itself when there is space again, or another resource.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         is_shortage(&self.source)
     }

@@ -40,7 +40,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// The cursors of one journal.
-#[derive(Debug)]
 pub struct Cursors {
     storage: Arc<dyn Storage>,
     journal: JournalId,
@@ -48,7 +47,6 @@ pub struct Cursors {
 }
 
 /// The cursor of one sink.
-#[derive(Debug)]
 pub struct Cursor {
     storage: Arc<dyn Storage>,
     name: String,
@@ -67,14 +65,12 @@ pub struct Saved {
 }
 
 /// What was found where the cursor of a sink is.
-#[derive(Debug)]
 pub struct StoredCursor {
     pub sink: String,
     pub saved: Result<Saved, CursorError>,
 }
 
 /// A cursor that said what cannot be, and was put right.
-#[derive(Debug)]
 pub struct Corrected {
     pub sink: String,
     pub was: Saved,
@@ -84,7 +80,6 @@ pub struct Corrected {
 /// Why a cursor could not be read or saved.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// The file is damaged.
@@ -173,7 +168,6 @@ impl Cursor {
     }
 
     /// True if there was no file of it.
-    #[must_use]
     pub fn is_new(&self) -> bool {
         self.is_new
     }
@@ -201,7 +195,6 @@ impl Cursor {
 
 impl CursorError {
     /// True for what passes by itself when there is space on the disk again.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, CursorError::Io(error) if error.is_shortage())
     }

@@ -123,13 +123,11 @@ impl Batch {
     }
 
     /// True while nothing was appended.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// Where its frame stands in the journal, if it does.
-    #[must_use]
     pub fn at(&self) -> Option<FrameAt> {
         self.at
     }
@@ -140,7 +138,6 @@ impl Batch {
     }
 
     /// True when an answer waits for this batch to be synced.
-    #[must_use]
     pub fn needs_sync(&self) -> bool {
         self.needs_sync
     }

@@ -8,7 +8,6 @@ use std::io;
 /// Why the journal cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// Another process has the directory.
@@ -132,7 +131,6 @@ impl JournalError {
     }
 
     /// True for what passes by itself when there is space again.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, JournalError::Io(error) if error.is_shortage())
     }

@@ -28,7 +28,8 @@ use super::frame::NUMBER_END;
 use super::names;
 use super::segment::JournalId;
 use crate::disk::{self, IoContext, Storage, text};
-use std::fmt::Write;
+use serde::Serialize;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 /// What the manifest says.
@@ -64,7 +65,7 @@ impl Entry {
 }
 
 /// Damage that was set aside: a reader that comes to its offset goes on behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Hole {
     pub epoch: u64,
     pub offset: u64,
@@ -75,6 +76,21 @@ pub struct Hole {
     pub first_sequence: u64,
     /// Number of sequences that are lost.
     pub count: u64,
+}
+
+impl fmt::Display for Hole {
+    /// The records that it took.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.first_sequence;
+        match self.count {
+            0 => f.write_str("0 records"),
+            1 => write!(f, "1 record, sequence {first}"),
+            count => {
+                let last = first.saturating_add(count - 1);
+                write!(f, "{count} records, sequences {first} to {last}")
+            }
+        }
+    }
 }
 
 impl Hole {
@@ -147,7 +163,7 @@ impl Manifest {
 
     fn encode(&self) -> String {
         let mut text = String::with_capacity(4096);
-        let mut line = |line: std::fmt::Arguments<'_>| {
+        let mut line = |line: fmt::Arguments<'_>| {
             text.write_fmt(line).expect("a string takes everything");
             text.push('\n');
         };

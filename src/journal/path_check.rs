@@ -12,7 +12,6 @@ use crate::disk::{self, Identity, IoContext, Storage};
 use std::time::{Duration, Instant};
 
 /// When the next look is due.
-#[derive(Debug)]
 pub(crate) struct Watch(Instant);
 
 impl Watch {

@@ -69,9 +69,7 @@ impl LeftOut {
 }
 
 /// A journal that is ready to be written to.
-#[derive(Debug)]
 pub(crate) struct Recovered {
-    pub(crate) manifest: ManifestFile,
     /// Sealed segments, then the active one.
     pub(crate) kept: Vec<Retained>,
     pub(crate) active: Segment,
@@ -88,7 +86,7 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(
     storage: &Arc<dyn Storage>,
     options: &Options,
-) -> Result<Recovered, JournalError> {
+) -> Result<(ManifestFile, Recovered), JournalError> {
     let names = storage.list().on(&**storage, "list", "")?;
     let Some(manifest) = Manifest::load(&**storage)? else {
         return begin(storage, options, &names);
@@ -132,7 +130,7 @@ pub(crate) fn recover(
     })?;
     drop(unfit);
     let spares = tidy(&**storage, &names, &manifest)?;
-    Ok(Recovered {
+    let recovered = Recovered {
         report: Recovery {
             first_sequence: kept
                 .first()
@@ -142,14 +140,14 @@ pub(crate) fn recover(
             torn_tail,
             left_out: hole.map(|hole| LeftOut::of(&hole, &**storage, options.confirmed)),
         },
-        manifest,
         kept,
         active,
         offset,
         latest,
         prepared,
         spares,
-    })
+    };
+    Ok((manifest, recovered))
 }
 
 /// Lists in the manifest what is there: `active` and those that are `kept`, and not what is `unfit` to be written to.
@@ -208,7 +206,7 @@ fn begin(
     storage: &Arc<dyn Storage>,
     options: &Options,
     names: &[String],
-) -> Result<Recovered, JournalError> {
+) -> Result<(ManifestFile, Recovered), JournalError> {
     let id = JournalId::random().on(&**storage, "draw the id of", "")?;
     let missing = || JournalError::ManifestMissing {
         path: storage.describe(manifest::NAME),
@@ -236,8 +234,7 @@ fn begin(
             first_sequence: Some(1),
         });
     })?;
-    Ok(Recovered {
-        manifest,
+    let recovered = Recovered {
         kept: vec![Retained {
             epoch: 1,
             size: active.size,
@@ -258,7 +255,8 @@ fn begin(
             torn_tail: None,
             left_out: None,
         },
-    })
+    };
+    Ok((manifest, recovered))
 }
 
 /// All segments that the manifest lists.

@@ -17,7 +17,7 @@
 //! that is for the next start, see `recovery.rs`.
 
 use super::error::JournalError;
-use super::inspect::{Damage, Lost, Survey, survey};
+use super::inspect::{Damage, FILE_MISSING, Lost, Survey, survey};
 use super::lock;
 use super::manifest::{self, Hole, Manifest, ManifestFile};
 use super::names;
@@ -290,9 +290,6 @@ fn largest(storage: &dyn Storage) -> Result<u64, JournalError> {
     }
     Ok(largest)
 }
-
-/// Why nothing of a segment is left when its file is not there.
-pub const FILE_MISSING: &str = "the file is missing";
 const CHUNK: usize = 1 << 20;
 
 /// One finds what is damaged, and one more that nothing is. Only what a forger has written goes on beyond a few.

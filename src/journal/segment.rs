@@ -68,7 +68,6 @@ impl fmt::Debug for JournalId {
 }
 
 /// An open segment.
-#[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) file: Box<dyn StorageFile>,
     pub(crate) epoch: u64,
@@ -79,6 +78,16 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    fn new(file: Box<dyn StorageFile>, id: JournalId, epoch: u64, size: u64) -> Segment {
+        Segment {
+            file,
+            epoch,
+            id,
+            salt: id.salt(epoch),
+            size,
+        }
+    }
+
     /// Makes a new file, zeros to its end, durable; its name is with the next change of the manifest.
     pub(crate) fn create(
         storage: &dyn Storage,
@@ -116,13 +125,7 @@ impl Segment {
             return Err(disk::Error::on(storage, "fill", &temporary, error).into());
         }
         settle(storage, &temporary, epoch)?;
-        Ok(Segment {
-            file,
-            epoch,
-            id,
-            salt: id.salt(epoch),
-            size,
-        })
+        Ok(Segment::new(file, id, epoch, size))
     }
 
     /// Gives a file that was set aside a new life. `None` if it has another size, and is then gone.
@@ -146,13 +149,7 @@ impl Segment {
             .and_then(|()| file.sync_data())
             .on(storage, "write", spare)?;
         settle(storage, spare, epoch)?;
-        Ok(Some(Segment {
-            file,
-            epoch,
-            id,
-            salt: id.salt(epoch),
-            size,
-        }))
+        Ok(Some(Segment::new(file, id, epoch, size)))
     }
 
     /// Opens a segment and checks that it is what its name says.
@@ -191,13 +188,7 @@ impl Segment {
                 reason: "its length is not what its header says",
             });
         }
-        Ok(Segment {
-            file,
-            epoch,
-            id,
-            salt: id.salt(epoch),
-            size,
-        })
+        Ok(Segment::new(file, id, epoch, size))
     }
 
     /// Opens a segment whose header block or length is not what it should be, to look for its frames.
@@ -216,13 +207,7 @@ impl Segment {
         let length = file.length().on(storage, "read", &name)?;
         let alignment = on_disk(ALIGNMENT);
         let size = length.max(HEADER_BLOCK).next_multiple_of(alignment) + alignment;
-        Ok(Some(Segment {
-            file,
-            epoch,
-            id,
-            salt: id.salt(epoch),
-            size,
-        }))
+        Ok(Some(Segment::new(file, id, epoch, size)))
     }
 
     /// Gives a segment that was adopted the header and the length that it should have.

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 pub(super) const ACCEPTS_MAX: usize = 16;
 
 /// The listener of a loop.
-#[derive(Debug)]
 pub(super) struct Acceptor {
     listener: Option<TcpListener>,
     admission: Arc<Admission>,
@@ -24,7 +23,6 @@ pub(super) struct Acceptor {
 }
 
 /// What came in.
-#[derive(Debug)]
 pub(super) enum Arrival {
     /// A connection that is admitted; whoever drops it calls [`Acceptor::leave`].
     Admitted(TcpStream, IpAddr),

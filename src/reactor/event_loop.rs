@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a loop begins with.
-#[derive(Debug)]
 pub struct Setup {
     /// Index of the loop, from 0.
     pub index: usize,
@@ -410,14 +409,6 @@ impl EventLoop {
 
     fn is_settled(&self) -> bool {
         self.core.outbox.is_settled() || self.core.journal == journal::State::Failed
-    }
-}
-
-impl std::fmt::Debug for EventLoop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventLoop")
-            .field("index", &self.core.index)
-            .finish_non_exhaustive()
     }
 }
 

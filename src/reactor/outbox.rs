@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The way from a loop to the journal and back.
-#[derive(Debug)]
 pub(super) struct Outbox {
     /// The batch that is being filled.
     batch: Batch,
@@ -50,7 +49,6 @@ pub(super) struct Options {
     pub(super) behind_max: Duration,
 }
 
-#[derive(Debug)]
 struct Flight {
     last_ticket: u64,
     bytes: usize,
@@ -61,7 +59,6 @@ struct Flight {
 }
 
 /// An answer that waits.
-#[derive(Debug)]
 pub(super) struct Waiting {
     ticket: u64,
     /// The connection, generation included.
@@ -70,7 +67,6 @@ pub(super) struct Waiting {
 }
 
 /// An answer that waits for the disk, or behind one that does.
-#[derive(Debug)]
 pub(super) enum Reply {
     /// 200 to a body that was stored.
     Ok {

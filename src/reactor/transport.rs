@@ -11,7 +11,6 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct Transport {
     socket: TcpStream,
     token: Token,

@@ -22,7 +22,6 @@ use std::mem;
 use std::ops::Range;
 
 /// Knows what happened, and judges what the journal holds.
-#[derive(Debug)]
 pub(crate) struct Oracle {
     bodies: Bodies,
     /// Bytes of frames at the end of the journal that retention has to leave.
@@ -33,7 +32,6 @@ pub(crate) struct Oracle {
     compared: u64,
 }
 
-#[derive(Debug)]
 struct Round {
     streams: Vec<Stream>,
     /// Where the last look has found it.
@@ -119,7 +117,6 @@ impl Oracle {
 }
 
 /// One reading of the journal from some place to its end.
-#[derive(Debug)]
 pub(crate) struct JournalCheck<'o> {
     oracle: &'o mut Oracle,
     start: u64,
@@ -137,7 +134,6 @@ pub(crate) struct JournalCheck<'o> {
 }
 
 /// What was met of one round.
-#[derive(Debug)]
 struct Pass {
     extent: Extent,
     /// False when retention has taken its beginning.

@@ -18,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The directory.
-#[derive(Debug)]
 pub(crate) struct Site {
     path: PathBuf,
     probe: File,
@@ -28,7 +27,6 @@ pub(crate) struct Site {
 }
 
 /// What a directory stands on.
-#[derive(Debug)]
 pub(crate) struct Volume {
     pub(crate) file_system: FileSystem,
     /// Bytes.

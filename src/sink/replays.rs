@@ -5,7 +5,6 @@ use crate::relay::Sleeper;
 use std::sync::Arc;
 
 /// The replays of one sink.
-#[derive(Debug)]
 pub struct SinkReplays {
     sink: String,
     replays: Replays,

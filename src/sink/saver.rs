@@ -5,7 +5,6 @@ use crate::feed::{Cursor, CursorError, Lanes};
 use std::time::{Duration, Instant};
 
 /// Saves the cursor of one sink.
-#[derive(Debug)]
 pub struct CursorSaver {
     cursor: Cursor,
     /// When it was saved last, or that was tried.

@@ -79,7 +79,6 @@ impl EventBatch {
     }
 
     /// Where the last of it stands in the journal, if it came from there.
-    #[must_use]
     pub fn at(&self) -> Option<FrameAt> {
         self.made.batches.last()?.at()
     }
@@ -141,7 +140,6 @@ impl EventBatch {
     }
 
     /// The notification with this sequence, if it is one of these.
-    #[must_use]
     pub fn notification(&self, sequence: u64) -> Option<Notification<'_>> {
         let before = sequence.checked_sub(self.first_sequence())?;
         let before = usize::try_from(before).ok()?;
@@ -183,7 +181,6 @@ impl<'d> Notification<'d> {
     }
 
     /// The event at this place in the body, from 0.
-    #[must_use]
     pub fn event(&self, index: u32) -> Option<Event<'d>> {
         // They stand in their order, so that of tens of thousands one is looked at.
         let place = usize::try_from(index).ok().filter(|it| *it < self.len);

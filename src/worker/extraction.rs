@@ -10,7 +10,6 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 
 /// Makes deliveries, with memory that comes back from the ones before.
-#[derive(Debug)]
 pub struct Extraction {
     extractor: GuardedExtractor,
     reading: Reading,

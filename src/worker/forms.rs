@@ -172,7 +172,6 @@ impl Forms {
 }
 
 /// Finds the forms of records, with those at hand that it has found before.
-#[derive(Debug)]
 pub(super) struct Reading {
     forms: Arc<Forms>,
     known: BTreeMap<u16, Option<Arc<Form>>>,

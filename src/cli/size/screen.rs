@@ -11,22 +11,16 @@ use std::fmt::Write as _;
 
 /// For people.
 pub(super) fn text(estimate: &Estimate) -> String {
-    let Estimate {
-        asked,
-        cost,
-        disk,
-        limits,
-        ..
-    } = estimate;
+    let (cost, disk, limits) = (&estimate.cost, &estimate.disk, &estimate.limits);
     let mut text = String::new();
     let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
     line(
         "asked",
         format!(
             "{}/s and {} replies to each: {}/s",
-            counted(asked.messages, "message"),
-            asked.reply_ratio,
-            counted(asked.webhooks(), "webhook"),
+            counted(estimate.asked.messages, "message"),
+            estimate.asked.reply_ratio,
+            counted(estimate.asked.webhooks(), "webhook"),
         ),
     );
     line(
@@ -171,13 +165,7 @@ fn used(share: &Share, estimate: &Estimate) -> f64 {
 
 /// For scripts.
 pub(super) fn json(estimate: &Estimate) -> Value {
-    let Estimate {
-        asked,
-        cost,
-        disk,
-        limits,
-        ..
-    } = estimate;
+    let (cost, disk, limits) = (&estimate.cost, &estimate.disk, &estimate.limits);
     let key = |bearer| match bearer {
         Bearer::Threads(part) => part.name(),
         Bearer::Cores => "cores",
@@ -198,9 +186,9 @@ pub(super) fn json(estimate: &Estimate) -> Value {
         "carries": estimate.carries(),
         "times": rounded(estimate.times()),
         "limit": if estimate.answers_in_time() { key(estimate.weakest().bearer) } else { "fdatasync" },
-        "messages_per_second": asked.messages,
-        "reply_ratio": asked.reply_ratio,
-        "webhooks_per_second": asked.webhooks(),
+        "messages_per_second": estimate.asked.messages,
+        "reply_ratio": estimate.asked.reply_ratio,
+        "webhooks_per_second": estimate.asked.webhooks(),
         "at_work_at_most": FULL,
         "measured": {
             "seconds": cost.elapsed.as_secs_f64(), "notifications": cost.stored(), "written_bytes": cost.bytes,

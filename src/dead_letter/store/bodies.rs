@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
-#[derive(Debug)]
 pub(super) struct Bodies {
     storage: Arc<dyn Storage>,
     /// What the files take.
@@ -26,7 +25,6 @@ pub(super) struct Bodies {
     pub(super) written: u64,
 }
 
-#[derive(Debug)]
 struct Last {
     sequence: u64,
     received_at: u64,

@@ -136,7 +136,6 @@ struct Sending {
 }
 
 /// One numbered stream of requests; its connection may be renewed after a refusal.
-#[derive(Debug)]
 struct Link {
     stream: u32,
     ledger: Stream,

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The one that is under way.
-#[derive(Debug)]
 pub(super) struct Replaying {
     replay: Replay,
     pub(super) id: Arc<str>,

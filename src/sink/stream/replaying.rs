@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The one that is under way.
-#[derive(Debug)]
 pub(super) struct Replaying {
     replay: Replay,
     feed: Feed<Decided>,
