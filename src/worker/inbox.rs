@@ -12,7 +12,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Where a worker finds batches.
-#[derive(Debug)]
 pub struct Inbox {
     receiver: Receiver<Batch>,
     /// From which what waits has taken its bytes.
