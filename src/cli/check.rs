@@ -102,13 +102,9 @@ fn plan(config: &Config) -> String {
         line("sink", &sinks::describe(sink, config));
     }
     if config.sinks.is_empty() {
-        line(
-            "sink",
-            &format!(
-                "none: events are kept, read them with `{}`",
-                command("tail", &config.journal.dir)
-            ),
-        );
+        let tail = command("tail", &config.journal.dir);
+        let none = format!("none: events are kept, read them with `{tail}`");
+        line("sink", &none);
     }
     let mut table = Table::new("limit | >value | >default | range | reason");
     for (setting, value) in &config.numbers {
