@@ -112,11 +112,8 @@ fn plan(config: &Config) -> String {
         let default = setting
             .default
             .map_or("cores".to_owned(), |default| setting.format(default));
-        let range = format!(
-            "{}..{}",
-            setting.format(setting.min),
-            setting.format(setting.max)
-        );
+        let [min, max] = [setting.min, setting.max].map(|limit| setting.format(limit));
+        let range = format!("{min}..{max}");
         let value = setting.format(*value);
         table.row(&[&name, &value, &default, &range, &setting.reason]);
     }
@@ -130,11 +127,9 @@ fn overview(config: &Config) -> [(&'static str, String); 4] {
     } else {
         "not pinned"
     };
-    let threads = format!(
-        "{} with {}, {pinned}",
-        counted(server.loops as u64, "event loop"),
-        counted(server.workers as u64, "worker")
-    );
+    let loops = counted(server.loops as u64, "event loop");
+    let workers = counted(server.workers as u64, "worker");
+    let threads = format!("{loops} with {workers}, {pinned}");
     let admin = match config.admin.listen {
         Some(listen) => format!("http://{listen}  /metrics, /livez, /readyz"),
         None => "off".to_owned(),
