@@ -51,7 +51,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
             Ok(Message::Signal(signal)) => {
                 tracing::info!(
                     signal,
-                    "stopping: open requests are answered and events delivered for up to drain_timeout; the same signal again stops at once"
+                    "stopping: open requests are answered and events delivered for up to drain_timeout; the same signal after a second or later stops at once"
                 );
                 server.stop(&signals.again).map_err(failed)?;
                 tracing::info!("stopped; everything that was answered is stored");

@@ -181,7 +181,8 @@ impl Quarantine {
             tracing::error!(
                 sequence = one.sequence,
                 dead_letter = %format_args!("{WORKER}/{}", one.sequence),
-                "{cause}: it gives no event, and is a dead letter; `{}` shows it",
+                %cause,
+                "a notification cannot be taken apart: it gives no event, and is a dead letter; `{}` shows it",
                 keeper.dead_letters.command(&format!("dead-letters show {WORKER}/{}", one.sequence))
             );
         }

@@ -49,6 +49,13 @@ enum Scheme {
     StandardWebhooks { tolerance_seconds: u64 },
 }
 
+/// In which header it stands.
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a signature in {}", self.header)
+    }
+}
+
 impl Signature {
     /// Meta's `X-Hub-Signature-256`.
     pub fn meta(secrets: &[Vec<u8>]) -> Signature {

@@ -3,7 +3,8 @@
 //! Each is one file, `ID.json` in the directory `replays`. `hookline replay` writes it, the server takes it up within a
 //! second, and from then on the server alone writes it: how far it is, about once a second, so that a restart goes on
 //! from there, and how it ended. Who wants it to end before that makes the file `ID.cancel`. There is no other way to
-//! talk about it, and none is needed: both may read at any time, and nothing is lost when one of them is not there.
+//! talk about it, and none is needed: both may read at any time, and nothing is lost when one of them is not there. A
+//! file `SINK.pull` says that the sink has a consumer, to which nothing can be replayed ([`consumers`]).
 //!
 //! ```json
 //! {
@@ -18,6 +19,7 @@
 //! }
 //! ```
 
+mod consumers;
 mod error;
 
 pub use error::ReplayError;

@@ -5,7 +5,7 @@
 //! renewed when the second changes.
 
 use super::head::Persistence;
-use super::status::Status;
+use super::status::{Refusal, Status};
 use httpdate::HttpDate;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -59,8 +59,13 @@ impl Responses {
 
     /// Appends an answer without content.
     pub fn empty(&self, out: &mut Vec<u8>, status: Status, persistence: Persistence) {
-        self.start(out, status, persistence);
-        out.extend_from_slice(status.companion_field().as_bytes());
+        self.refusal(out, status.into(), persistence);
+    }
+
+    /// The same, with what a 401 asks for.
+    pub fn refusal(&self, out: &mut Vec<u8>, refusal: Refusal, persistence: Persistence) {
+        self.start(out, refusal.status, persistence);
+        out.extend_from_slice(refusal.companion_field().as_bytes());
         out.extend_from_slice(b"content-length: 0\r\n\r\n");
     }
 

@@ -12,7 +12,7 @@ use super::names;
 use super::names::SPARE;
 use super::options::Options;
 use super::path_check;
-use super::retention::{Policy, Retained, retired};
+use super::retention::{Policy, Retained, held, retired};
 use super::segment::Segment;
 use super::status::{FailOnDrop, Status};
 use crate::disk::block::on_disk;
@@ -156,6 +156,10 @@ impl Preparer {
             })?;
             self.unlinked.extend(self.kept.drain(..count));
         }
+        let (bytes, before) = held(&self.kept, &policy, floor, other).unwrap_or_default();
+        let statistics = &self.status.statistics;
+        statistics.held_before.store(before, Ordering::Relaxed);
+        statistics.held_bytes.store(bytes, Ordering::Relaxed);
         while let Some(gone) = self.unlinked.last() {
             let name = names::segment(gone.epoch);
             if self.spares.len() < SPARES_MAX && gone.size == self.options.segment_size {

@@ -341,7 +341,7 @@ impl Connection {
                 Ok((_, Next::Head(head))) => {
                     let expects_continue = head.expects_continue;
                     match core.admit(&head) {
-                        Err(status) => self.refuse(status, core),
+                        Err(refusal) => self.refuse(refusal, core),
                         Ok(()) if expects_continue => self.reply_bytes(core, |out, _| {
                             out.extend_from_slice(CONTINUE);
                         }),

@@ -39,15 +39,21 @@ pub(crate) fn share_out(config: &mut Config) -> Result<(), ConfigErrors> {
         lowered(&mut config.pull.connections, allowed / 8);
     }
     let (max_connections, admin) = (config.server.max_connections, config.admin.connections);
-    let message = format!(
-        "{allowed} file descriptors are allowed, fewer than server.max_connections wants: {max_connections} connections \
-         are taken, and {admin} to the admin pages; raise LimitNOFILE in the unit, or `ulimit -Hn`"
-    );
     // With the default of max_connections there are nearly always fewer, and enough.
     if possible < FEW {
-        tracing::warn!("{message}");
+        tracing::warn!(
+            allowed,
+            max_connections,
+            admin,
+            "fewer file descriptors are allowed than server.max_connections wants: at most `max_connections` connections are taken, and `admin` to the admin pages; raise LimitNOFILE in the unit, or `ulimit -Hn`"
+        );
     } else {
-        tracing::info!("{message}");
+        tracing::info!(
+            allowed,
+            max_connections,
+            admin,
+            "server.max_connections is what the file descriptors allow, less than it could be; raise LimitNOFILE in the unit, or `ulimit -Hn`, for more"
+        );
     }
     Ok(())
 }

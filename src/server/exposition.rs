@@ -107,7 +107,7 @@ fn endpoints(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     )?;
     out.counters(
         "hookline_signatures_verified",
-        "Accepted signatures by the position of the secret",
+        "Accepted posts by the position of the secret that proved them",
         verified,
     )?;
     out.counters("hookline_body_bytes", "Bytes of accepted bodies", bytes)
@@ -225,6 +225,11 @@ fn journal(out: &mut Out<'_>, status: &journal::Status) -> fmt::Result {
         "hookline_journal_disk_bytes",
         "Bytes of all segments",
         load(&statistics.disk_bytes),
+    )?;
+    out.gauge(
+        "hookline_journal_held_bytes",
+        "Bytes beyond max_size that are kept because a sink has not had them",
+        load(&statistics.held_bytes),
     )?;
     out.gauge(
         "hookline_journal_segments",

@@ -32,6 +32,7 @@ mod drain;
 mod endpoints;
 mod exposition;
 mod hand_on;
+mod held;
 mod history;
 mod listen;
 mod loops;
@@ -53,7 +54,7 @@ pub(crate) use sinks::selection;
 use crate::config::Config;
 use crate::dead_letter::{Child, DeadLetterError};
 use crate::dedupe::DedupeError;
-use crate::feed::{CursorError, FeedError};
+use crate::feed::{CursorError, FeedError, Replays};
 use crate::journal::{self, HandOn, Journal, JournalError, State};
 use crate::reactor::{Control, EventLoop, ReactorError};
 use crate::relay::{self, Room};
@@ -63,6 +64,7 @@ use crossbeam_channel::{Receiver, select};
 use delivery::Delivery;
 use directories::{beside, data_directory};
 use hand_on::{WORKER_BYTES, WORKER_INBOX, hand_on};
+use held::{Held, HeldLog};
 use mio::Waker;
 use pull::Pulls;
 use sources::Sources;
@@ -88,6 +90,7 @@ pub struct Server {
     stop_sinks: Arc<AtomicBool>,
     sources: Arc<Sources>,
     threads: Threads,
+    held: HeldLog,
 }
 
 /// Why a receiver cannot start, or has ended.
@@ -232,6 +235,7 @@ impl Server {
             stop_sinks,
             sources,
             threads,
+            held: HeldLog::default(),
         })
     }
 
@@ -278,6 +282,10 @@ impl Server {
                     Err(_) => reports.recv(),
                 },
                 recv(reports) -> ended => ended,
+                default(held::LOOK_INTERVAL) => {
+                    self.held.look(&Held::of(&self.sources));
+                    continue;
+                }
             };
             // The server itself holds a sending end.
             let Ok(ended) = ended else { continue };
@@ -356,11 +364,17 @@ fn start_pull(
     stop: &Arc<AtomicBool>,
     threads: &mut Threads,
 ) -> Result<(), ServerError> {
+    let dir = config.journal.dir.join("replays");
+    if listener.is_none() && !dir.exists() {
+        return Ok(());
+    }
+    let replays = beside(&dir)?;
+    // Without this note a replay is refused all the same, within a second.
+    let _ = Replays::open(Arc::clone(&replays)).note_consumers(&pulls.names());
     let Some(listener) = listener else {
         return Ok(());
     };
     let (stop, connections) = (Arc::clone(stop), config.pull.connections);
-    let replays = beside(&config.journal.dir.join("replays"))?;
     let run = move || pull::run(listener, connections, pulls, replays, &stop);
     threads.start(PULL, None, run)
 }

@@ -12,7 +12,7 @@ use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, Decided, Feed, Feeds, RecentBatches, Replays, RetentionHolds,
-    Selection,
+    Selection, StoredCursor,
 };
 use crate::journal::{self, JournalId};
 use crate::relay::{self, Sleeper};
@@ -84,6 +84,16 @@ pub(super) fn cursors(
     floor: RetentionHolds,
 ) -> Result<Cursors, ServerError> {
     let storage = directory(&config.journal.dir.join("cursors"))?;
+    for StoredCursor { sink, saved } in feed::read_all(&*storage)? {
+        if !config.sinks.iter().any(|it| it.name == sink) {
+            let confirmed = saved.map_or(0, |saved| feed::confirmed(&saved.lanes));
+            tracing::warn!(
+                sink,
+                confirmed,
+                "there is a cursor of a sink that is not in the configuration: nothing is delivered to it, and nothing is kept for it; if the sink has another name now, stop the server and rename the file in `cursors`; if it is gone for good, remove the file"
+            );
+        }
+    }
     let (cursors, corrected) = Cursors::open(storage, id, last, floor)?;
     for Corrected { sink, was, now } in corrected {
         let foreign = was.journal != id;
@@ -122,6 +132,15 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
         let statistics = &sources.journal.statistics;
         let first = statistics.first_sequence.load(Ordering::Relaxed);
         warn_of_what_is_missing(&sink.name, &cursor, first);
+        let last = sources.journal.durable();
+        if cursor.is_new() && first <= last {
+            tracing::warn!(
+                sink = sink.name,
+                first,
+                last,
+                "the sink has no cursor, so everything that the journal holds is delivered to it; if it had another name before, stop the server and rename the file of its cursor in `cursors`; if it is to begin elsewhere, stop the server and use `hookline cursor seek`"
+            );
+        }
         let statistics = Arc::new(Statistics::default());
         statistics.delivered.set(cursor.confirmed().max(first - 1));
         statistics.confirmed.set(cursor.confirmed());

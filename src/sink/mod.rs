@@ -5,6 +5,7 @@
 //! stay in the journal meanwhile, and no other sink notices.
 
 mod error;
+mod health;
 mod statistics;
 mod saver;
 mod replays;
@@ -25,6 +26,8 @@ pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use error::SinkError;
 pub use exec::{Each, Program, Stream};
 pub use file::{File, LateFile, Rotation};
+#[cfg(test)]
+pub(crate) use health::Failing;
 pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use replays::SinkReplays;
 pub use request_form::RequestForm;

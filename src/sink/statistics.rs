@@ -1,6 +1,7 @@
 //! What a sink counts and shows, for the metrics and `hookline status`.
 
 use super::error::SinkError;
+use super::health::Health;
 use crate::event::Lane;
 use crate::feed::Cursor;
 use crate::metrics::Counter;
@@ -42,8 +43,8 @@ pub struct Statistics {
     pub unaccounted: Counter,
     /// 1 while the receiver is thought to be away: it gets nothing but a probe now and then.
     pub away: Counter,
-    /// What that receiver said last.
-    pub away_reason: parking_lot::Mutex<Option<String>>,
+    /// How its deliveries go.
+    pub health: Health,
     /// 1 once the sink has stopped for good: its events stay in the journal until somebody looks.
     pub stopped: Counter,
     /// Why it has.

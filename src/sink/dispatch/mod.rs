@@ -133,7 +133,7 @@ struct Running {
 struct Lines {
     dead: Repeats,
     away: Repeats,
-    back: Repeats,
+    retried: Repeats,
     unreadable: Repeats,
 }
 
@@ -207,6 +207,7 @@ impl Running {
             if !stopping && !self.breaker.is_open() {
                 has_more |= self.take_in_replay();
             }
+            self.probe_with_what_waits(now);
             self.start(now, stopping);
             let idle = self.in_flight.under_way() == 0
                 && Source::LANES
@@ -242,9 +243,16 @@ impl Running {
 
     /// What has happened since the last line about it, now and then and at the end.
     fn say_the_rest(&self, finished: bool) {
-        let (sink, dead) = (&self.parts.name, &self.lines.dead);
-        let left = if finished { dead.end() } else { dead.left() };
-        if let Some(times) = left {
+        let sink = &self.parts.name;
+        let left = |lines: &Repeats| if finished { lines.end() } else { lines.left() };
+        if let Some(times) = left(&self.lines.retried) {
+            tracing::info!(
+                sink,
+                times,
+                "dead letters were delivered after all since the last such line, and are removed"
+            );
+        }
+        if let Some(times) = left(&self.lines.dead) {
             tracing::error!(
                 sink,
                 times,
@@ -311,6 +319,9 @@ impl Running {
     fn publish(&mut self) {
         let statistics = &self.parts.statistics;
         statistics.away.set(u64::from(self.breaker.is_open()));
+        if self.in_flight.is_empty() {
+            statistics.health.has_nothing_left();
+        }
         let mut tally = Tally::default();
         let mut unaccounted = 0;
         for (place, lane) in self.lanes.iter().enumerate() {
@@ -366,7 +377,7 @@ impl Running {
             self.in_flight.next_wake(),
             self.rate.wait(now),
             self.replay_waits(now),
-            self.breaker.next_probe(),
+            self.breaker.tries_by(),
         ];
         let due = due.into_iter().flatten().filter(|at| *at > now).min();
         let wait = due.map(|at| at.saturating_duration_since(Instant::now()));

@@ -3,6 +3,7 @@
 mod replaying;
 
 use super::error::SinkError;
+use super::health::Failing;
 use super::replays::SinkReplays;
 use super::saver::{CursorSaver, SAVE_INTERVAL};
 use super::statistics::{Confirmation, Statistics};
@@ -87,8 +88,6 @@ struct Running<'s> {
     looked_at: Instant,
     /// How long it waits after the next failed confirmation.
     pause: Duration,
-    /// What fails, for the log.
-    failures: Repeats,
     /// Deliveries after which the books did not balance, for the log.
     unbalanced: Repeats,
 }
@@ -115,7 +114,6 @@ impl<'s> Running<'s> {
             replaying: None,
             looked_at: Instant::now(),
             pause: PAUSE_MIN,
-            failures: Repeats::default(),
             unbalanced: Repeats::default(),
         }
     }
@@ -191,7 +189,7 @@ impl<'s> Running<'s> {
         if matches!(kind, ErrorKind::InvalidInput | ErrorKind::Unsupported) {
             return Err(SinkError::Unsyncable(error));
         }
-        self.note_failing(&error);
+        self.note_failing();
         self.pause = self.failed(&error, self.pause)?;
         self.parts.feed.go_back_to(self.confirmed + 1);
         self.replay_unconfirmed();
@@ -275,7 +273,7 @@ impl<'s> Running<'s> {
                     return Ok(value);
                 }
                 Err(error) => {
-                    self.note_failing(&error);
+                    self.note_failing();
                     pause = self.failed(&error, pause)?;
                 }
             }
@@ -283,19 +281,15 @@ impl<'s> Running<'s> {
     }
 
     /// Nothing can be written, for `status` and the metrics.
-    fn note_failing(&self, error: &io::Error) {
-        let statistics = &self.parts.statistics;
-        *statistics.away_reason.lock() = Some(error.to_string());
-        statistics.away.set(1);
+    fn note_failing(&self) {
+        self.parts.statistics.away.set(1);
     }
 
     /// Something was written again.
     fn note_works(&self) {
-        let statistics = &self.parts.statistics;
-        if statistics.away.get() > 0 {
-            statistics.away.set(0);
-            *statistics.away_reason.lock() = None;
-        }
+        let (sink, statistics) = (self.parts.cursor.sink(), &self.parts.statistics);
+        statistics.away.set(0);
+        statistics.health.taken(sink, true);
     }
 
     /// Waits for `pause`, and gives the next one, which is longer. A pipe without a reader does not come back.
@@ -304,10 +298,9 @@ impl<'s> Running<'s> {
             return Err(SinkError::Gone);
         }
         self.parts.statistics.retries.add(1);
-        if let Some(times) = self.failures.count() {
-            let sink = self.parts.cursor.sink();
-            tracing::warn!(sink, %error, times, "the delivery to the sink fails and is tried again; its events wait in the journal");
-        }
+        let (sink, reason) = (self.parts.cursor.sink(), error.to_string());
+        let health = &self.parts.statistics.health;
+        health.failed(sink, &reason, Failing::Target);
         let until = Instant::now() + pause;
         while Instant::now() < until {
             if self.parts.stop.load(Ordering::Acquire) && pause > STOP_PAUSE_MAX {

@@ -8,6 +8,7 @@ use crate::feed::{
     Cursor, Cursors, Decided, Feed, Replay, ReplayState, Replays, RetentionHolds, Selection, Tally,
 };
 use crate::journal::JournalId;
+use crate::log::captured;
 use crate::metrics::Counter;
 use crate::worker::{EventBatch, Extraction, Live};
 use parking_lot::Mutex;
@@ -220,25 +221,33 @@ fn what_cannot_be_written_shows_until_it_can() {
     let mut sink = Memory::default();
     let mut running = Running::new(setting.runner(feed), &mut sink);
     let mut attempts = 0;
-    let (away, reason) = (&setting.statistics.away, &setting.statistics.away_reason);
-    let written = running.retry(|_| {
-        attempts += 1;
-        if attempts == 1 {
-            assert_eq!(away.get(), 0);
-            return Err(io::Error::other("no space"));
-        }
-        assert_eq!(away.get(), 1);
-        assert_eq!(reason.lock().as_deref(), Some("no space"));
-        Ok(())
+    let (away, health) = (&setting.statistics.away, &setting.statistics.health);
+    // That it could be written again was in no line.
+    let log = captured(|| {
+        let written = running.retry(|_| {
+            attempts += 1;
+            if attempts == 1 {
+                assert_eq!(away.get(), 0);
+                return Err(io::Error::other("no space"));
+            }
+            assert_eq!(away.get(), 1);
+            let view = health.view();
+            assert!(view.failing.is_some());
+            let reason = view.last_failure.map(|(_, reason)| reason);
+            assert_eq!(reason.as_deref(), Some("no space"));
+            Ok(())
+        });
+        written.unwrap();
     });
-    written.unwrap();
-    assert_eq!((away.get(), reason.lock().take()), (0, None));
+    assert!(log.contains("a delivery to the sink has failed"), "{log}");
+    assert!(log.contains("deliveries to the sink work again"), "{log}");
+    assert_eq!((away.get(), health.failing()), (0, None));
     let sink = Memory {
         failures: 2,
         ..Memory::default()
     };
     assert_eq!(setting.drain(sink), [1, 2, 3]);
-    assert_eq!((away.get(), reason.lock().take()), (0, None));
+    assert_eq!((away.get(), health.failing()), (0, None));
 }
 
 /// Behind what it had delivered the journal was damaged. The sink stopped without saving its cursor, so each start
