@@ -144,11 +144,11 @@ mod tests {
 
     fn lines(log: &str) -> Vec<&str> {
         let words = |line: &'static str| move |it: &&str| it.contains(line);
-        let (fails, works) = (words("has failed and is tried"), words("work again"));
+        let (fails, is_back) = (words("has failed and is tried"), words("work again"));
         log.lines()
             .map(|line| match line {
                 it if fails(&it) => "fails",
-                it if works(&it) => "works",
+                it if is_back(&it) => "works",
                 _ => "?",
             })
             .collect()
