@@ -10,12 +10,12 @@ use std::sync::Arc;
 /// A durable batch and the events in it. Its buffer goes back to the loop when the last sink has released it.
 #[derive(Debug)]
 pub struct EventBatch {
-    batch: Batch,
-    made: Made,
+    pub(super) batch: Batch,
+    pub(super) made: Made,
     /// By which it was read.
-    forms: Arc<Forms>,
+    pub(super) forms: Arc<Forms>,
     /// Where the memory of the events goes when the last sink has released them.
-    spare: Sender<Made>,
+    pub(super) spare: Sender<Made>,
 }
 
 /// What a batch was taken apart to.
@@ -40,25 +40,6 @@ pub struct Notification<'d> {
 }
 
 impl EventBatch {
-    pub(super) fn new(
-        batch: Batch,
-        made: Made,
-        forms: Arc<Forms>,
-        spare: Sender<Made>,
-    ) -> EventBatch {
-        EventBatch {
-            batch,
-            made,
-            forms,
-            spare,
-        }
-    }
-
-    /// By which it was read.
-    pub(super) fn forms(&self) -> &Arc<Forms> {
-        &self.forms
-    }
-
     /// Sequence of the first notification.
     pub fn first_sequence(&self) -> u64 {
         self.batch.first_sequence()
@@ -71,7 +52,7 @@ impl EventBatch {
 
     /// Where it stands in the journal, if it came from there.
     pub fn at(&self) -> Option<FrameAt> {
-        self.batch.at()
+        self.batch.at
     }
 
     /// Bytes of memory that it takes, in bodies and events.
