@@ -76,8 +76,8 @@ fn warnings(code: &str) -> String {
             message
         } else {
             let begin = before.rfind(&format!("let {message} ="));
-            let begin = begin.expect("made before");
-            before[begin..].split(";\n").next().unwrap_or_default()
+            let statement = &before[begin.expect("made before")..];
+            statement.split(";\n").next().unwrap_or_default()
         };
         let text = made.find('"').map_or("", |at| &made[at + 1..]);
         let mut ends = text.match_indices('"').map(|(at, _)| at);
