@@ -72,14 +72,12 @@ fn warnings(code: &str) -> String {
         let arguments = arguments(&behind[WARNING.len()..]);
         let message = arguments.get(1).expect("a place, and a text");
         // It stands there, or was made just before.
-        let made = match message.find('"') {
-            Some(_) => message,
-            None => {
-                let begin = before
-                    .rfind(&format!("let {message} ="))
-                    .expect("made before");
-                before[begin..].split(";\n").next().unwrap_or_default()
-            }
+        let made = if message.contains('"') {
+            message
+        } else {
+            let begin = before.rfind(&format!("let {message} ="));
+            let statement = &before[begin.expect("made before")..];
+            statement.split(";\n").next().unwrap_or_default()
         };
         let text = made.find('"').map_or("", |at| &made[at + 1..]);
         let mut ends = text.match_indices('"').map(|(at, _)| at);

@@ -21,8 +21,8 @@ pub(super) struct KeyLog {
     storage: Arc<dyn Storage>,
     /// Oldest first.
     generations: VecDeque<Generation>,
-    /// `None` before the first delivery.
-    clock: Option<Clock>,
+    /// The time of the last delivery; `None` before the first one.
+    pub(super) clock: Option<Clock>,
     /// The end of the last one, the part that is still to be written included: what comes again mostly comes soon, and
     /// is then compared without a read.
     tail: Vec<u8>,
@@ -247,11 +247,6 @@ impl KeyLog {
             self.gone.pop();
         }
         Ok(())
-    }
-
-    /// The time of the last delivery.
-    pub(super) fn clock(&self) -> Option<Clock> {
-        self.clock
     }
 
     /// The last generation.

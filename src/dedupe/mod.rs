@@ -220,7 +220,7 @@ impl Dedupe {
         let checkpoint = Checkpoint {
             journal: self.journal,
             decided: self.decided,
-            clock: self.keys.clock(),
+            clock: self.keys.clock,
             generations: self.keys.facts().copied().collect(),
             duplicates: self.marks.extents().copied().collect(),
         };

@@ -23,7 +23,8 @@ pub struct Responses {
     unix_seconds: u64,
     /// The keep-alive 200, [`COPIES`] times.
     ok: Vec<u8>,
-    ok_len: usize,
+    /// Bytes of one of these.
+    pub ok_len: usize,
 }
 
 impl Responses {
@@ -54,11 +55,6 @@ impl Responses {
             self.ok.get(..count * self.ok_len).unwrap_or_default(),
             count,
         )
-    }
-
-    /// Bytes of one keep-alive 200.
-    pub fn ok_len(&self) -> usize {
-        self.ok_len
     }
 
     /// Appends an answer without content.

@@ -108,7 +108,9 @@ impl Core {
             .admit(head)
             .and_then(|proved| {
                 let decision = endpoint.decide(head, body, now, counters)?;
-                proved.into_iter().for_each(|it| counters.note_verified(it));
+                if let Some(secret) = proved {
+                    counters.note_verified(secret);
+                }
                 Ok(decision)
             })
             .and_then(|decision| self.journal_takes(head, endpoint.ack).map(|()| decision));

@@ -190,7 +190,7 @@ impl EventLoop {
         });
         let accept = self
             .acceptor
-            .opens_at()
+            .closed_until
             .map(|at| at.saturating_duration_since(now));
         let departure = outbox
             .next_departure()
@@ -375,7 +375,7 @@ impl EventLoop {
             .set(self.core.memory_budget.bytes() as u64);
         statistics
             .unacknowledged_bytes
-            .set(self.core.outbox.unacknowledged() as u64);
+            .set(self.core.outbox.unacknowledged as u64);
     }
 
     /// Follows the server into the drain. True when the loop is done.

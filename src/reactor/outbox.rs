@@ -29,7 +29,8 @@ pub(super) struct Outbox {
     flights: VecDeque<Flight>,
     /// Answers in the order in which they may leave.
     waiting: VecDeque<Waiting>,
-    unacknowledged: usize,
+    /// Bytes that wait for the journal.
+    pub(super) unacknowledged: usize,
     /// The commit thread's inbox was full: nothing more fits until it has taken something.
     refused: bool,
     /// Rounds that the open batch has seen.
@@ -282,11 +283,6 @@ impl Outbox {
     /// True while a batch waits for room in the inbox of the commit thread.
     pub(super) fn is_refused(&self) -> bool {
         self.refused
-    }
-
-    /// Bytes that wait for the journal.
-    pub(super) fn unacknowledged(&self) -> usize {
-        self.unacknowledged
     }
 
     pub(super) fn position(&self) -> &DurablePosition {

@@ -27,9 +27,9 @@ pub(crate) struct Oracle {
     /// Bytes of frames at the end of the journal that retention has to leave.
     retained: u64,
     rounds: BTreeMap<u32, Round>,
-    findings: Findings,
+    pub(crate) findings: Findings,
     /// Notifications that were compared, each time they were.
-    compared: u64,
+    pub(crate) compared: u64,
 }
 
 struct Round {
@@ -66,14 +66,6 @@ impl Oracle {
     pub(crate) fn note(&mut self, round: u32, streams: Vec<Stream>) {
         let extent = None;
         self.rounds.insert(round, Round { streams, extent });
-    }
-
-    pub(crate) fn findings(&self) -> &Findings {
-        &self.findings
-    }
-
-    pub(crate) fn compared(&self) -> u64 {
-        self.compared
     }
 
     /// From here on, nothing can have been retired: the first of the latest rounds that have no more bytes than are
@@ -119,7 +111,8 @@ impl Oracle {
 /// One reading of the journal from some place to its end.
 pub(crate) struct JournalCheck<'o> {
     oracle: &'o mut Oracle,
-    start: u64,
+    /// The sequence to begin with; 0 for the first that there is.
+    pub(crate) start: u64,
     /// See [`Oracle::retained_from`].
     retained_from: u64,
     /// The round of the first record; retention may have taken what stood before.
@@ -151,11 +144,6 @@ struct Seen {
 }
 
 impl JournalCheck<'_> {
-    /// The sequence to begin with; 0 for the first that there is.
-    pub(crate) fn start(&self) -> u64 {
-        self.start
-    }
-
     /// The next frame of the journal, whose records follow.
     pub(crate) fn begin_frame(&mut self, bytes: u64) {
         self.frame = bytes;

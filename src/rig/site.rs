@@ -23,7 +23,7 @@ pub(crate) struct Site {
     probe: File,
     probed: u64,
     /// What each `fdatasync` took.
-    syncs: Times,
+    pub(crate) syncs: Times,
 }
 
 /// What a directory stands on.
@@ -152,11 +152,6 @@ impl Site {
             }
         }
         Ok(())
-    }
-
-    /// What was measured.
-    pub(crate) fn syncs(&self) -> &Times {
-        &self.syncs
     }
 
     /// Overwrites all of the probe again and again for this long, a sync each time, and gives bytes a second.

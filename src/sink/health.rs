@@ -143,15 +143,12 @@ mod tests {
     use Failing::{Item, KnownAway, Target};
 
     fn lines(log: &str) -> Vec<&str> {
-        let words = |line: &'static str| move |it: &&str| it.contains(line);
-        let (fails, works) = (words("has failed and is tried"), words("work again"));
-        log.lines()
-            .map(|line| match line {
-                it if fails(&it) => "fails",
-                it if works(&it) => "works",
-                _ => "?",
-            })
-            .collect()
+        let kind = |line: &str| match line {
+            line if line.contains("has failed and is tried") => "fails",
+            line if line.contains("work again") => "works",
+            _ => "?",
+        };
+        log.lines().map(kind).collect()
     }
 
     /// A receiver answered 500 for minutes, and no line said so: only that it was away was logged, and that takes

@@ -11,11 +11,11 @@ use std::sync::Arc;
 /// the last sink has released them.
 #[derive(Debug)]
 pub struct EventBatch {
-    made: Made,
+    pub(super) made: Made,
     /// By which it was read.
-    forms: Arc<Forms>,
+    pub(super) forms: Arc<Forms>,
     /// Where the memory of the events goes when the last sink has released them.
-    spare: Sender<Made>,
+    pub(super) spare: Sender<Made>,
 }
 
 /// Batches, and what they were taken apart to. The lists are used again.
@@ -42,15 +42,6 @@ pub struct Notification<'d> {
 }
 
 impl EventBatch {
-    pub(super) fn new(made: Made, forms: Arc<Forms>, spare: Sender<Made>) -> EventBatch {
-        EventBatch { made, forms, spare }
-    }
-
-    /// By which it was read.
-    pub(super) fn forms(&self) -> &Arc<Forms> {
-        &self.forms
-    }
-
     /// Sequence of the first notification.
     pub fn first_sequence(&self) -> u64 {
         self.made.batches.first().map_or(0, Batch::first_sequence)
@@ -80,7 +71,7 @@ impl EventBatch {
 
     /// Where the last of it stands in the journal, if it came from there.
     pub fn at(&self) -> Option<FrameAt> {
-        self.made.batches.last()?.at()
+        self.made.batches.last()?.at
     }
 
     /// Bytes of memory that it takes, in bodies and events.

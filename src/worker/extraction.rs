@@ -47,7 +47,7 @@ impl Extraction {
 
     /// Reads by these forms from here on.
     pub fn read_by(&mut self, forms: &Arc<Forms>) {
-        if !Arc::ptr_eq(self.reading.forms(), forms) {
+        if !Arc::ptr_eq(&self.reading.forms, forms) {
             self.reading = Reading::new(forms);
         }
     }
@@ -102,15 +102,18 @@ impl Extraction {
         }
         self.extractor.end();
         events.fit();
-        let forms = Arc::clone(self.reading.forms());
-        EventBatch::new(made, forms, self.give.clone())
+        EventBatch {
+            made,
+            forms: Arc::clone(&self.reading.forms),
+            spare: self.give.clone(),
+        }
     }
 
     /// A delivery of this one of its notifications, in memory of its own. `None` if it is not in there.
     #[must_use]
     pub fn alone(&mut self, delivery: &EventBatch, sequence: u64) -> Option<EventBatch> {
         let record = delivery.notification(sequence)?.record;
-        self.read_by(delivery.forms());
+        self.read_by(&delivery.forms);
         Some(self.take_apart(sequence, &record))
     }
 

@@ -173,7 +173,7 @@ impl Forms {
 
 /// Finds the forms of records, with those at hand that it has found before.
 pub(super) struct Reading {
-    forms: Arc<Forms>,
+    pub(super) forms: Arc<Forms>,
     known: BTreeMap<u16, Option<Arc<Form>>>,
     /// By which a body is read whose form is not known.
     unknown: Form,
@@ -192,10 +192,6 @@ impl Reading {
             known: BTreeMap::new(),
             unknown: Form::unknown(),
         }
-    }
-
-    pub(super) fn forms(&self) -> &Arc<Forms> {
-        &self.forms
     }
 
     /// How a record with these flags is read; `None` for the way of before there were forms.

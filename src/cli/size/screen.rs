@@ -14,34 +14,21 @@ pub(super) fn text(estimate: &Estimate) -> String {
     let (cost, disk, limits) = (&estimate.cost, &estimate.disk, &estimate.limits);
     let mut text = String::new();
     let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
-    line(
-        "asked",
-        format!(
-            "{}/s and {} replies to each: {}/s",
-            counted(estimate.asked.messages, "message"),
-            estimate.asked.reply_ratio,
-            counted(estimate.asked.webhooks(), "webhook"),
-        ),
-    );
-    line(
-        "measured",
-        format!(
-            "{} in {:.1} s, with the senders on the same {}",
-            counted(cost.stored(), "notification"),
-            cost.elapsed.as_secs_f64(),
-            counted(limits.cores, "core"),
-        ),
-    );
-    let file_system = disk.file_system.describe();
-    line(
-        "file system",
-        format!("{file_system}; {} free", bytes(disk.free)),
-    );
+    let (messages, replies) = (estimate.asked.messages, estimate.asked.reply_ratio);
+    let messages = counted(messages, "message");
+    let webhooks = counted(estimate.asked.webhooks(), "webhook");
+    let asked = format!("{messages}/s and {replies} replies to each: {webhooks}/s");
+    line("asked", asked);
+    let stored = counted(cost.stored(), "notification");
+    let (seconds, cores) = (cost.elapsed.as_secs_f64(), counted(limits.cores, "core"));
+    let measured = format!("{stored} in {seconds:.1} s, with the senders on the same {cores}");
+    line("measured", measured);
+    let (file_system, free) = (disk.file_system.describe(), bytes(disk.free));
+    line("file system", format!("{file_system}; {free} free"));
     line("fdatasync", syncs(&disk.syncs));
-    line(
-        "bandwidth",
-        format!("{}/s, 4 MiB and a sync at a time", bytes(disk.bandwidth)),
-    );
+    let bandwidth = bytes(disk.bandwidth);
+    let bandwidth = format!("{bandwidth}/s, 4 MiB and a sync at a time");
+    line("bandwidth", bandwidth);
     let full = FULL * 100.0;
     let mut table = Table::new(&format!(
         " | >for a webhook | >at work | >carries, at {full:.0} %"

@@ -36,7 +36,8 @@ pub(crate) struct Plan {
 /// The threads of a round.
 pub(crate) struct Load {
     threads: Vec<JoinHandle<Vec<Link>>>,
-    ended: Receiver<Ended>,
+    /// Has a message when it cannot go on.
+    pub(crate) ended: Receiver<Ended>,
 }
 
 /// Why a round cannot go on.
@@ -97,11 +98,6 @@ impl Load {
             threads: threads.collect::<io::Result<_>>()?,
             ended,
         })
-    }
-
-    /// Has a message when it cannot go on.
-    pub(crate) fn ended(&self) -> &Receiver<Ended> {
-        &self.ended
     }
 
     /// Waits for the end of all connections: the server must be gone.
