@@ -401,34 +401,25 @@ fn tables<'t>(
 }
 
 fn read(path: &Path) -> Result<Source, ConfigErrors> {
-    let name = path.display().to_string();
-    let source = Source {
-        name: name.clone(),
+    let mut source = Source {
+        name: path.display().to_string(),
         text: String::new(),
     };
     let refuse = |source: &Source, place: &Location, message: String| ConfigErrors {
         mistakes: vec![source.finding(place, message)],
     };
     let bytes = fs::read(path).map_err(|error| {
+        let place = Location::Named(source.name.clone());
         let message = format!("cannot read the configuration: {error}");
-        refuse(&source, &Location::Named(name.clone()), message)
+        refuse(&source, &place, message)
     })?;
-    String::from_utf8(bytes)
-        .map(|text| Source {
-            name: name.clone(),
-            text,
-        })
-        .map_err(|error| {
-            let valid = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            let source = Source {
-                name: name.clone(),
-                text,
-            };
-            refuse(
-                &source,
-                &Location::File(valid),
-                "the file is not UTF-8 here".to_owned(),
-            )
-        })
+    let valid = str::from_utf8(&bytes).map_err(|error| error.valid_up_to());
+    source.text = String::from_utf8_lossy(&bytes).into_owned();
+    match valid {
+        Ok(_) => Ok(source),
+        Err(valid) => {
+            let message = "the file is not UTF-8 here".to_owned();
+            Err(refuse(&source, &Location::File(valid), message))
+        }
+    }
 }

@@ -48,6 +48,9 @@ impl<E: Into<DedupeError>> From<E> for Unusable {
     }
 }
 
+/// What was saved; with the index, the newest generation that has keys without an endpoint.
+type Loaded = (KeyLog, DuplicateLog, (Index, u64), Parties);
+
 impl Opening {
     /// The state of the checkpoint, or an empty one.
     pub(super) fn open(self) -> Result<Dedupe, DedupeError> {
@@ -71,7 +74,9 @@ impl Opening {
                 saved.decided
             ),
             StoredCheckpoint::Saved(saved) => match self.load(&saved) {
-                Ok(dedupe) => return Ok(dedupe),
+                Ok((keys, marks, index, parties)) => {
+                    return Ok(self.dedupe(keys, marks, index, parties, saved.decided));
+                }
                 Err(Unusable::Io(error)) => return Err(error),
                 Err(Unusable::Damaged(reason)) => reason,
             },
@@ -99,7 +104,7 @@ impl Opening {
         Ok(self.dedupe(keys, marks, (index, 0), parties, decided))
     }
 
-    fn load(&self, saved: &Checkpoint) -> Result<Dedupe, Unusable> {
+    fn load(&self, saved: &Checkpoint) -> Result<Loaded, Unusable> {
         let marks = self.marks(saved)?;
         let generations = &saved.generations;
         let is_rising = |two: &[Facts]| two[0].number.checked_add(1) == Some(two[1].number);
@@ -161,13 +166,7 @@ impl Opening {
             keys.any(|it| it == name) || duplicates.any(|it| it == name)
         };
         self.remove_others(known)?;
-        let opening = Opening {
-            storage: Arc::clone(&self.storage),
-            options: self.options.clone(),
-            tags: self.tags.clone(),
-            ..*self
-        };
-        Ok(opening.dedupe(keys, marks, (index, unnumbered), parties, saved.decided))
+        Ok((keys, marks, (index, unnumbered), parties))
     }
 
     fn dedupe(
