@@ -58,7 +58,10 @@ impl CursorSaver {
         self.at = Instant::now();
         match self.cursor.save(lanes) {
             Ok(()) => {
-                self.lacks_space = false;
+                if std::mem::take(&mut self.lacks_space) {
+                    let sink = self.sink();
+                    tracing::info!(sink, "the cursor of the sink is saved again");
+                }
                 statistics.confirmed.set(self.cursor.confirmed());
                 Ok(true)
             }

@@ -269,11 +269,27 @@ fn a_sink_that_comes_to_damage_keeps_what_it_has_done() {
 /// while the journal waited for it to release segments.
 #[test]
 fn a_full_disk_stops_no_sink() {
+    let log = captured(fills_up_and_has_room_again);
+    // The end of that had no line.
+    assert!(
+        log.contains("there is no space for the cursor of the sink"),
+        "{log}"
+    );
+    assert!(
+        log.contains("the cursor of the sink is saved again"),
+        "{log}"
+    );
+}
+
+fn fills_up_and_has_room_again() {
     let setting = Setting::new();
     let (live, feed) = setting.bench.feed(1);
     let runner = setting.runner(feed);
     setting.full.store(true, Ordering::Relaxed);
-    let running = thread::spawn(move || runner.run(&mut Memory::default()));
+    let log = tracing::dispatcher::get_default(Clone::clone);
+    let running = thread::spawn(move || {
+        tracing::dispatcher::with_default(&log, || runner.run(&mut Memory::default()))
+    });
     let until = |what: &str, condition: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !condition() {
