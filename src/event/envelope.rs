@@ -35,7 +35,7 @@ use super::extract::without_mark;
 use super::form::CONTENT_TYPE;
 use super::json::span::Span;
 use super::time;
-use super::whatsapp::context::{push_key, push_raw};
+use super::whatsapp::context::push_raw;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::io::Write;
@@ -164,8 +164,7 @@ fn data(event: Event<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
         push_raw(out, raw(event.event.own));
         return;
     }
-    out.push(b'{');
-    push_key(out, event.event.part.key());
+    out.extend_from_slice(event.event.part.opening().as_bytes());
     push_raw(out, raw(event.event.own));
     match event.event.contacts {
         WithContacts::None => {}

@@ -9,13 +9,11 @@ pub(super) fn parse(seconds: &str) -> Option<u64> {
     if seconds.is_empty() || seconds.len() > DIGITS_MAX {
         return None;
     }
-    let mut number = 0;
-    for digit in seconds.bytes().map(|byte| byte.wrapping_sub(b'0')) {
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + u64::from(digit);
-    }
+    let mut digits = seconds.bytes().map(|byte| byte.wrapping_sub(b'0'));
+    // So few digits do not overflow.
+    let number = digits.try_fold(0u64, |number, digit| {
+        (digit <= 9).then(|| number.wrapping_mul(10).wrapping_add(u64::from(digit)))
+    })?;
     (number <= SECONDS_MAX).then(|| number * SECOND)
 }
 

@@ -59,12 +59,11 @@ impl<'d> Document<'d> {
     /// What a string says.
     pub(in crate::event) fn string(&self, at: usize) -> Option<&'d str> {
         let node = self.node(at)?;
+        let quoted = node.span.range();
+        let text = || self.body.get(quoted.start + 1..quoted.end - 1);
         match node.kind {
-            Kind::Plain => {
-                let quoted = node.span.range();
-                self.body.get(quoted.start + 1..quoted.end - 1)
-            }
-            Kind::Escaped => self.scan.unescaped(at),
+            Kind::Plain => text(),
+            Kind::Escaped => self.scan.unescaped(at, text()?),
             _ => None,
         }
     }
@@ -72,12 +71,14 @@ impl<'d> Document<'d> {
     /// The members of an object in the order of the text; none if it is something else.
     #[inline]
     pub(in crate::event) fn members(&self, at: usize) -> impl Iterator<Item = Member> + use<'d> {
-        let nodes = self.nodes;
-        let mut inside = self.inside(at, Kind::Object);
+        let inside = self.inside(at, Kind::Object);
+        let mut next = at + 1;
         std::iter::from_fn(move || {
-            let name_at = inside.next()?;
-            let name = nodes.get(name_at)?.name;
-            let at = inside.next()?;
+            // A name, and its value behind it.
+            let name_at = next;
+            let name = inside.get(name_at)?.name;
+            let at = name_at + 1;
+            next = inside.get(at)?.after as usize;
             Some(Member { name, name_at, at })
         })
     }
@@ -85,7 +86,13 @@ impl<'d> Document<'d> {
     /// The elements of an array; none if it is something else.
     #[inline]
     pub(in crate::event) fn elements(&self, at: usize) -> impl Iterator<Item = usize> + use<'d> {
-        self.inside(at, Kind::Array)
+        let inside = self.inside(at, Kind::Array);
+        let mut next = at + 1;
+        std::iter::from_fn(move || {
+            let at = next;
+            next = inside.get(at)?.after as usize;
+            Some(at)
+        })
     }
 
     /// The value of a member; of a repeated name the last, as nearly every JSON library has it.
@@ -116,18 +123,13 @@ impl<'d> Document<'d> {
         self.nodes.get(at)
     }
 
-    /// What stands in a container of this kind, without what is in that; of anything else nothing.
+    /// The nodes up to the end of a container of this kind; of anything else none.
     #[inline]
-    fn inside(&self, at: usize, kind: Kind) -> impl Iterator<Item = usize> + use<'d> {
-        let nodes = self.nodes;
-        let mut rest = match self.node(at) {
-            Some(node) if node.kind == kind => at + 1..node.after as usize,
-            _ => 0..0,
-        };
-        std::iter::from_fn(move || {
-            let at = rest.next()?;
-            rest.start = nodes.get(at)?.after as usize;
-            Some(at)
-        })
+    fn inside(&self, at: usize, kind: Kind) -> &'d [Node] {
+        match self.node(at) {
+            Some(node) if node.kind == kind => self.nodes.get(..node.after as usize),
+            _ => None,
+        }
+        .unwrap_or_default()
     }
 }

@@ -4,6 +4,7 @@
 //! values has.
 
 pub(super) mod document;
+mod expected;
 pub(super) mod name;
 pub(super) mod scan;
 pub(super) mod span;

@@ -9,13 +9,18 @@
 //! webhook are a few words of eight bytes, too short for wider registers to pay.
 
 use super::super::pages::own_pages;
+use super::expected::{Expected, Reach};
 use super::name::Name;
 use super::span::Span;
 use super::string;
+use std::cell::OnceCell;
 
 /// Deepest nesting of arrays and objects that is taken apart. The platform's bodies nest about ten deep;
 /// common parsers, which read what is made of them, give up at 128.
 pub const NESTING_MAX: usize = 100;
+
+/// Most nodes of what is expected to be met again.
+const EXPECTED_MAX: usize = 256;
 
 /// The values of one body; reused from body to body.
 #[derive(Debug, Default)]
@@ -25,6 +30,11 @@ pub(in crate::event) struct Scan {
     count: usize,
     escaped: Escaped,
     has_lines: bool,
+    /// How a body looks, and how many in a row have looked otherwise.
+    body: Expected,
+    odd: u32,
+    /// How an element of some array looks.
+    element: Expected,
 }
 
 /// One value, or the name of a member.
@@ -60,13 +70,13 @@ pub(in crate::event) enum Refused {
     TooDeep,
 }
 
-/// What strings with an escape say.
+/// Strings with an escape.
 #[derive(Debug, Default)]
-struct Escaped {
-    /// Joined.
-    text: String,
-    /// The strings by their positions among the nodes, and their places in the text.
-    places: Vec<(usize, Span)>,
+pub(super) struct Escaped {
+    /// Their positions among the nodes, and what they say, once somebody has asked: few are ever looked at.
+    strings: Vec<(usize, OnceCell<Box<str>>)>,
+    /// What a name says.
+    name: String,
 }
 
 impl Scan {
@@ -87,8 +97,11 @@ impl Scan {
         loop {
             let read = self.pass(body);
             let was_full = self.count == self.room.len() && self.count < most;
+            if let Ok(as_expected) = read {
+                self.expect(body, as_expected);
+            }
             if read.is_ok() || !was_full {
-                return read;
+                return read.map(|_| ());
             }
             // It begins anew with more room: to grow on the way would cost every body something.
             let grown = self.count + self.count / 2 + 1;
@@ -101,10 +114,25 @@ impl Scan {
         own_pages(&mut self.room);
     }
 
-    /// One pass over `body`, as far as there is room.
-    fn pass(&mut self, body: &str) -> Result<(), Refused> {
-        self.escaped.text.clear();
-        self.escaped.places.clear();
+    /// Learns what to expect, when two bodies in a row are not `as_expected`.
+    fn expect(&mut self, body: &str, as_expected: bool) {
+        // Not of a large one, which is rare, nor of one that somebody has laid out.
+        let is_usual = self.count <= EXPECTED_MAX && !self.has_lines;
+        self.odd = if as_expected {
+            0
+        } else {
+            self.odd + u32::from(is_usual)
+        };
+        if self.odd > 1 && is_usual {
+            let nodes = self.room.get(..self.count).unwrap_or_default();
+            self.body.learn(body.as_bytes(), nodes, 0);
+            self.odd = 0;
+        }
+    }
+
+    /// One pass over `body`, as far as there is room. Says whether it looks as expected.
+    fn pass(&mut self, body: &str) -> Result<bool, Refused> {
+        self.escaped.strings.clear();
         let mut pass = Pass {
             body,
             bytes: body.as_bytes(),
@@ -112,20 +140,23 @@ impl Scan {
             room: &mut self.room,
             count: 0,
             open: NOTHING,
+            in_object: false,
             depth: 0,
             escaped: &mut self.escaped,
             has_lines: false,
+            element: &mut self.element,
+            array: NOTHING,
         };
-        pass.space();
         // What stands around the whole is in no event.
-        pass.has_lines = false;
-        let is_value = pass.document().is_some();
+        (pass.at, _) = space(pass.bytes, 0);
+        let read = pass.document(&self.body);
         (self.count, self.has_lines) = (pass.count, pass.has_lines);
-        pass.space();
-        let is_whole = is_value && pass.at == body.len();
+        let is_whole = space(pass.bytes, pass.at).0 == body.len();
         let is_too_deep = pass.depth > NESTING_MAX;
-        if is_whole {
-            Ok(())
+        if let Some(as_expected) = read
+            && is_whole
+        {
+            Ok(as_expected)
         } else if is_too_deep {
             Err(Refused::TooDeep)
         } else {
@@ -144,17 +175,44 @@ impl Scan {
         self.has_lines
     }
 
-    /// What the string at position `node` says; it has an escape.
-    pub(in crate::event) fn unescaped(&self, node: usize) -> Option<&str> {
-        let Escaped { text, places } = &self.escaped;
-        let found = places.binary_search_by_key(&node, |place| place.0).ok()?;
-        text.get(places.get(found)?.1.range())
+    /// What the string at position `node` says; it has an escape, and `text` stands between its quotes.
+    pub(in crate::event) fn unescaped(&self, node: usize, text: &str) -> Option<&str> {
+        let strings = &self.escaped.strings;
+        let found = strings
+            .binary_search_by_key(&node, |string| string.0)
+            .ok()?;
+        let said = strings.get(found)?.1.get_or_init(|| {
+            let mut said = String::new();
+            // It was found to be right.
+            let _ = string::unescape(text, &mut said);
+            said.into_boxed_str()
+        });
+        Some(said)
     }
 
     /// What its buffers have room for.
     #[cfg(test)]
     pub(in crate::event) fn capacities(&self) -> [usize; 2] {
-        [self.room.capacity(), self.escaped.text.capacity()]
+        [self.room.capacity(), self.escaped.strings.capacity()]
+    }
+}
+
+impl Escaped {
+    /// Notes the string at position `node`, whose first backslash is at `at` of what follows its quote. Gives its
+    /// length up to the other one.
+    #[inline(never)]
+    fn note(&mut self, node: usize, bytes: &[u8], at: usize) -> Option<usize> {
+        let len = string::escaped_len(bytes, at)?;
+        self.strings.push((node, OnceCell::new()));
+        Some(len)
+    }
+
+    /// The name that stands so between its quotes.
+    #[inline(never)]
+    fn name(&mut self, text: &str) -> Option<Name> {
+        self.name.clear();
+        string::unescape(text, &mut self.name)?;
+        Some(Name::of(self.name.as_bytes()))
     }
 }
 
@@ -165,6 +223,30 @@ impl Node {
         kind: Kind::Literal,
         name: Name::Other,
     };
+
+    #[inline(always)]
+    pub(super) fn new(start: usize, end: usize, after: usize, kind: Kind, name: Name) -> Node {
+        Node {
+            span: Span::new(start, end),
+            after: offset(after),
+            kind,
+            name,
+        }
+    }
+
+    /// The same in a text that begins at `at`, with a first node at `first`.
+    #[inline(always)]
+    pub(super) fn moved(&self, at: u32, first: u32) -> Node {
+        // Texts are short enough.
+        Node {
+            span: Span {
+                start: self.span.start.wrapping_add(at),
+                end: self.span.end.wrapping_add(at),
+            },
+            after: self.after.wrapping_add(first),
+            ..*self
+        }
+    }
 }
 
 /// The pass over one body. Its parts go into one function, so that what it keeps here stays in registers.
@@ -177,10 +259,15 @@ struct Pass<'p> {
     count: usize,
     /// The innermost container that is open, or [`NOTHING`].
     open: u32,
+    /// True if that is an object.
+    in_object: bool,
     /// How many are open.
     depth: usize,
     escaped: &'p mut Escaped,
     has_lines: bool,
+    /// How the elements of `array` look, which is an open one, or [`NOTHING`].
+    element: &'p mut Expected,
+    array: u32,
 }
 
 /// No container is open.
@@ -189,57 +276,108 @@ const NOTHING: u32 = u32::MAX;
 /// `None` is a refusal.
 #[expect(clippy::inline_always, reason = "see above")]
 impl Pass<'_> {
-    /// A value with all that is in it.
-    fn document(&mut self) -> Option<()> {
+    /// A value with all that is in it. Says whether it looks as expected.
+    fn document(&mut self, body: &Expected) -> Option<bool> {
+        let place = (self.at, self.count);
+        let mut reached = body.follow(self.body, self.room, self.escaped, place)?;
+        let as_expected = reached.2 == Reach::Whole;
         loop {
-            self.value()?;
+            if self.go_on(reached) == Reach::BeforeValue {
+                self.value()?;
+            }
             // Behind a value, and behind each container that ends with it.
-            loop {
-                if self.open == NOTHING {
-                    return Some(());
-                }
-                self.space();
-                let is_object = self.room.get(self.open as usize)?.kind == Kind::Object;
-                match self.bytes.get(self.at)? {
-                    b',' => {
-                        self.at += 1;
-                        self.space();
-                        if is_object {
-                            self.name()?;
-                        }
-                        break;
-                    }
-                    b'}' if is_object => self.close()?,
-                    b']' if !is_object => self.close()?,
+            while self.open != NOTHING {
+                match self.token()? {
+                    b',' => break,
+                    b'}' if self.in_object => self.close()?,
+                    b']' if !self.in_object => self.close()?,
                     _ => return None,
                 }
             }
+            if self.open == NOTHING {
+                return Some(as_expected);
+            }
+            self.at += 1;
+            if self.in_object {
+                self.name()?;
+            }
+            reached = (self.at, self.count, Reach::BeforeValue);
+            if !self.in_object && self.expects_element() {
+                let place = (self.at, self.count);
+                reached = self
+                    .element
+                    .follow(self.body, self.room, self.escaped, place)?;
+            }
         }
+    }
+
+    /// Goes on where following has come to.
+    #[inline(always)]
+    fn go_on(&mut self, (at, count, reach): (usize, usize, Reach)) -> Reach {
+        let first = self.count;
+        (self.at, self.count) = (at, count);
+        if reach != Reach::Whole {
+            for node in first..count {
+                self.open_again(node);
+            }
+        }
+        reach
+    }
+
+    /// Opens what was listed as expected and whose end is not met yet, the outer one first.
+    #[inline(always)]
+    fn open_again(&mut self, at: usize) {
+        if let Some(node) = self.room.get_mut(at)
+            && matches!(node.kind, Kind::Object | Kind::Array)
+            && node.span.len() == 0
+        {
+            node.after = self.open;
+            self.open = offset(at);
+            self.in_object = node.kind == Kind::Object;
+            self.depth += 1;
+        }
+    }
+
+    /// True if it is known how the next element of the innermost array may look: as the first, if that is an object.
+    #[inline(always)]
+    fn expects_element(&mut self) -> bool {
+        let first = self.open as usize + 1;
+        let is_first = |node: &Node| node.kind == Kind::Object && node.after == offset(self.count);
+        if self.array == NOTHING
+            && self.room.get(first).is_some_and(is_first)
+            && self.count - first <= EXPECTED_MAX
+            && !self.has_lines
+        {
+            let nodes = self.room.get(..self.count).unwrap_or_default();
+            self.element.learn(self.bytes, nodes, first);
+            self.array = self.open;
+        }
+        self.array == self.open
     }
 
     /// A value: of a container what stands before its first scalar, or all of it if it is empty.
     #[inline(always)]
     fn value(&mut self) -> Option<()> {
         loop {
-            match self.bytes.get(self.at)? {
-                b'"' => return self.string().map(|_| ()),
+            match self.token()? {
                 b'{' => {
                     self.open(Kind::Object)?;
-                    if self.bytes.get(self.at)? == &b'}' {
+                    if self.token()? == b'}' {
                         return self.close();
                     }
                     self.name()?;
                 }
                 b'[' => {
                     self.open(Kind::Array)?;
-                    if self.bytes.get(self.at)? == &b']' {
+                    if self.token()? == b']' {
                         return self.close();
                     }
                 }
-                b'-' | b'0'..=b'9' => {
-                    return self.scalar(number_end(self.bytes, self.at)?, Kind::Number);
+                _ => {
+                    let rest = self.bytes.get(self.at..)?;
+                    let (len, kind) = scalar(rest, self.count, self.escaped)?;
+                    return self.push(self.at + len, kind, Name::Other);
                 }
-                _ => return self.scalar(literal_end(self.bytes, self.at)?, Kind::Literal),
             }
         }
     }
@@ -247,41 +385,25 @@ impl Pass<'_> {
     /// The name of a member, with its colon.
     #[inline(always)]
     fn name(&mut self) -> Option<()> {
-        if self.bytes.get(self.at)? != &b'"' {
+        if self.token()? != b'"' {
             return None;
         }
-        let node = self.count;
-        let text = self.string()?;
-        self.room.get_mut(node)?.name = Name::of(text);
-        self.space();
-        if self.bytes.get(self.at)? != &b':' {
+        let start = self.at + 1;
+        let text = self.bytes.get(start..)?;
+        let len = string::plain_len(text);
+        if text.get(len)? == &b'"' {
+            let name = Name::of(text.get(..len)?);
+            self.push(start + len + 1, Kind::Plain, name)?;
+        } else {
+            let len = self.escaped.note(self.count, text, len)?;
+            let name = self.escaped.name(self.body.get(start..start + len)?)?;
+            self.push(start + len + 1, Kind::Escaped, name)?;
+        }
+        if self.token()? != b':' {
             return None;
         }
         self.at += 1;
-        self.space();
         Some(())
-    }
-
-    /// A string; gives what it says.
-    #[inline(always)]
-    fn string(&mut self) -> Option<&[u8]> {
-        let start = self.at + 1;
-        let end = string::plain_end(self.bytes, start);
-        if self.bytes.get(end)? == &b'"' {
-            self.scalar(end + 1, Kind::Plain)?;
-            return self.bytes.get(start..end);
-        }
-        let end = unescape(self.escaped, self.body, self.count, start, end)?;
-        self.scalar(end + 1, Kind::Escaped)?;
-        let (_, place) = self.escaped.places.last()?;
-        place.of(self.escaped.text.as_bytes())
-    }
-
-    /// A value without others in it, up to before `end`.
-    #[inline(always)]
-    fn scalar(&mut self, end: usize, kind: Kind) -> Option<()> {
-        let after = offset(self.count + 1);
-        self.push(end, after, kind)
     }
 
     #[inline(always)]
@@ -291,9 +413,11 @@ impl Pass<'_> {
             return None;
         }
         let node = offset(self.count);
-        self.push(self.at + 1, self.open, kind)?;
+        self.push(self.at + 1, kind, Name::Other)?;
+        // Until it is closed, this is where it is in.
+        self.room.get_mut(node as usize)?.after = self.open;
         self.open = node;
-        self.space();
+        self.in_object = kind == Kind::Object;
         Some(())
     }
 
@@ -302,86 +426,101 @@ impl Pass<'_> {
     fn close(&mut self) -> Option<()> {
         self.at += 1;
         self.depth -= 1;
+        if self.array == self.open {
+            self.array = NOTHING;
+        }
         let node = self.room.get_mut(self.open as usize)?;
         self.open = node.after;
         node.after = offset(self.count);
         node.span.end = offset(self.at);
+        let outer = self.room.get(self.open as usize);
+        self.in_object = outer.is_some_and(|outer| outer.kind == Kind::Object);
         Some(())
     }
 
+    /// Lists the value from here to before `end`.
     #[inline(always)]
-    fn push(&mut self, end: usize, after: u32, kind: Kind) -> Option<()> {
-        *self.room.get_mut(self.count)? = Node {
-            span: Span::new(self.at, end),
-            after,
-            kind,
-            name: Name::Other,
-        };
+    fn push(&mut self, end: usize, kind: Kind, name: Name) -> Option<()> {
+        let node = self.room.get_mut(self.count)?;
         self.count += 1;
+        *node = Node::new(self.at, end, self.count, kind, name);
         self.at = end;
         Some(())
     }
 
+    /// The next byte that is not white space.
     #[inline(always)]
-    fn space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.at) {
-            self.has_lines |= matches!(self.bytes[self.at], b'\n' | b'\r');
-            self.at += 1;
+    fn token(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        if byte > b' ' {
+            return Some(byte);
         }
+        let (at, has_lines) = space(self.bytes, self.at);
+        self.at = at;
+        self.has_lines |= has_lines;
+        self.bytes.get(at).copied()
     }
 }
 
-/// The string at position `node`, which begins behind its quote at `start` and has its first backslash at `at`. Gives
-/// the offset of the quote that ends it.
-#[cold]
+/// The offset behind the white space at `at`, and whether there is a line end in it.
 #[inline(never)]
-fn unescape(
-    escaped: &mut Escaped,
-    body: &str,
-    node: usize,
-    start: usize,
-    at: usize,
-) -> Option<usize> {
-    let first = escaped.text.len();
-    let end = string::unescape(body, start, at, &mut escaped.text)?;
-    let place = Span::new(first, escaped.text.len());
-    escaped.places.push((node, place));
-    (body.as_bytes().get(end)? == &b'"').then_some(end)
+fn space(bytes: &[u8], at: usize) -> (usize, bool) {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let space = rest.iter().take_while(is_space);
+    space.fold((at, false), |(at, has_lines), byte| {
+        (at + 1, has_lines | matches!(byte, b'\n' | b'\r'))
+    })
 }
 
-/// The offset behind the number at `at`.
-fn number_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    at += usize::from(bytes.get(at) == Some(&b'-'));
-    at = match bytes.get(at)? {
-        b'0' => at + 1,
-        _ => digits_end(bytes, at)?,
+/// The scalar that `text` begins with, which is to be the node at position `node`: its length, and what it is.
+#[inline(always)]
+pub(super) fn scalar(text: &[u8], node: usize, escaped: &mut Escaped) -> Option<(usize, Kind)> {
+    match text.split_first()? {
+        (b'"', said) => {
+            let len = string::plain_len(said);
+            if said.get(len)? == &b'"' {
+                return Some((len + 2, Kind::Plain));
+            }
+            Some((escaped.note(node, said, len)? + 2, Kind::Escaped))
+        }
+        (b'-' | b'0'..=b'9', _) => Some((number_len(text)?, Kind::Number)),
+        _ => Some((literal_len(text)?, Kind::Literal)),
+    }
+}
+
+/// The length of a number.
+fn number_len(text: &[u8]) -> Option<usize> {
+    let mut len = usize::from(text.first() == Some(&b'-'));
+    len = match text.get(len)? {
+        b'0' => len + 1,
+        _ => digits_end(text, len)?,
     };
-    if bytes.get(at) == Some(&b'.') {
-        at = digits_end(bytes, at + 1)?;
+    if text.get(len) == Some(&b'.') {
+        len = digits_end(text, len + 1)?;
     }
-    if let Some(b'e' | b'E') = bytes.get(at) {
-        at += 1 + usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
-        at = digits_end(bytes, at)?;
+    if let Some(b'e' | b'E') = text.get(len) {
+        len += 1 + usize::from(matches!(text.get(len + 1), Some(b'+' | b'-')));
+        len = digits_end(text, len)?;
     }
-    Some(at)
+    Some(len)
 }
 
 /// The offset behind one or more digits.
-fn digits_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let digits = bytes.get(start..)?.iter();
+fn digits_end(text: &[u8], start: usize) -> Option<usize> {
+    let digits = text.get(start..)?.iter();
     let count = digits.take_while(|byte| byte.is_ascii_digit()).count();
     (count > 0).then_some(start + count)
 }
 
-fn literal_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let rest = bytes.get(at..)?;
+fn literal_len(text: &[u8]) -> Option<usize> {
     let literals: [&[u8]; 3] = [b"true", b"false", b"null"];
-    let literal = literals.into_iter().find(|it| rest.starts_with(it))?;
-    Some(at + literal.len())
+    let literal = literals.into_iter().find(|it| text.starts_with(it))?;
+    Some(literal.len())
 }
 
 /// Bodies have been found shorter than 4 GiB, and have fewer values than bytes.
 #[expect(clippy::cast_possible_truncation, reason = "see above")]
-fn offset(at: usize) -> u32 {
+pub(super) fn offset(at: usize) -> u32 {
     at as u32
 }
