@@ -67,6 +67,8 @@ pub(super) struct Entry {
     pub(super) foreign: bool,
     /// The update's own part of `data`, in the body.
     pub(super) own: Span,
+    /// There may be line ends in the parts that lie in the body.
+    pub(super) has_lines: bool,
     pub(super) part: DataMember,
     pub(super) contacts: WithContacts,
     /// The other members of `data`, in the shared text.

@@ -3,6 +3,8 @@
 use super::name::Name;
 use super::scan::{Kind, Node, Scan};
 use super::span::Span;
+use memchr::memrchr;
+use std::ops::Range;
 
 /// Borrowed view of one parsed body. Values are named by their position in the list of nodes; one that is not in it
 /// is a value of no type.
@@ -17,7 +19,6 @@ pub(in crate::event) struct Document<'d> {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::event) struct Member {
     pub(in crate::event) name: Name,
-    pub(in crate::event) name_at: usize,
     pub(in crate::event) at: usize,
 }
 
@@ -49,23 +50,63 @@ impl<'d> Document<'d> {
     /// The text of a string that is not empty, or of a number.
     pub(in crate::event) fn scalar(&self, at: usize) -> Option<&'d str> {
         let node = self.node(at)?;
-        let text = match node.kind {
-            Kind::Number => self.body.get(node.span.range()),
-            _ => self.string(at),
-        };
-        text.filter(|text| !text.is_empty())
+        let place = node.span.range();
+        match node.kind {
+            // Not an empty one.
+            Kind::Plain if place.len() > 2 => self.body.get(place.start + 1..place.end - 1),
+            Kind::Number => self.body.get(place),
+            Kind::Escaped => self.string(at),
+            _ => None,
+        }
     }
 
     /// What a string says.
     pub(in crate::event) fn string(&self, at: usize) -> Option<&'d str> {
         let node = self.node(at)?;
-        let quoted = node.span.range();
-        let text = || self.body.get(quoted.start + 1..quoted.end - 1);
-        match node.kind {
-            Kind::Plain => text(),
-            Kind::Escaped => self.scan.unescaped(at, text()?),
-            _ => None,
+        if !matches!(node.kind, Kind::Plain | Kind::Escaped) {
+            return None;
         }
+        let quoted = node.span.range();
+        let text = self.body.get(quoted.start + 1..quoted.end - 1)?;
+        match node.kind {
+            Kind::Plain => Some(text),
+            _ => self.scan.unescaped(quoted.start + 1, text),
+        }
+    }
+
+    /// What the name of a member says.
+    pub(in crate::event) fn name(&self, member: Member) -> Option<&'d str> {
+        let place = self.name_place(member)?;
+        let text = self.body.get(place.start + 1..place.end - 1)?;
+        if text.contains('\\') {
+            self.scan.unescaped(place.start + 1, text)
+        } else {
+            Some(text)
+        }
+    }
+
+    /// The name of a member as it stands in the body.
+    pub(in crate::event) fn raw_name(&self, member: Member) -> &'d [u8] {
+        let place = self.name_place(member).unwrap_or_default();
+        self.body().get(place).unwrap_or_default()
+    }
+
+    /// The place of a name, with its quotes: between it and its value there are only the colon and white space.
+    fn name_place(&self, member: Member) -> Option<Range<usize>> {
+        let before = self
+            .body()
+            .get(..self.node(member.at)?.span.start as usize)?;
+        let end = memrchr(b'"', before)?;
+        let mut start = memrchr(b'"', before.get(..end)?)?;
+        // A quote that the name has in it stands behind a backslash, and that not behind another one.
+        let backslashes = |at: usize| {
+            let before = before[..at].iter().rev();
+            before.take_while(|&&byte| byte == b'\\').count()
+        };
+        while backslashes(start) % 2 == 1 {
+            start = memrchr(b'"', before.get(..start)?)?;
+        }
+        Some(start..end + 1)
     }
 
     /// The members of an object in the order of the text; none if it is something else.
@@ -74,12 +115,10 @@ impl<'d> Document<'d> {
         let inside = self.inside(at, Kind::Object);
         let mut next = at + 1;
         std::iter::from_fn(move || {
-            // A name, and its value behind it.
-            let name_at = next;
-            let name = inside.get(name_at)?.name;
-            let at = name_at + 1;
-            next = inside.get(at)?.after as usize;
-            Some(Member { name, name_at, at })
+            let at = next;
+            let Node { name, after, .. } = *inside.get(at)?;
+            next = after as usize;
+            Some(Member { name, at })
         })
     }
 

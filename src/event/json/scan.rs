@@ -1,7 +1,7 @@
 //! One pass over a body: whether it is JSON by RFC 8259, and where each value stands in it.
 //!
-//! Values are listed in the order of the text, each with its place and, for a container, the value that follows
-//! all that is in it. Nothing is copied but the text of strings with an escape. Numbers are checked and left as
+//! Values are listed in the order of the text, each with its place, its name if it is a member and, for a container,
+//! the value that follows all that is in it. Nothing is copied but the text of strings with an escape. Numbers are checked and left as
 //! they are written, so they keep every digit; the escape of a lone surrogate is JSON, and reads as U+FFFD.
 //!
 //! simd-json's tape would need the places of its values found beside it, and a copy of the body to unescape in; alone
@@ -9,7 +9,7 @@
 //! webhook are a few words of eight bytes, too short for wider registers to pay.
 
 use super::super::pages::own_pages;
-use super::expected::{Expected, Reach};
+use super::expected::{Expected, Reach, Reached};
 use super::name::Name;
 use super::span::Span;
 use super::string;
@@ -37,7 +37,7 @@ pub(in crate::event) struct Scan {
     element: Expected,
 }
 
-/// One value, or the name of a member.
+/// One value.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::event) struct Node {
     pub(in crate::event) span: Span,
@@ -45,7 +45,7 @@ pub(in crate::event) struct Node {
     /// position of the one that it is in.
     pub(in crate::event) after: u32,
     pub(in crate::event) kind: Kind,
-    /// Of a string before a colon.
+    /// Of a member; of other values [`Name::Other`].
     pub(in crate::event) name: Name,
 }
 
@@ -73,7 +73,7 @@ pub(in crate::event) enum Refused {
 /// Strings with an escape.
 #[derive(Debug, Default)]
 pub(super) struct Escaped {
-    /// Their positions among the nodes, and what they say, once somebody has asked: few are ever looked at.
+    /// Where their text begins in the body, and what they say, once somebody has asked: few are ever looked at.
     strings: Vec<(usize, OnceCell<Box<str>>)>,
     /// What a name says.
     name: String,
@@ -137,6 +137,7 @@ impl Scan {
             body,
             bytes: body.as_bytes(),
             at: 0,
+            name: Name::Other,
             room: &mut self.room,
             count: 0,
             open: NOTHING,
@@ -175,12 +176,11 @@ impl Scan {
         self.has_lines
     }
 
-    /// What the string at position `node` says; it has an escape, and `text` stands between its quotes.
-    pub(in crate::event) fn unescaped(&self, node: usize, text: &str) -> Option<&str> {
+    /// What the string says whose text begins at `at` of the body. It has an escape, and `text` stands between its
+    /// quotes.
+    pub(in crate::event) fn unescaped(&self, at: usize, text: &str) -> Option<&str> {
         let strings = &self.escaped.strings;
-        let found = strings
-            .binary_search_by_key(&node, |string| string.0)
-            .ok()?;
+        let found = strings.binary_search_by_key(&at, |string| string.0).ok()?;
         let said = strings.get(found)?.1.get_or_init(|| {
             let mut said = String::new();
             // It was found to be right.
@@ -198,12 +198,12 @@ impl Scan {
 }
 
 impl Escaped {
-    /// Notes the string at position `node`, whose first backslash is at `at` of what follows its quote. Gives its
-    /// length up to the other one.
+    /// Notes the string whose text is next in `rest`, which stands at `start` of the body, and whose first backslash is
+    /// at `at` of it. Gives its length up to the quote.
     #[inline(never)]
-    fn note(&mut self, node: usize, bytes: &[u8], at: usize) -> Option<usize> {
-        let len = string::escaped_len(bytes, at)?;
-        self.strings.push((node, OnceCell::new()));
+    fn note(&mut self, start: usize, rest: &[u8], at: usize) -> Option<usize> {
+        let len = string::escaped_len(rest, at)?;
+        self.strings.push((start, OnceCell::new()));
         Some(len)
     }
 
@@ -224,14 +224,8 @@ impl Node {
         name: Name::Other,
     };
 
-    #[inline(always)]
-    pub(super) fn new(start: usize, end: usize, after: usize, kind: Kind, name: Name) -> Node {
-        Node {
-            span: Span::new(start, end),
-            after: offset(after),
-            kind,
-            name,
-        }
+    pub(super) fn is_container(&self) -> bool {
+        matches!(self.kind, Kind::Object | Kind::Array)
     }
 
     /// The same in a text that begins at `at`, with a first node at `first`.
@@ -255,6 +249,8 @@ struct Pass<'p> {
     bytes: &'p [u8],
     /// The byte that is next.
     at: usize,
+    /// The name of the value that is next.
+    name: Name,
     room: &'p mut [Node],
     count: usize,
     /// The innermost container that is open, or [`NOTHING`].
@@ -279,10 +275,12 @@ impl Pass<'_> {
     /// A value with all that is in it. Says whether it looks as expected.
     fn document(&mut self, body: &Expected) -> Option<bool> {
         let place = (self.at, self.count);
-        let mut reached = body.follow(self.body, self.room, self.escaped, place)?;
-        let as_expected = reached.2 == Reach::Whole;
+        let mut reached = body.follow(self.bytes, self.room, self.escaped, place)?;
+        let as_expected = reached.reach == Reach::Whole;
         loop {
-            if self.go_on(reached) == Reach::BeforeValue {
+            self.go_on(&reached);
+            if let Reach::BeforeValue(name) = reached.reach {
+                self.name = name;
                 self.value()?;
             }
             // Behind a value, and behind each container that ends with it.
@@ -300,35 +298,35 @@ impl Pass<'_> {
             self.at += 1;
             if self.in_object {
                 self.name()?;
+            } else {
+                self.name = Name::Other;
             }
-            reached = (self.at, self.count, Reach::BeforeValue);
-            if !self.in_object && self.expects_element() {
-                let place = (self.at, self.count);
-                reached = self
-                    .element
-                    .follow(self.body, self.room, self.escaped, place)?;
-            }
+            let place = (self.at, self.count);
+            reached = if !self.in_object && self.expects_element() {
+                let element = &self.element;
+                element.follow_all(self.bytes, self.room, self.escaped, place)?
+            } else {
+                Reached::new(place, Reach::BeforeValue(self.name))
+            };
         }
     }
 
     /// Goes on where following has come to.
     #[inline(always)]
-    fn go_on(&mut self, (at, count, reach): (usize, usize, Reach)) -> Reach {
-        let first = self.count;
-        (self.at, self.count) = (at, count);
-        if reach != Reach::Whole {
-            for node in first..count {
+    fn go_on(&mut self, reached: &Reached) {
+        (self.at, self.count) = (reached.at, reached.count);
+        if reached.reach != Reach::Whole {
+            for node in reached.first..reached.count {
                 self.open_again(node);
             }
         }
-        reach
     }
 
     /// Opens what was listed as expected and whose end is not met yet, the outer one first.
     #[inline(always)]
     fn open_again(&mut self, at: usize) {
         if let Some(node) = self.room.get_mut(at)
-            && matches!(node.kind, Kind::Object | Kind::Array)
+            && node.is_container()
             && node.span.len() == 0
         {
             node.after = self.open;
@@ -369,14 +367,15 @@ impl Pass<'_> {
                 }
                 b'[' => {
                     self.open(Kind::Array)?;
+                    self.name = Name::Other;
                     if self.token()? == b']' {
                         return self.close();
                     }
                 }
                 _ => {
                     let rest = self.bytes.get(self.at..)?;
-                    let (len, kind) = scalar(rest, self.count, self.escaped)?;
-                    return self.push(self.at + len, kind, Name::Other);
+                    let (len, kind) = scalar(rest, self.at, self.escaped)??;
+                    return self.push(self.at + len, kind);
                 }
             }
         }
@@ -392,12 +391,12 @@ impl Pass<'_> {
         let text = self.bytes.get(start..)?;
         let len = string::plain_len(text);
         if text.get(len)? == &b'"' {
-            let name = Name::of(text.get(..len)?);
-            self.push(start + len + 1, Kind::Plain, name)?;
+            self.name = Name::of(text.get(..len)?);
+            self.at = start + len + 1;
         } else {
-            let len = self.escaped.note(self.count, text, len)?;
-            let name = self.escaped.name(self.body.get(start..start + len)?)?;
-            self.push(start + len + 1, Kind::Escaped, name)?;
+            let len = self.escaped.note(start, text, len)?;
+            self.name = self.escaped.name(self.body.get(start..start + len)?)?;
+            self.at = start + len + 1;
         }
         if self.token()? != b':' {
             return None;
@@ -413,7 +412,7 @@ impl Pass<'_> {
             return None;
         }
         let node = offset(self.count);
-        self.push(self.at + 1, kind, Name::Other)?;
+        self.push(self.at + 1, kind)?;
         // Until it is closed, this is where it is in.
         self.room.get_mut(node as usize)?.after = self.open;
         self.open = node;
@@ -440,10 +439,15 @@ impl Pass<'_> {
 
     /// Lists the value from here to before `end`.
     #[inline(always)]
-    fn push(&mut self, end: usize, kind: Kind, name: Name) -> Option<()> {
+    fn push(&mut self, end: usize, kind: Kind) -> Option<()> {
         let node = self.room.get_mut(self.count)?;
         self.count += 1;
-        *node = Node::new(self.at, end, self.count, kind, name);
+        *node = Node {
+            span: Span::new(self.at, end),
+            after: offset(self.count),
+            kind,
+            name: self.name,
+        };
         self.at = end;
         Some(())
     }
@@ -473,19 +477,25 @@ fn space(bytes: &[u8], at: usize) -> (usize, bool) {
     })
 }
 
-/// The scalar that `text` begins with, which is to be the node at position `node`: its length, and what it is.
+/// The scalar that `text` begins with, which stands at `at` of the body: its length, and what it is. The inner `None`
+/// where something else may begin there.
 #[inline(always)]
-pub(super) fn scalar(text: &[u8], node: usize, escaped: &mut Escaped) -> Option<(usize, Kind)> {
+pub(super) fn scalar(
+    text: &[u8],
+    at: usize,
+    escaped: &mut Escaped,
+) -> Option<Option<(usize, Kind)>> {
     match text.split_first()? {
         (b'"', said) => {
             let len = string::plain_len(said);
             if said.get(len)? == &b'"' {
-                return Some((len + 2, Kind::Plain));
+                return Some(Some((len + 2, Kind::Plain)));
             }
-            Some((escaped.note(node, said, len)? + 2, Kind::Escaped))
+            Some(Some((escaped.note(at + 1, said, len)? + 2, Kind::Escaped)))
         }
-        (b'-' | b'0'..=b'9', _) => Some((number_len(text)?, Kind::Number)),
-        _ => Some((literal_len(text)?, Kind::Literal)),
+        (b'-' | b'0'..=b'9', _) => Some(Some((number_len(text)?, Kind::Number))),
+        (b'{' | b'[' | b']' | ..=b' ', _) => Some(None),
+        _ => Some(Some((literal_len(text)?, Kind::Literal))),
     }
 }
 

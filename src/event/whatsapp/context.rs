@@ -117,7 +117,7 @@ impl Context {
             } else {
                 out.push(b',');
             }
-            out.extend_from_slice(document.raw(member.name_at));
+            out.extend_from_slice(document.raw_name(member));
             out.push(b':');
             let Some(elements) = elements else {
                 self.push_raw(out, document.raw(member.at));

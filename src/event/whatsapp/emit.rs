@@ -388,6 +388,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             endpoint: self.origin.endpoint,
             foreign: self.origin.foreign,
             own: draft.own,
+            has_lines: self.document.has_lines(),
             part: draft.part,
             contacts: draft.contacts,
             context: match draft.part {

@@ -121,7 +121,7 @@ impl<'d> Kind<'d> {
         let documented = |name: &&str| self.family.contains(name);
         let mut names = document
             .members(at)
-            .filter_map(|member| document.string(member.name_at))
+            .filter_map(|member| document.name(member))
             .filter(documented);
         let name = names.next();
         let same = names.all(|other| Some(other) == name);
