@@ -56,6 +56,10 @@ pub enum Unparsed {
 
 /// An entry of the list. Offsets of 32 bits do: the texts of a batch of bodies stay far below 4 GiB.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they say nothing of each other"
+)]
 pub(super) struct Entry {
     pub(super) sequence: u64,
     pub(super) received_at: u64,

@@ -5,6 +5,7 @@ pub(super) struct Bytes([bool; 256]);
 
 impl Bytes {
     /// Those, and `others`.
+    #[expect(clippy::indexing_slicing, reason = "a wrong one stops the compiler")]
     pub(super) const fn new(others: &[u8]) -> Bytes {
         let mut set = [false; 256];
         let mut byte = 0;
@@ -23,6 +24,7 @@ impl Bytes {
     }
 
     #[inline]
+    #[expect(clippy::indexing_slicing, reason = "there is one for each byte")]
     pub(super) fn contains(&self, byte: u8) -> bool {
         self.0[usize::from(byte)]
     }

@@ -308,6 +308,7 @@ fn after_authority(target: &[u8]) -> Option<&[u8]> {
     host::is_valid(authority).then_some(target)
 }
 
+#[expect(clippy::needless_bitwise_bool, reason = "without a branch")]
 fn has_bare_line_feed(lines: &[u8]) -> bool {
     let behind = lines.get(1..).unwrap_or_default();
     let is_bare = |(before, byte): (&u8, &u8)| (*byte == b'\n') & (*before != b'\r');

@@ -204,13 +204,15 @@ impl Expected {
                 break;
             }
             let start = body.len() - behind.len();
-            let Some((len, kind)) = scalar(behind, start, escaped)? else {
+            // Most are strings.
+            if behind.first() != Some(&b'"') && !begins_scalar(behind) {
                 // An array may have ended instead, and so the gap is another.
                 if let Some(b'{' | b'[') = behind.first() {
                     (rest, count, reach) = (behind, step.node, Reach::BeforeValue(step.name));
                 }
                 break;
-            };
+            }
+            let (len, kind) = scalar(behind, start, escaped)?;
             (count, reach) = (step.node, Reach::BehindScalar);
             *room.get_mut(count)? = Node {
                 span: Span::new(start, start + len),
@@ -278,21 +280,23 @@ impl Word {
     }
 }
 
+/// True unless something else than a scalar may begin here.
+#[inline]
+fn begins_scalar(text: &[u8]) -> bool {
+    !matches!(text.first(), Some(b'{' | b'[' | b']' | ..=b' '))
+}
+
 /// True if `text` begins with a gap that is `len` bytes long.
 #[inline]
 fn begins_with(text: &[u8], gap: &[Word], len: usize) -> bool {
     let (words, _) = text.as_chunks();
-    match words.get(..gap.len()) {
-        Some(words) => {
-            let mut pairs = words.iter().zip(gap);
-            pairs.all(|(word, expected)| expected.is(u64::from_le_bytes(*word)))
-        }
-        // Its last word is longer than the text.
-        None => {
-            let mut pairs = text.chunks(8).zip(gap);
-            text.len() >= len && pairs.all(|(bytes, expected)| expected.is(Word::new(bytes).bytes))
-        }
+    if let Some(words) = words.get(..gap.len()) {
+        let mut pairs = words.iter().zip(gap);
+        return pairs.all(|(word, expected)| expected.is(u64::from_le_bytes(*word)));
     }
+    // Its last word is longer than the text.
+    let mut pairs = text.chunks(8).zip(gap);
+    text.len() >= len && pairs.all(|(bytes, expected)| expected.is(Word::new(bytes).bytes))
 }
 
 /// Instead of the position of a scalar, while a container is open.

@@ -229,7 +229,7 @@ impl Node {
     }
 
     /// The same in a text that begins at `at`, with a first node at `first`.
-    #[inline(always)]
+    #[inline]
     pub(super) fn moved(&self, at: u32, first: u32) -> Node {
         // Texts are short enough.
         Node {
@@ -374,7 +374,7 @@ impl Pass<'_> {
                 }
                 _ => {
                     let rest = self.bytes.get(self.at..)?;
-                    let (len, kind) = scalar(rest, self.at, self.escaped)??;
+                    let (len, kind) = scalar(rest, self.at, self.escaped)?;
                     return self.push(self.at + len, kind);
                 }
             }
@@ -477,25 +477,20 @@ fn space(bytes: &[u8], at: usize) -> (usize, bool) {
     })
 }
 
-/// The scalar that `text` begins with, which stands at `at` of the body: its length, and what it is. The inner `None`
-/// where something else may begin there.
+/// The scalar that `text` begins with, which stands at `at` of the body: its length, and what it is.
 #[inline(always)]
-pub(super) fn scalar(
-    text: &[u8],
-    at: usize,
-    escaped: &mut Escaped,
-) -> Option<Option<(usize, Kind)>> {
+#[expect(clippy::inline_always, reason = "for each value")]
+pub(super) fn scalar(text: &[u8], at: usize, escaped: &mut Escaped) -> Option<(usize, Kind)> {
     match text.split_first()? {
         (b'"', said) => {
             let len = string::plain_len(said);
             if said.get(len)? == &b'"' {
-                return Some(Some((len + 2, Kind::Plain)));
+                return Some((len + 2, Kind::Plain));
             }
-            Some(Some((escaped.note(at + 1, said, len)? + 2, Kind::Escaped)))
+            Some((escaped.note(at + 1, said, len)? + 2, Kind::Escaped))
         }
-        (b'-' | b'0'..=b'9', _) => Some(Some((number_len(text)?, Kind::Number))),
-        (b'{' | b'[' | b']' | ..=b' ', _) => Some(None),
-        _ => Some(Some((literal_len(text)?, Kind::Literal))),
+        (b'-' | b'0'..=b'9', _) => Some((number_len(text)?, Kind::Number)),
+        _ => Some((literal_len(text)?, Kind::Literal)),
     }
 }
 

@@ -83,13 +83,13 @@ impl Contacts {
                 let names = single.names(document);
                 (0, is_named(names, update), names)
             }
-            _ => match self.find(document, update) {
-                Some((position, names)) => (position, true, names),
-                None => {
+            _ => {
+                let Some((position, names)) = self.find(document, update) else {
                     self.all_taken = true;
                     return Chosen::All;
-                }
-            },
+                };
+                (position, true, names)
+            }
         };
         let contact = &mut self.list[position];
         contact.taken = true;

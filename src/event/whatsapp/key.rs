@@ -277,6 +277,7 @@ fn are_plain(text: &[u8]) -> bool {
 }
 
 /// All at once, in a register that holds sixteen.
+#[expect(clippy::needless_bitwise_bool, reason = "without a branch")]
 fn is_plain_block(block: &[u8; 16]) -> bool {
     let within = |byte: u8, first: u8, last: u8| byte.wrapping_sub(first) <= last - first;
     block.iter().fold(true, |plain, &byte| {
