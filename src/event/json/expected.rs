@@ -5,7 +5,8 @@
 //! containers that it added when it was first met. At the first difference the scan goes on by itself, from there.
 
 use super::name::Name;
-use super::scan::{Escaped, Node, offset, scalar};
+use super::scalar::{Escaped, scalar};
+use super::scan::{Node, offset};
 use super::span::Span;
 
 /// The shape of one text: its gaps, and what stands between them. Positions count from that of its first node.
@@ -44,7 +45,7 @@ struct Container {
 }
 
 /// Eight bytes of a gap, little-endian. Where the last ones have none, bits are not set, neither in the mask.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Word {
     bytes: u64,
     mask: u64,
@@ -54,21 +55,29 @@ struct Word {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reached {
     pub(super) at: usize,
-    /// How many nodes there are, and how many were there when the last text began.
+    /// How many nodes there are.
     pub(super) count: usize,
-    pub(super) first: usize,
     pub(super) reach: Reach,
+    /// How many steps were passed, and how many words they have.
+    pub(super) passed: usize,
+    words: usize,
+    /// Where the text begins, and the position of its first node.
+    begin: usize,
+    pub(super) first: usize,
 }
 
 impl Reached {
-    /// Nowhere: it is at the place in the text and among the nodes where it has begun.
+    /// Nowhere yet in a text that begins at `at`, with its first node at position `count`.
     #[inline]
-    pub(super) fn new((at, count): (usize, usize), reach: Reach) -> Reached {
+    pub(super) fn nothing((at, count): (usize, usize), name: Name) -> Reached {
         Reached {
             at,
             count,
+            reach: Reach::BeforeValue(name),
+            passed: 0,
+            words: 0,
+            begin: at,
             first: count,
-            reach,
         }
     }
 }
@@ -157,7 +166,20 @@ impl Expected {
         self.gaps.extend(words);
     }
 
-    /// [Follows](Expected::follow) elements of an array, from one on, up to the first that is not as expected.
+    /// How many of its steps are those of another shape, too, from the first on.
+    pub(super) fn alike(&self, other: &Expected) -> usize {
+        let (mut steps, mut words) = (0, 0);
+        for (step, other_step) in self.steps.iter().zip(&other.steps) {
+            let gap = words..words + step.words;
+            if step.len != other_step.len || self.gaps.get(gap.clone()) != other.gaps.get(gap) {
+                break;
+            }
+            (steps, words) = (steps + 1, words + step.words);
+        }
+        steps
+    }
+
+    /// Follows elements of an array, from one at `place` on, up to the first that is not as expected.
     #[inline(never)]
     pub(super) fn follow_all(
         &self,
@@ -167,7 +189,9 @@ impl Expected {
         mut place: (usize, usize),
     ) -> Option<Reached> {
         loop {
-            let reached = self.follow(body, room, escaped, place)?;
+            let reached = Reached::nothing(place, Name::Other);
+            let reached = self.go(body, room, escaped, reached)?;
+            self.place_containers(room, &reached);
             if reached.reach != Reach::Whole || body.get(reached.at) != Some(&b',') {
                 return Some(reached);
             }
@@ -175,32 +199,36 @@ impl Expected {
         }
     }
 
-    /// Reads what begins at `at`, and lists it from position `first` on, as far as it is as expected. Gives where the
-    /// scan goes on; `None` is a refusal. What is open there has an empty place.
-    #[inline]
-    pub(super) fn follow(
+    /// Reads a text on from where following has come to, as far as it is as expected, and lists its scalars. `None` is
+    /// a refusal.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "what it has reached stays in registers"
+    )]
+    pub(super) fn go(
         &self,
         body: &[u8],
         room: &mut [Node],
         escaped: &mut Escaped,
-        (at, first): (usize, usize),
+        mut reached: Reached,
     ) -> Option<Reached> {
-        let mut reach = Reach::BeforeValue(Name::Other);
+        let first = reached.first;
         let Some(room) = room.get_mut(first..first + self.count) else {
-            return Some(Reached::new((at, first), reach));
+            return Some(reached);
         };
-        let mut rest = body.get(at..)?;
-        let mut gaps = self.gaps.as_slice();
-        let mut count = 0;
-        for step in &self.steps {
-            let gap;
-            (gap, gaps) = gaps.split_at_checked(step.words)?;
+        let mut rest = body.get(reached.at..)?;
+        let mut gaps = self.gaps.get(reached.words..)?;
+        let mut count = reached.count - first;
+        let mut passed = reached.passed;
+        for step in self.steps.get(passed..)? {
+            let (gap, later) = gaps.split_at_checked(step.words)?;
             if !begins_with(rest, gap, step.len) {
                 break;
             }
             let behind = rest.get(step.len..)?;
-            if gaps.is_empty() {
-                (rest, count, reach) = (behind, step.node, Reach::Whole);
+            if later.is_empty() {
+                (rest, count, reached.reach) = (behind, step.node, Reach::Whole);
                 break;
             }
             let start = body.len() - behind.len();
@@ -208,46 +236,48 @@ impl Expected {
             if behind.first() != Some(&b'"') && !begins_scalar(behind) {
                 // An array may have ended instead, and so the gap is another.
                 if let Some(b'{' | b'[') = behind.first() {
-                    (rest, count, reach) = (behind, step.node, Reach::BeforeValue(step.name));
+                    (rest, count) = (behind, step.node);
+                    reached.reach = Reach::BeforeValue(step.name);
+                    passed += 1;
                 }
                 break;
             }
             let (len, kind) = scalar(behind, start, escaped)?;
-            (count, reach) = (step.node, Reach::BehindScalar);
-            *room.get_mut(count)? = Node {
+            count = step.node + 1;
+            *room.get_mut(step.node)? = Node {
                 span: Span::new(start, start + len),
-                after: offset(first + count + 1),
+                after: offset(first + count),
                 kind,
                 name: step.name,
             };
             rest = behind.get(len..)?;
+            reached.reach = Reach::BehindScalar;
+            passed += 1;
+            gaps = later;
         }
-        if reach == Reach::BehindScalar {
-            count += 1;
-        }
-        self.place_containers(room, (offset(at), offset(first)), count, reach);
-        Some(Reached {
-            at: body.len() - rest.len(),
-            count: first + count,
-            first,
-            reach,
-        })
+        reached.at = body.len() - rest.len();
+        reached.count = first + count;
+        reached.passed = passed;
+        reached.words = self.gaps.len() - gaps.len();
+        Some(reached)
     }
 
-    /// Lists the containers among the first `count` nodes of a text that begins at `at`.
-    #[inline]
-    fn place_containers(
-        &self,
-        room: &mut [Node],
-        (at, first): (u32, u32),
-        count: usize,
-        reach: Reach,
-    ) {
+    /// Lists the containers of what was read. What is open has an empty place.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "what it has reached stays in registers"
+    )]
+    pub(super) fn place_containers(&self, room: &mut [Node], reached: &Reached) {
+        let (at, first) = (offset(reached.begin), reached.first);
+        let count = reached.count - first;
         // What ends behind the last scalar may have more in it.
-        let ended = offset(count - usize::from(reach == Reach::BehindScalar));
+        let is_behind = reached.reach == Reach::BehindScalar;
+        let ended = offset(count - usize::from(is_behind));
+        let room = room.get_mut(first..).unwrap_or_default();
         for container in self.containers.iter().take_while(|it| it.at < count) {
             let gap = |scalar: usize| room.get(scalar).map_or(at, |scalar| scalar.span.end);
-            let mut node = container.node.moved(gap(container.begins), first);
+            let mut node = container.node.moved(gap(container.begins), offset(first));
             node.span.end = if container.node.after <= ended {
                 gap(container.ends).wrapping_add(container.node.span.end)
             } else {
@@ -261,16 +291,14 @@ impl Expected {
 }
 
 impl Word {
-    /// Up to eight bytes.
+    /// At most eight bytes.
     fn new(bytes: &[u8]) -> Word {
-        let word = |bytes: &mut dyn Iterator<Item = u8>| {
-            let mut word = [0; 8];
-            word.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
-            u64::from_le_bytes(word)
-        };
+        let (mut word, mut mask) = ([0; 8], [0; 8]);
+        word[..bytes.len()].copy_from_slice(bytes);
+        mask[..bytes.len()].fill(u8::MAX);
         Word {
-            bytes: word(&mut bytes.iter().copied()),
-            mask: word(&mut bytes.iter().map(|_| u8::MAX)),
+            bytes: u64::from_le_bytes(word),
+            mask: u64::from_le_bytes(mask),
         }
     }
 

@@ -6,6 +6,8 @@
 pub(super) mod document;
 mod expected;
 pub(super) mod name;
+mod scalar;
 pub(super) mod scan;
+mod shapes;
 pub(super) mod span;
 pub(super) mod string;

@@ -1,19 +1,21 @@
 //! One pass over a body: whether it is JSON by RFC 8259, and where each value stands in it.
 //!
 //! Values are listed in the order of the text, each with its place, its name if it is a member and, for a container,
-//! the value that follows all that is in it. Nothing is copied but the text of strings with an escape. Numbers are checked and left as
-//! they are written, so they keep every digit; the escape of a lone surrogate is JSON, and reads as U+FFFD.
+//! the value that follows all that is in it. Nothing is copied: what a string with an escape says is found out when
+//! somebody asks. Numbers are checked and left as they are written, so they keep every digit; the escape of a lone
+//! surrogate is JSON, and reads as U+FFFD.
 //!
-//! simd-json's tape would need the places of its values found beside it, and a copy of the body to unescape in; alone
-//! it takes half the time of the whole extraction with this (`cargo bench --bench extraction`). Most strings of a
-//! webhook are a few words of eight bytes, too short for wider registers to pay.
+//! simd-json's tape would need the places of its values found beside it, and a copy of the body to unescape in. Most
+//! strings of a webhook are a few words of eight bytes, too short for wider registers to pay, and what stands between
+//! them is known from the bodies before ([`shapes`](super::shapes)).
 
 use super::super::pages::own_pages;
 use super::expected::{Expected, Reach, Reached};
 use super::name::Name;
+use super::scalar::{Escaped, scalar};
+use super::shapes::Shapes;
 use super::span::Span;
 use super::string;
-use std::cell::OnceCell;
 
 /// Deepest nesting of arrays and objects that is taken apart. The platform's bodies nest about ten deep;
 /// common parsers, which read what is made of them, give up at 128.
@@ -30,9 +32,8 @@ pub(in crate::event) struct Scan {
     count: usize,
     escaped: Escaped,
     has_lines: bool,
-    /// How a body looks, and how many in a row have looked otherwise.
-    body: Expected,
-    odd: u32,
+    /// How bodies look.
+    shapes: Shapes,
     /// How an element of some array looks.
     element: Expected,
 }
@@ -70,15 +71,6 @@ pub(in crate::event) enum Refused {
     TooDeep,
 }
 
-/// Strings with an escape.
-#[derive(Debug, Default)]
-pub(super) struct Escaped {
-    /// Where their text begins in the body, and what they say, once somebody has asked: few are ever looked at.
-    strings: Vec<(usize, OnceCell<Box<str>>)>,
-    /// What a name says.
-    name: String,
-}
-
 impl Scan {
     /// Lists the values of `body`.
     pub(in crate::event) fn fill(&mut self, body: &str) -> Result<(), Refused> {
@@ -97,8 +89,8 @@ impl Scan {
         loop {
             let read = self.pass(body);
             let was_full = self.count == self.room.len() && self.count < most;
-            if let Ok(as_expected) = read {
-                self.expect(body, as_expected);
+            if let Ok(shape) = read {
+                self.note_shape(body, shape);
             }
             if read.is_ok() || !was_full {
                 return read.map(|_| ());
@@ -114,25 +106,20 @@ impl Scan {
         own_pages(&mut self.room);
     }
 
-    /// Learns what to expect, when two bodies in a row are not `as_expected`.
-    fn expect(&mut self, body: &str, as_expected: bool) {
-        // Not of a large one, which is rare, nor of one that somebody has laid out.
-        let is_usual = self.count <= EXPECTED_MAX && !self.has_lines;
-        self.odd = if as_expected {
-            0
-        } else {
-            self.odd + u32::from(is_usual)
-        };
-        if self.odd > 1 && is_usual {
+    /// Notes which shape this body has, if it is a known one.
+    fn note_shape(&mut self, body: &str, shape: Option<usize>) {
+        if let Some(which) = shape {
+            self.shapes.has_come(which);
+        } else if self.count <= EXPECTED_MAX && !self.has_lines {
+            // A large one is rare, and one that somebody has laid out is, too.
             let nodes = self.room.get(..self.count).unwrap_or_default();
-            self.body.learn(body.as_bytes(), nodes, 0);
-            self.odd = 0;
+            self.shapes.has_come_otherwise(body.as_bytes(), nodes);
         }
     }
 
-    /// One pass over `body`, as far as there is room. Says whether it looks as expected.
-    fn pass(&mut self, body: &str) -> Result<bool, Refused> {
-        self.escaped.strings.clear();
+    /// One pass over `body`, as far as there is room. Says which of the known shapes it has.
+    fn pass(&mut self, body: &str) -> Result<Option<usize>, Refused> {
+        self.escaped.clear();
         let mut pass = Pass {
             body,
             bytes: body.as_bytes(),
@@ -145,19 +132,18 @@ impl Scan {
             depth: 0,
             escaped: &mut self.escaped,
             has_lines: false,
+            shape: None,
             element: &mut self.element,
             array: NOTHING,
         };
         // What stands around the whole is in no event.
         (pass.at, _) = space(pass.bytes, 0);
-        let read = pass.document(&self.body);
+        let is_value = pass.document(&self.shapes).is_some();
         (self.count, self.has_lines) = (pass.count, pass.has_lines);
-        let is_whole = space(pass.bytes, pass.at).0 == body.len();
+        let is_whole = is_value && space(pass.bytes, pass.at).0 == body.len();
         let is_too_deep = pass.depth > NESTING_MAX;
-        if let Some(as_expected) = read
-            && is_whole
-        {
-            Ok(as_expected)
+        if is_whole {
+            Ok(pass.shape)
         } else if is_too_deep {
             Err(Refused::TooDeep)
         } else {
@@ -179,40 +165,13 @@ impl Scan {
     /// What the string says whose text begins at `at` of the body. It has an escape, and `text` stands between its
     /// quotes.
     pub(in crate::event) fn unescaped(&self, at: usize, text: &str) -> Option<&str> {
-        let strings = &self.escaped.strings;
-        let found = strings.binary_search_by_key(&at, |string| string.0).ok()?;
-        let said = strings.get(found)?.1.get_or_init(|| {
-            let mut said = String::new();
-            // It was found to be right.
-            let _ = string::unescape(text, &mut said);
-            said.into_boxed_str()
-        });
-        Some(said)
+        self.escaped.says(at, text)
     }
 
     /// What its buffers have room for.
     #[cfg(test)]
     pub(in crate::event) fn capacities(&self) -> [usize; 2] {
-        [self.room.capacity(), self.escaped.strings.capacity()]
-    }
-}
-
-impl Escaped {
-    /// Notes the string whose text is next in `rest`, which stands at `start` of the body, and whose first backslash is
-    /// at `at` of it. Gives its length up to the quote.
-    #[inline(never)]
-    fn note(&mut self, start: usize, rest: &[u8], at: usize) -> Option<usize> {
-        let len = string::escaped_len(rest, at)?;
-        self.strings.push((start, OnceCell::new()));
-        Some(len)
-    }
-
-    /// The name that stands so between its quotes.
-    #[inline(never)]
-    fn name(&mut self, text: &str) -> Option<Name> {
-        self.name.clear();
-        string::unescape(text, &mut self.name)?;
-        Some(Name::of(self.name.as_bytes()))
+        [self.room.capacity(), self.escaped.capacity()]
     }
 }
 
@@ -226,6 +185,12 @@ impl Node {
 
     pub(super) fn is_container(&self) -> bool {
         matches!(self.kind, Kind::Object | Kind::Array)
+    }
+
+    /// Mixes what does not depend on its place into a hash of nodes.
+    pub(super) fn hash(&self, hash: u64) -> u64 {
+        let looks = u64::from(self.after) << 16 | (self.kind as u64) << 8 | self.name as u64;
+        (hash.rotate_left(5) ^ looks).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     /// The same in a text that begins at `at`, with a first node at `first`.
@@ -261,6 +226,8 @@ struct Pass<'p> {
     depth: usize,
     escaped: &'p mut Escaped,
     has_lines: bool,
+    /// Which of the known shapes it has.
+    shape: Option<usize>,
     /// How the elements of `array` look, which is an open one, or [`NOTHING`].
     element: &'p mut Expected,
     array: u32,
@@ -272,11 +239,11 @@ const NOTHING: u32 = u32::MAX;
 /// `None` is a refusal.
 #[expect(clippy::inline_always, reason = "see above")]
 impl Pass<'_> {
-    /// A value with all that is in it. Says whether it looks as expected.
-    fn document(&mut self, body: &Expected) -> Option<bool> {
+    /// A value with all that is in it.
+    fn document(&mut self, shapes: &Shapes) -> Option<()> {
         let place = (self.at, self.count);
-        let mut reached = body.follow(self.bytes, self.room, self.escaped, place)?;
-        let as_expected = reached.reach == Reach::Whole;
+        let mut reached;
+        (reached, self.shape) = shapes.follow(self.bytes, self.room, self.escaped, place)?;
         loop {
             self.go_on(&reached);
             if let Reach::BeforeValue(name) = reached.reach {
@@ -293,7 +260,7 @@ impl Pass<'_> {
                 }
             }
             if self.open == NOTHING {
-                return Some(as_expected);
+                return Some(());
             }
             self.at += 1;
             if self.in_object {
@@ -306,7 +273,7 @@ impl Pass<'_> {
                 let element = &self.element;
                 element.follow_all(self.bytes, self.room, self.escaped, place)?
             } else {
-                Reached::new(place, Reach::BeforeValue(self.name))
+                Reached::nothing(place, self.name)
             };
         }
     }
@@ -475,53 +442,6 @@ fn space(bytes: &[u8], at: usize) -> (usize, bool) {
     space.fold((at, false), |(at, has_lines), byte| {
         (at + 1, has_lines | matches!(byte, b'\n' | b'\r'))
     })
-}
-
-/// The scalar that `text` begins with, which stands at `at` of the body: its length, and what it is.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "for each value")]
-pub(super) fn scalar(text: &[u8], at: usize, escaped: &mut Escaped) -> Option<(usize, Kind)> {
-    match text.split_first()? {
-        (b'"', said) => {
-            let len = string::plain_len(said);
-            if said.get(len)? == &b'"' {
-                return Some((len + 2, Kind::Plain));
-            }
-            Some((escaped.note(at + 1, said, len)? + 2, Kind::Escaped))
-        }
-        (b'-' | b'0'..=b'9', _) => Some((number_len(text)?, Kind::Number)),
-        _ => Some((literal_len(text)?, Kind::Literal)),
-    }
-}
-
-/// The length of a number.
-fn number_len(text: &[u8]) -> Option<usize> {
-    let mut len = usize::from(text.first() == Some(&b'-'));
-    len = match text.get(len)? {
-        b'0' => len + 1,
-        _ => digits_end(text, len)?,
-    };
-    if text.get(len) == Some(&b'.') {
-        len = digits_end(text, len + 1)?;
-    }
-    if let Some(b'e' | b'E') = text.get(len) {
-        len += 1 + usize::from(matches!(text.get(len + 1), Some(b'+' | b'-')));
-        len = digits_end(text, len)?;
-    }
-    Some(len)
-}
-
-/// The offset behind one or more digits.
-fn digits_end(text: &[u8], start: usize) -> Option<usize> {
-    let digits = text.get(start..)?.iter();
-    let count = digits.take_while(|byte| byte.is_ascii_digit()).count();
-    (count > 0).then_some(start + count)
-}
-
-fn literal_len(text: &[u8]) -> Option<usize> {
-    let literals: [&[u8]; 3] = [b"true", b"false", b"null"];
-    let literal = literals.into_iter().find(|it| text.starts_with(it))?;
-    Some(literal.len())
 }
 
 /// Bodies have been found shorter than 4 GiB, and have fewer values than bytes.
