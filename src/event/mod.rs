@@ -26,7 +26,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `extract` | a body is parsed once, into buffers that are reused |
-//! | `json/scan`, `scalar`, `string`, `span` | whether a body is JSON, and the place of each value in it |
+//! | `json/scan`, `node`, `scalar`, `string`, `span` | whether a body is JSON, and the place of each value in it |
 //! | `json/expected`, `shapes` | what a body, or an element, is likely to look like, since others did |
 //! | `json/name` | the names of members that mean something |
 //! | `json/document` | the values, read by position |

@@ -22,7 +22,7 @@ pub(super) fn parse(seconds: &str) -> Option<u64> {
     (number <= SECONDS_MAX).then(|| number * SECOND)
 }
 
-/// The number that eight digits are, each pair of neighbours joined to a number of twice as many digits, three times over.
+/// The number that eight digits are. Neighbours are joined to numbers of twice as many digits, three times over.
 fn eight_digits(digits: [u8; 8]) -> Option<u64> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let word = u64::from_le_bytes(digits);

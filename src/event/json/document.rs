@@ -1,7 +1,8 @@
 //! A parsed body, read by the positions of its values.
 
 use super::name::Name;
-use super::scan::{Kind, Node, Scan};
+use super::node::{Kind, Node};
+use super::scan::Scan;
 use super::span::Span;
 use memchr::memrchr;
 use std::ops::Range;

@@ -1,12 +1,12 @@
 //! What a text is likely to look like: a body as one before it, an element of an array as the one before it.
 //!
-//! What stands between two scalars, names and punctuation, is a *gap* here. Where the gaps of two texts are the same, so
-//! are their nodes but for the places. So a gap is compared as a whole instead of being taken apart, and adds the
+//! What stands between two scalars, names and punctuation, is a *gap* here. Where the gaps of two texts are the same,
+//! so are their nodes but for the places. So a gap is compared as a whole instead of being taken apart, and adds the
 //! containers that it added when it was first met. At the first difference the scan goes on by itself, from there.
 
 use super::name::Name;
+use super::node::{Node, offset};
 use super::scalar::{Escaped, scalar};
-use super::scan::{Node, offset};
 use super::span::Span;
 
 /// The shape of one text: its gaps, and what stands between them. Positions count from that of its first node.

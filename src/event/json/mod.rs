@@ -6,6 +6,7 @@
 pub(super) mod document;
 mod expected;
 pub(super) mod name;
+mod node;
 mod scalar;
 pub(super) mod scan;
 mod shapes;

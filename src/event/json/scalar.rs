@@ -1,7 +1,7 @@
 //! Values without others in them: where they end, and what the strings among them say that have an escape.
 
 use super::name::Name;
-use super::scan::Kind;
+use super::node::Kind;
 use super::string;
 use std::cell::OnceCell;
 

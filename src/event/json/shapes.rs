@@ -1,12 +1,12 @@
 //! The shapes of the bodies that come again and again.
 //!
-//! A shape is learned when it has come twice. Which of them a body has shows on the way: where it differs from one, it is
-//! followed on by another that has been the same up to there.
+//! A shape is learned when it has come twice. Which of them a body has shows on the way: where it differs from one, it
+//! is followed on by another that has been the same up to there.
 
 use super::expected::{Expected, Reach, Reached};
 use super::name::Name;
+use super::node::Node;
 use super::scalar::Escaped;
-use super::scan::Node;
 
 /// What bodies are likely to look like.
 #[derive(Debug, Default)]

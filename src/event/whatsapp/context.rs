@@ -71,7 +71,7 @@ impl Context {
         self.members.truncate(depth);
     }
 
-    /// Adds the member `key`, which is given as it is written, from the comma to the colon, with the value at `at`.
+    /// Adds the member `key`, which is given as it is written, from a comma to the colon, with the value at `at`.
     pub(in crate::event) fn push(
         &mut self,
         out: &mut Vec<u8>,
@@ -84,8 +84,8 @@ impl Context {
         self.add(out, start);
     }
 
-    /// Adds the member `key`, given alike: the object at `object` with what `keep` leaves of it. Adds nothing if that is
-    /// nothing.
+    /// Adds the member `key`, given alike: the object at `object` with what `keep` leaves of it. Adds nothing if that
+    /// is nothing.
     pub(in crate::event) fn push_rest(
         &mut self,
         out: &mut Vec<u8>,
