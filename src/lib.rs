@@ -20,6 +20,7 @@
 //! - [`cli`]: the command line, one file for each verb
 //! - [`manual`]: the user's manual, a chapter a module; what `hookline help` prints
 //! - [`config`]: file, environment and flags to one checked `Config`; every limit with unit, default and reason
+//! - [`audit`]: the books: what was received against what each sink has had, from the journal alone
 //! - [`rig`]: what the verbs use that try a receiver or a disk: load, bodies, what is compared and measured
 //! - [`server`]: starts and joins the threads; listening sockets, drain, metrics page
 //! - [`reactor`]: one event loop a core: poll, connection, deadlines, answers that wait for the disk
@@ -96,6 +97,7 @@
 mod cli;
 pub mod manual;
 mod config;
+mod audit;
 mod rig;
 mod server;
 mod reactor;

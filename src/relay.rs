@@ -38,7 +38,6 @@ pub struct Sender<T> {
 }
 
 /// The receiving end; it belongs to one thread at a time.
-#[derive(Debug)]
 pub struct Receiver<T> {
     receiver: crossbeam_channel::Receiver<T>,
     sleeper: Arc<Sleeper>,
@@ -116,14 +115,12 @@ impl<T> Receiver<T> {
     }
 
     /// True when nothing waits.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }
 }
 
 /// Bytes that may be on their way at a time, between those who send and the one who receives.
-#[derive(Debug)]
 pub struct Room {
     taken: AtomicUsize,
     most: usize,

@@ -7,6 +7,7 @@ mod common;
 use common::client::post;
 use common::{PROGRAM, Running, Site, eventually};
 use rustix::process::geteuid;
+use serde_json::Value;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -307,4 +308,80 @@ fn a_data_directory_that_is_open_to_all_is_logged() {
     // The group may read what is there as far as it may read the directory.
     assert_eq!(owner(&dir.join("cursors")).2 & 0o777, 0o750);
     assert_eq!(owner(&dir.join("cursors/events.cursor")).2, 0o640);
+}
+
+/// A program that failed was in no line of the log, and `status` said only that something was behind.
+#[test]
+fn a_sink_that_fails_shows_since_when_and_why_and_that_it_works_again() {
+    let site = Site::unsigned();
+    let works = site.path().join("works");
+    let script = format!("cat > /dev/null; test -e {} || exit 3", works.display());
+    let site = site.sink(&format!(
+        "name = \"crm\"\ntype = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", {script:?}]"
+    ));
+    let server = site.start();
+    let page = |path: &str| server.admin_page(path).expect("it runs");
+    let sink = || {
+        let status: Value = serde_json::from_str(&page("/status").1).expect("JSON");
+        status["sinks"][0].clone()
+    };
+    send(&server, 0..1);
+    eventually("it fails", || sink()["failing_since"].is_u64());
+    let shown = sink();
+    let reason = shown["last_failure"].as_str().expect("it says why");
+    assert!(reason.contains("exit status: 3"), "{reason}");
+    assert!(
+        shown["last_failed"].as_u64() >= shown["failing_since"].as_u64(),
+        "{shown}"
+    );
+    let metric = "hookline_sink_failing_seconds{sink=\"crm\"} ";
+    let seconds = || {
+        let metrics = page("/metrics").1;
+        let value = metrics.lines().find_map(|it| it.strip_prefix(metric));
+        value
+            .and_then(|it| it.parse::<f64>().ok())
+            .expect("a number")
+    };
+    assert!(seconds() > 0.0);
+    assert_eq!(
+        page("/readyz?strict").0,
+        200,
+        "that may be over in a moment"
+    );
+    let is_logged = |line: &str| server.stderr().contains(line);
+    eventually("it is logged", || {
+        is_logged("a delivery to the sink has failed")
+    });
+    fs::write(&works, "").expect("written");
+    eventually("it works again", || sink()["failing_since"].is_null());
+    eventually("that is logged", || {
+        is_logged("deliveries to the sink work again")
+    });
+    assert!(seconds() < f64::EPSILON);
+    assert!(sink()["last_failure"].is_string(), "it was not long ago");
+    drop(server);
+}
+
+/// A sink that was renamed began anew, and no line said so.
+#[test]
+fn a_sink_with_another_name_is_named_at_the_start_and_so_is_what_it_leaves() {
+    let site = Site::unsigned().sink("name = \"crm\"\ntype = \"file\"\npath = \"a.ndjson\"");
+    let server = site.start();
+    send(&server, 0..3);
+    let (_, log) = server.terminate();
+    let new = "the sink has no cursor, so everything";
+    let old = "there is a cursor of a sink that is not in the configuration";
+    assert!(!log.contains(new) && !log.contains(old), "{log}");
+    for has_cursor in [false, true] {
+        let command = site.command();
+        let config = site.path().join("hookline.toml");
+        let text = fs::read_to_string(&config).expect("there");
+        fs::write(&config, text.replace("\"crm\"", "\"erp\"")).expect("ours");
+        let (status, log) = Running::spawn(command).terminate();
+        assert!(status.success(), "{log}");
+        let line = |words: &str| log.lines().find(|it| it.contains(words));
+        assert!(line(old).is_some_and(|it| it.contains("\"crm\"")), "{log}");
+        let is_new = line(new).is_some_and(|it| it.contains("\"erp\""));
+        assert_eq!(is_new, !has_cursor, "{log}");
+    }
 }

@@ -54,6 +54,16 @@ fn now() -> u64 {
     since.expect("after 1970").as_secs()
 }
 
+/// What a 401 of the endpoint asks for first.
+fn scheme(name: &str) -> &'static str {
+    match name {
+        "basic" => "Basic ",
+        "bearer" => "Bearer ",
+        "header" => "Header ",
+        _ => "Signature ",
+    }
+}
+
 fn authorization(scheme: &str, value: &str) -> String {
     format!("Authorization: {scheme} {value}\r\n")
 }
@@ -157,7 +167,8 @@ fn each_endpoint_takes_its_own_proof_and_nothing_else() {
             client.send(&post(path, fields, b"{\"n\":1}"));
             let answer = client.answer();
             assert_eq!(answer.code, 401, "{path} {fields}");
-            assert!(answer.field("www-authenticate").is_some());
+            let asked = answer.field("www-authenticate").expect("it says for what");
+            assert!(asked.starts_with(scheme(name)), "{path}: {asked}");
         }
         for (answer, count) in [(200, good.len()), (401, bad.len())] {
             let series =
@@ -171,6 +182,29 @@ fn each_endpoint_takes_its_own_proof_and_nothing_else() {
         let series =
             format!("hookline_signatures_verified_total{{endpoint=\"meta\",secret=\"{secret}\"}}");
         assert_eq!(server.metric(&series), count);
+    }
+    // A 401 was explained with signatures where a password is asked for, and one endpoint hid the next.
+    for (path, asked) in [
+        ("meta", "a signature in x-hub-signature-256"),
+        ("basic", "Basic in authorization"),
+        ("bearer", "Bearer in authorization"),
+        (
+            "header",
+            "a secret in x-customer, and a signature in x-360dialog-signature",
+        ),
+        ("partner", "a signature in x-360dialog-signature"),
+        ("standard", "a signature in webhook-signature"),
+        ("sha1", "a signature in x-signature"),
+        ("sha512", "a signature in x-signature"),
+    ] {
+        let words = ["posts get 401", &format!("\"{path}\""), asked];
+        let is_it = |line: &str| words.iter().all(|it| line.contains(it));
+        eventually("each has a line", || server.stderr().lines().any(is_it));
+    }
+    for (name, count) in [("basic", 1), ("bearer", 2), ("header", 2), ("unsigned", 0)] {
+        let series =
+            format!("hookline_signatures_verified_total{{endpoint=\"{name}\",secret=\"0\"}}");
+        assert_eq!(server.metric(&series), count, "{name}");
     }
 }
 

@@ -23,7 +23,8 @@ use common::{PATIENCE, Site, eventually, number_from_env};
 use rustix::process::Signal;
 use std::collections::HashMap;
 use std::net::TcpStream;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Rounds on one journal; then a new one begins, so that its reading does not take longer and longer.
 const ROUNDS_EACH: usize = 5;
@@ -214,12 +215,48 @@ fn a_second_sigterm_leaves_at_once() {
     client.send(&post("/in", "", b"never finished")[..40]);
     server.signal(Signal::TERM);
     eventually("the drain begins", || server.stderr().contains("stopping"));
+    thread::sleep(LATER);
     server.signal(Signal::TERM);
     let (status, stderr) = server.wait();
     assert_eq!(status.code(), Some(1), "{stderr}");
     site.verify();
     assert_eq!(site.bodies(), [b"before"]);
 }
+
+/// Service managers send two, to the process and to its group: the second one cut the drain short.
+#[test]
+fn a_second_signal_within_a_moment_is_the_same_wish() {
+    let site = Site::unsigned();
+    let delivered = site.path().join("delivered");
+    let script = format!(
+        "cat > /dev/null; sleep 0.1; echo x >> {}",
+        delivered.display()
+    );
+    let site = site.server("drain_timeout = \"10m\"").sink(&format!(
+        "name = \"crm\"\ntype = \"exec\"\nconcurrency = 1\ncommand = [\"/bin/sh\", \"-c\", {script:?}]"
+    ));
+    let mut server = site.start();
+    let mut client = server.connect();
+    for number in 0..30 {
+        client.send(&post(
+            "/webhook",
+            "",
+            format!("{{\"n\":{number}}}").as_bytes(),
+        ));
+        assert_eq!(client.answer().code, 200);
+    }
+    // Two of a kind might be one.
+    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
+    let (status, stderr) = server.wait();
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("the drain goes on"), "{stderr}");
+    let delivered = std::fs::read_to_string(&delivered).expect("there");
+    assert_eq!(delivered.lines().count(), 30);
+}
+
+/// When a second signal is no longer the same wish, and somewhat more.
+const LATER: Duration = Duration::from_millis(1500);
 
 /// What was answered as `received` is still on its way to a disk that takes its time when both signals come.
 #[test]
@@ -242,6 +279,7 @@ fn two_sigterms_in_a_row_lose_nothing_that_was_answered() {
         answer(&mut client);
     }
     server.signal(Signal::TERM);
+    thread::sleep(LATER);
     server.signal(Signal::INT);
     let (status, stderr) = server.wait();
     drop(strace);

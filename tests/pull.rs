@@ -4,9 +4,10 @@
 mod common;
 
 use common::client::{Answer, Client, get, post};
-use common::{Running, Site, eventually};
+use common::{PROGRAM, Running, Site, eventually};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A site with a sink `crm`, whose token is `secret`, and these further lines in it.
@@ -387,6 +388,78 @@ fn what_is_committed_may_go_and_nothing_else() {
     assert_eq!(consumer.poll(&next).0, [format!("{first}.0")]);
     assert_eq!(consumer.poll("after=0&limit=1").0, [format!("{first}.0")]);
     assert_eq!(consumer.poll("limit=1").0, ["41.0"]);
+}
+
+/// A consumer that slept let the journal grow beyond `max_size`: no line said so, and `status` said "room for 0s".
+#[test]
+fn a_consumer_that_keeps_the_journal_too_large_is_named_until_it_reads() {
+    let site = site("")
+        .limits("body = \"64KiB\"")
+        .limits("unacknowledged = \"1MiB\"")
+        .journal("segment_size = \"1MiB\"")
+        .journal("max_size = \"4MiB\"");
+    let server = site.start();
+    let consumer = Consumer::of(&server);
+    let text = "x".repeat(60_000);
+    for _ in 0..120 {
+        store(
+            &server,
+            format!("{{\"number\":{},\"text\":\"{text}\"}}", another()).as_bytes(),
+        );
+    }
+    let journal = || {
+        let page = server.admin_page("/status").expect("it runs").1;
+        let page: Value = serde_json::from_str(&page).expect("JSON");
+        page["journal"].clone()
+    };
+    eventually("it is held", || journal()["held_by"] == json!(["crm"]));
+    assert!(journal()["held_bytes"].as_u64() > Some(1 << 20));
+    assert!(server.metric("hookline_journal_held_bytes") > 0);
+    eventually("it is named", || {
+        let log = server.stderr();
+        let mut lines = log.lines();
+        lines.any(|it| it.contains("over max_size because") && it.contains("\"crm\""))
+    });
+    assert_eq!(consumer.commit("{\"position\": \"120\"}").0, 200);
+    eventually("it is over", || journal()["held_bytes"] == 0);
+    eventually("that is logged", || {
+        server
+            .stderr()
+            .contains("no sink keeps the journal beyond max_size")
+    });
+    assert_eq!(journal()["held_by"], json!([]));
+}
+
+/// It was taken, and then failed.
+#[test]
+fn a_replay_to_a_consumer_is_refused_at_once() {
+    let site = site("");
+    let server = site.start();
+    store(&server, &junk());
+    let replay = || {
+        let mut command = Command::new(PROGRAM);
+        command.args([
+            "replay",
+            "--sink",
+            "crm",
+            "--from",
+            "1",
+            "--detach",
+            "--data-dir",
+        ]);
+        command.arg(site.journal_dir()).env_clear();
+        command.output().expect("it runs")
+    };
+    let output = replay();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("after=0") && said.contains("cursor seek crm --to 1"),
+        "{said}"
+    );
+    let replays = std::fs::read_dir(site.journal_dir().join("replays")).expect("there");
+    let names = replays.map(|it| it.expect("there").file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["crm.pull"]);
 }
 
 #[test]

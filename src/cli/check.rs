@@ -2,23 +2,23 @@
 
 mod sinks;
 
+use super::Output;
 use super::configuration::ConfigArgs;
 use super::error::CliError;
 use super::report::table::{Table, labelled};
 use super::report::units::{as_configured, counted};
-use super::{Output, descriptors};
 use crate::config::{
     Ack, Algorithm, Config, Credential, Encoding, Endpoint, LogFormat, Provider, Secret, SinkKind,
     format_size,
 };
 use crate::disk::command;
 use crate::event;
+use crate::server::descriptors;
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::UdpSocket;
 
-/// `hookline check`
 #[derive(Clone, Debug, Args)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
@@ -28,7 +28,6 @@ pub(super) struct CheckArgs {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     let loaded = args.config.load().and_then(|(mut config, warnings)| {
         descriptors::share_out(&mut config)?;
@@ -103,13 +102,9 @@ fn plan(config: &Config) -> String {
         line("sink", &sinks::describe(sink, config));
     }
     if config.sinks.is_empty() {
-        line(
-            "sink",
-            &format!(
-                "none: events are kept, read them with `{}`",
-                command("tail", &config.journal.dir)
-            ),
-        );
+        let tail = command("tail", &config.journal.dir);
+        let none = format!("none: events are kept, read them with `{tail}`");
+        line("sink", &none);
     }
     let mut table = Table::new("limit | >value | >default | range | reason");
     for (setting, value) in &config.numbers {
@@ -117,11 +112,8 @@ fn plan(config: &Config) -> String {
         let default = setting
             .default
             .map_or("cores".to_owned(), |default| setting.format(default));
-        let range = format!(
-            "{}..{}",
-            setting.format(setting.min),
-            setting.format(setting.max)
-        );
+        let [min, max] = [setting.min, setting.max].map(|limit| setting.format(limit));
+        let range = format!("{min}..{max}");
         let value = setting.format(*value);
         table.row(&[&name, &value, &default, &range, &setting.reason]);
     }
@@ -135,11 +127,9 @@ fn overview(config: &Config) -> [(&'static str, String); 4] {
     } else {
         "not pinned"
     };
-    let threads = format!(
-        "{} with {}, {pinned}",
-        counted(server.loops as u64, "event loop"),
-        counted(server.workers as u64, "worker")
-    );
+    let loops = counted(server.loops as u64, "event loop");
+    let workers = counted(server.workers as u64, "worker");
+    let threads = format!("{loops} with {workers}, {pinned}");
     let admin = match config.admin.listen {
         Some(listen) => format!("http://{listen}  /metrics, /livez, /readyz"),
         None => "off".to_owned(),

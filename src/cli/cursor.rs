@@ -1,37 +1,26 @@
 //! `hookline cursor`: how far each sink has come, and where it is to go on.
 
-use super::Output;
 use super::error::CliError;
 use super::journal::{open, open_beside, refused};
 use super::position_argument::{PositionArgument, extent_of};
 use super::report::table::Table;
 use super::report::units::{counted, sequences};
-use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
+use super::{OnJournal, Output};
 use crate::disk::{Disk, Storage, command, quoted};
 use crate::event::Lane;
 use crate::feed::{
     self, CursorError, Cursors, Lanes, Progress, RetentionHolds, Saved, StoredCursor,
 };
 use crate::journal::{self, JournalError, JournalId};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-/// `hookline cursor`
-#[derive(Clone, Debug, Args)]
-pub(super) struct CursorArgs {
-    #[command(subcommand)]
-    action: Action,
-    /// Directory of the journal
-    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR, global = true)]
-    data_dir: PathBuf,
-}
-
 #[derive(Clone, Debug, Subcommand)]
-enum Action {
+pub(super) enum CursorAction {
     /// List how far each sink has come in each lane; also beside a running server
     List {
         /// How to print the result
@@ -53,11 +42,10 @@ enum Action {
     },
 }
 
-/// Runs the verb.
-pub(super) fn run(args: &CursorArgs) -> Result<(), CliError> {
+pub(super) fn run(args: &OnJournal<CursorAction>) -> Result<(), CliError> {
     match &args.action {
-        Action::List { output } => list(&args.data_dir, *output),
-        Action::Seek { sink, to, lane } => seek(&args.data_dir, sink, *to, *lane),
+        CursorAction::List { output } => list(&args.data_dir, *output),
+        CursorAction::Seek { sink, to, lane } => seek(&args.data_dir, sink, *to, *lane),
     }
 }
 

@@ -7,8 +7,7 @@ use super::error::CliError;
 use super::journal::is_journal;
 use super::report::table::{Table, labelled};
 use super::report::units::{counted, time};
-use super::{Output, set_aside};
-use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
+use super::{OnJournal, Output, set_aside};
 use crate::dead_letter::{self, DeadLetter, DeadLetterError, DeadLetters, WORKER};
 use crate::disk::Disk;
 use crate::event::{self, Item};
@@ -18,22 +17,12 @@ use base64::prelude::BASE64_STANDARD;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// `hookline dead-letters`
-#[derive(Clone, Debug, Args)]
-pub(super) struct DeadLettersArgs {
-    #[command(subcommand)]
-    action: Action,
-    /// Directory of the journal
-    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR, global = true)]
-    data_dir: PathBuf,
-}
-
 #[derive(Clone, Debug, Subcommand)]
-enum Action {
+pub(super) enum DeadLettersAction {
     /// List them, sink by sink, in the order of the journal
     List {
         /// Only those of this sink
@@ -75,7 +64,7 @@ enum Action {
 }
 
 #[derive(Clone, Debug, Args)]
-struct Chosen {
+pub(super) struct Chosen {
     /// Which ones, as in crm/4711.3
     #[arg(
         value_name = "LETTER",
@@ -93,10 +82,9 @@ struct Chosen {
 
 /// A letter as it is named on the command line: `SINK/SEQ` or `SINK/SEQ.INDEX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct DeadLetterName {
+pub(super) struct DeadLetterName {
     /// Name of the sink.
     sink: String,
-    /// What it is.
     item: Item,
 }
 
@@ -116,16 +104,17 @@ impl FromStr for DeadLetterName {
     }
 }
 
-/// Runs the verb.
-pub(super) fn run(args: &DeadLettersArgs) -> Result<(), CliError> {
+pub(super) fn run(args: &OnJournal<DeadLettersAction>) -> Result<(), CliError> {
     is_journal(&args.data_dir)?;
     let dir = args.data_dir.join("dead-letters");
     match &args.action {
-        Action::List { sink, output } => list(&dir, sink.as_deref(), *output),
-        Action::Show { letter, output } => show(&dir, letter, *output),
-        Action::Retry { chosen } => retry(&args.data_dir, chosen),
-        Action::SetAside { sequences } => set_aside::set_aside(&args.data_dir, sequences),
-        Action::Drop { chosen, yes } => drop_dead_letters(&dir, chosen, *yes),
+        DeadLettersAction::List { sink, output } => list(&dir, sink.as_deref(), *output),
+        DeadLettersAction::Show { letter, output } => show(&dir, letter, *output),
+        DeadLettersAction::Retry { chosen } => retry(&args.data_dir, chosen),
+        DeadLettersAction::SetAside { sequences } => {
+            set_aside::set_aside(&args.data_dir, sequences)
+        }
+        DeadLettersAction::Drop { chosen, yes } => drop_dead_letters(&dir, chosen, *yes),
     }
 }
 

@@ -71,7 +71,6 @@ impl CliError {
     }
 
     /// What is printed on stderr: one line with the causes, or the mistakes of the configuration; or nothing.
-    #[must_use]
     pub fn report(&self) -> Option<String> {
         match self {
             CliError::Config(errors) => {

@@ -17,7 +17,6 @@ use std::io::{self, IsTerminal as _, Write};
 use std::process::{self, Stdio};
 use std::sync::Arc;
 
-/// `hookline help`
 #[derive(Clone, Debug, Args)]
 pub(super) struct HelpArgs {
     /// A verb, with its subcommand if it has some, or a chapter of the manual; without any, all of them are listed
@@ -25,7 +24,6 @@ pub(super) struct HelpArgs {
     words: Vec<String>,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &HelpArgs) -> Result<(), CliError> {
     let Some(first) = args.words.first() else {
         return Ok(io::stdout().write_all(overview().as_bytes())?);

@@ -3,13 +3,11 @@
 use super::Output;
 use super::error::CliError;
 use super::report::table::Table;
-use super::report::units::{bytes, counted, plural, sequences, time};
+use super::report::units::{bytes, counted, time};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, doubtful_type};
 use crate::disk::{Disk, Storage, command};
 use crate::event::Pattern;
-use crate::journal::{
-    self, Damage, Depth, FILE_MISSING, Hole, JournalError, Report, SegmentReport,
-};
+use crate::journal::{self, Damage, Depth, JournalError, Report};
 use crate::worker::{Extraction, Forms, Poison};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -17,7 +15,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// `hookline journal`
 #[derive(Clone, Debug, Args)]
 pub(super) struct JournalArgs {
     #[command(subcommand)]
@@ -54,7 +51,6 @@ struct JournalLocation {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &JournalArgs) -> Result<(), CliError> {
     match &args.action {
         JournalAction::Inspect(place) => look(place, Depth::Headers),
@@ -114,7 +110,7 @@ fn repair(place: &JournalLocation) -> Result<(), CliError> {
                 writeln!(out, "{done}")?;
             }
             for damage in &repair.set_aside {
-                writeln!(out, "{}", damage_text(damage))?;
+                writeln!(out, "{damage}")?;
             }
             for copy in &repair.copies {
                 writeln!(out, "what was there is kept in {copy}")?;
@@ -205,9 +201,8 @@ pub(super) fn check_whole_from(
         return Ok(());
     };
     Err(CliError::failed(format!(
-        "the journal is damaged, and nothing behind that was read: {}; restore the file from a backup, or set the \
-         damage aside with `{}` and go on without these records",
-        damage_text(damage),
+        "the journal is damaged, and nothing behind that was read: {damage}; restore the file from a backup, or set \
+         the damage aside with `{}` and go on without these records",
         command("journal repair --quarantine", dir)
     )))
 }
@@ -264,10 +259,10 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -
         )?;
     }
     for hole in &report.holes {
-        writeln!(out, "set aside before: {}", taken(hole))?;
+        writeln!(out, "set aside before: {hole}")?;
     }
     for damage in &report.damage {
-        writeln!(out, "{}", damage_text(damage))?;
+        writeln!(out, "{damage}")?;
     }
     for unusable in &report.unusable {
         writeln!(out, "unusable: {unusable}")?;
@@ -286,66 +281,17 @@ fn write_text(out: &mut impl Write, report: &Report, depth: Depth, dir: &Path) -
     writeln!(out, "{conclusion}")
 }
 
-/// Where the damage is, and what it took.
-pub(super) fn damage_text(damage: &Damage) -> String {
-    let hole = &damage.hole;
-    let at_most = if damage.counted {
-        ""
-    } else {
-        "nothing tells how many, at most "
-    };
-    let taken = taken(hole);
-    if damage.reason == FILE_MISSING {
-        return format!("{}: {FILE_MISSING}: {at_most}{taken}", damage.path);
-    }
-    format!(
-        "{}: {} bytes at {} ({}): {at_most}{taken}",
-        damage.path, hole.length, hole.offset, damage.reason
-    )
-}
-
-/// The records that a hole took.
-fn taken(hole: &Hole) -> String {
-    let count = format!("{} {}", hole.count, plural(hole.count, "record"));
-    match hole.count.checked_sub(1) {
-        None => count,
-        Some(more) => {
-            let last = hole.first_sequence.saturating_add(more);
-            format!("{count}, {}", sequences(hole.first_sequence, last))
-        }
-    }
-}
-
 fn as_json(report: &Report) -> Value {
     json!({
         "id": report.id.to_string(),
         "whole": report.is_whole(),
-        "segments": report.segments.iter().map(segment_json).collect::<Vec<_>>(),
+        "segments": report.segments,
         "endpoints": report.endpoints.iter().map(|(number, path)| json!({ "number": number, "path": path }))
             .collect::<Vec<_>>(),
         "spares": report.spares,
-        "set_aside_before": report.holes.iter().map(|hole| json!({
-            "epoch": hole.epoch, "offset": hole.offset, "length": hole.length,
-            "first_sequence": hole.first_sequence, "count": hole.count,
-        })).collect::<Vec<_>>(),
+        "set_aside_before": report.holes,
         "damage": report.damage.iter().map(damage_json).collect::<Vec<_>>(),
         "unusable": report.unusable,
-    })
-}
-
-fn segment_json(segment: &SegmentReport) -> Value {
-    json!({
-        "path": segment.path,
-        "epoch": segment.epoch,
-        "size": segment.size,
-        "used": segment.used,
-        "first_sequence": segment.first_sequence,
-        "next_sequence": segment.next_sequence,
-        "frames": segment.frames,
-        "records": segment.records,
-        "first_commit": segment.first_commit,
-        "last_commit": segment.last_commit,
-        "torn_tail": segment.torn_tail,
     })
 }
 

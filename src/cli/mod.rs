@@ -8,7 +8,6 @@ mod check;
 mod configuration;
 mod cursor;
 mod dead_letters;
-mod descriptors;
 mod error;
 mod help;
 mod journal;
@@ -26,10 +25,11 @@ mod tail;
 mod take_apart;
 mod torture;
 
-use crate::config::parse_time;
-use clap::{Parser, Subcommand, ValueEnum};
+use crate::config::{DATA_DIR, DATA_DIR_VARIABLE, parse_time};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use configuration::configuration;
 pub use error::CliError;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -72,13 +72,13 @@ enum Verb {
     Audit(audit::AuditArgs),
     /// What sinks could not deliver: list it, show it, deliver it after all, drop it
     #[command(after_help = dead_letters::EXAMPLES)]
-    DeadLetters(dead_letters::DeadLettersArgs),
+    DeadLetters(OnJournal<dead_letters::DeadLettersAction>),
     /// Deliver a part of the journal to a sink again
     #[command(after_help = replay::EXAMPLES)]
     Replay(replay::ReplayArgs),
     /// How far each sink has come; with no server running, have it begin elsewhere
     #[command(after_help = cursor::EXAMPLES)]
-    Cursor(cursor::CursorArgs),
+    Cursor(OnJournal<cursor::CursorAction>),
     /// Look into the journal, verify it, repair it
     #[command(after_help = journal::EXAMPLES)]
     Journal(journal::JournalArgs),
@@ -94,6 +94,16 @@ enum Verb {
     /// Take stored bodies apart in a process of their own, as a server does with those that may end it
     #[command(hide = true, after_help = take_apart::EXAMPLES)]
     TakeApart(take_apart::TakeApartArgs),
+}
+
+/// A verb that does one of several things with a journal.
+#[derive(Clone, Debug, Args)]
+struct OnJournal<A: Subcommand> {
+    #[command(subcommand)]
+    action: A,
+    /// Directory of the journal
+    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, default_value = DATA_DIR, global = true)]
+    data_dir: PathBuf,
 }
 
 /// The form of a result.

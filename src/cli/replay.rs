@@ -15,7 +15,7 @@ use super::report::progress::Progress;
 use super::report::table::Table;
 use super::report::units::{counted, sequences, time};
 use crate::config::{DATA_DIR, DATA_DIR_VARIABLE};
-use crate::disk::{Storage, command};
+use crate::disk::{Storage, command, quoted};
 use crate::event::Pattern;
 use crate::feed::{Replay, ReplayError, ReplayState, Replays};
 use clap::{Args, Subcommand};
@@ -28,7 +28,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// `hookline replay`
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(super) struct ReplayArgs {
@@ -97,13 +96,27 @@ struct ReplayAsk {
     output: Output,
 }
 
+/// A consumer reads again by itself.
+fn check_is_delivered_to(sink: &str, from: u64, dir: &Path) -> Result<(), CliError> {
+    let replays = open_beside(dir, "replays")?.map(|disk| Replays::open(Arc::new(disk)));
+    if !replays.is_some_and(|it| it.has_consumer(sink)) {
+        return Ok(());
+    }
+    let seek = format!("cursor seek {} --to {from}", quoted(sink));
+    Err(CliError::failed(format!(
+        "the sink {sink} is of type pull, so nothing is delivered to it again: its consumer reads again with after={}; \
+         or stop the server and move its cursor with `{}`",
+        from.saturating_sub(1),
+        command(&seek, dir)
+    )))
+}
+
 fn rate(text: &str) -> Result<u32, &'static str> {
     let number = text.strip_suffix("/s").unwrap_or(text).parse().ok();
     let number = number.filter(|number| *number > 0);
     number.ok_or("write deliveries a second, 1 or more, as in 100/s")
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     match &args.verb {
         Some(ReplayVerb::List { data_dir, output }) => list(data_dir, *output),
@@ -122,6 +135,7 @@ fn ask(args: &ReplayAsk) -> Result<(), CliError> {
     is_journal(&args.data_dir)?;
     check_sink_is_known(sink, &args.data_dir)?;
     let mut replay = range((&args.data_dir, &disk), sink, (from, args.to))?;
+    check_is_delivered_to(sink, replay.from, &args.data_dir)?;
     warn_of_unknown_types(&args.types)?;
     replay.types = args.types.iter().map(|it| it.as_str().to_owned()).collect();
     replay.phone_number_ids.clone_from(&args.phone_number_ids);

@@ -19,7 +19,6 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// `hookline send`
 #[derive(Clone, Debug, Args)]
 pub(super) struct SendArgs {
     /// Names of samples, in the order in which to send them
@@ -59,7 +58,6 @@ pub(super) struct SendArgs {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &SendArgs) -> Result<(), CliError> {
     let steps = steps(args)?;
     if steps.is_empty() {
@@ -120,7 +118,6 @@ impl Step {
 }
 
 /// Why a step did not end with the right answer.
-#[derive(Debug)]
 enum Refusal {
     /// Nobody listens there.
     Unreachable(io::Error),

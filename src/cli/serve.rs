@@ -13,7 +13,6 @@ use signal_hook::consts::SIGHUP;
 use signals::Message;
 use starting::Started;
 
-/// `hookline serve`
 #[derive(Clone, Debug, Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
@@ -23,7 +22,6 @@ pub(super) struct ServeArgs {
     with_parent: Option<i32>,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     // First of all: until then a signal ends the process where it stands.
     let signals = signals::watch()?;
@@ -53,7 +51,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
             Ok(Message::Signal(signal)) => {
                 tracing::info!(
                     signal,
-                    "stopping: open requests are answered and events delivered for up to drain_timeout; the same signal again stops at once"
+                    "stopping: open requests are answered and events delivered for up to drain_timeout; the same signal after a second or later stops at once"
                 );
                 server.stop(&signals.again).map_err(failed)?;
                 tracing::info!("stopped; everything that was answered is stored");

@@ -12,7 +12,7 @@ use super::journal::{open, refused};
 use super::position_argument::extent_of;
 use super::report::print;
 use super::report::progress::Progress;
-use super::{Output, configuration, descriptors, duration, send};
+use super::{Output, configuration, duration, send};
 use crate::disk;
 use crate::disk::Storage;
 use crate::rig::exchange::Target;
@@ -22,6 +22,7 @@ use crate::rig::open_loop::ledger::{Ledger, Names};
 use crate::rig::open_loop::load::{Job, Load, PATIENCE};
 use crate::rig::open_loop::plan::{MILLION, Plan};
 use crate::rig::samples;
+use crate::server::descriptors;
 use aws_lc_rs::hmac;
 use clap::Args;
 use report::Report;
@@ -34,7 +35,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// `hookline simulate`
 #[derive(Clone, Debug, Args)]
 pub(super) struct SimulateArgs {
     /// Where to post; plain http, any receiver
@@ -86,7 +86,6 @@ pub(super) struct SimulateArgs {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &SimulateArgs) -> Result<(), CliError> {
     if args.to.starts_with("https://") {
         return Err(CliError::Usage(

@@ -26,7 +26,6 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `hookline size`
 #[derive(Clone, Debug, Args)]
 pub(super) struct SizeArgs {
     /// Messages that go out in a second, of all numbers together
@@ -50,7 +49,6 @@ pub(super) struct SizeArgs {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
     let config = configuration(args.config.as_deref())?;
     let volume = Site::volume(&args.data_dir, VERB, SPACE)?;
@@ -60,7 +58,7 @@ pub(super) fn run(args: &SizeArgs) -> Result<(), CliError> {
     let mut site =
         Site::make(&args.data_dir, VERB).map_err(|error| cannot_use(&args.data_dir, error))?;
     let measured = measure(args, &config, &mut site, &interrupts);
-    let syncs = site.syncs().clone();
+    let syncs = site.syncs.clone();
     let path = site.path().display().to_string();
     let removed = site.remove();
     let (cost, bandwidth) = measured?;
@@ -157,13 +155,13 @@ fn wait(
         let left = until.saturating_duration_since(Instant::now());
         select! {
             recv(interrupts) -> _ => return Err(interrupted()),
-            recv(load.ended()) -> _ => {
+            recv(load.ended) -> _ => {
                 return Err(CliError::failed("the server has closed a connection"));
             }
             default(left.min(LOOK_EACH)) => {}
         }
         let sample = sample()?;
-        if left <= LOOK_EACH || sample.bytes() >= BYTES {
+        if left <= LOOK_EACH || sample.bytes >= BYTES {
             return Ok(sample);
         }
     }

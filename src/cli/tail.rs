@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// `hookline tail`
 #[derive(Clone, Debug, Args)]
 pub(super) struct TailArgs {
     /// Directory of the journal
@@ -34,7 +33,6 @@ pub(super) struct TailArgs {
     bodies: bool,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &TailArgs) -> Result<(), CliError> {
     let dir = args.data_dir.display();
     let failed = |error| refused(format!("cannot read the journal in {dir}"), error);

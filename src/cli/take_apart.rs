@@ -20,7 +20,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
-/// `hookline take-apart`
 #[derive(Clone, Debug, Args)]
 pub(super) struct TakeApartArgs {
     /// Directory of the journal
@@ -34,7 +33,6 @@ pub(super) struct TakeApartArgs {
     last: u64,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &TakeApartArgs) -> Result<(), CliError> {
     let limited = |error: io::Error| CliError::because("cannot limit this process", error);
     let with_parent = set_parent_process_death_signal(Some(Signal::KILL));

@@ -40,7 +40,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `hookline torture`
 #[derive(Clone, Debug, Args)]
 pub(super) struct TortureArgs {
     /// Directory on the disk to test, with 1400 MiB free. All that is made is one new sub-directory of it
@@ -69,7 +68,6 @@ pub(super) struct TortureArgs {
     output: Output,
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &TortureArgs) -> Result<(), CliError> {
     let volume = Site::volume(&args.data_dir, VERB, SPACE)?;
     notes(&volume.notes);
@@ -226,7 +224,7 @@ impl Trial<'_> {
         let mut by_itself = None;
         select! {
             recv(self.interrupts) -> _ => self.is_interrupted = true,
-            recv(load.ended()) -> ended => {
+            recv(load.ended) -> ended => {
                 by_itself = (ended == Ok(Ended::Broken)).then(|| server.ended());
             }
             default(until_kill) => {}
@@ -258,8 +256,8 @@ impl Trial<'_> {
         let mut check = begin(&mut self.oracle);
         let read = read(&self.site.journal(), &mut check);
         check.finish();
-        self.report.compared = self.oracle.compared();
-        if !self.oracle.findings().is_clean() {
+        self.report.compared = self.oracle.compared;
+        if !self.oracle.findings.is_clean() {
             return Err(Wrong::Finding);
         }
         read.map_err(Wrong::because("the journal cannot be read"))
@@ -292,8 +290,8 @@ impl Trial<'_> {
     fn finish(mut self) -> Result<(), CliError> {
         self.progress.clear();
         self.report.elapsed = self.begin.elapsed();
-        self.report.findings = self.oracle.findings().clone();
-        self.report.syncs = self.site.syncs().clone();
+        self.report.findings = self.oracle.findings.clone();
+        self.report.syncs = self.site.syncs.clone();
         let conclusion = self.report.conclusion();
         if self.args.keep || conclusion == Conclusion::Broken {
             self.report.kept = Some(self.site.path().to_owned());
@@ -314,7 +312,7 @@ fn open(journal: &Path) -> Result<Disk, JournalError> {
 }
 
 fn read(journal: &Path, check: &mut JournalCheck<'_>) -> Result<(), JournalError> {
-    let start = check.start();
+    let start = check.start;
     let mut reader = Reader::open(Arc::new(open(journal)?), start)?;
     while let Some(batch) = reader.next(None)? {
         check.begin_frame((batch.len() as u64).next_multiple_of(ALIGNMENT as u64));

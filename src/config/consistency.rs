@@ -10,7 +10,6 @@ use super::units::{format_size, format_time};
 use std::net::SocketAddr;
 
 /// Where the addresses were set.
-#[derive(Debug)]
 pub(super) struct Places {
     pub(super) listen: Location,
     pub(super) admin: Location,

@@ -50,6 +50,7 @@ pub use sink::{
 pub use suggest::{doubtful_type, nearest};
 pub use units::{format_size, format_time, parse_size, parse_time};
 
+use crate::dedupe::Scope;
 use document::{Entry, Parsed, Value};
 use finding::{Location, Source};
 use own_files::OwnFiles;
@@ -165,16 +166,7 @@ pub struct Dedupe {
     /// Events remembered at most.
     pub keys: usize,
     /// Which endpoints know each other's events.
-    pub scope: DedupeScope,
-}
-
-/// Which endpoints know each other's events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DedupeScope {
-    /// Each knows only its own.
-    Endpoint,
-    /// Those of the providers `meta` and `360dialog` know each other's.
-    All,
+    pub scope: Scope,
 }
 
 /// Where sinks of type `pull` are read.

@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What one reading of a configuration gathers.
-#[derive(Debug)]
 pub(super) struct Reading<'a> {
     pub(super) source: Source,
     pub(super) environment: &'a Environment,
@@ -42,7 +41,6 @@ impl Reading<'_> {
 }
 
 /// One table.
-#[derive(Debug)]
 pub(super) struct Section<'t> {
     /// As the file names it, without brackets: `server`.
     name: &'static str,
@@ -328,41 +326,28 @@ fn measure(setting: &Setting, node: &Node) -> Result<u64, String> {
         (Unit::Count | Unit::Bytes, Value::Integer(_)) => {
             return Err(format!("{key} must be between {}", range(setting)));
         }
-        (Unit::Count, _) => {
-            return Err(format!(
-                "{key} must be a whole number, found {}",
-                node.kind()
-            ));
-        }
-        (Unit::Bytes, _) => {
-            return Err(format!(
-                "{key} must be a size, as in \"4MiB\", found {}",
-                node.kind()
-            ));
-        }
-        (Unit::Milliseconds, _) => {
-            return Err(format!(
-                "{key} must be a duration, as in \"5s\", found {}",
-                node.kind()
-            ));
+        (unit, _) => {
+            let wanted = match unit {
+                Unit::Count => "whole number",
+                Unit::Bytes => "size, as in \"4MiB\"",
+                Unit::Milliseconds => "duration, as in \"5s\"",
+            };
+            return Err(format!("{key} must be a {wanted}, found {}", node.kind()));
         }
     };
     if (setting.min..=setting.max).contains(&value) {
         return Ok(value);
     }
-    let (value, reason) = (setting.format(value), setting.reason);
+    let (value, range) = (setting.format(value), range(setting));
+    let reason = setting.reason;
     Err(format!(
-        "{key} must be between {}, found {value} ({reason})",
-        range(setting)
+        "{key} must be between {range}, found {value} ({reason})"
     ))
 }
 
 fn range(setting: &Setting) -> String {
-    format!(
-        "{} and {}",
-        setting.format(setting.min),
-        setting.format(setting.max)
-    )
+    let [min, max] = [setting.min, setting.max].map(|limit| setting.format(limit));
+    format!("{min} and {max}")
 }
 
 /// The secret that a value names.

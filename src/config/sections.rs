@@ -2,7 +2,8 @@
 
 use super::reader::{Reading, Section};
 use super::suggest::did_you_mean;
-use super::{Admin, Dedupe, DedupeScope, Journal, Limits, Log, LogFormat, Pull, Server};
+use super::{Admin, Dedupe, Journal, Limits, Log, LogFormat, Pull, Server};
+use crate::dedupe::Scope;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::thread;
@@ -61,15 +62,12 @@ pub(super) fn journal(reading: &mut Reading<'_>, section: &mut Section<'_>) -> J
 }
 
 pub(super) fn dedupe(reading: &mut Reading<'_>, mut section: Section<'_>) -> Dedupe {
-    let scopes = [
-        ("endpoint", DedupeScope::Endpoint),
-        ("all", DedupeScope::All),
-    ];
+    let scopes = [("endpoint", Scope::Endpoint), ("all", Scope::All)];
     let scope = section.choice(reading, "scope", &scopes);
     let dedupe = Dedupe {
         window: section.time(reading, "window"),
         keys: section.size(reading, "keys"),
-        scope: scope.unwrap_or(DedupeScope::Endpoint),
+        scope: scope.unwrap_or_default(),
     };
     section.finish(reading, |_| None);
     dedupe

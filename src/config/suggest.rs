@@ -4,7 +4,6 @@ use crate::event::{Pattern, known_types};
 use strsim::osa_distance;
 
 /// The word of `known` that `typed` was probably meant to be, if one is near enough.
-#[must_use]
 pub fn nearest<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let fold = |word: &str| -> String {
         let word = word.to_lowercase().replace('-', "_");
@@ -28,7 +27,6 @@ pub(super) fn did_you_mean<'k>(typed: &str, known: impl IntoIterator<Item = &'k 
 }
 
 /// What is doubtful about a pattern of types: no type that is known fits it. It may be one that is new.
-#[must_use]
 pub fn doubtful_type(pattern: &Pattern) -> Option<String> {
     if pattern.fits_known() {
         return None;

@@ -1,13 +1,11 @@
 //! Why something could not be done with a dead letter.
 
-use crate::disk::{self, Storage};
-use std::io;
+use crate::disk;
 use std::path::Path;
 
 /// Why something could not be done with a letter.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// There is no such letter, or none any more.
@@ -30,23 +28,13 @@ pub enum DeadLetterError {
 
 impl DeadLetterError {
     /// True for what passes by itself when there is space on the disk again.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, DeadLetterError::Io(error) if error.is_shortage())
     }
 
     /// True where there are so many that somebody has to look at them first.
-    #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, DeadLetterError::Full { .. })
-    }
-
-    pub(super) fn io(
-        storage: &dyn Storage,
-        action: &'static str,
-        name: &str,
-    ) -> impl FnOnce(io::Error) -> DeadLetterError {
-        move |source| disk::Error::on(storage, action, name)(source).into()
     }
 }
 

@@ -207,7 +207,6 @@ impl Content {
         headers + self.body.len() <= SMALL_MAX
     }
 
-    /// The name of its file.
     pub(super) fn file_name(&self, sequence: u64) -> String {
         let texts = self.headers.iter().flat_map(|(name, value)| [name, value]);
         let crc = texts.fold(crc32c::crc32c(&self.body), |crc, text| {

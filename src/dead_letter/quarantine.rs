@@ -18,14 +18,13 @@ pub use suspects::{Child, END};
 use super::error::{DEAD_LETTERS_MAX, DeadLetterError};
 use super::file::DeadLetter;
 use super::store::DeadLetters;
-use crate::disk::Storage;
+use crate::disk::{self, IoContext, Storage};
 use crate::journal::JournalId;
 use crate::journal::batch::Batch;
 use crate::worker::poison::{self, DECISIONS_MAX, Decision, Decisions, FILE, Marks, Stored};
 use crate::worker::{EventBatch, Extraction, Notification, Poison};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 /// The sink in whose name the dead letters of such bodies are kept.
@@ -35,7 +34,7 @@ pub const WORKER: &str = "worker";
 const _: () = assert!(DECISIONS_MAX == DEAD_LETTERS_MAX);
 
 /// Makes bodies that nobody can take apart dead letters.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Quarantine {
     poison: Arc<Poison>,
     /// Only for who may decide.
@@ -67,7 +66,7 @@ impl Quarantine {
         letters: DeadLetters,
         paths: Paths,
     ) -> Result<Quarantine, DeadLetterError> {
-        let failed = |error| DeadLetterError::io(&**storage, "use", FILE)(error);
+        let failed = |error| disk::Error::on(&**storage, "use", FILE, error);
         let found = Decisions::read(&**storage, journal).map_err(failed)?;
         let is_current = matches!(found, Stored::Whole(poison::VERSION, _));
         let (mut decisions, unwritten) = current(found, &letters, oldest)?;
@@ -182,7 +181,8 @@ impl Quarantine {
             tracing::error!(
                 sequence = one.sequence,
                 dead_letter = %format_args!("{WORKER}/{}", one.sequence),
-                "{cause}: it gives no event, and is a dead letter; `{}` shows it",
+                %cause,
+                "a notification cannot be taken apart: it gives no event, and is a dead letter; `{}` shows it",
                 keeper.dead_letters.command(&format!("dead-letters show {WORKER}/{}", one.sequence))
             );
         }
@@ -195,7 +195,7 @@ impl Quarantine {
             .poison
             .decisions()
             .save(&*keeper.storage, keeper.journal);
-        saved.map_err(DeadLetterError::io(&*keeper.storage, "write", FILE))?;
+        saved.on(&*keeper.storage, "write", FILE)?;
         keeper.is_behind = false;
         Ok(())
     }
@@ -253,15 +253,6 @@ fn joined(mut ranges: Vec<(u64, u64)>, oldest: u64) -> Vec<(u64, u64)> {
         }
     }
     joined
-}
-
-impl fmt::Debug for Keeper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper")
-            .field("storage", &self.storage)
-            .field("dead_letters", &self.dead_letters)
-            .finish_non_exhaustive()
-    }
 }
 
 /// In the place of its type, in the dead letter of a body that gives no event.

@@ -20,7 +20,7 @@ mod bodies;
 
 use super::error::{DEAD_LETTERS_MAX, DeadLetterError};
 use super::file::{Content, DeadLetter};
-use crate::disk::{self, Access, Disk, Storage, StorageFile, is_aside};
+use crate::disk::{self, Access, Disk, IoContext, Storage, StorageFile, is_aside};
 use crate::event::Item;
 use crate::worker::Notification;
 use bodies::{Bodies, write_new};
@@ -32,7 +32,6 @@ use std::sync::Arc;
 use std::thread;
 
 /// The letters of one sink.
-#[derive(Debug)]
 pub struct DeadLetters {
     storage: Arc<dyn Storage>,
     /// At most so many are there: others may have been taken away meanwhile.
@@ -56,7 +55,7 @@ impl DeadLetters {
         for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
             match storage.remove(name) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    let error = DeadLetterError::io(&*storage, "remove", name)(error);
+                    let error = disk::Error::on(&*storage, "remove", name, error);
                     tracing::warn!(%error, "an unfinished file in the directory of dead letters cannot be removed; it does no harm, and the next start tries again; give the directory to the user that serves");
                 }
                 _ => {}
@@ -157,7 +156,6 @@ impl DeadLetters {
         Ok(asked)
     }
 
-    /// Reads a letter.
     pub fn read(&self, item: Item) -> Result<DeadLetter, DeadLetterError> {
         // It may get its other name between two looks, from either to the other.
         for name in [
@@ -200,9 +198,7 @@ impl DeadLetters {
         for _ in 0..2 {
             match self.storage.rename(&letter, &retry) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                renamed => {
-                    return renamed.map_err(DeadLetterError::io(&*self.storage, "rename", &letter));
-                }
+                renamed => return Ok(renamed.on(&*self.storage, "rename", &letter)?),
             }
             // Asked for before, perhaps.
             if self.storage.open(&retry, Access::Read).is_ok() {
@@ -216,7 +212,7 @@ impl DeadLetters {
     pub fn withdraw_retry(&self, item: Item) -> Result<(), DeadLetterError> {
         let (letter, retry) = (dead_letter_name(item), retry_name(item));
         let renamed = self.storage.rename(&retry, &letter);
-        renamed.map_err(DeadLetterError::io(&*self.storage, "rename", &retry))?;
+        renamed.on(&*self.storage, "rename", &retry)?;
         self.sync()
     }
 
@@ -254,7 +250,7 @@ impl DeadLetters {
         let (retry, name) = (retry_name(letter.item), dead_letter_name(letter.item));
         match self.storage.rename(&retry, &name) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(DeadLetterError::io(&*self.storage, "rename", &retry)(error));
+                return Err(disk::Error::on(&*self.storage, "rename", &retry, error).into());
             }
             _ => {}
         }
@@ -263,8 +259,7 @@ impl DeadLetters {
 
     /// Makes durable which letters there are, and which are to be delivered after all.
     pub fn sync(&self) -> Result<(), DeadLetterError> {
-        let synced = self.storage.sync();
-        synced.map_err(DeadLetterError::io(&*self.storage, "sync", ""))
+        Ok(self.storage.sync().on(&*self.storage, "sync", "")?)
     }
 
     /// How many there are at most.
@@ -284,25 +279,23 @@ impl DeadLetters {
             self.bodies.sync()?;
             let name = format!("{}{TEMPORARY}", letter.item);
             let written = write_new(&*self.storage, &name, &letter.encode(body_file.as_deref()));
-            let written = written.map_err(DeadLetterError::io(&*self.storage, "write", &name));
-            files.push((letter.item, written?));
+            files.push((letter.item, written.on(&*self.storage, "write", &name)?));
         }
         self.sync_files(&files)?;
         for (item, _) in files {
             let name = format!("{item}{TEMPORARY}");
             let renamed = self.storage.rename(&name, &name_of(item));
-            renamed.map_err(DeadLetterError::io(&*self.storage, "rename", &name))?;
+            renamed.on(&*self.storage, "rename", &name)?;
         }
         Ok(())
     }
 
     /// Makes the files durable. Syncs that wait at the same time share one flush of the disk.
-    fn sync_files(&self, files: &[Written]) -> Result<(), DeadLetterError> {
+    fn sync_files(&self, files: &[Written]) -> Result<(), disk::Error> {
         let sync = |some: &[Written]| {
             some.iter().try_for_each(|(item, file)| {
                 let name = format!("{item}{TEMPORARY}");
-                let synced = file.sync_all();
-                synced.map_err(DeadLetterError::io(&*self.storage, "sync", &name))
+                file.sync_all().on(&*self.storage, "sync", &name)
             })
         };
         let mut shares = files.chunks(files.len().div_ceil(SYNCS_MAX).max(1));
@@ -324,8 +317,8 @@ impl DeadLetters {
     }
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>, DeadLetterError> {
-        let read = disk::read_file(&*self.storage, name, LENGTH_MAX)
-            .map_err(DeadLetterError::io(&*self.storage, "read", name))?;
+        let read = disk::read_file(&*self.storage, name, LENGTH_MAX);
+        let read = read.on(&*self.storage, "read", name)?;
         read.ok_or_else(|| DeadLetterError::Missing {
             path: self.storage.describe(name),
         })
@@ -337,11 +330,11 @@ impl DeadLetters {
     }
 
     /// False if there is no such file.
-    fn remove(&self, name: &str) -> Result<bool, DeadLetterError> {
+    fn remove(&self, name: &str) -> Result<bool, disk::Error> {
         match self.storage.remove(name) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(DeadLetterError::io(&*self.storage, "remove", name)(error)),
+            Err(error) => Err(disk::Error::on(&*self.storage, "remove", name, error)),
         }
     }
 
@@ -368,18 +361,16 @@ pub fn list_sinks(dir: &Path) -> Result<Vec<SinkDeadLetters>, DeadLetterError> {
     for name in names {
         let path = dir.join(&name);
         if path.is_dir() && !is_aside(&name) {
-            let letters = Disk::open(&path).map_err(DeadLetterError::io(&disk, "open", &name));
+            let letters = Disk::open(&path).on(&disk, "open", &name);
             let letters = letters.map(|disk| DeadLetters::read_only(Arc::new(disk)));
-            sinks.push((name, letters));
+            sinks.push((name, letters.map_err(DeadLetterError::from)));
         }
     }
     Ok(sinks)
 }
 
-fn list(storage: &dyn Storage) -> Result<Vec<String>, DeadLetterError> {
-    storage
-        .list()
-        .map_err(DeadLetterError::io(storage, "list", ""))
+fn list(storage: &dyn Storage) -> Result<Vec<String>, disk::Error> {
+    storage.list().on(storage, "list", "")
 }
 
 /// The sequence of the letter with this name, if it is one.

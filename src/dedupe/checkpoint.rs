@@ -20,7 +20,7 @@ use super::duplicate_log::Extent;
 use super::error::{DedupeError, remove_file};
 use super::keys::Facts;
 use crate::disk::text::{self, CRC32C};
-use crate::disk::{self, Storage};
+use crate::disk::{self, IoContext, Storage};
 use crate::journal::JournalId;
 use std::fmt::Write;
 
@@ -45,10 +45,10 @@ pub(super) enum StoredCheckpoint {
 
 impl Checkpoint {
     /// Makes this the checkpoint, durably; after an error it is this one or the one before.
-    pub(super) fn save(&self, storage: &dyn Storage) -> Result<(), DedupeError> {
+    pub(super) fn save(&self, storage: &dyn Storage) -> Result<(), disk::Error> {
         storage
             .replace(NAME, self.encode().as_bytes())
-            .map_err(DedupeError::io(storage, "replace", NAME))
+            .on(storage, "replace", NAME)
     }
 
     fn encode(&self) -> String {
@@ -128,10 +128,8 @@ impl Checkpoint {
     }
 }
 
-/// Reads the checkpoint.
 pub(super) fn read(storage: &dyn Storage) -> Result<StoredCheckpoint, DedupeError> {
-    let bytes = disk::read_file(storage, NAME, LENGTH_MAX)
-        .map_err(DedupeError::io(storage, "read", NAME))?;
+    let bytes = disk::read_file(storage, NAME, LENGTH_MAX).on(storage, "read", NAME)?;
     let Some(bytes) = bytes else {
         return Ok(StoredCheckpoint::Nothing);
     };
@@ -139,11 +137,11 @@ pub(super) fn read(storage: &dyn Storage) -> Result<StoredCheckpoint, DedupeErro
 }
 
 /// Takes the checkpoint away, durably, and with it all that it says.
-pub(super) fn remove(storage: &dyn Storage) -> Result<(), DedupeError> {
+pub(super) fn remove(storage: &dyn Storage) -> Result<(), disk::Error> {
     for name in [NAME, OLD] {
         remove_file(storage, name)?;
     }
-    storage.sync().map_err(DedupeError::io(storage, "sync", ""))
+    storage.sync().on(storage, "sync", "")
 }
 
 const NAME: &str = "checkpoint";

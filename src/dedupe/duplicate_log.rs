@@ -13,7 +13,7 @@
 //! stands in one file only. Behind the last entry there is nothing, or zeros: what a crash has left there.
 
 use super::error::{DedupeError, remove_file};
-use crate::disk::{Storage, StorageFile, write_all_at};
+use crate::disk::{IoContext, Storage, StorageFile, write_all_at};
 use crate::event::Position;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -27,7 +27,6 @@ pub(super) struct Mark {
 }
 
 /// The writing end.
-#[derive(Debug)]
 pub(super) struct DuplicateLog {
     storage: Arc<dyn Storage>,
     /// Oldest first.
@@ -39,8 +38,6 @@ pub(super) struct DuplicateLog {
     gone: Vec<u64>,
 }
 
-/// One file.
-#[derive(Debug)]
 pub(super) struct MarkFile {
     pub(super) file: Box<dyn StorageFile>,
     pub(super) extent: Extent,
@@ -110,11 +107,10 @@ impl DuplicateLog {
         let is_full = |last: &MarkFile| last.extent.bytes >= FILE_MAX;
         if self.files.back().is_none_or(is_full) {
             let name = file_name(first);
-            let file = (self.storage.create(&name)).map_err(DedupeError::io(
-                &*self.storage,
-                "create",
-                &name,
-            ))?;
+            let file = self
+                .storage
+                .create(&name)
+                .on(&*self.storage, "create", &name)?;
             self.files.push_back(MarkFile {
                 file,
                 extent: Extent { first, bytes: 0 },
@@ -133,8 +129,8 @@ impl DuplicateLog {
         {
             let name = file_name(extent.first);
             *is_synced = false;
-            write_all_at(&**file, &mut [IoSlice::new(&self.scratch)], extent.bytes)
-                .map_err(DedupeError::io(&*self.storage, "write", &name))?;
+            let written = write_all_at(&**file, &mut [IoSlice::new(&self.scratch)], extent.bytes);
+            written.on(&*self.storage, "write", &name)?;
             extent.bytes += self.scratch.len() as u64;
         }
         self.pending.clear();
@@ -145,7 +141,7 @@ impl DuplicateLog {
     pub(super) fn sync(&mut self) -> Result<(), DedupeError> {
         for file in self.files.iter_mut().filter(|it| !it.is_synced) {
             let name = file_name(file.extent.first);
-            (file.file.sync_data()).map_err(DedupeError::io(&*self.storage, "sync", &name))?;
+            file.file.sync_data().on(&*self.storage, "sync", &name)?;
             file.is_synced = true;
         }
         Ok(())

@@ -3,14 +3,13 @@
 use super::duplicate_log;
 use super::duplicate_log::{FILE_MAX, MARK_LEN, Mark};
 use super::error::DedupeError;
-use crate::disk::{Access, Storage, StorageFile, read_full_at};
+use crate::disk::{self, Access, IoContext, Storage, StorageFile, read_full_at};
 use crate::worker::EventBatch;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// Says of what was decided which of it are duplicates. It finds its place by binary search and goes on from there;
 /// its memory does not depend on how many there are. Any number may read while the log is written.
-#[derive(Debug)]
 pub struct Duplicates {
     storage: Arc<dyn Storage>,
     file: Option<Open>,
@@ -23,7 +22,6 @@ pub struct Duplicates {
     used: usize,
 }
 
-#[derive(Debug)]
 struct Open {
     first: u64,
     file: Box<dyn StorageFile>,
@@ -97,7 +95,7 @@ impl Duplicates {
             self.ahead_len =
                 read_full_at(&*open.file, &mut *self.ahead, open.offset).map_err(|cause| {
                     let name = duplicate_log::file_name(open.first);
-                    DedupeError::io(&*self.storage, "read", &name)(cause)
+                    disk::Error::on(&*self.storage, "read", &name, cause)
                 })?;
             let (entries, _) = self.ahead[..self.ahead_len].as_chunks();
             if entries.first().and_then(Mark::decode).is_some() {
@@ -138,7 +136,7 @@ impl Duplicates {
             return Ok(());
         };
         let name = duplicate_log::file_name(open.first);
-        let error = |error| DedupeError::io(&*self.storage, "read", &name)(error);
+        let error = |error| disk::Error::on(&*self.storage, "read", &name, error);
         let (mut low, mut high) = (0, open.file.length().map_err(error)? / MARK_LEN as u64);
         while low < high {
             let middle = low.midpoint(high);
@@ -165,7 +163,7 @@ impl Duplicates {
             file => {
                 self.file = Some(Open {
                     first,
-                    file: file.map_err(DedupeError::io(&*self.storage, "open", &name))?,
+                    file: file.on(&*self.storage, "open", &name)?,
                     offset: 0,
                 });
                 Ok(true)
@@ -175,8 +173,7 @@ impl Duplicates {
 
     /// The first sequences of all files, rising.
     fn firsts(&self) -> Result<Vec<u64>, DedupeError> {
-        let names = self.storage.list();
-        let names = names.map_err(DedupeError::io(&*self.storage, "list", ""))?;
+        let names = self.storage.list().on(&*self.storage, "list", "")?;
         let mut firsts: Vec<u64> = names
             .iter()
             .filter_map(|name| duplicate_log::first_of(name))

@@ -1,13 +1,11 @@
 //! What can go wrong with the memory of keys.
 
-use crate::disk::{self, Storage};
-use std::io;
+use crate::disk::{self, IoContext, Storage};
 use std::io::ErrorKind;
 
 /// Why duplicates cannot be found now.
 #[derive(Debug, thiserror::Error)]
 pub enum DedupeError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// Deliveries are decided once and in journal order; a retry brings the one that failed.
@@ -28,26 +26,16 @@ pub enum DedupeError {
 }
 
 impl DedupeError {
-    /// For `map_err`: what was tried on which file.
-    pub(super) fn io(
-        storage: &dyn Storage,
-        action: &'static str,
-        name: &str,
-    ) -> impl FnOnce(io::Error) -> DedupeError {
-        move |source| disk::Error::on(storage, action, name)(source).into()
-    }
-
     /// True for what passes by itself when there is space again: the same call is to be made again then.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, DedupeError::Io(error) if error.is_shortage())
     }
 }
 
 /// Removes a file that may have gone already.
-pub(super) fn remove_file(storage: &dyn Storage, name: &str) -> Result<(), DedupeError> {
+pub(super) fn remove_file(storage: &dyn Storage, name: &str) -> Result<(), disk::Error> {
     match storage.remove(name) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(DedupeError::io(storage, "remove", name)),
+        removed => removed.on(storage, "remove", name),
     }
 }

@@ -11,7 +11,6 @@
 use super::location::Location;
 
 /// The table.
-#[derive(Debug)]
 pub(super) struct Index {
     slots: Vec<Slot>,
     len: usize,

@@ -11,19 +11,18 @@ use super::entry::{ALIGNMENT, Entry, HEAD_LEN, Text};
 use super::error::{DedupeError, remove_file};
 use super::location::{LIVE_MAX, Location};
 use super::options::{GENERATIONS, Options};
-use crate::disk::{Storage, StorageFile, read_full_at, write_all_at};
+use crate::disk::{self, IoContext, Storage, StorageFile, read_full_at, write_all_at};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
 /// The writing end, which reads as well.
-#[derive(Debug)]
 pub(super) struct KeyLog {
     storage: Arc<dyn Storage>,
     /// Oldest first.
     generations: VecDeque<Generation>,
-    /// `None` before the first delivery.
-    clock: Option<Clock>,
+    /// The time of the last delivery; `None` before the first one.
+    pub(super) clock: Option<Clock>,
     /// The end of the last one, the part that is still to be written included: what comes again mostly comes soon, and
     /// is then compared without a read.
     tail: Vec<u8>,
@@ -38,7 +37,6 @@ pub(super) struct KeyLog {
 }
 
 /// One file.
-#[derive(Debug)]
 pub(super) struct Generation {
     pub(super) file: Box<dyn StorageFile>,
     pub(super) facts: Facts,
@@ -108,11 +106,10 @@ impl KeyLog {
         }
         let number = self.active().map_or(0, |facts| facts.number) + 1;
         let name = file_name(number);
-        let file = (self.storage.create(&name)).map_err(DedupeError::io(
-            &*self.storage,
-            "create",
-            &name,
-        ))?;
+        let file = self
+            .storage
+            .create(&name)
+            .on(&*self.storage, "create", &name)?;
         let mut gone = Vec::new();
         let remembered = options.window.saturating_add(options.span());
         let is_old = |facts: &Facts| facts.latest.saturating_add(remembered) < now;
@@ -179,7 +176,7 @@ impl KeyLog {
                 .resize((HEAD_LEN + key.len()).next_multiple_of(ALIGNMENT), 0);
             let len = read_full_at(&**file, &mut self.scratch, offset).map_err(|cause| {
                 let name = file_name(facts.number);
-                DedupeError::io(&*self.storage, "read", &name)(cause)
+                disk::Error::on(&*self.storage, "read", &name, cause)
             })?;
             &self.scratch[..len]
         };
@@ -206,8 +203,8 @@ impl KeyLog {
         {
             let name = file_name(facts.number);
             let pending = &self.tail[start..];
-            write_all_at(&**file, &mut [IoSlice::new(pending)], facts.bytes)
-                .map_err(DedupeError::io(&*self.storage, "write", &name))?;
+            let written = write_all_at(&**file, &mut [IoSlice::new(pending)], facts.bytes);
+            written.on(&*self.storage, "write", &name)?;
             facts.bytes += len;
             facts.crc = crc32c::crc32c_append(facts.crc, pending);
             *is_synced = false;
@@ -233,11 +230,10 @@ impl KeyLog {
     pub(super) fn sync(&mut self) -> Result<(), DedupeError> {
         for generation in self.generations.iter_mut().filter(|it| !it.is_synced) {
             let name = file_name(generation.facts.number);
-            (generation.file.sync_data()).map_err(DedupeError::io(
-                &*self.storage,
-                "sync",
-                &name,
-            ))?;
+            generation
+                .file
+                .sync_data()
+                .on(&*self.storage, "sync", &name)?;
             generation.is_synced = true;
         }
         self.unsynced = 0;
@@ -251,11 +247,6 @@ impl KeyLog {
             self.gone.pop();
         }
         Ok(())
-    }
-
-    /// The time of the last delivery.
-    pub(super) fn clock(&self) -> Option<Clock> {
-        self.clock
     }
 
     /// The last generation.

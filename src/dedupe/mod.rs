@@ -79,7 +79,6 @@ use std::sync::Arc;
 use tags::Tags;
 
 /// Decides deliveries. Owned by one thread; allocates nothing for an event in the steady state.
-#[derive(Debug)]
 pub struct Dedupe {
     storage: Arc<dyn Storage>,
     journal: JournalId,
@@ -102,7 +101,6 @@ pub struct Dedupe {
 }
 
 /// How far a delivery is decided.
-#[derive(Debug)]
 struct Stage {
     first: u64,
     last: u64,
@@ -222,7 +220,7 @@ impl Dedupe {
         let checkpoint = Checkpoint {
             journal: self.journal,
             decided: self.decided,
-            clock: self.keys.clock(),
+            clock: self.keys.clock,
             generations: self.keys.facts().copied().collect(),
             duplicates: self.marks.extents().copied().collect(),
         };

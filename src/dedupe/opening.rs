@@ -15,7 +15,7 @@ use super::parties::Parties;
 use super::scope::{ANY, Scope};
 use super::tags::Tags;
 use super::{Dedupe, find};
-use crate::disk::{Access, ReadAhead, Storage, StorageFile, read_full_at, write_all_at};
+use crate::disk::{Access, IoContext, ReadAhead, Storage, StorageFile, read_full_at, write_all_at};
 use crate::event::Position;
 use crate::journal::JournalId;
 use std::collections::VecDeque;
@@ -42,9 +42,9 @@ enum Unusable {
     Io(DedupeError),
 }
 
-impl From<DedupeError> for Unusable {
-    fn from(error: DedupeError) -> Unusable {
-        Unusable::Io(error)
+impl<E: Into<DedupeError>> From<E> for Unusable {
+    fn from(error: E) -> Unusable {
+        Unusable::Io(error.into())
     }
 }
 
@@ -283,17 +283,13 @@ impl Opening {
     /// Writes zeros over what was written after the checkpoint: what comes there now may be less, and a reader must
     /// not go on into what was decided of another end of the journal.
     fn erase(&self, name: &str, file: &dyn StorageFile, from: u64) -> Result<(), DedupeError> {
-        let length = file.length();
-        let length = length.map_err(DedupeError::io(&*self.storage, "read", name))?;
+        let length = file.length().on(&*self.storage, "read", name)?;
         let mut at = from;
         while at < length {
             let more = CHUNK.min(length - at);
             let zeros = vec![0; usize::try_from(more).unwrap_or(0)];
-            write_all_at(file, &mut [IoSlice::new(&zeros)], at).map_err(DedupeError::io(
-                &*self.storage,
-                "write",
-                name,
-            ))?;
+            let written = write_all_at(file, &mut [IoSlice::new(&zeros)], at);
+            written.on(&*self.storage, "write", name)?;
             at += more;
         }
         Ok(())
@@ -301,8 +297,7 @@ impl Opening {
 
     /// Removes the files of both logs that are not known.
     fn remove_others(&self, known: impl Fn(&str) -> bool) -> Result<(), DedupeError> {
-        let names = self.storage.list();
-        for name in names.map_err(DedupeError::io(&*self.storage, "list", ""))? {
+        for name in self.storage.list().on(&*self.storage, "list", "")? {
             let is_ours = name.starts_with(keys::PREFIX) || name.starts_with(duplicate_log::PREFIX);
             if is_ours && !known(&name) {
                 remove_file(&*self.storage, &name)?;
@@ -317,10 +312,9 @@ impl Opening {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(Unusable::Damaged(format!("{name} is missing")));
             }
-            file => file.map_err(DedupeError::io(&*self.storage, "open", name))?,
+            file => file.on(&*self.storage, "open", name)?,
         };
-        let length = file.length();
-        if length.map_err(DedupeError::io(&*self.storage, "read", name))? < bytes {
+        if file.length().on(&*self.storage, "read", name)? < bytes {
             return Err(Unusable::Damaged(format!("{name} is cut short")));
         }
         Ok(file)
@@ -333,11 +327,7 @@ impl Opening {
         out: &mut [u8],
         offset: u64,
     ) -> Result<(), Unusable> {
-        let len = read_full_at(file, out, offset).map_err(DedupeError::io(
-            &*self.storage,
-            "read",
-            name,
-        ))?;
+        let len = read_full_at(file, out, offset).on(&*self.storage, "read", name)?;
         if len < out.len() {
             return Err(Unusable::Damaged(format!("{name} is cut short")));
         }

@@ -72,7 +72,6 @@ impl Parties {
     }
 
     /// The conversation of an event by what is known now; `None` if it has no other side.
-    #[must_use]
     pub fn conversation(&self, event: Event<'_>) -> Option<Conversation> {
         let (_, party) = event.subject()?.rsplit_once(':')?; // a component has no colon
         let group = self.scope.group_of(event);
@@ -109,7 +108,6 @@ impl Parties {
     }
 
     /// True if none is.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

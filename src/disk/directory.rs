@@ -54,7 +54,6 @@ impl Disk {
     }
 
     /// True if this process may list, make and remove what is in it.
-    #[must_use]
     pub fn is_usable(&self) -> bool {
         let all = rustix::fs::Access::READ_OK
             | rustix::fs::Access::WRITE_OK

@@ -15,21 +15,21 @@ pub struct Error {
 }
 
 impl Error {
-    /// For `map_err`: what was tried on the file with this name, or on the directory without one.
+    /// Of the file with this name, or of the directory without one.
     pub(crate) fn on(
         storage: &dyn Storage,
         action: &'static str,
         name: &str,
-    ) -> impl FnOnce(io::Error) -> Error {
-        // Not before there is an error: the path of a commit allocates nothing.
-        move |source| Error {
+        source: io::Error,
+    ) -> Error {
+        Error {
             action,
             path: storage.describe(name),
             source,
         }
     }
 
-    /// The same of a file that is in no storage.
+    /// For `map_err`: of a file that is in no storage.
     pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| Error {
             action,
@@ -39,8 +39,20 @@ impl Error {
     }
 
     /// True for what passes by itself when there is space again, or another resource.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         is_shortage(&self.source)
+    }
+}
+
+/// Adds to what the operating system says what was tried, and on which file.
+pub(crate) trait IoContext<T> {
+    /// Of the file with this name, or of the directory without one.
+    fn on(self, storage: &dyn Storage, action: &'static str, name: &str) -> Result<T, Error>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn on(self, storage: &dyn Storage, action: &'static str, name: &str) -> Result<T, Error> {
+        // Not before there is an error: the path of a commit allocates nothing.
+        self.map_err(|source| Error::on(storage, action, name, source))
     }
 }

@@ -34,6 +34,7 @@ pub(crate) use advice::repair;
 pub use advice::{command, quoted};
 pub use directory::Disk;
 pub use error::Error;
+pub(crate) use error::IoContext;
 pub(crate) use read_ahead::ReadAhead;
 pub use storage::{Access, Guard, Identity, LockError, Storage, StorageFile, now};
 pub(crate) use storage::{is_aside, is_shortage, read_file, read_full_at, write_all_at};

@@ -168,7 +168,6 @@ pub enum Access {
 pub type Guard = Box<dyn Any + Send + Sync>;
 
 /// Why a lock was not given.
-#[derive(Debug)]
 pub enum LockError {
     /// Another process has it; what it left to read.
     Held(String),

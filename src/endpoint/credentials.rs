@@ -1,8 +1,8 @@
 //! A secret that the sender puts into a header of every request: HTTP Basic (RFC 7617), a bearer token
 //! (RFC 6750), or any fixed header. 360dialog sends what its customer configured, so all three occur.
 
-use crate::http::Status;
 use crate::http::head::Head;
+use crate::http::{Challenge, Status};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -49,8 +49,8 @@ impl Credentials {
         }
     }
 
-    /// 401 unless the header stands there once, with one of the secrets.
-    pub fn verify(&self, head: &Head<'_, '_>) -> Result<(), Status> {
+    /// The position of the secret with which the header stands there once; else 401.
+    pub fn verify(&self, head: &Head<'_, '_>) -> Result<usize, Status> {
         let value = head
             .single(&self.header)
             .ok()
@@ -61,14 +61,32 @@ impl Credentials {
             Some(scheme) => after_scheme(value, scheme).ok_or(Status::Unauthorized)?,
         };
         let matches = |known: &Vec<u8>| verify_slices_are_equal(known, secret).is_ok();
-        let known = self
-            .secrets
-            .iter()
-            .fold(false, |known, secret| known | matches(secret));
-        if known && !secret.is_empty() {
-            Ok(())
-        } else {
-            Err(Status::Unauthorized)
+        // All of them are compared, whichever it is.
+        let known = (0..).zip(&self.secrets).fold(None, |known, (at, secret)| {
+            let matches = matches(secret);
+            known.or(matches.then_some(at))
+        });
+        known
+            .filter(|_| !secret.is_empty())
+            .ok_or(Status::Unauthorized)
+    }
+
+    /// What a 401 asks for.
+    pub fn challenge(&self) -> Challenge {
+        match self.scheme {
+            None => Challenge::Header,
+            Some("Basic") => Challenge::Basic,
+            Some(_) => Challenge::Bearer,
+        }
+    }
+}
+
+/// What it is, and in which header.
+impl fmt::Display for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme {
+            None => write!(f, "a secret in {}", self.header),
+            Some(scheme) => write!(f, "{scheme} in {}", self.header),
         }
     }
 }

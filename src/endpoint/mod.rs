@@ -11,14 +11,15 @@ pub mod credentials;
 pub mod handshake;
 pub mod signature;
 
-use crate::http::Status;
 use crate::http::head::{Head, Header, Method};
+use crate::http::{Challenge, Status};
 use crate::metrics::Counter;
 use credentials::Credentials;
 use crossbeam_utils::CachePadded;
 use handshake::VerifyTokens;
 use signature::Signature;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// When the platform gets its 200.
@@ -39,6 +40,30 @@ pub enum Proof {
     Credentials(Credentials, Option<Signature>),
     /// Not at all: `accept_unsigned = true`.
     Unsigned,
+}
+
+impl Proof {
+    /// What a 401 asks for first.
+    pub fn challenge(&self) -> Challenge {
+        match self {
+            Proof::Credentials(credentials, _) => credentials.challenge(),
+            Proof::Signature(_) | Proof::Unsigned => Challenge::Signature,
+        }
+    }
+}
+
+/// What a post has to bring, for people.
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Proof::Signature(signature) => signature.fmt(f),
+            Proof::Credentials(credentials, None) => credentials.fmt(f),
+            Proof::Credentials(credentials, Some(signature)) => {
+                write!(f, "{credentials}, and {signature}")
+            }
+            Proof::Unsigned => f.write_str("nothing"),
+        }
+    }
 }
 
 /// The rules of one path.
@@ -70,10 +95,18 @@ pub struct Endpoint {
 pub struct Counters {
     /// Answers by [`Status::index`].
     pub answers: [Counter; Status::ALL.len()],
-    /// Accepted signatures by the position of the secret in the configuration; the last holds all beyond.
+    /// Accepted posts by the position of the secret that proved them, in the configuration; the last holds all beyond.
+    /// Where a signature is asked for beside credentials, its secret.
     pub verified: [Counter; SECRETS_COUNTED],
     /// Bytes of accepted bodies.
     pub body_bytes: Counter,
+}
+
+impl Counters {
+    /// A post was proved with the secret at this position.
+    pub fn note_verified(&self, secret: usize) {
+        self.verified[secret.min(SECRETS_COUNTED - 1)].add(1);
+    }
 }
 
 /// Secrets of one endpoint that have a counter of their own.
@@ -88,29 +121,29 @@ pub enum Decision {
 }
 
 impl Endpoint {
-    /// What the head alone decides, so that a body which cannot be accepted is never read.
-    pub fn admit(&self, head: &Head<'_, '_>) -> Result<(), Status> {
+    /// What the head alone decides, so that a body which cannot be accepted is never read. With the position of the
+    /// secret that proves the post, if no signature is to do that.
+    pub fn admit(&self, head: &Head<'_, '_>) -> Result<Option<usize>, Status> {
         match head.method {
             Method::Other => Err(Status::MethodNotAllowed),
-            Method::Get => Ok(()),
+            Method::Get => Ok(None),
             Method::Post => {
-                match &self.proof {
-                    Proof::Unsigned => {}
-                    Proof::Signature(signature) => signature.is_present(head)?,
-                    Proof::Credentials(credentials, signature) => {
+                let proved = match &self.proof {
+                    Proof::Unsigned => None,
+                    Proof::Signature(signature) => signature.is_present(head).map(|()| None)?,
+                    Proof::Credentials(credentials, None) => Some(credentials.verify(head)?),
+                    Proof::Credentials(credentials, Some(signature)) => {
                         credentials.verify(head)?;
-                        signature
-                            .as_ref()
-                            .map_or(Ok(()), |signature| signature.is_present(head))?;
+                        signature.is_present(head).map(|()| None)?
                     }
-                }
+                };
                 if head.is_encoded {
                     return Err(Status::UnsupportedMediaType);
                 }
                 if head.framing == crate::http::head::Framing::None {
                     return Err(Status::LengthRequired);
                 }
-                Ok(())
+                Ok(proved)
             }
         }
     }
@@ -131,8 +164,7 @@ impl Endpoint {
                 .map(Decision::Challenge);
         }
         if let Proof::Signature(signature) | Proof::Credentials(_, Some(signature)) = &self.proof {
-            let secret = signature.verify(head, body, now)?;
-            counters.verified[secret.min(SECRETS_COUNTED - 1)].add(1);
+            counters.note_verified(signature.verify(head, body, now)?);
         }
         Ok(Decision::Store)
     }
@@ -170,7 +202,6 @@ impl Table {
     }
 
     /// The endpoint of a request's path.
-    #[must_use]
     pub fn route(&self, path: &[u8]) -> Option<&Endpoint> {
         self.by_path.get(path).map(|&at| &self.endpoints[at])
     }

@@ -49,6 +49,13 @@ enum Scheme {
     StandardWebhooks { tolerance_seconds: u64 },
 }
 
+/// In which header it stands.
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a signature in {}", self.header)
+    }
+}
+
 impl Signature {
     /// Meta's `X-Hub-Signature-256`.
     pub fn meta(secrets: &[Vec<u8>]) -> Signature {
@@ -216,7 +223,6 @@ impl Signer {
 
     /// What `webhook-signature` says of a message with this `webhook-id` and `webhook-timestamp`; nothing without a
     /// secret.
-    #[must_use]
     pub fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> Option<String> {
         let tags = self.keys.iter().map(|key| {
             let tag = standard_tag(key, id.as_bytes(), timestamp.as_bytes(), body);

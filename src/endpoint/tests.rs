@@ -5,7 +5,7 @@ use super::handshake::VerifyTokens;
 use super::signature::{Algorithm, Encoding, Signature, Signer};
 use super::{Ack, Counters, Decision, Endpoint, Proof, Table};
 use crate::http::head::{Head, Slots};
-use crate::http::{Limits, Status};
+use crate::http::{Challenge, Limits, Status};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -160,6 +160,61 @@ fn any_of_several_secrets_and_the_counter_of_the_one() {
         (counters.verified[0].get(), counters.verified[1].get()),
         (0, 1)
     );
+}
+
+/// Passwords, tokens and header values were not counted, so nobody saw when the old one was no longer in use.
+#[test]
+fn credentials_say_which_secret_proved_a_post_and_what_they_ask_for() {
+    let header = || Credentials::header("x-key".to_owned(), vec![b"old".to_vec(), b"new".to_vec()]);
+    let bearer = Credentials::bearer(vec![b"old".to_vec(), b"new".to_vec()]);
+    let basic = Credentials::basic("user", &[b"old", b"new"]);
+    let pair = BASE64_STANDARD.encode("user:new");
+    let signature = Signature::meta(&[b"s".to_vec()]);
+    for (proof, field, challenge, shown) in [
+        (
+            Proof::Credentials(basic, None),
+            format!("Authorization: Basic {pair}\r\n"),
+            Challenge::Basic,
+            "Basic in authorization",
+        ),
+        (
+            Proof::Credentials(bearer, None),
+            "Authorization: Bearer new\r\n".to_owned(),
+            Challenge::Bearer,
+            "Bearer in authorization",
+        ),
+        (
+            Proof::Credentials(header(), None),
+            "X-Key: new\r\n".to_owned(),
+            Challenge::Header,
+            "a secret in x-key",
+        ),
+        (
+            Proof::Credentials(header(), Some(signature)),
+            "X-Key: new\r\n".to_owned(),
+            Challenge::Header,
+            "a secret in x-key, and a signature in x-hub-signature-256",
+        ),
+    ] {
+        assert_eq!((proof.challenge(), &*proof.to_string()), (challenge, shown));
+        let is_signed = matches!(proof, Proof::Credentials(_, Some(_)));
+        let endpoint = endpoint(proof);
+        let admitted = |field: &str| {
+            let head =
+                format!("POST /webhook HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n{field}\r\n");
+            let mut slots = Slots::new();
+            let head = Head::parse(head.as_bytes(), &mut slots, &LIMITS);
+            endpoint.admit(&head.expect("valid").expect("complete"))
+        };
+        if is_signed {
+            let field = format!("{field}X-Hub-Signature-256: sha256={}\r\n", "00".repeat(32));
+            assert_eq!(admitted(&field), Ok(None), "the signature says which");
+        } else {
+            assert_eq!(admitted(&field), Ok(Some(1)));
+        }
+        let wrong = field.replace("new", "odd").replace(&pair, "b2Rk");
+        assert_eq!(admitted(&wrong), Err(Status::Unauthorized));
+    }
 }
 
 #[test]

@@ -155,13 +155,11 @@ impl Events {
     }
 
     /// True if there are none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// The event at a position, counted from 0.
-    #[must_use]
     pub fn get(&self, position: usize) -> Option<Event<'_>> {
         let event = self.list.get(position)?;
         Some(Event {
@@ -254,7 +252,6 @@ impl<'e> Event<'e> {
     }
 
     /// True if it came from other senders than the platform.
-    #[must_use]
     pub fn is_foreign(&self) -> bool {
         self.event.foreign
     }
@@ -268,7 +265,6 @@ impl<'e> Event<'e> {
     }
 
     /// True if the type is one that the platform documents, or not one of the platform.
-    #[must_use]
     pub fn is_known(&self) -> bool {
         !matches!(self.event.kind, Type::Unknown(_))
     }
@@ -285,13 +281,11 @@ impl<'e> Event<'e> {
 
     /// True if the body holds neither an id nor a time that tells this update from another one that says the
     /// same, such as an error. The next one has the same key then, so such keys are to be remembered shortly.
-    #[must_use]
     pub fn has_weak_key(&self) -> bool {
         self.event.weak_key
     }
 
     /// True if it was found to say what an earlier one has said, see [`Events::mark_duplicate`].
-    #[must_use]
     pub fn is_duplicate(&self) -> bool {
         self.event.duplicate
     }
@@ -302,7 +296,6 @@ impl<'e> Event<'e> {
     }
 
     /// The business account (WABA), as the source names it.
-    #[must_use]
     pub fn waba(&self) -> Option<&'e str> {
         let account = self.source().strip_prefix("/whatsapp/")?.split('/').next();
         account.filter(|account| *account != "-")
@@ -310,30 +303,25 @@ impl<'e> Event<'e> {
 
     /// The conversation `<phone_number_id>:<party>`; order holds within it. `None` if the update has no
     /// other side.
-    #[must_use]
     pub fn subject(&self) -> Option<&'e str> {
         self.optional(self.event.subject)
     }
 
     /// The business's number, as the platform identifies it.
-    #[must_use]
     pub fn phone_number_id(&self) -> Option<&'e str> {
         self.optional(self.event.number)
     }
 
     /// Phone number of the other party, as it stands in the body and unescaped.
-    #[must_use]
     pub fn party_phone(&self) -> Option<&'e str> {
         self.optional(self.event.phone)
     }
 
     /// Business-scoped user id of the other party, as it stands in the body and unescaped.
-    #[must_use]
     pub fn party_user_id(&self) -> Option<&'e str> {
         self.optional(self.event.user_id)
     }
 
-    /// The lane.
     pub fn lane(&self) -> Lane {
         self.event.lane
     }
@@ -349,7 +337,6 @@ impl<'e> Event<'e> {
     }
 
     /// Why this is `whatsapp.unparsed`, if it is.
-    #[must_use]
     pub fn unparsed(&self) -> Option<Unparsed> {
         self.event.unparsed
     }
@@ -366,7 +353,6 @@ impl<'e> Event<'e> {
 
     /// True if this is no event that anybody is to have: it stands in the books, as dead, for a body that nobody can
     /// take apart.
-    #[must_use]
     pub fn is_dead(&self) -> bool {
         self.unparsed() == Some(Unparsed::Poisoned)
     }

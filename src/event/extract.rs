@@ -12,7 +12,6 @@ use super::whatsapp::emit::Emitter;
 use super::whatsapp::shape::Holds;
 use super::whatsapp::walk::Walk;
 use serde::de::IgnoredAny;
-use std::fmt;
 
 /// Takes bodies apart; each worker has one, and nothing is allocated per event once it is warm.
 #[derive(Default)]
@@ -129,13 +128,6 @@ pub(super) fn without_mark(body: &[u8]) -> &[u8] {
 /// Looks at what is behind the limit, too: `IgnoredAny` keeps its nesting on the heap.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
-}
-
-impl fmt::Debug for Extractor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Its buffers hold the last body, which belongs in no log.
-        f.debug_struct("Extractor").finish_non_exhaustive()
-    }
 }
 
 /// Bytes of the largest body after which the buffers are kept: they are twice as large as most bodies, and ten times

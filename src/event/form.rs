@@ -76,7 +76,6 @@ impl Form {
     }
 
     /// True if other senders than the platform post here.
-    #[must_use]
     pub fn is_foreign(&self) -> bool {
         self.whatsapp != WhatsApp::Always
     }
@@ -150,7 +149,6 @@ pub fn attribute(header: &str) -> String {
 }
 
 /// True if `CloudEvents` or Hookline means something else by an attribute of this name.
-#[must_use]
 pub fn is_reserved(attribute: &str) -> bool {
     RESERVED.contains(&attribute)
 }

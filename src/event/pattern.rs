@@ -18,7 +18,6 @@ impl Pattern {
     }
 
     /// True if the pattern stands for all of `text`. At most as many steps as the product of both lengths.
-    #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let stem = self.0.strip_suffix(".*");
         stands_for(&self.0, text) || stem.is_some_and(|stem| stands_for(stem, text))
@@ -26,7 +25,6 @@ impl Pattern {
 
     /// True if a known type is among those that it stands for. Of other senders than the platform none is
     /// known, and every one may be.
-    #[must_use]
     pub fn fits_known(&self) -> bool {
         let literal = self.0.split('*').next().unwrap_or_default();
         !literal.starts_with(PREFIXES[0]) || known_types().any(|(kind, _)| self.matches(kind))

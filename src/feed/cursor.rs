@@ -33,15 +33,13 @@ use super::progress;
 use super::progress::{Lanes, Open, Progress};
 use super::retention_hold::{RetentionHold, RetentionHolds};
 use crate::disk::text::{self, CRC32C};
-use crate::disk::{self, Storage};
+use crate::disk::{self, IoContext, Storage};
 use crate::event::{Item, Lane};
 use crate::journal::JournalId;
 use std::fmt::Write as _;
-use std::io;
 use std::sync::Arc;
 
 /// The cursors of one journal.
-#[derive(Debug)]
 pub struct Cursors {
     storage: Arc<dyn Storage>,
     journal: JournalId,
@@ -49,7 +47,6 @@ pub struct Cursors {
 }
 
 /// The cursor of one sink.
-#[derive(Debug)]
 pub struct Cursor {
     storage: Arc<dyn Storage>,
     name: String,
@@ -68,14 +65,12 @@ pub struct Saved {
 }
 
 /// What was found where the cursor of a sink is.
-#[derive(Debug)]
 pub struct StoredCursor {
     pub sink: String,
     pub saved: Result<Saved, CursorError>,
 }
 
 /// A cursor that said what cannot be, and was put right.
-#[derive(Debug)]
 pub struct Corrected {
     pub sink: String,
     pub was: Saved,
@@ -85,7 +80,6 @@ pub struct Corrected {
 /// Why a cursor could not be read or saved.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// The file is damaged.
@@ -174,7 +168,6 @@ impl Cursor {
     }
 
     /// True if there was no file of it.
-    #[must_use]
     pub fn is_new(&self) -> bool {
         self.is_new
     }
@@ -202,17 +195,8 @@ impl Cursor {
 
 impl CursorError {
     /// True for what passes by itself when there is space on the disk again.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, CursorError::Io(error) if error.is_shortage())
-    }
-
-    fn io(
-        storage: &dyn Storage,
-        action: &'static str,
-        name: &str,
-    ) -> impl FnOnce(io::Error) -> CursorError {
-        move |source| disk::Error::on(storage, action, name)(source).into()
     }
 }
 
@@ -229,9 +213,7 @@ pub fn highest(storage: &dyn Storage, journal: JournalId) -> Result<u64, CursorE
 
 /// The cursors of all sinks, by the sinks' names in order. Only reads.
 pub fn read_all(storage: &dyn Storage) -> Result<Vec<StoredCursor>, CursorError> {
-    let mut names = storage
-        .list()
-        .map_err(CursorError::io(storage, "list", ""))?;
+    let mut names = storage.list().on(storage, "list", "")?;
     names.sort_unstable();
     let mut all = Vec::new();
     for name in names {
@@ -249,7 +231,7 @@ pub fn read_all(storage: &dyn Storage) -> Result<Vec<StoredCursor>, CursorError>
 
 fn read(storage: &dyn Storage, name: &str) -> Result<Option<Saved>, CursorError> {
     let read = text::read_whole(storage, name, LENGTH_MAX, |bytes| parse(bytes).ok_or(()))
-        .map_err(CursorError::io(storage, "read", name))?;
+        .on(storage, "read", name)?;
     match read {
         None => return Ok(None),
         Some(Ok(saved)) => return Ok(Some(saved)),
@@ -285,9 +267,8 @@ fn set_aside(storage: &dyn Storage, sink: &str, error: CursorError) -> Result<()
 }
 
 fn store(storage: &dyn Storage, name: &str, saved: &Saved) -> Result<(), CursorError> {
-    storage
-        .replace(name, render(saved).as_bytes())
-        .map_err(CursorError::io(storage, "replace", name))
+    let stored = storage.replace(name, render(saved).as_bytes());
+    Ok(stored.on(storage, "replace", name)?)
 }
 
 /// Takes from a text what [`render`] would write again.

@@ -119,10 +119,16 @@ impl Running {
                 }
                 // Behind damage that was set aside there may be nothing yet.
                 Ok(None) => self.parts.position.set(self.parts.feed.position() - 1),
-                Err(error) if error.is_shortage() && !stopping => self.wait_for_room(
-                    &error,
-                    "dedupe cannot read the journal for lack of file descriptors, memory or space",
-                ),
+                Err(error) if error.is_shortage() && !stopping => {
+                    if let Some(times) = self.shortages.count() {
+                        tracing::warn!(
+                            %error,
+                            times,
+                            "dedupe cannot read the journal for lack of file descriptors, memory or space: nothing is delivered to any sink meanwhile; it is tried again every second; raise LimitNOFILE, or make room"
+                        );
+                    }
+                    std::thread::sleep(SHORTAGE_PAUSE);
+                }
                 Err(error) => return Err(error),
             }
             if saved_at.elapsed() >= interval {
@@ -212,26 +218,19 @@ impl Running {
                 .keep(delivery)
                 .map_err(FeedError::from);
             match kept {
-                Err(error) if error.is_shortage() && !self.parts.stop.load(Ordering::Acquire) => self
-                    .wait_for_room(
-                        &error,
-                        "a body that cannot be taken apart is no dead letter yet, for lack of space",
-                    ),
+                Err(error) if error.is_shortage() && !self.parts.stop.load(Ordering::Acquire) => {
+                    if let Some(times) = self.shortages.count() {
+                        tracing::warn!(
+                            %error,
+                            times,
+                            "a body that cannot be taken apart is no dead letter yet, for lack of space: nothing is delivered to any sink meanwhile; it is tried again every second; make room"
+                        );
+                    }
+                    std::thread::sleep(SHORTAGE_PAUSE);
+                }
                 kept => return kept,
             }
         }
-    }
-
-    /// Says what is short, and pauses.
-    fn wait_for_room(&self, error: &FeedError, what: &str) {
-        if let Some(times) = self.shortages.count() {
-            tracing::warn!(
-                %error,
-                times,
-                "{what}: nothing is delivered to any sink meanwhile; it is tried again every second; make room"
-            );
-        }
-        std::thread::sleep(SHORTAGE_PAUSE);
     }
 }
 

@@ -62,7 +62,6 @@ pub enum FeedError {
 
 impl FeedError {
     /// True for what passes: space on the disk, descriptors, memory, room among the dead letters.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         match self {
             FeedError::Journal(error) => error.is_shortage(),
@@ -72,7 +71,6 @@ impl FeedError {
     }
 
     /// The first sequence that there is, if what was asked for lies before it and was removed by retention.
-    #[must_use]
     pub fn gone(&self) -> Option<u64> {
         match self {
             FeedError::Journal(JournalError::Gone { first, .. }) => Some(*first),
@@ -82,7 +80,6 @@ impl FeedError {
 }
 
 /// The reading end.
-#[derive(Debug)]
 pub struct Feed<O: Origin> {
     live: Receiver<O::Output>,
     /// Taken by what is in `live` and in `early`.
@@ -193,19 +190,16 @@ impl<O: Origin> Feed<O> {
     }
 
     /// True when there is nothing that it has not given.
-    #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.origin.available() < self.next
     }
 
     /// True while what it gives comes from the journal, since there was no room for it when it was live.
-    #[must_use]
     pub fn is_reading(&self) -> bool {
         self.is_reading
     }
 
     /// True when a live batch waits.
-    #[must_use]
     pub fn has_live(&self) -> bool {
         !self.live.is_empty()
     }

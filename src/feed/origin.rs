@@ -11,16 +11,15 @@ use crate::worker::{EventBatch, Extraction, Forms, Live};
 use parking_lot::Mutex;
 use std::borrow::Borrow;
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 /// What a feed gives, how far there is any, and how it is made of what stands in the journal.
-pub trait Origin: fmt::Debug + Send {
+pub trait Origin: Send {
     /// A batch, taken apart.
-    type Output: Borrow<EventBatch> + fmt::Debug + Send;
+    type Output: Borrow<EventBatch> + Send;
 
     /// The highest sequence that may be given.
     fn available(&self) -> u64;
@@ -36,7 +35,6 @@ pub trait Origin: fmt::Debug + Send {
 }
 
 /// Everything that is durable, for the one who decides what is a duplicate.
-#[derive(Debug)]
 pub struct Durable {
     status: Arc<Status>,
     maker: Extraction,
@@ -67,7 +65,6 @@ impl Origin for Durable {
 }
 
 /// Everything of which it is known whether it is a duplicate, for the sinks.
-#[derive(Debug)]
 pub struct Decided {
     position: Arc<DecidedPosition>,
     maker: Extraction,
@@ -79,10 +76,9 @@ pub struct Decided {
 /// The last batches that feeds beside each other have read from the journal. The lanes of a sink are often at the same
 /// place, and what one of them has taken apart is not taken apart again for the next. A large one is here only as long
 /// as somebody else has it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct RecentBatches(Arc<Mutex<VecDeque<Recent>>>);
 
-#[derive(Debug)]
 enum Recent {
     Ordinary(Arc<EventBatch>),
     Large(Weak<EventBatch>),
@@ -140,7 +136,7 @@ impl RecentBatches {
 }
 
 /// What it takes to open a feed for a sink.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Feeds {
     pub journal: Arc<dyn Storage>,
     /// How far everything is decided.

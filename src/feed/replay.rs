@@ -3,7 +3,8 @@
 //! Each is one file, `ID.json` in the directory `replays`. `hookline replay` writes it, the server takes it up within a
 //! second, and from then on the server alone writes it: how far it is, about once a second, so that a restart goes on
 //! from there, and how it ended. Who wants it to end before that makes the file `ID.cancel`. There is no other way to
-//! talk about it, and none is needed: both may read at any time, and nothing is lost when one of them is not there.
+//! talk about it, and none is needed: both may read at any time, and nothing is lost when one of them is not there. A
+//! file `SINK.pull` says that the sink has a consumer, to which nothing can be replayed ([`consumers`]).
 //!
 //! ```json
 //! {
@@ -18,18 +19,18 @@
 //! }
 //! ```
 
+mod consumers;
 mod error;
 
 pub use error::ReplayError;
 
 use super::selection::{Replayed, Selection};
-use crate::disk;
-use crate::disk::{Access, Storage, text};
+use crate::disk::{self, Access, IoContext, Storage, text};
 use crate::event::{Pattern, rfc3339};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// What is to be delivered again, and how far that is.
@@ -152,7 +153,6 @@ impl Replay {
 
 impl ReplayState {
     /// True if nothing follows.
-    #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, ReplayState::Requested | ReplayState::Running)
     }
@@ -187,7 +187,7 @@ impl Replays {
             number += 1;
             replay.id = format!("{id}-{number}");
         }
-        self.store(replay)
+        Ok(self.store(replay)?)
     }
 
     /// The oldest replay to this sink that has not ended: one that a restart has left, or a new one. For the server,
@@ -319,29 +319,27 @@ impl Replays {
             Err(error) => return Err(error),
         }
         let name = cancel_name(id);
-        match self.storage.create(&name) {
+        let created = match self.storage.create(&name) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             created => created.and_then(|_| self.storage.sync()),
-        }
-        .map_err(self.failed("create", &name))
+        };
+        Ok(created.on(&*self.storage, "create", &name)?)
     }
 
     /// True if somebody wants this replay to end, which the server has not seen yet.
-    #[must_use]
     pub fn is_being_cancelled(&self, id: &str) -> bool {
         self.is_there(&cancel_name(id))
     }
 
     /// The names of all replays, the oldest first.
     pub fn ids(&self) -> Result<Vec<String>, ReplayError> {
-        let names = self.storage.list().map_err(self.failed("list", ""))?;
+        let names = self.storage.list().on(&*self.storage, "list", "")?;
         let ids = names.iter().filter_map(|name| name.strip_suffix(SUFFIX));
         let mut ids: Vec<_> = ids.map(str::to_owned).collect();
         ids.sort_unstable();
         Ok(ids)
     }
 
-    /// Reads a replay.
     pub fn read(&self, id: &str) -> Result<Replay, ReplayError> {
         let name = file_name(id);
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -357,7 +355,7 @@ impl Replays {
             Err(error) => Err(error.to_string()),
         };
         let read = text::read_whole(&*self.storage, &name, LENGTH_MAX, decode);
-        let read = read.map_err(self.failed("read", &name))?;
+        let read = read.on(&*self.storage, "read", &name)?;
         let read = read.ok_or_else(|| self.missing(id))?;
         read.map_err(|reason| ReplayError::Damaged {
             path: self.storage.describe(&name),
@@ -377,11 +375,11 @@ impl Replays {
         }
     }
 
-    fn store(&self, replay: &Replay) -> Result<(), ReplayError> {
+    fn store(&self, replay: &Replay) -> Result<(), disk::Error> {
         let name = file_name(&replay.id);
         let bytes = serde_json::to_vec_pretty(replay).expect("texts and numbers are JSON");
         let stored = self.storage.replace(&name, &bytes);
-        stored.map_err(self.failed("replace", &name))
+        stored.on(&*self.storage, "replace", &name)
     }
 
     /// Removes the oldest of those that have ended.
@@ -402,10 +400,10 @@ impl Replays {
         Ok(())
     }
 
-    fn remove(&self, name: &str) -> Result<(), ReplayError> {
+    fn remove(&self, name: &str) -> Result<(), disk::Error> {
         match self.storage.remove(name) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(self.failed("remove", name)(error))
+                Err(disk::Error::on(&*self.storage, "remove", name, error))
             }
             _ => Ok(()),
         }
@@ -413,22 +411,6 @@ impl Replays {
 
     fn is_there(&self, name: &str) -> bool {
         self.storage.open(name, Access::Read).is_ok()
-    }
-
-    fn failed(
-        &self,
-        action: &'static str,
-        name: &str,
-    ) -> impl FnOnce(io::Error) -> ReplayError + use<> {
-        let path = self.storage.describe(name);
-        move |source| {
-            disk::Error {
-                action,
-                path,
-                source,
-            }
-            .into()
-        }
     }
 }
 

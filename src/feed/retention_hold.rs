@@ -11,7 +11,6 @@ pub struct RetentionHolds {
 }
 
 /// What one of them still needs.
-#[derive(Debug)]
 pub struct RetentionHold {
     all: RetentionHolds,
     mine: Arc<AtomicU64>,

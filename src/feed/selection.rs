@@ -71,7 +71,6 @@ impl Selection {
     }
 
     /// False for what lies behind the end of a replay: nobody asks for that, and nobody counts it.
-    #[must_use]
     pub fn reaches(&self, sequence: u64) -> bool {
         let replay = self.replay.as_ref();
         replay.is_none_or(|replay| sequence <= replay.to)

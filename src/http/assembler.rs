@@ -31,7 +31,6 @@ enum State {
 }
 
 /// What the next bytes amount to.
-#[derive(Debug)]
 pub enum Next<'h, 'b> {
     /// A whole request.
     Request(Head<'h, 'b>, &'b [u8]),
@@ -85,13 +84,11 @@ impl Assembler {
     }
 
     /// True when no part of a request has been received.
-    #[must_use]
     pub fn is_between_requests(&self) -> bool {
         self.held() == 0 && matches!(self.state, State::Head | State::Served)
     }
 
     /// True when a head is complete and its body is not.
-    #[must_use]
     pub fn awaits_body(&self) -> bool {
         matches!(self.state, State::Length { .. } | State::Chunked { .. })
     }

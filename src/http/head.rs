@@ -16,7 +16,6 @@ pub const HEADERS_MAX: usize = 128;
 pub type Header<'b> = httparse::Header<'b>;
 
 /// Room for the fields of one head; nothing is initialised before it is used.
-#[derive(Debug)]
 pub struct Slots<'b>([MaybeUninit<Header<'b>>; HEADERS_MAX]);
 
 impl Slots<'_> {

@@ -21,7 +21,7 @@ mod host;
 pub mod response;
 mod status;
 
-pub use status::Status;
+pub use status::{Challenge, Refusal, Status};
 
 /// Bounds on one request.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 //! renewed when the second changes.
 
 use super::head::Persistence;
-use super::status::Status;
+use super::status::{Refusal, Status};
 use httpdate::HttpDate;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -18,13 +18,13 @@ const COPIES: usize = 64;
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The rendered answers of one event loop.
-#[derive(Debug)]
 pub struct Responses {
     date: String,
     unix_seconds: u64,
     /// The keep-alive 200, [`COPIES`] times.
     ok: Vec<u8>,
-    ok_len: usize,
+    /// Bytes of one of these.
+    pub ok_len: usize,
 }
 
 impl Responses {
@@ -57,15 +57,15 @@ impl Responses {
         )
     }
 
-    /// Bytes of one keep-alive 200.
-    pub fn ok_len(&self) -> usize {
-        self.ok_len
-    }
-
     /// Appends an answer without content.
     pub fn empty(&self, out: &mut Vec<u8>, status: Status, persistence: Persistence) {
-        self.start(out, status, persistence);
-        out.extend_from_slice(status.companion_field().as_bytes());
+        self.refusal(out, status.into(), persistence);
+    }
+
+    /// The same, with what a 401 asks for.
+    pub fn refusal(&self, out: &mut Vec<u8>, refusal: Refusal, persistence: Persistence) {
+        self.start(out, refusal.status, persistence);
+        out.extend_from_slice(refusal.companion_field().as_bytes());
         out.extend_from_slice(b"content-length: 0\r\n\r\n");
     }
 

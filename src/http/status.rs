@@ -97,14 +97,62 @@ impl Status {
         }
     }
 
-    /// The field that the RFCs ask for beside this code, as a whole line, or nothing.
-    pub fn companion_field(self) -> &'static str {
+    /// The field that the RFCs ask for beside this code, as a whole line, or nothing. That of a 401 depends on the
+    /// endpoint: see [`Refusal`].
+    fn companion_field(self) -> &'static str {
         match self {
-            Status::Unauthorized => "www-authenticate: Signature realm=\"webhook\"\r\n", // 9110, 11.6.1
             Status::MethodNotAllowed => "allow: GET, POST\r\n", // 9110, 15.5.6
             Status::UnsupportedMediaType => "accept-encoding: identity\r\n", // 9110, 12.5.3
             Status::ServiceUnavailable => "retry-after: 1\r\n", // 9110, 10.2.3
             _ => "",
         }
+    }
+}
+
+/// What a 401 asks for (RFC 9110, 11.6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Challenge {
+    /// An HMAC over the body. Like [`Challenge::Header`] no scheme of RFC 9110, which has none for this.
+    #[default]
+    Signature,
+    Basic,
+    Bearer,
+    /// A secret in a header of its own.
+    Header,
+}
+
+impl Challenge {
+    fn field(self) -> &'static str {
+        match self {
+            Challenge::Signature => "www-authenticate: Signature realm=\"webhook\"\r\n",
+            Challenge::Basic => "www-authenticate: Basic realm=\"webhook\"\r\n",
+            Challenge::Bearer => "www-authenticate: Bearer realm=\"webhook\"\r\n",
+            Challenge::Header => "www-authenticate: Header realm=\"webhook\"\r\n",
+        }
+    }
+}
+
+/// An answer that refuses a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: Status,
+    /// What it asks for, if it is a 401.
+    pub challenge: Challenge,
+}
+
+impl Refusal {
+    /// The field that the RFCs ask for, as a whole line, or nothing.
+    pub fn companion_field(self) -> &'static str {
+        match self.status {
+            Status::Unauthorized => self.challenge.field(),
+            status => status.companion_field(),
+        }
+    }
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Refusal {
+        let challenge = Challenge::default();
+        Refusal { status, challenge }
     }
 }

@@ -73,8 +73,8 @@ pub struct Batch {
     pub origin: usize,
     /// The loop's running number of the last record: what becomes durable with this batch.
     pub last_ticket: u64,
-    /// Set by the one who wrote or read it.
-    pub(super) at: Option<FrameAt>,
+    /// Where its frame stands in the journal, if it does. Set by the one who wrote or read it.
+    pub at: Option<FrameAt>,
     pool: Option<Pool>,
 }
 
@@ -123,15 +123,8 @@ impl Batch {
     }
 
     /// True while nothing was appended.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
-    }
-
-    /// Where its frame stands in the journal, if it does.
-    #[must_use]
-    pub fn at(&self) -> Option<FrameAt> {
-        self.at
     }
 
     /// Bytes of the header and the records, padding not counted.
@@ -140,7 +133,6 @@ impl Batch {
     }
 
     /// True when an answer waits for this batch to be synced.
-    #[must_use]
     pub fn needs_sync(&self) -> bool {
         self.needs_sync
     }

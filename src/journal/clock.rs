@@ -34,7 +34,6 @@ impl Reading {
 }
 
 /// Compares the clocks with each other.
-#[derive(Debug)]
 pub(crate) struct ClockWatch {
     last: Reading,
     /// When the start or the last jump was, by the clock that nobody sets.

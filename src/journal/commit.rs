@@ -20,7 +20,6 @@ use crate::disk::block::{ALIGNMENT, on_disk, padded};
 use crate::disk::{Guard, Storage, write_all_at};
 use crate::relay::{Closed, Receiver, Sender};
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -333,16 +332,6 @@ impl Committer {
 
     fn error(&self, action: &'static str) -> impl FnOnce(io::Error) -> JournalError {
         JournalError::segment(&*self.storage, action, self.active.epoch)
-    }
-}
-
-impl fmt::Debug for Committer {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Committer")
-            .field("epoch", &self.active.epoch)
-            .field("offset", &self.offset)
-            .field("next_sequence", &self.next_sequence)
-            .finish_non_exhaustive()
     }
 }
 

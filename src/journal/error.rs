@@ -8,7 +8,6 @@ use std::io;
 /// Why the journal cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// Another process has the directory.
@@ -122,26 +121,16 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// For `map_err`: what was tried on which file.
-    pub(crate) fn io(
-        storage: &dyn Storage,
-        action: &'static str,
-        name: &str,
-    ) -> impl FnOnce(io::Error) -> JournalError {
-        move |source| disk::Error::on(storage, action, name)(source).into()
-    }
-
     /// For `map_err`: what was tried on the segment of this epoch.
     pub(crate) fn segment(
         storage: &dyn Storage,
         action: &'static str,
         epoch: u64,
     ) -> impl FnOnce(io::Error) -> JournalError {
-        move |cause| JournalError::io(storage, action, &names::segment(epoch))(cause)
+        move |cause| disk::Error::on(storage, action, &names::segment(epoch), cause).into()
     }
 
     /// True for what passes by itself when there is space again.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, JournalError::Io(error) if error.is_shortage())
     }

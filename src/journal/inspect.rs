@@ -11,7 +11,9 @@ use super::names::SPARE;
 use super::scan::{Depth, Scan, headers, scan_from};
 use super::segment::{HEADER_BLOCK, JournalId, Segment};
 use crate::disk::block::{ALIGNMENT, on_disk};
-use crate::disk::{Access, Storage};
+use crate::disk::{Access, IoContext, Storage};
+use serde::Serialize;
+use std::fmt;
 
 /// A journal, looked at.
 #[derive(Clone, Debug)]
@@ -31,8 +33,7 @@ pub struct Report {
     pub spares: usize,
 }
 
-/// One segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SegmentReport {
     pub path: String,
     pub epoch: u64,
@@ -65,9 +66,27 @@ pub struct Damage {
     pub counted: bool,
 }
 
+impl fmt::Display for Damage {
+    /// Where the damage is, and what it took.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage {
+            path, reason, hole, ..
+        } = self;
+        write!(f, "{path}: ")?;
+        if reason == FILE_MISSING {
+            write!(f, "{reason}: ")?;
+        } else {
+            write!(f, "{} bytes at {} ({reason}): ", hole.length, hole.offset)?;
+        }
+        if !self.counted {
+            f.write_str("nothing tells how many, at most ")?;
+        }
+        write!(f, "{hole}")
+    }
+}
+
 impl Report {
     /// True when every record that was ever stored and not retired is there.
-    #[must_use]
     pub fn is_whole(&self) -> bool {
         self.damage.is_empty() && self.unusable.is_empty()
     }
@@ -113,7 +132,6 @@ pub fn inspect_from(
 }
 
 /// A report, and what else [`super::repair()`] wants to know.
-#[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) report: Report,
     /// Nothing can be read of these.
@@ -123,7 +141,6 @@ pub(crate) struct Survey {
 }
 
 /// A segment of which nothing can be read.
-#[derive(Debug)]
 pub(crate) struct Lost {
     pub(crate) epoch: u64,
     /// Sequence of the first record that it should have.
@@ -144,9 +161,7 @@ pub(crate) fn survey(
     (depth, from): (Depth, u64),
     adopt: Option<u64>,
 ) -> Result<Survey, JournalError> {
-    let names = storage
-        .list()
-        .map_err(JournalError::io(storage, "list", ""))?;
+    let names = storage.list().on(storage, "list", "")?;
     let mut report = Report {
         id: manifest.id,
         segments: Vec::with_capacity(manifest.segments.len()),
@@ -448,3 +463,6 @@ fn peek(storage: &dyn Storage, manifest: &Manifest, epoch: u64) -> Option<u64> {
     let header = segment.header_at(HEADER_BLOCK).ok()?.ok()?;
     Some(header.first_sequence)
 }
+
+/// Why nothing of a segment is left when its file is not there.
+pub(super) const FILE_MISSING: &str = "the file is missing";

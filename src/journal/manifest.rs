@@ -27,8 +27,9 @@ use super::error::JournalError;
 use super::frame::NUMBER_END;
 use super::names;
 use super::segment::JournalId;
-use crate::disk::{self, Storage, text};
-use std::fmt::Write;
+use crate::disk::{self, IoContext, Storage, text};
+use serde::Serialize;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 /// What the manifest says.
@@ -64,7 +65,7 @@ impl Entry {
 }
 
 /// Damage that was set aside: a reader that comes to its offset goes on behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Hole {
     pub epoch: u64,
     pub offset: u64,
@@ -75,6 +76,21 @@ pub struct Hole {
     pub first_sequence: u64,
     /// Number of sequences that are lost.
     pub count: u64,
+}
+
+impl fmt::Display for Hole {
+    /// The records that it took.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.first_sequence;
+        match self.count {
+            0 => f.write_str("0 records"),
+            1 => write!(f, "1 record, sequence {first}"),
+            count => {
+                let last = first.saturating_add(count - 1);
+                write!(f, "{count} records, sequences {first} to {last}")
+            }
+        }
+    }
 }
 
 impl Hole {
@@ -98,7 +114,7 @@ impl Manifest {
     /// Reads the manifest; `None` if there is none.
     pub(crate) fn load(storage: &dyn Storage) -> Result<Option<Manifest>, JournalError> {
         let read = text::read_whole(storage, NAME, SIZE_MAX, Manifest::decode)
-            .map_err(JournalError::io(storage, "read", NAME))?;
+            .on(storage, "read", NAME)?;
         let refused = |reason| {
             let path = storage.describe(NAME);
             if reason == NEWER {
@@ -115,9 +131,7 @@ impl Manifest {
         if let Some(manifest) = Manifest::load(storage)? {
             return Ok(manifest);
         }
-        let names = storage
-            .list()
-            .map_err(JournalError::io(storage, "list", ""))?;
+        let names = storage.list().on(storage, "list", "")?;
         let is_trace = |name: &String| name == OLD || names::epoch_of(name).is_some();
         if names.iter().any(is_trace) {
             let path = storage.describe(NAME);
@@ -141,15 +155,15 @@ impl Manifest {
     }
 
     /// Makes this manifest the durable one, and the one before it `manifest.old`.
-    fn store(&self, storage: &dyn Storage) -> Result<(), JournalError> {
+    fn store(&self, storage: &dyn Storage) -> Result<(), disk::Error> {
         storage
             .replace(NAME, self.encode().as_bytes())
-            .map_err(JournalError::io(storage, "replace", NAME))
+            .on(storage, "replace", NAME)
     }
 
     fn encode(&self) -> String {
         let mut text = String::with_capacity(4096);
-        let mut line = |line: std::fmt::Arguments<'_>| {
+        let mut line = |line: fmt::Arguments<'_>| {
             text.write_fmt(line).expect("a string takes everything");
             text.push('\n');
         };

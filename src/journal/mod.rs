@@ -69,20 +69,20 @@ mod path_check;
 
 pub use commit::{Committer, HandOn};
 pub use error::JournalError;
-pub use inspect::{Damage, Report, SegmentReport, inspect, inspect_from};
+pub use inspect::{Damage, Report, inspect, inspect_from};
 pub use manifest::{Hole, Manifest};
 pub use options::Options;
 pub use position::DurablePosition;
 pub use prepare::Preparer;
 pub use reader::Reader;
 pub use recovery::Recovery;
-pub use repair::{FILE_MISSING, repair};
+pub use repair::repair;
 pub use scan::Depth;
 pub use seek::{extent, sequence_at};
 pub use segment::JournalId;
 pub use status::{State, Statistics, Status};
 
-use crate::disk::{Guard, Identity, LockError, Storage};
+use crate::disk::{self, Guard, Identity, IoContext, LockError, Storage};
 use crate::relay;
 use clock::{ClockWatch, Reading};
 use manifest::ManifestFile;
@@ -96,7 +96,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// A journal that was opened for writing. [`Journal::split`] gives what its threads run.
-#[derive(Debug)]
 pub struct Journal {
     storage: Arc<dyn Storage>,
     options: Options,
@@ -106,19 +105,7 @@ pub struct Journal {
     directory: Identity,
     /// What the clocks said.
     started: Reading,
-    recovered: Opened,
-}
-
-/// What of [`Recovered`] waits for [`Journal::split`].
-#[derive(Debug)]
-struct Opened {
-    kept: Vec<retention::Retained>,
-    active: segment::Segment,
-    offset: u64,
-    latest: u64,
-    prepared: Vec<segment::Segment>,
-    spares: Vec<String>,
-    report: Recovery,
+    recovered: Recovered,
 }
 
 impl Journal {
@@ -130,23 +117,16 @@ impl Journal {
         let directory = storage
             .identity("")
             .and_then(|found| found.ok_or_else(|| ErrorKind::NotFound.into()))
-            .map_err(JournalError::io(&*storage, "find", ""))?;
-        let Recovered {
-            manifest,
-            kept,
-            active,
-            offset,
-            latest,
-            prepared,
-            spares,
-            report,
-        } = recovery::recover(&storage, &options)?;
-        let status = Status::new(report.next_sequence, active.size - offset, options.reserve);
+            .on(&*storage, "find", "")?;
+        let (manifest, recovered) = recovery::recover(&storage, &options)?;
+        let report = &recovered.report;
+        let room = recovered.active.size - recovered.offset;
+        let status = Status::new(report.next_sequence, room, options.reserve);
         // The segment thread keeps it up to date; a consumer may ask before that one runs.
         let first_sequence = &status.statistics.first_sequence;
         first_sequence.store(report.first_sequence, Ordering::Relaxed);
         let started = Reading::take(&*storage);
-        clock::log_start(latest, started.wall, options.retention);
+        clock::log_start(recovered.latest, started.wall, options.retention);
         Ok(Journal {
             storage,
             options,
@@ -155,15 +135,7 @@ impl Journal {
             status: Arc::new(status),
             directory,
             started,
-            recovered: Opened {
-                kept,
-                active,
-                offset,
-                latest,
-                prepared,
-                spares,
-                report,
-            },
+            recovered,
         })
     }
 
@@ -197,13 +169,13 @@ impl Journal {
         positions: Vec<Arc<DurablePosition>>,
         hand_on: HandOn,
     ) -> (Committer, Preparer) {
-        let opened = self.recovered;
+        let recovered = self.recovered;
         let positions: Arc<[_]> = positions.into();
         self.status.set_positions(Arc::clone(&positions));
         let (rolled_sender, rolled) = relay::channel(ROLLED_CAPACITY);
         let (ready, segments) = relay::channel(ROLLED_CAPACITY);
-        let ahead = opened.prepared.len();
-        for segment in opened.prepared.into_iter().take(ROLLED_CAPACITY) {
+        let ahead = recovered.prepared.len();
+        for segment in recovered.prepared.into_iter().take(ROLLED_CAPACITY) {
             if ready.try_send(segment).is_ok() {
                 self.status.segment_prepared();
             }
@@ -217,20 +189,20 @@ impl Journal {
             ready,
             ahead,
             unlisted: None,
-            kept: opened.kept,
+            kept: recovered.kept,
             unlinked: Vec::new(),
-            spares: opened.spares,
+            spares: recovered.spares,
             clock: ClockWatch::new(self.started),
             directory: self.directory,
             _lock: Arc::clone(&self.lock),
         };
         let committer = Committer {
             storage: self.storage,
-            active: opened.active,
-            offset: opened.offset,
-            forgotten: opened.offset,
-            next_sequence: opened.report.next_sequence,
-            latest: opened.latest,
+            active: recovered.active,
+            offset: recovered.offset,
+            forgotten: recovered.offset,
+            next_sequence: recovered.report.next_sequence,
+            latest: recovered.latest,
             frame_max: self.options.segment_size - segment::HEADER_BLOCK,
             sync_interval: self.options.sync_interval,
             unsynced_max: self.options.unsynced_max,
@@ -290,7 +262,7 @@ pub fn lock(storage: &dyn Storage) -> Result<Guard, JournalError> {
             path: storage.describe(LOCK),
             holder,
         },
-        LockError::Io(error) => JournalError::io(storage, "lock", LOCK)(error),
+        LockError::Io(error) => disk::Error::on(storage, "lock", LOCK, error).into(),
     })
 }
 

@@ -8,11 +8,10 @@
 
 use super::error::JournalError;
 use super::segment::Segment;
-use crate::disk::{Identity, Storage};
+use crate::disk::{self, Identity, IoContext, Storage};
 use std::time::{Duration, Instant};
 
 /// When the next look is due.
-#[derive(Debug)]
 pub(crate) struct Watch(Instant);
 
 impl Watch {
@@ -53,7 +52,7 @@ pub(crate) fn check(
             path: path(),
             how: "is gone",
         }),
-        Err(error) => Err(JournalError::io(storage, "find", name)(error)),
+        Err(error) => Err(disk::Error::on(storage, "find", name, error).into()),
     }
 }
 
@@ -63,11 +62,9 @@ pub(crate) fn check_segment(
     name: &str,
     segment: &Segment,
 ) -> Result<(), JournalError> {
-    let identity = segment.file.identity();
-    let identity = identity.map_err(JournalError::io(storage, "look at", name))?;
+    let identity = segment.file.identity().on(storage, "look at", name)?;
     check(storage, name, identity)?;
-    let length = segment.file.length();
-    if length.map_err(JournalError::io(storage, "look at", name))? < segment.size {
+    if segment.file.length().on(storage, "look at", name)? < segment.size {
         return Err(JournalError::Displaced {
             path: storage.describe(name),
             how: "was truncated",

@@ -2,7 +2,6 @@
 
 use crate::relay::SleepFlag;
 use crossbeam_utils::CachePadded;
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the commit thread reports to one event loop.
@@ -58,14 +57,6 @@ impl DurablePosition {
     /// Wakes the loop in any case, so that it sees that the journal has failed.
     pub(crate) fn alarm(&self) {
         (self.wake)();
-    }
-}
-
-impl fmt::Debug for DurablePosition {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("DurablePosition")
-            .field("records", &self.records())
-            .finish_non_exhaustive()
     }
 }
 

@@ -12,11 +12,11 @@ use super::names;
 use super::names::SPARE;
 use super::options::Options;
 use super::path_check;
-use super::retention::{Policy, Retained, retired};
+use super::retention::{Policy, Retained, held, retired};
 use super::segment::Segment;
 use super::status::{FailOnDrop, Status};
 use crate::disk::block::on_disk;
-use crate::disk::{Guard, Identity, Storage};
+use crate::disk::{Guard, Identity, IoContext, Storage};
 use crate::relay::{Closed, Receiver, Sender};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -24,7 +24,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Prepares and retires segments, to be run on a thread of its own. It ends after the committer.
-#[derive(Debug)]
 pub struct Preparer {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) options: Options,
@@ -157,20 +156,22 @@ impl Preparer {
             })?;
             self.unlinked.extend(self.kept.drain(..count));
         }
+        let (bytes, before) = held(&self.kept, &policy, floor, other).unwrap_or_default();
+        let statistics = &self.status.statistics;
+        statistics.held_before.store(before, Ordering::Relaxed);
+        statistics.held_bytes.store(bytes, Ordering::Relaxed);
         while let Some(gone) = self.unlinked.last() {
             let name = names::segment(gone.epoch);
             if self.spares.len() < SPARES_MAX && gone.size == self.options.segment_size {
                 let spare = format!("{:020}{SPARE}", gone.epoch);
                 self.storage
                     .rename(&name, &spare)
-                    .map_err(JournalError::io(&*self.storage, "rename", &name))?;
+                    .on(&*self.storage, "rename", &name)?;
                 self.spares.push(spare);
             } else {
-                self.storage.remove(&name).map_err(JournalError::io(
-                    &*self.storage,
-                    "remove",
-                    &name,
-                ))?;
+                self.storage
+                    .remove(&name)
+                    .on(&*self.storage, "remove", &name)?;
             }
             tracing::debug!(segment = name, "a segment of the journal is retired");
             self.unlinked.pop();

@@ -14,7 +14,6 @@ use crate::disk::{Access, ReadAhead, Storage};
 use std::sync::Arc;
 
 /// A position in the journal that moves on with each frame.
-#[derive(Debug)]
 pub struct Reader {
     storage: Arc<dyn Storage>,
     manifest: Manifest,
@@ -30,7 +29,6 @@ pub struct Reader {
 }
 
 /// The segment that is read, and where in it.
-#[derive(Debug)]
 struct OpenSegment {
     segment: Segment,
     offset: u64,

@@ -12,7 +12,7 @@ use super::names::SPARE;
 use super::scan::headers;
 use super::segment::{HEADER_BLOCK, JournalId, Segment};
 use crate::disk::block::on_disk;
-use crate::disk::{Access, Storage};
+use crate::disk::{Access, IoContext, Storage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The manifest, if it is there, whole and not older than the segments.
@@ -67,7 +67,7 @@ pub(crate) fn put_back(
             };
             moved
                 .and_then(|()| storage.sync())
-                .map_err(JournalError::io(storage, "rename", &from))?;
+                .on(storage, "rename", &from)?;
             put_right.push(format!("{} got its own name back", storage.describe(&to)));
         }
     }
@@ -265,9 +265,7 @@ fn add_unknown(manifest: &mut Manifest, endpoints: BTreeSet<u16>, put_right: &mu
 
 /// An epoch that no file and no entry has.
 fn next_epoch(storage: &dyn Storage, entries: &[Entry]) -> Result<u64, JournalError> {
-    let names = storage
-        .list()
-        .map_err(JournalError::io(storage, "list", ""))?;
+    let names = storage.list().on(storage, "list", "")?;
     let spares = names
         .iter()
         .filter_map(|it| it.strip_suffix(SPARE)?.parse().ok())
@@ -360,9 +358,7 @@ fn missing(storage: &dyn Storage) -> JournalError {
 
 /// Epochs of the names of all segments, rising. The last of all numbers is none: another is to follow.
 fn epochs(storage: &dyn Storage) -> Result<BTreeSet<u64>, JournalError> {
-    let names = storage
-        .list()
-        .map_err(JournalError::io(storage, "list", ""))?;
+    let names = storage.list().on(storage, "list", "")?;
     Ok(names
         .iter()
         .filter_map(|it| names::epoch_of(it))

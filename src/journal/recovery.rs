@@ -26,9 +26,8 @@ use super::options::Options;
 use super::retention::Retained;
 use super::scan::Scan;
 use super::segment::{HEADER_BLOCK, JournalId, Segment};
-use crate::disk;
 use crate::disk::block::ALIGNMENT;
-use crate::disk::{Access, Storage};
+use crate::disk::{self, Access, IoContext, Storage};
 use std::sync::Arc;
 
 /// What recovery found, for the log.
@@ -70,9 +69,7 @@ impl LeftOut {
 }
 
 /// A journal that is ready to be written to.
-#[derive(Debug)]
 pub(crate) struct Recovered {
-    pub(crate) manifest: ManifestFile,
     /// Sealed segments, then the active one.
     pub(crate) kept: Vec<Retained>,
     pub(crate) active: Segment,
@@ -89,18 +86,14 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(
     storage: &Arc<dyn Storage>,
     options: &Options,
-) -> Result<Recovered, JournalError> {
-    let names = storage
-        .list()
-        .map_err(JournalError::io(&**storage, "list", ""))?;
+) -> Result<(ManifestFile, Recovered), JournalError> {
+    let names = storage.list().on(&**storage, "list", "")?;
     let Some(manifest) = Manifest::load(&**storage)? else {
         return begin(storage, options, &names);
     };
     // A process that ended between the rename and the sync leaves a manifest that a power cut can still
     // take back; nothing may be removed on the word of that one.
-    storage
-        .sync()
-        .map_err(JournalError::io(&**storage, "sync", manifest::NAME))?;
+    storage.sync().on(&**storage, "sync", manifest::NAME)?;
     let mut opened = open_listed(&**storage, &names, &manifest)?;
     let mut kept = check_sealed(&**storage, &manifest, &opened)?;
     let mut tail = opened.split_off(kept.len());
@@ -137,7 +130,7 @@ pub(crate) fn recover(
     })?;
     drop(unfit);
     let spares = tidy(&**storage, &names, &manifest)?;
-    Ok(Recovered {
+    let recovered = Recovered {
         report: Recovery {
             first_sequence: kept
                 .first()
@@ -147,14 +140,14 @@ pub(crate) fn recover(
             torn_tail,
             left_out: hole.map(|hole| LeftOut::of(&hole, &**storage, options.confirmed)),
         },
-        manifest,
         kept,
         active,
         offset,
         latest,
         prepared,
         spares,
-    })
+    };
+    Ok((manifest, recovered))
 }
 
 /// Lists in the manifest what is there: `active` and those that are `kept`, and not what is `unfit` to be written to.
@@ -213,8 +206,8 @@ fn begin(
     storage: &Arc<dyn Storage>,
     options: &Options,
     names: &[String],
-) -> Result<Recovered, JournalError> {
-    let id = JournalId::random().map_err(JournalError::io(&**storage, "draw the id of", ""))?;
+) -> Result<(ManifestFile, Recovered), JournalError> {
+    let id = JournalId::random().on(&**storage, "draw the id of", "")?;
     let missing = || JournalError::ManifestMissing {
         path: storage.describe(manifest::NAME),
     };
@@ -241,8 +234,7 @@ fn begin(
             first_sequence: Some(1),
         });
     })?;
-    Ok(Recovered {
-        manifest,
+    let recovered = Recovered {
         kept: vec![Retained {
             epoch: 1,
             size: active.size,
@@ -263,7 +255,8 @@ fn begin(
             torn_tail: None,
             left_out: None,
         },
-    })
+    };
+    Ok((manifest, recovered))
 }
 
 /// All segments that the manifest lists.
@@ -382,12 +375,10 @@ fn is_unused(storage: &dyn Storage, name: &str) -> Result<bool, JournalError> {
     storage
         .open(name, Access::Read)
         .and_then(|file| disk::read_full_at(&*file, &mut first, HEADER_BLOCK))
-        .map_err(JournalError::io(storage, "read", name))?;
+        .on(storage, "read", name)?;
     Ok(first == [0; ALIGNMENT])
 }
 
-fn remove(storage: &dyn Storage, name: &str) -> Result<(), JournalError> {
-    storage
-        .remove(name)
-        .map_err(JournalError::io(storage, "remove", name))
+fn remove(storage: &dyn Storage, name: &str) -> Result<(), disk::Error> {
+    storage.remove(name).on(storage, "remove", name)
 }

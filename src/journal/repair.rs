@@ -17,7 +17,7 @@
 //! that is for the next start, see `recovery.rs`.
 
 use super::error::JournalError;
-use super::inspect::{Damage, Lost, Survey, survey};
+use super::inspect::{Damage, FILE_MISSING, Lost, Survey, survey};
 use super::lock;
 use super::manifest::{self, Hole, Manifest, ManifestFile};
 use super::names;
@@ -26,7 +26,7 @@ use super::record::FIXED_LEN;
 use super::scan::Depth;
 use super::segment::{HEADER_BLOCK, Segment};
 use crate::disk::block::{ALIGNMENT, in_memory, on_disk};
-use crate::disk::{Access, Storage, StorageFile, read_full_at, write_all_at};
+use crate::disk::{Access, IoContext, Storage, StorageFile, read_full_at, write_all_at};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
@@ -121,9 +121,7 @@ fn round(storage: &Arc<dyn Storage>, quarantine: &dyn Storage) -> Result<Repair,
         let damage = aside.copy_lost(lost, &mut repair.copies)?;
         repair.set_aside.push(damage);
     }
-    quarantine
-        .sync()
-        .map_err(JournalError::io(quarantine, "sync", ""))?;
+    quarantine.sync().on(quarantine, "sync", "")?;
 
     // Of a segment that is lost, the new hole is all that there is.
     let is_lost = |epoch| lost.iter().any(|lost| lost.epoch == epoch);
@@ -152,9 +150,7 @@ fn mend(
         let size = HEADER_BLOCK + on_disk(ALIGNMENT);
         Segment::create(storage, manifest.id, lost.epoch, size)?;
     }
-    storage
-        .sync()
-        .map_err(JournalError::io(storage, "sync", ""))
+    Ok(storage.sync().on(storage, "sync", "")?)
 }
 
 /// The manifest with a hole for each damage. `firsts` are first sequences by epoch.
@@ -227,11 +223,9 @@ impl Aside<'_> {
     fn copy_file(&self, name: &str) -> Result<Option<String>, JournalError> {
         let file = match self.storage.open(name, Access::Read) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(JournalError::io(self.storage, "open", name))?,
+            file => file.on(self.storage, "open", name)?,
         };
-        let length = file
-            .length()
-            .map_err(JournalError::io(self.storage, "read", name))?;
+        let length = file.length().on(self.storage, "read", name)?;
         self.copy_to(name, &*file, 0, length).map(Some)
     }
 
@@ -243,10 +237,7 @@ impl Aside<'_> {
         offset: u64,
         length: u64,
     ) -> Result<String, JournalError> {
-        let names =
-            self.quarantine
-                .list()
-                .map_err(JournalError::io(self.quarantine, "list", ""))?;
+        let names = self.quarantine.list().on(self.quarantine, "list", "")?;
         let mut free = copy_name.to_owned();
         for number in 2.. {
             if !names.contains(&free) {
@@ -260,7 +251,7 @@ impl Aside<'_> {
                 copy_range(from, &*copy, offset, length)?;
                 copy.sync_all()
             })
-            .map_err(JournalError::io(self.quarantine, "write", &free))?;
+            .on(self.quarantine, "write", &free)?;
         Ok(self.quarantine.describe(&free))
     }
 }
@@ -287,23 +278,18 @@ fn copy_range(
 
 /// Bytes of the largest segment, by its length or by its header.
 fn largest(storage: &dyn Storage) -> Result<u64, JournalError> {
-    let names = storage
-        .list()
-        .map_err(JournalError::io(storage, "list", ""))?;
+    let names = storage.list().on(storage, "list", "")?;
     let mut largest = HEADER_BLOCK + on_disk(ALIGNMENT);
     for name in names.iter().filter(|it| names::epoch_of(it).is_some()) {
         let length = storage
             .open(name, Access::Read)
             .and_then(|file| file.length())
-            .map_err(JournalError::io(storage, "read", name))?;
+            .on(storage, "read", name)?;
         let claimed = Segment::claim(storage, name).map_or(0, |(_, _, size)| size);
         largest = largest.max(length).max(claimed);
     }
     Ok(largest)
 }
-
-/// Why nothing of a segment is left when its file is not there.
-pub const FILE_MISSING: &str = "the file is missing";
 const CHUNK: usize = 1 << 20;
 
 /// One finds what is damaged, and one more that nothing is. Only what a forger has written goes on beyond a few.

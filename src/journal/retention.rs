@@ -62,6 +62,20 @@ pub(crate) fn retired(
     in_memory(count)
 }
 
+/// What the journal holds beyond `max_size` because a consumer has not had its oldest segment: how many bytes, and the
+/// first sequence behind that segment. `kept` is what is left of it.
+pub(crate) fn held(
+    kept: &[Retained],
+    policy: &Policy,
+    floor: u64,
+    other_bytes: u64,
+) -> Option<(u64, u64)> {
+    let behind = kept.get(1)?.first_sequence;
+    let bytes = other_bytes + kept.iter().map(|it| it.size).sum::<u64>();
+    let over = bytes.saturating_sub(policy.max_size?);
+    (over > 0 && behind > floor).then_some((over, behind))
+}
+
 /// Whether the last commit of this segment, which is not the active one, was so long ago by both clocks.
 fn is_old(kept: &[Retained], index: usize, retention: Duration, now: Reading) -> bool {
     let (before, behind) = kept.split_at(index + 1);
@@ -162,6 +176,18 @@ mod tests {
         assert_eq!(retired(&kept(), &policy, u64::MAX, Some(at(0, 0)), 0), 1);
         assert_eq!(retired(&kept(), &policy, u64::MAX, Some(at(0, 0)), 100), 2);
         assert_eq!(retired(&kept(), &policy, 20, Some(at(0, 0)), 300), 1);
+    }
+
+    #[test]
+    fn what_a_consumer_keeps_beyond_the_size_is_known() {
+        let by_size = policy(u64::MAX, Some(350));
+        // The second segment begins with 20, so who needs 19 holds the first.
+        assert_eq!(held(&kept(), &by_size, 19, 0), Some((50, 20)));
+        assert_eq!(held(&kept(), &by_size, 19, 100), Some((150, 20)));
+        assert_eq!(held(&kept(), &by_size, 20, 0), None, "it is about to go");
+        assert_eq!(held(&kept()[1..], &by_size, 19, 0), None, "it is small");
+        assert_eq!(held(&kept()[3..], &by_size, 19, 999), None, "it is in use");
+        assert_eq!(held(&kept(), &policy(1, None), 19, 0), None);
     }
 
     /// The clock was years ahead for three segments: they are as old as the next one that was begun at a right time.

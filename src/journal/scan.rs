@@ -8,7 +8,6 @@ use crate::disk::read_full_at;
 use std::io;
 
 /// What a segment holds from some place on.
-#[derive(Debug)]
 pub(crate) struct Scan {
     /// Sequence that was expected at the begin.
     pub(crate) first_sequence: u64,

@@ -23,7 +23,7 @@ use super::error::JournalError;
 use super::frame::{FrameError, FrameHeader, HEADER_LEN, NUMBER_END};
 use super::names::{self, TEMPORARY};
 use crate::disk::block::{ALIGNMENT, in_memory, on_disk};
-use crate::disk::{Access, Storage, StorageFile, read_full_at, write_all_at};
+use crate::disk::{self, Access, IoContext, Storage, StorageFile, read_full_at, write_all_at};
 use rustix::io::retry_on_intr;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::fmt;
@@ -68,7 +68,6 @@ impl fmt::Debug for JournalId {
 }
 
 /// An open segment.
-#[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) file: Box<dyn StorageFile>,
     pub(crate) epoch: u64,
@@ -79,6 +78,16 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    fn new(file: Box<dyn StorageFile>, id: JournalId, epoch: u64, size: u64) -> Segment {
+        Segment {
+            file,
+            epoch,
+            id,
+            salt: id.salt(epoch),
+            size,
+        }
+    }
+
     /// Makes a new file, zeros to its end, durable; its name is with the next change of the manifest.
     pub(crate) fn create(
         storage: &dyn Storage,
@@ -103,7 +112,7 @@ impl Segment {
         let _ = storage.remove(&temporary);
         let file = storage
             .create(&temporary)
-            .map_err(JournalError::io(storage, "create", &temporary))?;
+            .on(storage, "create", &temporary)?;
         let filled = (|| {
             file.allocate(size)?;
             write_header(&*file, id, epoch, size)?;
@@ -113,16 +122,10 @@ impl Segment {
         if let Err(error) = filled {
             // Gives back the space that there was. What cannot be removed now is at the next start.
             let _ = storage.remove(&temporary);
-            return Err(JournalError::io(storage, "fill", &temporary)(error));
+            return Err(disk::Error::on(storage, "fill", &temporary, error).into());
         }
         settle(storage, &temporary, epoch)?;
-        Ok(Segment {
-            file,
-            epoch,
-            id,
-            salt: id.salt(epoch),
-            size,
-        })
+        Ok(Segment::new(file, id, epoch, size))
     }
 
     /// Gives a file that was set aside a new life. `None` if it has another size, and is then gone.
@@ -136,27 +139,17 @@ impl Segment {
         check_epoch(epoch)?;
         let file = storage
             .open(spare, Access::Write)
-            .map_err(JournalError::io(storage, "open", spare))?;
-        let length = file
-            .length()
-            .map_err(JournalError::io(storage, "read", spare))?;
+            .on(storage, "open", spare)?;
+        let length = file.length().on(storage, "read", spare)?;
         if length != size {
-            storage
-                .remove(spare)
-                .map_err(JournalError::io(storage, "remove", spare))?;
+            storage.remove(spare).on(storage, "remove", spare)?;
             return Ok(None);
         }
         write_header(&*file, id, epoch, size)
             .and_then(|()| file.sync_data())
-            .map_err(JournalError::io(storage, "write", spare))?;
+            .on(storage, "write", spare)?;
         settle(storage, spare, epoch)?;
-        Ok(Some(Segment {
-            file,
-            epoch,
-            id,
-            salt: id.salt(epoch),
-            size,
-        }))
+        Ok(Some(Segment::new(file, id, epoch, size)))
     }
 
     /// Opens a segment and checks that it is what its name says.
@@ -174,12 +167,12 @@ impl Segment {
                     path: storage.describe(&name),
                     first_sequence: 0,
                 },
-                _ => JournalError::io(storage, "open", &name)(error),
+                _ => disk::Error::on(storage, "open", &name, error).into(),
             })?;
         let mut header = [0; HEADER_LEN];
         let length = read_full_at(&*file, &mut header, 0)
             .and_then(|_| file.length())
-            .map_err(JournalError::io(storage, "read", &name))?;
+            .on(storage, "read", &name)?;
         let size = decode_header(&header, id, epoch).map_err(|reason| match reason {
             NEWER => JournalError::Newer {
                 path: storage.describe(&name),
@@ -195,13 +188,7 @@ impl Segment {
                 reason: "its length is not what its header says",
             });
         }
-        Ok(Segment {
-            file,
-            epoch,
-            id,
-            salt: id.salt(epoch),
-            size,
-        })
+        Ok(Segment::new(file, id, epoch, size))
     }
 
     /// Opens a segment whose header block or length is not what it should be, to look for its frames.
@@ -215,20 +202,12 @@ impl Segment {
         let name = names::segment(epoch);
         let file = match storage.open(&name, access) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(JournalError::io(storage, "open", &name))?,
+            file => file.on(storage, "open", &name)?,
         };
-        let length = file
-            .length()
-            .map_err(JournalError::io(storage, "read", &name))?;
+        let length = file.length().on(storage, "read", &name)?;
         let alignment = on_disk(ALIGNMENT);
         let size = length.max(HEADER_BLOCK).next_multiple_of(alignment) + alignment;
-        Ok(Some(Segment {
-            file,
-            epoch,
-            id,
-            salt: id.salt(epoch),
-            size,
-        }))
+        Ok(Some(Segment::new(file, id, epoch, size)))
     }
 
     /// Gives a segment that was adopted the header and the length that it should have.
@@ -376,10 +355,10 @@ fn write_zeros(
 }
 
 /// Gives a segment that is whole its name; durable once the manifest lists it, which syncs the directory first.
-fn settle(storage: &dyn Storage, from: &str, epoch: u64) -> Result<(), JournalError> {
+fn settle(storage: &dyn Storage, from: &str, epoch: u64) -> Result<(), disk::Error> {
     storage
         .rename(from, &names::segment(epoch))
-        .map_err(JournalError::io(storage, "rename", from))
+        .on(storage, "rename", from)
 }
 
 fn write_header(file: &dyn StorageFile, id: JournalId, epoch: u64, size: u64) -> io::Result<()> {

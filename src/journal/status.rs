@@ -18,7 +18,6 @@ pub enum State {
 }
 
 /// Shared by reference with loops, feeds and metrics. Everything here is an atomic.
-#[derive(Debug)]
 pub struct Status {
     conditions: CachePadded<Conditions>,
     progress: CachePadded<Progress>,
@@ -67,6 +66,10 @@ pub struct Statistics {
     pub segments: AtomicU64,
     /// Lowest sequence that is in the journal.
     pub first_sequence: AtomicU64,
+    /// Bytes beyond `max_size` that are kept because a consumer has not had them.
+    pub held_bytes: AtomicU64,
+    /// While there are any: who has not had everything before this sequence is such a consumer.
+    pub held_before: AtomicU64,
     /// When the oldest segment that holds records was begun, in microseconds since 1970; 0 while that is not known.
     pub first_commit: AtomicU64,
 }
@@ -122,7 +125,6 @@ impl Status {
     }
 
     /// True while the next segment cannot be prepared for lack of space.
-    #[must_use]
     pub fn shortage(&self) -> bool {
         self.conditions.shortage.load(Ordering::Relaxed)
     }

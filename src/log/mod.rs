@@ -8,10 +8,14 @@
 //! A line is at most `LINE_MAX` bytes long; of a longer one each value is cut. A panic is a line like others. Who
 //! ends the process calls [`flush`] before, which waits for a moment and no longer.
 
+#[cfg(test)]
+mod captured;
 mod panics;
 mod queue;
 mod repeats;
 
+#[cfg(test)]
+pub(crate) use captured::captured;
 pub use panics::log_panics;
 pub use queue::{Writer, dropped, flush, is_running, say, start};
 pub use repeats::Repeats;
@@ -19,7 +23,6 @@ pub use repeats::Repeats;
 use std::error::Error;
 
 /// `text`, and the causes from `cause` on, each of which is said once: some errors repeat what lies below them.
-#[must_use]
 pub fn with_causes(mut text: String, mut cause: Option<&dyn Error>) -> String {
     while let Some(error) = cause {
         let said = error.to_string();

@@ -24,7 +24,6 @@ pub fn start() -> io::Result<()> {
 }
 
 /// True once [`start`] was called.
-#[must_use]
 pub fn is_running() -> bool {
     QUEUE.own.get().is_some()
 }
@@ -82,7 +81,6 @@ const VALUE_MAX: usize = 1024;
 
 static QUEUE: Queue = Queue::new();
 
-#[derive(Debug)]
 struct Queue {
     state: Mutex<State>,
     filled: Condvar,
@@ -92,7 +90,6 @@ struct Queue {
     own: OnceLock<ThreadId>,
 }
 
-#[derive(Debug)]
 struct State {
     lines: Vec<u8>,
     /// Some were taken, and are not written yet.

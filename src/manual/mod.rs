@@ -9,7 +9,6 @@
     reason = "the chapters are prose: names of products are no code"
 )]
 
-/// One chapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chapter {
     /// What `hookline help` calls it.
@@ -20,8 +19,6 @@ pub struct Chapter {
     pub text: &'static str,
 }
 
-/// The chapter with this name.
-#[must_use]
 pub fn chapter(name: &str) -> Option<&'static Chapter> {
     CHAPTERS.iter().find(|chapter| chapter.name == name)
 }

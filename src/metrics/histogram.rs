@@ -123,7 +123,6 @@ impl Snapshot {
 
     /// What so many of a thousand did not exceed, as if those of a bucket were spread evenly over it; the last bound
     /// where they took longer. `None` without observations.
-    #[must_use]
     pub fn quantile(&self, per_mille: u64) -> Option<Duration> {
         let rank = (self.count() * per_mille).div_ceil(1000).max(1);
         let (mut below, mut from) = (0, 0);

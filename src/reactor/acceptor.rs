@@ -13,18 +13,16 @@ use std::time::{Duration, Instant};
 pub(super) const ACCEPTS_MAX: usize = 16;
 
 /// The listener of a loop.
-#[derive(Debug)]
 pub(super) struct Acceptor {
     listener: Option<TcpListener>,
     admission: Arc<Admission>,
     /// More connections may wait: no new edge will say so.
     acceptable: bool,
     /// Nothing is accepted until then: descriptors or memory ran out.
-    closed_until: Option<Instant>,
+    pub(super) closed_until: Option<Instant>,
 }
 
 /// What came in.
-#[derive(Debug)]
 pub(super) enum Arrival {
     /// A connection that is admitted; whoever drops it calls [`Acceptor::leave`].
     Admitted(TcpStream, IpAddr),
@@ -59,11 +57,6 @@ impl Acceptor {
     /// True when connections may wait that no event will report.
     pub(super) fn has_more(&self) -> bool {
         self.acceptable && self.listener.is_some() && self.closed_until.is_none()
-    }
-
-    /// When to look again after descriptors ran out.
-    pub(super) fn opens_at(&self) -> Option<Instant> {
-        self.closed_until
     }
 
     /// Takes one.

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Open connections of all loops. Locked when a connection comes or goes, never for a request.
-#[derive(Debug)]
 pub struct Admission {
     total_max: usize,
     address_max: usize,

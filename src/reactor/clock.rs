@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 const TICK_MS: u32 = 50;
 const TICK: Duration = Duration::from_millis(TICK_MS as u64);
 
-#[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
     /// Start of this round.

@@ -225,7 +225,7 @@ impl Connection {
 
     /// True while requests of it are served.
     fn is_taking(&self) -> bool {
-        self.state == State::Open && !self.transport.is_blocked()
+        self.state == State::Open && !self.transport.blocked
     }
 
     /// What it has to wait for before any more is read, though it could be written to.
@@ -318,7 +318,7 @@ impl Connection {
     fn serve(&mut self, bytes: &[u8], core: &mut Core, served: &mut usize) {
         let mut rest = bytes;
         while !rest.is_empty() && self.state == State::Open {
-            let full = self.waiting + self.transport.owed() >= core.options.pipeline_max;
+            let full = self.waiting + self.transport.owed >= core.options.pipeline_max;
             if self.assembler.is_between_requests()
                 && (full || *served >= SERVED_MAX || self.is_paused(core) || !core.admits())
             {
@@ -341,7 +341,7 @@ impl Connection {
                 Ok((_, Next::Head(head))) => {
                     let expects_continue = head.expects_continue;
                     match core.admit(&head) {
-                        Err(status) => self.refuse(status, core),
+                        Err(refusal) => self.refuse(refusal, core),
                         Ok(()) if expects_continue => self.reply_bytes(core, |out, _| {
                             out.extend_from_slice(CONTINUE);
                         }),

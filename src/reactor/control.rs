@@ -20,7 +20,6 @@ pub enum Phase {
 }
 
 /// Shared by the server and all loops. A loop looks at it once a round.
-#[derive(Debug)]
 pub struct Control {
     phase: AtomicU8,
     listeners: AtomicUsize,

@@ -5,18 +5,17 @@ use super::clock::{Clock, ticks};
 use super::control::Phase;
 use super::memory_budget::MemoryBudget;
 use super::outbox::Outbox;
+use super::refusal_log::RefusalLog;
 use super::statistics::Statistics;
-use crate::endpoint::{Ack, Counters, Decision, Table};
-use crate::http::Status;
+use crate::endpoint::{Ack, Counters, Decision, Endpoint, Table};
 use crate::http::head::{Head, Method};
 use crate::http::response::Responses;
+use crate::http::{Refusal, Status};
 use crate::journal::State;
 use crate::journal::record::{self, FLAG_FOREIGN, FLAG_RECEIVED};
 use crossbeam_utils::CachePadded;
 use mio::Registry;
-use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 pub(super) struct Core {
     pub(super) index: usize,
@@ -34,22 +33,19 @@ pub(super) struct Core {
     /// Bytes that the connections hold.
     pub(super) memory_budget: MemoryBudget,
     table: Arc<Table>,
-    /// When refused requests were last logged, and how many there were since.
-    logged_at: Cell<Option<Instant>>,
-    unlogged: Cell<u64>,
+    refusals: RefusalLog,
     /// Counters by endpoint number: answers may leave after the table was replaced.
     counters: Vec<Option<Arc<[CachePadded<Counters>]>>>,
 }
 
 /// What becomes of a whole request.
-#[derive(Debug)]
 pub(super) enum Outcome {
     /// In the batch. The answer waits for the disk where `ack` says so.
     Stored { endpoint: u16, ack: Ack },
     /// A handshake that matched.
     Challenge(Vec<u8>),
     /// Anything else.
-    Refused(Status),
+    Refused(Refusal),
 }
 
 impl Core {
@@ -74,8 +70,7 @@ impl Core {
             late: false,
             memory_budget: MemoryBudget::new(options.partial_max),
             table: Arc::default(),
-            logged_at: Cell::new(None),
-            unlogged: Cell::new(0),
+            refusals: RefusalLog::default(),
             counters: Vec::new(),
         }
     }
@@ -92,17 +87,14 @@ impl Core {
     }
 
     /// What the head alone decides.
-    pub(super) fn admit(&mut self, head: &Head<'_, '_>) -> Result<(), Status> {
+    pub(super) fn admit(&mut self, head: &Head<'_, '_>) -> Result<(), Refusal> {
         let Some(endpoint) = self.table.route(head.path) else {
             return Err(self.refuse_path(head.path));
         };
         let admitted = endpoint
             .admit(head)
-            .and_then(|()| self.journal_takes(head, endpoint.ack));
-        admitted.inspect_err(|&status| {
-            self.count_answer(endpoint.number, status);
-            self.log_refusal(&endpoint.name, status, None);
-        })
+            .and_then(|_| self.journal_takes(head, endpoint.ack));
+        admitted.map_err(|status| self.refuse(endpoint, status))
     }
 
     /// Judges a whole request and stores its body.
@@ -111,9 +103,16 @@ impl Core {
             return Outcome::Refused(self.refuse_path(head.path));
         };
         let now = self.clock.unix_seconds();
+        let counters = &*endpoint.counters[self.index];
         let decision = endpoint
             .admit(head)
-            .and_then(|()| endpoint.decide(head, body, now, &endpoint.counters[self.index]))
+            .and_then(|proved| {
+                let decision = endpoint.decide(head, body, now, counters)?;
+                if let Some(secret) = proved {
+                    counters.note_verified(secret);
+                }
+                Ok(decision)
+            })
             .and_then(|decision| self.journal_takes(head, endpoint.ack).map(|()| decision));
         match decision {
             Ok(Decision::Store) => {
@@ -123,9 +122,7 @@ impl Core {
                 let time = (self.clock.now, self.clock.unix_us);
                 let kept = endpoint.kept(head.headers);
                 self.outbox.store(endpoint.number, flags, time, kept, body);
-                endpoint.counters[self.index]
-                    .body_bytes
-                    .add(body.len() as u64);
+                counters.body_bytes.add(body.len() as u64);
                 self.statistics.stored.add(1);
                 Outcome::Stored {
                     endpoint: endpoint.number,
@@ -136,55 +133,31 @@ impl Core {
                 self.count_answer(endpoint.number, Status::Ok);
                 Outcome::Challenge(challenge)
             }
-            Err(status) => {
-                self.count_answer(endpoint.number, status);
-                self.log_refusal(&endpoint.name, status, None);
-                Outcome::Refused(status)
-            }
+            Err(status) => Outcome::Refused(self.refuse(endpoint, status)),
+        }
+    }
+
+    /// The endpoint does not take it.
+    fn refuse(&self, endpoint: &Endpoint, status: Status) -> Refusal {
+        self.count_answer(endpoint.number, status);
+        self.refusals.refused(endpoint, status, self.clock.now);
+        Refusal {
+            status,
+            challenge: endpoint.proof.challenge(),
         }
     }
 
     /// No endpoint has the path.
-    fn refuse_path(&self, path: &[u8]) -> Status {
+    fn refuse_path(&self, path: &[u8]) -> Refusal {
         self.count_refusal(Status::NotFound);
-        self.log_refusal("", Status::NotFound, Some(path));
-        Status::NotFound
+        self.refusals.not_found(path, self.clock.now);
+        Status::NotFound.into()
     }
 
     pub(super) fn count_answer(&self, endpoint: u16, status: Status) {
         if let Some(Some(counters)) = self.counters.get(usize::from(endpoint)) {
             counters[self.index].answers[status.index()].add(1);
         }
-    }
-
-    /// One line about refused requests now and then: a wrong secret is the first thing that goes wrong.
-    fn log_refusal(&self, endpoint: &str, status: Status, path: Option<&[u8]>) {
-        let hint = match status {
-            Status::Unauthorized => {
-                "signature or credentials are missing or wrong; compare the secret with the sender's"
-            }
-            Status::Forbidden => "a handshake brought no right verify token",
-            Status::NotFound => "no endpoint has the path",
-            Status::MethodNotAllowed => "only GET and POST are taken",
-            Status::LengthRequired => "a post came without a length",
-            Status::UnsupportedMediaType => "a body came compressed",
-            // What is our own fault is logged where it happens.
-            _ => return,
-        };
-        let refused = self.unlogged.get() + 1;
-        let recently = |at: Instant| self.clock.now.saturating_duration_since(at) < LOG_INTERVAL;
-        if self.logged_at.get().is_some_and(recently) {
-            return self.unlogged.set(refused);
-        }
-        self.logged_at.set(Some(self.clock.now));
-        self.unlogged.set(0);
-        tracing::warn!(
-            endpoint,
-            path = path.map(shown),
-            code = status.code(),
-            refused,
-            "requests are refused, the last one because: {hint}"
-        );
     }
 
     /// Counts a request that no endpoint has seen.
@@ -227,16 +200,3 @@ impl Core {
         since + ticks(self.options.ack_deadline / 2) + 1
     }
 }
-
-/// A path that a stranger has sent, as it may stand in a log: escaped, and cut.
-fn shown(path: &[u8]) -> String {
-    let cut = path.get(..PATH_SHOWN_MAX);
-    let more = if cut.is_some() { "…" } else { "" };
-    format!("{}{more}", cut.unwrap_or(path).escape_ascii())
-}
-
-/// Bytes of a path that a log line shows.
-const PATH_SHOWN_MAX: usize = 100;
-
-/// How often refused requests are logged, for each loop.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);

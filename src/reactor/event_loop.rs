@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a loop begins with.
-#[derive(Debug)]
 pub struct Setup {
     /// Index of the loop, from 0.
     pub index: usize,
@@ -191,7 +190,7 @@ impl EventLoop {
         });
         let accept = self
             .acceptor
-            .opens_at()
+            .closed_until
             .map(|at| at.saturating_duration_since(now));
         let departure = outbox
             .next_departure()
@@ -376,7 +375,7 @@ impl EventLoop {
             .set(self.core.memory_budget.bytes() as u64);
         statistics
             .unacknowledged_bytes
-            .set(self.core.outbox.unacknowledged() as u64);
+            .set(self.core.outbox.unacknowledged as u64);
     }
 
     /// Follows the server into the drain. True when the loop is done.
@@ -410,14 +409,6 @@ impl EventLoop {
 
     fn is_settled(&self) -> bool {
         self.core.outbox.is_settled() || self.core.journal == journal::State::Failed
-    }
-}
-
-impl std::fmt::Debug for EventLoop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventLoop")
-            .field("index", &self.core.index)
-            .finish_non_exhaustive()
     }
 }
 

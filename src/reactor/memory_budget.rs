@@ -9,7 +9,6 @@
 use std::collections::BTreeSet;
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct MemoryBudget {
     bytes: usize,
     bytes_max: usize,

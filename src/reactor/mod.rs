@@ -36,6 +36,7 @@ mod core;
 mod event_loop;
 mod memory_budget;
 mod outbox;
+mod refusal_log;
 mod stage;
 mod statistics;
 mod transport;

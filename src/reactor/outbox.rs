@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The way from a loop to the journal and back.
-#[derive(Debug)]
 pub(super) struct Outbox {
     /// The batch that is being filled.
     batch: Batch,
@@ -30,7 +29,8 @@ pub(super) struct Outbox {
     flights: VecDeque<Flight>,
     /// Answers in the order in which they may leave.
     waiting: VecDeque<Waiting>,
-    unacknowledged: usize,
+    /// Bytes that wait for the journal.
+    pub(super) unacknowledged: usize,
     /// The commit thread's inbox was full: nothing more fits until it has taken something.
     refused: bool,
     /// Rounds that the open batch has seen.
@@ -50,7 +50,6 @@ pub(super) struct Options {
     pub(super) behind_max: Duration,
 }
 
-#[derive(Debug)]
 struct Flight {
     last_ticket: u64,
     bytes: usize,
@@ -61,7 +60,6 @@ struct Flight {
 }
 
 /// An answer that waits.
-#[derive(Debug)]
 pub(super) struct Waiting {
     ticket: u64,
     /// The connection, generation included.
@@ -70,7 +68,6 @@ pub(super) struct Waiting {
 }
 
 /// An answer that waits for the disk, or behind one that does.
-#[derive(Debug)]
 pub(super) enum Reply {
     /// 200 to a body that was stored.
     Ok {
@@ -286,11 +283,6 @@ impl Outbox {
     /// True while a batch waits for room in the inbox of the commit thread.
     pub(super) fn is_refused(&self) -> bool {
         self.refused
-    }
-
-    /// Bytes that wait for the journal.
-    pub(super) fn unacknowledged(&self) -> usize {
-        self.unacknowledged
     }
 
     pub(super) fn position(&self) -> &DurablePosition {

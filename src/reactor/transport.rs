@@ -11,7 +11,6 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct Transport {
     socket: TcpStream,
     token: Token,
@@ -19,9 +18,9 @@ pub(super) struct Transport {
     unwritten: Vec<u8>,
     written: usize,
     /// Keep-alive 200s to be written.
-    owed: usize,
+    pub(super) owed: usize,
     /// The send buffer is full and WRITABLE is watched.
-    blocked: bool,
+    pub(super) blocked: bool,
 }
 
 impl Transport {
@@ -86,16 +85,6 @@ impl Transport {
         self.owed == 0 && self.unwritten.is_empty()
     }
 
-    /// True while the peer does not read.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.blocked
-    }
-
-    /// Keep-alive 200s that are due.
-    pub(super) fn owed(&self) -> usize {
-        self.owed
-    }
-
     /// Bytes that are due beside these.
     pub(super) fn unwritten(&self) -> usize {
         self.unwritten.len() - self.written
@@ -118,7 +107,7 @@ impl Transport {
     fn write_owed(&mut self, responses: &Responses) -> io::Result<()> {
         let (bytes, _) = responses.ok(self.owed);
         let len = self.send(bytes)?;
-        let one = responses.ok_len();
+        let one = responses.ok_len;
         self.owed -= len / one;
         if len % one > 0 {
             // One was cut: what is left of it goes first.

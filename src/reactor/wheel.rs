@@ -10,7 +10,6 @@ const SPAN: u64 = 1024;
 const NONE: u32 = u32::MAX;
 
 /// The wheel. Ticks are counted by the caller and only ever grow.
-#[derive(Debug)]
 pub(super) struct Wheel {
     /// First connection of each tick, modulo the span.
     heads: Vec<u32>,

@@ -20,7 +20,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How to start one.
-#[derive(Debug)]
 pub(crate) struct Launcher {
     program: PathBuf,
     journal: PathBuf,
@@ -30,7 +29,6 @@ pub(crate) struct Launcher {
 }
 
 /// What all servers have said: in a file, and the end of it for messages.
-#[derive(Debug)]
 struct Log {
     file: File,
     last: String,
@@ -56,7 +54,6 @@ impl Launcher {
         hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes())
     }
 
-    /// Starts a server.
     pub(crate) fn start(&self) -> io::Result<Server> {
         let mut command = Command::new(&self.program);
         // A `kill -9` of this process must not leave one behind that runs for ever. This is the main thread, as it
@@ -81,12 +78,14 @@ impl Launcher {
         let mut child = command.spawn()?;
         let input = child.stdin.take();
         let output = child.stderr.take();
+        let (greeting_sender, greeting) = bounded(1);
+        let (metrics_sender, metrics) = bounded(1);
         // Guarded from here on.
         let mut server = Server {
             child,
             started,
-            greeting: None,
-            metrics: None,
+            greeting,
+            metrics,
             reading: None,
             log: Arc::clone(&self.log),
         };
@@ -94,35 +93,22 @@ impl Launcher {
             // One that has ended already says why.
             let _ = input.write_all(self.config.as_bytes());
         }
-        if let Some(output) = output {
-            let (greeting_sender, greeting) = bounded(1);
-            let (metrics_sender, metrics) = bounded(1);
+        if let Some(output) = output.map(BufReader::new) {
             let log = Arc::clone(&self.log);
-            let reading =
-                thread::Builder::new()
-                    .name("server-log".to_owned())
-                    .spawn(move || {
-                        listen(
-                            BufReader::new(output),
-                            &log,
-                            &greeting_sender,
-                            &metrics_sender,
-                        );
-                    })?;
-            (server.greeting, server.metrics) = (Some(greeting), Some(metrics));
-            server.reading = Some(reading);
+            let read = move || listen(output, &log, &greeting_sender, &metrics_sender);
+            let thread = thread::Builder::new().name("server-log".to_owned());
+            server.reading = Some(thread.spawn(read)?);
         }
         Ok(server)
     }
 }
 
 /// A server that was started. Dropped, it is killed.
-#[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     started: Instant,
-    greeting: Option<Receiver<(SocketAddr, Instant)>>,
-    metrics: Option<Receiver<SocketAddr>>,
+    greeting: Receiver<(SocketAddr, Instant)>,
+    metrics: Receiver<SocketAddr>,
     reading: Option<JoinHandle<()>>,
     log: Arc<Mutex<Log>>,
 }
@@ -138,10 +124,7 @@ pub(crate) struct Ready {
 impl Server {
     /// Waits until it takes posts; the error says why it does not.
     pub(crate) fn ready(&mut self) -> Result<Ready, String> {
-        let Some(greeting) = &self.greeting else {
-            return Err("nothing can be heard of the server".to_owned());
-        };
-        match greeting.recv_timeout(PATIENCE) {
+        match self.greeting.recv_timeout(PATIENCE) {
             Ok((address, at)) => Ok(Ready {
                 address,
                 after: at.duration_since(self.started),
@@ -156,8 +139,7 @@ impl Server {
 
     /// Where its metrics are, for one that has an admin listener.
     pub(crate) fn metrics(&self) -> Option<SocketAddr> {
-        let metrics = self.metrics.as_ref()?;
-        metrics.recv_timeout(END_MAX).ok()
+        self.metrics.recv_timeout(END_MAX).ok()
     }
 
     /// The number of its process.
@@ -181,7 +163,6 @@ impl Server {
         format!("{status}; it said: {}", log.last)
     }
 
-    /// `kill -9`.
     pub(crate) fn kill(mut self) -> io::Result<()> {
         self.end()
     }

@@ -144,7 +144,6 @@ impl Estimate {
         float(self.cost.bodies) / float(self.cost.stored().max(1)) + beside
     }
 
-    /// The weakest.
     pub(crate) fn weakest(&self) -> Share {
         let weakest = self.shares.iter().min_by_key(|share| share.carries);
         *weakest.expect("made with some")

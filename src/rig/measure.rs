@@ -74,7 +74,8 @@ pub(crate) struct Sample {
     at: Instant,
     processor: [Duration; Component::ALL.len()],
     counts: [u64; Component::ALL.len()],
-    bytes: u64,
+    /// That were written to the journal until then.
+    pub(crate) bytes: u64,
     bodies: u64,
 }
 
@@ -106,11 +107,6 @@ impl Sample {
             bytes: metric(&page, "hookline_journal_written_bytes_total"),
             bodies: metric(&page, "hookline_body_bytes_total"),
         })
-    }
-
-    /// Bytes that were written to the journal until then.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// From here to there.

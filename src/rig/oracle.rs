@@ -22,18 +22,16 @@ use std::mem;
 use std::ops::Range;
 
 /// Knows what happened, and judges what the journal holds.
-#[derive(Debug)]
 pub(crate) struct Oracle {
     bodies: Bodies,
     /// Bytes of frames at the end of the journal that retention has to leave.
     retained: u64,
     rounds: BTreeMap<u32, Round>,
-    findings: Findings,
+    pub(crate) findings: Findings,
     /// Notifications that were compared, each time they were.
-    compared: u64,
+    pub(crate) compared: u64,
 }
 
-#[derive(Debug)]
 struct Round {
     streams: Vec<Stream>,
     /// Where the last look has found it.
@@ -68,14 +66,6 @@ impl Oracle {
     pub(crate) fn note(&mut self, round: u32, streams: Vec<Stream>) {
         let extent = None;
         self.rounds.insert(round, Round { streams, extent });
-    }
-
-    pub(crate) fn findings(&self) -> &Findings {
-        &self.findings
-    }
-
-    pub(crate) fn compared(&self) -> u64 {
-        self.compared
     }
 
     /// From here on, nothing can have been retired: the first of the latest rounds that have no more bytes than are
@@ -119,10 +109,10 @@ impl Oracle {
 }
 
 /// One reading of the journal from some place to its end.
-#[derive(Debug)]
 pub(crate) struct JournalCheck<'o> {
     oracle: &'o mut Oracle,
-    start: u64,
+    /// The sequence to begin with; 0 for the first that there is.
+    pub(crate) start: u64,
     /// See [`Oracle::retained_from`].
     retained_from: u64,
     /// The round of the first record; retention may have taken what stood before.
@@ -137,7 +127,6 @@ pub(crate) struct JournalCheck<'o> {
 }
 
 /// What was met of one round.
-#[derive(Debug)]
 struct Pass {
     extent: Extent,
     /// False when retention has taken its beginning.
@@ -155,11 +144,6 @@ struct Seen {
 }
 
 impl JournalCheck<'_> {
-    /// The sequence to begin with; 0 for the first that there is.
-    pub(crate) fn start(&self) -> u64 {
-        self.start
-    }
-
     /// The next frame of the journal, whose records follow.
     pub(crate) fn begin_frame(&mut self, bytes: u64) {
         self.frame = bytes;

@@ -24,7 +24,6 @@ pub(crate) enum SignAs {
 }
 
 impl SignAs {
-    /// The key that this secret is.
     pub(crate) fn key(self, secret: &Secret) -> Result<hmac::Key, RigError> {
         let bytes = secret.expose();
         if self != SignAs::StandardWebhooks {

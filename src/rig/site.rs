@@ -18,17 +18,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The directory.
-#[derive(Debug)]
 pub(crate) struct Site {
     path: PathBuf,
     probe: File,
     probed: u64,
     /// What each `fdatasync` took.
-    syncs: Times,
+    pub(crate) syncs: Times,
 }
 
 /// What a directory stands on.
-#[derive(Debug)]
 pub(crate) struct Volume {
     pub(crate) file_system: FileSystem,
     /// Bytes.
@@ -154,11 +152,6 @@ impl Site {
             }
         }
         Ok(())
-    }
-
-    /// What was measured.
-    pub(crate) fn syncs(&self) -> &Times {
-        &self.syncs
     }
 
     /// Overwrites all of the probe again and again for this long, a sync each time, and gives bytes a second.

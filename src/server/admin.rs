@@ -1,5 +1,6 @@
 //! The admin listener: `/metrics` for Prometheus, `/status` for people, `/livez` and `/readyz` for whoever decides on
-//! restarts and traffic. `/readyz?strict` says 503, too, once delivery to a sink has stopped for good.
+//! restarts and traffic. `/readyz?strict` says 503, too, once delivery to a sink has stopped for good, or has failed
+//! for a minute.
 //!
 //! An async runtime of one thread, away from the receiving path. What strangers can take of it is bounded: connections,
 //! with descriptors of their own, and the time for a head. Web pages are refused: whoever may reach the pages sees them
@@ -10,7 +11,7 @@ use super::browser::{has_origin, is_under_a_foreign_name};
 use super::connections::{self, Bounds};
 use super::exposition;
 use super::history::History;
-use super::overview;
+use super::overview::{self, Trouble};
 use super::sources::Sources;
 use crate::config::Admin;
 use crate::journal::State;
@@ -90,7 +91,6 @@ pub(super) fn run(
 }
 
 /// Who may see the pages.
-#[derive(Debug)]
 struct Visitors {
     /// `hosts` in `[admin]`.
     names: Vec<String>,
@@ -131,12 +131,19 @@ async fn remember(sources: Arc<Sources>) {
 /// With `strict`, what is stored is to reach its sinks as well.
 fn readiness(sources: &Sources, control: &Control, strict: bool) -> (StatusCode, &'static str) {
     let refuse = StatusCode::SERVICE_UNAVAILABLE;
+    let trouble = || overview::trouble(sources).filter(|_| strict);
     match (control.phase(), sources.journal.state()) {
-        (Phase::Serving, State::Open) if strict && overview::has_stopped(sources) => (
-            refuse,
-            "delivery to a sink has stopped; /status says to which, and why\n",
-        ),
-        (Phase::Serving, State::Open) => (StatusCode::OK, "ok\n"),
+        (Phase::Serving, State::Open) => match trouble() {
+            None => (StatusCode::OK, "ok\n"),
+            Some(Trouble::Stopped) => (
+                refuse,
+                "delivery to a sink has stopped; /status says to which, and why\n",
+            ),
+            Some(Trouble::Failing) => (
+                refuse,
+                "deliveries to a sink fail for a minute or longer, and none works; /status says to which, and why\n",
+            ),
+        },
         (_, State::Failed) => (
             refuse,
             "the journal has failed; the process is about to exit\n",

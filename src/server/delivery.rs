@@ -50,7 +50,7 @@ pub(super) fn prepare(
     let quarantine = quarantine::open(config, id, oldest, &endpoints)?;
     let dedupe = beside(&config.journal.dir.join("dedupe"))?;
     let decided = Arc::new(DecidedPosition::default());
-    let parties = Parties::new(options::dedupe_scope(config));
+    let parties = Parties::new(config.dedupe.scope);
     let common = Common {
         config,
         cursors: sinks::cursors(config, id, status.durable(), floor)?,

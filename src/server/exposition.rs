@@ -30,8 +30,14 @@ pub(super) fn render(sources: &Arc<Sources>) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-#[derive(Debug)]
 struct Collected(Arc<Sources>);
+
+impl fmt::Debug for Collected {
+    /// Whatever collects has to have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Collected")
+    }
+}
 
 impl Collector for Collected {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -101,7 +107,7 @@ fn endpoints(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     )?;
     out.counters(
         "hookline_signatures_verified",
-        "Accepted signatures by the position of the secret",
+        "Accepted posts by the position of the secret that proved them",
         verified,
     )?;
     out.counters("hookline_body_bytes", "Bytes of accepted bodies", bytes)
@@ -219,6 +225,11 @@ fn journal(out: &mut Out<'_>, status: &journal::Status) -> fmt::Result {
         "hookline_journal_disk_bytes",
         "Bytes of all segments",
         load(&statistics.disk_bytes),
+    )?;
+    out.gauge(
+        "hookline_journal_held_bytes",
+        "Bytes beyond max_size that are kept because a sink has not had them",
+        load(&statistics.held_bytes),
     )?;
     out.gauge(
         "hookline_journal_segments",

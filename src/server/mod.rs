@@ -26,11 +26,13 @@ mod admin;
 mod browser;
 mod connections;
 mod delivery;
+pub(crate) mod descriptors;
 mod directories;
 mod drain;
 mod endpoints;
 mod exposition;
 mod hand_on;
+mod held;
 mod history;
 mod listen;
 mod loops;
@@ -43,7 +45,6 @@ mod sinks;
 mod sources;
 mod threads;
 
-pub(crate) use options::dedupe_scope;
 pub use overview::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 #[cfg(test)]
 pub use overview::{Acks, ReplayLevel};
@@ -53,7 +54,7 @@ pub(crate) use sinks::selection;
 use crate::config::Config;
 use crate::dead_letter::{Child, DeadLetterError};
 use crate::dedupe::DedupeError;
-use crate::feed::{CursorError, FeedError};
+use crate::feed::{CursorError, FeedError, Replays};
 use crate::journal::{self, HandOn, Journal, JournalError, State};
 use crate::reactor::{Control, EventLoop, ReactorError};
 use crate::relay::{self, Room};
@@ -63,6 +64,7 @@ use crossbeam_channel::{Receiver, select};
 use delivery::Delivery;
 use directories::{beside, data_directory};
 use hand_on::{WORKER_BYTES, WORKER_INBOX, hand_on};
+use held::{Held, HeldLog};
 use mio::Waker;
 use pull::Pulls;
 use sources::Sources;
@@ -74,7 +76,6 @@ use std::time::{Duration, Instant};
 use threads::{Cores, Threads};
 
 /// A receiver that runs.
-#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     admin: Option<SocketAddr>,
@@ -89,12 +90,12 @@ pub struct Server {
     stop_sinks: Arc<AtomicBool>,
     sources: Arc<Sources>,
     threads: Threads,
+    held: HeldLog,
 }
 
 /// Why a receiver cannot start, or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// An event loop.
@@ -112,7 +113,6 @@ pub enum ServerError {
     /// What is stored cannot be passed on to the sinks.
     #[error("nothing is delivered any more: {0}")]
     Feed(#[from] FeedError),
-    /// A sink.
     #[error("sink {name}: {cause}")]
     Sink { name: String, cause: SinkError },
     /// A directory, a file or a socket.
@@ -122,7 +122,6 @@ pub enum ServerError {
         action: String,
         cause: io::Error,
     },
-    /// The address is in use.
     #[error(
         "{0} is in use by another process: stop it, or choose another address with --listen or `listen`"
     )]
@@ -236,6 +235,7 @@ impl Server {
             stop_sinks,
             sources,
             threads,
+            held: HeldLog::default(),
         })
     }
 
@@ -245,13 +245,11 @@ impl Server {
     }
 
     /// Where metrics and health are served.
-    #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }
 
     /// Where consumers read, if there is a sink for them.
-    #[must_use]
     pub fn pull_address(&self) -> Option<SocketAddr> {
         self.pull
     }
@@ -284,6 +282,10 @@ impl Server {
                     Err(_) => reports.recv(),
                 },
                 recv(reports) -> ended => ended,
+                default(held::LOOK_INTERVAL) => {
+                    self.held.look(&Held::of(&self.sources));
+                    continue;
+                }
             };
             // The server itself holds a sending end.
             let Ok(ended) = ended else { continue };
@@ -362,11 +364,17 @@ fn start_pull(
     stop: &Arc<AtomicBool>,
     threads: &mut Threads,
 ) -> Result<(), ServerError> {
+    let dir = config.journal.dir.join("replays");
+    if listener.is_none() && !dir.exists() {
+        return Ok(());
+    }
+    let replays = beside(&dir)?;
+    // Without this note a replay is refused all the same, within a second.
+    let _ = Replays::open(Arc::clone(&replays)).note_consumers(&pulls.names());
     let Some(listener) = listener else {
         return Ok(());
     };
     let (stop, connections) = (Arc::clone(stop), config.pull.connections);
-    let replays = beside(&config.journal.dir.join("replays"))?;
     let run = move || pull::run(listener, connections, pulls, replays, &stop);
     threads.start(PULL, None, run)
 }
@@ -400,9 +408,6 @@ fn log_left_out(recovery: &journal::Recovery) {
         );
     }
 }
-
-/// Descriptors that reading the journal for the consumers of pull sinks takes, if there are any.
-pub const READER_FILES: usize = pull::READER_FILES;
 
 const LOOP: &str = "hl-loop-";
 const SINK: &str = "hl-sink-";

@@ -1,7 +1,7 @@
 //! The configuration, cut into the options of the modules: nothing below the server reads a [`Config`].
 
-use crate::config::{self, Config};
-use crate::dedupe::{Options, Scope};
+use crate::config::Config;
+use crate::dedupe::Options;
 use crate::{http, journal, reactor};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -52,15 +52,7 @@ pub(super) fn dedupe(config: &Config) -> Options {
     Options {
         window: u64::try_from(micros).unwrap_or(u64::MAX),
         keys: config.dedupe.keys as u64,
-        scope: dedupe_scope(config),
-    }
-}
-
-/// What the configuration says, as dedupe knows it.
-pub(crate) fn dedupe_scope(config: &Config) -> Scope {
-    match config.dedupe.scope {
-        config::DedupeScope::Endpoint => Scope::Endpoint,
-        config::DedupeScope::All => Scope::All,
+        scope: config.dedupe.scope,
     }
 }
 

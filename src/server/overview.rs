@@ -5,7 +5,7 @@
 
 mod survey;
 
-pub(super) use survey::{dead_letters, has_stopped, overview, sinks};
+pub(super) use survey::{Trouble, dead_letters, overview, sinks, trouble};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -111,6 +111,10 @@ pub struct JournalLevel {
     pub reaches_back_seconds: u64,
     /// Seconds for which it is to hold what every sink has had.
     pub retention_seconds: u64,
+    /// Bytes beyond `max_size` that are kept because a sink has not had them.
+    pub held_bytes: u64,
+    /// The sinks that have not had the oldest of them.
+    pub held_by: Vec<String>,
 }
 
 /// Which repeats are known.
@@ -149,6 +153,15 @@ pub struct SinkLevel {
     pub away: bool,
     /// What it said last, or why it was not reached.
     pub away_reason: Option<String>,
+    /// Since when nothing was taken although something was tried, in microseconds since 1970; `None` if the last
+    /// delivery worked.
+    pub failing_since: Option<u64>,
+    /// Seconds since then.
+    pub failing_seconds: f64,
+    /// Why the last delivery failed that did, also when others have worked since.
+    pub last_failure: Option<String>,
+    /// When it did.
+    pub last_failed: Option<u64>,
     /// Events delivered.
     pub events: u64,
     /// Events not delivered because an earlier one says the same.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Takes over the endpoints of another configuration. Paths and forms that are new are written down first: a disk that
 /// stalls holds up whoever calls this, and nothing else.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reloader {
     pub(super) endpoints: journal::Endpoints,
     pub(super) forms: Arc<Forms>,

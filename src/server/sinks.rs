@@ -12,14 +12,13 @@ use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, Decided, Feed, Feeds, RecentBatches, Replays, RetentionHolds,
-    Selection,
+    Selection, StoredCursor,
 };
 use crate::journal::{self, JournalId};
-use crate::log::Repeats;
 use crate::relay::{self, Sleeper};
 use crate::sink::{
-    self, Confirmation, Dispatcher, Paths, Pull, Runner, Sink, SinkError, Source, Statistics,
-    StreamReplays,
+    self, Confirmation, CursorSaver, Dispatcher, Paths, Pull, Runner, Sink, SinkError, SinkReplays,
+    Source, Statistics,
 };
 use crate::worker::{EventBatch, Live};
 use parking_lot::Mutex;
@@ -85,6 +84,16 @@ pub(super) fn cursors(
     floor: RetentionHolds,
 ) -> Result<Cursors, ServerError> {
     let storage = directory(&config.journal.dir.join("cursors"))?;
+    for StoredCursor { sink, saved } in feed::read_all(&*storage)? {
+        if !config.sinks.iter().any(|it| it.name == sink) {
+            let confirmed = saved.map_or(0, |saved| feed::confirmed(&saved.lanes));
+            tracing::warn!(
+                sink,
+                confirmed,
+                "there is a cursor of a sink that is not in the configuration: nothing is delivered to it, and nothing is kept for it; if the sink has another name now, stop the server and rename the file in `cursors`; if it is gone for good, remove the file"
+            );
+        }
+    }
     let (cursors, corrected) = Cursors::open(storage, id, last, floor)?;
     for Corrected { sink, was, now } in corrected {
         let foreign = was.journal != id;
@@ -123,6 +132,15 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
         let statistics = &sources.journal.statistics;
         let first = statistics.first_sequence.load(Ordering::Relaxed);
         warn_of_what_is_missing(&sink.name, &cursor, first);
+        let last = sources.journal.durable();
+        if cursor.is_new() && first <= last {
+            tracing::warn!(
+                sink = sink.name,
+                first,
+                last,
+                "the sink has no cursor, so everything that the journal holds is delivered to it; if it had another name before, stop the server and rename the file of its cursor in `cursors`; if it is to begin elsewhere, stop the server and use `hookline cursor seek`"
+            );
+        }
         let statistics = Arc::new(Statistics::default());
         statistics.delivered.set(cursor.confirmed().max(first - 1));
         statistics.confirmed.set(cursor.confirmed());
@@ -193,6 +211,12 @@ impl SinkSetup<'_> {
         Ok(selection(filter, numbers.collect::<Result<_, _>>()?))
     }
 
+    fn replays(&self, common: &Common<'_>) -> Result<SinkReplays, ServerError> {
+        let replays = Replays::open(beside(&common.config.journal.dir.join("replays"))?);
+        let feeds = common.feeds.clone();
+        Ok(SinkReplays::new(&self.sink.name, replays, feeds))
+    }
+
     fn stream(
         self,
         common: &Common<'_>,
@@ -202,20 +226,13 @@ impl SinkSetup<'_> {
         let next = (self.cursor.confirmed() + 1).max(self.first);
         let (live, feed) = common.feeds.open(&Arc::default(), next);
         lives.push(live);
-        let replays = beside(&common.config.journal.dir.join("replays"))?;
         let runner = Runner {
             feed,
-            replays: StreamReplays::new(
-                &self.sink.name,
-                Replays::open(replays),
-                common.feeds.clone(),
-            ),
+            replays: self.replays(common)?,
             wanted: self.wanted(common)?,
-            cursor: self.cursor,
+            cursor: CursorSaver::new(self.cursor),
             statistics: self.statistics,
             stop: self.stop,
-            failures: Repeats::default(),
-            unbalanced: Repeats::default(),
         };
         Ok((
             target.confirmation(),
@@ -258,15 +275,14 @@ impl SinkSetup<'_> {
         });
         // Each delivery under way has one outcome, so there is always room for it.
         let (give, outcomes) = relay::channel_of(&sleeper, limits.concurrency + 1);
-        let dir = &common.config.journal.dir;
         let name = &self.sink.name;
         let dispatcher = Dispatcher {
             name: name.clone(),
             wanted: self.wanted(common)?,
             parties: common.parties.clone(),
-            cursor: self.cursor,
             dead_letters: dead_letters(common.config, name)?,
-            replays: Replays::open(beside(&dir.join("replays"))?),
+            replays: self.replays(common)?,
+            cursor: CursorSaver::new(self.cursor),
             feeds: common.feeds.clone(),
             paths: paths(&common.endpoints),
             number: number(&common.endpoints),

@@ -16,7 +16,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Where the numbers are.
-#[derive(Debug)]
 pub(super) struct Sources {
     pub(super) journal: Arc<journal::Status>,
     pub(super) loops: Vec<Arc<reactor::Statistics>>,
@@ -34,7 +33,6 @@ pub(super) struct Sources {
 }
 
 /// What is shown of the configuration beside numbers.
-#[derive(Debug)]
 pub(super) struct About {
     pub(super) started: Instant,
     pub(super) dir: PathBuf,

@@ -11,7 +11,6 @@ use std::thread;
 use std::time::Instant;
 
 /// All threads of a server.
-#[derive(Debug)]
 pub(super) struct Threads {
     running: BTreeSet<String>,
     sender: Sender<Ended>,
@@ -193,7 +192,6 @@ impl Drop for Report {
 }
 
 /// The cores that this process may use: loops take them from the front, workers from the end.
-#[derive(Debug)]
 pub(super) struct Cores(Vec<CoreId>);
 
 impl Cores {

@@ -1,7 +1,8 @@
 //! NDJSON on standard output: one event a line, written at once with each batch.
 
 use super::lines::Lines;
-use super::{Confirmation, Sink};
+use super::statistics::Confirmation;
+use super::stream::Sink;
 use crate::feed::{Selection, Tally};
 use crate::worker::EventBatch;
 use std::io;

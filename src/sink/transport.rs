@@ -7,12 +7,11 @@ use crate::dead_letter::Answer;
 use crate::event::Item;
 use crate::relay;
 use crate::worker::{EventBatch, Notification};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What is to be delivered: a notification as a whole, or one event of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BatchItem {
     /// The batch that holds it.
     pub batch: Arc<EventBatch>,
@@ -21,7 +20,7 @@ pub struct BatchItem {
 }
 
 /// One attempt.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Attempt {
     /// Comes back with the outcome.
     pub ticket: u64,
@@ -108,12 +107,6 @@ impl Paths {
     #[must_use]
     pub fn of(&self, endpoint: u16) -> Option<Arc<str>> {
         (self.0)(endpoint)
-    }
-}
-
-impl fmt::Debug for Paths {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Paths")
     }
 }
 

@@ -10,12 +10,12 @@ use std::sync::Arc;
 /// A durable batch and the events in it. Its buffer goes back to the loop when the last sink has released it.
 #[derive(Debug)]
 pub struct EventBatch {
-    batch: Batch,
-    made: Made,
+    pub(super) batch: Batch,
+    pub(super) made: Made,
     /// By which it was read.
-    forms: Arc<Forms>,
+    pub(super) forms: Arc<Forms>,
     /// Where the memory of the events goes when the last sink has released them.
-    spare: Sender<Made>,
+    pub(super) spare: Sender<Made>,
 }
 
 /// What a batch was taken apart to.
@@ -40,25 +40,6 @@ pub struct Notification<'d> {
 }
 
 impl EventBatch {
-    pub(super) fn new(
-        batch: Batch,
-        made: Made,
-        forms: Arc<Forms>,
-        spare: Sender<Made>,
-    ) -> EventBatch {
-        EventBatch {
-            batch,
-            made,
-            forms,
-            spare,
-        }
-    }
-
-    /// By which it was read.
-    pub(super) fn forms(&self) -> &Arc<Forms> {
-        &self.forms
-    }
-
     /// Sequence of the first notification.
     pub fn first_sequence(&self) -> u64 {
         self.batch.first_sequence()
@@ -70,9 +51,8 @@ impl EventBatch {
     }
 
     /// Where it stands in the journal, if it came from there.
-    #[must_use]
     pub fn at(&self) -> Option<FrameAt> {
-        self.batch.at()
+        self.batch.at
     }
 
     /// Bytes of memory that it takes, in bodies and events.
@@ -130,7 +110,6 @@ impl EventBatch {
     }
 
     /// The notification with this sequence, if it is one of these.
-    #[must_use]
     pub fn notification(&self, sequence: u64) -> Option<Notification<'_>> {
         let before = sequence.checked_sub(self.first_sequence())?;
         let before = usize::try_from(before).ok()?;
@@ -169,7 +148,6 @@ impl<'d> Notification<'d> {
     }
 
     /// The event at this place in the body, from 0.
-    #[must_use]
     pub fn event(&self, index: u32) -> Option<Event<'d>> {
         // They stand in their order, so that of tens of thousands one is looked at.
         let place = usize::try_from(index).ok().filter(|it| *it < self.len);

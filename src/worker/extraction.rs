@@ -10,7 +10,6 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 
 /// Makes deliveries, with memory that comes back from the ones before.
-#[derive(Debug)]
 pub struct Extraction {
     extractor: GuardedExtractor,
     reading: Reading,
@@ -48,7 +47,7 @@ impl Extraction {
 
     /// Reads by these forms from here on.
     pub fn read_by(&mut self, forms: &Arc<Forms>) {
-        if !Arc::ptr_eq(self.reading.forms(), forms) {
+        if !Arc::ptr_eq(&self.reading.forms, forms) {
             self.reading = Reading::new(forms);
         }
     }
@@ -87,15 +86,19 @@ impl Extraction {
         }
         self.extractor.end();
         events.fit();
-        let forms = Arc::clone(self.reading.forms());
-        EventBatch::new(batch, made, forms, self.give.clone())
+        EventBatch {
+            batch,
+            made,
+            forms: Arc::clone(&self.reading.forms),
+            spare: self.give.clone(),
+        }
     }
 
     /// A delivery of this one of its notifications, in memory of its own. `None` if it is not in there.
     #[must_use]
     pub fn alone(&mut self, delivery: &EventBatch, sequence: u64) -> Option<EventBatch> {
         let record = delivery.notification(sequence)?.record;
-        self.read_by(delivery.forms());
+        self.read_by(&delivery.forms);
         Some(self.take_apart(sequence, &record))
     }
 

@@ -37,7 +37,7 @@
 //!   which is never known, and it is logged with what follows.
 
 use crate::disk::text::{self, CRC32C};
-use crate::disk::{self, Storage};
+use crate::disk::{self, IoContext, Storage};
 use crate::event::{Form, WhatsApp};
 use crate::journal::record::{self, FLAG_FOREIGN};
 use parking_lot::Mutex;
@@ -135,7 +135,7 @@ impl Forms {
             let text = render(&forms);
             // The second time, so that the one before says the same.
             let stored = (0..2).try_for_each(|_| storage.replace(NAME, text.as_bytes()));
-            stored.map_err(disk::Error::on(&**storage, "write", NAME))?;
+            stored.on(&**storage, "write", NAME)?;
         }
         let mut known = self.known.lock();
         known.forms.insert(number, form);
@@ -172,9 +172,8 @@ impl Forms {
 }
 
 /// Finds the forms of records, with those at hand that it has found before.
-#[derive(Debug)]
 pub(super) struct Reading {
-    forms: Arc<Forms>,
+    pub(super) forms: Arc<Forms>,
     known: BTreeMap<u16, Option<Arc<Form>>>,
     /// By which a body is read whose form is not known.
     unknown: Form,
@@ -193,10 +192,6 @@ impl Reading {
             known: BTreeMap::new(),
             unknown: Form::unknown(),
         }
-    }
-
-    pub(super) fn forms(&self) -> &Arc<Forms> {
-        &self.forms
     }
 
     /// How a record with these flags is read; `None` for the way of before there were forms.

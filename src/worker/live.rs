@@ -6,7 +6,6 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 /// Hands live batches to one feed. A full feed is no error: it will read the journal.
-#[derive(Debug)]
 pub struct Live<T> {
     sender: Sender<T>,
     room: Arc<Room>,

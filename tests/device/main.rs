@@ -198,9 +198,9 @@ fn survives_cuts_on(kind: &str) {
 }
 
 /// A fault that each cut has to find: `plant` makes it, and what it gives is kept while the server runs. The power goes
-/// after so many answers, and what is said then has these words.
+/// after so many answers, and what is said then has some of these words.
 fn is_found<T>(
-    (what, words): (&str, &str),
+    (what, words): (&str, &[&str]),
     (accepted, kept): (usize, Kept),
     plant: impl Fn(&Machine, &Running) -> Option<T>,
 ) {
@@ -224,7 +224,7 @@ fn is_found<T>(
         let found = catch_unwind(AssertUnwindSafe(|| machine.look(left, &traces)));
         let found = found.expect_err("a loss is seen");
         let text = found.downcast_ref::<String>().expect("an assertion's");
-        assert!(text.contains(words), "{text}");
+        assert!(words.iter().any(|words| text.contains(words)), "{text}");
     }
     eprintln!("{what}: found in {cuts} of {cuts} cuts");
 }
@@ -277,6 +277,9 @@ fn stored_survives_cuts_on_btrfs() {
     survives_cuts_on("btrfs");
 }
 
+/// What the oracle says of a notification that was answered and is not there.
+const LOST: &str = "answered and not stored";
+
 /// Before the first roll: of a segment that is full the kernel writes back more than it is asked to.
 const EARLY: usize = 50;
 
@@ -285,8 +288,7 @@ const LATE: usize = 1500;
 
 #[test]
 fn a_disk_that_does_not_flush_is_found() {
-    let words = "answered and not stored";
-    let fault = ("a disk that does not flush", words);
+    let fault = ("a disk that does not flush", &[LOST][..]);
     is_found(fault, (EARLY, Kept::Nothing), |machine, _| {
         machine.served.disk().lie();
         Some(())
@@ -295,7 +297,7 @@ fn a_disk_that_does_not_flush_is_found() {
 
 #[test]
 fn a_commit_without_a_sync_is_found() {
-    let fault = ("a commit without a sync", "answered and not stored");
+    let fault = ("a commit without a sync", &[LOST][..]);
     let not = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:retval=0"];
     is_found(fault, (EARLY, Kept::Everything), |machine, server| {
         Strace::attach_thread(server, "hl-commit", &machine.site, &not)
@@ -304,11 +306,10 @@ fn a_commit_without_a_sync_is_found() {
 
 #[test]
 fn a_segment_that_is_made_without_a_sync_is_found() {
-    // The server does not start: there is a segment that the manifest should list.
-    let fault = (
-        "a segment that is made without a sync",
-        "manifest is damaged",
-    );
+    // The server does not start, as there is a segment that the manifest should list; or, where nothing else had the
+    // file system write its directory, the segment is gone.
+    let words = &["manifest is damaged", LOST][..];
+    let fault = ("a segment that is made without a sync", words);
     let not = ["-e", "trace=fsync", "-e", "inject=fsync:retval=0"];
     is_found(fault, (LATE, Kept::Nothing), |machine, server| {
         Strace::attach_thread(server, "hl-segment", &machine.site, &not)
@@ -317,7 +318,7 @@ fn a_segment_that_is_made_without_a_sync_is_found() {
 
 #[test]
 fn a_file_that_is_not_synced_is_found() {
-    let fault = ("a file of a sink that is not synced", "<= cursor");
+    let fault = ("a file of a sink that is not synced", &["<= cursor"][..]);
     let not = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:retval=0"];
     is_found(fault, (LATE, Kept::Everything), |machine, server| {
         Strace::attach_thread(server, "hl-sink-file", &machine.site, &not)

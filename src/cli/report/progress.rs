@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 /// The line.
-#[derive(Debug)]
 pub(in crate::cli) struct Progress {
     is_terminal: bool,
     last: Option<Instant>,

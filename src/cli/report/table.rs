@@ -4,20 +4,17 @@ use std::fmt::{self, Display, Write as _};
 use std::io;
 
 /// Rows of cells, with lines between them that belong to no column.
-#[derive(Debug)]
 pub(in crate::cli) struct Table {
     columns: Vec<Column>,
     lines: Vec<Line>,
 }
 
-#[derive(Debug)]
 struct Column {
     is_right: bool,
     /// In characters, of the widest cell that there was.
     width: usize,
 }
 
-#[derive(Debug)]
 enum Line {
     Row(Vec<String>),
     Note(String),

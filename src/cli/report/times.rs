@@ -10,14 +10,10 @@ pub(in crate::cli) fn percentile(times: &Times, permille: u32) -> String {
 
 /// The syncs of the probe of a disk.
 pub(in crate::cli) fn syncs(times: &Times) -> String {
-    let at = |permille| percentile(times, permille);
+    let [p50, p99, p99_9, max] = [500, 990, 999, 1000].map(|it| percentile(times, it));
+    let count = grouped(times.count());
     format!(
-        "p50 {}, p99 {}, p99.9 {}, max {}: {} of 16 KiB in the same directory",
-        at(500),
-        at(990),
-        at(999),
-        at(1000),
-        grouped(times.count()),
+        "p50 {p50}, p99 {p99}, p99.9 {p99_9}, max {max}: {count} of 16 KiB in the same directory"
     )
 }
 

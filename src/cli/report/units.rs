@@ -23,10 +23,14 @@ pub(in crate::cli) fn counted(number: u64, what: &str) -> String {
     format!("{} {}", grouped(number), plural(number, what))
 }
 
-/// `round`, `rounds`
+/// `round`, `rounds`; `delivery`, `deliveries`
 pub(in crate::cli) fn plural(number: u64, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{what}{plural}")
+    let stem = what.strip_suffix('y');
+    match stem.filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u'])) {
+        _ if number == 1 => what.to_owned(),
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{what}s"),
+    }
 }
 
 /// Sequences from `first` to `last`, as they are named on a command line.
@@ -124,6 +128,14 @@ mod tests {
             (counted(1, "round"), counted(0, "round")),
             ("1 round".to_owned(), "0 rounds".to_owned())
         );
+        // It said "deliverys".
+        for (number, what, text) in [
+            (2, "open delivery", "2 open deliveries"),
+            (1, "open delivery", "1 open delivery"),
+            (2, "day", "2 days"),
+        ] {
+            assert_eq!(counted(number, what), text);
+        }
     }
 
     #[test]

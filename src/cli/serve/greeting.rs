@@ -79,10 +79,8 @@ fn text(config: &Config, server: &Server) -> String {
         } else {
             ""
         };
-        line(
-            "POST to",
-            format!("http://{}{}{unsigned}", server.address(), endpoint.path),
-        );
+        let (address, path) = (server.address(), &endpoint.path);
+        line("POST to", format!("http://{address}{path}{unsigned}"));
     }
     let recovery = server.recovery();
     let held = if recovery.next_sequence > recovery.first_sequence {
@@ -90,47 +88,32 @@ fn text(config: &Config, server: &Server) -> String {
     } else {
         "empty".to_owned()
     };
-    line(
-        "journal",
-        format!("{}, {held}", config.journal.dir.display()),
-    );
+    let dir = config.journal.dir.display();
+    line("journal", format!("{dir}, {held}"));
     if let Some(torn) = &recovery.torn_tail {
-        line(
-            "recovery",
-            format!(
-                "{}: {} bytes cut at {}, the last write, which a crash has torn; it was not answered as stored",
-                torn.path, torn.bytes, torn.offset
-            ),
+        let cut = format!(
+            "{}: {} bytes cut at {}, the last write, which a crash has torn; it was not answered as stored",
+            torn.path, torn.bytes, torn.offset
         );
+        line("recovery", cut);
     }
     for sink in &config.sinks {
         line("events", target(&sink.kind, &sink.name, config, server));
     }
     if config.sinks.is_empty() {
-        line(
-            "events",
-            format!(
-                "no sink; read them with `{}`",
-                command("tail", &config.journal.dir)
-            ),
-        );
+        let tail = command("tail", &config.journal.dir);
+        line("events", format!("no sink; read them with `{tail}`"));
     }
     if let Some(admin) = server.admin_address() {
-        line(
-            "metrics",
-            format!("http://{admin}/metrics, /livez, /readyz"),
-        );
+        let pages = format!("http://{admin}/metrics, /livez, /readyz");
+        line("metrics", pages);
     }
     let mut endpoints = config.endpoints.iter();
     let options = |it: &Endpoint| Some((it.path.clone(), proof(it)?));
     if let Some((path, proof)) = endpoints.find_map(options) {
-        line(
-            "try",
-            format!(
-                "hookline send text --to http://{}{path}{proof}",
-                server.address()
-            ),
-        );
+        let address = server.address();
+        let send = format!("hookline send text --to http://{address}{path}{proof}");
+        line("try", send);
     }
     text
 }

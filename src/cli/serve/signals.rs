@@ -2,7 +2,9 @@
 //!
 //! | signal | effect |
 //! |---|---|
-//! | SIGTERM, SIGINT | drain and stop; the second one: leave as soon as everything answered is stored |
+//! | SIGTERM, SIGINT | drain and stop |
+//! | the same within a second | the same wish: service managers send two, to the process and to its group |
+//! | the same later | leave as soon as everything answered is stored |
 //! | SIGHUP | take over the endpoints of the configuration |
 //! | SIGXFSZ | a write beyond a limit on file sizes is an error like others |
 //! | SIGUSR1, SIGUSR2 and what else would end the process without a drain | a line that says so |
@@ -18,7 +20,7 @@ use signal_hook::iterator::Signals;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Whether the endpoints were taken over, or the mistakes of the configuration.
 pub(super) type Loaded = Result<(), CliError>;
@@ -36,7 +38,7 @@ pub(super) struct Watched {
     pub(super) messages: Receiver<Message>,
     /// For others who send messages, each one at a time.
     pub(super) sender: Sender<Message>,
-    /// The second one that asks to stop.
+    /// Another one that asks to stop, later.
     pub(super) again: Receiver<()>,
 }
 
@@ -62,15 +64,32 @@ pub(super) fn watch() -> Result<Watched, CliError> {
 
 /// Never waits for the receiver, who may be busy starting.
 fn pass_on(mut signals: Signals, sender: &Sender<Message>, again_sender: &Sender<()>) {
-    let mut stopping = false;
-    let ignored = Repeats::default();
+    let mut stopping: Option<Instant> = None;
+    let (ignored, repeated) = (Repeats::default(), Repeats::default());
+    let name_of = |signal: i32| {
+        let name = signal_hook::low_level::signal_name(signal);
+        name.map_or_else(|| signal.to_string(), str::to_owned)
+    };
     for signal in signals.forever() {
         if STOPPING.contains(&signal) {
-            if std::mem::replace(&mut stopping, true) {
-                let _ = again_sender.try_send(());
-                leave_in_the_end();
-            } else {
-                let _ = sender.try_send(Message::Signal(signal));
+            match stopping {
+                None => {
+                    stopping = Some(Instant::now());
+                    let _ = sender.try_send(Message::Signal(signal));
+                }
+                Some(since) if since.elapsed() < SAME_WISH => {
+                    if let Some(times) = repeated.count() {
+                        tracing::info!(
+                            signal = name_of(signal),
+                            times,
+                            "the signal came within a second of the first one that asks to stop, as service managers send two: the drain goes on; one that comes later stops at once"
+                        );
+                    }
+                }
+                Some(_) => {
+                    let _ = again_sender.try_send(());
+                    leave_in_the_end();
+                }
             }
         } else if signal == SIGHUP {
             // One that waits will read what there is to read by then.
@@ -78,10 +97,8 @@ fn pass_on(mut signals: Signals, sender: &Sender<Message>, again_sender: &Sender
                 let _ = sender.try_send(Message::Signal(signal));
             }
         } else if let Some(times) = ignored.count() {
-            let name = signal_hook::low_level::signal_name(signal);
-            let name = name.map_or_else(|| signal.to_string(), str::to_owned);
             tracing::warn!(
-                signal = name,
+                signal = name_of(signal),
                 times,
                 "the signal is ignored; SIGTERM drains and stops, SIGHUP takes over the endpoints"
             );
@@ -113,6 +130,9 @@ const HANGUPS_MAX: usize = 2;
 
 /// Messages that wait for their turn: those, a configuration, and one that asks to stop.
 const MESSAGES_MAX: usize = HANGUPS_MAX + 2;
+
+/// For how long after the first one another signal that asks to stop asks for the same.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// How long the end may take once it was asked for twice.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);

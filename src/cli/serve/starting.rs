@@ -7,9 +7,9 @@
 use super::super::error::CliError;
 use super::signals::Message;
 use crate::cli::configuration::ConfigArgs;
-use crate::cli::{descriptors, logging, take_apart};
+use crate::cli::{logging, take_apart};
 use crate::config::Config;
-use crate::server::Server;
+use crate::server::{Server, descriptors};
 use crossbeam_channel::{Receiver, bounded, select};
 use signal_hook::consts::SIGHUP;
 use std::sync::Arc;

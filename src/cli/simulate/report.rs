@@ -129,12 +129,8 @@ impl Report<'_> {
             lines.push(("interrupted", under_way));
         }
         let (asked, reached) = self.rates();
-        let rate = format!(
-            "{}/s asked for, {}/s reached",
-            grouped(asked),
-            grouped(reached)
-        );
-        lines.push(("rate", rate));
+        let (asked, reached) = (grouped(asked), grouped(reached));
+        lines.push(("rate", format!("{asked}/s asked for, {reached}/s reached")));
         if self.fell_behind() {
             let behind = format!(
                 "{} went out late by this generator's own fault, so their times are too long; it ran for {} % of the \
@@ -146,12 +142,9 @@ impl Report<'_> {
             lines.push(("PACE NOT KEPT", behind));
         }
         if ledger.waited > 0 {
-            let waited = format!(
-                "{} until one of {} was free, up to {} at a time",
-                grouped(ledger.waited),
-                counted(self.job.connections as u64, "connection"),
-                grouped(ledger.waiting_max)
-            );
+            let (waited, most) = (grouped(ledger.waited), grouped(ledger.waiting_max));
+            let all = counted(self.job.connections as u64, "connection");
+            let waited = format!("{waited} until one of {all} was free, up to {most} at a time");
             lines.push(("waited", waited));
         }
         lines
@@ -176,14 +169,8 @@ impl Report<'_> {
         }
         if ledger.good() > 0 {
             let at = |permille| percentile(&ledger.times, permille);
-            let times = format!(
-                "p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
-                at(500),
-                at(900),
-                at(990),
-                at(999),
-                at(1000)
-            );
+            let [p50, p90, p99, p99_9, max] = [500, 900, 990, 999, 1000].map(at);
+            let times = format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p99_9}, max {max}");
             lines.push(("200 after", times));
         }
         let within = ledger.within.iter().zip(MARKS);

@@ -11,43 +11,24 @@ use std::fmt::Write as _;
 
 /// For people.
 pub(super) fn text(estimate: &Estimate) -> String {
-    let Estimate {
-        asked,
-        cost,
-        disk,
-        limits,
-        ..
-    } = estimate;
+    let (cost, disk, limits) = (&estimate.cost, &estimate.disk, &estimate.limits);
     let mut text = String::new();
     let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
-    line(
-        "asked",
-        format!(
-            "{}/s and {} replies to each: {}/s",
-            counted(asked.messages, "message"),
-            asked.reply_ratio,
-            counted(asked.webhooks(), "webhook"),
-        ),
-    );
-    line(
-        "measured",
-        format!(
-            "{} in {:.1} s, with the senders on the same {}",
-            counted(cost.stored(), "notification"),
-            cost.elapsed.as_secs_f64(),
-            counted(limits.cores, "core"),
-        ),
-    );
-    let file_system = disk.file_system.describe();
-    line(
-        "file system",
-        format!("{file_system}; {} free", bytes(disk.free)),
-    );
+    let (messages, replies) = (estimate.asked.messages, estimate.asked.reply_ratio);
+    let messages = counted(messages, "message");
+    let webhooks = counted(estimate.asked.webhooks(), "webhook");
+    let asked = format!("{messages}/s and {replies} replies to each: {webhooks}/s");
+    line("asked", asked);
+    let stored = counted(cost.stored(), "notification");
+    let (seconds, cores) = (cost.elapsed.as_secs_f64(), counted(limits.cores, "core"));
+    let measured = format!("{stored} in {seconds:.1} s, with the senders on the same {cores}");
+    line("measured", measured);
+    let (file_system, free) = (disk.file_system.describe(), bytes(disk.free));
+    line("file system", format!("{file_system}; {free} free"));
     line("fdatasync", syncs(&disk.syncs));
-    line(
-        "bandwidth",
-        format!("{}/s, 4 MiB and a sync at a time", bytes(disk.bandwidth)),
-    );
+    let bandwidth = bytes(disk.bandwidth);
+    let bandwidth = format!("{bandwidth}/s, 4 MiB and a sync at a time");
+    line("bandwidth", bandwidth);
     let full = FULL * 100.0;
     let mut table = Table::new(&format!(
         " | >for a webhook | >at work | >carries, at {full:.0} %"
@@ -171,13 +152,7 @@ fn used(share: &Share, estimate: &Estimate) -> f64 {
 
 /// For scripts.
 pub(super) fn json(estimate: &Estimate) -> Value {
-    let Estimate {
-        asked,
-        cost,
-        disk,
-        limits,
-        ..
-    } = estimate;
+    let (cost, disk, limits) = (&estimate.cost, &estimate.disk, &estimate.limits);
     let key = |bearer| match bearer {
         Bearer::Threads(part) => part.name(),
         Bearer::Cores => "cores",
@@ -198,9 +173,9 @@ pub(super) fn json(estimate: &Estimate) -> Value {
         "carries": estimate.carries(),
         "times": rounded(estimate.times()),
         "limit": if estimate.answers_in_time() { key(estimate.weakest().bearer) } else { "fdatasync" },
-        "messages_per_second": asked.messages,
-        "reply_ratio": asked.reply_ratio,
-        "webhooks_per_second": asked.webhooks(),
+        "messages_per_second": estimate.asked.messages,
+        "reply_ratio": estimate.asked.reply_ratio,
+        "webhooks_per_second": estimate.asked.webhooks(),
         "at_work_at_most": FULL,
         "measured": {
             "seconds": cost.elapsed.as_secs_f64(), "notifications": cost.stored(), "written_bytes": cost.bytes,

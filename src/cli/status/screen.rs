@@ -132,12 +132,23 @@ fn journal(out: &mut impl Write, journal: &JournalLevel) -> io::Result<()> {
     )
 }
 
-/// For how long there is room at this rate.
+/// For how long there is room at this rate, or why there is none.
 fn lasts(journal: &JournalLevel) -> String {
+    if journal.held_bytes > 0 {
+        let by = match &journal.held_by[..] {
+            [] => "what is not delivered".to_owned(),
+            names => format!("sink {}", names.join(", ")),
+        };
+        let over = bytes(journal.held_bytes);
+        return format!(
+            "\n            HELD by {by}: {over} over max_size are kept until it has had them"
+        );
+    }
     let left = journal.max_size.saturating_sub(journal.disk_bytes);
     let left = left.min(journal.free_bytes.unwrap_or(left));
     match whole(journal.written_per_second) {
         0 => String::new(),
+        _ if journal.disk_bytes >= journal.max_size => ": the oldest goes as new comes".to_owned(),
         rate => format!(": room for {}", span(left / rate)),
     }
 }
@@ -162,20 +173,20 @@ fn dedupe(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
 }
 
 fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Result<()> {
-    let state = match (&sink.reason, sink.stopped, sink.away) {
-        (Some(reason), true, _) => format!("; STOPPED: {reason}"),
-        (None, true, _) => "; STOPPED: see the log".to_owned(),
-        (_, _, true) => match &sink.away_reason {
-            Some(reason) => format!("; AWAY, only probed: {reason}"),
-            None => "; AWAY: the receiver takes nothing, and is probed".to_owned(),
-        },
-        _ => String::new(),
-    };
     writeln!(
         out,
-        "\nsink {} ({}, {}){state}",
-        sink.name, sink.kind, sink.confirmation
+        "\nsink {} ({}, {}){}",
+        sink.name,
+        sink.kind,
+        sink.confirmation,
+        sink_state(sink)
     )?;
+    // What is still the case stands in the line above.
+    if let (Some(reason), None, false) = (&sink.last_failure, sink.failing_since, sink.stopped) {
+        let at = sink.last_failed.unwrap_or(overview.now);
+        let ago = span(overview.now.saturating_sub(at) / 1_000_000);
+        writeln!(out, "  works; a delivery failed {ago} ago: {reason}")?;
+    }
     let letters = overview.dead_letters.get(&sink.name).copied();
     let mut counts = format!("  {} delivered", grouped(sink.events));
     for (count, what) in [
@@ -215,6 +226,22 @@ fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Resu
         table.row(&[&format_args!("  {}", lane.lane), &behind]);
     }
     table.write(out)
+}
+
+/// What is wrong with it, if something is.
+fn sink_state(sink: &SinkLevel) -> String {
+    let since = |reason: &str| format!("for {}: {reason}", span(whole(sink.failing_seconds)));
+    let last = sink.last_failure.as_deref();
+    match (&sink.reason, last, sink.stopped, sink.away) {
+        (Some(reason), _, true, _) => format!("; STOPPED: {reason}"),
+        (None, _, true, _) => "; STOPPED: see the log".to_owned(),
+        (_, Some(reason), _, true) => format!("; AWAY, only probed, {}", since(reason)),
+        (_, None, _, true) => "; AWAY: the receiver takes nothing, and is probed".to_owned(),
+        (_, Some(reason), _, _) if sink.failing_since.is_some() => {
+            format!("; FAILING, tried again, {}", since(reason))
+        }
+        _ => String::new(),
+    }
 }
 
 fn rest(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
@@ -308,6 +335,32 @@ mod tests {
         );
     }
 
+    /// It said "room for 0s", and nobody saw why.
+    #[test]
+    fn who_holds_the_journal_is_named() {
+        let level = |held: u64, by: &[&str]| JournalLevel {
+            disk_bytes: 4096,
+            max_size: 4096,
+            written_per_second: 1e6,
+            held_bytes: held,
+            held_by: by.iter().map(|it| (*it).to_owned()).collect(),
+            ..JournalLevel::default()
+        };
+        let held = lasts(&level(4096, &["crm", "erp"]));
+        assert!(
+            held.ends_with(
+                "HELD by sink crm, erp: 4 KiB over max_size are kept until it has had them"
+            ),
+            "{held}"
+        );
+        assert_eq!(lasts(&level(0, &[])), ": the oldest goes as new comes");
+        let room = JournalLevel {
+            max_size: 61_004_096,
+            ..level(0, &[])
+        };
+        assert_eq!(lasts(&room), ": room for 1m 1s");
+    }
+
     #[test]
     fn what_is_wrong_is_said_where_it_is() {
         let lane = |name: &str, behind| LaneLevel {
@@ -325,6 +378,8 @@ mod tests {
             stopped,
             away,
             reason: stopped.then(|| "410 Gone".to_owned()),
+            last_failure: away.then(|| "answered 500".to_owned()),
+            failing_seconds: 72.0,
             lanes: vec![
                 lane("messages", behind),
                 lane("statuses", 0),
@@ -339,7 +394,18 @@ mod tests {
                 sink("crm", true, false, 1000),
                 sink("erp", false, true, 1),
                 sink("log", false, false, 0),
+                SinkLevel {
+                    last_failure: Some("exit status: 3".to_owned()),
+                    failing_since: Some(1),
+                    ..sink("bus", false, false, 1)
+                },
+                SinkLevel {
+                    last_failure: Some("answered 502".to_owned()),
+                    last_failed: Some(0),
+                    ..sink("back", false, false, 0)
+                },
             ],
+            now: 5_000_000,
             dead_letters: [("crm".to_owned(), 7), ("gone".to_owned(), 1)].into(),
             replays: vec![ReplayLevel {
                 id: "20261123-014500-crm".to_owned(),
@@ -354,7 +420,9 @@ mod tests {
             "the disk is full, new notifications get 503",
             "sink crm (http, memory); STOPPED: 410 Gone\n  0 delivered, 7 in the dead letters\n  messages  about 2,000 \
              events behind, the oldest 1m 1s old, 3 open, confirmed up to 0\n  statuses  nothing behind\n",
-            "sink erp (http, memory); AWAY: ",
+            "sink erp (http, memory); AWAY, only probed, for 1m 12s: answered 500\n",
+            "sink bus (http, memory); FAILING, tried again, for 1m 12s: exit status: 3\n",
+            "sink back (http, memory)\n  works; a delivery failed 5s ago: answered 502\n",
             "sink log (http, memory)\n  0 delivered\n  everything up to sequence 0 is confirmed\n",
             "1 dead letter of gone; ",
             "replay 20261123-014500-crm to ",

@@ -81,13 +81,10 @@ impl Report {
 
     /// How far it is.
     pub(super) fn progress(&self) -> String {
-        format!(
-            "{:>4} s: {}, {} answered, {}/s under load, nothing lost",
-            self.elapsed.as_secs(),
-            counted(u64::from(self.rounds), "round"),
-            grouped(self.answered),
-            grouped(self.rate()),
-        )
+        let (seconds, rounds) = (self.elapsed.as_secs(), u64::from(self.rounds));
+        let (rounds, answered) = (counted(rounds, "round"), grouped(self.answered));
+        let rate = grouped(self.rate());
+        format!("{seconds:>4} s: {rounds}, {answered} answered, {rate}/s under load, nothing lost")
     }
 
     /// Notifications that were answered in a second of load.
@@ -99,36 +96,23 @@ impl Report {
         let found = &self.findings;
         let mut text = String::new();
         let mut line = |label: &str, value: String| text.push_str(&labelled(label, value));
-        line(
-            "rounds",
-            format!(
-                "{} kill -9 under load, {} more during recovery, in {:.1} s",
-                counted(u64::from(self.rounds), "time"),
-                grouped(self.kills_in_recovery),
-                self.elapsed.as_secs_f64()
-            ),
-        );
+        let (times, more) = (u64::from(self.rounds), grouped(self.kills_in_recovery));
+        let (times, seconds) = (counted(times, "time"), self.elapsed.as_secs_f64());
+        let kills =
+            format!("{times} kill -9 under load, {more} more during recovery, in {seconds:.1} s");
+        line("rounds", kills);
         if let Some(why) = self.cut_short {
             line("cut short", why.to_owned());
         }
-        line(
-            "answered",
-            format!(
-                "{}, {}/s under load",
-                counted(self.answered, "notification"),
-                grouped(self.rate())
-            ),
-        );
+        let answered = counted(self.answered, "notification");
+        let rate = grouped(self.rate());
+        line("answered", format!("{answered}, {rate}/s under load"));
         if self.refused > 0 {
-            line(
-                "refused",
-                format!("{} with 503, which is allowed", grouped(self.refused)),
-            );
+            let refused = grouped(self.refused);
+            line("refused", format!("{refused} with 503, which is allowed"));
         }
-        line(
-            "compared",
-            format!("{} byte by byte", grouped(self.compared)),
-        );
+        let compared = grouped(self.compared);
+        line("compared", format!("{compared} byte by byte"));
         for (label, count) in [
             ("lost", found.lost),
             ("altered", found.altered),
@@ -139,14 +123,9 @@ impl Report {
         ] {
             line(label, grouped(count));
         }
-        line(
-            "recovery",
-            format!(
-                "median {}, max {}: from exec until it takes posts",
-                percentile(&self.recoveries, 500),
-                percentile(&self.recoveries, 1000),
-            ),
-        );
+        let [median, max] = [500, 1000].map(|permille| percentile(&self.recoveries, permille));
+        let recovery = format!("median {median}, max {max}: from exec until it takes posts");
+        line("recovery", recovery);
         line("file system", self.file_system.describe());
         line("fdatasync", syncs(&self.syncs));
         line("seed", self.seed.to_string());

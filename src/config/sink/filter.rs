@@ -21,7 +21,6 @@ pub struct Filter {
 
 impl Filter {
     /// True if everything passes.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Filter::default()
     }

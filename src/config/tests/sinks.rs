@@ -78,7 +78,7 @@ fn every_key_is_taken() {
     assert_eq!(config.pull.listen.port(), 9000);
     assert_eq!(config.dedupe.window, Duration::from_hours(24));
     assert_eq!(config.dedupe.keys, 5000);
-    assert_eq!(config.dedupe.scope, DedupeScope::All);
+    assert_eq!(config.dedupe.scope, Scope::All);
     let [file, http, batch, exec, pull] = config.sinks.as_slice() else {
         panic!("five sinks");
     };

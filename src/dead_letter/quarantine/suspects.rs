@@ -47,7 +47,6 @@ enum Outcome {
 
 impl Quarantine {
     /// True if [`Quarantine::examine`] has anything to do.
-    #[must_use]
     pub fn has_to_be_examined(&self) -> bool {
         let unwritten = |keeper: &Mutex<Keeper>| !keeper.lock().unwritten.is_empty();
         self.poison.has_suspects() || self.keeper.as_ref().is_some_and(unwritten)

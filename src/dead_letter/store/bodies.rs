@@ -7,14 +7,13 @@
 use super::{LENGTH_MAX, TEMPORARY, list, of_dead_letter};
 use crate::dead_letter::error::{BODIES_MAX, DeadLetterError};
 use crate::dead_letter::file::{Content, DeadLetter, body_of};
-use crate::disk::{self, Access, Storage, StorageFile, write_all_at};
+use crate::disk::{self, Access, IoContext, Storage, StorageFile, write_all_at};
 use crate::worker::Notification;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
-#[derive(Debug)]
 pub(super) struct Bodies {
     storage: Arc<dyn Storage>,
     /// What the files take.
@@ -26,7 +25,6 @@ pub(super) struct Bodies {
     pub(super) written: u64,
 }
 
-#[derive(Debug)]
 struct Last {
     sequence: u64,
     received_at: u64,
@@ -93,7 +91,7 @@ impl Bodies {
             reason: format!("its body in {name}: {reason}"),
         };
         let bytes = disk::read_file(&*self.storage, name, LENGTH_MAX)
-            .map_err(DeadLetterError::io(&*self.storage, "read", name))?
+            .on(&*self.storage, "read", name)?
             .ok_or_else(|| damaged("there is no such file".to_owned()))?;
         let content = Arc::new(Content::decode(&bytes, name).map_err(damaged)?);
         *last = Some(Last {
@@ -139,8 +137,7 @@ impl Bodies {
             return Ok(());
         };
         if last.name.is_some() && !last.is_durable {
-            let synced = self.storage.sync();
-            synced.map_err(DeadLetterError::io(&*self.storage, "sync", ""))?;
+            self.storage.sync().on(&*self.storage, "sync", "")?;
             last.is_durable = true;
         }
         Ok(())
@@ -163,7 +160,7 @@ impl Bodies {
             write_new(&*self.storage, &temporary, &bytes)?.sync_all()?;
             self.storage.rename(&temporary, name)
         };
-        written().map_err(DeadLetterError::io(&*self.storage, "write", name))?;
+        written().on(&*self.storage, "write", name)?;
         self.bytes = self.bytes.saturating_sub(before).saturating_add(length);
         #[cfg(test)]
         {
@@ -178,7 +175,7 @@ impl Bodies {
     }
 
     /// Takes the bodies away whose notification has no letter. `names` are those of all files.
-    pub(super) fn sweep(&mut self, names: &[String]) -> Result<(), DeadLetterError> {
+    pub(super) fn sweep(&mut self, names: &[String]) -> Result<(), disk::Error> {
         let is_left = |names: &[String]| -> BTreeSet<String> {
             let needed: BTreeSet<u64> = names
                 .iter()
@@ -200,15 +197,14 @@ impl Bodies {
         }
         self.forget();
         // The letters are gone for good before what they need.
-        let synced = self.storage.sync();
-        synced.map_err(DeadLetterError::io(&*self.storage, "sync", ""))?;
+        self.storage.sync().on(&*self.storage, "sync", "")?;
         let mut swept = Ok(());
         for name in left {
             let length = self.length(&name);
             match self.storage.remove(&name) {
                 // One that somebody else has put there keeps no other.
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    swept = Err(DeadLetterError::io(&*self.storage, "remove", &name)(error));
+                    swept = Err(disk::Error::on(&*self.storage, "remove", &name, error));
                 }
                 _ => self.bytes = self.bytes.saturating_sub(length),
             }

@@ -4,8 +4,8 @@ use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::feed::tests::Bench;
 use crate::feed::{Durable, Feed, RetentionHolds};
 use crate::journal::JournalId;
+use crate::log::captured;
 use crate::worker::{EventBatch, Extraction, Live};
-use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -54,9 +54,7 @@ fn running_for(
 #[test]
 fn what_cannot_be_saved_is_logged_once() {
     let (bench, memory) = (Bench::new(), SimulatedDisk::new(1));
-    let said = Arc::new(tempfile::tempfile().unwrap());
-    let subscriber = tracing_subscriber::fmt().with_writer(Arc::clone(&said));
-    tracing::subscriber::with_default(subscriber.finish(), || {
+    let lines = captured(|| {
         let mut running = running(&bench, &memory);
         for batch in 1..=4 {
             let delivery = Extraction::new().make(bench.store(1));
@@ -70,9 +68,6 @@ fn what_cannot_be_saved_is_logged_once() {
         }
         assert_eq!(running.parts.position.get(), 4);
     });
-    let (mut said, mut lines) = (&*said, String::new());
-    said.rewind().unwrap();
-    said.read_to_string(&mut lines).unwrap();
     assert_eq!(lines.lines().count(), 1, "{lines}");
     assert!(
         lines.contains("a restart before that reads more of the journal"),

@@ -5,7 +5,6 @@ use crate::disk;
 /// Why something could not be done with a replay.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The operating system refused.
     #[error(transparent)]
     Io(#[from] disk::Error),
     /// What is in the file is no replay.
@@ -14,7 +13,6 @@ pub enum ReplayError {
     /// There is no such replay.
     #[error("there is no replay {0}")]
     Missing(String),
-    /// The server could not use it.
     #[error(
         "the server could not use the replay {id}, and has set it aside as {path}; its log says why: ask for the replay \
          again"
@@ -27,7 +25,6 @@ pub enum ReplayError {
 
 impl ReplayError {
     /// True for what passes by itself when there is space on the disk again.
-    #[must_use]
     pub fn is_shortage(&self) -> bool {
         matches!(self, ReplayError::Io(error) if error.is_shortage())
     }

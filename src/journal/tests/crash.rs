@@ -176,7 +176,9 @@ fn again(disk: &SimulatedDisk, life: &Life, oracle: &mut Oracle, context: &str) 
             error_at: Some((at, Fault::Broken)),
             ..Faults::default()
         });
-        Journal::open(failing.storage(), life.options_at(0)).unwrap_err();
+        Journal::open(failing.storage(), life.options_at(0))
+            .err()
+            .unwrap();
         let mut oracle = oracle.clone();
         let exit = failing.after_exit();
         recover(&exit, &life.options_at(0), &mut oracle, &context);
@@ -315,7 +317,9 @@ fn what_a_failed_recovery_could_not_cut_does_not_come_back() {
         error_at: Some((4, Fault::Broken)),
         ..Faults::default()
     });
-    let error = Journal::open(disk.storage(), options.clone()).unwrap_err();
+    let error = Journal::open(disk.storage(), options.clone())
+        .err()
+        .unwrap();
     assert!(error.to_string().starts_with("cannot sync"), "{error}");
     let disk = disk.after_exit();
     commit(&disk, 0, &[b"first again"]);

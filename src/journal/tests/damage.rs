@@ -49,7 +49,9 @@ fn damage_in_the_active_segment_stops_the_start_and_can_be_set_aside() {
     damage(directory.path(), 1, FIRST + FRAME + ALIGNMENT);
     damage(directory.path(), 1, FIRST + 2 * FRAME);
 
-    let error = Journal::open(Arc::clone(&storage), options()).unwrap_err();
+    let error = Journal::open(Arc::clone(&storage), options())
+        .err()
+        .unwrap();
     let text = error.to_string();
     assert!(
         text.contains("00000000000000000001.segment is damaged at offset 12288")
@@ -159,7 +161,9 @@ fn a_missing_or_foreign_segment_is_noticed() {
     let aside = directory.path().join("aside");
 
     fs::rename(directory.path().join(&first), &aside).unwrap();
-    let error = Journal::open(Arc::clone(&storage), options()).unwrap_err();
+    let error = Journal::open(Arc::clone(&storage), options())
+        .err()
+        .unwrap();
     assert!(matches!(
         error,
         JournalError::SegmentMissing {
@@ -174,7 +178,9 @@ fn a_missing_or_foreign_segment_is_noticed() {
         directory.path().join(&first),
     )
     .unwrap();
-    let error = Journal::open(Arc::clone(&storage), options()).unwrap_err();
+    let error = Journal::open(Arc::clone(&storage), options())
+        .err()
+        .unwrap();
     assert!(
         error
             .to_string()
@@ -184,7 +190,9 @@ fn a_missing_or_foreign_segment_is_noticed() {
 
     fs::rename(&aside, directory.path().join(&first)).unwrap();
     fs::remove_file(directory.path().join("manifest")).unwrap();
-    let error = Journal::open(Arc::clone(&storage), options()).unwrap_err();
+    let error = Journal::open(Arc::clone(&storage), options())
+        .err()
+        .unwrap();
     assert!(matches!(error, JournalError::ManifestMissing { .. }));
 }
 

@@ -277,7 +277,7 @@ fn the_last_of_all_sequences_is_given_and_none_behind_it() {
         };
         Journal::open(disk.storage(), options)
     };
-    open(u64::MAX).unwrap_err();
+    open(u64::MAX).err().unwrap();
     let journal = open(0).unwrap();
     assert_eq!(journal.recovery().next_sequence, NUMBER_END - 1);
     let status = journal.status();
@@ -408,7 +408,9 @@ fn a_hole_says_that_what_stood_before_it_was_durable() {
         let damage = inspect(&*disk.storage(), depth).unwrap().damage;
         assert_eq!(damage.len(), 1, "{damage:?}");
     }
-    let error = Journal::open(disk.storage(), small_options()).unwrap_err();
+    let error = Journal::open(disk.storage(), small_options())
+        .err()
+        .unwrap();
     assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
     repair(&disk.storage(), &SimulatedDisk::new(2)).unwrap();
     commit(&disk, &small_options(), 3);

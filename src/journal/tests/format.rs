@@ -195,7 +195,7 @@ fn a_segment_that_was_cut_anywhere_is_reported() {
     for length in (0..used).step_by(61) {
         let disk = disk.after_exit();
         disk.truncate(&name, length);
-        let error = Journal::open(disk.storage(), options()).unwrap_err();
+        let error = Journal::open(disk.storage(), options()).err().unwrap();
         assert!(
             matches!(error, JournalError::SegmentHeader { .. }),
             "{error}"

@@ -179,7 +179,9 @@ fn a_look_at_a_journal_in_use_finds_no_damage() {
 fn one_process_has_the_directory_and_others_learn_which() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::open(disk(directory.path()), options()).unwrap();
-    let error = Journal::open(disk(directory.path()), options()).unwrap_err();
+    let error = Journal::open(disk(directory.path()), options())
+        .err()
+        .unwrap();
     let holder = format!("pid {} holds", std::process::id());
     assert!(error.to_string().contains(&holder), "{error}");
     drop(journal);
@@ -232,7 +234,9 @@ fn options_that_cannot_work_are_refused() {
             largest_frame,
             ..Options::default()
         };
-        let error = Journal::open(disk(directory.path()), options).unwrap_err();
+        let error = Journal::open(disk(directory.path()), options)
+            .err()
+            .unwrap();
         assert!(matches!(error, JournalError::Options(_)), "{error}");
     }
 }

@@ -5,9 +5,9 @@ use super::super::core::{Core, Outcome};
 use super::super::outbox::Reply;
 use super::{Connection, State};
 use crate::endpoint::Ack;
-use crate::http::Status;
 use crate::http::assembler::Assembler;
 use crate::http::head::Persistence;
+use crate::http::{Refusal, Status};
 
 impl Connection {
     /// Takes an answer that has become free. The answers of a connection leave together, in [`Connection::turn`].
@@ -78,20 +78,23 @@ impl Connection {
                 core.responses.challenge(out, &challenge, persistence);
             }),
             // Without a length nobody can say where the next request begins.
-            Outcome::Refused(status @ Status::LengthRequired) => self.refuse(status, core),
-            Outcome::Refused(status) => self.reply_bytes(core, |out, core| {
-                core.responses.empty(out, status, persistence);
+            Outcome::Refused(refusal) if refusal.status == Status::LengthRequired => {
+                self.refuse(refusal, core);
+            }
+            Outcome::Refused(refusal) => self.reply_bytes(core, |out, core| {
+                core.responses.refusal(out, refusal, persistence);
             }),
         }
     }
 
     /// A refusal after which nothing more of this connection is read as a request.
-    pub(super) fn refuse(&mut self, status: Status, core: &mut Core) {
+    pub(super) fn refuse(&mut self, refusal: impl Into<Refusal>, core: &mut Core) {
+        let refusal = refusal.into();
         self.state = State::Refused;
         self.put_back = false;
         self.assembler = Assembler::default();
         self.reply_bytes(core, |out, core| {
-            core.responses.empty(out, status, Persistence::Close);
+            core.responses.refusal(out, refusal, Persistence::Close);
         });
     }
 

@@ -36,7 +36,8 @@ pub(crate) struct Plan {
 /// The threads of a round.
 pub(crate) struct Load {
     threads: Vec<JoinHandle<Vec<Link>>>,
-    ended: Receiver<Ended>,
+    /// Has a message when it cannot go on.
+    pub(crate) ended: Receiver<Ended>,
 }
 
 /// Why a round cannot go on.
@@ -99,11 +100,6 @@ impl Load {
         })
     }
 
-    /// Has a message when it cannot go on.
-    pub(crate) fn ended(&self) -> &Receiver<Ended> {
-        &self.ended
-    }
-
     /// Waits for the end of all connections: the server must be gone.
     pub(crate) fn join(self) -> Outcome {
         let mut links: Vec<Link> = Vec::new();
@@ -136,7 +132,6 @@ struct Sending {
 }
 
 /// One numbered stream of requests; its connection may be renewed after a refusal.
-#[derive(Debug)]
 struct Link {
     stream: u32,
     ledger: Stream,

@@ -9,7 +9,6 @@ use std::io;
 use std::time::Duration;
 
 /// The counts of a run.
-#[derive(Debug)]
 pub(crate) struct Ledger {
     /// Posts by why they were made: planned, redelivered, tried again.
     pub(crate) first: u64,

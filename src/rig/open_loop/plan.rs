@@ -115,7 +115,6 @@ impl Plan {
         clamp(time.as_nanos() * per / nanos + 1).min(self.count())
     }
 
-    /// Which one it is.
     pub(crate) fn name(&self, index: u64) -> Name {
         let before = self.messages_before(index);
         if self.messages_before(index + 1) > before {
@@ -273,26 +272,25 @@ const DISORDER: u64 = 2 << 60;
 const DISORDER_OF_REPLIES: u64 = 3 << 60;
 
 #[cfg(test)]
-impl Plan {
-    /// 3000 statuses in 10 seconds, one by one, and nothing else.
-    pub(crate) fn plain() -> Plan {
-        Plan {
-            messages_per_second: 100,
-            replies: 0,
-            batch: 1,
-            numbers: 1,
-            duplicates: 0,
-            disorder: 0,
-            seed: 1,
-            time: Duration::from_secs(10),
-        }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    impl Plan {
+        /// 3000 statuses in 10 seconds, one by one, and nothing else.
+        pub(crate) fn plain() -> Plan {
+            Plan {
+                messages_per_second: 100,
+                replies: 0,
+                batch: 1,
+                numbers: 1,
+                duplicates: 0,
+                disorder: 0,
+                seed: 1,
+                time: Duration::from_secs(10),
+            }
+        }
+    }
 
     fn plan() -> Plan {
         Plan {

@@ -24,7 +24,6 @@ pub(crate) enum Kind {
 }
 
 /// The posts that are still to come.
-#[derive(Debug)]
 pub(crate) struct Schedule {
     plan: Plan,
     /// The number whose turn it is, and what of it comes next.

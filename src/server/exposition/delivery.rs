@@ -129,6 +129,12 @@ fn levels(out: &mut Out<'_>, all: &[SinkLevel]) -> fmt::Result {
         each(|sink| u64::from(sink.away)),
     )?;
     out.gauges(
+        "hookline_sink_failing_seconds",
+        "For how long nothing was taken although something was tried; 0 if the last delivery worked",
+        all.iter()
+            .map(|sink| ([("sink", sink.name.as_str())], sink.failing_seconds)),
+    )?;
+    out.gauges(
         "hookline_sink_stopped",
         "1 once the sink has stopped for good; the log says why",
         each(|sink| u64::from(sink.stopped)),

@@ -11,6 +11,7 @@ use crate::feed::{ReplayError, Replays};
 use crate::http::Status;
 use crate::journal::State;
 use crate::reactor::{Control, Phase};
+use crate::server::held::Held;
 use crate::server::history::Sample;
 use crate::server::sources::{Sources, sum, total_of};
 use crate::sink::{Confirmation, Statistics};
@@ -49,14 +50,20 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
     let all = sources.sinks.iter().enumerate();
     all.map(move |(place, (name, confirmation, statistics))| {
         let kind = sources.about.kinds.iter().find(|(it, _)| it == name);
+        let (away, health) = (statistics.away.get() > 0, statistics.health.view());
+        let (last_failed, last_failure) = health.last_failure.unzip();
         SinkLevel {
             name: name.clone(),
             kind: kind.map_or("", |(_, kind)| kind).to_owned(),
             confirmation: survives(*confirmation).to_owned(),
             stopped: statistics.stopped.get() > 0,
             reason: statistics.reason.get().cloned(),
-            away: statistics.away.get() > 0,
-            away_reason: statistics.away_reason.lock().clone(),
+            away,
+            away_reason: last_failure.clone().filter(|_| away),
+            failing_since: health.failing.map(|it| before(now, it)),
+            failing_seconds: health.failing.unwrap_or_default().as_secs_f64(),
+            last_failure,
+            last_failed: last_failed.map(|it| before(now, it)),
             events: statistics.events.get(),
             duplicates: statistics.duplicates.get(),
             unwanted: statistics.unwanted.get(),
@@ -73,10 +80,42 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
     })
 }
 
-/// True once something that is stored is not delivered any more, to one sink or to all.
-pub(in crate::server) fn has_stopped(sources: &Sources) -> bool {
-    let mut sinks = sources.sinks.iter();
-    sources.dedupe.stopped.get() > 0 || sinks.any(|(_, _, it)| it.stopped.get() > 0)
+/// Why what is stored does not reach a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Trouble {
+    /// Delivery has stopped for good, to one sink or to all.
+    Stopped,
+    /// Deliveries to a sink have failed for [`FAILING_MAX`], and none has worked.
+    Failing,
+}
+
+/// What is wrong with delivery, if something is.
+pub(in crate::server) fn trouble(sources: &Sources) -> Option<Trouble> {
+    let sinks = sources.sinks.iter().map(|(_, _, statistics)| &**statistics);
+    let all_stopped = sources.dedupe.stopped.get() > 0;
+    all_stopped
+        .then_some(Trouble::Stopped)
+        .or_else(|| trouble_of(sinks, FAILING_MAX))
+}
+
+/// The same of these sinks, which may fail for less than `most`.
+fn trouble_of<'s>(
+    sinks: impl Iterator<Item = &'s Statistics> + Clone,
+    most: Duration,
+) -> Option<Trouble> {
+    if sinks.clone().any(|it| it.stopped.get() > 0) {
+        return Some(Trouble::Stopped);
+    }
+    let mut failing = sinks.filter_map(|it| it.health.failing());
+    failing.any(|it| it >= most).then_some(Trouble::Failing)
+}
+
+/// For how long nothing is taken before a server is not ready in the strict sense: a restart of a receiver is shorter.
+const FAILING_MAX: Duration = Duration::from_mins(1);
+
+/// So long before `now`, in microseconds since 1970.
+fn before(now: u64, ago: Duration) -> u64 {
+    now.saturating_sub(u64::try_from(ago.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// The number of dead letters in each directory of them; one that cannot be read is left out.
@@ -190,6 +229,7 @@ fn journal(sources: &Sources, now: &Sample, now_us: u64) -> JournalLevel {
     let then = then.as_ref().unwrap_or(now);
     let seconds = (now.at - then.at).as_secs_f64();
     let free = Disk::open(&about.dir).and_then(|disk| disk.free_bytes());
+    let held = Held::of(sources);
     let is_empty = sources.journal.durable() < statistics.first_sequence.load(Ordering::Relaxed);
     JournalLevel {
         dir: path::absolute(&about.dir)
@@ -208,6 +248,8 @@ fn journal(sources: &Sources, now: &Sample, now_us: u64) -> JournalLevel {
             now_us.saturating_sub(since) / 1_000_000
         },
         retention_seconds: about.retention.as_secs(),
+        held_bytes: held.bytes,
+        held_by: held.by,
     }
 }
 
@@ -279,3 +321,26 @@ fn rate(now: u64, then: u64, seconds: f64) -> f64 {
 const LATELY: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::Failing;
+
+    /// A receiver that answered 500 for minutes was no reason not to be ready, even in the strict sense.
+    #[test]
+    fn a_sink_that_only_fails_for_a_minute_is_trouble() {
+        let sinks = [Statistics::default(), Statistics::default()];
+        let trouble = |most| trouble_of(sinks.iter(), most);
+        assert_eq!(trouble(Duration::ZERO), None);
+        sinks[1]
+            .health
+            .failed("crm", "answered 500", Failing::Target);
+        assert_eq!(trouble(FAILING_MAX), None, "not yet");
+        assert_eq!(trouble(Duration::ZERO), Some(Trouble::Failing));
+        sinks[1].health.taken("crm", true);
+        assert_eq!(trouble(Duration::ZERO), None);
+        sinks[0].stopped.set(1);
+        assert_eq!(trouble(FAILING_MAX), Some(Trouble::Stopped));
+    }
+}

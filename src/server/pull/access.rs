@@ -55,13 +55,6 @@ impl Access {
     }
 }
 
-impl std::fmt::Debug for Access {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = self.0.iter().map(|(name, tokens)| (name, tokens.len()));
-        f.debug_map().entries(names).finish()
-    }
-}
-
 /// The bearer token (RFC 6750), if there is one header that says one.
 fn token(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(AUTHORIZATION).iter();

@@ -14,14 +14,11 @@ use crate::sink::Ask;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// A poll.
-#[derive(Debug)]
 pub(super) struct Poll {
     pub(super) ask: Ask,
     pub(super) wait: Duration,
 }
 
-/// A commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Commit {
     pub(super) position: Item,

@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// All sinks that are read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Pulls {
     sinks: Vec<(String, Arc<Pull>)>,
     access: Access,
@@ -48,6 +48,10 @@ impl Pulls {
 
     pub(super) fn is_empty(&self) -> bool {
         self.sinks.is_empty()
+    }
+
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.sinks.iter().map(|(name, _)| name.as_str()).collect()
     }
 }
 
@@ -132,9 +136,10 @@ fn refuse_replays(replays: &mut Replays, sink: &str) {
         let Some(mut replay) = replay else {
             return Ok(());
         };
-        let from = replay.from.saturating_sub(1);
+        let from = replay.from;
         replay.fail(format!(
-            "a sink of type \"pull\" is read again with after={from}"
+            "a sink of type \"pull\" is read again with after={}; or stop the server and move its cursor with `hookline cursor seek {sink} --to {from}`",
+            from.saturating_sub(1)
         ));
         replays.save(&mut replay)
     });

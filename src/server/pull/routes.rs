@@ -23,7 +23,6 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// What the requests share.
-#[derive(Debug)]
 struct Shared {
     pulls: Pulls,
     stop: watch::Receiver<bool>,

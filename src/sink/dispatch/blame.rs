@@ -29,6 +29,8 @@ pub(super) struct Blame {
     unexplained: u32,
     /// How much the receiver had taken when it failed last.
     taken: Option<u64>,
+    /// It failed last as everything may, and not for itself.
+    waits: bool,
     /// Failures while the receiver was thought to be there: what its pauses grow with.
     pauses: u32,
 }
@@ -70,6 +72,7 @@ impl Blame {
         if !is_away {
             self.pauses = self.pauses.saturating_add(1);
         }
+        self.waits = fault != Fault::Rejected;
         if fault == Fault::Unreached {
             return;
         }
@@ -86,6 +89,7 @@ impl Blame {
             let before = self.unexplained.min(1);
             self.counted = self.counted.saturating_add(1 + before);
             self.unexplained = 0;
+            self.waits = false;
         } else if fault == Fault::Rejected {
             self.counted = self.counted.saturating_add(1);
             self.unexplained = 0;
@@ -102,6 +106,11 @@ impl Blame {
     /// True if it has failed often enough to be given up, and only something else can tell.
     pub(super) fn is_unknown(&self, max_attempts: u32) -> bool {
         self.unexplained > 0 && self.counted.saturating_add(self.unexplained) >= max_attempts
+    }
+
+    /// True if nothing says that it would fail if the receiver worked: it waits for that alone.
+    pub(super) fn waits_for_the_receiver(&self) -> bool {
+        self.waits
     }
 
     /// What its pause grows with, from 1.
@@ -170,6 +179,26 @@ mod tests {
         let blame = after(&[(Together, 3), (Failed, 90)]);
         assert_eq!((blame.attempts, blame.counted), (2, 1));
         assert!(!after(&[(Together, 3), (Together, 3)]).is_unknown(1));
+    }
+
+    #[test]
+    fn what_fails_while_others_pass_does_not_wait_for_the_receiver() {
+        for (waits, failures) in [
+            (true, &[(Failed, 7)][..]),
+            (true, &[(Failed, 7), (Failed, 8), (Failed, 8)]),
+            (true, &[(Failed, 7), (Failed, 8), (Unreached, 9)]),
+            (true, &[(Together, 7), (Together, 8)]),
+            (true, &[(Busy, 7)]),
+            (false, &[(Failed, 7), (Failed, 8)]),
+            (false, &[(Rejected, 7)]),
+            (false, &[(Unreached, 7), (Rejected, 7)]),
+        ] {
+            assert_eq!(
+                after(failures).waits_for_the_receiver(),
+                waits,
+                "{failures:?}"
+            );
+        }
     }
 
     #[test]

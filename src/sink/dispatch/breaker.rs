@@ -14,6 +14,8 @@ pub(super) struct Breaker {
     backoff: Backoff,
     /// The last different items that failed, without a success between.
     failed: Vec<Item>,
+    /// When the last one did, if nothing was taken since.
+    failed_at: Option<Instant>,
     /// Once it is open: when the next probe may go, and how many have failed.
     open: Option<(Instant, u32)>,
     /// A probe is under way.
@@ -25,6 +27,7 @@ impl Breaker {
         Breaker {
             backoff,
             failed: Vec::new(),
+            failed_at: None,
             open: None,
             probing: false,
         }
@@ -52,11 +55,20 @@ impl Breaker {
         (!self.probing).then_some(at)
     }
 
-    /// The receiver has taken something; true if it was thought to be away.
-    pub(super) fn succeeded(&mut self) -> bool {
+    /// When the receiver is to be tried at the latest, although all that there is waits; `None` while nothing fails.
+    pub(super) fn tries_by(&self) -> Option<Instant> {
+        match self.open {
+            Some(_) => self.next_probe(),
+            None => self.failed_at.map(|at| at + PROBE_MAX),
+        }
+    }
+
+    /// The receiver has taken something, or rejected just that.
+    pub(super) fn succeeded(&mut self) {
         self.failed.clear();
+        self.failed_at = None;
         self.probing = false;
-        self.open.take().is_some()
+        self.open = None;
     }
 
     /// The item is a dead letter. A conversation that is refused for ever is no reason to think the receiver away, one
@@ -79,6 +91,7 @@ impl Breaker {
         asked: Option<Duration>,
         now: Instant,
     ) -> bool {
+        self.failed_at = Some(now);
         if let Some((at, probes)) = &mut self.open {
             // Others that were under way when it opened say nothing new.
             if std::mem::take(&mut self.probing) {
@@ -120,7 +133,7 @@ const PROBE_MAX: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {
-    use super::{Backoff, Breaker, FAILURES};
+    use super::{Backoff, Breaker, FAILURES, PROBE_MAX};
     use crate::event::Item;
     use std::time::{Duration, Instant};
 
@@ -183,7 +196,24 @@ mod tests {
         assert!(!breaker.failed(item(77), true, None, later));
         assert!(!breaker.permits(later + Duration::from_millis(90)));
         assert!(breaker.permits(later + Duration::from_millis(200)));
-        assert!(breaker.succeeded());
+        breaker.succeeded();
         assert!(breaker.permits(later) && !breaker.is_open());
+    }
+
+    /// One item that a receiver answers with 500 opens nothing, and its own pause may be hours.
+    #[test]
+    fn a_receiver_that_fails_is_tried_after_fifteen_seconds_at_the_latest() {
+        let (mut breaker, now) = (breaker(), Instant::now());
+        assert_eq!(breaker.tries_by(), None);
+        breaker.failed(item(1), true, None, now);
+        assert_eq!(breaker.tries_by(), Some(now + PROBE_MAX));
+        breaker.open(item(1), Some(Duration::from_mins(9)), now);
+        assert_eq!(
+            breaker.tries_by(),
+            Some(now + Duration::from_mins(9)),
+            "that is what it asks for"
+        );
+        breaker.succeeded();
+        assert_eq!(breaker.tries_by(), None);
     }
 }

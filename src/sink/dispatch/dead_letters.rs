@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Letters that are under way once more.
-#[derive(Debug)]
 pub(super) struct Retried {
     items: BTreeSet<Item>,
     /// Those that cannot be read, which was logged.
@@ -194,6 +193,9 @@ impl Running {
         if let Err(error) = self.parts.dead_letters.done(item) {
             let sink = &self.parts.name;
             tracing::warn!(sink, %item, %error, "a dead letter was delivered, but its file cannot be removed: it is delivered again until it can; give the directory to the user that serves");
+        } else if let Some(times) = self.lines.retried.count() {
+            let sink = &self.parts.name;
+            tracing::info!(sink, times, %item, "a dead letter was delivered after all and is removed; `times` says how many since the last such line");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What was taken in and is not done: waiting for its conversation, for a slot, for an answer, or for another attempt.
 
+mod early;
+
 use super::blame::Blame;
 use super::order::Order;
 use super::source::Source;
@@ -12,7 +14,6 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// One of them.
-#[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) item: Item,
     pub(super) source: Source,
@@ -28,6 +29,8 @@ pub(super) struct InFlight {
     pub(super) conversations: Vec<u64>,
     /// It has its notification for itself, instead of the batch that it came in.
     pub(super) alone: bool,
+    /// It may be tried again before its time, once the receiver works.
+    pub(super) may_hurry: bool,
     /// It is to be given up with this, and not to be delivered any more.
     pub(super) given_up: Option<Failure>,
 }
@@ -60,6 +63,7 @@ impl InFlight {
             received_at,
             conversations: Vec::new(),
             alone: false,
+            may_hurry: false,
             given_up: None,
         }
     }
@@ -70,12 +74,12 @@ impl InFlight {
     }
 
     /// True when it was never tried. Attempts alone do not tell: one that did not reach the receiver is none.
-    fn is_new(&self) -> bool {
+    pub(super) fn is_new(&self) -> bool {
         self.blame.attempts == 0 && self.first_failed.is_none()
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct InFlightSet {
     entries: HashMap<u64, InFlight, RandomState>,
     /// By place of the source: order holds within a lane.

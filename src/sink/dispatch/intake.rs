@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Reads one feed.
-#[derive(Debug)]
 pub(super) struct Intake {
     feed: Feed<Decided>,
     /// `None` takes all lanes.

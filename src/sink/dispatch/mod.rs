@@ -23,7 +23,6 @@ mod intake;
 mod dead_letters;
 mod order;
 mod outcomes;
-mod rate;
 mod reading;
 mod replaying;
 mod in_flight;
@@ -31,19 +30,22 @@ mod source;
 
 pub use backoff::Backoff;
 
+use super::error::SinkError;
+use super::rate::Rate;
+use super::replays::SinkReplays;
+use super::saver::{CursorSaver, SAVE_INTERVAL};
+use super::statistics::Statistics;
 use super::transport::{Attempt, Failure, Outcome, Paths, Transport};
-use super::{SinkError, Statistics};
 use crate::dead_letter::DeadLetters;
 use crate::dedupe::Parties;
 use crate::event::Lane;
-use crate::feed::{Cursor, Decided, Feed, Feeds, Lanes, Replays, Selection, Tally};
+use crate::feed::{Decided, Feed, Feeds, Selection, Tally};
 use crate::log::Repeats;
 use crate::relay::{Receiver, Sleeper};
 use breaker::Breaker;
 use dead_letters::Retried;
 use in_flight::InFlightSet;
 use intake::{Choice, Intake};
-use rate::Rate;
 use reading::{goes_on, has_room, is_full, is_its_turn};
 use replaying::Replaying;
 use source::Source;
@@ -83,12 +85,12 @@ pub struct Dispatcher {
     pub wanted: Selection,
     /// Which names belong to one party.
     pub parties: Parties,
-    pub cursor: Cursor,
+    pub cursor: CursorSaver,
     /// What is given up.
     pub dead_letters: DeadLetters,
     /// What is asked for once more.
-    pub replays: Replays,
-    /// Opens the feeds of replays.
+    pub replays: SinkReplays,
+    /// How bodies were read, and which of them nobody can take apart.
     pub feeds: Feeds,
     /// The path of an endpoint's number in the journal.
     pub paths: Paths,
@@ -117,8 +119,6 @@ struct Running {
     replaying: Option<Replaying>,
     /// Deliveries that the receiver has taken.
     taken: u64,
-    saved_at: Instant,
-    shortage_logged: bool,
     dead_letters_logged: bool,
     lines: Lines,
     /// What the counters said when it began.
@@ -133,7 +133,7 @@ struct Running {
 struct Lines {
     dead: Repeats,
     away: Repeats,
-    back: Repeats,
+    retried: Repeats,
     unreadable: Repeats,
 }
 
@@ -157,8 +157,6 @@ impl Dispatcher {
             retried: Retried::new(self.feeds.quarantine.poison()),
             replaying: None,
             taken: 0,
-            saved_at: Instant::now(),
-            shortage_logged: false,
             dead_letters_logged: false,
             lines: Lines::default(),
             gone_before: statistics.events.get() + statistics.dead.get(),
@@ -209,6 +207,7 @@ impl Running {
             if !stopping && !self.breaker.is_open() {
                 has_more |= self.take_in_replay();
             }
+            self.probe_with_what_waits(now);
             self.start(now, stopping);
             let idle = self.in_flight.under_way() == 0
                 && Source::LANES
@@ -225,7 +224,7 @@ impl Running {
             } else {
                 SAVE_INTERVAL
             };
-            if finished || self.saved_at.elapsed() >= interval {
+            if finished || self.parts.cursor.due_in(interval).is_zero() {
                 self.save()?;
                 self.look_after_replay();
                 self.say_the_rest(finished);
@@ -244,9 +243,16 @@ impl Running {
 
     /// What has happened since the last line about it, now and then and at the end.
     fn say_the_rest(&self, finished: bool) {
-        let (sink, dead) = (&self.parts.name, &self.lines.dead);
-        let left = if finished { dead.end() } else { dead.left() };
-        if let Some(times) = left {
+        let sink = &self.parts.name;
+        let left = |lines: &Repeats| if finished { lines.end() } else { lines.left() };
+        if let Some(times) = left(&self.lines.retried) {
+            tracing::info!(
+                sink,
+                times,
+                "dead letters were delivered after all since the last such line, and are removed"
+            );
+        }
+        if let Some(times) = left(&self.lines.dead) {
             tracing::error!(
                 sink,
                 times,
@@ -287,10 +293,10 @@ impl Running {
                 self.breaker.gave_up();
                 continue;
             };
-            self.rate.take(now);
+            self.rate.take(now, 1);
             let mut replay = None;
             if let (Source::Replay, Some(replaying)) = (source, &mut self.replaying) {
-                replaying.rate.take(now);
+                replaying.rate.take(now, 1);
                 replay = Some(Arc::clone(&replaying.id));
             }
             self.parts.transport.start(Attempt {
@@ -303,34 +309,19 @@ impl Running {
     }
 
     fn save(&mut self) -> Result<(), SinkError> {
-        self.saved_at = Instant::now();
         self.publish();
-        let lanes: Lanes = self.lanes.each_ref().map(Intake::progress);
-        match self.parts.cursor.save(lanes) {
-            Ok(()) => {
-                self.shortage_logged = false;
-                self.parts
-                    .statistics
-                    .confirmed
-                    .set(self.parts.cursor.confirmed());
-                Ok(())
-            }
-            // Delivery goes on, for that is what makes room; until then a crash repeats more.
-            Err(error) if error.is_shortage() => {
-                if !std::mem::replace(&mut self.shortage_logged, true) {
-                    let sink = &self.parts.name;
-                    tracing::warn!(sink, %error, "there is no space for the cursor of the sink: it is saved when there is; a crash repeats what is delivered meanwhile; make room");
-                }
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
+        let lanes = self.lanes.each_ref().map(Intake::progress);
+        self.parts.cursor.save(lanes, &self.parts.statistics)?;
+        Ok(())
     }
 
     /// Draws the balance, and says how far each lane is.
     fn publish(&mut self) {
         let statistics = &self.parts.statistics;
         statistics.away.set(u64::from(self.breaker.is_open()));
+        if self.in_flight.is_empty() {
+            statistics.health.has_nothing_left();
+        }
         let mut tally = Tally::default();
         let mut unaccounted = 0;
         for (place, lane) in self.lanes.iter().enumerate() {
@@ -386,7 +377,7 @@ impl Running {
             self.in_flight.next_wake(),
             self.rate.wait(now),
             self.replay_waits(now),
-            self.breaker.next_probe(),
+            self.breaker.tries_by(),
         ];
         let due = due.into_iter().flatten().filter(|at| *at > now).min();
         let wait = due.map(|at| at.saturating_duration_since(Instant::now()));
@@ -398,10 +389,7 @@ impl Running {
     }
 }
 
-/// How often a cursor is saved: what a crash may deliver twice.
-const SAVE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The same on the way out, whose time may be over at any moment.
+/// How often the cursor is saved on the way out, whose time may be over at any moment.
 const STOP_SAVE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long it sleeps when there is nothing to do, before it looks whether it is to stop, or asked to replay.

@@ -6,6 +6,7 @@ use super::source::Source;
 use super::{Running, SinkError};
 use crate::event::Item;
 use crate::relay::Closed;
+use crate::sink::health::Failing;
 use crate::sink::transport::{Failure, FailureKind, Outcome};
 use std::time::{Duration, Instant};
 
@@ -15,15 +16,7 @@ impl Running {
         let tickets = self.in_flight.ended(outcome.ticket);
         let ahead = self.in_flight.take_ahead(&tickets);
         let Err(failure) = outcome.result else {
-            self.taken += 1;
-            self.is_there();
-            for ticket in tickets {
-                self.delivered(ticket);
-            }
-            match ahead {
-                Some(Ahead { first, failure, .. }) => self.give_up(first, failure),
-                None => self.in_flight.call_back(),
-            }
+            self.taken(tickets, ahead);
             return Ok(());
         };
         let now = Instant::now();
@@ -40,8 +33,9 @@ impl Running {
             FailureKind::Broken => return Err(SinkError::Broken(failure.reason)),
         };
         self.parts.statistics.retries.add(1);
+        let lasted = self.note_failure(fault, &failure.reason);
         if fault == Fault::Rejected {
-            self.is_there();
+            self.breaker.succeeded();
         } else {
             // However many went together, it was one answer.
             let first = tickets.iter().find_map(|it| self.in_flight.get(*it));
@@ -62,7 +56,57 @@ impl Running {
             }
             self.try_later(first, asked(&failure), now);
         }
+        self.hurry(lasted);
         Ok(())
+    }
+
+    /// The receiver has taken all of an attempt.
+    fn taken(&mut self, tickets: Vec<u64>, ahead: Option<Ahead>) {
+        self.taken += 1;
+        self.breaker.succeeded();
+        let has_failed = |ticket| self.in_flight.get(ticket).is_some_and(|it| !it.is_new());
+        let retried = tickets.iter().copied().any(has_failed);
+        let health = &self.parts.statistics.health;
+        let lasted = health.taken(&self.parts.name, retried);
+        for ticket in tickets {
+            self.delivered(ticket);
+        }
+        match ahead {
+            Some(Ahead { first, failure, .. }) => self.give_up(first, failure),
+            None => self.in_flight.call_back(),
+        }
+        self.hurry(lasted);
+    }
+
+    /// An attempt was not taken. For how long none was before, if this shows that the receiver works.
+    fn note_failure(&self, fault: Fault, reason: &str) -> Option<Duration> {
+        let failing = match fault {
+            Fault::Rejected => Failing::Item,
+            _ if self.breaker.is_open() => Failing::KnownAway,
+            _ => Failing::Target,
+        };
+        let health = &self.parts.statistics.health;
+        health.failed(&self.parts.name, reason, failing)
+    }
+
+    /// Nothing was taken for so long, and now the receiver works: what waits because it did not goes at once. Not after
+    /// a failure here and there, or each success would shorten the pauses of all that fails for itself.
+    fn hurry(&mut self, lasted: Option<Duration>) {
+        let outage = self.parts.limits.backoff.min.min(OUTAGE_MIN);
+        if lasted.is_some_and(|it| it >= outage) {
+            self.in_flight.hurry();
+        }
+    }
+
+    /// While nothing is taken and all that there is waits for another attempt, one item is tried before its time now
+    /// and then: however long its own pause is, the return of the receiver is noticed.
+    pub(super) fn probe_with_what_waits(&mut self, now: Instant) {
+        if self.breaker.tries_by().is_some_and(|at| at <= now)
+            && self.in_flight.under_way() == 0
+            && self.in_flight.first_ready(&Source::ALL).is_none()
+        {
+            self.in_flight.hurry_one();
+        }
     }
 
     /// What is to be tried again may go; what is only to be given up is that now.
@@ -142,9 +186,10 @@ impl Running {
     }
 
     fn try_later(&mut self, ticket: u64, asked: Option<Duration>, now: Instant) {
-        if let Some(entry) = self.in_flight.get(ticket) {
+        if let Some(entry) = self.in_flight.get_mut(ticket) {
             let backoff = self.parts.limits.backoff;
             let pause = backoff.pause(entry.item, entry.blame.pauses(), asked);
+            entry.may_hurry = asked.is_none() && entry.blame.waits_for_the_receiver();
             self.in_flight.postpone(ticket, now + pause);
         }
     }
@@ -169,14 +214,6 @@ impl Running {
         if self.breaker.failed(item, reached, asked(failure), now) {
             self.say_away(&failure.reason);
         }
-        self.note_why_away(failure);
-    }
-
-    /// What a receiver that is away said last, for `status`.
-    fn note_why_away(&self, failure: &Failure) {
-        if self.breaker.is_open() {
-            *self.parts.statistics.away_reason.lock() = Some(failure.reason.clone());
-        }
     }
 
     /// As this has failed, the receiver is away.
@@ -185,12 +222,12 @@ impl Running {
             && self.breaker.open(entry.item, asked(failure), now)
         {
             self.say_away(&failure.reason);
-            self.note_why_away(failure);
         }
     }
 
     fn say_away(&self, reason: &str) {
         if let Some(times) = self.lines.away.count() {
+            self.parts.statistics.health.is_away();
             let sink = &self.parts.name;
             tracing::warn!(
                 sink,
@@ -198,21 +235,6 @@ impl Running {
                 reason,
                 "the receiver takes nothing; it is tried at growing intervals, and the events wait in the journal"
             );
-        }
-    }
-
-    /// It has answered as only a receiver does that works.
-    fn is_there(&mut self) {
-        if self.breaker.succeeded() {
-            *self.parts.statistics.away_reason.lock() = None;
-            if let Some(times) = self.lines.back.count() {
-                let sink = &self.parts.name;
-                tracing::info!(
-                    sink,
-                    times,
-                    "the receiver takes events again; `times` says how often that was since the last such line"
-                );
-            }
         }
     }
 
@@ -237,6 +259,9 @@ impl Running {
         }
     }
 }
+
+/// For how long nothing is taken before that is an outage, unless the first pause is shorter.
+const OUTAGE_MIN: Duration = Duration::from_secs(1);
 
 /// How long the receiver asks to be left alone.
 fn asked(failure: &Failure) -> Option<Duration> {

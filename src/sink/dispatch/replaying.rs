@@ -2,16 +2,15 @@
 
 use super::Running;
 use super::intake::{Choice, Intake};
-use super::rate::Rate;
 use super::reading::{READS_MAX, goes_on, has_room};
 use super::source::Source;
 use crate::event::Item;
-use crate::feed::{Replay, ReplayState};
+use crate::feed::Replay;
+use crate::sink::rate::Rate;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// The one that is under way.
-#[derive(Debug)]
 pub(super) struct Replaying {
     replay: Replay,
     pub(super) id: Arc<str>,
@@ -30,12 +29,12 @@ impl Running {
 
     fn take_up_replay(&mut self) {
         let parts = &mut self.parts;
-        let Some(replay) = parts.replays.take_up(&parts.name) else {
+        let Some((replay, feed, wanted)) = parts.replays.take_up(&parts.sleeper, &parts.wanted)
+        else {
             return;
         };
-        let (_, feed) = parts.feeds.open(&parts.sleeper, replay.next.max(1));
         let choice = Choice {
-            wanted: replay.wanted(&parts.wanted),
+            wanted,
             ..parts.choice()
         };
         self.replaying = Some(Replaying {
@@ -48,26 +47,9 @@ impl Running {
 
     fn save_replay(&mut self, mut replaying: Replaying) {
         let intake = &replaying.intake;
-        let replay = &mut replaying.replay;
-        replay.next = intake.progress().confirmed + 1;
-        if !replay.state.is_final() && intake.is_at_end() && intake.open() == 0 {
-            replay.next = replay.to.saturating_add(1);
-            replay.state = ReplayState::Done;
-        }
-        let replays = &mut self.parts.replays;
-        let saved = replays.save(replay);
-        let given_up = saved.is_err_and(|error| replays.give_up(&replaying.id, &error));
-        if replay.state.is_final() {
-            let state = replay.state.name();
-            let sink = &self.parts.name;
-            tracing::info!(
-                sink,
-                replay = &*replaying.id,
-                state,
-                "a replay to the sink has ended"
-            );
-        }
-        if given_up || replay.state.is_final() {
+        let next = intake.progress().confirmed + 1;
+        let at_end = intake.is_at_end() && intake.open() == 0;
+        if self.parts.replays.save(&mut replaying.replay, next, at_end) {
             self.in_flight.forget(Source::Replay);
         } else {
             self.replaying = Some(replaying);
@@ -79,6 +61,10 @@ impl Running {
         let Some(replaying) = &mut self.replaying else {
             return false;
         };
+        if replaying.replay.state.is_final() {
+            // There was no space to save that.
+            return false;
+        }
         let intake = &mut replaying.intake;
         let left_out = intake.tally.left_out();
         let (mut reads, mut has_more) = (0, true);
@@ -97,9 +83,7 @@ impl Running {
                 Ok(has_read) => has_read,
                 Err(error) if error.is_shortage() => false,
                 Err(error) => {
-                    let sink = &self.parts.name;
-                    tracing::error!(sink, replay = &*replaying.id, %error, "a replay to the sink cannot go on and has failed; live delivery goes on; correct what the error names, and ask for the replay again");
-                    replaying.replay.fail(error.to_string());
+                    self.parts.replays.fail(&mut replaying.replay, &error);
                     false
                 }
             };

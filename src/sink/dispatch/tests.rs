@@ -1,5 +1,6 @@
 mod crowds;
 mod outages;
+mod recovery;
 mod replays;
 
 use super::intake::{Choice, Intake};
@@ -15,7 +16,7 @@ use crate::relay::{self, Sleeper};
 use crate::sink::transport::{
     Attempt, Failure, FailureKind, NO_ATTEMPT, Outcome, Outcomes, Paths, Transport,
 };
-use crate::sink::{SinkError, Statistics};
+use crate::sink::{CursorSaver, SinkError, SinkReplays, Statistics};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -119,6 +120,7 @@ struct Setting {
     statistics: Arc<Statistics>,
     max_attempts: u32,
     batch: usize,
+    backoff: Backoff,
 }
 
 impl Setting {
@@ -130,6 +132,10 @@ impl Setting {
             statistics: Arc::default(),
             max_attempts: u32::MAX,
             batch: 1,
+            backoff: Backoff {
+                min: Duration::from_millis(2),
+                max: Duration::from_millis(8),
+            },
         }
     }
 
@@ -182,22 +188,23 @@ impl Setting {
         let dispatcher = Dispatcher {
             name: "crm".to_owned(),
             dead_letters: DeadLetters::open(self.directory("letters")).unwrap(),
-            replays: Replays::open(self.directory("replays")),
+            replays: SinkReplays::new(
+                "crm",
+                Replays::open(self.directory("replays")),
+                self.bench.feeds(),
+            ),
             feeds: self.bench.feeds(),
             paths: Paths::new(|_| Some("/webhook".into())),
             number: Box::new(|_| 1),
             wanted: Selection::default(),
             parties: Parties::default(),
-            cursor,
+            cursor: CursorSaver::new(cursor),
             limits: Limits {
                 unit,
                 batch: self.batch,
                 concurrency: 16,
                 rate: 0,
-                backoff: Backoff {
-                    min: Duration::from_millis(2),
-                    max: Duration::from_millis(8),
-                },
+                backoff: self.backoff,
                 max_attempts: self.max_attempts,
             },
             transport: Box::new(Receiver {
@@ -213,7 +220,11 @@ impl Setting {
             statistics: Arc::clone(&self.statistics),
             stop: Arc::clone(&stop),
         };
-        let running = thread::spawn(move || dispatcher.run(feeds));
+        // What it logs belongs to whoever runs it.
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        let running = thread::spawn(move || {
+            tracing::dispatcher::with_default(&log, || dispatcher.run(feeds))
+        });
         let deadline = Instant::now() + Duration::from_mins(3);
         while !running.is_finished() && !until(&self.statistics) {
             assert!(Instant::now() < deadline, "it delivers");

@@ -3,7 +3,8 @@
 use super::File;
 use super::rotation::Rotation;
 use crate::feed::{Selection, Tally};
-use crate::sink::{Confirmation, Sink};
+use crate::sink::statistics::Confirmation;
+use crate::sink::stream::Sink;
 use crate::worker::EventBatch;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

@@ -26,7 +26,8 @@ pub use late::LateFile;
 pub use rotation::Rotation;
 
 use super::lines::Lines;
-use super::{Confirmation, Sink};
+use super::statistics::Confirmation;
+use super::stream::Sink;
 use crate::feed::{Selection, Tally};
 use crate::worker::EventBatch;
 use rustix::fs::{Advice, OFlags};

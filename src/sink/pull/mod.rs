@@ -12,7 +12,7 @@ mod reading;
 
 pub use page::{Ask, PAGE_KIB_MAX, Page};
 
-use super::Statistics;
+use super::statistics::Statistics;
 use crate::event::{Item, Lane, Position};
 use crate::feed::{
     Cursor, CursorError, Decided, DecidedPosition, Feed, FeedError, Lanes, Selection,
@@ -23,7 +23,6 @@ use consumer_position::{before, behind, next_of, whole};
 use parking_lot::Mutex;
 use reading::{ReaderCache, Reading};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 /// A sink that is read. Any number of threads may read it at a time.
@@ -273,15 +272,6 @@ impl Books {
         while self.lanes.len() > NOTIFICATIONS_MAX {
             self.lanes.pop_first();
         }
-    }
-}
-
-impl fmt::Debug for Pull {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pull")
-            .field("wanted", &self.wanted)
-            .field("cursor", &self.cursor)
-            .finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One reader, and how far it has come.
-#[derive(Debug)]
 pub(super) struct Reading {
     feed: Feed<Decided>,
     /// The batch in which a page has ended.
@@ -143,7 +142,7 @@ impl Reading {
 }
 
 /// The readers that nobody reads with at the moment, few of them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct ReaderCache(Vec<Reading>);
 
 impl ReaderCache {

@@ -26,7 +26,6 @@ pub(crate) enum Decision {
 }
 
 /// What was found in place of the file.
-#[derive(Debug)]
 pub(crate) enum Stored {
     /// Decisions on this journal, and the version of the form.
     Whole(u32, Decisions),

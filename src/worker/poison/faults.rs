@@ -8,7 +8,6 @@ use rustix::process::{Signal, getpid, kill_process};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-#[derive(Debug)]
 struct Fault {
     what: String,
     text: Vec<u8>,

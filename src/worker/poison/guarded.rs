@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// An extractor that outlives what it is given.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct GuardedExtractor {
     extractor: Extractor,
     poison: Arc<Poison>,

@@ -3,6 +3,7 @@
 use super::{Replies, Reply, Setting, body, fill, in_order};
 use crate::dead_letter::DeadLetters;
 use crate::feed::{Progress, Replay, Replays};
+use crate::log::captured;
 use crate::sink::Statistics;
 use crate::sink::dispatch::Unit;
 use parking_lot::Mutex;
@@ -13,18 +14,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether a receiver is away, and how often it was asked for what.
 #[derive(Clone, Default)]
-struct Switch {
+pub(super) struct Switch {
     is_away: Arc<AtomicBool>,
     asked: Arc<Mutex<BTreeMap<String, u32>>>,
 }
 
 impl Switch {
     /// Fails with everything while it is away, and always with what `is_poison` says of the `id`.
-    fn replies(&self, is_poison: fn(&str) -> bool) -> Box<Replies> {
+    pub(super) fn replies(&self, is_poison: fn(&str) -> bool) -> Box<Replies> {
         let switch = self.clone();
         Box::new(move |_, id, _| {
             *switch.asked.lock().entry(id.to_owned()).or_default() += 1;
-            if is_poison(id) || switch.is_away.load(Ordering::Relaxed) {
+            if is_poison(id) || switch.is_away() {
                 Reply::Fail
             } else {
                 Reply::Take
@@ -32,13 +33,17 @@ impl Switch {
         })
     }
 
-    fn set(&self, is_away: bool) {
+    pub(super) fn is_away(&self) -> bool {
+        self.is_away.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::Relaxed);
     }
 }
 
 /// Three attempts, and a receiver that is away.
-fn outage() -> (Setting, Switch) {
+pub(super) fn outage() -> (Setting, Switch) {
     let setting = Setting {
         max_attempts: 3,
         ..Setting::new()
@@ -48,11 +53,11 @@ fn outage() -> (Setting, Switch) {
     (setting, switch)
 }
 
-fn innocent(_: &str) -> bool {
+pub(super) fn innocent(_: &str) -> bool {
     false
 }
 
-fn dead_letters(setting: &Setting) -> usize {
+pub(super) fn dead_letters(setting: &Setting) -> usize {
     let letters = DeadLetters::open(setting.directory("letters")).unwrap();
     letters.list().unwrap().len()
 }
@@ -439,7 +444,13 @@ fn what_is_tried_too_often_is_a_dead_letter_until_it_is_retried() {
         letters.request_retry(one.item).unwrap();
     }
     let done = |statistics: &Statistics| statistics.dead_letters.get() == 10;
-    setting.run(Unit::Event, |_, _| Reply::Take, done).unwrap();
+    // What was retried with success was in no line.
+    let log = captured(|| setting.run(Unit::Event, |_, _| Reply::Take, done).unwrap());
+    assert_eq!(log.matches("delivered after all").count(), 2, "{log}");
+    assert!(
+        log.contains("times=1 item=") && log.contains("times=9"),
+        "{log}"
+    );
     assert!(letters.list().unwrap().is_empty());
     // In order among themselves, too.
     let taken = in_order(&setting.taken).values().sum::<usize>();

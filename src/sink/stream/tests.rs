@@ -1,4 +1,6 @@
-use super::{Confirmation, PAUSE_MIN, Runner, Sink, SinkError, Statistics, StreamReplays};
+use super::{
+    Confirmation, CursorSaver, PAUSE_MIN, Runner, Running, Sink, SinkError, SinkReplays, Statistics,
+};
 use crate::disk::{Access, Disk, Guard, Identity, LockError, Storage, StorageFile};
 use crate::event::Pattern;
 use crate::feed::tests::Bench;
@@ -6,13 +8,13 @@ use crate::feed::{
     Cursor, Cursors, Decided, Feed, Replay, ReplayState, Replays, RetentionHolds, Selection, Tally,
 };
 use crate::journal::JournalId;
-use crate::log::Repeats;
+use crate::log::captured;
 use crate::metrics::Counter;
 use crate::worker::{EventBatch, Extraction, Live};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 struct Memory {
     kept: Arc<Mutex<Vec<u64>>>,
     unconfirmed: Vec<u64>,
+    confirmations: Arc<AtomicU64>,
     /// Confirmations that fail before one works.
     failures: u32,
     /// Every delivery is one event short of what it should be, and does not say so.
@@ -45,6 +48,7 @@ impl Sink for Memory {
     }
 
     fn confirm(&mut self) -> io::Result<()> {
+        self.confirmations.fetch_add(1, Ordering::Relaxed);
         if self.failures > 0 {
             self.failures -= 1;
             self.unconfirmed.clear();
@@ -131,11 +135,15 @@ impl Setting {
         }
     }
 
-    fn cursor(&self) -> Cursor {
-        let storage = Arc::new(Narrow {
-            disk: Disk::create(self.dir.path()).unwrap(),
+    fn directory(&self, name: &str) -> Arc<dyn Storage> {
+        Arc::new(Narrow {
+            disk: Disk::create(&self.dir.path().join(name)).unwrap(),
             full: Arc::clone(&self.full),
-        });
+        })
+    }
+
+    fn cursor(&self) -> Cursor {
+        let storage = self.directory("cursors");
         let journal = JournalId::parse("1").unwrap();
         let last = self.bench.status.durable();
         let cursors = Cursors::open(storage, journal, last, RetentionHolds::new(Arc::default()));
@@ -143,21 +151,17 @@ impl Setting {
     }
 
     fn replays(&self) -> Replays {
-        Replays::open(Arc::new(
-            Disk::create(&self.dir.path().join("replays")).unwrap(),
-        ))
+        Replays::open(self.directory("replays"))
     }
 
     fn runner(&self, feed: Feed<Decided>) -> Runner {
         Runner {
             feed,
-            replays: StreamReplays::new("memory", self.replays(), self.bench.feeds()),
+            replays: SinkReplays::new("memory", self.replays(), self.bench.feeds()),
             wanted: Selection::default(),
-            cursor: self.cursor(),
+            cursor: CursorSaver::new(self.cursor()),
             statistics: Arc::clone(&self.statistics),
             stop: Arc::clone(&self.stop),
-            failures: Repeats::default(),
-            unbalanced: Repeats::default(),
         }
     }
 
@@ -214,27 +218,36 @@ fn what_cannot_be_written_shows_until_it_can() {
     let setting = Setting::new();
     setting.bench.store(3);
     let (_live, feed) = setting.bench.feed(1);
-    let runner = setting.runner(feed);
+    let mut sink = Memory::default();
+    let mut running = Running::new(setting.runner(feed), &mut sink);
     let mut attempts = 0;
-    let (away, reason) = (&setting.statistics.away, &setting.statistics.away_reason);
-    let written = runner.retry(|| {
-        attempts += 1;
-        if attempts == 1 {
-            assert_eq!(away.get(), 0);
-            return Err(io::Error::other("no space"));
-        }
-        assert_eq!(away.get(), 1);
-        assert_eq!(reason.lock().as_deref(), Some("no space"));
-        Ok(())
+    let (away, health) = (&setting.statistics.away, &setting.statistics.health);
+    // That it could be written again was in no line.
+    let log = captured(|| {
+        let written = running.retry(|_| {
+            attempts += 1;
+            if attempts == 1 {
+                assert_eq!(away.get(), 0);
+                return Err(io::Error::other("no space"));
+            }
+            assert_eq!(away.get(), 1);
+            let view = health.view();
+            assert!(view.failing.is_some());
+            let reason = view.last_failure.map(|(_, reason)| reason);
+            assert_eq!(reason.as_deref(), Some("no space"));
+            Ok(())
+        });
+        written.unwrap();
     });
-    written.unwrap();
-    assert_eq!((away.get(), reason.lock().take()), (0, None));
+    assert!(log.contains("a delivery to the sink has failed"), "{log}");
+    assert!(log.contains("deliveries to the sink work again"), "{log}");
+    assert_eq!((away.get(), health.failing()), (0, None));
     let sink = Memory {
         failures: 2,
         ..Memory::default()
     };
     assert_eq!(setting.drain(sink), [1, 2, 3]);
-    assert_eq!((away.get(), reason.lock().take()), (0, None));
+    assert_eq!((away.get(), health.failing()), (0, None));
 }
 
 /// Behind what it had delivered the journal was damaged. The sink stopped without saving its cursor, so each start
@@ -348,8 +361,9 @@ fn sequences_that_a_feed_passes_over_are_unaccounted() {
     setting.bench.store(2);
     let next = Extraction::new().make(setting.bench.store(1));
     let (_live, feed) = setting.bench.feed(1);
-    let mut runner = setting.runner(feed);
-    runner.deliver(&mut Memory::default(), &next, 1).unwrap();
+    let mut sink = Memory::default();
+    let mut running = Running::new(setting.runner(feed), &mut sink);
+    running.deliver(&next).unwrap();
     assert_eq!(setting.unaccounted(), 2);
 }
 
@@ -392,4 +406,47 @@ fn what_is_asked_for_once_more_goes_out_once_more() {
         (setting.unaccounted(), setting.cursor().confirmed()),
         (0, 6)
     );
+}
+
+/// When the end of a replay could not be saved, the thread tried again at once, without end.
+#[test]
+fn a_replay_whose_end_finds_no_space_waits_for_it() {
+    let setting = Setting::new();
+    for _ in 0..3 {
+        setting.bench.store(1);
+    }
+    assert_eq!(setting.drain(Memory::default()), [1, 2, 3]);
+    let mut asked = Replay::new("memory", 1, 3, 1_750_000_000_000_000);
+    // So that there is time to fill the disk before it ends.
+    asked.rate = 1;
+    let replays = setting.replays();
+    replays.request(&mut asked).unwrap();
+    setting.stop.store(false, Ordering::Relaxed);
+    let (_live, feed) = setting.bench.feed(4);
+    let runner = setting.runner(feed);
+    let mut sink = Memory::default();
+    let (kept, confirmations) = (Arc::clone(&sink.kept), Arc::clone(&sink.confirmations));
+    let running = thread::spawn(move || runner.run(&mut sink));
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_mins(2);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            thread::sleep(PAUSE_MIN / 20);
+        }
+    };
+    let state = || replays.read(&asked.id).unwrap().state;
+    until("it begins", &|| state() == ReplayState::Running);
+    setting.full.store(true, Ordering::Relaxed);
+    until("all is delivered", &|| kept.lock().len() == 3);
+    let before = confirmations.load(Ordering::Relaxed);
+    thread::sleep(Duration::from_secs(2));
+    let tries = confirmations.load(Ordering::Relaxed) - before;
+    assert!(tries <= 20, "it tries now and then: {tries}");
+    setting.full.store(false, Ordering::Relaxed);
+    until("it ends when there is space", &|| {
+        state() == ReplayState::Done
+    });
+    setting.stop.store(true, Ordering::Relaxed);
+    running.join().unwrap().unwrap();
+    assert_eq!(*kept.lock(), [1, 2, 3], "nothing went out again");
 }

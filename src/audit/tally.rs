@@ -9,77 +9,74 @@ use crate::worker::EventBatch;
 use std::collections::{BTreeMap, HashMap};
 
 /// Counts of notifications and events.
-#[derive(Clone, Debug)]
-pub(super) struct Tally {
-    pub(super) notifications: u64,
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub notifications: u64,
     /// Bytes of the bodies.
-    pub(super) bytes: u64,
+    pub bytes: u64,
     /// Notifications by number of the endpoint, and whether they were answered before they were durable.
-    pub(super) endpoints: BTreeMap<(u16, bool), u64>,
+    pub endpoints: BTreeMap<(u16, bool), u64>,
     /// Times of arrival of the first and the last one, microseconds since 1970.
-    pub(super) arrivals: Option<(u64, u64)>,
+    pub arrivals: Option<(u64, u64)>,
     /// Events, as the extraction has counted them.
-    pub(super) received: u64,
+    pub received: u64,
     /// Events by type; the types that are too many under [`OTHER_KINDS`].
-    pub(super) kinds: HashMap<String, u64, foldhash::fast::RandomState>,
+    pub kinds: HashMap<String, u64, foldhash::fast::RandomState>,
     /// Events in the order of [`Lane::ALL`].
-    pub(super) lanes: [u64; 3],
+    pub lanes: [u64; 3],
     /// Bodies that are not JSON, or cannot be taken apart.
-    pub(super) unparsed: u64,
+    pub unparsed: u64,
     /// Bodies without any update.
-    pub(super) empty: u64,
+    pub empty: u64,
     /// Events that say what an earlier one has said, as far as the server has decided.
-    pub(super) duplicates: u64,
+    pub duplicates: u64,
     /// Why duplicates are not known as such.
-    pub(super) unmarked: Option<String>,
+    pub unmarked: Option<String>,
     /// In the order of the sinks that are audited.
-    pub(super) sinks: Vec<Sink>,
+    pub sinks: Vec<SinkTally>,
 }
 
 /// What concerns one sink.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sink {
+pub struct SinkTally {
     /// Events that it has confirmed.
-    pub(super) delivered: u64,
+    pub delivered: u64,
     /// Events that it was spared.
-    pub(super) duplicate: u64,
+    pub duplicate: u64,
     /// Events that its filters leave out.
-    pub(super) unwanted: u64,
+    pub unwanted: u64,
     /// Events that are among its dead letters.
-    pub(super) dead: u64,
+    pub dead: u64,
     /// Events that it has not confirmed.
-    pub(super) in_flight: u64,
+    pub in_flight: u64,
     /// Notifications that have passed it, of which it has had nothing, and that are no dead letter.
-    pub(super) hidden: u64,
+    pub hidden: u64,
     /// Sequence of the first one.
-    pub(super) hidden_first: Option<u64>,
+    pub hidden_first: Option<u64>,
     /// Notifications that hold events in flight.
-    pub(super) waiting: u64,
+    pub waiting: u64,
     /// When the first of those came, microseconds since 1970.
-    pub(super) waiting_since: Option<u64>,
+    pub waiting_since: Option<u64>,
+}
+
+impl SinkTally {
+    /// Events that are accounted for.
+    pub(super) fn sum(&self) -> u64 {
+        self.delivered + self.duplicate + self.unwanted + self.dead + self.in_flight
+    }
 }
 
 impl Tally {
     /// Nothing yet, of so many sinks.
-    pub(super) fn new(sinks: usize) -> Tally {
+    pub fn new(sinks: usize) -> Tally {
         Tally {
-            notifications: 0,
-            bytes: 0,
-            endpoints: BTreeMap::new(),
-            arrivals: None,
-            received: 0,
-            kinds: HashMap::default(),
-            lanes: [0; 3],
-            unparsed: 0,
-            empty: 0,
-            duplicates: 0,
-            unmarked: None,
-            sinks: vec![Sink::default(); sinks],
+            sinks: vec![SinkTally::default(); sinks],
+            ..Tally::default()
         }
     }
 
     /// Counts everything from sequence `from` on for these sinks, and appends the keys of the events.
-    pub(super) fn take(
+    pub fn take(
         &mut self,
         delivery: &EventBatch,
         from: u64,
@@ -141,7 +138,7 @@ impl Tally {
     }
 
     /// Adds what another thread has counted.
-    pub(super) fn add(&mut self, other: &Tally) {
+    pub fn add(&mut self, other: &Tally) {
         self.notifications += other.notifications;
         self.bytes += other.bytes;
         for (key, count) in &other.endpoints {

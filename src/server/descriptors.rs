@@ -12,19 +12,18 @@
 //! fewer connections. So nobody takes the descriptors of anybody else. Below [`FILES_MIN`] nothing makes sense, and the
 //! start is refused.
 
-use super::error::CliError;
+use super::pull::READER_FILES;
 use crate::config::{Config, ConfigErrors, Finding, Sink, SinkKind};
-use crate::server::READER_FILES;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the soft limit as far as this configuration wants and the hard limit allows, and lowers what it
 /// allows for connections where that is not enough. An error of the configuration if there is no sense in starting.
-pub(super) fn share_out(config: &mut Config) -> Result<(), CliError> {
+pub(crate) fn share_out(config: &mut Config) -> Result<(), ConfigErrors> {
     let connections = config.server.max_connections as u64;
     let beside = beside_connections(config);
     let allowed = raise_limit(connections.saturating_add(beside).max(FILES_MIN));
     if allowed < FILES_MIN {
-        return Err(too_few(allowed).into());
+        return Err(too_few(allowed));
     }
     if allowed >= connections.saturating_add(beside) {
         return Ok(());
@@ -40,21 +39,27 @@ pub(super) fn share_out(config: &mut Config) -> Result<(), CliError> {
         lowered(&mut config.pull.connections, allowed / 8);
     }
     let (max_connections, admin) = (config.server.max_connections, config.admin.connections);
-    let message = format!(
-        "{allowed} file descriptors are allowed, fewer than server.max_connections wants: {max_connections} connections \
-         are taken, and {admin} to the admin pages; raise LimitNOFILE in the unit, or `ulimit -Hn`"
-    );
     // With the default of max_connections there are nearly always fewer, and enough.
     if possible < FEW {
-        tracing::warn!("{message}");
+        tracing::warn!(
+            allowed,
+            max_connections,
+            admin,
+            "fewer file descriptors are allowed than server.max_connections wants: at most `max_connections` connections are taken, and `admin` to the admin pages; raise LimitNOFILE in the unit, or `ulimit -Hn`"
+        );
     } else {
-        tracing::info!("{message}");
+        tracing::info!(
+            allowed,
+            max_connections,
+            admin,
+            "server.max_connections is what the file descriptors allow, less than it could be; raise LimitNOFILE in the unit, or `ulimit -Hn`, for more"
+        );
     }
     Ok(())
 }
 
 /// Descriptors that there can be after the soft limit was raised, to `needed` at most.
-pub(super) fn raise_limit(needed: u64) -> u64 {
+pub(crate) fn raise_limit(needed: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let Some(current) = limit.current.filter(|&current| current < needed) else {
         return needed;
@@ -110,4 +115,4 @@ const FILES_MIN: u64 = 128;
 const FEW: u64 = 1024;
 
 /// Descriptors for files, polls and what a shortage must never reach.
-pub(super) const FILES: u64 = 224;
+pub(crate) const FILES: u64 = 224;

@@ -14,25 +14,24 @@ use std::sync::LazyLock;
 
 /// The key of one event.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Key {
+pub struct Key {
     /// See [`Scope::group`](crate::dedupe::Scope::group).
-    pub(super) group: u32,
+    pub group: u32,
     /// See [`hash_of`].
-    pub(super) hash: u64,
+    pub hash: u64,
     /// The body has nothing that tells the update from another one that says the same.
-    pub(super) weak: bool,
+    pub weak: bool,
 }
 
 /// The hash of an event's id, by a seed of this process: of the fingerprint that stands in files anybody can make as
 /// many as he likes that are the same.
-pub(super) fn hash_of(id: &str) -> u64 {
+pub fn hash_of(id: &str) -> u64 {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
     SEED.hash_one(id)
 }
 
 /// Counts repeats. Keys come in the order of the journal.
-#[derive(Debug)]
-pub(super) struct Repeats {
+pub struct Repeats {
     young: Generation,
     old: Generation,
     /// Keys of a generation.
@@ -40,18 +39,18 @@ pub(super) struct Repeats {
     /// Nobody can aim at what stands in a table.
     seed: RandomState,
     /// Events whose key says for sure that they are repeats.
-    pub(super) certain: u64,
+    pub certain: u64,
     /// Events that cannot be distinguished from an earlier one.
-    pub(super) weak: u64,
+    pub weak: u64,
     /// A generation was forgotten: repeats that are farther apart were not seen.
-    pub(super) forgot: bool,
+    pub forgot: bool,
 }
 
 type Generation = HashSet<u64, RandomState>;
 
 impl Repeats {
     /// Finds repeats that are at most `window` keys apart.
-    pub(super) fn new(window: usize) -> Repeats {
+    pub fn new(window: usize) -> Repeats {
         Repeats {
             young: Generation::default(),
             old: Generation::default(),
@@ -64,7 +63,7 @@ impl Repeats {
     }
 
     /// Takes keys in the order of their events.
-    pub(super) fn take(&mut self, keys: &[Key]) {
+    pub fn take(&mut self, keys: &[Key]) {
         for key in keys {
             let known = self.known(key);
             if self.young.contains(&known) || self.old.contains(&known) {

@@ -32,13 +32,14 @@ impl Rate {
         self.next.filter(|next| *next > now)
     }
 
-    /// Takes a token at `now`.
-    pub(super) fn take(&mut self, now: Instant) {
+    /// Takes so many tokens at `now`, whether there are as many or not.
+    pub(super) fn take(&mut self, now: Instant, count: u64) {
         if self.each.is_zero() {
             return;
         }
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let oldest = now.checked_sub(self.most).unwrap_or(now);
-        self.next = Some(self.next.unwrap_or(oldest).max(oldest) + self.each);
+        self.next = Some(self.next.unwrap_or(oldest).max(oldest) + self.each * count);
     }
 }
 
@@ -57,7 +58,7 @@ mod tests {
             let (mut now, mut taken) = (begin, 0);
             while now < begin + Duration::from_secs(10) {
                 while rate.wait(now).is_none() {
-                    rate.take(now);
+                    rate.take(now, 1);
                     taken += 1;
                 }
                 now += Duration::from_millis(13);
@@ -70,7 +71,7 @@ mod tests {
         }
         let mut free = Rate::new(0);
         let now = Instant::now();
-        free.take(now);
+        free.take(now, 1);
         assert_eq!(free.wait(now), None);
     }
 }

@@ -13,27 +13,26 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// What is known of one sink before the journal is read.
-pub(super) struct Standing {
-    pub(super) name: String,
+pub struct Standing {
+    pub name: String,
     /// How far it has come.
-    pub(super) lanes: Lanes,
+    pub lanes: Lanes,
     /// What of that is open.
     open: BTreeSet<Item>,
-    /// Its dead letters.
-    pub(super) dead_letters: BTreeSet<Item>,
+    pub dead_letters: BTreeSet<Item>,
     /// Notifications that nobody can take apart, and those among the dead letters of the workers.
-    pub(super) poisoned: Arc<BTreeSet<u64>>,
+    pub poisoned: Arc<BTreeSet<u64>>,
     /// What its filters let through; `None` if that is not known.
-    pub(super) wanted: Option<Selection>,
+    pub wanted: Option<Selection>,
     /// Sequences that were retired before it had them.
-    pub(super) retired: u64,
+    pub retired: u64,
     /// Why its cursor counts as 0.
-    pub(super) problem: Option<String>,
+    pub problem: Option<String>,
 }
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EventState {
+pub enum EventState {
     Delivered,
     Duplicate,
     Unwanted,
@@ -45,7 +44,7 @@ pub(super) enum EventState {
 
 impl Standing {
     /// `retired` are the sequences that are asked for and not in the journal any more.
-    pub(super) fn of(found: StoredCursor, id: JournalId, retired: Range<u64>) -> Standing {
+    pub fn of(found: StoredCursor, id: JournalId, retired: Range<u64>) -> Standing {
         let (lanes, problem) = match found.saved {
             Ok(saved) if saved.journal == id => (saved.lanes, None),
             Ok(Saved { journal, .. }) => (
@@ -82,7 +81,7 @@ impl Standing {
     }
 
     /// What became of an event of a notification that came to `endpoint`, and whose most urgent one is in `urgent`.
-    pub(super) fn state_of(&self, event: Event<'_>, urgent: Lane, endpoint: u16) -> EventState {
+    pub fn state_of(&self, event: Event<'_>, urgent: Lane, endpoint: u16) -> EventState {
         let reached = |lane: Lane| self.lanes[lane.index()].reached;
         let reached = reached(event.lane()).min(reached(urgent));
         let is_kept = || self.poisoned.contains(&event.sequence());

@@ -1,13 +1,10 @@
 //! Reads the journal with one thread, takes it apart with several, and puts the results in order again.
 
-use super::super::journal::damage_text;
-use super::super::report::progress::Progress;
-use super::super::report::units;
 use super::repeats::{Key, Repeats};
 use super::standing::Standing;
 use super::tally::Tally;
 use crate::dedupe::{Duplicates, Scope};
-use crate::disk::{Access, Storage};
+use crate::disk::Storage;
 use crate::journal::batch::Batch;
 use crate::journal::{Damage, Depth, Hole, JournalError, Manifest, Reader, inspect_from};
 use crate::worker::{Extraction, Forms, Poison};
@@ -16,25 +13,29 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
-use std::time::Instant;
 
 /// What to read, and how.
-pub(super) struct Job {
-    pub(super) storage: Arc<dyn Storage>,
+pub struct Job {
+    pub storage: Arc<dyn Storage>,
+    /// That of the journal.
+    pub manifest: Manifest,
     /// The sequence to begin with.
-    pub(super) first: u64,
+    pub first: u64,
     /// See [`Repeats::new`].
-    pub(super) window: usize,
+    pub window: usize,
     /// Whose events are compared with whose.
-    pub(super) scope: Scope,
+    pub scope: Scope,
     /// Bodies that are not taken apart.
-    pub(super) poison: Arc<Poison>,
+    pub poison: Arc<Poison>,
     /// How bodies are read.
-    pub(super) forms: Arc<Forms>,
+    pub forms: Arc<Forms>,
     /// Where the server has written down what is a duplicate; `None` if it never did.
-    pub(super) dedupe: Option<Arc<dyn Storage>>,
-    pub(super) sinks: Vec<Standing>,
+    pub dedupe: Option<Arc<dyn Storage>>,
+    pub sinks: Vec<Standing>,
 }
+
+/// Called with the bytes of each batch that was read, and the sequence behind it.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// What was found.
 pub(super) struct Outcome {
@@ -63,22 +64,22 @@ struct Done {
 
 /// What the reading thread has come to.
 #[derive(Default)]
-pub(super) struct End {
+pub struct End {
     /// The sequence behind the last one.
-    pub(super) next: u64,
+    pub next: u64,
     /// Sequences that it has passed over because damage was set aside.
-    pub(super) set_aside: u64,
+    pub set_aside: u64,
     /// Sequences that retention has taken when it was about to read them.
-    pub(super) retired: u64,
+    pub retired: u64,
     /// Where the journal is damaged.
-    pub(super) damage: Vec<String>,
+    pub damage: Vec<String>,
     /// Why nothing was read behind `next`, though something may be there.
-    pub(super) stopped: Option<String>,
+    pub stopped: Option<String>,
 }
 
 impl Job {
     /// Reads from the beginning to the end that there is.
-    pub(super) fn run(&self, meter: &mut Meter) -> Result<Outcome, JournalError> {
+    pub(super) fn run(&self, progress: Progress<'_>) -> Result<Outcome, JournalError> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let under_way = 4 * threads;
         let (spare, spares) = bounded(under_way);
@@ -107,7 +108,7 @@ impl Job {
                 early.insert(number, done);
                 while let Some(done) = early.remove(&expected) {
                     expected += 1;
-                    meter.advance(done.bytes, done.next);
+                    progress(done.bytes, done.next);
                     // Its thread has gone when everything is read.
                     let _ = spare.send(order.take(done));
                 }
@@ -257,7 +258,7 @@ impl Source<'_> {
             } = damage.hole;
             first_sequence.saturating_add(count.max(1)) > at
         };
-        let damage = rest.damage.iter().filter(behind).map(damage_text);
+        let damage = rest.damage.iter().filter(behind).map(ToString::to_string);
         self.end.damage.extend(damage);
         Ok(!rest.damage.is_empty())
     }
@@ -293,44 +294,6 @@ impl Order {
         self.at = done.next;
         self.repeats.take(&done.keys);
         done.keys
-    }
-}
-
-/// How far the reading is, on stderr.
-pub(super) struct Meter {
-    progress: Progress,
-    began: Instant,
-    bytes: u64,
-    /// Bytes of the segments' files; the last ones are not full.
-    total: u64,
-}
-
-impl Meter {
-    /// Nothing is read yet of the journal in `storage`.
-    pub(super) fn begin(storage: &dyn Storage) -> Meter {
-        let names = storage.list().unwrap_or_default();
-        let segments = names.iter().filter(|name| name.ends_with(".segment"));
-        let length = |name: &String| storage.open(name, Access::Read)?.length();
-        Meter {
-            progress: Progress::patient(),
-            began: Instant::now(),
-            bytes: 0,
-            total: segments.filter_map(|name| length(name).ok()).sum(),
-        }
-    }
-
-    fn advance(&mut self, bytes: u64, next: u64) {
-        self.bytes += bytes;
-        self.progress.show(|| {
-            let (read, total) = (units::bytes(self.bytes), units::bytes(self.total));
-            let rate = units::bytes(self.bytes / self.began.elapsed().as_secs().max(1));
-            format!("audit: read {read} of at most {total}, {rate}/s, sequence {next}")
-        });
-    }
-
-    /// Clears the line.
-    pub(super) fn end(mut self) {
-        self.progress.clear();
     }
 }
 

@@ -1,66 +1,26 @@
-//! `hookline audit`: the books of the receiver, derived again from the journal.
-//!
-//! What is received stands in the journal; how far each sink has come stands in its cursor. Everything else is derived
-//! here, by the same extraction as in the workers, and without a word from any process: beside a running server as
-//! well as on a stopped one.
-//!
-//! - **received**: the events that the bodies give;
-//! - **in flight**: events that the sink's cursor does not call confirmed, see `standing.rs`. Between the cursor and
-//!   what a sink has really got there is up to a second of events, which a crash delivers again; here they are in
-//!   flight still. All others are one of these:
-//! - **duplicate**: an earlier one says the same, as the server has decided and written down, so the sink was spared
-//!   it. After a power cut some may have to be decided again; until the next start they count as delivered;
-//! - **unwanted**: the sink's filters leave it out. They stand in the configuration; without it these events count as
-//!   delivered, and the audit says so;
-//! - **dead**: it is among the sink's dead letters now. What was delivered after all, or dropped by somebody, counts
-//!   as delivered: nothing is owed any more. So a letter that a replay has left counts here, though the sink has had
-//!   that event before;
-//!   A notification that nobody can take apart gives no event: it is one dead letter of the workers, and here one that
-//!   is dead for each sink that has passed it, whatever the sink's filters are;
-//! - **delivered**: everything else;
-//! - **unaccounted**: received less all of these, such as a notification that gave no event, or passed as
-//!   `whatsapp.unparsed` with a version before this one and was left out by a filter for that, and is no dead letter;
-//!   and sequences that are neither there nor set aside by a repair, and
-//!   those beyond the journal that a cursor claims. It is 0, or something is wrong.
-//!
-//! What retention took from a sink that was not in the configuration at the time is not in the journal any more, so it
-//! is in no sum; as long as the sink's cursor stands before it, its number is reported beside the balance.
-//!
-//! Damage that nobody has set aside is passed over as a repair would: what it took is missing, what lies behind is
-//! read. Where that is not possible, nobody knows what a sink has had.
-//!
-//! The cursors are read first: what they say is confirmed is in the journal by then. A running server may be about to
-//! sync the last frames that are read; they are behind every cursor. The journal is read by one thread, taken apart by
-//! as many as there are cores, and put in order again for what depends on order: gaps and repeats. The batches
-//! under way are bounded, and so is the memory for the keys, see `repeats.rs`.
+//! `hookline audit`: the books of the receiver, derived again from the journal by [`crate::audit`].
 
-mod reading;
-mod repeats;
 mod report;
-mod standing;
-mod tally;
 
 use super::error::CliError;
 use super::journal::{open, open_beside, poison, refused};
 use super::{Output, configuration, cursor};
+use crate::audit::{self, Job, Standing};
 use crate::config::{Config, DATA_DIR, DATA_DIR_VARIABLE};
 use crate::dead_letter::{self, WORKER};
 use crate::disk::Storage;
 use crate::event::Item;
-use crate::feed::{self, CursorError, StoredCursor};
+use crate::feed::{CursorError, StoredCursor};
 use crate::journal::{JournalError, Manifest};
 use crate::server;
 use crate::worker::{Forms, Poison};
 use clap::Args;
-use reading::{Meter, Outcome};
-use report::{Report, SinkReport};
-use standing::Standing;
+use report::{Meter, Report};
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// `hookline audit`
 #[derive(Clone, Debug, Args)]
 pub(super) struct AuditArgs {
     /// Directory of the journal [default: that of --config, else ./hookline-data]
@@ -85,7 +45,6 @@ fn window(text: &str) -> Result<usize, &'static str> {
     keys.ok_or("write a number of keys, 1 or more")
 }
 
-/// Runs the verb.
 pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     let failed = |error: JournalError| refused("cannot audit the journal", error);
     let config = args.config.as_deref();
@@ -116,31 +75,30 @@ pub(super) fn run(args: &AuditArgs) -> Result<(), CliError> {
     if let Some(config) = &config {
         add_filters(&mut sinks, config, &manifest);
     }
-    let job = reading::Job {
+    let job = Job {
         storage: Arc::clone(&disk),
         first,
         window: args.window,
-        scope: config
-            .as_ref()
-            .map(server::dedupe_scope)
-            .unwrap_or_default(),
+        scope: (config.as_ref()).map_or_else(Default::default, |config| config.dedupe.scope),
         poison: Arc::new(poison),
         forms: Arc::new(Forms::look(Arc::clone(&disk))),
         dedupe: open_beside(dir, "dedupe")?.map(|disk| Arc::new(disk) as Arc<dyn Storage>),
         sinks,
+        manifest,
     };
     let mut meter = Meter::begin(&*disk);
-    let outcome = job.run(&mut meter);
+    let balance = audit::audit(job, &mut |bytes, next| meter.advance(bytes, next));
     meter.end();
     let report = Report {
+        dir: dir.to_owned(),
         notes,
-        ..balance(dir, &manifest, first, job.sinks, outcome.map_err(failed)?)
+        balance: balance.map_err(failed)?,
     };
     match args.output {
         Output::Json => writeln!(io::stdout(), "{}", report.as_json())?,
         Output::Text => report.write(&mut io::stdout().lock())?,
     }
-    CliError::unless(report.balances())
+    CliError::unless(report.balance.is_even())
 }
 
 /// What is among the dead letters of each sink, and of the workers.
@@ -207,72 +165,6 @@ fn dead_letters(dir: &Path) -> Result<Vec<(String, BTreeSet<Item>)>, CliError> {
         Ok((name, letters.into_iter().map(|it| it.item).collect()))
     });
     listed.collect()
-}
-
-/// Draws the balance of everything from the sequence `first` on.
-fn balance(
-    dir: &Path,
-    manifest: &Manifest,
-    first: u64,
-    sinks: Vec<Standing>,
-    outcome: Outcome,
-) -> Report {
-    let Outcome {
-        mut end,
-        gaps,
-        mut tally,
-        repeats,
-    } = outcome;
-    end.damage.extend(tally.unmarked.take());
-    let holes = manifest.holes.iter().map(|hole| {
-        let behind = hole.first_sequence.saturating_add(hole.count);
-        (hole.first_sequence.max(first), behind.min(end.next))
-    });
-    // Each sequence is there, set aside, or retired: by their number, and by where they are.
-    let explained = end.set_aside + end.retired;
-    let missing = (end.next - first)
-        .abs_diff(tally.notifications + explained)
-        .max(gaps.abs_diff(explained));
-    let sinks = sinks.into_iter().zip(&tally.sinks);
-    let sinks = sinks.map(|(standing, sink)| {
-        let reached = feed::reached(&standing.lanes);
-        let beyond = (reached + 1).saturating_sub(end.next);
-        let mut report = SinkReport {
-            name: standing.name,
-            problem: standing.problem,
-            cursor: feed::confirmed(&standing.lanes),
-            reached,
-            retired: standing.retired,
-            filtered: standing.wanted.is_some(),
-            dead_letters: standing.dead_letters.len() as u64,
-            received: tally.received,
-            delivered: sink.delivered,
-            duplicate: sink.duplicate,
-            unwanted: sink.unwanted,
-            dead: sink.dead,
-            in_flight: sink.in_flight,
-            unaccounted: 0,
-            hidden: sink.hidden,
-            hidden_first: sink.hidden_first,
-            waiting: sink.waiting,
-            waiting_since: sink.waiting_since,
-        };
-        report.unaccounted = report.received.abs_diff(report.sum()) + missing + beyond;
-        report
-    });
-    Report {
-        dir: dir.to_owned(),
-        id: manifest.id,
-        first,
-        endpoints: manifest.endpoints.clone(),
-        holes: holes.filter(|(begin, behind)| begin < behind).collect(),
-        missing,
-        sinks: sinks.collect(),
-        notes: Vec::new(),
-        end,
-        tally,
-        repeats,
-    }
 }
 
 pub(super) const EXAMPLES: &str = "\

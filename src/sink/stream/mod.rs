@@ -1,0 +1,330 @@
+//! Delivers one ordered stream: batch after batch in journal order, by a thread that waits for each.
+
+mod replaying;
+
+use super::error::SinkError;
+use super::health::Failing;
+use super::replays::SinkReplays;
+use super::saver::{CursorSaver, SAVE_INTERVAL};
+use super::statistics::{Confirmation, Statistics};
+use crate::feed::{Decided, Feed, Lanes, Progress, Selection, Tally};
+use crate::log::Repeats;
+use crate::worker::EventBatch;
+use replaying::Replaying;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Where events go.
+pub trait Sink: Send {
+    /// Everything up to sequence `confirmed` was confirmed before this process began, and deliveries begin behind it.
+    /// A sink that can see what it was given beyond that looks now, and does not take that twice.
+    fn resume(&mut self, confirmed: u64) -> io::Result<()> {
+        let _ = confirmed;
+        Ok(())
+    }
+
+    /// Says whether what is delivered next is a backlog. Nobody waits for that, but for the disk that it may share with
+    /// the journal.
+    fn note_backlog(&mut self, is_backlog: bool) {
+        let _ = is_backlog;
+    }
+
+    /// Delivers the events that are wanted of all notifications from sequence `from` on, and says what became of how
+    /// many. On an error everything from `from` on is delivered again.
+    fn deliver(
+        &mut self,
+        delivery: &EventBatch,
+        from: u64,
+        wanted: &Selection,
+    ) -> io::Result<Tally>;
+
+    /// True when it would be confirmed now rather than in its time.
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    /// Makes everything delivered as safe as [`Sink::confirmation`] says. On an error everything since the last
+    /// time that it worked is delivered again, since nobody knows what of it is there.
+    fn confirm(&mut self) -> io::Result<()>;
+
+    /// Everything delivered is confirmed, and the cursor is saved: nothing of it comes again.
+    fn saved(&mut self) {}
+
+    /// What a delivered event survives.
+    fn confirmation(&self) -> Confirmation;
+}
+
+/// What the thread of such a sink runs.
+pub struct Runner {
+    /// What to deliver.
+    pub feed: Feed<Decided>,
+    /// What somebody asks for once more.
+    pub replays: SinkReplays,
+    /// Which events of it.
+    pub wanted: Selection,
+    pub cursor: CursorSaver,
+    pub statistics: Arc<Statistics>,
+    /// Set when the sink is to end once it has delivered everything that is durable.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Its state while it runs.
+///
+/// It keeps the sink's books. What comes in is what the extraction counted when it made the events, in sequences that
+/// follow each other; what goes out is what the sink says that it delivered. With each delivery both are compared, by
+/// this thread, between two deliveries, when nothing is on its way; and only the difference is published. So who
+/// reads it at any time never sees an event that is merely in flight, and two mistakes never cancel out.
+struct Running<'s> {
+    parts: Runner,
+    sink: &'s mut dyn Sink,
+    /// Everything up to this sequence was delivered.
+    delivered: u64,
+    /// Everything up to this sequence was confirmed since this process began, or before.
+    confirmed: u64,
+    replaying: Option<Replaying>,
+    /// When it was last looked whether a replay waits.
+    looked_at: Instant,
+    /// How long it waits after the next failed confirmation.
+    pause: Duration,
+    /// Deliveries after which the books did not balance, for the log.
+    unbalanced: Repeats,
+}
+
+impl Runner {
+    /// Delivers until it is asked to stop, and then what is durable already.
+    pub fn run(self, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let statistics = Arc::clone(&self.statistics);
+        statistics.note_confirmed(self.feed.position() - 1);
+        let ended = Running::new(self, sink).work();
+        statistics.note_end(&ended);
+        ended
+    }
+}
+
+impl<'s> Running<'s> {
+    fn new(parts: Runner, sink: &'s mut dyn Sink) -> Running<'s> {
+        let before = parts.feed.position() - 1;
+        Running {
+            parts,
+            sink,
+            delivered: before,
+            confirmed: before,
+            replaying: None,
+            looked_at: Instant::now(),
+            pause: PAUSE_MIN,
+            unbalanced: Repeats::default(),
+        }
+    }
+
+    fn work(mut self) -> Result<(), SinkError> {
+        let before = self.parts.cursor.confirmed();
+        self.retry(|it| it.sink.resume(before))?;
+        loop {
+            // Before the look at the feed: what became durable before the stop is delivered.
+            let stopping = self.parts.stop.load(Ordering::Acquire);
+            let next = match self.parts.feed.next(self.wait(stopping)) {
+                Ok(next) => next,
+                // Descriptors or memory come back; and nothing is lost by waiting.
+                Err(error) if error.is_shortage() && !stopping => {
+                    self.pause = self.failed(&io::Error::other(error), self.pause)?;
+                    continue;
+                }
+                Err(error) => {
+                    self.leave();
+                    return Err(error.into());
+                }
+            };
+            if let Some(delivery) = &next {
+                self.note_oldest(delivery);
+                self.sink.note_backlog(self.parts.feed.is_reading());
+                self.deliver(delivery)?;
+            }
+            let replayed = next.is_none() && !stopping && self.replay()?;
+            let finished = stopping && self.parts.feed.is_at_end();
+            if !finished && !replayed && !self.is_due() {
+                continue;
+            }
+            if self.confirm()? {
+                self.save()?;
+                if finished {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// How long it waits for what comes next.
+    fn wait(&self, stopping: bool) -> Duration {
+        if stopping {
+            return Duration::ZERO;
+        }
+        let cursor = &self.parts.cursor;
+        let wait = if self.delivered > cursor.confirmed() {
+            cursor.due_in(SAVE_INTERVAL)
+        } else {
+            IDLE_WAIT
+        };
+        wait.min(self.replay_waits().unwrap_or(wait))
+    }
+
+    /// Whether something was delivered that is to be confirmed and saved now.
+    fn is_due(&self) -> bool {
+        let cursor = &self.parts.cursor;
+        let is_open = self.delivered > cursor.confirmed() || self.replay_is_open();
+        let is_time = cursor.due_in(SAVE_INTERVAL).is_zero();
+        is_open && (is_time || !cursor.lacks_space() && self.sink.is_due())
+    }
+
+    /// Confirms everything that was delivered. False if that failed, and all of it comes again.
+    fn confirm(&mut self) -> Result<bool, SinkError> {
+        let Err(error) = self.sink.confirm() else {
+            self.note_works();
+            self.replay_confirmed();
+            (self.confirmed, self.pause) = (self.delivered, PAUSE_MIN);
+            return Ok(true);
+        };
+        let kind = error.kind();
+        if matches!(kind, ErrorKind::InvalidInput | ErrorKind::Unsupported) {
+            return Err(SinkError::Unsyncable(error));
+        }
+        self.note_failing();
+        self.pause = self.failed(&error, self.pause)?;
+        self.parts.feed.go_back_to(self.confirmed + 1);
+        self.replay_unconfirmed();
+        self.delivered = self.confirmed;
+        Ok(false)
+    }
+
+    fn save(&mut self) -> Result<(), SinkError> {
+        let parts = &mut self.parts;
+        let lanes = all_up_to(self.delivered);
+        if parts.cursor.save(lanes, &parts.statistics)? {
+            parts.statistics.note_confirmed(self.delivered);
+            self.sink.saved();
+        }
+        Ok(())
+    }
+
+    /// The journal cannot be read any further: what was delivered is not to come again with each start.
+    fn leave(&mut self) {
+        if self.sink.confirm().is_ok() {
+            // Why it ends is said by what cannot be read.
+            let _ = self.save();
+        }
+    }
+
+    /// Nothing was taken since the last time that all was confirmed, so what comes now is the oldest that is not.
+    fn note_oldest(&self, delivery: &EventBatch) {
+        let mut notifications = delivery.notifications(self.delivered + 1);
+        if let Some(first) = notifications.next() {
+            for lane in &self.parts.statistics.lanes {
+                if lane.oldest.get() == 0 {
+                    lane.oldest.set(first.record.received_at);
+                }
+            }
+        }
+    }
+
+    /// Delivers everything that was not, and balances the books.
+    fn deliver(&mut self, delivery: &EventBatch) -> Result<(), SinkError> {
+        let from = self.delivered + 1;
+        let tally = self.retry(|it| it.sink.deliver(delivery, from, &it.parts.wanted))?;
+        self.delivered = delivery.last_sequence();
+        let statistics = &self.parts.statistics;
+        statistics.delivered.set(self.delivered);
+        statistics.events.add(tally.wanted);
+        statistics.duplicates.add(tally.duplicates);
+        statistics.unwanted.add(tally.unwanted);
+        statistics.dead.add(tally.dead);
+        let passed_over = delivery.first_sequence().saturating_sub(from);
+        let unexplained = passed_over.abs_diff(self.parts.feed.take_set_aside());
+        let lost = delivery.made_from(from).abs_diff(tally.all());
+        if unexplained + lost > 0 {
+            statistics.unaccounted.add(unexplained + lost);
+            if let Some(times) = self.unbalanced.count() {
+                tracing::error!(
+                    sink = self.parts.cursor.sink(),
+                    from,
+                    to = delivery.last_sequence(),
+                    events = lost,
+                    sequences = unexplained,
+                    times,
+                    "the books of the sink do not balance: this is a bug in Hookline; what is missing is in the journal: `hookline audit` says how much, and `hookline replay` delivers it again"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries until it works, with growing pauses.
+    fn retry<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self) -> io::Result<T>,
+    ) -> Result<T, SinkError> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match attempt(self) {
+                Ok(value) => {
+                    if pause > PAUSE_MIN {
+                        self.note_works();
+                    }
+                    return Ok(value);
+                }
+                Err(error) => {
+                    self.note_failing();
+                    pause = self.failed(&error, pause)?;
+                }
+            }
+        }
+    }
+
+    /// Nothing can be written, for `status` and the metrics.
+    fn note_failing(&self) {
+        self.parts.statistics.away.set(1);
+    }
+
+    /// Something was written again.
+    fn note_works(&self) {
+        let (sink, statistics) = (self.parts.cursor.sink(), &self.parts.statistics);
+        statistics.away.set(0);
+        statistics.health.taken(sink, true);
+    }
+
+    /// Waits for `pause`, and gives the next one, which is longer. A pipe without a reader does not come back.
+    fn failed(&self, error: &io::Error, pause: Duration) -> Result<Duration, SinkError> {
+        if error.kind() == ErrorKind::BrokenPipe {
+            return Err(SinkError::Gone);
+        }
+        self.parts.statistics.retries.add(1);
+        let (sink, reason) = (self.parts.cursor.sink(), error.to_string());
+        let health = &self.parts.statistics.health;
+        health.failed(sink, &reason, Failing::Target);
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            if self.parts.stop.load(Ordering::Acquire) && pause > STOP_PAUSE_MAX {
+                return Err(SinkError::Unfinished(error.to_string()));
+            }
+            std::thread::sleep(PAUSE_MIN);
+        }
+        Ok((2 * pause).min(PAUSE_MAX))
+    }
+}
+
+/// A stream has all lanes in one: they move together.
+fn all_up_to(sequence: u64) -> Lanes {
+    std::array::from_fn(|_| Progress::up_to(sequence))
+}
+
+/// How long a sink without anything to do waits before it looks whether it is to stop.
+const IDLE_WAIT: Duration = Duration::from_millis(200);
+
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The same on the way out, where what still fails then is left to the next start.
+const STOP_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;
