@@ -41,6 +41,7 @@ const STAGES: &[Stage] = &[
     ("seal, 128 KiB", 200, seal),
     ("extract, text", 1000, extract_text),
     ("extract, status", 1000, extract_status),
+    ("extract, 4 in turn", 250, extract_in_turn),
     ("extract, 100 statuses", 20, extract_statuses),
     ("render, text", 1000, render_text),
     ("decide, 64 statuses", DECIDED, decide),
@@ -175,11 +176,19 @@ fn append_to(batch: &mut Batch, body: &[u8]) {
 }
 
 fn extract_text(count: usize) {
-    extract(count, TEXT);
+    extract(count, &[TEXT]);
 }
 
 fn extract_status(count: usize) {
-    extract(count, STATUS);
+    extract(count, &[STATUS]);
+}
+
+/// A message and its statuses, one after another, as life has it; they have three shapes.
+fn extract_in_turn(count: usize) {
+    let sent = STATUS.replace("delivered", "sent");
+    let read = STATUS.replace("delivered", "read").replace(PRICING, "");
+    assert!(read.len() + PRICING.len() < STATUS.len());
+    extract(count, &[TEXT, &sent, STATUS, &read]);
 }
 
 /// A status is what the sample has between the brackets, and so is its contact.
@@ -198,16 +207,19 @@ fn extract_statuses(count: usize) {
         end,
     ]
     .concat();
-    extract(count, &body);
+    extract(count, &[&body]);
 }
 
-fn extract(count: usize, body: &str) {
+/// One operation is all of the bodies, one after another.
+fn extract(count: usize, bodies: &[&str]) {
     let (mut extractor, mut events) = (Extractor::new(), Events::new());
     for _ in 0..count {
-        events.clear();
-        let body = black_box(body.as_bytes());
-        extractor.extract(body, Origin::default(), &mut events);
-        assert!(!events.is_empty());
+        for body in bodies {
+            events.clear();
+            let body = black_box(body.as_bytes());
+            extractor.extract(body, Origin::default(), &mut events);
+            assert!(!events.is_empty());
+        }
     }
 }
 
@@ -311,6 +323,10 @@ const STATUS: &str = include_str!("../src/rig/samples/status-delivered.json");
 const CONTACTS: &str = r#""contacts":["#;
 const STATUSES: &str = r#"],"statuses":["#;
 const END: &str = r#"]},"field""#;
+
+/// What a status that is read does not have any more.
+const PRICING: &str =
+    r#""pricing":{"billable":true,"pricing_model":"PMP","category":"utility","type":"regular"},"#;
 
 const DECIDED: usize = 40;
 

@@ -69,21 +69,21 @@ impl Array {
 }
 
 impl DataMember {
-    /// The key in `data`; for [`DataMember::Body`] there is none.
-    pub(super) fn key(self) -> &'static str {
+    /// How `data` begins; for [`DataMember::Body`] that is the body.
+    pub(super) fn opening(self) -> &'static str {
         match self {
-            DataMember::Element(Array::Messages) => "message",
-            DataMember::Element(Array::Statuses) => "status",
-            DataMember::Element(Array::Calls) => "call",
-            DataMember::Element(Array::MessageEchoes) => "message_echo",
-            DataMember::Element(Array::UserActions) => "user_action",
-            DataMember::Element(Array::UserPreferences) => "user_preference",
-            DataMember::Element(Array::StateSync) => "state_sync",
-            DataMember::Element(Array::Groups) => "group",
-            DataMember::Element(Array::AutomaticEvents) => "automatic_event",
-            DataMember::Element(Array::Errors) => "error",
-            DataMember::Value => "value",
-            DataMember::Change => "change",
+            DataMember::Element(Array::Messages) => r#"{"message":"#,
+            DataMember::Element(Array::Statuses) => r#"{"status":"#,
+            DataMember::Element(Array::Calls) => r#"{"call":"#,
+            DataMember::Element(Array::MessageEchoes) => r#"{"message_echo":"#,
+            DataMember::Element(Array::UserActions) => r#"{"user_action":"#,
+            DataMember::Element(Array::UserPreferences) => r#"{"user_preference":"#,
+            DataMember::Element(Array::StateSync) => r#"{"state_sync":"#,
+            DataMember::Element(Array::Groups) => r#"{"group":"#,
+            DataMember::Element(Array::AutomaticEvents) => r#"{"automatic_event":"#,
+            DataMember::Element(Array::Errors) => r#"{"error":"#,
+            DataMember::Value => r#"{"value":"#,
+            DataMember::Change => r#"{"change":"#,
             DataMember::Body => "",
         }
     }

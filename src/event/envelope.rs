@@ -35,10 +35,9 @@ use super::extract::without_mark;
 use super::form::CONTENT_TYPE;
 use super::json::span::Span;
 use super::time;
-use super::whatsapp::context::{push_key, push_raw};
+use super::whatsapp::context::push_raw;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::io::Write;
 
 /// Appends the event as one line of JSON, without the line end. `raw_body` is the body that it came from;
 /// with another one, the line's data makes no sense.
@@ -73,13 +72,10 @@ pub fn render_replayed(event: Event<'_>, raw_body: &[u8], replay: Option<&str>, 
     } else {
         out.extend_from_slice(b"\",\"datacontenttype\":\"application/octet-stream");
     }
-    // A Vec takes everything.
-    let _ = write!(
-        out,
-        "\",\"position\":\"{}.{}",
-        event.sequence(),
-        event.index()
-    );
+    out.extend_from_slice(b"\",\"position\":\"");
+    decimal(out, event.sequence());
+    out.push(b'.');
+    decimal(out, u64::from(event.index()));
     out.extend_from_slice(b"\",\"receivedtime\":\"");
     time::write(out, event.received_at());
     text(out, b"\",\"lane\":\"", event.lane().name());
@@ -159,24 +155,30 @@ fn is_json(event: Event<'_>) -> bool {
 
 fn data(event: Event<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
     let raw_body = without_mark(raw_body);
-    let raw = |span: Span| span.of(raw_body).unwrap_or(b"null");
+    let push = |out: &mut Vec<u8>, span: Span| {
+        let raw = span.of(raw_body).unwrap_or(b"null");
+        if event.event.has_lines {
+            push_raw(out, raw);
+        } else {
+            out.extend_from_slice(raw);
+        }
+    };
     if event.event.part == DataMember::Body {
-        push_raw(out, raw(event.event.own));
+        push(out, event.event.own);
         return;
     }
-    out.push(b'{');
-    push_key(out, event.event.part.key());
-    push_raw(out, raw(event.event.own));
+    out.extend_from_slice(event.event.part.opening().as_bytes());
+    push(out, event.event.own);
     match event.event.contacts {
         WithContacts::None => {}
         WithContacts::One(contact) => {
             out.extend_from_slice(b",\"contacts\":[");
-            push_raw(out, raw(contact));
+            push(out, contact);
             out.push(b']');
         }
         WithContacts::All(contacts) => {
             out.extend_from_slice(b",\"contacts\":");
-            push_raw(out, raw(contacts));
+            push(out, contacts);
         }
     }
     if !event.context().is_empty() {
@@ -197,9 +199,26 @@ fn escaped(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(rest);
 }
 
-fn text(out: &mut Vec<u8>, before: &[u8], text: &str) {
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "what stands before is of a known length"
+)]
+fn text<const N: usize>(out: &mut Vec<u8>, before: &[u8; N], text: &str) {
     out.extend_from_slice(before);
     out.extend_from_slice(text.as_bytes());
+}
+
+fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut text = [b'0'; 20];
+    let mut start = text.len() - 1;
+    while number > 9 {
+        text[start] = b"0123456789"[(number % 10) as usize];
+        number /= 10;
+        start -= 1;
+    }
+    text[start] = b"0123456789"[(number % 10) as usize];
+    out.extend_from_slice(&text[start..]);
 }
 
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {

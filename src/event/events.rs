@@ -56,6 +56,10 @@ pub enum Unparsed {
 
 /// An entry of the list. Offsets of 32 bits do: the texts of a batch of bodies stay far below 4 GiB.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they say nothing of each other"
+)]
 pub(super) struct Entry {
     pub(super) sequence: u64,
     pub(super) received_at: u64,
@@ -67,6 +71,8 @@ pub(super) struct Entry {
     pub(super) foreign: bool,
     /// The update's own part of `data`, in the body.
     pub(super) own: Span,
+    /// There may be line ends in the parts that lie in the body.
+    pub(super) has_lines: bool,
     pub(super) part: DataMember,
     pub(super) contacts: WithContacts,
     /// The other members of `data`, in the shared text.

@@ -83,7 +83,7 @@ impl Extractor {
     /// Finds what is in a body.
     fn scan<'b>(&mut self, body: &'b [u8]) -> Result<&'b str, Unparsed> {
         let body = without_mark(body);
-        let text = std::str::from_utf8(body).map_err(|_| Unparsed::NotJson)?;
+        let text = simdutf8::basic::from_utf8(body).map_err(|_| Unparsed::NotJson)?;
         if body.len() > RETAINED_MAX {
             self.scan.expect_many();
         }

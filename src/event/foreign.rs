@@ -58,7 +58,7 @@ impl Values {
         };
         if filled.is_err() {
             for member in document.members(0) {
-                let key = document.string(member.name_at).unwrap_or_default();
+                let key = document.name(member).unwrap_or_default();
                 note(key, document.string(member.at));
             }
         } else if let Some(object) = tape.as_value().as_object() {

@@ -26,7 +26,8 @@
 //! | file | idea |
 //! |---|---|
 //! | `extract` | a body is parsed once, into buffers that are reused |
-//! | `json/scan`, `string`, `span` | whether a body is JSON, and the place of each value in it |
+//! | `json/scan`, `node`, `scalar`, `string`, `span` | whether a body is JSON, and the place of each value in it |
+//! | `json/expected`, `shapes` | what a body, or an element, is likely to look like, since others did |
 //! | `json/name` | the names of members that mean something |
 //! | `json/document` | the values, read by position |
 //! | `whatsapp/shape`, `walk` | which updates there are |

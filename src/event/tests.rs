@@ -2,6 +2,7 @@
 
 mod attributes;
 mod corpus;
+mod expected;
 mod foreign;
 mod limits;
 mod odd_shapes;

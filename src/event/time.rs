@@ -9,14 +9,34 @@ pub(super) fn parse(seconds: &str) -> Option<u64> {
     if seconds.is_empty() || seconds.len() > DIGITS_MAX {
         return None;
     }
-    let mut number = 0;
-    for digit in seconds.bytes().map(|byte| byte.wrapping_sub(b'0')) {
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + u64::from(digit);
-    }
+    // So few digits do not overflow.
+    let more = |number: u64, byte: &u8| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit <= 9).then(|| number.wrapping_mul(10).wrapping_add(u64::from(digit)))
+    };
+    let (first, rest) = match seconds.as_bytes().split_first_chunk() {
+        Some((eight, rest)) => (eight_digits(*eight)?, rest),
+        None => (0, seconds.as_bytes()),
+    };
+    let number = rest.iter().try_fold(first, more)?;
     (number <= SECONDS_MAX).then(|| number * SECOND)
+}
+
+/// The number that eight digits are. Neighbours are joined to numbers of twice as many digits, three times over.
+fn eight_digits(digits: [u8; 8]) -> Option<u64> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let word = u64::from_le_bytes(digits);
+    // Neither they nor what lies six above have another high half.
+    let is_high = |word: u64| word & (ONES * 0xf0) == ONES * 0x30;
+    if !is_high(word) || !is_high(word.wrapping_add(ONES * 6)) {
+        return None;
+    }
+    let join = |word: u64, factor: u64, bits: u32, mask: u64| {
+        (word.wrapping_mul(factor).wrapping_add(word >> bits)) & mask
+    };
+    let pairs = join(word & (ONES * 0xf), 10, 8, 0x00ff_00ff_00ff_00ff);
+    let fours = join(pairs, 100, 16, 0x0000_ffff_0000_ffff);
+    Some(join(fours, 10_000, 32, 0xffff_ffff))
 }
 
 /// Appends microseconds since 1970 as RFC 3339, with a fraction only if there is one. A time after the
@@ -26,22 +46,20 @@ pub(super) fn write(out: &mut Vec<u8>, micros: u64) {
     let (seconds, fraction) = (micros / SECOND, micros % SECOND);
     let (year, month, day) = date(seconds / 86_400);
     let clock = seconds % 86_400;
-    digits::<4>(out, year);
-    out.push(b'-');
-    digits::<2>(out, month);
-    out.push(b'-');
-    digits::<2>(out, day);
-    out.push(b'T');
-    digits::<2>(out, clock / 3600);
-    out.push(b':');
-    digits::<2>(out, clock / 60 % 60);
-    out.push(b':');
-    digits::<2>(out, clock % 60);
+    let mut text = *b"YYYY-MM-DDThh:mm:ss.ffffffZ";
+    text[..4].copy_from_slice(&digits::<4>(year));
+    text[5..7].copy_from_slice(&digits::<2>(month));
+    text[8..10].copy_from_slice(&digits::<2>(day));
+    text[11..13].copy_from_slice(&digits::<2>(clock / 3600));
+    text[14..16].copy_from_slice(&digits::<2>(clock / 60 % 60));
+    text[17..19].copy_from_slice(&digits::<2>(clock % 60));
     if fraction > 0 {
-        out.push(b'.');
-        digits::<6>(out, fraction);
+        text[20..26].copy_from_slice(&digits::<6>(fraction));
+        out.extend_from_slice(&text);
+    } else {
+        text[19] = b'Z';
+        out.extend_from_slice(&text[..20]);
     }
-    out.push(b'Z');
 }
 
 /// Year, month and day of a day counted from 1970-01-01. Years begin on 1 March here, so that the leap
@@ -63,14 +81,16 @@ fn date(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-/// Appends the last `N` decimal digits.
-fn digits<const N: usize>(out: &mut Vec<u8>, mut number: u64) {
+/// The last `N` decimal digits.
+fn digits<const N: usize>(number: u64) -> [u8; N] {
+    // No part of a time has more.
+    let mut number = u32::try_from(number).unwrap_or_default();
     let mut text = [b'0'; N];
     for digit in text.iter_mut().rev() {
         *digit = b"0123456789"[(number % 10) as usize];
         number /= 10;
     }
-    out.extend_from_slice(&text);
+    text
 }
 
 /// 9999-12-31T23:59:59Z.
@@ -104,6 +124,9 @@ mod tests {
             "253402300800",
             "99999999999999999999",
             "now",
+            "1790417/96",
+            "17904:7696",
+            "17904176\u{e9}",
         ] {
             assert_eq!(parse(odd), None, "{odd}");
         }

@@ -42,6 +42,7 @@ impl Entry {
             endpoint: origin.endpoint,
             foreign: origin.foreign,
             own,
+            has_lines: true,
             part: DataMember::Body,
             contacts: WithContacts::None,
             context: Text::default(),

@@ -4,9 +4,9 @@
 //! raw UTF-8 and `#` in the target, and everything that needs two fields to be seen as wrong. Framing is
 //! decided here, once, from the whole head (RFC 9112, 6.3).
 
+use super::bytes::Bytes;
 use super::status::Status;
 use super::{Limits, host};
-use memchr::memchr_iter;
 use std::mem::MaybeUninit;
 
 /// Most field lines that any configuration can allow; the slots stand on the stack.
@@ -266,15 +266,8 @@ fn content_length(value: &[u8]) -> Result<usize, Status> {
 fn split_target(target: &[u8], options: bool) -> Result<(&[u8], &[u8]), Status> {
     let mut rest = target;
     while let [byte, after @ ..] = rest {
-        let valid = match byte {
-            b'%' => after
-                .first_chunk::<2>()
-                .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)),
-            // Not in RFC 3986, or read as another character by somebody.
-            b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => false,
-            _ => byte.is_ascii_graphic(),
-        };
-        if !valid {
+        let is_escape = |hex: &[u8; 2]| byte == &b'%' && hex.iter().all(u8::is_ascii_hexdigit);
+        if !in_target(*byte) && !after.first_chunk().is_some_and(is_escape) {
             return Err(Status::BadRequest);
         }
         rest = after;
@@ -290,6 +283,12 @@ fn split_target(target: &[u8], options: bool) -> Result<(&[u8], &[u8]), Status> 
         if path.is_empty() { b"/" } else { path },
         query.strip_prefix(b"?").unwrap_or_default(),
     ))
+}
+
+/// True for what stands in a target as it is: not what is not in RFC 3986, or read as another character by somebody.
+fn in_target(byte: u8) -> bool {
+    const IN_TARGET: Bytes = Bytes::new(b"!$&'()*+,-./:;=?@[]_~");
+    IN_TARGET.contains(byte)
 }
 
 /// What follows a valid authority in absolute-form; `None` for any other form.
@@ -308,8 +307,13 @@ fn after_authority(target: &[u8]) -> Option<&[u8]> {
     host::is_valid(authority).then_some(target)
 }
 
+#[expect(clippy::needless_bitwise_bool, reason = "without a branch")]
 fn has_bare_line_feed(lines: &[u8]) -> bool {
-    memchr_iter(b'\n', lines).any(|at| at == 0 || lines.get(at - 1) != Some(&b'\r'))
+    let behind = lines.get(1..).unwrap_or_default();
+    let is_bare = |(before, byte): (&u8, &u8)| (*byte == b'\n') & (*before != b'\r');
+    // To the end in any case: so many are compared at once.
+    let pairs = lines.iter().zip(behind);
+    lines.first() == Some(&b'\n') || pairs.fold(false, |bare, pair| bare | is_bare(pair))
 }
 
 /// What a request line deserves that does not end in HTTP/1.0 or HTTP/1.1: 505 where it is well-formed

@@ -1,8 +1,15 @@
 //! `uri-host [ ":" port ]`, the grammar of Host and of the authority in absolute-form (RFC 3986, 3.2.2;
 //! RFC 9110, 4.2 and 7.2). User information is refused, and so is an empty host, as `http` demands.
 
+use super::bytes::Bytes;
+
 /// True for a valid, non-empty host with an optional port.
 pub(super) fn is_valid(authority: &[u8]) -> bool {
+    const IN_NAME: Bytes = Bytes::new(b"-.");
+    // Nearly every one: a name or an address.
+    if !authority.is_empty() && authority.iter().all(|&byte| IN_NAME.contains(byte)) {
+        return true;
+    }
     if let Some(literal) = authority.strip_prefix(b"[") {
         let Some(end) = literal.iter().position(|&c| c == b']') else {
             return false;

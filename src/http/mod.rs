@@ -14,6 +14,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod assembler;
+mod bytes;
 pub mod chunked;
 pub mod head;
 mod host;

@@ -1,8 +1,11 @@
 //! A parsed body, read by the positions of its values.
 
 use super::name::Name;
-use super::scan::{Kind, Node, Scan};
+use super::node::{Kind, Node};
+use super::scan::Scan;
 use super::span::Span;
+use memchr::memrchr;
+use std::ops::Range;
 
 /// Borrowed view of one parsed body. Values are named by their position in the list of nodes; one that is not in it
 /// is a value of no type.
@@ -17,7 +20,6 @@ pub(in crate::event) struct Document<'d> {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::event) struct Member {
     pub(in crate::event) name: Name,
-    pub(in crate::event) name_at: usize,
     pub(in crate::event) at: usize,
 }
 
@@ -49,43 +51,88 @@ impl<'d> Document<'d> {
     /// The text of a string that is not empty, or of a number.
     pub(in crate::event) fn scalar(&self, at: usize) -> Option<&'d str> {
         let node = self.node(at)?;
-        let text = match node.kind {
-            Kind::Number => self.body.get(node.span.range()),
-            _ => self.string(at),
-        };
-        text.filter(|text| !text.is_empty())
+        let place = node.span.range();
+        match node.kind {
+            // Not an empty one.
+            Kind::Plain if place.len() > 2 => self.body.get(place.start + 1..place.end - 1),
+            Kind::Number => self.body.get(place),
+            Kind::Escaped => self.string(at),
+            _ => None,
+        }
     }
 
     /// What a string says.
     pub(in crate::event) fn string(&self, at: usize) -> Option<&'d str> {
         let node = self.node(at)?;
-        match node.kind {
-            Kind::Plain => {
-                let quoted = node.span.range();
-                self.body.get(quoted.start + 1..quoted.end - 1)
-            }
-            Kind::Escaped => self.scan.unescaped(at),
-            _ => None,
+        if !matches!(node.kind, Kind::Plain | Kind::Escaped) {
+            return None;
         }
+        let quoted = node.span.range();
+        let text = self.body.get(quoted.start + 1..quoted.end - 1)?;
+        match node.kind {
+            Kind::Plain => Some(text),
+            _ => self.scan.unescaped(quoted.start + 1, text),
+        }
+    }
+
+    /// What the name of a member says.
+    pub(in crate::event) fn name(&self, member: Member) -> Option<&'d str> {
+        let place = self.name_place(member)?;
+        let text = self.body.get(place.start + 1..place.end - 1)?;
+        if text.contains('\\') {
+            self.scan.unescaped(place.start + 1, text)
+        } else {
+            Some(text)
+        }
+    }
+
+    /// The name of a member as it stands in the body.
+    pub(in crate::event) fn raw_name(&self, member: Member) -> &'d [u8] {
+        let place = self.name_place(member).unwrap_or_default();
+        self.body().get(place).unwrap_or_default()
+    }
+
+    /// The place of a name, with its quotes: between it and its value there are only the colon and white space.
+    fn name_place(&self, member: Member) -> Option<Range<usize>> {
+        let before = self
+            .body()
+            .get(..self.node(member.at)?.span.start as usize)?;
+        let end = memrchr(b'"', before)?;
+        let mut start = memrchr(b'"', before.get(..end)?)?;
+        // A quote that the name has in it stands behind a backslash, and that not behind another one.
+        let backslashes = |at: usize| {
+            let before = before[..at].iter().rev();
+            before.take_while(|&&byte| byte == b'\\').count()
+        };
+        while backslashes(start) % 2 == 1 {
+            start = memrchr(b'"', before.get(..start)?)?;
+        }
+        Some(start..end + 1)
     }
 
     /// The members of an object in the order of the text; none if it is something else.
     #[inline]
     pub(in crate::event) fn members(&self, at: usize) -> impl Iterator<Item = Member> + use<'d> {
-        let nodes = self.nodes;
-        let mut inside = self.inside(at, Kind::Object);
+        let inside = self.inside(at, Kind::Object);
+        let mut next = at + 1;
         std::iter::from_fn(move || {
-            let name_at = inside.next()?;
-            let name = nodes.get(name_at)?.name;
-            let at = inside.next()?;
-            Some(Member { name, name_at, at })
+            let at = next;
+            let Node { name, after, .. } = *inside.get(at)?;
+            next = after as usize;
+            Some(Member { name, at })
         })
     }
 
     /// The elements of an array; none if it is something else.
     #[inline]
     pub(in crate::event) fn elements(&self, at: usize) -> impl Iterator<Item = usize> + use<'d> {
-        self.inside(at, Kind::Array)
+        let inside = self.inside(at, Kind::Array);
+        let mut next = at + 1;
+        std::iter::from_fn(move || {
+            let at = next;
+            next = inside.get(at)?.after as usize;
+            Some(at)
+        })
     }
 
     /// The value of a member; of a repeated name the last, as nearly every JSON library has it.
@@ -116,18 +163,13 @@ impl<'d> Document<'d> {
         self.nodes.get(at)
     }
 
-    /// What stands in a container of this kind, without what is in that; of anything else nothing.
+    /// The nodes up to the end of a container of this kind; of anything else none.
     #[inline]
-    fn inside(&self, at: usize, kind: Kind) -> impl Iterator<Item = usize> + use<'d> {
-        let nodes = self.nodes;
-        let mut rest = match self.node(at) {
-            Some(node) if node.kind == kind => at + 1..node.after as usize,
-            _ => 0..0,
-        };
-        std::iter::from_fn(move || {
-            let at = rest.next()?;
-            rest.start = nodes.get(at)?.after as usize;
-            Some(at)
-        })
+    fn inside(&self, at: usize, kind: Kind) -> &'d [Node] {
+        match self.node(at) {
+            Some(node) if node.kind == kind => self.nodes.get(..node.after as usize),
+            _ => None,
+        }
+        .unwrap_or_default()
     }
 }

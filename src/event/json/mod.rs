@@ -4,7 +4,11 @@
 //! values has.
 
 pub(super) mod document;
+mod expected;
 pub(super) mod name;
+mod node;
+mod scalar;
 pub(super) mod scan;
+mod shapes;
 pub(super) mod span;
 pub(super) mod string;

@@ -1,21 +1,29 @@
 //! One pass over a body: whether it is JSON by RFC 8259, and where each value stands in it.
 //!
-//! Values are listed in the order of the text, each with its place and, for a container, the value that follows
-//! all that is in it. Nothing is copied but the text of strings with an escape. Numbers are checked and left as
-//! they are written, so they keep every digit; the escape of a lone surrogate is JSON, and reads as U+FFFD.
+//! Values are listed in the order of the text, each with its place, its name if it is a member and, for a container,
+//! the value that follows all that is in it. Nothing is copied: what a string with an escape says is found out when
+//! somebody asks. Numbers are checked and left as they are written, so they keep every digit; the escape of a lone
+//! surrogate is JSON, and reads as U+FFFD.
 //!
-//! simd-json's tape would need the places of its values found beside it, and a copy of the body to unescape in; alone
-//! it takes half the time of the whole extraction with this (`cargo bench --bench extraction`). Most strings of a
-//! webhook are a few words of eight bytes, too short for wider registers to pay.
+//! simd-json's tape would need the places of its values found beside it, and a copy of the body to unescape in. Most
+//! strings of a webhook are a few words of eight bytes, too short for wider registers to pay, and what stands between
+//! them is known from the bodies before ([`shapes`](super::shapes)).
 
 use super::super::pages::own_pages;
+use super::expected::{Expected, Reach, Reached};
 use super::name::Name;
+use super::node::{Kind, Node, offset};
+use super::scalar::{Escaped, scalar};
+use super::shapes::Shapes;
 use super::span::Span;
 use super::string;
 
 /// Deepest nesting of arrays and objects that is taken apart. The platform's bodies nest about ten deep;
 /// common parsers, which read what is made of them, give up at 128.
 pub const NESTING_MAX: usize = 100;
+
+/// Most nodes of what is expected to be met again.
+const EXPECTED_MAX: usize = 256;
 
 /// The values of one body; reused from body to body.
 #[derive(Debug, Default)]
@@ -25,31 +33,10 @@ pub(in crate::event) struct Scan {
     count: usize,
     escaped: Escaped,
     has_lines: bool,
-}
-
-/// One value, or the name of a member.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::event) struct Node {
-    pub(in crate::event) span: Span,
-    /// Position of the node that follows this one and all that is in it; of a container that is not closed yet, the
-    /// position of the one that it is in.
-    pub(in crate::event) after: u32,
-    pub(in crate::event) kind: Kind,
-    /// Of a string before a colon.
-    pub(in crate::event) name: Name,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::event) enum Kind {
-    Object,
-    Array,
-    /// A string that says what stands between its quotes.
-    Plain,
-    /// A string with an escape, see [`Scan::unescaped`].
-    Escaped,
-    Number,
-    /// `true`, `false` or `null`.
-    Literal,
+    /// How bodies look.
+    shapes: Shapes,
+    /// How an element of some array looks.
+    element: Expected,
 }
 
 /// Why there are no values.
@@ -58,15 +45,6 @@ pub(in crate::event) enum Refused {
     NotJson,
     /// It is JSON as far as it was looked at.
     TooDeep,
-}
-
-/// What strings with an escape say.
-#[derive(Debug, Default)]
-struct Escaped {
-    /// Joined.
-    text: String,
-    /// The strings by their positions among the nodes, and their places in the text.
-    places: Vec<(usize, Span)>,
 }
 
 impl Scan {
@@ -87,8 +65,11 @@ impl Scan {
         loop {
             let read = self.pass(body);
             let was_full = self.count == self.room.len() && self.count < most;
+            if let Ok(shape) = read {
+                self.note_shape(body, shape);
+            }
             if read.is_ok() || !was_full {
-                return read;
+                return read.map(|_| ());
             }
             // It begins anew with more room: to grow on the way would cost every body something.
             let grown = self.count + self.count / 2 + 1;
@@ -101,31 +82,44 @@ impl Scan {
         own_pages(&mut self.room);
     }
 
-    /// One pass over `body`, as far as there is room.
-    fn pass(&mut self, body: &str) -> Result<(), Refused> {
-        self.escaped.text.clear();
-        self.escaped.places.clear();
+    /// Notes which shape this body has, if it is a known one.
+    fn note_shape(&mut self, body: &str, shape: Option<usize>) {
+        if let Some(which) = shape {
+            self.shapes.has_come(which);
+        } else if self.count <= EXPECTED_MAX && !self.has_lines {
+            // A large one is rare, and one that somebody has laid out is, too.
+            let nodes = self.room.get(..self.count).unwrap_or_default();
+            self.shapes.has_come_otherwise(body.as_bytes(), nodes);
+        }
+    }
+
+    /// One pass over `body`, as far as there is room. Says which of the known shapes it has.
+    fn pass(&mut self, body: &str) -> Result<Option<usize>, Refused> {
+        self.escaped.clear();
         let mut pass = Pass {
             body,
             bytes: body.as_bytes(),
             at: 0,
+            name: Name::Other,
             room: &mut self.room,
             count: 0,
             open: NOTHING,
+            in_object: false,
             depth: 0,
             escaped: &mut self.escaped,
             has_lines: false,
+            shape: None,
+            element: &mut self.element,
+            array: NOTHING,
         };
-        pass.space();
         // What stands around the whole is in no event.
-        pass.has_lines = false;
-        let is_value = pass.document().is_some();
+        (pass.at, _) = space(pass.bytes, 0);
+        let is_value = pass.document(&self.shapes).is_some();
         (self.count, self.has_lines) = (pass.count, pass.has_lines);
-        pass.space();
-        let is_whole = is_value && pass.at == body.len();
+        let is_whole = is_value && space(pass.bytes, pass.at).0 == body.len();
         let is_too_deep = pass.depth > NESTING_MAX;
         if is_whole {
-            Ok(())
+            Ok(pass.shape)
         } else if is_too_deep {
             Err(Refused::TooDeep)
         } else {
@@ -144,27 +138,17 @@ impl Scan {
         self.has_lines
     }
 
-    /// What the string at position `node` says; it has an escape.
-    pub(in crate::event) fn unescaped(&self, node: usize) -> Option<&str> {
-        let Escaped { text, places } = &self.escaped;
-        let found = places.binary_search_by_key(&node, |place| place.0).ok()?;
-        text.get(places.get(found)?.1.range())
+    /// What the string says whose text begins at `at` of the body. It has an escape, and `text` stands between its
+    /// quotes.
+    pub(in crate::event) fn unescaped(&self, at: usize, text: &str) -> Option<&str> {
+        self.escaped.says(at, text)
     }
 
     /// What its buffers have room for.
     #[cfg(test)]
     pub(in crate::event) fn capacities(&self) -> [usize; 2] {
-        [self.room.capacity(), self.escaped.text.capacity()]
+        [self.room.capacity(), self.escaped.capacity()]
     }
-}
-
-impl Node {
-    const NONE: Node = Node {
-        span: Span { start: 0, end: 0 },
-        after: 0,
-        kind: Kind::Literal,
-        name: Name::Other,
-    };
 }
 
 /// The pass over one body. Its parts go into one function, so that what it keeps here stays in registers.
@@ -173,14 +157,23 @@ struct Pass<'p> {
     bytes: &'p [u8],
     /// The byte that is next.
     at: usize,
+    /// The name of the value that is next.
+    name: Name,
     room: &'p mut [Node],
     count: usize,
     /// The innermost container that is open, or [`NOTHING`].
     open: u32,
+    /// True if that is an object.
+    in_object: bool,
     /// How many are open.
     depth: usize,
     escaped: &'p mut Escaped,
     has_lines: bool,
+    /// Which of the known shapes it has.
+    shape: Option<usize>,
+    /// How the elements of `array` look, which is an open one, or [`NOTHING`].
+    element: &'p mut Expected,
+    array: u32,
 }
 
 /// No container is open.
@@ -190,56 +183,110 @@ const NOTHING: u32 = u32::MAX;
 #[expect(clippy::inline_always, reason = "see above")]
 impl Pass<'_> {
     /// A value with all that is in it.
-    fn document(&mut self) -> Option<()> {
+    fn document(&mut self, shapes: &Shapes) -> Option<()> {
+        let place = (self.at, self.count);
+        let mut reached;
+        (reached, self.shape) = shapes.follow(self.bytes, self.room, self.escaped, place)?;
         loop {
-            self.value()?;
+            self.go_on(&reached);
+            if let Reach::BeforeValue(name) = reached.reach {
+                self.name = name;
+                self.value()?;
+            }
             // Behind a value, and behind each container that ends with it.
-            loop {
-                if self.open == NOTHING {
-                    return Some(());
-                }
-                self.space();
-                let is_object = self.room.get(self.open as usize)?.kind == Kind::Object;
-                match self.bytes.get(self.at)? {
-                    b',' => {
-                        self.at += 1;
-                        self.space();
-                        if is_object {
-                            self.name()?;
-                        }
-                        break;
-                    }
-                    b'}' if is_object => self.close()?,
-                    b']' if !is_object => self.close()?,
+            while self.open != NOTHING {
+                match self.token()? {
+                    b',' => break,
+                    b'}' if self.in_object => self.close()?,
+                    b']' if !self.in_object => self.close()?,
                     _ => return None,
                 }
             }
+            if self.open == NOTHING {
+                return Some(());
+            }
+            self.at += 1;
+            if self.in_object {
+                self.name()?;
+            } else {
+                self.name = Name::Other;
+            }
+            let place = (self.at, self.count);
+            reached = if !self.in_object && self.expects_element() {
+                let element = &self.element;
+                element.follow_all(self.bytes, self.room, self.escaped, place)?
+            } else {
+                Reached::nothing(place, self.name)
+            };
         }
+    }
+
+    /// Goes on where following has come to.
+    #[inline(always)]
+    fn go_on(&mut self, reached: &Reached) {
+        (self.at, self.count) = (reached.at, reached.count);
+        if reached.reach != Reach::Whole {
+            for node in reached.first..reached.count {
+                self.open_again(node);
+            }
+        }
+    }
+
+    /// Opens what was listed as expected and whose end is not met yet, the outer one first.
+    #[inline(always)]
+    fn open_again(&mut self, at: usize) {
+        if let Some(node) = self.room.get_mut(at)
+            && node.is_container()
+            && node.span.len() == 0
+        {
+            node.after = self.open;
+            self.open = offset(at);
+            self.in_object = node.kind == Kind::Object;
+            self.depth += 1;
+        }
+    }
+
+    /// True if it is known how the next element of the innermost array may look: as the first, if that is an object.
+    #[inline(always)]
+    fn expects_element(&mut self) -> bool {
+        let first = self.open as usize + 1;
+        let is_first = |node: &Node| node.kind == Kind::Object && node.after == offset(self.count);
+        if self.array == NOTHING
+            && self.room.get(first).is_some_and(is_first)
+            && self.count - first <= EXPECTED_MAX
+            && !self.has_lines
+        {
+            let nodes = self.room.get(..self.count).unwrap_or_default();
+            self.element.learn(self.bytes, nodes, first);
+            self.array = self.open;
+        }
+        self.array == self.open
     }
 
     /// A value: of a container what stands before its first scalar, or all of it if it is empty.
     #[inline(always)]
     fn value(&mut self) -> Option<()> {
         loop {
-            match self.bytes.get(self.at)? {
-                b'"' => return self.string().map(|_| ()),
+            match self.token()? {
                 b'{' => {
                     self.open(Kind::Object)?;
-                    if self.bytes.get(self.at)? == &b'}' {
+                    if self.token()? == b'}' {
                         return self.close();
                     }
                     self.name()?;
                 }
                 b'[' => {
                     self.open(Kind::Array)?;
-                    if self.bytes.get(self.at)? == &b']' {
+                    self.name = Name::Other;
+                    if self.token()? == b']' {
                         return self.close();
                     }
                 }
-                b'-' | b'0'..=b'9' => {
-                    return self.scalar(number_end(self.bytes, self.at)?, Kind::Number);
+                _ => {
+                    let rest = self.bytes.get(self.at..)?;
+                    let (len, kind) = scalar(rest, self.at, self.escaped)?;
+                    return self.push(self.at + len, kind);
                 }
-                _ => return self.scalar(literal_end(self.bytes, self.at)?, Kind::Literal),
             }
         }
     }
@@ -247,41 +294,25 @@ impl Pass<'_> {
     /// The name of a member, with its colon.
     #[inline(always)]
     fn name(&mut self) -> Option<()> {
-        if self.bytes.get(self.at)? != &b'"' {
+        if self.token()? != b'"' {
             return None;
         }
-        let node = self.count;
-        let text = self.string()?;
-        self.room.get_mut(node)?.name = Name::of(text);
-        self.space();
-        if self.bytes.get(self.at)? != &b':' {
+        let start = self.at + 1;
+        let text = self.bytes.get(start..)?;
+        let len = string::plain_len(text);
+        if text.get(len)? == &b'"' {
+            self.name = Name::of(text.get(..len)?);
+            self.at = start + len + 1;
+        } else {
+            let len = self.escaped.note(start, text, len)?;
+            self.name = self.escaped.name(self.body.get(start..start + len)?)?;
+            self.at = start + len + 1;
+        }
+        if self.token()? != b':' {
             return None;
         }
         self.at += 1;
-        self.space();
         Some(())
-    }
-
-    /// A string; gives what it says.
-    #[inline(always)]
-    fn string(&mut self) -> Option<&[u8]> {
-        let start = self.at + 1;
-        let end = string::plain_end(self.bytes, start);
-        if self.bytes.get(end)? == &b'"' {
-            self.scalar(end + 1, Kind::Plain)?;
-            return self.bytes.get(start..end);
-        }
-        let end = unescape(self.escaped, self.body, self.count, start, end)?;
-        self.scalar(end + 1, Kind::Escaped)?;
-        let (_, place) = self.escaped.places.last()?;
-        place.of(self.escaped.text.as_bytes())
-    }
-
-    /// A value without others in it, up to before `end`.
-    #[inline(always)]
-    fn scalar(&mut self, end: usize, kind: Kind) -> Option<()> {
-        let after = offset(self.count + 1);
-        self.push(end, after, kind)
     }
 
     #[inline(always)]
@@ -291,9 +322,11 @@ impl Pass<'_> {
             return None;
         }
         let node = offset(self.count);
-        self.push(self.at + 1, self.open, kind)?;
+        self.push(self.at + 1, kind)?;
+        // Until it is closed, this is where it is in.
+        self.room.get_mut(node as usize)?.after = self.open;
         self.open = node;
-        self.space();
+        self.in_object = kind == Kind::Object;
         Some(())
     }
 
@@ -302,86 +335,54 @@ impl Pass<'_> {
     fn close(&mut self) -> Option<()> {
         self.at += 1;
         self.depth -= 1;
+        if self.array == self.open {
+            self.array = NOTHING;
+        }
         let node = self.room.get_mut(self.open as usize)?;
         self.open = node.after;
         node.after = offset(self.count);
         node.span.end = offset(self.at);
+        let outer = self.room.get(self.open as usize);
+        self.in_object = outer.is_some_and(|outer| outer.kind == Kind::Object);
         Some(())
     }
 
+    /// Lists the value from here to before `end`.
     #[inline(always)]
-    fn push(&mut self, end: usize, after: u32, kind: Kind) -> Option<()> {
-        *self.room.get_mut(self.count)? = Node {
-            span: Span::new(self.at, end),
-            after,
-            kind,
-            name: Name::Other,
-        };
+    fn push(&mut self, end: usize, kind: Kind) -> Option<()> {
+        let node = self.room.get_mut(self.count)?;
         self.count += 1;
+        *node = Node {
+            span: Span::new(self.at, end),
+            after: offset(self.count),
+            kind,
+            name: self.name,
+        };
         self.at = end;
         Some(())
     }
 
+    /// The next byte that is not white space.
     #[inline(always)]
-    fn space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.at) {
-            self.has_lines |= matches!(self.bytes[self.at], b'\n' | b'\r');
-            self.at += 1;
+    fn token(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        if byte > b' ' {
+            return Some(byte);
         }
+        let (at, has_lines) = space(self.bytes, self.at);
+        self.at = at;
+        self.has_lines |= has_lines;
+        self.bytes.get(at).copied()
     }
 }
 
-/// The string at position `node`, which begins behind its quote at `start` and has its first backslash at `at`. Gives
-/// the offset of the quote that ends it.
-#[cold]
+/// The offset behind the white space at `at`, and whether there is a line end in it.
 #[inline(never)]
-fn unescape(
-    escaped: &mut Escaped,
-    body: &str,
-    node: usize,
-    start: usize,
-    at: usize,
-) -> Option<usize> {
-    let first = escaped.text.len();
-    let end = string::unescape(body, start, at, &mut escaped.text)?;
-    let place = Span::new(first, escaped.text.len());
-    escaped.places.push((node, place));
-    (body.as_bytes().get(end)? == &b'"').then_some(end)
-}
-
-/// The offset behind the number at `at`.
-fn number_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    at += usize::from(bytes.get(at) == Some(&b'-'));
-    at = match bytes.get(at)? {
-        b'0' => at + 1,
-        _ => digits_end(bytes, at)?,
-    };
-    if bytes.get(at) == Some(&b'.') {
-        at = digits_end(bytes, at + 1)?;
-    }
-    if let Some(b'e' | b'E') = bytes.get(at) {
-        at += 1 + usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
-        at = digits_end(bytes, at)?;
-    }
-    Some(at)
-}
-
-/// The offset behind one or more digits.
-fn digits_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let digits = bytes.get(start..)?.iter();
-    let count = digits.take_while(|byte| byte.is_ascii_digit()).count();
-    (count > 0).then_some(start + count)
-}
-
-fn literal_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let rest = bytes.get(at..)?;
-    let literals: [&[u8]; 3] = [b"true", b"false", b"null"];
-    let literal = literals.into_iter().find(|it| rest.starts_with(it))?;
-    Some(at + literal.len())
-}
-
-/// Bodies have been found shorter than 4 GiB, and have fewer values than bytes.
-#[expect(clippy::cast_possible_truncation, reason = "see above")]
-fn offset(at: usize) -> u32 {
-    at as u32
+fn space(bytes: &[u8], at: usize) -> (usize, bool) {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let space = rest.iter().take_while(is_space);
+    space.fold((at, false), |(at, has_lines), byte| {
+        (at + 1, has_lines | matches!(byte, b'\n' | b'\r'))
+    })
 }

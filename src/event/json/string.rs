@@ -1,19 +1,19 @@
 //! The strings of JSON (RFC 8259, section 7): where they end, and what they say.
 
-/// The offset of the first byte from `at` on that ends a string or is not plain in one: a quote, a backslash or a
-/// control character; the length of `bytes` if there is none.
-#[inline]
-pub(in crate::event) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+/// How many bytes are plain in a string: those before a quote, a backslash or a control character.
+#[inline(never)]
+pub(in crate::event) fn plain_len(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk() {
         let found = marks(u64::from_le_bytes(*word));
         if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+            return bytes.len() - rest.len() + (found.trailing_zeros() / 8) as usize;
         }
-        at += 8;
+        rest = behind;
     }
-    let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..b' ');
-    let last = bytes.get(at..).unwrap_or_default();
-    at + last.iter().take_while(|byte| is_plain(byte)).count()
+    let is_mark = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
+    let last = rest.iter().position(is_mark).unwrap_or(rest.len());
+    bytes.len() - rest.len() + last
 }
 
 /// Sets the top bit of each byte of the word that is not plain; above the first of them perhaps of others, too.
@@ -28,25 +28,28 @@ fn marks(word: u64) -> u64 {
     (quote | backslash | less(word, b' ')) & (ONES << 7)
 }
 
-/// Appends what a string says that begins, behind its quote, at `start` and has its first backslash at `at`. Gives the
-/// offset of the byte that ends it; `None` if there is an escape that is none.
+/// Length of a string whose first backslash is at `at`, up to its quote; `None` if there is an escape that is none.
 #[cold]
-pub(in crate::event) fn unescape(
-    body: &str,
-    mut start: usize,
-    mut at: usize,
-    out: &mut String,
-) -> Option<usize> {
-    let bytes = body.as_bytes();
-    while bytes.get(at) == Some(&b'\\') {
-        out.push_str(body.get(start..at)?);
-        let (character, len) = escape(bytes.get(at + 1..)?)?;
-        out.push(character);
-        start = at + 1 + len;
-        at = plain_end(bytes, start);
+pub(in crate::event) fn escaped_len(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while bytes.get(at)? == &b'\\' {
+        let (_, len) = escape(bytes.get(at + 1..)?)?;
+        at += 1 + len;
+        at += plain_len(bytes.get(at..)?);
     }
-    out.push_str(body.get(start..at)?);
-    Some(at)
+    (bytes.get(at)? == &b'"').then_some(at)
+}
+
+/// Appends what a string says, `text` being what stands between its quotes; `None` if there is an escape that is none.
+pub(in crate::event) fn unescape(text: &str, out: &mut String) -> Option<()> {
+    let mut rest = text;
+    while let Some((plain, escaped)) = rest.split_once('\\') {
+        out.push_str(plain);
+        let (character, len) = escape(escaped.as_bytes())?;
+        out.push(character);
+        rest = escaped.get(len..)?;
+    }
+    out.push_str(rest);
+    Some(())
 }
 
 /// What the escape says that begins behind its backslash, and its length.

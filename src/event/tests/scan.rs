@@ -16,9 +16,14 @@ fn value(document: &Document<'_>, at: usize) -> Value {
     let raw = std::str::from_utf8(document.raw(at)).unwrap();
     match raw.as_bytes()[0] {
         b'{' => {
-            let name = |at| document.string(at).expect("a name is a string").to_owned();
+            let name = |member| {
+                document
+                    .name(member)
+                    .expect("a name is a string")
+                    .to_owned()
+            };
             let members = document.members(at);
-            let members = members.map(|it| (name(it.name_at), value(document, it.at)));
+            let members = members.map(|it| (name(it), value(document, it.at)));
             Value::Object(members.collect())
         }
         b'[' => document

@@ -77,24 +77,28 @@ impl Contacts {
         document: &Document<'d>,
         update: &Update<'d>,
     ) -> Chosen<'d> {
-        let found = match self.list.len() {
-            0 => return Chosen::None,
-            1 => self.list[0].is_named_by(document, update).then_some(0),
-            _ => self.find(document, update),
-        };
-        let Some(position) = found.or((self.list.len() == 1).then_some(0)) else {
-            self.all_taken = true;
-            return Chosen::All;
+        let (position, matched, (wa_id, user_id)) = match self.list.as_slice() {
+            [] => return Chosen::None,
+            [single] => {
+                let names = single.names(document);
+                (0, is_named(names, update), names)
+            }
+            _ => {
+                let Some((position, names)) = self.find(document, update) else {
+                    self.all_taken = true;
+                    return Chosen::All;
+                };
+                (position, true, names)
+            }
         };
         let contact = &mut self.list[position];
         contact.taken = true;
         self.next = position;
-        let text = |at: Option<usize>| document.scalar(at?);
         Chosen::One {
             at: contact.at,
-            matched: found.is_some(),
-            wa_id: text(contact.wa_id),
-            user_id: text(contact.user_id),
+            matched,
+            wa_id,
+            user_id,
         }
     }
 
@@ -103,13 +107,20 @@ impl Contacts {
         !self.all_taken && self.list.iter().any(|contact| !contact.taken)
     }
 
-    fn find(&mut self, document: &Document<'_>, update: &Update<'_>) -> Option<usize> {
-        let named = |position: usize| {
-            let contact = self.list.get(position);
-            contact.is_some_and(|contact| contact.is_named_by(document, update))
+    /// The position of the contact that has a name of the update, and its names.
+    fn find<'d>(
+        &mut self,
+        document: &Document<'d>,
+        update: &Update<'d>,
+    ) -> Option<(usize, Names<'d>)> {
+        let named = |list: &[Contact], position: usize| {
+            let names = list.get(position)?.names(document);
+            is_named(names, update).then_some((position, names))
         };
-        if let Some(position) = [self.next, self.next + 1].into_iter().find(|&at| named(at)) {
-            return Some(position);
+        for position in [self.next, self.next + 1] {
+            if let Some(found) = named(&self.list, position) {
+                return Some(found);
+            }
         }
         if !self.is_indexed {
             self.is_indexed = true;
@@ -127,19 +138,23 @@ impl Contacts {
             let first = self.index.partition_point(|entry| entry.0 < wanted);
             let hit = self.index.get(first).filter(|entry| entry.0 == wanted)?;
             // A contact that merely collides has another name.
-            self.list[hit.1]
-                .is_named_by(document, update)
-                .then_some(hit.1)
+            named(&self.list, hit.1)
         })
     }
 }
 
 impl Contact {
-    fn is_named_by(&self, document: &Document<'_>, update: &Update<'_>) -> bool {
+    fn names<'d>(&self, document: &Document<'d>) -> Names<'d> {
         let text = |at: Option<usize>| document.scalar(at?);
-        let (wa_id, user_id) = (text(self.wa_id), text(self.user_id));
-        update
-            .parties()
-            .any(|name| Some(name) == wa_id || Some(name) == user_id)
+        (text(self.wa_id), text(self.user_id))
     }
+}
+
+/// `wa_id` and `user_id`.
+type Names<'d> = (Option<&'d str>, Option<&'d str>);
+
+/// True if the update has one of these names.
+fn is_named((wa_id, user_id): Names<'_>, update: &Update<'_>) -> bool {
+    let mut parties = update.parties();
+    parties.any(|name| Some(name) == wa_id || Some(name) == user_id)
 }

@@ -71,7 +71,7 @@ impl Context {
         self.members.truncate(depth);
     }
 
-    /// Adds the member `key` with the value at `at`.
+    /// Adds the member `key`, which is given as it is written, from a comma to the colon, with the value at `at`.
     pub(in crate::event) fn push(
         &mut self,
         out: &mut Vec<u8>,
@@ -79,14 +79,13 @@ impl Context {
         key: &str,
         at: usize,
     ) {
-        let start = out.len();
-        push_key(out, key);
+        let start = begin_member(out, key);
         self.push_raw(out, document.raw(at));
         self.add(out, start);
     }
 
-    /// Adds the member `key`: the object at `object` with what `keep` leaves of it. Adds nothing if that is
-    /// nothing.
+    /// Adds the member `key`, given alike: the object at `object` with what `keep` leaves of it. Adds nothing if that
+    /// is nothing.
     pub(in crate::event) fn push_rest(
         &mut self,
         out: &mut Vec<u8>,
@@ -95,45 +94,47 @@ impl Context {
         object: usize,
         mut keep: impl FnMut(Name, usize) -> Keep,
     ) {
-        let start = out.len();
-        push_key(out, key);
-        out.push(b'{');
-        let empty = out.len();
+        let mut start = None;
         for member in document.members(object) {
-            let before = out.len();
-            if before > empty {
+            let mut elements = match keep(member.name, member.at) {
+                Keep::Nothing => continue,
+                Keep::All => None,
+                Keep::ElementsWithout(carried) => {
+                    let elements = document.elements(member.at);
+                    Some(
+                        elements
+                            .filter(move |&at| !carried(document, at))
+                            .peekable(),
+                    )
+                }
+            };
+            if elements.as_mut().is_some_and(|it| it.peek().is_none()) {
+                continue;
+            }
+            if start.is_none() {
+                start = Some(begin_member(out, key));
+                out.push(b'{');
+            } else {
                 out.push(b',');
             }
-            out.extend_from_slice(document.raw(member.name_at));
+            out.extend_from_slice(document.raw_name(member));
             out.push(b':');
-            match keep(member.name, member.at) {
-                Keep::All => self.push_raw(out, document.raw(member.at)),
-                Keep::Nothing => out.truncate(before),
-                Keep::ElementsWithout(carried) => {
-                    let mut elements = document
-                        .elements(member.at)
-                        .filter(|&at| !carried(document, at))
-                        .peekable();
-                    if elements.peek().is_none() {
-                        out.truncate(before);
-                        continue;
-                    }
-                    out.push(b'[');
-                    for element in elements {
-                        self.push_raw(out, document.raw(element));
-                        out.push(b',');
-                    }
-                    out.pop();
-                    out.push(b']');
-                }
+            let Some(elements) = elements else {
+                self.push_raw(out, document.raw(member.at));
+                continue;
+            };
+            out.push(b'[');
+            for element in elements {
+                self.push_raw(out, document.raw(element));
+                out.push(b',');
             }
+            out.pop();
+            out.push(b']');
         }
-        if out.len() == empty {
-            out.truncate(start);
-            return;
+        if let Some(start) = start {
+            out.push(b'}');
+            self.add(out, start);
         }
-        out.push(b'}');
-        self.add(out, start);
     }
 
     /// The members for the next event, joined by commas.
@@ -147,22 +148,41 @@ impl Context {
             return joined.text;
         }
         self.part();
+        let text = self.in_place().unwrap_or_else(|| self.join(out));
+        let left = self.members.iter().map(|member| member.copies_left);
+        self.joined = Some(Joined {
+            text,
+            used: 1,
+            uses_max: left.filter(|&left| left > 0).min().unwrap_or(usize::MAX),
+        });
+        text
+    }
+
+    /// The members as they stand, if all are left and each follows the one before.
+    fn in_place(&self) -> Option<Text> {
+        let (first, last) = (self.members.first()?, self.members.last()?);
+        let mut next = first.text.range().start;
+        for member in &self.members {
+            let place = member.text.range();
+            if place.start != next || member.copies_left == 0 {
+                return None;
+            }
+            // Behind a comma.
+            next = place.end + 1;
+        }
+        Some(Text::since(first.text.range().start, last.text.range().end))
+    }
+
+    /// Joins those that are left.
+    fn join(&self, out: &mut Vec<u8>) -> Text {
         let start = out.len();
-        let mut uses_max = usize::MAX;
         for member in self.members.iter().filter(|member| member.copies_left > 0) {
             if out.len() > start {
                 out.push(b',');
             }
             out.extend_from_within(member.text.range());
-            uses_max = uses_max.min(member.copies_left);
         }
-        let text = Text::since(start, out.len());
-        self.joined = Some(Joined {
-            text,
-            used: 1,
-            uses_max,
-        });
-        text
+        Text::since(start, out.len())
     }
 
     fn add(&mut self, out: &[u8], start: usize) {
@@ -207,9 +227,9 @@ pub(in crate::event) fn push_raw(out: &mut Vec<u8>, raw: &[u8]) {
     out.extend_from_slice(rest);
 }
 
-/// Appends a key that needs no escape, and the colon.
-pub(in crate::event) fn push_key(out: &mut Vec<u8>, key: &str) {
-    out.push(b'"');
+/// Appends a key, and gives the start of the text of its member: behind the comma, which is that of the member before
+/// where the two stand together.
+fn begin_member(out: &mut Vec<u8>, key: &str) -> usize {
     out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(b"\":");
+    out.len() - key.len() + 1
 }

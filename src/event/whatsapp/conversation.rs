@@ -18,6 +18,7 @@
 //! | what names nobody | the contact that came with it, if there is one only |
 
 use super::super::data_member::Array;
+use super::super::events::Text;
 use super::super::json::document::Document;
 use super::super::json::name::Name;
 use super::key::push_component;
@@ -122,19 +123,21 @@ impl<'d> Party<'d> {
         }
     }
 
-    /// Appends the conversation; false, and nothing appended, when the party is unknown.
-    pub(in crate::event) fn write_conversation(
-        &self,
-        out: &mut String,
-        number: Option<&str>,
-    ) -> bool {
+    /// Appends the conversation, with the number that stands in `out` as a component already. Gives the place of the
+    /// party in it; nothing is appended when that is unknown.
+    pub(in crate::event) fn write_conversation(&self, out: &mut String, number: Text) -> Text {
         let Some(party) = self.group.or(self.phone).or(self.user_id) else {
-            return false;
+            return Text::default();
         };
-        push_component(out, number.unwrap_or("-"));
+        if number.len() > 0 {
+            out.extend_from_within(number.range());
+        } else {
+            out.push('-');
+        }
         out.push(':');
+        let start = out.len();
         push_component(out, party);
-        true
+        Text::since(start, out.len())
     }
 
     fn is_unknown(&self) -> bool {
@@ -172,6 +175,14 @@ fn other_side<'d>(usual: Names<'d>, reverse: Names<'d>, business: Option<&str>) 
 
 /// Compares the digits: numbers are also displayed as `+1 555-010-0101`.
 fn same_number(a: &str, b: &str) -> bool {
+    let mut differing = a.bytes().zip(b.bytes()).skip_while(|(a, b)| a == b);
+    // Most are written alike: then the first difference is one between digits.
+    if let Some((a, b)) = differing.next()
+        && a.is_ascii_digit()
+        && b.is_ascii_digit()
+    {
+        return false;
+    }
     a == b || digits(a).eq(digits(b)) && digits(a).next().is_some()
 }
 

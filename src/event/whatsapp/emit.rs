@@ -32,6 +32,8 @@ pub(in crate::event) struct Emitter<'w, 'd> {
     contacts: &'w mut Contacts,
     /// The contacts that apply, and how many more events may have all of them.
     all_contacts: Option<(Span, usize)>,
+    /// What the last key with an owner and a field began with, and the source of its scope.
+    begun: Option<(Text, Text)>,
     /// Computed when first needed.
     body_hash: Option<[u8; 16]>,
     index: u32,
@@ -68,6 +70,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             context,
             contacts,
             all_contacts: None,
+            begun: None,
             body_hash: None,
             index: 0,
             overflow: false,
@@ -203,11 +206,8 @@ impl<'w, 'd> Emitter<'w, 'd> {
 
     /// Writes down the source that a scope has found.
     pub(in crate::event) fn place(&mut self, scope: &mut Scope<'d>) {
-        let names = &mut self.events.names;
-        let start = names.len();
-        scope.write_source(names);
-        scope.source = Text::since(start, names.len());
-        scope.number_text = self.events.name(bounded(scope.number));
+        scope.write_source(&mut self.events.names);
+        scope.number_text = self.name(scope.number, scope.number_part);
     }
 
     /// Shares a member with the events that follow.
@@ -289,7 +289,12 @@ impl<'w, 'd> Emitter<'w, 'd> {
                 key
             }
             _ => {
-                let mut key = Key::begin(names, scope.number.or(scope.waba), scope.field);
+                let owner = scope.number.or(scope.waba);
+                let mut key = match self.begun {
+                    Some((source, begun)) if source == scope.source => Key::again(names, begun),
+                    _ => Key::begin(names, owner, scope.field),
+                };
+                self.begun = Some((scope.source, key.so_far()));
                 let history = scope.setting == Setting::History;
                 identified = key.identify(&document, array, update, history);
                 if !identified {
@@ -351,12 +356,24 @@ impl<'w, 'd> Emitter<'w, 'd> {
         self.overflow
     }
 
+    /// The place of a name that has just been written as a component, where that is the name as it is.
+    fn name(&mut self, name: Option<&str>, component: Text) -> Text {
+        match name {
+            Some(name) if name.len() == component.len() => component,
+            _ => self.events.name(bounded(name)),
+        }
+    }
+
     fn keep(&mut self, draft: &Draft<'d>, scope: &Scope<'d>) {
         let start = self.events.names.len();
-        draft
-            .party
-            .write_conversation(&mut self.events.names, scope.number);
+        let names = &mut self.events.names;
+        let party = draft.party.write_conversation(names, scope.number_part);
         let subject = Text::since(start, self.events.names.len());
+        let phone = match draft.party.group {
+            None => self.name(draft.party.phone, party),
+            Some(_) => self.events.name(bounded(draft.party.phone)),
+        };
+        let user_id = self.events.name(bounded(draft.party.user_id));
         let id = self.events.names.get(draft.id.range()).unwrap_or_default();
         let event = Entry {
             fingerprint: key::fingerprint(id.as_bytes()),
@@ -371,6 +388,7 @@ impl<'w, 'd> Emitter<'w, 'd> {
             endpoint: self.origin.endpoint,
             foreign: self.origin.foreign,
             own: draft.own,
+            has_lines: self.document.has_lines(),
             part: draft.part,
             contacts: draft.contacts,
             context: match draft.part {
@@ -381,8 +399,8 @@ impl<'w, 'd> Emitter<'w, 'd> {
             id: draft.id,
             source: scope.source,
             subject,
-            phone: self.events.name(bounded(draft.party.phone)),
-            user_id: self.events.name(bounded(draft.party.user_id)),
+            phone,
+            user_id,
             number: scope.number_text,
             extensions: Text::default(),
             lane: draft.lane,

@@ -22,6 +22,7 @@
 //! Hashes are SHA-256 of the text as it came, cut to 128 bits, in hexadecimal.
 
 use super::super::data_member::Array;
+use super::super::events::Text;
 use super::super::json::document::Document;
 use super::super::json::name::Name;
 use super::update::Update;
@@ -50,6 +51,18 @@ impl<'o> Key<'o> {
         key.part(owner.unwrap_or("-"));
         key.part(field.unwrap_or("-"));
         key
+    }
+
+    /// Begins a key as one before it: `begun` is what that had [so far](Key::so_far).
+    pub(in crate::event) fn again(out: &'o mut String, begun: Text) -> Self {
+        let start = out.len();
+        out.extend_from_within(begun.range());
+        Key { out, start }
+    }
+
+    /// The place of what it consists of so far.
+    pub(in crate::event) fn so_far(&self) -> Text {
+        Text::since(self.start, self.out.len())
     }
 
     /// Adds a component.
@@ -182,10 +195,7 @@ pub(in crate::event) fn push_component(out: &mut String, text: &str) {
     if text.len() > COMPONENT_MAX {
         out.push_str("sha256-");
         push_hash(out, hash(text.as_bytes()));
-    } else if text
-        .bytes()
-        .fold(true, |plain, byte| plain & is_plain(byte))
-    {
+    } else if are_plain(text.as_bytes()) {
         out.push_str(text);
     } else {
         for byte in text.bytes() {
@@ -251,20 +261,34 @@ const SEEDS: [u64; 3] = [
 /// What stands in a component as it is. With `%XX` for the rest, no two lists of components make one key, and
 /// nothing needs an escape in JSON or in the path of a URI.
 fn is_plain(byte: u8) -> bool {
-    PLAIN[usize::from(byte)]
+    matches!(byte, b'*'..=b'9' | b'@'..=b'Z' | b'a'..=b'z' | b'=' | b'_')
 }
 
-const PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        #[expect(clippy::cast_possible_truncation, reason = "it is below 256")]
-        let is_plain = matches!(byte as u8, b'*'..=b'9' | b'@'..=b'Z' | b'a'..=b'z' | b'=' | b'_');
-        plain[byte] = is_plain;
-        byte += 1;
-    }
-    plain
-};
+/// True if each byte is plain. The last block of several overlaps the one before.
+fn are_plain(text: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) else {
+        return text.iter().all(|&byte| is_plain(byte));
+    };
+    let mut blocks = text.as_chunks().0.iter();
+    let mut ends = [0; 16];
+    ends[..8].copy_from_slice(first);
+    ends[8..].copy_from_slice(last);
+    is_plain_block(text.last_chunk().unwrap_or(&ends)) && blocks.all(is_plain_block)
+}
+
+/// All at once, in a register that holds sixteen.
+#[expect(clippy::needless_bitwise_bool, reason = "without a branch")]
+fn is_plain_block(block: &[u8; 16]) -> bool {
+    let within = |byte: u8, first: u8, last: u8| byte.wrapping_sub(first) <= last - first;
+    block.iter().fold(true, |plain, &byte| {
+        plain
+            & (within(byte, b'*', b'9')
+                | within(byte, b'@', b'Z')
+                | within(byte, b'a', b'z')
+                | (byte == b'=')
+                | (byte == b'_'))
+    })
+}
 
 #[cfg(test)]
 mod tests {

@@ -121,7 +121,7 @@ impl<'d> Kind<'d> {
         let documented = |name: &&str| self.family.contains(name);
         let mut names = document
             .members(at)
-            .filter_map(|member| document.string(member.name_at))
+            .filter_map(|member| document.name(member))
             .filter(documented);
         let name = names.next();
         let same = names.all(|other| Some(other) == name);
@@ -152,10 +152,14 @@ impl<'d> Kind<'d> {
         let Some(name) = self.name else {
             return self.family.bare.then_some(self.family.prefix);
         };
-        let mut known = self.family.known.iter();
-        known
-            .find(|known| known.0.eq_ignore_ascii_case(name))
-            .map(|known| known.1)
+        let known = self.family.known;
+        // Nearly always it is written as documented.
+        let written = known.iter().find(|known| known.0 == name);
+        let known = written.or_else(|| {
+            let mut known = known.iter();
+            known.find(|known| known.0.eq_ignore_ascii_case(name))
+        });
+        known.map(|known| known.1)
     }
 
     /// Appends the type, made printable: lower-case letters, digits, `_` and `-`.

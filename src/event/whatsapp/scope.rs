@@ -22,6 +22,8 @@ pub(in crate::event) struct Scope<'d> {
     /// `source` and the number, once they are written down.
     pub(in crate::event) source: Text,
     pub(in crate::event) number_text: Text,
+    /// The number as a component: it stands in the source.
+    pub(in crate::event) number_part: Text,
 }
 
 impl<'d> Scope<'d> {
@@ -37,27 +39,49 @@ impl<'d> Scope<'d> {
                 _ => {}
             }
         }
-        for at in places.into_iter().flatten() {
-            if let Some(number) = document.text(at, Name::PhoneNumberId) {
-                self.number = Some(number);
-                self.business = document.text(at, Name::DisplayPhoneNumber);
-                break;
-            }
-        }
+        self.find_number(document, places);
         self
     }
 
+    /// Adds what the first of these places says about the number that names it.
+    pub(in crate::event) fn find_number(
+        &mut self,
+        document: &Document<'d>,
+        places: [Option<usize>; 3],
+    ) {
+        for at in places.into_iter().flatten() {
+            let (mut id, mut displayed) = (None, None);
+            for member in document.members(at) {
+                match member.name {
+                    Name::PhoneNumberId => id = Some(member.at),
+                    Name::DisplayPhoneNumber => displayed = Some(member.at),
+                    _ => {}
+                }
+            }
+            if let Some(number) = id.and_then(|id| document.scalar(id)) {
+                self.number = Some(number);
+                self.business = displayed.and_then(|at| document.scalar(at));
+                break;
+            }
+        }
+    }
+
     /// Appends `/whatsapp/<waba>/<phone_number_id>`, as far as they are known.
-    pub(in crate::event) fn write_source(&self, out: &mut String) {
+    pub(in crate::event) fn write_source(&mut self, out: &mut String) {
+        let start = out.len();
         out.push_str("/whatsapp");
         if self.waba.is_some() || self.number.is_some() {
             out.push('/');
             push_component(out, self.waba.unwrap_or("-"));
         }
+        self.number_part = Text::default();
         if let Some(number) = self.number {
             out.push('/');
+            let start = out.len();
             push_component(out, number);
+            self.number_part = Text::since(start, out.len());
         }
+        self.source = Text::since(start, out.len());
     }
 
     /// Begins the key of an update that the account has rather than the number.

@@ -30,6 +30,13 @@ pub(in crate::event) enum Holds {
     None,
 }
 
+impl Holds {
+    /// True for what is carried as a whole, not some of its elements.
+    pub(in crate::event) fn is_whole(self) -> bool {
+        matches!(self, Holds::Updates(_) | Holds::Standby)
+    }
+}
+
 /// What updates the member `name` with the value `at` of an object at `level` holds.
 pub(in crate::event) fn holds(
     document: &Document<'_>,

@@ -67,14 +67,13 @@ impl<'d> Update<'d> {
     /// The `<action_type>_data` of a user action, by position.
     pub(in crate::event) fn action_data(&self) -> Option<usize> {
         let document = self.document;
-        let is_data = |at| {
-            document
-                .string(at)
-                .is_some_and(|name| name.ends_with("_data"))
+        let is_data = |member| {
+            let name = document.name(member);
+            name.is_some_and(|name| name.ends_with("_data"))
         };
         document
             .members(self.at)
-            .filter(|member| is_data(member.name_at) && document.is_object(member.at))
+            .filter(|&member| is_data(member) && document.is_object(member.at))
             .last()
             .map(|member| member.at)
     }

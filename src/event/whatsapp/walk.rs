@@ -50,7 +50,7 @@ impl<'d> Walk<'_, 'd> {
             scope.setting = Setting::History;
         }
         scope.waba = document.text(partner.data, Name::Id);
-        self.emitter.share_rest("notification", at, |_, at| {
+        self.emitter.share_rest(r#","notification":"#, at, |_, at| {
             if at == partner.data {
                 Keep::Nothing
             } else {
@@ -63,16 +63,24 @@ impl<'d> Walk<'_, 'd> {
 
     fn entry(&mut self, at: usize, outer: Scope<'d>) {
         let document = self.document;
+        let (mut id, mut time) = (None, None);
+        for member in document.members(at) {
+            match member.name {
+                Name::Id => id = Some(member.at),
+                Name::Time => time = Some(member.at),
+                _ => {}
+            }
+        }
         let scope = Scope {
-            waba: document.text(at, Name::Id),
-            entry_time: document.text(at, Name::Time),
+            waba: id.and_then(|id| document.scalar(id)),
+            entry_time: time.and_then(|time| document.scalar(time)),
             number: None,
             business: None,
             ..outer
         };
         let depth = self.emitter.depth();
         let is_changes = |name, at| name == Name::Changes && document.is_filled_array(at);
-        self.emitter.share_rest("entry", at, |name, at| {
+        self.emitter.share_rest(r#","entry":"#, at, |name, at| {
             if is_changes(name, at) {
                 Keep::Nothing
             } else {
@@ -96,6 +104,7 @@ impl<'d> Walk<'_, 'd> {
             field,
             first,
             count,
+            others,
         } = Change::read(&document, at);
         let mut scope = Scope {
             field: field.and_then(|field| document.scalar(field)),
@@ -117,12 +126,15 @@ impl<'d> Walk<'_, 'd> {
         let is_carried = |at| !whole && (single.is_some() || has_updates(at));
         if !whole || single.is_some() {
             if let Some(field) = field {
-                self.emitter.share("field", field);
+                self.emitter.share(r#","field":"#, field);
             }
-            self.emitter.share_rest("change", at, |name, at| {
-                let carried = field == Some(at) || name == Name::Value && (whole || is_carried(at));
-                if carried { Keep::Nothing } else { Keep::All }
-            });
+            if single.is_none() || others {
+                self.emitter.share_rest(r#","change":"#, at, |name, at| {
+                    let carried =
+                        field == Some(at) || name == Name::Value && (whole || is_carried(at));
+                    if carried { Keep::Nothing } else { Keep::All }
+                });
+            }
         }
         if !whole {
             for value in values().filter(|value| is_carried(value.at)) {
@@ -140,59 +152,43 @@ impl<'d> Walk<'_, 'd> {
     /// The updates of an object whose members are arrays of them.
     fn value(&mut self, level: Level, at: usize, outer: Scope<'d>) {
         let document = self.document;
-        let mut scope = outer.of_value(&document, at);
-        self.emitter.place(&mut scope);
         let depth = self.emitter.depth();
-        let mut lifted = Lifted::default();
-        let mut beside_entries = false;
         let begin = self.carried.len();
-        for member in document.members(at) {
-            match member.name {
-                Name::MessagingProduct => lifted.product = Some(member.at),
-                Name::Metadata => lifted.metadata = Some(member.at),
-                Name::Contacts => lifted.contacts = Some(member.at),
-                name => {
-                    let holds = shape::holds(&document, level, name, member.at);
-                    beside_entries |= holds == Holds::Entries;
-                    if holds != Holds::None {
-                        self.carried.push((member.at, holds));
-                    }
-                }
-            }
-        }
-        // Entries bring their own.
-        if beside_entries {
-            lifted = Lifted::default();
-        }
-        // These are the value's already.
-        if level == Level::Standby {
-            (lifted.product, lifted.metadata) = (None, None);
-        }
+        let Members {
+            mut lifted,
+            number,
+            others,
+        } = self.members(level, at);
+        let mut scope = outer;
+        scope.find_number(&document, number);
+        self.emitter.place(&mut scope);
         lifted.contacts = lifted
             .contacts
             .filter(|&at| document.is_filled_array(at) && !self.emitter.has_contacts());
         for (key, at) in [
-            ("messaging_product", lifted.product),
-            ("metadata", lifted.metadata),
+            (r#","messaging_product":"#, lifted.product),
+            (r#","metadata":"#, lifted.metadata),
         ] {
             if let Some(at) = at {
                 self.emitter.share(key, at);
             }
         }
         let rest = match level {
-            Level::Top => "notification",
-            Level::Value => "value",
-            Level::Standby => "standby",
+            Level::Top => r#","notification":"#,
+            Level::Value => r#","value":"#,
+            Level::Standby => r#","standby":"#,
         };
-        let mut carried = self.carried[begin..].iter().peekable();
-        self.emitter
-            .share_rest(rest, at, |_, at| match carried.next_if(|it| it.0 == at) {
-                Some((_, Holds::Entries)) => Keep::ElementsWithout(shape::entry_has_changes),
-                Some((_, Holds::History)) => Keep::ElementsWithout(shape::chunk_has_messages),
-                Some(_) => Keep::Nothing,
-                None if lifted.has(at) => Keep::Nothing,
-                None => Keep::All,
-            });
+        if others > lifted.count() {
+            let mut carried = self.carried[begin..].iter().peekable();
+            self.emitter
+                .share_rest(rest, at, |_, at| match carried.next_if(|it| it.0 == at) {
+                    Some((_, Holds::Entries)) => Keep::ElementsWithout(shape::entry_has_changes),
+                    Some((_, Holds::History)) => Keep::ElementsWithout(shape::chunk_has_messages),
+                    Some(_) => Keep::Nothing,
+                    None if lifted.has(at) => Keep::Nothing,
+                    None => Keep::All,
+                });
+        }
         let first = self.emitter.count();
         if let Some(contacts) = lifted.contacts {
             self.emitter.begin_contacts(contacts);
@@ -229,6 +225,47 @@ impl<'d> Walk<'_, 'd> {
         self.emitter.unshare_to(depth);
     }
 
+    /// Looks at the members of such an object, and lists those that hold updates.
+    fn members(&mut self, level: Level, at: usize) -> Members {
+        let document = self.document;
+        let mut lifted = Lifted::default();
+        let (mut recipient, mut settings) = (None, None);
+        let mut beside_entries = false;
+        let mut others = 0;
+        for member in document.members(at) {
+            others += 1;
+            match member.name {
+                Name::MessagingProduct => lifted.product = Some(member.at),
+                Name::Metadata => lifted.metadata = Some(member.at),
+                Name::Contacts => lifted.contacts = Some(member.at),
+                Name::Recipient => recipient = Some(member.at),
+                Name::PhoneNumberSettings => settings = Some(member.at),
+                name => {
+                    let holds = shape::holds(&document, level, name, member.at);
+                    beside_entries |= holds == Holds::Entries;
+                    others -= usize::from(holds.is_whole());
+                    if holds != Holds::None {
+                        self.carried.push((member.at, holds));
+                    }
+                }
+            }
+        }
+        let number = [lifted.metadata, recipient, settings];
+        // Entries bring their own.
+        if beside_entries {
+            lifted = Lifted::default();
+        }
+        // These are the value's already.
+        if level == Level::Standby {
+            (lifted.product, lifted.metadata) = (None, None);
+        }
+        Members {
+            lifted,
+            number,
+            others,
+        }
+    }
+
     fn history(&mut self, at: usize, outer: Scope<'d>) {
         let document = self.document;
         let has_messages = |&at: &usize| shape::thread_has_messages(&document, at);
@@ -239,26 +276,28 @@ impl<'d> Walk<'_, 'd> {
         let mut chunks = document.elements(at);
         while let Some(chunk) = chunks.find(|&chunk| shape::chunk_has_messages(&document, chunk)) {
             let depth = self.emitter.depth();
-            self.emitter.share_rest("history", chunk, |name, at| {
-                if is_threads(name, at) {
-                    Keep::ElementsWithout(shape::thread_has_messages)
-                } else {
-                    Keep::All
-                }
-            });
+            self.emitter
+                .share_rest(r#","history":"#, chunk, |name, at| {
+                    if is_threads(name, at) {
+                        Keep::ElementsWithout(shape::thread_has_messages)
+                    } else {
+                        Keep::All
+                    }
+                });
             let members = document
                 .members(chunk)
                 .filter(|member| is_threads(member.name, member.at));
             let threads = members.flat_map(|member| document.elements(member.at));
             for thread in threads.filter(has_messages) {
                 let depth = self.emitter.depth();
-                self.emitter.share_rest("thread", thread, |name, at| {
-                    if is_messages(name, at) {
-                        Keep::Nothing
-                    } else {
-                        Keep::All
-                    }
-                });
+                self.emitter
+                    .share_rest(r#","thread":"#, thread, |name, at| {
+                        if is_messages(name, at) {
+                            Keep::Nothing
+                        } else {
+                            Keep::All
+                        }
+                    });
                 let scope = Scope {
                     setting: Setting::History,
                     thread: Some(Party::of_thread(&document, thread)),
@@ -284,6 +323,8 @@ struct Change {
     /// The first `value`, and how many there are.
     first: Option<usize>,
     count: usize,
+    /// There is something else, or a second `field`.
+    others: bool,
 }
 
 impl Change {
@@ -291,16 +332,28 @@ impl Change {
         let mut change = Change::default();
         for member in document.members(at) {
             match member.name {
-                Name::Field => change.field = Some(member.at),
+                Name::Field => {
+                    change.others |= change.field.is_some();
+                    change.field = Some(member.at);
+                }
                 Name::Value => {
                     change.first = change.first.or(Some(member.at));
                     change.count += 1;
                 }
-                _ => {}
+                _ => change.others = true,
             }
         }
         change
     }
+}
+
+/// The members of an object whose members are arrays of updates.
+struct Members {
+    lifted: Lifted,
+    /// The places of the number.
+    number: [Option<usize>; 3],
+    /// How many there are without those that are carried as a whole.
+    others: usize,
 }
 
 /// Members of a value that stand in `data` under their own names.
@@ -314,5 +367,10 @@ struct Lifted {
 impl Lifted {
     fn has(self, at: usize) -> bool {
         [self.product, self.metadata, self.contacts].contains(&Some(at))
+    }
+
+    fn count(self) -> usize {
+        let all = [self.product, self.metadata, self.contacts];
+        all.into_iter().flatten().count()
     }
 }
