@@ -228,7 +228,9 @@ fn a_body_may_differ_anywhere() {
     for sample in samples {
         let mut scan = Scan::default();
         for _ in 0..3 {
-            samples.map(|sample| scan.fill(sample).unwrap());
+            for sample in samples {
+                scan.fill(sample).unwrap();
+            }
         }
         let usual = listed(&mut scan, sample).unwrap();
         for at in 0..sample.len() {
