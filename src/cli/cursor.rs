@@ -135,8 +135,9 @@ fn seek(dir: &Path, sink: &str, to: PositionArgument, only: Option<Lane>) -> Res
     // Held to the end: a server would save its own place over this one.
     let _lock = journal::lock(&*disk).map_err(|error| match error {
         JournalError::Locked { holder, .. } => CliError::failed(format!(
-            "a server runs here ({holder}) and keeps this cursor itself: stop it, or deliver everything again that there is \
-             with `{}`, or a part of it with another --from",
+            "a server runs here ({holder}) and keeps this cursor itself: stop it; or deliver everything again that \
+             there is with `{}`, or a part of it with another --from; a consumer of a sink of type pull reads again by \
+             itself, with after=0",
             command(&format!("replay --sink {} --from start", quoted(sink)), dir)
         )),
         error => CliError::because("cannot take the journal", error),

@@ -47,7 +47,7 @@ impl RefusalLog {
                     tracing::warn!(
                         endpoint = name,
                         refused,
-                        "handshakes get 403: they bring no right verify token; compare `verify_token` with what stands at the sender"
+                        "requests with GET get 403: no handshake with the right verify token; compare `verify_token` with what stands at the sender, where it has one"
                     );
                 }
             }
