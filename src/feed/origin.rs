@@ -139,6 +139,8 @@ impl RecentBatches {
 #[derive(Clone)]
 pub struct Feeds {
     pub journal: Arc<dyn Storage>,
+    /// How far the journal is durable.
+    pub status: Arc<Status>,
     /// How far everything is decided.
     pub decided: Arc<DecidedPosition>,
     /// Where the duplicates are written down.
@@ -150,6 +152,13 @@ pub struct Feeds {
 }
 
 impl Feeds {
+    /// True if everything up to `sequence` is decided, as far as there is anything. After a start it takes some time
+    /// until what was decided before is known again; until then the end of a feed is not the end of what there is.
+    #[must_use]
+    pub fn is_decided_to(&self, sequence: u64) -> bool {
+        self.decided.get() >= sequence.min(self.status.durable())
+    }
+
     /// A feed of everything from sequence `next` on, and the end at which batches are offered to it, which wakes
     /// `sleeper`. Without that end, the feed reads the journal alone.
     pub fn open(

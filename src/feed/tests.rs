@@ -37,7 +37,7 @@ pub(crate) struct Bench {
     dir: tempfile::TempDir,
     storage: Arc<dyn Storage>,
     pub(crate) status: Arc<Status>,
-    decided: Arc<DecidedPosition>,
+    pub(crate) decided: Arc<DecidedPosition>,
     commit: Option<relay::Sender<Batch>>,
     durable: crossbeam_channel::Receiver<Batch>,
     threads: Vec<JoinHandle<()>>,
@@ -113,6 +113,7 @@ impl Bench {
     pub(crate) fn feeds(&self) -> Feeds {
         Feeds {
             journal: Arc::clone(&self.storage),
+            status: Arc::clone(&self.status),
             decided: Arc::clone(&self.decided),
             dedupe: self.dedupe(),
             quarantine: Arc::default(),

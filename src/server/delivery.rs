@@ -56,6 +56,7 @@ pub(super) fn prepare(
         cursors: sinks::cursors(config, id, status.durable(), floor)?,
         feeds: Feeds {
             journal: Arc::clone(disk),
+            status: Arc::clone(&status),
             decided: Arc::clone(&decided),
             dedupe: Arc::clone(&dedupe),
             quarantine: Arc::clone(&quarantine),

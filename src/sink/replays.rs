@@ -34,11 +34,17 @@ impl SinkReplays {
         Some((replay, feed, wanted))
     }
 
-    /// Saves that everything before `next` is done, durably; `at_end` if nothing is left. True if the replay is over:
-    /// it has ended, or cannot be saved.
+    /// True if nothing of the replay can be behind the end of its feed.
+    pub(super) fn is_whole(&self, replay: &Replay) -> bool {
+        self.feeds.is_decided_to(replay.to)
+    }
+
+    /// Saves that everything before `next` is done, durably; `at_end` if its feed has given all that there is. True if
+    /// the replay is over: it has ended, or cannot be saved.
     pub(super) fn save(&mut self, replay: &mut Replay, next: u64, at_end: bool) -> bool {
         let end = replay.to.saturating_add(1);
-        replay.next = if at_end { end } else { next.min(end) };
+        let is_done = at_end && self.is_whole(replay);
+        replay.next = if is_done { end } else { next.min(end) };
         if !replay.state.is_final() && replay.next == end {
             replay.state = ReplayState::Done;
         }

@@ -51,7 +51,7 @@ impl Inbox {
         while let Some(batch) = next {
             let last = batches.last().map(Batch::last_sequence);
             let follows = last.is_none_or(|last| batch.first_sequence() == last + 1);
-            if !follows || bytes >= TAKEN_BYTES {
+            if !follows || bytes >= GATHER_BYTES {
                 self.next = Some(batch);
                 return Ok(());
             }
@@ -68,15 +68,13 @@ impl Inbox {
 /// How long a worker that has just run waits for company.
 const GATHER_TIME: Duration = Duration::from_millis(2);
 
-/// Bytes of batches that are company enough.
+/// Bytes of batches that are company enough, and are taken at once beside the last one. Whoever has an event of a batch
+/// open keeps all of it in memory, so it does not get much larger than the batch of a loop.
 pub const GATHER_BYTES: usize = 64 << 10;
-
-/// Bytes that are taken at once, beside the last batch.
-const TAKEN_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
-    use super::{GATHER_BYTES, Inbox, TAKEN_BYTES};
+    use super::{GATHER_BYTES, Inbox};
     use crate::feed::tests::batch;
     use crate::journal::batch::Batch;
     use crate::relay::{self, Closed, Room};
@@ -123,11 +121,10 @@ mod tests {
 
     #[test]
     fn no_more_is_taken_together_than_is_quickly_taken_apart() {
-        let body = vec![b'1'; GATHER_BYTES];
+        let body = vec![b'1'; GATHER_BYTES / 4];
         let all = (1..=12).map(|sequence| batch(sequence, std::slice::from_ref(&body)));
         let taken = taken(all.collect());
-        let most = TAKEN_BYTES.div_ceil(GATHER_BYTES);
-        assert!(taken.iter().all(|it| it.len() <= most), "{taken:?}");
+        assert!(taken.iter().all(|it| it.len() <= 4), "{taken:?}");
         let all: Vec<u64> = taken.iter().flatten().map(|(first, _)| *first).collect();
         assert_eq!(all, (1..=12).collect::<Vec<u64>>());
     }

@@ -12,6 +12,8 @@ pub(super) struct Replaying {
     feed: Feed<Decided>,
     wanted: Selection,
     rate: Rate,
+    /// When the journal is asked again that had nothing more.
+    asks_at: Option<Instant>,
     /// Delivered since the last time that everything was confirmed.
     delivered: u64,
     skipped: u64,
@@ -25,7 +27,7 @@ impl Running<'_> {
             return Some(LOOK_INTERVAL);
         }
         let now = Instant::now();
-        let next = replaying.rate.wait(now);
+        let next = replaying.rate.wait(now).max(replaying.asks_at);
         Some(next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now)))
     }
 
@@ -57,19 +59,23 @@ impl Running<'_> {
         }
     }
 
-    /// Delivers the next batch of a replay, if it is its turn; true when it has come to its end. Looks about once a
-    /// second whether somebody asks for one.
+    /// Delivers the next batch of a replay, if it is its turn. True when it is to be confirmed and saved: at its end,
+    /// and about once a second, to see whether somebody wants it no more. As often it looks whether somebody asks for
+    /// one.
     pub(super) fn replay(&mut self) -> Result<bool, SinkError> {
+        let is_time = self.looked_at.elapsed() >= LOOK_INTERVAL;
+        if is_time {
+            self.looked_at = Instant::now();
+        }
         let Some(mut replaying) = self.replaying.take() else {
-            if self.looked_at.elapsed() >= LOOK_INTERVAL {
-                self.looked_at = Instant::now();
+            if is_time {
                 self.replaying = self.take_up_replay();
             }
             return Ok(false);
         };
         let is_at_end = self.deliver_replay(&mut replaying);
         self.replaying = Some(replaying);
-        is_at_end
+        Ok(is_at_end? || is_time)
     }
 
     fn take_up_replay(&mut self) -> Option<Replaying> {
@@ -80,6 +86,7 @@ impl Running<'_> {
             replay,
             feed,
             wanted,
+            asks_at: None,
             delivered: 0,
             skipped: 0,
         })
@@ -88,16 +95,10 @@ impl Running<'_> {
     fn deliver_replay(&mut self, replaying: &mut Replaying) -> Result<bool, SinkError> {
         let Replaying { replay, feed, .. } = replaying;
         let now = Instant::now();
-        if replaying.rate.wait(now).is_some() {
+        let waits = replaying.rate.wait(now).max(replaying.asks_at);
+        // Once it has ended, there was no space to save that.
+        if waits.is_some_and(|until| until > now) || replay.state.is_final() {
             return Ok(false);
-        }
-        if replay.state.is_final() {
-            // There was no space to save that.
-            let is_time = self.looked_at.elapsed() >= LOOK_INTERVAL;
-            if is_time {
-                self.looked_at = now;
-            }
-            return Ok(is_time);
         }
         let from = feed.position();
         if from > replay.to {
@@ -105,7 +106,10 @@ impl Running<'_> {
         }
         let delivery = match feed.next(Duration::ZERO) {
             Ok(Some(delivery)) => delivery,
-            Ok(None) => return Ok(feed.is_at_end()),
+            Ok(None) => {
+                replaying.asks_at = Some(now + ASK_INTERVAL);
+                return Ok(feed.is_at_end() && self.parts.replays.is_whole(replay));
+            }
             Err(error) if error.is_shortage() => return Ok(false),
             Err(error) => {
                 self.parts.replays.fail(replay, &error);
@@ -123,5 +127,8 @@ impl Running<'_> {
     }
 }
 
-/// How often it looks for a new replay, and tries to save one that has ended.
+/// How soon the journal is asked again that had nothing more.
+const ASK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How often it looks for a new replay, and saves the one that is under way.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

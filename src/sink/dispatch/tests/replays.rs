@@ -5,6 +5,7 @@ use crate::event::Lane;
 use crate::feed::{Replay, ReplayState, Replays};
 use crate::sink::Statistics;
 use crate::sink::dispatch::Unit;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 /// A message and a status in each of 100 notifications, all delivered, and what a replay of some makes of them.
@@ -74,6 +75,36 @@ fn a_slow_replay_leaves_out_nothing_at_restarts() {
     let taken = setting.taken.lock();
     let different: BTreeSet<_> = taken.iter().collect();
     assert_eq!(different.len(), 200, "of {} deliveries", taken.len());
+}
+
+/// After a start, until dedupe had taken up what it remembers, a replay found that nothing more was there, and was
+/// done.
+#[test]
+fn a_replay_waits_until_all_of_it_is_decided() {
+    let setting = Setting::new();
+    fill(&setting.bench, 20, 100);
+    let all = |statistics: &Statistics| statistics.events.get() == 200;
+    setting.run(Unit::Event, |_, _| Reply::Take, all).unwrap();
+    setting.taken.lock().clear();
+    let replays = Replays::open(setting.directory("replays"));
+    let mut replay = Replay::new("crm", 1, 100, NOW);
+    replays.request(&mut replay).unwrap();
+    let decided = &setting.bench.decided;
+    let last = decided.get();
+    let (updated, count) = (Cell::new(0), Cell::new(0));
+    let ended = |_: &Statistics| {
+        let saved = replays.read(&replay.id).unwrap();
+        if updated.replace(saved.updated) != saved.updated {
+            count.set(count.get() + 1);
+        }
+        // Once as it was asked for, once when it was taken up, and then when it is looked at.
+        decided.set(if count.get() > 3 { last } else { 0 });
+        saved.state.is_final()
+    };
+    setting.run(Unit::Event, |_, _| Reply::Take, ended).unwrap();
+    let ended = replays.read(&replay.id).unwrap();
+    assert_eq!((ended.state, ended.delivered), (ReplayState::Done, 200));
+    assert_eq!(setting.taken.lock().len(), 200);
 }
 
 const NOW: u64 = 1_750_000_000_000_000;
