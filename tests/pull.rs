@@ -18,6 +18,15 @@ fn site(lines: &str) -> Site {
     Site::unsigned().sink(&sink).variable("CRM_TOKEN", "secret")
 }
 
+/// The same, with a journal of at most four segments of 1 MiB.
+fn small_site() -> Site {
+    site("")
+        .limits("body = \"64KiB\"")
+        .limits("unacknowledged = \"1MiB\"")
+        .journal("segment_size = \"1MiB\"")
+        .journal("max_size = \"4MiB\"")
+}
+
 /// A consumer of a server's sinks.
 struct Consumer {
     address: SocketAddr,
@@ -346,11 +355,7 @@ fn who_has_no_token_learns_nothing() {
 /// committed long ago gets what is left.
 #[test]
 fn what_is_committed_may_go_and_nothing_else() {
-    let site = site("")
-        .limits("body = \"64KiB\"")
-        .limits("unacknowledged = \"1MiB\"")
-        .journal("segment_size = \"1MiB\"")
-        .journal("max_size = \"4MiB\"");
+    let site = small_site();
     let server = site.start();
     let consumer = Consumer::of(&server);
     let text = "x".repeat(60_000);
@@ -393,11 +398,7 @@ fn what_is_committed_may_go_and_nothing_else() {
 /// A consumer that slept let the journal grow beyond `max_size`: no line said so, and `status` said "room for 0s".
 #[test]
 fn a_consumer_that_keeps_the_journal_too_large_is_named_until_it_reads() {
-    let site = site("")
-        .limits("body = \"64KiB\"")
-        .limits("unacknowledged = \"1MiB\"")
-        .journal("segment_size = \"1MiB\"")
-        .journal("max_size = \"4MiB\"");
+    let site = small_site();
     let server = site.start();
     let consumer = Consumer::of(&server);
     let text = "x".repeat(60_000);

@@ -169,7 +169,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 part.dispatched(common, limits, make, &mut sinks.lives)?
             }
             SinkKind::Pull(tokens) => {
-                let pull = part.pulled(common, &sources.journal)?;
+                let pull = part.pulled(common)?;
                 sinks.pulls.add(&sink.name, tokens, pull);
                 let shown = (sink.name.clone(), Confirmation::Fsynced, statistics);
                 sources.sinks.push(shown);
@@ -241,12 +241,9 @@ impl SinkSetup<'_> {
     }
 
     /// A sink that is read.
-    fn pulled(
-        self,
-        common: &Common<'_>,
-        status: &Arc<journal::Status>,
-    ) -> Result<Pull, ServerError> {
-        let (feeds, status) = (common.feeds.clone(), Arc::clone(status));
+    fn pulled(self, common: &Common<'_>) -> Result<Pull, ServerError> {
+        let feeds = common.feeds.clone();
+        let status = Arc::clone(&feeds.status);
         let source = Source {
             decided: Arc::clone(&feeds.decided),
             open: Box::new(move |next| feeds.open(&Arc::default(), next).1),

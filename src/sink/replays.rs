@@ -34,16 +34,12 @@ impl SinkReplays {
         Some((replay, feed, wanted))
     }
 
-    /// True if nothing of the replay can be behind the end of its feed.
-    pub(super) fn is_whole(&self, replay: &Replay) -> bool {
-        self.feeds.is_decided_to(replay.to)
-    }
-
     /// Saves that everything before `next` is done, durably; `at_end` if its feed has given all that there is. True if
     /// the replay is over: it has ended, or cannot be saved.
     pub(super) fn save(&mut self, replay: &mut Replay, next: u64, at_end: bool) -> bool {
         let end = replay.to.saturating_add(1);
-        let is_done = at_end && self.is_whole(replay);
+        // Else what is behind the end of the feed is still to come.
+        let is_done = at_end && self.feeds.is_decided_to(replay.to);
         replay.next = if is_done { end } else { next.min(end) };
         if !replay.state.is_final() && replay.next == end {
             replay.state = ReplayState::Done;

@@ -108,7 +108,8 @@ impl Running<'_> {
             Ok(Some(delivery)) => delivery,
             Ok(None) => {
                 replaying.asks_at = Some(now + ASK_INTERVAL);
-                return Ok(feed.is_at_end() && self.parts.replays.is_whole(replay));
+                // Whether that is its end is seen when it is saved.
+                return Ok(false);
             }
             Err(error) if error.is_shortage() => return Ok(false),
             Err(error) => {

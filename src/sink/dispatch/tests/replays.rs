@@ -8,14 +8,19 @@ use crate::sink::dispatch::Unit;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-/// A message and a status in each of 100 notifications, all delivered, and what a replay of some makes of them.
-fn replayed(setting: &Setting, mut replay: Replay) -> Replay {
+/// Delivers a message and a status in each of 100 notifications, and gives where a replay of them is asked for.
+fn delivered(setting: &Setting) -> Replays {
     fill(&setting.bench, 20, 100);
     let all = |statistics: &Statistics| statistics.events.get() == 200;
     setting.run(Unit::Event, |_, _| Reply::Take, all).unwrap();
     setting.taken.lock().clear();
+    Replays::open(setting.directory("replays"))
+}
+
+/// What a replay makes of the messages among them.
+fn replayed(setting: &Setting, mut replay: Replay) -> Replay {
+    let replays = delivered(setting);
     replay.types = vec!["whatsapp.message.*".to_owned()];
-    let replays = Replays::open(setting.directory("replays"));
     replays.request(&mut replay).unwrap();
     let ended = |_: &Statistics| replays.read(&replay.id).unwrap().state.is_final();
     setting.run(Unit::Event, |_, _| Reply::Take, ended).unwrap();
@@ -56,11 +61,7 @@ fn a_replay_goes_on_counting_after_a_restart() {
 #[test]
 fn a_slow_replay_leaves_out_nothing_at_restarts() {
     let setting = Setting::new();
-    fill(&setting.bench, 20, 100);
-    let all = |statistics: &Statistics| statistics.events.get() == 200;
-    setting.run(Unit::Event, |_, _| Reply::Take, all).unwrap();
-    setting.taken.lock().clear();
-    let replays = Replays::open(setting.directory("replays"));
+    let replays = delivered(&setting);
     let mut replay = Replay::new("crm", 1, 100, NOW);
     replay.rate = 50;
     replays.request(&mut replay).unwrap();
@@ -82,11 +83,7 @@ fn a_slow_replay_leaves_out_nothing_at_restarts() {
 #[test]
 fn a_replay_waits_until_all_of_it_is_decided() {
     let setting = Setting::new();
-    fill(&setting.bench, 20, 100);
-    let all = |statistics: &Statistics| statistics.events.get() == 200;
-    setting.run(Unit::Event, |_, _| Reply::Take, all).unwrap();
-    setting.taken.lock().clear();
-    let replays = Replays::open(setting.directory("replays"));
+    let replays = delivered(&setting);
     let mut replay = Replay::new("crm", 1, 100, NOW);
     replays.request(&mut replay).unwrap();
     let decided = &setting.bench.decided;

@@ -2,7 +2,7 @@
 
 use super::super::PAUSE_MIN;
 use super::{Memory, Setting};
-use crate::feed::{Replay, ReplayState};
+use crate::feed::{Replay, ReplayState, Replays};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -16,33 +16,36 @@ fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// Delivers everything up to sequence `last`, and asks for what is from `from` to `to` once more.
+fn asked(setting: &Setting, last: u64, (from, to): (u64, u64), rate: u32) -> (Replay, Replays) {
+    let all: Vec<u64> = (1..=last).collect();
+    assert_eq!(setting.drain(Memory::default()), all);
+    let mut asked = Replay::new("memory", from, to, 1_750_000_000_000_000);
+    asked.rate = rate;
+    let replays = setting.replays();
+    replays.request(&mut asked).unwrap();
+    setting.stop.store(false, Ordering::Relaxed);
+    (asked, replays)
+}
+
 /// A replay goes out beside what comes, from the first to the last that was asked for, and says how far it is.
 #[test]
 fn what_is_asked_for_once_more_goes_out_once_more() {
     let setting = Setting::new();
     setting.bench.store(6);
-    assert_eq!(setting.drain(Memory::default()), [1, 2, 3, 4, 5, 6]);
-    let mut asked = Replay::new("memory", 2, 4, 1_750_000_000_000_000);
-    let replays = setting.replays();
-    replays.request(&mut asked).unwrap();
-    setting.stop.store(false, Ordering::Relaxed);
+    let (asked, replays) = asked(&setting, 6, (2, 4), 0);
     let (_live, feed) = setting.bench.feed(7);
     let runner = setting.runner(feed);
-    let sink = Memory {
+    let mut sink = Memory {
         failures: 1,
         ..Memory::default()
     };
-    let (kept, stop) = (Arc::clone(&sink.kept), Arc::clone(&setting.stop));
-    let running = thread::spawn(move || {
-        let mut sink = sink;
-        runner.run(&mut sink)
+    let kept = Arc::clone(&sink.kept);
+    let running = thread::spawn(move || runner.run(&mut sink));
+    until("it ends", || {
+        replays.read(&asked.id).unwrap().state.is_final()
     });
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !replays.read(&asked.id).unwrap().state.is_final() {
-        assert!(Instant::now() < deadline, "it ends");
-        thread::sleep(PAUSE_MIN / 20);
-    }
-    stop.store(true, Ordering::Relaxed);
+    setting.stop.store(true, Ordering::Relaxed);
     running.join().unwrap().unwrap();
     assert_eq!(*kept.lock(), [2, 3, 4]);
     let ended = replays.read(&asked.id).unwrap();
@@ -64,13 +67,8 @@ fn a_replay_whose_end_finds_no_space_waits_for_it() {
     for _ in 0..3 {
         setting.bench.store(1);
     }
-    assert_eq!(setting.drain(Memory::default()), [1, 2, 3]);
-    let mut asked = Replay::new("memory", 1, 3, 1_750_000_000_000_000);
-    // So that there is time to fill the disk before it ends.
-    asked.rate = 1;
-    let replays = setting.replays();
-    replays.request(&mut asked).unwrap();
-    setting.stop.store(false, Ordering::Relaxed);
+    // One a second, so that there is time to fill the disk before it ends.
+    let (asked, replays) = asked(&setting, 3, (1, 3), 1);
     let (_live, feed) = setting.bench.feed(4);
     let runner = setting.runner(feed);
     let mut sink = Memory::default();
@@ -94,18 +92,13 @@ fn a_replay_whose_end_finds_no_space_waits_for_it() {
 }
 
 /// After a start, until dedupe had taken up what it remembers, a replay found that nothing more was there, and was
-/// done.
-/// And one whose rate let nothing go did not see that it was cancelled.
+/// done; and one of which nothing went out did not see that it was cancelled.
 #[test]
 fn a_replay_waits_until_all_of_it_is_decided_and_may_be_cancelled_meanwhile() {
     for is_cancelled in [false, true] {
         let setting = Setting::new();
         setting.bench.store(6);
-        assert_eq!(setting.drain(Memory::default()), [1, 2, 3, 4, 5, 6]);
-        let mut asked = Replay::new("memory", 2, 4, 1_750_000_000_000_000);
-        let replays = setting.replays();
-        replays.request(&mut asked).unwrap();
-        setting.stop.store(false, Ordering::Relaxed);
+        let (asked, replays) = asked(&setting, 6, (2, 4), 0);
         let (_live, feed) = setting.bench.feed(7);
         let runner = setting.runner(feed);
         let mut sink = Memory::default();
