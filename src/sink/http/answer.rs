@@ -4,6 +4,7 @@
 //! 403), an address (404, redirects), load (408), a fault (5xx). 429 is never about what was sent: it was one too many.
 //! Nor is 503 that says when to come back (`Retry-After`): the receiver is not ready.
 
+use super::client::Connection;
 use super::request::Composer;
 use crate::dead_letter::Answer;
 use crate::sink::transport::{Failure, FailureKind};
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 /// read to its end, so that the connection can be used again.
 pub(super) async fn result_of(
     response: Response<Incoming>,
+    connection: Connection<'_>,
     deadline: Instant,
     composer: &Composer,
 ) -> Result<(), Failure> {
@@ -26,11 +28,11 @@ pub(super) async fn result_of(
     if status.is_success() {
         // It is delivered, whatever becomes of the rest.
         let soon = deadline.min(Instant::now() + DRAIN_TIME);
-        let _ = tokio::time::timeout_at(soon, read(body, &mut Vec::new())).await;
+        read(body, &mut Vec::new(), connection, soon).await;
         return Ok(());
     }
     let mut begin = Vec::new();
-    let _ = tokio::time::timeout_at(deadline, read(body, &mut begin)).await;
+    read(body, &mut begin, connection, deadline).await;
     let excerpt = excerpt(&composer.without_secrets(&String::from_utf8_lossy(&begin)));
     let after = || retry_after(&head.headers, SystemTime::now());
     let kind = match status {
@@ -62,18 +64,33 @@ pub(super) async fn result_of(
     })
 }
 
-/// Reads a small body to its end, and keeps its beginning. A larger one is given up with its connection.
-async fn read(mut body: Incoming, begin: &mut Vec<u8>) {
-    let mut bytes = 0;
-    while bytes <= DRAIN_MAX {
-        let Some(Ok(frame)) = body.frame().await else {
-            return;
-        };
-        if let Some(data) = frame.data_ref() {
-            bytes += data.len();
-            let room = KEPT_MAX - begin.len().min(KEPT_MAX);
-            begin.extend(data.iter().take(room));
+/// Reads a small body to its end, so that its connection can be used again, and keeps its beginning. A larger one, or one
+/// that is not there in time, is given up with its connection.
+async fn read(
+    mut body: Incoming,
+    begin: &mut Vec<u8>,
+    connection: Connection<'_>,
+    deadline: Instant,
+) {
+    let read = async {
+        let mut bytes = 0;
+        while bytes <= DRAIN_MAX {
+            let Some(frame) = body.frame().await else {
+                return true;
+            };
+            let Ok(frame) = frame else {
+                return false;
+            };
+            if let Some(data) = frame.data_ref() {
+                bytes += data.len();
+                let room = KEPT_MAX - begin.len().min(KEPT_MAX);
+                begin.extend(data.iter().take(room));
+            }
         }
+        false
+    };
+    if tokio::time::timeout_at(deadline, read).await == Ok(true) {
+        connection.keep();
     }
 }
 

@@ -25,7 +25,7 @@ mod tests;
 use super::request_form::RequestForm;
 use super::transport::{Attempt, Failure, NO_ATTEMPT, Outcome, Paths, Transport};
 use crate::relay;
-use client::Client;
+use client::{Address, Client, IDLE_TIMEOUT};
 use request::Composer;
 use std::fmt;
 use std::io;
@@ -91,8 +91,9 @@ pub struct Http {
 impl Http {
     /// Starts the thread; `outcomes` has to have room for all attempts that are under way at a time.
     pub fn new(options: &Options, outcomes: relay::Sender<Outcome>) -> Result<Http, HttpError> {
-        let composer = Composer::new(options)?;
-        let client = Client::new(options, composer.is_encrypted())?;
+        let address = Address::parse(&options.url).ok_or(HttpError::Invalid("url"))?;
+        let composer = Composer::new(options, &address)?;
+        let client = Client::new(options, address)?;
         let runtime = runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -132,9 +133,15 @@ impl Transport for Http {
 }
 
 async fn serve(exchange: Arc<Exchange>, mut inbox: UnboundedReceiver<Attempt>) {
-    while let Some(attempt) = inbox.recv().await {
-        let exchange = Arc::clone(&exchange);
-        tokio::spawn(async move { exchange.carry_out(attempt).await });
+    loop {
+        match tokio::time::timeout(IDLE_TIMEOUT, inbox.recv()).await {
+            Ok(Some(attempt)) => {
+                let exchange = Arc::clone(&exchange);
+                tokio::spawn(async move { exchange.carry_out(attempt).await });
+            }
+            Ok(None) => return,
+            Err(_) => exchange.client.close_old(),
+        }
     }
 }
 
@@ -167,7 +174,9 @@ impl Exchange {
 
     async fn send(&self, request: client::Request, deadline: Instant) -> Result<(), Failure> {
         match tokio::time::timeout_at(deadline, self.client.request(request)).await {
-            Ok(Ok(response)) => answer::result_of(response, deadline, &self.composer).await,
+            Ok(Ok((response, connection))) => {
+                answer::result_of(response, connection, deadline, &self.composer).await
+            }
             Ok(Err(error)) => Err(client::failure(&error)),
             Err(_) => Err(Failure::retry(format!(
                 "no answer within {:?}",

@@ -1,13 +1,13 @@
 //! From an attempt to a request. What every request has is made once.
 
-use super::client::Request;
+use super::client::{Address, Request};
 use super::{HttpError, Options};
 use crate::endpoint::signature::Signer;
 use crate::event::{self, Event};
 use crate::sink::request_form::RequestForm;
 use crate::sink::transport::{Attempt, BatchItem, Paths};
 use crate::worker::Notification;
-use ::http::header::{CONTENT_TYPE, USER_AGENT};
+use ::http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,7 +17,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Makes requests.
 pub(super) struct Composer {
-    uri: Uri,
+    /// Of every request.
+    target: Uri,
     form: RequestForm,
     /// The fields of every request: the configured ones, which nothing goes over but those of this module.
     fields: HeaderMap,
@@ -26,12 +27,7 @@ pub(super) struct Composer {
 }
 
 impl Composer {
-    pub(super) fn new(options: &Options) -> Result<Composer, HttpError> {
-        let uri: Uri = options.url.parse().map_err(|_| HttpError::Invalid("url"))?;
-        let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
-        if !is_known || uri.host().is_none_or(str::is_empty) {
-            return Err(HttpError::Invalid("url"));
-        }
+    pub(super) fn new(options: &Options, address: &Address) -> Result<Composer, HttpError> {
         let mut fields = HeaderMap::new();
         for (name, value) in &options.headers {
             let name: HeaderName = name.parse().map_err(|_| HttpError::Invalid("headers"))?;
@@ -40,17 +36,15 @@ impl Composer {
             value.set_sensitive(true);
             fields.insert(name, value);
         }
+        let host = address.host().ok_or(HttpError::Invalid("url"))?;
+        fields.entry(HOST).or_insert(host);
         Ok(Composer {
-            uri,
+            target: address.target(),
             form: options.form,
             fields,
             signer: Signer::standard_webhooks(&options.signing_secrets),
             paths: options.paths.clone(),
         })
-    }
-
-    pub(super) fn is_encrypted(&self) -> bool {
-        self.uri.scheme_str() == Some("https")
     }
 
     /// The request of an attempt; the error says what is odd about the attempt.
@@ -96,7 +90,7 @@ impl Composer {
         self.sign(&id, &body, &mut fields);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        request.uri_mut().clone_from(&self.uri);
+        request.uri_mut().clone_from(&self.target);
         *request.headers_mut() = fields;
         Ok(request)
     }

@@ -1,5 +1,6 @@
 //! Jobs against a server that does what a script says.
 
+mod connections;
 mod outcomes;
 mod receiver;
 
@@ -65,6 +66,21 @@ struct Bench {
     tickets: u64,
 }
 
+fn options(url: &str) -> Options {
+    Options {
+        name: "test".to_owned(),
+        url: url.to_owned(),
+        form: RequestForm::Notification,
+        headers: vec![("authorization".to_owned(), b"Bearer hunter2".to_vec())],
+        signing_secrets: Vec::new(),
+        ca_file: None,
+        timeout: Duration::from_secs(20),
+        connect_timeout: Duration::from_secs(20),
+        connections: 4,
+        paths: Paths::new(|number| (number == 7).then(|| "/webhook".into())),
+    }
+}
+
 impl Bench {
     fn new(server: &Server, form: RequestForm) -> Bench {
         Bench::with(server, form, |_| {})
@@ -72,16 +88,8 @@ impl Bench {
 
     fn with(server: &Server, form: RequestForm, change: impl FnOnce(&mut Options)) -> Bench {
         let mut options = Options {
-            name: "test".to_owned(),
-            url: format!("http://{}/hook?key=1", server.address),
             form,
-            headers: vec![("authorization".to_owned(), b"Bearer hunter2".to_vec())],
-            signing_secrets: Vec::new(),
-            ca_file: None,
-            timeout: Duration::from_secs(20),
-            connect_timeout: Duration::from_secs(20),
-            connections: 4,
-            paths: Paths::new(|number| (number == 7).then(|| "/webhook".into())),
+            ..options(&format!("http://{}/hook?key=1", server.address))
         };
         change(&mut options);
         let (give, outcomes) = relay::channel(64);

@@ -119,7 +119,7 @@ fn pass_on(give: &Sender<Request>, request: Request, reply: Reply, out: &mut imp
     }
 }
 
-fn read(stream: &mut impl BufRead) -> Option<Request> {
+pub(super) fn read(stream: &mut impl BufRead) -> Option<Request> {
     let line = |stream: &mut dyn BufRead| {
         let mut line = String::new();
         let bytes = stream.read_line(&mut line).ok()?;
