@@ -43,6 +43,8 @@ fn what_was_not_sent_over_a_closed_connection_goes_over_another_one() {
             }
         });
         let response: Response<Incoming> = runtime.block_on(async {
+            // The runtime looks at its sockets.
+            tokio::time::sleep(Duration::from_millis(1)).await;
             let request = Request::new(http_body_util::Full::new("{}".into()));
             let (response, connection) = client.request(request).await.expect("an answer");
             connection.keep();
