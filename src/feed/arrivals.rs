@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Batches that nobody has to read from the journal. Some may be missing, and for those there is the journal.
 pub trait Arrivals<T>: Send {
-    /// The batch that brings the sequence `next`, if it may be had now. What stands before that is let go.
+    /// The batch that brings the sequence `next`, if it may be had now. What stands before that is dropped.
     fn take(&mut self, next: u64) -> Option<T>;
 
     /// Waits up to `timeout` for something to come, or returns early. `Err` when nothing comes any more.

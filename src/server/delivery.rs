@@ -49,7 +49,7 @@ pub(super) fn prepare(
     sweep_dead_letters(config);
     let quarantine = quarantine::open(config, id, oldest, &endpoints)?;
     let dedupe = beside(&config.journal.dir.join("dedupe"))?;
-    let decided = Arc::new(DecidedPosition::default());
+    let (decided, stop_dedupe) = (Arc::<DecidedPosition>::default(), Arc::default());
     let parties = Parties::new(config.dedupe.scope);
     let common = Common {
         config,
@@ -70,13 +70,11 @@ pub(super) fn prepare(
     let (workers, hand_on) = hand_on::workers(config.server.workers, maker, sources);
     let origin = Durable::new(Arc::clone(&status), &quarantine, forms);
     let (workers, feed) = feed(workers, origin, disk, sources);
-    let stop_dedupe = Arc::new(AtomicBool::new(false));
     let first = move || {
         let statistics = &status.statistics;
         statistics.first_sequence.load(Ordering::Relaxed)
     };
-    let newest = sources.journal.durable();
-    let limits = options::dedupe(config);
+    let (newest, limits) = (sources.journal.durable(), options::dedupe(config));
     let stage = DedupeStage {
         feed,
         parties,
@@ -88,15 +86,16 @@ pub(super) fn prepare(
         statistics: Arc::clone(&sources.dedupe),
         stop: Arc::clone(&stop_dedupe),
     };
+    let open = move || {
+        let open = || Dedupe::open(Arc::clone(&dedupe), limits.clone(), id, oldest, newest);
+        or_anew(&*dedupe, open)
+    };
     let delivery = Delivery {
         journal: Arc::clone(disk),
         quarantine,
         workers,
         stage,
-        open: Box::new(move || {
-            let open = || Dedupe::open(Arc::clone(&dedupe), limits.clone(), id, oldest, newest);
-            or_anew(&*dedupe, open)
-        }),
+        open: Box::new(open),
         stop_dedupe,
         sinks,
     };

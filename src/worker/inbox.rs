@@ -57,7 +57,7 @@ impl Inbox {
         }
     }
 
-    /// Lets go of what ends before `sequence`. True if what comes next brings it.
+    /// Drops what ends before `sequence`. True if what comes next brings it.
     pub(super) fn go_to(&mut self, sequence: u64) -> bool {
         while let Some(batch) = self.next.take().or_else(|| self.received()) {
             if batch.last_sequence() >= sequence {
@@ -167,7 +167,7 @@ mod tests {
 
     /// Who had the begin of it in another way, or waits for what will not come, takes nothing that it cannot use.
     #[test]
-    fn what_is_not_wanted_is_let_go_or_left() {
+    fn what_is_not_wanted_is_dropped_or_left() {
         let (sender, receiver) = relay::channel(8);
         let room = Arc::new(Room::new(1 << 30));
         for batch in [small(1, 2), small(3, 2), small(5, 1), small(9, 2)] {

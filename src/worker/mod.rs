@@ -1,10 +1,10 @@
 //! Pinned threads that make events of what is durable. They never wait for a sink.
 //!
 //! Batches come from the commit thread and [gather](inbox), each of their bodies is taken apart once, and the one who
-//! decides what is a duplicate has the result. With several workers that is a thread of its own, and its feed is offered
-//! what each of them has made; with one it is the worker's thread, which takes what it wants next. Whatever is not passed
-//! on here, because a channel was full, is read from the journal later, and taken apart in the same way by whoever reads
-//! it.
+//! decides what is a duplicate has the result. With several workers that is a thread of its own, and its feed is
+//! offered what each of them has made; with one it is the worker's thread, on which that feed asks for what it wants
+//! next. Whatever is not passed on here, because a channel was full, is read from the journal later, and taken apart in
+//! the same way by whoever reads it.
 
 mod event_batch;
 mod extraction;
@@ -76,7 +76,7 @@ impl Worker {
     }
 
     /// Takes what brings `sequence` apart, with what has gathered behind it; `None` if it is not there, or waits for
-    /// company. What ends before it is let go.
+    /// company. What ends before it is dropped.
     pub fn take(&mut self, sequence: u64) -> Option<EventBatch> {
         if self.inbox.go_to(sequence) {
             self.make()
