@@ -1,10 +1,10 @@
 //! Durable batches with their events: what workers make, feeds pass on and sinks deliver.
 
 use super::forms::Forms;
+use super::spares::Spares;
 use crate::event::{Event, Events};
 use crate::journal::batch::{Batch, FrameAt};
 use crate::journal::record::Record;
-use crossbeam_channel::Sender;
 use std::sync::Arc;
 
 /// One or more durable batches, each behind the other, and the events in them. Their buffers go back to the loops when
@@ -15,7 +15,7 @@ pub struct EventBatch {
     /// By which it was read.
     pub(super) forms: Arc<Forms>,
     /// Where the memory of the events goes when the last sink has released them.
-    pub(super) spare: Sender<Made>,
+    pub(super) spares: Arc<Spares>,
 }
 
 /// Batches, and what they were taken apart to. The lists are used again.
@@ -155,12 +155,7 @@ impl EventBatch {
 
 impl Drop for EventBatch {
     fn drop(&mut self) {
-        let mut made = std::mem::take(&mut self.made);
-        made.batches.clear();
-        // A large one gives its memory back here, and not when it is used again.
-        made.events.clear();
-        // Where enough are kept already, this one is freed.
-        let _ = self.spare.try_send(made);
+        self.spares.give_back(std::mem::take(&mut self.made));
     }
 }
 

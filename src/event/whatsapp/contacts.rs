@@ -48,6 +48,12 @@ pub(in crate::event) enum Chosen<'d> {
 }
 
 impl Contacts {
+    /// Bytes of memory that they take.
+    pub(in crate::event) fn bytes(&self) -> usize {
+        let index = self.index.capacity() * size_of::<(u64, usize)>();
+        self.list.capacity() * size_of::<Contact>() + index
+    }
+
     /// Begins with the contacts of another value: the elements of the array at `list`.
     pub(in crate::event) fn begin(&mut self, document: &Document<'_>, list: usize) {
         self.list.clear();
