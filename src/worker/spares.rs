@@ -72,7 +72,10 @@ mod tests {
 
     /// A body with so many messages of 100 bytes.
     fn body(messages: usize) -> String {
-        let message = format!(r#"{{"id":"wamid.1","type":"text","x":"{}"}},"#, "x".repeat(61));
+        let message = format!(
+            r#"{{"id":"wamid.1","type":"text","x":"{}"}},"#,
+            "x".repeat(61)
+        );
         format!(r#"{{"messages":[{}{{}}]}}"#, message.repeat(messages))
     }
 

@@ -229,9 +229,16 @@ pub fn fingerprint(text: &[u8]) -> u64 {
         state = fold(state ^ u64::from_le_bytes(*chunk), SEEDS[1]);
     }
     if !rest.is_empty() {
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        state = fold(state ^ u64::from_le_bytes(last), SEEDS[1]);
+        let last = text.last_chunk().map_or_else(
+            || {
+                let mut last = [0; 8];
+                last[..rest.len()].copy_from_slice(rest);
+                u64::from_le_bytes(last)
+            },
+            // Without those that were mixed in.
+            |last| u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+        );
+        state = fold(state ^ last, SEEDS[1]);
     }
     fold(state ^ text.len() as u64, SEEDS[2])
 }
@@ -302,6 +309,23 @@ mod tests {
             fingerprint(b"106540000000001:messages:wamid.A"),
             0xfed2_b32b_508b_d6a0
         );
+    }
+
+    #[test]
+    fn the_fingerprint_fills_up_with_zeros() {
+        let text: Vec<u8> = (1..=40).collect();
+        for len in 0..text.len() {
+            let words = text[..len].chunks(8).map(|chunk| {
+                let mut word = [0; 8];
+                word[..chunk.len()].copy_from_slice(chunk);
+                u64::from_le_bytes(word)
+            });
+            let state = words.fold(SEEDS[0], |state, word| fold(state ^ word, SEEDS[1]));
+            assert_eq!(
+                fingerprint(&text[..len]),
+                fold(state ^ len as u64, SEEDS[2])
+            );
+        }
     }
 
     #[test]

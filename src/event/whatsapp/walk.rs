@@ -161,7 +161,10 @@ impl<'d> Walk<'_, 'd> {
         } = self.members(level, at);
         let mut scope = outer;
         scope.find_number(&document, number);
-        self.emitter.place(&mut scope);
+        // Without a number the top of a body has the place that it began with.
+        if level != Level::Top || scope.number.is_some() {
+            self.emitter.place(&mut scope);
+        }
         lifted.contacts = lifted
             .contacts
             .filter(|&at| document.is_filled_array(at) && !self.emitter.has_contacts());
