@@ -73,6 +73,12 @@ impl InFlight {
         self.batch.notification(self.item.sequence)
     }
 
+    /// True if most of the batch that it keeps in memory is not its own notification.
+    fn is_little(&self) -> bool {
+        let own = self.notification().map_or(0, |it| it.record.body.len());
+        own < self.batch.bytes() / 8
+    }
+
     /// True when it was never tried. Attempts alone do not tell: one that did not reach the receiver is none.
     pub(super) fn is_new(&self) -> bool {
         self.blame.attempts == 0 && self.first_failed.is_none()
@@ -93,7 +99,7 @@ pub(super) struct InFlightSet {
     maker: Extraction,
     /// Notifications that were copied, by sequence, as long as something of them is undone.
     copies: HashMap<u64, Weak<EventBatch>, RandomState>,
-    /// How many entries keep a batch in memory, by place and [address](address) of the batch.
+    /// How many entries keep a batch in memory, by place and [`address`] of the batch.
     held: HashMap<(usize, usize), usize, RandomState>,
     /// Bytes of these by place: each batch once and as a whole, however many entries keep it, and however little of it
     /// they are.
@@ -117,9 +123,10 @@ impl InFlightSet {
         if order.enter(ticket, &one.conversations) {
             self.ready[source.place()].push_back(ticket);
         }
+        let is_little = self.bytes[source.place()] > BYTES_MAX / 2 && one.is_little();
         self.hold(source.place(), &one.batch);
         self.entries.insert(ticket, one);
-        if waits_long {
+        if waits_long || is_little {
             self.set_apart(ticket);
         }
     }
