@@ -13,7 +13,7 @@
 //! stands in one file only. Behind the last entry there is nothing, or zeros: what a crash has left there.
 
 use super::error::{DedupeError, remove_file};
-use crate::disk::{IoContext, Storage, StorageFile, write_all_at};
+use crate::disk::{self, IoContext, Storage, StorageFile, write_all_at};
 use crate::event::Position;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -127,10 +127,12 @@ impl DuplicateLog {
             is_synced,
         }) = self.files.back_mut()
         {
-            let name = file_name(extent.first);
             *is_synced = false;
             let written = write_all_at(&**file, &mut [IoSlice::new(&self.scratch)], extent.bytes);
-            written.on(&*self.storage, "write", &name)?;
+            written.map_err(|cause| {
+                let name = file_name(extent.first);
+                disk::Error::on(&*self.storage, "write", &name, cause)
+            })?;
             extent.bytes += self.scratch.len() as u64;
         }
         self.pending.clear();

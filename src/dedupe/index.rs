@@ -46,36 +46,50 @@ impl Index {
         self.slots.len() * size_of::<Slot>()
     }
 
-    /// The slots and places of all keys with this tag.
-    pub(super) fn candidates(&self, tag: u32) -> impl Iterator<Item = (usize, Location)> {
+    /// Looks at the places of all keys with this tag until `look` finds something: gives the slot, and what was found.
+    /// If nothing is, the slot is a free one, where a key with this tag belongs. Slots stay what they are until a key
+    /// is added or taken out.
+    pub(super) fn find<T, E>(
+        &self,
+        tag: u32,
+        mut look: impl FnMut(Location) -> Result<Option<T>, E>,
+    ) -> Result<(usize, Option<T>), E> {
         let mut at = self.home(tag);
-        std::iter::from_fn(move || {
-            loop {
-                let slot = self.slots[at];
-                let place = slot.place?; // there is always a free one
-                let here = at;
-                at = self.behind(at);
-                if slot.tag == tag {
-                    return Some((here, place));
-                }
+        // There is always a free one.
+        while let Slot {
+            tag: its,
+            place: Some(place),
+        } = self.slots[at]
+        {
+            if its == tag
+                && let Some(found) = look(place)?
+            {
+                return Ok((at, Some(found)));
             }
-        })
+            at = self.behind(at);
+        }
+        Ok((at, None))
     }
 
     /// Adds a key that is not there.
     pub(super) fn insert(&mut self, tag: u32, place: Location) {
+        self.insert_at(self.free(tag), tag, place);
+    }
+
+    /// The same, at the free slot that [`Index::find`] has given.
+    pub(super) fn insert_at(&mut self, mut slot: usize, tag: u32, place: Location) {
         if (self.len + 1) * 4 > self.slots.len() * 3 {
             self.grow();
+            slot = self.free(tag);
         }
-        self.put(Slot {
+        self.slots[slot] = Slot {
             tag,
             place: Some(place),
-        });
+        };
         self.len += 1;
     }
 
-    /// The key at a slot of [`Index::candidates`] has a newer entry. Slots stay what they are until the table is
-    /// changed otherwise.
+    /// The key at a slot that [`Index::find`] has given has a newer entry.
     pub(super) fn replace(&mut self, slot: usize, place: Location) {
         self.slots[slot].place = Some(place);
     }
@@ -123,17 +137,19 @@ impl Index {
         let slots = std::mem::replace(&mut self.slots, vec![Slot::default(); count]);
         for slot in slots {
             if slot.place.is_some() {
-                self.put(slot);
+                let at = self.free(slot.tag);
+                self.slots[at] = slot;
             }
         }
     }
 
-    fn put(&mut self, slot: Slot) {
-        let mut at = self.home(slot.tag);
+    /// The first free slot from where the search for a tag begins.
+    fn free(&self, tag: u32) -> usize {
+        let mut at = self.home(tag);
         while self.slots[at].place.is_some() {
             at = self.behind(at);
         }
-        self.slots[at] = slot;
+        at
     }
 
     /// Where the search for a tag begins.
@@ -167,6 +183,14 @@ mod tests {
     use super::{Index, Location, SLOTS_MIN};
     use crate::random::Random;
     use std::collections::HashMap;
+    use std::convert::Infallible;
+
+    /// The slot that a search ends at, and whether it has found what it was for.
+    fn find(index: &Index, tag: u32, mut is_it: impl FnMut(Location) -> bool) -> (usize, bool) {
+        let look = |place| Ok::<_, Infallible>(is_it(place).then_some(()));
+        let Ok((slot, found)) = index.find(tag, look);
+        (slot, found.is_some())
+    }
 
     /// What the documentation says of the bytes a key.
     #[test]
@@ -198,7 +222,13 @@ mod tests {
                     let tag = u32::try_from(random.below(tags)).unwrap();
                     let tag = tag.wrapping_mul(0x9e37_79b9) | 0x8000_0000; // also wraps around the end
                     let place = Location::new(generation, number * 8).unwrap();
-                    index.insert(tag, place);
+                    // Both ways are one.
+                    if random.below(2) == 0 {
+                        index.insert(tag, place);
+                    } else {
+                        let (slot, _) = find(&index, tag, |_| false);
+                        index.insert_at(slot, tag, place);
+                    }
                     map.insert((tag, round * 1000 + number), place);
                 }
                 if round >= 3 {
@@ -207,15 +237,23 @@ mod tests {
                 }
                 assert_eq!(index.len(), map.len());
                 for ((tag, _), place) in &map {
-                    let mut found = index.candidates(*tag);
-                    assert!(found.any(|(_, it)| it == *place), "seed {seed}");
+                    let (slot, found) = find(&index, *tag, |it| it == *place);
+                    assert!(found, "seed {seed}");
+                    assert_eq!(index.slots[slot].place, Some(*place));
                 }
                 let all: usize = map
                     .keys()
                     .map(|(tag, _)| *tag)
                     .collect::<std::collections::HashSet<_>>()
                     .into_iter()
-                    .map(|tag| index.candidates(tag).count())
+                    .map(|tag| {
+                        let mut count = 0;
+                        find(&index, tag, |_| {
+                            count += 1;
+                            false
+                        });
+                        count
+                    })
                     .sum();
                 assert_eq!(all, map.len(), "seed {seed}: nothing else is there");
             }

@@ -201,10 +201,12 @@ impl KeyLog {
             is_synced,
         }) = self.generations.back_mut()
         {
-            let name = file_name(facts.number);
             let pending = &self.tail[start..];
             let written = write_all_at(&**file, &mut [IoSlice::new(pending)], facts.bytes);
-            written.on(&*self.storage, "write", &name)?;
+            written.map_err(|cause| {
+                let name = file_name(facts.number);
+                disk::Error::on(&*self.storage, "write", &name, cause)
+            })?;
             facts.bytes += len;
             facts.crc = crc32c::crc32c_append(facts.crc, pending);
             *is_synced = false;

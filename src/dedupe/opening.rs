@@ -142,15 +142,14 @@ impl Opening {
                 }
                 let tag = self.tags.of(group, key);
                 let is_such = |it: &Entry<'_>| scope.group(it.endpoint, it.foreign) == group;
-                let older = if is_new {
-                    None
-                } else {
-                    find(&index, &mut keys, tag, key, is_such)?
-                };
-                match older {
-                    Some(older) => index.replace(older.slot, place),
+                if is_new {
+                    index.insert(tag, place);
+                    return Ok(());
+                }
+                match find(&index, &mut keys, tag, key, is_such)? {
+                    (slot, Some(_)) => index.replace(slot, place),
                     // It is new, or its generation has gone since.
-                    None => index.insert(tag, place),
+                    (slot, None) => index.insert_at(slot, tag, place),
                 }
                 Ok(())
             })?;
