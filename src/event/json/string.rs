@@ -5,7 +5,7 @@
 #[expect(clippy::inline_always, reason = "most strings end in the first block")]
 pub(in crate::event) fn plain_len(bytes: &[u8]) -> usize {
     if let Some(block) = bytes.first_chunk() {
-        let len = (marks(block).trailing_zeros() / 8) as usize;
+        let len = plain_in(block);
         if len < block.len() {
             return len;
         }
@@ -16,30 +16,31 @@ pub(in crate::event) fn plain_len(bytes: &[u8]) -> usize {
 /// The same for all others.
 #[inline(never)]
 fn plain_len_on(bytes: &[u8]) -> usize {
-    let mut rest = bytes.get(16..).unwrap_or(bytes);
-    while let Some((block, behind)) = rest.split_first_chunk() {
-        let found = marks(block);
-        if found != 0 {
-            return bytes.len() - rest.len() + (found.trailing_zeros() / 8) as usize;
+    let mut at = 16;
+    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let len = plain_in(block);
+        if len < block.len() {
+            return at + len;
         }
-        rest = behind;
+        at += block.len();
     }
+    let start = bytes.len() & !15;
+    let rest = bytes.get(start..).unwrap_or_default();
     let is_mark = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
-    let last = rest.iter().position(is_mark).unwrap_or(rest.len());
-    bytes.len() - rest.len() + last
+    start + rest.iter().position(is_mark).unwrap_or(rest.len())
 }
 
-/// The block with all bits set in each byte that is not plain, little-endian; in a register that holds sixteen.
+/// How many bytes of the block are plain, found in a register that holds all of them.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "for each string")]
-fn marks(block: &[u8; 16]) -> u128 {
+fn plain_in(block: &[u8; 16]) -> usize {
     let mut marks = [0; 16];
     for (mark, byte) in marks.iter_mut().zip(block) {
         // Without a branch.
         let found = u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < b' ');
         *mark = found.wrapping_neg();
     }
-    u128::from_le_bytes(marks)
+    (u128::from_le_bytes(marks).trailing_zeros() / 8) as usize
 }
 
 /// Length of a string whose first backslash is at `at`, up to its quote; `None` if there is an escape that is none.
