@@ -1,7 +1,7 @@
 //! Durable batches with their events: what workers make, feeds pass on and sinks deliver.
 
 use super::forms::Forms;
-use super::spares::Spares;
+use super::spares::{Made, Spares};
 use crate::event::{Event, Events};
 use crate::journal::batch::{Batch, FrameAt};
 use crate::journal::record::Record;
@@ -16,18 +16,6 @@ pub struct EventBatch {
     pub(super) forms: Arc<Forms>,
     /// Where the memory of the events goes when the last sink has released them.
     pub(super) spares: Arc<Spares>,
-}
-
-/// Batches, and what they were taken apart to. The lists are used again.
-#[derive(Debug, Default)]
-pub(super) struct Made {
-    /// At least one, once there are events.
-    pub(super) batches: Vec<Batch>,
-    pub(super) events: Events,
-    /// How many events each record gave. Kept beside the events, so that what is done with them can be checked.
-    pub(super) counts: Vec<usize>,
-    /// How many bodies nobody can take apart, see [`Poison`](super::Poison).
-    pub(super) poisoned: usize,
 }
 
 /// One stored body with its events.

@@ -1,9 +1,9 @@
 //! Takes every body of batches apart, with memory that comes back from the batches before.
 
-use super::event_batch::{EventBatch, Made};
+use super::event_batch::EventBatch;
 use super::forms::{Forms, Reading};
 use super::poison::{GuardedExtractor, Poison};
-use super::spares::Spares;
+use super::spares::{Made, Spares};
 use crate::event::{Headers, Origin, Sender as From};
 use crate::journal::batch::{Batch, Seal};
 use crate::journal::record::{FLAG_FOREIGN, Record};

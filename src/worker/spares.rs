@@ -1,9 +1,21 @@
 //! Lists of events that wait to be used again: many ordinary ones, and few large ones for large bodies.
 
-use super::event_batch::Made;
 use crate::event::{Events, LARGE, LARGE_KEPT};
+use crate::journal::batch::Batch;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Batches, and what they were taken apart to. The lists are used again.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    /// At least one, once there are events.
+    pub(super) batches: Vec<Batch>,
+    pub(super) events: Events,
+    /// How many events each record gave. Kept beside the events, so that what is done with them can be checked.
+    pub(super) counts: Vec<usize>,
+    /// How many bodies nobody can take apart, see [`Poison`](super::Poison).
+    pub(super) poisoned: usize,
+}
 
 /// The lists of one who takes bodies apart. They come back from whoever is the last to have had their events.
 #[derive(Debug)]
