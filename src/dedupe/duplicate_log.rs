@@ -34,6 +34,8 @@ pub(super) struct DuplicateLog {
     /// What is behind the written part of the last one, or for the next one.
     pending: Vec<Mark>,
     scratch: Vec<u8>,
+    /// True once the names of all files are durable.
+    is_named: bool,
     /// First sequences of those that the last checkpoint may still need.
     gone: Vec<u64>,
 }
@@ -86,6 +88,7 @@ impl DuplicateLog {
     pub(super) fn new(storage: Arc<dyn Storage>, files: VecDeque<MarkFile>) -> DuplicateLog {
         DuplicateLog {
             storage,
+            is_named: files.is_empty(),
             files,
             pending: Vec::new(),
             scratch: Vec::new(),
@@ -111,6 +114,7 @@ impl DuplicateLog {
                 .storage
                 .create(&name)
                 .on(&*self.storage, "create", &name)?;
+            self.is_named = false;
             self.files.push_back(MarkFile {
                 file,
                 extent: Extent { first, bytes: 0 },
@@ -139,12 +143,16 @@ impl DuplicateLog {
         Ok(())
     }
 
-    /// Makes what was written durable, but for the names of the files.
+    /// Makes what was written durable, and the names of the files.
     pub(super) fn sync(&mut self) -> Result<(), DedupeError> {
         for file in self.files.iter_mut().filter(|it| !it.is_synced) {
             let name = file_name(file.extent.first);
             file.file.sync_data().on(&*self.storage, "sync", &name)?;
             file.is_synced = true;
+        }
+        if !self.is_named {
+            self.storage.sync().on(&*self.storage, "sync", "")?;
+            self.is_named = true;
         }
         Ok(())
     }

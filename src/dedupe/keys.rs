@@ -32,6 +32,8 @@ pub(super) struct KeyLog {
     before: Vec<u8>,
     /// Bytes that were written since the last sync.
     pub(super) unsynced: u64,
+    /// True once the names of all files are durable.
+    is_named: bool,
     /// For reading.
     scratch: Vec<u8>,
     /// Numbers of those that the last checkpoint may still need.
@@ -75,6 +77,7 @@ impl KeyLog {
             tail: Vec::new(),
             before: Vec::new(),
             unsynced: 0,
+            is_named: generations.is_empty(),
             generations,
             scratch: Vec::new(),
             gone: Vec::new(),
@@ -113,6 +116,7 @@ impl KeyLog {
             .storage
             .create(&name)
             .on(&*self.storage, "create", &name)?;
+        self.is_named = false;
         let mut gone = Vec::new();
         let remembered = options.window.saturating_add(options.span());
         let is_old = |facts: &Facts| facts.latest.saturating_add(remembered) < now;
@@ -242,7 +246,7 @@ impl KeyLog {
         self.tail.get(written..).unwrap_or_default()
     }
 
-    /// Makes what was written durable, but for the names of the files.
+    /// Makes what was written durable, and the names of the files.
     pub(super) fn sync(&mut self) -> Result<(), DedupeError> {
         for generation in self.generations.iter_mut().filter(|it| !it.is_synced) {
             let name = file_name(generation.facts.number);
@@ -251,6 +255,10 @@ impl KeyLog {
                 .sync_data()
                 .on(&*self.storage, "sync", &name)?;
             generation.is_synced = true;
+        }
+        if !self.is_named {
+            self.storage.sync().on(&*self.storage, "sync", "")?;
+            self.is_named = true;
         }
         self.unsynced = 0;
         Ok(())

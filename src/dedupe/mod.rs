@@ -29,7 +29,7 @@
 //!
 //! # What a crash costs
 //!
-//! Time only. Both logs are written without a sync and synced before the checkpoint is replaced; up to the lengths
+//! Time only. Both logs are written without a sync and synced before the checkpoint is saved; up to the lengths
 //! that stand in it, they are never written again, and a file that it names is not removed before the next one is
 //! durable. So after the end of the process and after a power cut alike the checkpoint that is found names a state
 //! that is whole: that behind the delivery which it was made after. Whatever was written since is thrown away, and
@@ -64,6 +64,7 @@ pub use parties::Parties;
 pub use scope::Scope;
 
 use crate::disk::Storage;
+use crate::disk::slots::Slots;
 use crate::event::Event;
 use crate::journal::JournalId;
 use crate::worker::EventBatch;
@@ -80,7 +81,7 @@ use tags::Tags;
 
 /// Decides deliveries. Owned by one thread; allocates nothing for an event in the steady state.
 pub struct Dedupe {
-    storage: Arc<dyn Storage>,
+    slots: Slots,
     journal: JournalId,
     options: Options,
     tags: Tags,
@@ -225,7 +226,7 @@ impl Dedupe {
             generations: self.keys.facts().copied().collect(),
             duplicates: self.marks.extents().copied().collect(),
         };
-        checkpoint.save(&*self.storage)?;
+        checkpoint.save(&mut self.slots)?;
         self.checkpointed = self.decided;
         self.keys.remove_gone()?;
         self.marks.remove_gone()
