@@ -64,8 +64,8 @@ pub(super) async fn result_of(
     })
 }
 
-/// Reads a small body to its end, so that its connection can be used again, and keeps its beginning. A larger one, or one
-/// that is not there in time, is given up with its connection.
+/// Reads a small body to its end, so that its connection can be used again, and keeps its beginning. A larger one, or
+/// one that is not there in time, is given up with its connection.
 async fn read(
     mut body: Incoming,
     begin: &mut Vec<u8>,

@@ -177,21 +177,6 @@ fn a_notification_arrives_as_it_came() {
 }
 
 #[test]
-fn a_connection_is_used_again_after_every_small_answer() {
-    let replies = vec![
-        ok(),
-        answer("500 Oh No", "", "sorry"),
-        answer("204 No Content", "", ""),
-        ok(),
-    ];
-    let server = Server::new(replies);
-    let mut bench = Bench::new(&server, RequestForm::Notification);
-    let results: Vec<_> = (0..10).map(|_| bench.notification().is_ok()).collect();
-    assert_eq!(results.iter().filter(|ok| !**ok).count(), 1);
-    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
-}
-
-#[test]
 fn what_an_answer_says_is_heeded() {
     let none = FailureKind::Retry { after: None };
     let busy = |seconds| FailureKind::Busy {

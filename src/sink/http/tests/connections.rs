@@ -8,6 +8,21 @@ use std::io::BufReader;
 use std::net::{TcpListener, TcpStream};
 
 #[test]
+fn a_connection_is_used_again_after_every_small_answer() {
+    let replies = vec![
+        ok(),
+        answer("500 Oh No", "", "sorry"),
+        answer("204 No Content", "", ""),
+        ok(),
+    ];
+    let server = Server::new(replies);
+    let mut bench = Bench::new(&server, RequestForm::Notification);
+    let results: Vec<_> = (0..10).map(|_| bench.notification().is_ok()).collect();
+    assert_eq!(results.iter().filter(|ok| !**ok).count(), 1);
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn a_connection_that_is_to_be_closed_is_not_used_again() {
     let last = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
     let server = Server::new(vec![Reply::Last(last.to_vec())]);
