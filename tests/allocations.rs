@@ -47,14 +47,8 @@ static ORIGINS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// As many backtraces as a person reads.
 const ORIGINS_MAX: usize = 5;
 
-/// In the order in which they meet an event; the loop is the first.
-const THREADS: [&str; 5] = [
-    "hl-loop-0",
-    "hl-commit",
-    "hl-worker-0",
-    "hl-dedupe",
-    "hl-sink-out",
-];
+/// In the order in which they meet an event; the loop is the first. The only worker decides what is a duplicate, too.
+const THREADS: [&str; 4] = ["hl-loop-0", "hl-commit", "hl-worker-0", "hl-sink-out"];
 const LOOP: usize = 0;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 //!
 //! A name that is made or changed is durable once its directory was synced; a file system usually does that soon by
 //! itself, so no kill and hardly any power cut shows that it was forgotten. Here each thread's calls are held against
-//! what `Storage::replace` promises for each small file that is replaced as a whole (manifest, cursors, checkpoint):
-//! the directory is synced before the old bytes are written over, the new ones are synced before the names are
-//! exchanged, and the directory is synced before anything else becomes of them.
+//! what `Storage::replace` promises for each small file that is replaced as a whole, as the manifest is: the directory
+//! is synced before the old bytes are written over, the new ones are synced before the names are exchanged, and the
+//! directory is synced before anything else becomes of them. What is saved every second or two (cursors, checkpoint)
+//! changes no name: it is written into one of two slots and synced, before the other is written.
 //!
 //! Where strace is missing or may not trace, a line says so and nothing is checked.
 
@@ -22,7 +23,8 @@ use std::path::Path;
 enum Call {
     /// To a file, or to a directory.
     Sync(String),
-    Write(String),
+    /// Into a file, at this offset.
+    Write(String, u64),
     Exchange(String, String),
     Rename(String, String),
     /// Took a name that was free.
@@ -47,7 +49,12 @@ impl Call {
         let paths = || Some(((*quoted.first()?).to_owned(), (*quoted.get(1)?).to_owned()));
         let call = match name {
             "fsync" | "fdatasync" => Call::Sync(of_descriptor()?),
-            "pwrite64" | "pwritev" | "pwritev2" => Call::Write(of_descriptor()?),
+            "pwrite64" | "pwritev" | "pwritev2" => {
+                let numbers = arguments.rsplit_once(" = ")?.0.trim_end();
+                let mut numbers = numbers.strip_suffix(')')?.rsplit(", ");
+                let offset = numbers.nth(usize::from(name == "pwritev2"))?;
+                Call::Write(of_descriptor()?, offset.trim().parse().ok()?)
+            }
             "renameat2" if arguments.contains("RENAME_EXCHANGE") => {
                 let (one, other) = paths()?;
                 Call::Exchange(one, other)
@@ -110,10 +117,9 @@ fn check_replaced(calls: &[Call], replaced: &mut BTreeSet<String>) {
             .collect();
         // Whoever was attached to in the middle of it has no beginning.
         if before.len() < at {
-            let is_of_old =
-                |call: &&Call| matches!(call, Call::Write(path) | Call::Sync(path) if path == old);
+            let is_of_old = |call: &&Call| matches!(call, Call::Write(path, _) | Call::Sync(path) if path == old);
             let last: Vec<&&Call> = before.iter().filter(|it| is_of_old(it)).collect();
-            let expected = [Call::Sync(old.clone()), Call::Write(old.clone())];
+            let expected = [Call::Sync(old.clone()), Call::Write(old.clone(), 0)];
             assert!(
                 last.len() >= 2
                     && last
@@ -128,6 +134,29 @@ fn check_replaced(calls: &[Call], replaced: &mut BTreeSet<String>) {
             assert_eq!(*next, synced, "behind the exchange of {name}");
         }
         replaced.insert(name.rsplit('/').next().expect("one").to_owned());
+    }
+}
+
+/// Checks what is written in place, and gives how often each file was.
+fn check_slots(calls: &[Call], saved: &mut BTreeMap<String, usize>) {
+    let is_slots = |path: &str| path.ends_with(".cursor") || path.ends_with("/checkpoint");
+    let mut last: BTreeMap<&str, &Call> = BTreeMap::new();
+    let mut offsets: BTreeMap<&str, u64> = BTreeMap::new();
+    for call in calls {
+        let (Call::Write(path, _) | Call::Sync(path)) = call else {
+            continue;
+        };
+        if !is_slots(path) {
+            continue;
+        }
+        let before = last.insert(path, call);
+        if let Call::Write(_, offset) = call {
+            assert!(!matches!(before, Some(Call::Write(..))), "{path}: no sync");
+            let before = offsets.insert(path, *offset);
+            assert_ne!(before, Some(*offset), "{path}: the same slot again");
+            let name = path.rsplit('/').next().expect("one");
+            *saved.entry(name.to_owned()).or_default() += 1;
+        }
     }
 }
 
@@ -166,20 +195,26 @@ fn names_are_durable_before_anything_relies_on_them() {
     };
     let is_enough = |output: &str| {
         let manifests = output.matches("manifest.old\", ").count();
-        manifests >= 8 && output.contains(".cursor.old\", ")
+        let saves = |file: &str| output.matches(&format!("{file}>, [")).count();
+        manifests >= 8 && saves("/file.cursor") >= 3 && saves("/checkpoint") >= 2
     };
-    eventually("names are exchanged", || is_enough(&strace.output()));
+    eventually("names are exchanged, and slots are written", || {
+        is_enough(&strace.output())
+    });
     drop(load.stop());
     let output = strace.detach();
     assert!(server.terminate().0.success());
-    let (mut replaced, mut segments) = (BTreeSet::new(), 0);
+    let (mut replaced, mut saved, mut segments) = (BTreeSet::new(), BTreeMap::new(), 0);
     for calls in by_thread(&output).values() {
         check_replaced(calls, &mut replaced);
+        check_slots(calls, &mut saved);
         segments += check_segments(calls);
     }
+    assert!(replaced.contains("manifest"), "{replaced:?}");
+    // The last call of each may have been cut off.
     assert!(
-        replaced.contains("manifest") && replaced.contains("file.cursor"),
-        "{replaced:?}"
+        saved["file.cursor"] >= 2 && saved["checkpoint"] >= 1,
+        "{saved:?}"
     );
     assert!(segments > 0, "{output}");
 }

@@ -22,6 +22,7 @@ fn a_directory_that_was_stopped_cleanly_goes_on_and_nothing_comes_twice() {
     let before = WRITERS.map(|sink| old.text(sink));
     let letters = ["hook/8.0", "hook/8.1", "raw/8", "worker/17"];
     assert_eq!(old.letters(), letters);
+    assert_eq!(old.titles(), ["hookline-cursor 3", "hookline-dedupe 1"]);
     let server = old.start();
     let new = old.post_more(&server, 19);
     old.wait(&server);
@@ -50,6 +51,28 @@ fn a_directory_that_was_stopped_cleanly_goes_on_and_nothing_comes_twice() {
         let received = old.received(path);
         assert_eq!(received[1..], [(letter.to_owned(), false)], "{path}");
     }
+    old.end(server);
+    assert_eq!(old.titles(), ["hookline-cursor 4", "hookline-dedupe 2"]);
+}
+
+/// Cursors and checkpoint are written in place since: `clean`, gone on with by the first build that does.
+#[test]
+fn a_directory_with_two_slots_goes_on_and_nothing_comes_twice() {
+    let old = Old::unpacked("slots");
+    assert_eq!(old.titles(), ["hookline-cursor 4", "hookline-dedupe 2"]);
+    assert!(old.confirmed().iter().all(|confirmed| *confirmed == 19));
+    let before = WRITERS.map(|sink| old.text(sink));
+    let server = old.start();
+    let new = old.post_more(&server, 20);
+    old.wait(&server);
+    for (sink, before) in WRITERS.into_iter().zip(before) {
+        let text = old.text(sink);
+        assert!(text.starts_with(&before), "{sink}: what was there is there");
+        assert_eq!(events(&text[before.len()..]), live(&[&new]), "{sink}");
+    }
+    assert_eq!(old.received("/hook"), live(&[&new]));
+    assert_eq!(old.received("/raw"), live(&["22"]));
+    assert_eq!(pulled(&server), ["15.0", "18.0", "19.0", &new]);
     old.end(server);
 }
 
@@ -214,6 +237,15 @@ impl Old {
         assert!(output.status.success(), "{output:?}");
         let text = fs::read(self.site.journal_dir().join("poison/verdicts")).expect("there");
         assert!(text.windows(12).any(|it| it == b"poisoned 17 "), "{text:?}");
+    }
+
+    /// How a cursor and dedupe's checkpoint begin.
+    fn titles(&self) -> [String; 2] {
+        ["cursors/events.cursor", "dedupe/checkpoint"].map(|name| {
+            let text = fs::read_to_string(self.site.journal_dir().join(name));
+            let text = text.expect("UTF-8");
+            text.lines().next().expect("a title").to_owned()
+        })
     }
 
     fn text(&self, sink: &str) -> String {

@@ -23,7 +23,7 @@ fn size(dir: &Path, arguments: &[&str]) -> Command {
 fn it_measures_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("hookline.toml");
-    let text = "[server]\nloops = 2\n[journal]\nretention = \"1d\"\nmax_size = \"2GiB\"\n[[endpoint]]\npath = \"/in\"\nprovider = \"meta\"\n\
+    let text = "[server]\nloops = 2\nworkers = 2\n[journal]\nretention = \"1d\"\nmax_size = \"2GiB\"\n[[endpoint]]\npath = \"/in\"\nprovider = \"meta\"\n\
                 app_secret = { env = \"NOT_NEEDED\" }\nverify_token = { env = \"NOT_NEEDED\" }\n";
     fs::write(&config, text).expect("written");
     let config = config.to_str().expect("UTF-8");

@@ -1,7 +1,8 @@
-//! The checkpoint: up to where which files are what was decided. A small text file, replaced as a whole.
+//! The checkpoint: up to where which files are what was decided. A text in two slots, see [`Slots`].
 //!
 //! ```text
-//! hookline-dedupe 1
+//! hookline-dedupe 2
+//! save 815
 //! journal 0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4
 //! decided 4711
 //! clock 1750000500000000 1750000500250000
@@ -14,15 +15,24 @@
 //! `clock.rs`; older versions have none. A `keys` line is a generation: number, bytes, their CRC32C, keys, first and
 //! latest time by that clock. A `duplicates` line is a
 //! file of the log of duplicates: first sequence, bytes. Both stand in order, oldest first.
+//!
+//! Version 1 was a file with these lines once, replaced as a whole; it is read. (A `hookline-dedupe 1` that finds
+//! version 2 begins anew.)
+//!
+//! When the last save is damaged the one before is found, and the files that it names may have gone since: then it is
+//! of no use, like any whose files do not say what it says of them. So none goes before the last save is durable, and
+//! who opens a checkpoint makes it anew before it removes what is not in it.
 
 use super::clock::Clock;
 use super::duplicate_log::Extent;
 use super::error::{DedupeError, remove_file};
 use super::keys::Facts;
+use crate::disk::slots::{self, Slots};
 use crate::disk::text::{self, CRC32C};
 use crate::disk::{self, IoContext, Storage};
 use crate::journal::JournalId;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,21 +55,12 @@ pub(super) enum StoredCheckpoint {
 
 impl Checkpoint {
     /// Makes this the checkpoint, durably; after an error it is this one or the one before.
-    pub(super) fn save(&self, storage: &dyn Storage) -> Result<(), disk::Error> {
-        storage
-            .replace(NAME, self.encode().as_bytes())
-            .on(storage, "replace", NAME)
-    }
-
-    fn encode(&self) -> String {
-        text::seal(self.lines(), CRC32C)
+    pub(super) fn save(&self, slots: &mut Slots) -> Result<(), disk::Error> {
+        slots.save(&self.lines())
     }
 
     fn lines(&self) -> String {
-        let mut text = format!(
-            "{TITLE}\njournal {}\njudged {}\n",
-            self.journal, self.decided
-        );
+        let mut text = format!("journal {}\njudged {}\n", self.journal, self.decided);
         // A String takes everything.
         if let Some(Clock { time, reading }) = self.clock {
             let _ = writeln!(text, "clock {time} {reading}");
@@ -84,11 +85,17 @@ impl Checkpoint {
         text
     }
 
-    /// Takes what [`Checkpoint::encode`] would write again.
     fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+        if let Some(lines) = slots::newest(bytes, TITLE) {
+            return Checkpoint::parse(lines);
+        }
         let text = text::unseal(bytes, CRC32C).ok()?;
+        Checkpoint::parse(text.strip_prefix(TITLE_1)?)
+    }
+
+    /// Takes what [`Checkpoint::lines`] would give again.
+    fn parse(text: &str) -> Option<Checkpoint> {
         let mut lines = text.lines();
-        lines.next().filter(|line| *line == TITLE)?;
         let journal = JournalId::parse(lines.next()?.strip_prefix("journal ")?)?;
         let decided = lines.next()?.strip_prefix("judged ")?.parse().ok()?;
         let mut checkpoint = Checkpoint {
@@ -129,11 +136,16 @@ impl Checkpoint {
 }
 
 pub(super) fn read(storage: &dyn Storage) -> Result<StoredCheckpoint, DedupeError> {
-    let bytes = disk::read_file(storage, NAME, LENGTH_MAX).on(storage, "read", NAME)?;
+    let bytes = disk::read_file(storage, NAME, slots::LENGTH_MAX).on(storage, "read", NAME)?;
     let Some(bytes) = bytes else {
         return Ok(StoredCheckpoint::Nothing);
     };
     Ok(Checkpoint::decode(&bytes).map_or(StoredCheckpoint::Damaged, StoredCheckpoint::Saved))
+}
+
+/// Where it is saved.
+pub(super) fn slots(storage: &Arc<dyn Storage>) -> Slots {
+    Slots::new(Arc::clone(storage), NAME, TITLE)
 }
 
 /// Takes the checkpoint away, durably, and with it all that it says.
@@ -146,14 +158,14 @@ pub(super) fn remove(storage: &dyn Storage) -> Result<(), disk::Error> {
 
 const NAME: &str = "checkpoint";
 const OLD: &str = "checkpoint.old";
-const TITLE: &str = "hookline-dedupe 1";
-
-/// Longer than any checkpoint: with a line for each of 20,000 files of half a million duplicates.
-const LENGTH_MAX: u64 = 1 << 20;
+const TITLE: &str = "hookline-dedupe 2";
+const TITLE_1: &str = "hookline-dedupe 1\n";
 
 #[cfg(test)]
 mod tests {
-    use super::{Checkpoint, Clock, Extent, Facts};
+    use super::{CRC32C, Checkpoint, Clock, Extent, Facts, NAME, StoredCheckpoint, TITLE_1, text};
+    use crate::disk::read_file;
+    use crate::disk::simulated::SimulatedDisk;
     use crate::journal::JournalId;
 
     #[test]
@@ -176,21 +188,62 @@ mod tests {
                 bytes: 240,
             }],
         };
-        // As an older version has written it.
-        let text = checkpoint.encode();
+        let version_1 = |it: &Checkpoint| text::seal(format!("{TITLE_1}{}", it.lines()), CRC32C);
+        // As an older version has written it, without and with the clock.
+        let text = version_1(&checkpoint);
         assert_eq!(
             Checkpoint::decode(text.as_bytes()).as_ref(),
             Some(&checkpoint)
         );
         checkpoint.clock = Some(Clock::new(u64::MAX));
-        let text = checkpoint.encode();
-        assert_eq!(Checkpoint::decode(text.as_bytes()), Some(checkpoint));
+        let text = version_1(&checkpoint);
+        assert_eq!(
+            Checkpoint::decode(text.as_bytes()).as_ref(),
+            Some(&checkpoint)
+        );
         for at in 0..text.len() {
             assert_eq!(Checkpoint::decode(&text.as_bytes()[..at]), None);
             let mut changed = text.clone().into_bytes();
             changed[at] ^= 1;
-            let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(Checkpoint::decode(changed.as_bytes()), None);
+            assert_eq!(Checkpoint::decode(&changed), None);
         }
+        // And as it is written now.
+        let disk = SimulatedDisk::new(1);
+        let storage = disk.storage();
+        let mut slots = super::slots(&storage);
+        checkpoint.save(&mut slots).unwrap();
+        let first = checkpoint.clone();
+        checkpoint.decided = 4712;
+        checkpoint.save(&mut slots).unwrap();
+        let bytes = read_file(&*storage, NAME, 1 << 20).unwrap().unwrap();
+        assert_eq!(Checkpoint::decode(&bytes).as_ref(), Some(&checkpoint));
+        for at in 0..text.len() {
+            // The save after the two of the new file is in the first slot.
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_eq!(Checkpoint::decode(&changed).as_ref(), Some(&first));
+            changed[bytes.len() / 2 + at] ^= 1;
+            assert_eq!(Checkpoint::decode(&changed), None);
+        }
+    }
+
+    /// A line for each of 20,000 files of half a million duplicates.
+    #[test]
+    fn the_longest_that_there_can_be_fits() {
+        let extent = |file| Extent {
+            first: u64::MAX / 2 - 20_000 + file,
+            bytes: u64::from(u32::MAX),
+        };
+        let checkpoint = Checkpoint {
+            journal: JournalId::parse("0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4").unwrap(),
+            decided: u64::MAX,
+            clock: Some(Clock::new(u64::MAX)),
+            generations: Vec::new(),
+            duplicates: (0..20_000).map(extent).collect(),
+        };
+        let storage = SimulatedDisk::new(1).storage();
+        checkpoint.save(&mut super::slots(&storage)).unwrap();
+        let found = super::read(&*storage).unwrap();
+        assert_eq!(found, StoredCheckpoint::Saved(checkpoint));
     }
 }

@@ -13,7 +13,7 @@
 //! stands in one file only. Behind the last entry there is nothing, or zeros: what a crash has left there.
 
 use super::error::{DedupeError, remove_file};
-use crate::disk::{IoContext, Storage, StorageFile, write_all_at};
+use crate::disk::{self, IoContext, Storage, StorageFile, write_all_at};
 use crate::event::Position;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -34,6 +34,8 @@ pub(super) struct DuplicateLog {
     /// What is behind the written part of the last one, or for the next one.
     pending: Vec<Mark>,
     scratch: Vec<u8>,
+    /// True once the names of all files are durable.
+    is_named: bool,
     /// First sequences of those that the last checkpoint may still need.
     gone: Vec<u64>,
 }
@@ -86,6 +88,7 @@ impl DuplicateLog {
     pub(super) fn new(storage: Arc<dyn Storage>, files: VecDeque<MarkFile>) -> DuplicateLog {
         DuplicateLog {
             storage,
+            is_named: files.is_empty(),
             files,
             pending: Vec::new(),
             scratch: Vec::new(),
@@ -111,6 +114,7 @@ impl DuplicateLog {
                 .storage
                 .create(&name)
                 .on(&*self.storage, "create", &name)?;
+            self.is_named = false;
             self.files.push_back(MarkFile {
                 file,
                 extent: Extent { first, bytes: 0 },
@@ -127,22 +131,28 @@ impl DuplicateLog {
             is_synced,
         }) = self.files.back_mut()
         {
-            let name = file_name(extent.first);
             *is_synced = false;
             let written = write_all_at(&**file, &mut [IoSlice::new(&self.scratch)], extent.bytes);
-            written.on(&*self.storage, "write", &name)?;
+            written.map_err(|cause| {
+                let name = file_name(extent.first);
+                disk::Error::on(&*self.storage, "write", &name, cause)
+            })?;
             extent.bytes += self.scratch.len() as u64;
         }
         self.pending.clear();
         Ok(())
     }
 
-    /// Makes what was written durable, but for the names of the files.
+    /// Makes what was written durable, and the names of the files.
     pub(super) fn sync(&mut self) -> Result<(), DedupeError> {
         for file in self.files.iter_mut().filter(|it| !it.is_synced) {
             let name = file_name(file.extent.first);
             file.file.sync_data().on(&*self.storage, "sync", &name)?;
             file.is_synced = true;
+        }
+        if !self.is_named {
+            self.storage.sync().on(&*self.storage, "sync", "")?;
+            self.is_named = true;
         }
         Ok(())
     }

@@ -37,30 +37,34 @@ pub(super) enum Text<'t> {
 
 impl<'t> Entry<'t> {
     /// Appends the entry to what ends at a multiple of [`ALIGNMENT`].
+    #[inline]
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let mut head = |kind: u8, length: usize| {
-            let length = u32::try_from(length).expect("the texts of a batch stay below 4 GiB");
-            out.extend_from_slice(&self.received_at.to_le_bytes());
-            out.extend_from_slice(&length.to_le_bytes());
-            out.extend_from_slice(&[kind, u8::from(self.foreign)]);
-            out.extend_from_slice(&self.endpoint.to_le_bytes());
-        };
-        match self.text {
-            Text::Key(key) => {
-                head(1, key.len());
-                out.extend_from_slice(key);
-            }
-            Text::KeyAgain(key) => {
-                head(2, key.len());
-                out.extend_from_slice(key);
-            }
+        let (kind, key) = match self.text {
+            Text::Key(key) => (1, key),
+            Text::KeyAgain(key) => (2, key),
             Text::Names(user_id, phone) => {
-                head(3, 16);
-                out.extend_from_slice(&user_id.to_le_bytes());
-                out.extend_from_slice(&phone.to_le_bytes());
+                let [at, what] = self.head(3, 16);
+                let words = [at, what, user_id, phone];
+                return out.extend_from_slice(words.map(u64::to_le_bytes).as_flattened());
             }
-        }
-        out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+        };
+        let head = self.head(kind, key.len()).map(u64::to_le_bytes);
+        out.reserve(HEAD_LEN + key.len() + ALIGNMENT);
+        out.extend_from_slice(head.as_flattened());
+        out.extend_from_slice(key);
+        let end = out.len().next_multiple_of(ALIGNMENT);
+        out.extend_from_slice(&[0; ALIGNMENT]);
+        out.truncate(end);
+    }
+
+    /// What stands before the text, as two words.
+    fn head(&self, kind: u8, length: usize) -> [u64; 2] {
+        let length = u32::try_from(length).expect("the texts of a batch stay below 4 GiB");
+        let what = u64::from(length)
+            | u64::from(kind) << 32
+            | u64::from(self.foreign) << 40
+            | u64::from(self.endpoint) << 48;
+        [self.received_at, what]
     }
 
     /// Takes one entry off the front and gives what is behind it; `None` when there is no whole one.

@@ -12,17 +12,12 @@ use super::location::Location;
 
 /// The table.
 pub(super) struct Index {
-    slots: Vec<Slot>,
+    /// Tag and [bits](Location::bits) of the place, which are 0 in a free one. All zeros, a new table is memory that
+    /// nobody has to fill.
+    slots: Vec<[u32; 2]>,
     len: usize,
     /// Slots when all the keys are there that may be.
     full: usize,
-}
-
-/// `place` is `None` in a free one.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    tag: u32,
-    place: Option<Location>,
 }
 
 impl Index {
@@ -30,7 +25,7 @@ impl Index {
     pub(super) fn new(keys: u64) -> Index {
         let full = usize::try_from(keys.saturating_add(keys / 2)).unwrap_or(usize::MAX);
         Index {
-            slots: vec![Slot::default(); SLOTS_MIN],
+            slots: vec![FREE; SLOTS_MIN],
             len: 0,
             full,
         }
@@ -43,51 +38,58 @@ impl Index {
 
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<Slot>()
+        self.slots.len() * size_of::<[u32; 2]>()
     }
 
-    /// The slots and places of all keys with this tag.
-    pub(super) fn candidates(&self, tag: u32) -> impl Iterator<Item = (usize, Location)> {
+    /// Looks at the places of all keys with this tag until `look` finds something: gives the slot, and what was found.
+    /// If nothing is, the slot is a free one, where a key with this tag belongs. Slots stay what they are until a key
+    /// is added or taken out.
+    pub(super) fn find<T, E>(
+        &self,
+        tag: u32,
+        mut look: impl FnMut(Location) -> Result<Option<T>, E>,
+    ) -> Result<(usize, Option<T>), E> {
         let mut at = self.home(tag);
-        std::iter::from_fn(move || {
-            loop {
-                let slot = self.slots[at];
-                let place = slot.place?; // there is always a free one
-                let here = at;
-                at = self.behind(at);
-                if slot.tag == tag {
-                    return Some((here, place));
-                }
+        loop {
+            let [its, place] = self.slots[at];
+            // There is always a free one.
+            let Some(place) = Location::of_bits(place) else {
+                return Ok((at, None));
+            };
+            if its == tag
+                && let Some(found) = look(place)?
+            {
+                return Ok((at, Some(found)));
             }
-        })
+            at = self.behind(at);
+        }
     }
 
     /// Adds a key that is not there.
     pub(super) fn insert(&mut self, tag: u32, place: Location) {
+        self.insert_at(self.free(tag), tag, place);
+    }
+
+    /// The same, at the free slot that [`Index::find`] has given.
+    pub(super) fn insert_at(&mut self, mut slot: usize, tag: u32, place: Location) {
         if (self.len + 1) * 4 > self.slots.len() * 3 {
             self.grow();
+            slot = self.free(tag);
         }
-        self.put(Slot {
-            tag,
-            place: Some(place),
-        });
+        self.slots[slot] = [tag, place.bits()];
         self.len += 1;
     }
 
-    /// The key at a slot of [`Index::candidates`] has a newer entry. Slots stay what they are until the table is
-    /// changed otherwise.
+    /// The key at a slot that [`Index::find`] has given has a newer entry.
     pub(super) fn replace(&mut self, slot: usize, place: Location) {
-        self.slots[slot].place = Some(place);
+        self.slots[slot][1] = place.bits();
     }
 
     /// Takes out all keys whose newest entry is in this generation.
     pub(super) fn forget(&mut self, generation: u64) {
         for at in 0..self.slots.len() {
             // What moves up to its slot is looked at as well.
-            while self.slots[at]
-                .place
-                .is_some_and(|place| place.is_of(generation))
-            {
+            while self.place(at).is_some_and(|place| place.is_of(generation)) {
                 self.remove(at);
             }
         }
@@ -98,14 +100,14 @@ impl Index {
         let mut free = slot;
         let mut at = slot;
         loop {
-            self.slots[free] = Slot::default();
+            self.slots[free] = FREE;
             loop {
                 at = self.behind(at);
-                if self.slots[at].place.is_none() {
+                if self.place(at).is_none() {
                     return;
                 }
                 // A key stays if its search begins behind the free slot.
-                let home = self.home(self.slots[at].tag);
+                let home = self.home(self.slots[at][0]);
                 if self.distance(home, at) >= self.distance(free, at) {
                     break;
                 }
@@ -120,20 +122,24 @@ impl Index {
         if self.slots.len() < self.full {
             count = count.min(self.full.max(SLOTS_MIN));
         }
-        let slots = std::mem::replace(&mut self.slots, vec![Slot::default(); count]);
-        for slot in slots {
-            if slot.place.is_some() {
-                self.put(slot);
-            }
+        let slots = std::mem::replace(&mut self.slots, vec![FREE; count]);
+        for slot in slots.into_iter().filter(|slot| *slot != FREE) {
+            let at = self.free(slot[0]);
+            self.slots[at] = slot;
         }
     }
 
-    fn put(&mut self, slot: Slot) {
-        let mut at = self.home(slot.tag);
-        while self.slots[at].place.is_some() {
+    /// The first free slot from where the search for a tag begins.
+    fn free(&self, tag: u32) -> usize {
+        let mut at = self.home(tag);
+        while self.place(at).is_some() {
             at = self.behind(at);
         }
-        self.slots[at] = slot;
+        at
+    }
+
+    fn place(&self, slot: usize) -> Option<Location> {
+        Location::of_bits(self.slots[slot][1])
     }
 
     /// Where the search for a tag begins.
@@ -159,6 +165,8 @@ impl Index {
     }
 }
 
+const FREE: [u32; 2] = [0, 0];
+
 /// Slots of a new table.
 const SLOTS_MIN: usize = 1024;
 
@@ -167,6 +175,14 @@ mod tests {
     use super::{Index, Location, SLOTS_MIN};
     use crate::random::Random;
     use std::collections::HashMap;
+    use std::convert::Infallible;
+
+    /// The slot that a search ends at, and whether it has found what it was for.
+    fn find(index: &Index, tag: u32, mut is_it: impl FnMut(Location) -> bool) -> (usize, bool) {
+        let look = |place| Ok::<_, Infallible>(is_it(place).then_some(()));
+        let Ok((slot, found)) = index.find(tag, look);
+        (slot, found.is_some())
+    }
 
     /// What the documentation says of the bytes a key.
     #[test]
@@ -198,7 +214,13 @@ mod tests {
                     let tag = u32::try_from(random.below(tags)).unwrap();
                     let tag = tag.wrapping_mul(0x9e37_79b9) | 0x8000_0000; // also wraps around the end
                     let place = Location::new(generation, number * 8).unwrap();
-                    index.insert(tag, place);
+                    // Both ways are one.
+                    if random.below(2) == 0 {
+                        index.insert(tag, place);
+                    } else {
+                        let (slot, _) = find(&index, tag, |_| false);
+                        index.insert_at(slot, tag, place);
+                    }
                     map.insert((tag, round * 1000 + number), place);
                 }
                 if round >= 3 {
@@ -207,15 +229,23 @@ mod tests {
                 }
                 assert_eq!(index.len(), map.len());
                 for ((tag, _), place) in &map {
-                    let mut found = index.candidates(*tag);
-                    assert!(found.any(|(_, it)| it == *place), "seed {seed}");
+                    let (slot, found) = find(&index, *tag, |it| it == *place);
+                    assert!(found, "seed {seed}");
+                    assert_eq!(index.place(slot), Some(*place));
                 }
                 let all: usize = map
                     .keys()
                     .map(|(tag, _)| *tag)
                     .collect::<std::collections::HashSet<_>>()
                     .into_iter()
-                    .map(|tag| index.candidates(tag).count())
+                    .map(|tag| {
+                        let mut count = 0;
+                        find(&index, tag, |_| {
+                            count += 1;
+                            false
+                        });
+                        count
+                    })
                     .sum();
                 assert_eq!(all, map.len(), "seed {seed}: nothing else is there");
             }

@@ -19,7 +19,7 @@
 //! | file | |
 //! |---|---|
 //! | `keys-N` | the log of keys, see `keys.rs` and `entry.rs` |
-//! | `duplicates-SEQ` | the positions of all duplicates, see `marks.rs`; [`Duplicates`] reads them |
+//! | `duplicates-SEQ` | the positions of all duplicates, see `duplicate_log.rs`; [`Duplicates`] reads them |
 //! | `checkpoint` | up to where both are what was decided, see `checkpoint.rs` |
 //!
 //! In memory there is a table from hashes of keys to places in the log of keys: 8 bytes a slot, 10.7 to 16 bytes a
@@ -29,7 +29,7 @@
 //!
 //! # What a crash costs
 //!
-//! Time only. Both logs are written without a sync and synced before the checkpoint is replaced; up to the lengths
+//! Time only. Both logs are written without a sync and synced before the checkpoint is saved; up to the lengths
 //! that stand in it, they are never written again, and a file that it names is not removed before the next one is
 //! durable. So after the end of the process and after a power cut alike the checkpoint that is found names a state
 //! that is whole: that behind the delivery which it was made after. Whatever was written since is thrown away, and
@@ -64,6 +64,7 @@ pub use parties::Parties;
 pub use scope::Scope;
 
 use crate::disk::Storage;
+use crate::disk::slots::Slots;
 use crate::event::Event;
 use crate::journal::JournalId;
 use crate::worker::EventBatch;
@@ -80,7 +81,7 @@ use tags::Tags;
 
 /// Decides deliveries. Owned by one thread; allocates nothing for an event in the steady state.
 pub struct Dedupe {
-    storage: Arc<dyn Storage>,
+    slots: Slots,
     journal: JournalId,
     options: Options,
     tags: Tags,
@@ -106,13 +107,14 @@ struct Stage {
     last: u64,
     /// The event that is next. What is before it is in the logs, or in memory on its way there.
     next: usize,
+    /// What is appended to.
+    generation: u64,
     decisions: Decisions,
 }
 
 /// What is remembered of a key.
 #[derive(Clone, Copy, Debug)]
 struct Older {
-    slot: usize,
     place: Location,
     /// Its time of arrival.
     then: u64,
@@ -224,7 +226,7 @@ impl Dedupe {
             generations: self.keys.facts().copied().collect(),
             duplicates: self.marks.extents().copied().collect(),
         };
-        checkpoint.save(&*self.storage)?;
+        checkpoint.save(&mut self.slots)?;
         self.checkpointed = self.decided;
         self.keys.remove_gone()?;
         self.marks.remove_gone()
@@ -288,62 +290,46 @@ impl Dedupe {
             first,
             last,
             next: 0,
+            generation: self.keys.active().map_or(0, |facts| facts.number),
             decisions: Decisions::default(),
         })
     }
 
     /// Decides one event and remembers it. After an error nothing has changed.
     fn decide_event(&mut self, event: Event<'_>, stage: &mut Stage) -> Result<(), DedupeError> {
+        let lane = event.lane().index();
         if event.is_dead() {
-            stage.decisions.decided[event.lane().index()] += 1;
+            stage.decisions.decided[lane] += 1;
             return Ok(());
         }
-        let key = event.id().as_bytes();
-        let received_at = event.received_at();
+        let key = event.id_bytes();
         let group = self.options.scope.group_of(event);
         let tag = self.tags.of(group, key);
-        let own = self.find(tag, group, key)?;
+        let (slot, own) = self.find(tag, group, key)?;
         let older = match own {
-            None if self.unnumbered > 0 => self.find(self.tags.of(ANY, key), ANY, key)?,
+            None if self.unnumbered > 0 => self.find(self.tags.of(ANY, key), ANY, key)?.1,
             own => own,
         };
-        let generation = self.keys.active().map_or(0, |facts| facts.number);
-        let is_weak = event.has_weak_key();
         let entry = |text| Entry {
-            received_at,
+            received_at: event.received_at(),
             endpoint: event.endpoint(),
             foreign: event.is_foreign(),
             text,
         };
-        let span = self.options.span();
-        // In this generation already, it goes with it, if its time is near; of a weak one the very time counts.
-        let is_near =
-            |older: Older| older.place.is_of(generation) && received_at.abs_diff(older.then) < span;
-        let stays = older.is_some_and(is_near) && !is_weak;
-        if let Some(Older { slot, .. }) = own.filter(|_| !stays) {
-            if let Some(place) = self.keys.append(&entry(Text::KeyAgain(key))) {
-                self.index.replace(slot, place);
+        let keys = &mut self.keys;
+        if older.is_none_or(|older| !self.options.goes_with(event, older, stage.generation)) {
+            let text = own.map_or(Text::Key(key), |_| Text::KeyAgain(key));
+            match keys.append(&entry(text)) {
+                Some(place) if own.is_some() => self.index.replace(slot, place),
+                Some(place) => self.index.insert_at(slot, tag, place),
+                None => {}
             }
-        } else if !stays && let Some(place) = self.keys.append(&entry(Text::Key(key))) {
-            self.index.insert(tag, place);
         }
-        if let Some((user_id, phone)) = self.parties.news(event, generation)
-            && (self.keys.append(&entry(Text::Names(user_id, phone)))).is_some()
-        {
-            self.parties.learn((group, user_id), phone, generation);
-        }
-        let lane = event.lane().index();
+        let write = |user_id, phone| keys.append(&entry(Text::Names(user_id, phone))).is_some();
+        self.parties
+            .learn_from(event, group, stage.generation, write);
         stage.decisions.decided[lane] += 1;
-        let window = self.options.window.saturating_add(span);
-        let counts = |then| {
-            if is_weak {
-                received_at.abs_diff(then) <= WEAK_WINDOW
-            } else {
-                // What came while the clock was ahead has not been forgotten since.
-                received_at.saturating_sub(then) <= window
-            }
-        };
-        if older.is_some_and(|older| counts(older.then)) {
+        if older.is_some_and(|older| self.options.counts(event, older)) {
             stage.decisions.duplicates[lane] += 1;
             self.found.push(stage.next);
             self.marks.push(Mark {
@@ -354,29 +340,54 @@ impl Dedupe {
         Ok(())
     }
 
-    /// What is remembered of a key in a group.
-    fn find(&mut self, tag: u32, group: u32, key: &[u8]) -> Result<Option<Older>, DedupeError> {
+    /// The slot of a key of a group, and what is remembered of it. If it is new, the slot is where it belongs.
+    fn find(
+        &mut self,
+        tag: u32,
+        group: u32,
+        key: &[u8],
+    ) -> Result<(usize, Option<Older>), DedupeError> {
         find(&self.index, &mut self.keys, tag, key, |entry| {
             self.options.scope.group(entry.endpoint, entry.foreign) == group
         })
     }
 }
 
-/// The entry of a key that is such a one, among those with its tag.
+/// The entry of a key that is such a one, among those with its tag, and its slot; or the one where it belongs.
 fn find(
     index: &Index,
     keys: &mut KeyLog,
     tag: u32,
     key: &[u8],
     is_such: impl Fn(&Entry<'_>) -> bool,
-) -> Result<Option<Older>, DedupeError> {
-    for (slot, place) in index.candidates(tag) {
-        if let Some(entry) = keys.read(place, key)?.filter(&is_such) {
-            let then = entry.received_at;
-            return Ok(Some(Older { slot, place, then }));
+) -> Result<(usize, Option<Older>), DedupeError> {
+    index.find(tag, |place| {
+        let entry = keys.read(place, key)?.filter(&is_such);
+        Ok(entry.map(|entry| Older {
+            place,
+            then: entry.received_at,
+        }))
+    })
+}
+
+impl Options {
+    /// Whether an event needs no entry beside the older one: that is in this generation already, and its time is near.
+    /// Of a weak key the very time counts.
+    fn goes_with(&self, event: Event<'_>, older: Older, generation: u64) -> bool {
+        let is_near = event.received_at().abs_diff(older.then) < self.span();
+        older.place.is_of(generation) && is_near && !event.has_weak_key()
+    }
+
+    /// Whether an event repeats an older one with its key, by what is remembered of that.
+    fn counts(&self, event: Event<'_>, older: Older) -> bool {
+        let received_at = event.received_at();
+        if event.has_weak_key() {
+            received_at.abs_diff(older.then) <= WEAK_WINDOW
+        } else {
+            // What came while the clock was ahead has not been forgotten since.
+            received_at.saturating_sub(older.then) <= self.window.saturating_add(self.span())
         }
     }
-    Ok(None)
 }
 
 /// Bytes of keys after which they are synced.

@@ -15,6 +15,7 @@ use super::parties::Parties;
 use super::scope::{ANY, Scope};
 use super::tags::Tags;
 use super::{Dedupe, find};
+use crate::disk::slots::Slots;
 use crate::disk::{Access, IoContext, ReadAhead, Storage, StorageFile, read_full_at, write_all_at};
 use crate::event::Position;
 use crate::journal::JournalId;
@@ -49,7 +50,7 @@ impl<E: Into<DedupeError>> From<E> for Unusable {
 }
 
 /// What was saved; with the index, the newest generation that has keys without an endpoint.
-type Loaded = (KeyLog, DuplicateLog, (Index, u64), Parties);
+type Loaded = (KeyLog, DuplicateLog, (Index, u64), Parties, Slots);
 
 impl Opening {
     /// The state of the checkpoint, or an empty one.
@@ -74,9 +75,7 @@ impl Opening {
                 saved.decided
             ),
             StoredCheckpoint::Saved(saved) => match self.load(&saved) {
-                Ok((keys, marks, index, parties)) => {
-                    return Ok(self.dedupe(keys, marks, index, parties, saved.decided));
-                }
+                Ok(loaded) => return Ok(self.dedupe(loaded, saved.decided)),
                 Err(Unusable::Io(error)) => return Err(error),
                 Err(Unusable::Damaged(reason)) => reason,
             },
@@ -101,7 +100,8 @@ impl Opening {
         let index = Index::new(self.options.keys);
         let decided = self.first.saturating_sub(1);
         let parties = Parties::new(self.options.scope);
-        Ok(self.dedupe(keys, marks, (index, 0), parties, decided))
+        let slots = checkpoint::slots(&self.storage);
+        Ok(self.dedupe((keys, marks, (index, 0), parties, slots), decided))
     }
 
     fn load(&self, saved: &Checkpoint) -> Result<Loaded, Unusable> {
@@ -142,15 +142,14 @@ impl Opening {
                 }
                 let tag = self.tags.of(group, key);
                 let is_such = |it: &Entry<'_>| scope.group(it.endpoint, it.foreign) == group;
-                let older = if is_new {
-                    None
-                } else {
-                    find(&index, &mut keys, tag, key, is_such)?
-                };
-                match older {
-                    Some(older) => index.replace(older.slot, place),
+                if is_new {
+                    index.insert(tag, place);
+                    return Ok(());
+                }
+                match find(&index, &mut keys, tag, key, is_such)? {
+                    (slot, Some(_)) => index.replace(slot, place),
                     // It is new, or its generation has gone since.
-                    None => index.insert(tag, place),
+                    (slot, None) => index.insert_at(slot, tag, place),
                 }
                 Ok(())
             })?;
@@ -165,23 +164,24 @@ impl Opening {
                 .map(|it| duplicate_log::file_name(it.first));
             keys.any(|it| it == name) || duplicates.any(|it| it == name)
         };
+        let mut slots = checkpoint::slots(&self.storage);
+        // What was read may be in the cache alone, and what does not stand in it may be all that a power cut leaves. If
+        // that cannot be now, the next checkpoint says why.
+        let _ = saved.save(&mut slots);
         self.remove_others(known)?;
-        Ok((keys, marks, (index, unnumbered), parties))
+        Ok((keys, marks, (index, unnumbered), parties, slots))
     }
 
     fn dedupe(
         self,
-        keys: KeyLog,
-        marks: DuplicateLog,
-        (index, unnumbered): (Index, u64),
-        parties: Parties,
+        (keys, marks, (index, unnumbered), parties, slots): Loaded,
         checkpointed: u64,
     ) -> Dedupe {
         Dedupe {
             // Retention may have taken what was not decided, if it was informed that nobody needs it.
             decided: checkpointed.max(self.first.saturating_sub(1)),
             checkpointed,
-            storage: self.storage,
+            slots,
             journal: self.journal,
             options: self.options,
             tags: self.tags,

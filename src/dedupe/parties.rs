@@ -16,7 +16,7 @@ use crate::event::{Event, fingerprint};
 use foldhash::quality::RandomState;
 use parking_lot::RwLock;
 use std::collections::HashMap;
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// What is known of the names of parties. Cheap to clone; the clones share it. Written by the thread that decides,
@@ -31,15 +31,15 @@ pub struct Parties {
 #[derive(Debug, Default)]
 struct Pairs {
     /// By the [seeded](Parties::seeded) hash of a user id.
-    by_user_id: HashMap<u64, Known, RandomState>,
+    by_user_id: HashMap<u64, Known, BuildHasherDefault<Hashed>>,
     /// The newest generation with pairs that hold for every endpoint; 0 if there is none.
     unnumbered: u64,
 }
 
 /// What stands beside a user id.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Known {
-    /// The [`hash`] of the phone number.
+    /// The [hash](of_name) of the phone number.
     phone: u64,
     /// The newest generation in which the pair stands.
     generation: u64,
@@ -75,8 +75,10 @@ impl Parties {
     pub fn conversation(&self, event: Event<'_>) -> Option<Conversation> {
         let (_, party) = event.subject()?.rsplit_once(':')?; // a component has no colon
         let group = self.scope.group_of(event);
-        let main = hash(event, party);
-        let user_id = event.party_user_id().map(|user_id| hash(event, user_id));
+        let number = of_number(event);
+        let main = of_name(number, party.as_bytes());
+        let user_id = event.party_user_id();
+        let user_id = user_id.map(|user_id| of_name(number, user_id.as_bytes()));
         let (main, also) = if event.party_phone() == Some(party) {
             (main, user_id.filter(|user_id| *user_id != main))
         } else {
@@ -128,21 +130,41 @@ impl Parties {
         known.map(|known| known.phone)
     }
 
-    /// The two names of an event's party as hashes, if it has both and they are still to be written to this
-    /// generation.
-    pub(super) fn news(&self, event: Event<'_>, generation: u64) -> Option<(u64, u64)> {
-        let (user_id, phone) = (event.party_user_id()?, event.party_phone()?);
-        let (user_id, phone) = (hash(event, user_id), hash(event, phone));
-        let group = self.scope.group_of(event);
-        let pairs = &self.known.read().by_user_id;
-        let is_news = match pairs.get(&self.seeded(group, user_id)) {
-            Some(known) => known.phone != phone || known.generation != generation,
-            None => pairs.len() < PAIRS_MAX,
+    /// Learns the two names of the party of an event of this [group](Scope::group), if it has both. If they do not
+    /// stand in this generation yet, `write` has to put their hashes there; without room for that nothing is learned.
+    pub(super) fn learn_from(
+        &self,
+        event: Event<'_>,
+        group: u32,
+        generation: u64,
+        write: impl FnOnce(u64, u64) -> bool,
+    ) {
+        let Some([user_id, phone]) = event.party_names() else {
+            return;
         };
-        is_news.then_some((user_id, phone))
+        let number = of_number(event);
+        let (user_id, phone) = (of_name(number, user_id), of_name(number, phone));
+        let seeded = self.seeded(group, user_id);
+        let pair = Known { phone, generation };
+        let pairs = &mut *self.known.write();
+        let has_room = pairs.by_user_id.len() < PAIRS_MAX;
+        let known = pairs.by_user_id.get_mut(&seeded);
+        let is_news = known.as_deref().map_or(has_room, |known| *known != pair);
+        if !is_news || !write(user_id, phone) {
+            return;
+        }
+        match known {
+            Some(known) => *known = pair,
+            None => {
+                pairs.by_user_id.insert(seeded, pair);
+            }
+        }
+        if group == ANY {
+            pairs.unnumbered = generation;
+        }
     }
 
-    /// Learns a pair of a [group](Scope::group) that was written to a generation.
+    /// Learns a pair of a [group](Scope::group) that stands in a generation.
     pub(super) fn learn(&self, (group, user_id): (u32, u64), phone: u64, generation: u64) {
         let mut pairs = self.known.write();
         if group == ANY {
@@ -169,10 +191,34 @@ impl Parties {
     }
 }
 
-/// The same in every version and on every machine: it is kept in files.
-fn hash(event: Event<'_>, name: &str) -> u64 {
-    let number = event.phone_number_id().unwrap_or("-");
-    fingerprint(number.as_bytes()).rotate_left(1) ^ fingerprint(name.as_bytes())
+/// What the hashes of all names have in common that an event has beside its business's number.
+fn of_number(event: Event<'_>) -> u64 {
+    let number = event.number_bytes();
+    let number = if number.is_empty() { b"-" } else { number };
+    fingerprint(number).rotate_left(1)
+}
+
+/// The hash of a name. The same in every version and on every machine: it is kept in files.
+fn of_name(number: u64, name: &[u8]) -> u64 {
+    number ^ fingerprint(name)
+}
+
+/// For keys that are [seeded](Parties::seeded) hashes already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = fingerprint(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Most pairs. With a few more the table would double.

@@ -8,6 +8,7 @@
 //! | `directory` | the real one |
 //! | `error` | what was refused, and on which file |
 //! | `text` | small text files with a checksum |
+//! | `slots` | such a text that is saved every second or two: two slots in one file, written in place |
 //! | `read_ahead` | reading that no sync has to wait for |
 //! | `advice` | commands about a directory, as messages advise them |
 //! | `simulated` | one for tests, which loses, tears and refuses on demand |
@@ -27,6 +28,7 @@ mod read_ahead;
     reason = "a test may fail in any way it likes"
 )]
 pub(crate) mod simulated;
+pub(crate) mod slots;
 mod storage;
 pub(crate) mod text;
 

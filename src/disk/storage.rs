@@ -76,6 +76,21 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// space is needed, and on a full disk what frees it can still be written down. The one before stays as
     /// `NAME.old`. Who opens the file while that happens twice may read bytes that are being written.
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.replace_by(name, OLD_MAX, &mut |least| {
+            let mut bytes = content.to_vec();
+            bytes.resize(padded(bytes.len()).max(least), b'\n');
+            bytes
+        })
+    }
+
+    /// The same with what `content` gives, which is asked once how many bytes it needs at least to fill the file that
+    /// it is written over: `most` of them at most.
+    fn replace_by(
+        &self,
+        name: &str,
+        most: u64,
+        content: &mut dyn FnMut(usize) -> Vec<u8>,
+    ) -> io::Result<()> {
         // Nothing is written over that a power cut could still give the name to.
         self.sync()?;
         let old = format!("{name}{OLD}");
@@ -86,14 +101,13 @@ pub trait Storage: fmt::Debug + Send + Sync {
                 self.set_aside(&old)?;
                 self.create(&old)?
             }
-            Ok(file) if file.length()? > OLD_MAX => {
+            Ok(file) if file.length()? > most => {
                 self.set_aside(&old)?;
                 self.create(&old)?
             }
             file => file?,
         };
-        let mut bytes = content.to_vec();
-        bytes.resize(padded(bytes.len()).max(in_memory(file.length()?)), b'\n');
+        let bytes = content(in_memory(file.length()?));
         write_all_at(&*file, &mut [IoSlice::new(&bytes)], 0)?;
         file.sync_all()?;
         match self.exchange(&old, name) {

@@ -1,10 +1,11 @@
 //! How far a sink has come: the highest sequence below and including which everything is confirmed.
 //!
-//! One small text file for each sink in the directory `cursors` beside the segments, replaced as a whole. It is saved
-//! lazily; after a crash some events come twice, none is lost.
+//! One file for each sink in the directory `cursors` beside the segments: a small text in two slots, see [`Slots`]. It
+//! is saved lazily; after a crash, or damage to the last save, some events come twice, none is lost.
 //!
 //! ```text
-//! hookline-cursor 3
+//! hookline-cursor 4
+//! save 815
 //! journal 0b5ef1c60fd1b7d1a0b8a3f6a1c2d3e4
 //! messages 4711 4711
 //! statuses 3989 4702
@@ -18,6 +19,10 @@
 //! each with the number of attempts, and of those that count towards its being given up, if there are any. (Before that
 //! number was written, what was tried while the receiver was away counted too: such attempts are taken for none.)
 //!
+//! Version 3 was a file with these lines once, without the number of the save, replaced as a whole. It is read, and the
+//! first save makes it a file of version 4. A build that knows version 3 alone takes that for damaged: it does not
+//! start, and changes nothing.
+//!
 //! A cursor says something about one journal only, and only as long as that journal keeps its end. So each start
 //! looks at all of them, before the first new record gets a sequence:
 //!
@@ -25,13 +30,18 @@
 //!   A journal that lost its end leaves out what its cursors claim. Otherwise the records that get those sequences now
 //!   would never be delivered. It concerns sinks too that are not configured at the moment;
 //! - one of **another journal** begins anew, and so does a sink without a cursor;
-//! - a **damaged** one is refused, never guessed at: it is for a person to decide that everything comes again.
+//! - a **damaged** one is refused, never guessed at, and so is one of a newer version: it is for a person to decide
+//!   that everything comes again.
+//!
+//! What goes back, as by such a correction or by `cursor seek`, is what both slots say at once: the place before must
+//! not come back with damage, for events would be skipped.
 //!
 //! Whatever is wrong, events may come twice, and none is skipped.
 
 use super::progress;
 use super::progress::{Lanes, Open, Progress};
 use super::retention_hold::{RetentionHold, RetentionHolds};
+use crate::disk::slots::{self, Slots};
 use crate::disk::text::{self, CRC32C};
 use crate::disk::{self, IoContext, Storage};
 use crate::event::{Item, Lane};
@@ -48,8 +58,7 @@ pub struct Cursors {
 
 /// The cursor of one sink.
 pub struct Cursor {
-    storage: Arc<dyn Storage>,
-    name: String,
+    slots: Slots,
     saved: Saved,
     is_new: bool,
     place: RetentionHold,
@@ -82,12 +91,15 @@ pub struct Corrected {
 pub enum CursorError {
     #[error(transparent)]
     Io(#[from] disk::Error),
-    /// The file is damaged.
+    /// The file is damaged, and nothing that was saved last can be read in it.
     #[error(
-        "{path} is not a cursor: copy {path}.old over it, which is the one before it, and some events come again; or \
-         remove it, and everything in the journal does"
+        "{path} is not a cursor: copy {path}.old over it, which is what it was at the last start or before, and what \
+         was delivered since comes again; or remove it, and everything in the journal does"
     )]
     Damaged { path: String },
+    /// It is of a version that this build does not know.
+    #[error("{path} was written by a newer version: run that version, or upgrade this one")]
+    Newer { path: String },
     /// Something that no sink has written has the name of a cursor.
     #[error("{path} is not a cursor, and no sink has written it: remove it")]
     Foreign { path: String },
@@ -113,10 +125,10 @@ impl Cursors {
             };
             let now = Saved { journal, lanes };
             if now != was {
-                match store(&*storage, &file_name(&sink), &now) {
+                match slots(&storage, &sink).make(&render(&now)) {
                     // One that nobody can put right would have its sink pass over what comes now.
                     Err(error) if !error.is_shortage() => set_aside(&*storage, &sink, error)?,
-                    stored => stored?,
+                    made => made?,
                 }
                 corrected.push(Corrected { sink, was, now });
             }
@@ -132,23 +144,22 @@ impl Cursors {
     /// The cursor of the sink `sink`. One that does not exist stands at 0, before everything, and is made, so that
     /// whoever looks into the journal sees that there is such a sink.
     pub fn of(&self, sink: &str) -> Result<Cursor, CursorError> {
-        let name = file_name(sink);
-        let found = read(&*self.storage, &name)?;
+        let mut slots = slots(&self.storage, sink);
+        let found = read(&*self.storage, slots.name())?;
         let is_new = found.is_none();
         let saved = found.unwrap_or_else(|| Saved {
             journal: self.journal,
             lanes: Lanes::default(),
         });
         if is_new {
-            match store(&*self.storage, &name, &saved) {
+            match slots.make(&render(&saved)) {
                 // Nothing is lost without it: it comes with the first save.
                 Err(error) if error.is_shortage() => {}
-                result => result?,
+                made => made?,
             }
         }
         Ok(Cursor {
-            storage: Arc::clone(&self.storage),
-            name,
+            slots,
             place: self.holds.hold(progress::confirmed(&saved.lanes)),
             saved,
             is_new,
@@ -159,7 +170,8 @@ impl Cursors {
 impl Cursor {
     /// The name of its sink.
     pub fn sink(&self) -> &str {
-        self.name.strip_suffix(SUFFIX).unwrap_or(&self.name)
+        let name = self.slots.name();
+        name.strip_suffix(SUFFIX).unwrap_or(name)
     }
 
     /// How far it had come in each lane when it was saved last.
@@ -186,7 +198,12 @@ impl Cursor {
             lanes,
             journal: self.saved.journal,
         };
-        store(&*self.storage, &self.name, &saved)?;
+        let lines = render(&saved);
+        if goes_back(&self.saved.lanes, &saved.lanes) {
+            self.slots.make(&lines)?;
+        } else {
+            self.slots.save(&lines)?;
+        }
         self.saved = saved;
         self.place.set(self.confirmed());
         Ok(())
@@ -230,7 +247,7 @@ pub fn read_all(storage: &dyn Storage) -> Result<Vec<StoredCursor>, CursorError>
 }
 
 fn read(storage: &dyn Storage, name: &str) -> Result<Option<Saved>, CursorError> {
-    let read = text::read_whole(storage, name, LENGTH_MAX, |bytes| parse(bytes).ok_or(()))
+    let read = text::read_whole(storage, name, LENGTH_MAX, |bytes| decode(bytes).ok_or(()))
         .on(storage, "read", name)?;
     match read {
         None => return Ok(None),
@@ -238,43 +255,66 @@ fn read(storage: &dyn Storage, name: &str) -> Result<Option<Saved>, CursorError>
         Some(Err(())) => {}
     }
     let path = storage.describe(name);
-    if is_foreign(storage, name) {
+    let bytes = |name: &str| {
+        let read = disk::read_file(storage, name, LENGTH_MAX);
+        read.ok().flatten().unwrap_or_default()
+    };
+    let found = bytes(name);
+    if versions(&found).any(|version| version > VERSION) {
+        return Err(CursorError::Newer { path });
+    }
+    // Something is in it that does not begin as a cursor does, and beside it is none that was before it.
+    let is_ours = |bytes: &[u8]| versions(bytes).next().is_some();
+    let is_empty = found.iter().all(|byte| *byte == 0);
+    if !is_empty && !is_ours(&found) && !is_ours(&bytes(&format!("{name}.old"))) {
         return Err(CursorError::Foreign { path });
     }
     Err(CursorError::Damaged { path })
 }
 
-/// True if there is something in it that does not begin as a cursor does, and none beside it that was before it.
-fn is_foreign(storage: &dyn Storage, name: &str) -> bool {
-    let text = |name: &str| {
-        let read = disk::read_file(storage, name, LENGTH_MAX);
-        read.ok().flatten().unwrap_or_default()
-    };
-    let is_ours = |text: &[u8]| text.starts_with(HEAD.as_bytes());
-    let found = text(name);
-    let is_empty = found.iter().all(|byte| *byte == 0);
-    !is_empty && !is_ours(&found) && !is_ours(&text(&format!("{name}.old")))
+/// The version in the title of the file, and of its second slot, where there is one; 0 for what is no number.
+fn versions(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    let [_, second] = slots::halves(bytes);
+    [bytes, second].into_iter().filter_map(|slot| {
+        let rest = slot.strip_prefix(HEAD.as_bytes())?;
+        let digits = rest.split(|byte| *byte == b'\n').next();
+        let digits = digits.and_then(|it| str::from_utf8(it).ok());
+        Some(digits.and_then(|it| it.parse().ok()).unwrap_or(0))
+    })
 }
 
 /// Everything in the journal is delivered to the sink again, when there is such a sink.
-fn set_aside(storage: &dyn Storage, sink: &str, error: CursorError) -> Result<(), CursorError> {
+fn set_aside(storage: &dyn Storage, sink: &str, error: disk::Error) -> Result<(), CursorError> {
     let Ok(name) = storage.set_aside(&file_name(sink)) else {
-        return Err(error);
+        return Err(error.into());
     };
     let aside = storage.describe(&name);
     tracing::warn!(sink, %error, aside, "the file with the sink's cursor cannot be used nor written over: it is set aside, and a new one is made");
     Ok(())
 }
 
-fn store(storage: &dyn Storage, name: &str, saved: &Saved) -> Result<(), CursorError> {
-    let stored = storage.replace(name, render(saved).as_bytes());
-    Ok(stored.on(storage, "replace", name)?)
+/// Where the cursor of a sink is saved.
+fn slots(storage: &Arc<dyn Storage>, sink: &str) -> Slots {
+    Slots::new(Arc::clone(storage), &file_name(sink), TITLE)
+}
+
+/// True if a crash may not bring back what was before: it claims something that is not claimed any more.
+fn goes_back(before: &Lanes, now: &Lanes) -> bool {
+    let mut lanes = before.iter().zip(now);
+    lanes.any(|(before, now)| now.confirmed < before.confirmed || now.reached < before.reached)
+}
+
+fn decode(bytes: &[u8]) -> Option<Saved> {
+    if let Some(lines) = slots::newest(bytes, TITLE) {
+        return parse(lines);
+    }
+    let text = text::unseal(bytes, CRC32C).ok()?;
+    parse(text.strip_prefix(TITLE_3)?)
 }
 
 /// Takes from a text what [`render`] would write again.
-fn parse(bytes: &[u8]) -> Option<Saved> {
-    let text = text::unseal(bytes, CRC32C).ok()?;
-    let mut rest = text.lines().skip(1);
+fn parse(text: &str) -> Option<Saved> {
+    let mut rest = text.lines();
     let journal = JournalId::parse(rest.next()?.strip_prefix("journal ")?)?;
     let mut lanes = Lanes::default();
     let mut rest = rest.peekable();
@@ -296,15 +336,12 @@ fn parse(bytes: &[u8]) -> Option<Saved> {
     }
     let sound = lanes.iter().all(Progress::is_sound);
     let saved = Saved { journal, lanes };
-    (sound && render_lines(&saved) == text).then_some(saved)
+    (sound && render(&saved) == text).then_some(saved)
 }
 
+/// The lines behind the title.
 fn render(saved: &Saved) -> String {
-    text::seal(render_lines(saved), CRC32C)
-}
-
-fn render_lines(saved: &Saved) -> String {
-    let mut text = format!("hookline-cursor 3\njournal {}\n", saved.journal);
+    let mut text = format!("journal {}\n", saved.journal);
     let mut line = |arguments: std::fmt::Arguments<'_>| {
         let _ = writeln!(text, "{arguments}"); // a String takes everything
     };
@@ -333,8 +370,13 @@ const SUFFIX: &str = ".cursor";
 /// How the file of a cursor begins, of whatever version.
 const HEAD: &str = "hookline-cursor ";
 
-/// Longer than any cursor with [`OPEN_MAX`] in each lane, and what fills its block.
-const LENGTH_MAX: u64 = 256 << 10;
+const TITLE: &str = "hookline-cursor 4";
+const TITLE_3: &str = "hookline-cursor 3\n";
+
+/// The newest that is read.
+const VERSION: u32 = 4;
+
+const LENGTH_MAX: u64 = slots::LENGTH_MAX;
 
 /// Most that may be open in a lane of a cursor, so that it stays a file that is quickly written.
 pub const OPEN_MAX: usize = 1000;

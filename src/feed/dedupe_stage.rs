@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// What the thread `hl-dedupe` runs.
+/// What the thread `hl-dedupe` runs, or that of the only worker.
 pub struct DedupeStage {
-    /// What the workers give.
+    /// What is durable.
     pub feed: Feed<Durable>,
     /// What the sinks know of the names of parties.
     pub parties: Parties,

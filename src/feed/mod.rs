@@ -1,10 +1,11 @@
 //! What a sink reads from: the batches in journal order, live where possible, from the journal otherwise.
 //!
-//! A feed is asked for what follows a sequence. Batches that the workers have just taken apart come over a bounded
+//! A feed is asked for what follows a sequence. Batches that were just taken apart come live, over a bounded
 //! channel; where one is missing, because the channel was full, the sink was not there, or the process has
 //! just started, the feed reads the journal. So the journal is the queue: a slow sink costs disk, never memory
 //! and never the answer. Restart, overflow, lag and a new sink are one and the same case.
 
+mod arrivals;
 mod cursor;
 mod dedupe_stage;
 mod origin;
@@ -28,20 +29,19 @@ use crate::dedupe::DedupeError;
 use crate::disk::Storage;
 use crate::journal::batch::FrameAt;
 use crate::journal::{JournalError, Reader};
-use crate::relay::{Closed, Receiver, Room, Sleeper, channel_of};
-use crate::worker::{EventBatch, Live};
+use crate::relay::{Closed, Sleeper};
+use crate::worker::{EventBatch, Live, Worker};
+use arrivals::{Arrivals, Offered};
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Batches that wait for one sink in memory, and the bytes of their bodies and events. The rest is in the journal.
-const LIVE_MAX: usize = 64;
-const LIVE_BYTES: usize = 16 << 20;
-
 /// How long a gap may be open because another worker is still at the batch before it is read from the journal.
 const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(10);
+
+/// How long it rests where nothing comes live any more, before who asks looks around.
+const CLOSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long it works through the journal before it lets others have the core.
 const WORKED_AT_MOST: Duration = Duration::from_micros(200);
@@ -81,11 +81,7 @@ impl FeedError {
 
 /// The reading end.
 pub struct Feed<O: Origin> {
-    live: Receiver<O::Output>,
-    /// Taken by what is in `live` and in `early`.
-    room: Arc<Room>,
-    /// Live batches that came before it was their turn, by first sequence.
-    early: BTreeMap<u64, O::Output>,
+    live: Box<dyn Arrivals<O::Output>>,
     storage: Arc<dyn Storage>,
     /// It reads from the journal, until that has no more or what comes live fits.
     is_reading: bool,
@@ -103,6 +99,19 @@ pub struct Feed<O: Origin> {
     set_aside: u64,
 }
 
+impl Feed<Durable> {
+    /// A feed of everything from sequence `next` on, whose thread is that of the only worker too: nobody offers it
+    /// anything.
+    pub fn of_worker(
+        worker: Worker,
+        storage: Arc<dyn Storage>,
+        origin: Durable,
+        next: u64,
+    ) -> Feed<Durable> {
+        Feed::of(Box::new(worker), storage, origin, next)
+    }
+}
+
 impl<O: Origin> Feed<O> {
     /// A feed of everything from sequence `next` on, and the end at which batches are offered.
     pub fn new(storage: Arc<dyn Storage>, origin: O, next: u64) -> (Live<O::Output>, Feed<O>) {
@@ -116,12 +125,18 @@ impl<O: Origin> Feed<O> {
         origin: O,
         next: u64,
     ) -> (Live<O::Output>, Feed<O>) {
-        let (sender, live) = channel_of(sleeper, LIVE_MAX);
-        let room = Arc::new(Room::new(LIVE_BYTES));
-        let feed = Feed {
+        let (live, offered) = Offered::new(sleeper);
+        (live, Feed::of(Box::new(offered), storage, origin, next))
+    }
+
+    fn of(
+        live: Box<dyn Arrivals<O::Output>>,
+        storage: Arc<dyn Storage>,
+        origin: O,
+        next: u64,
+    ) -> Feed<O> {
+        Feed {
             live,
-            room: Arc::clone(&room),
-            early: BTreeMap::new(),
             storage,
             is_reading: false,
             reader: None,
@@ -131,8 +146,7 @@ impl<O: Origin> Feed<O> {
             missing_since: None,
             stepped_aside: Instant::now(),
             set_aside: 0,
-        };
-        (Live::new(sender, room), feed)
+        }
     }
 
     /// The next batch, from the sequence that follows the last one given. Waits up to `timeout` for one. What it
@@ -140,11 +154,9 @@ impl<O: Origin> Feed<O> {
     pub fn next(&mut self, timeout: Duration) -> Result<Option<O::Output>, FeedError> {
         let deadline = Instant::now() + timeout;
         loop {
-            while let Ok(Some(delivery)) = self.live.try_recv() {
-                self.keep(delivery);
-            }
-            if let Some(delivery) = self.take_contiguous() {
-                return Ok(Some(delivery));
+            if let Some(given) = self.live.take(self.next) {
+                self.stop_reading();
+                return Ok(Some(self.given(given)));
             }
             let patience = if self.is_at_end() {
                 self.missing_since = None;
@@ -165,11 +177,13 @@ impl<O: Origin> Feed<O> {
             if Instant::now() >= deadline {
                 return Ok(None);
             }
-            match self.live.recv(Some(patience)) {
-                Ok(Some(delivery)) => self.keep(delivery),
-                Ok(None) => {}
+            match self.live.wait(patience) {
+                Ok(()) => {}
                 // Who offered batches has gone; what is left is in the journal.
-                Err(Closed) if self.is_at_end() => return Ok(None),
+                Err(Closed) if self.is_at_end() => {
+                    thread::sleep(patience.min(CLOSED_PAUSE));
+                    return Ok(None);
+                }
                 Err(Closed) => {
                     self.missing_since = Some(deadline.checked_sub(timeout).unwrap_or(deadline));
                 }
@@ -217,46 +231,6 @@ impl<O: Origin> Feed<O> {
     /// Sequences that it has passed over since the last call because the damage that took them was set aside.
     pub fn take_set_aside(&mut self) -> u64 {
         std::mem::take(&mut self.set_aside)
-    }
-
-    /// Keeps a live batch until it is its turn. The ones furthest ahead are dropped when there are too many.
-    fn keep(&mut self, given: O::Output) {
-        let delivery: &EventBatch = given.borrow();
-        let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
-        let dropped = if last < self.next {
-            Some(given)
-        } else if let Some(same) = self.early.insert(first, given) {
-            Some(same)
-        } else if self.early.len() > LIVE_MAX {
-            self.early.pop_last().map(|(_, furthest)| furthest)
-        } else {
-            None
-        };
-        if let Some(given) = dropped {
-            self.leave(&given);
-        }
-    }
-
-    /// It is on its way no more.
-    fn leave(&self, given: &O::Output) {
-        let delivery: &EventBatch = given.borrow();
-        self.room.give_back(delivery.bytes());
-    }
-
-    fn take_contiguous(&mut self) -> Option<O::Output> {
-        while let Some(entry) = self.early.first_entry() {
-            if *entry.key() > self.next {
-                return None;
-            }
-            let given = entry.remove();
-            self.leave(&given);
-            let delivery: &EventBatch = given.borrow();
-            if delivery.last_sequence() >= self.next {
-                self.stop_reading();
-                return Some(self.given(given));
-            }
-        }
-        None
     }
 
     /// The next batch from the journal, as far as it is available.

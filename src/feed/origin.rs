@@ -7,7 +7,7 @@ use crate::disk::Storage;
 use crate::journal::Status;
 use crate::journal::batch::Batch;
 use crate::relay::Sleeper;
-use crate::worker::{EventBatch, Extraction, Forms, Live};
+use crate::worker::{self, EventBatch, Extraction, Forms, Live};
 use parking_lot::Mutex;
 use std::borrow::Borrow;
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use tokio::sync::futures::Notified;
 /// What a feed gives, how far there is any, and how it is made of what stands in the journal.
 pub trait Origin: Send {
     /// A batch, taken apart.
-    type Output: Borrow<EventBatch> + Send;
+    type Output: Borrow<EventBatch> + Send + 'static;
 
     /// The highest sequence that may be given.
     fn available(&self) -> u64;
@@ -39,6 +39,8 @@ pub struct Durable {
     status: Arc<Status>,
     maker: Extraction,
     quarantine: Arc<Quarantine>,
+    /// Where what is read behind this sequence is counted.
+    counted: Option<(u64, Arc<worker::Statistics>)>,
 }
 
 impl Durable {
@@ -48,7 +50,16 @@ impl Durable {
             status,
             maker: Extraction::sparing(quarantine.poison()).reading(forms),
             quarantine: Arc::clone(quarantine),
+            counted: None,
         }
+    }
+
+    /// The same for the thread of the only worker: what stands behind `last` and does not come live is counted all the
+    /// same.
+    #[must_use]
+    pub fn counting(mut self, last: u64, statistics: &Arc<worker::Statistics>) -> Durable {
+        self.counted = Some((last, Arc::clone(statistics)));
+        self
     }
 }
 
@@ -60,7 +71,14 @@ impl Origin for Durable {
     }
 
     fn make(&mut self, batch: Batch) -> Result<EventBatch, FeedError> {
-        make(&mut self.maker, &self.quarantine, batch)
+        let made = make(&mut self.maker, &self.quarantine, batch)?;
+        if let Some((last, statistics)) = &self.counted
+            && made.first_sequence() > *last
+        {
+            statistics.count(&made);
+            statistics.overflows.add(1);
+        }
+        Ok(made)
     }
 }
 

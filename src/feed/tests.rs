@@ -1,14 +1,15 @@
-use super::{Decided, DecidedPosition, Feed, Feeds, RecentBatches};
+use super::{CLOSED_PAUSE, Decided, DecidedPosition, Durable, Feed, Feeds, RecentBatches};
 use crate::disk::{Disk, Storage};
 use crate::journal::batch::{Batch, Seal};
 use crate::journal::{DurablePosition, Journal, Options, Status};
 use crate::relay;
-use crate::worker::{EventBatch, Extraction, Live};
+use crate::relay::Room;
+use crate::worker::{self, EventBatch, Extraction, Inbox, Live, Worker};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A batch of these bodies, as if the first had been given that sequence.
 pub(crate) fn batch(first_sequence: u64, bodies: &[impl AsRef<[u8]>]) -> Batch {
@@ -184,7 +185,7 @@ fn what_found_no_room_comes_from_the_journal() {
     for _ in 0..200 {
         offered += usize::from(live.offer(deliver(bench.store(2))));
     }
-    assert_eq!(offered, super::LIVE_MAX, "memory is bounded");
+    assert_eq!(offered, super::arrivals::LIVE_MAX, "memory is bounded");
     assert_eq!(drain(&mut feed), (1..=400).collect::<Vec<_>>());
     // And live again, once it has caught up.
     assert!(live.offer(deliver(bench.store(1))));
@@ -244,6 +245,87 @@ fn batches_of_several_workers_are_put_in_order() {
         assert!(live.offer(Arc::clone(delivery)));
     }
     assert_eq!(drain(&mut feed), (1..=20).collect::<Vec<_>>());
+}
+
+/// The only worker makes what its feed wants next, and nothing twice. What it had no room for is made from the journal,
+/// and is counted all the same.
+#[test]
+fn the_only_worker_is_asked_by_its_feed() {
+    let bench = Bench::new();
+    bench.store(3);
+    let (give, inbox) = relay::channel(4);
+    let room = Arc::new(Room::new(1 << 20));
+    let hand_on = |batch: Batch| {
+        let bytes = batch.len();
+        assert!(room.take(bytes));
+        let sent = give.try_send(batch).is_ok();
+        if !sent {
+            room.give_back(bytes);
+        }
+        sent
+    };
+    let statistics = Arc::new(worker::Statistics::default());
+    let worker = Worker::new(
+        Inbox::new(inbox, Arc::clone(&room)),
+        Extraction::new(),
+        Arc::clone(&statistics),
+    );
+    let origin = Durable::new(Arc::clone(&bench.status), &Arc::default(), &Arc::default());
+    let origin = origin.counting(3, &statistics);
+    let mut feed = Feed::of_worker(worker, Arc::clone(&bench.storage), origin, 2);
+    let mut given = |count: u64| {
+        let (mut from, mut given) = (feed.position(), Vec::new());
+        while !feed.is_at_end() {
+            let batch = feed.next(Duration::from_mins(2)).unwrap().unwrap();
+            given.extend(batch.notifications(from).map(|it| it.sequence));
+            from = feed.position();
+        }
+        let counted = &statistics.events[2];
+        assert_eq!(
+            (statistics.notifications.get(), counted.get()),
+            (count, count)
+        );
+        (given, statistics.overflows.get())
+    };
+    // What was there before is not counted: the process before has done that.
+    assert_eq!(given(0), (vec![2, 3], 0));
+    for _ in 0..4 {
+        assert!(hand_on(bench.store(2)));
+    }
+    assert_eq!(given(8), ((4..=11).collect(), 0));
+    for _ in 0..4 {
+        assert!(hand_on(bench.store(1)));
+    }
+    for _ in 0..3 {
+        assert!(!hand_on(bench.store(1)));
+    }
+    assert_eq!(given(15), ((12..=18).collect(), 3));
+    // It came to these before the worker did.
+    let late = [bench.store(1), bench.store(1)];
+    assert_eq!(given(17), (vec![19, 20], 5));
+    for batch in late {
+        assert!(hand_on(batch));
+    }
+    // A gap that nobody fills.
+    bench.store(1);
+    assert!(hand_on(bench.store(1)));
+    assert_eq!(given(19), (vec![21, 22], 6));
+    assert!(hand_on(bench.store(1)));
+    drop(give);
+    bench.store(1);
+    assert_eq!(given(21), (vec![23, 24], 7));
+    assert_eq!(room.taken(), 0);
+}
+
+/// Once dedupe had stopped, each file sink looked for more all the time, with all of a core.
+#[test]
+fn who_is_offered_nothing_any_more_rests() {
+    let bench = Bench::new();
+    let (live, mut feed) = bench.feed(1);
+    drop(live);
+    let begin = Instant::now();
+    assert!(feed.next(2 * CLOSED_PAUSE).unwrap().is_none());
+    assert!(begin.elapsed() >= CLOSED_PAUSE);
 }
 
 #[test]

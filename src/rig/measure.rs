@@ -16,6 +16,7 @@ pub(crate) enum Component {
     Loops,
     Commit,
     Workers,
+    /// With several workers.
     Dedupe,
     Sink,
     /// What writes segments ahead, serves metrics and waits for signals.

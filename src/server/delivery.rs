@@ -1,18 +1,19 @@
 //! Everything between the workers and your systems: what decides on duplicates, and the sinks.
 
 use super::directories::{all_aside, beside, sweep_dead_letters};
+use super::hand_on;
 use super::pull::{self, Pulls};
 use super::sinks::{self, Common, Sinks};
 use super::sources::Sources;
-use super::threads::Threads;
-use super::{DEDUPE, SINK, ServerError, options, quarantine};
+use super::threads::{Cores, Threads};
+use super::{DEDUPE, SINK, ServerError, WORKER, options, quarantine};
 use crate::config::Config;
 use crate::dead_letter::{Child, Quarantine};
 use crate::dedupe::{Dedupe, DedupeError, Parties};
 use crate::disk::Storage;
 use crate::feed::{DecidedPosition, DedupeStage, Durable, Feed, Feeds, RetentionHolds};
-use crate::journal::Journal;
-use crate::worker::{EventBatch, Extraction, Forms, Live};
+use crate::journal::{HandOn, Journal};
+use crate::worker::{EventBatch, Extraction, Forms, Live, Worker};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,16 +22,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(super) struct Delivery {
     journal: Arc<dyn Storage>,
     quarantine: Arc<Quarantine>,
-    forms: Arc<Forms>,
-    /// Where the workers offer what they have taken apart.
-    live: Live<EventBatch>,
+    /// Those that have threads of their own, and where they offer what they have taken apart.
+    workers: Vec<(Worker, Live<EventBatch>)>,
     stage: DedupeStage,
     open: Box<dyn FnOnce() -> Result<(Dedupe, u64), DedupeError> + Send>,
     stop_dedupe: Arc<AtomicBool>,
     sinks: Sinks,
 }
 
-/// Opens everything that is delivered from and to.
+/// Opens everything that is delivered from and to, and gives what takes each durable batch.
 pub(super) fn prepare(
     config: &Config,
     disk: &Arc<dyn Storage>,
@@ -38,7 +38,7 @@ pub(super) fn prepare(
     forms: &Arc<Forms>,
     floor: Arc<AtomicU64>,
     sources: &mut Sources,
-) -> Result<Delivery, ServerError> {
+) -> Result<(Delivery, HandOn), ServerError> {
     let (id, endpoints) = (journal.id(), journal.endpoints());
     let status = Arc::clone(&sources.journal);
     let floor = RetentionHolds::new(floor);
@@ -49,7 +49,7 @@ pub(super) fn prepare(
     sweep_dead_letters(config);
     let quarantine = quarantine::open(config, id, oldest, &endpoints)?;
     let dedupe = beside(&config.journal.dir.join("dedupe"))?;
-    let decided = Arc::new(DecidedPosition::default());
+    let (decided, stop_dedupe) = (Arc::<DecidedPosition>::default(), Arc::default());
     let parties = Parties::new(config.dedupe.scope);
     let common = Common {
         config,
@@ -66,15 +66,15 @@ pub(super) fn prepare(
         endpoints: endpoints.clone(),
     };
     let mut sinks = sinks::prepare(&common, sources)?;
+    let maker = || Extraction::sparing(quarantine.poison()).reading(forms);
+    let (workers, hand_on) = hand_on::workers(config.server.workers, maker, sources);
     let origin = Durable::new(Arc::clone(&status), &quarantine, forms);
-    let (live, feed) = Feed::new(Arc::clone(disk), origin, status.durable() + 1);
-    let stop_dedupe = Arc::new(AtomicBool::new(false));
+    let (workers, feed) = feed(workers, origin, disk, sources);
     let first = move || {
         let statistics = &status.statistics;
         statistics.first_sequence.load(Ordering::Relaxed)
     };
-    let newest = sources.journal.durable();
-    let limits = options::dedupe(config);
+    let (newest, limits) = (sources.journal.durable(), options::dedupe(config));
     let stage = DedupeStage {
         feed,
         parties,
@@ -86,19 +86,41 @@ pub(super) fn prepare(
         statistics: Arc::clone(&sources.dedupe),
         stop: Arc::clone(&stop_dedupe),
     };
-    Ok(Delivery {
+    let open = move || {
+        let open = || Dedupe::open(Arc::clone(&dedupe), limits.clone(), id, oldest, newest);
+        or_anew(&*dedupe, open)
+    };
+    let delivery = Delivery {
         journal: Arc::clone(disk),
         quarantine,
-        forms: Arc::clone(forms),
-        live,
+        workers,
         stage,
-        open: Box::new(move || {
-            let open = || Dedupe::open(Arc::clone(&dedupe), limits.clone(), id, oldest, newest);
-            or_anew(&*dedupe, open)
-        }),
+        open: Box::new(open),
         stop_dedupe,
         sinks,
-    })
+    };
+    Ok((delivery, hand_on))
+}
+
+/// The feed of the one who decides, and the workers that offer it what they make. With only one worker there is none
+/// of these: the feed asks it, on one thread, so that none of the two has to be woken by the other. What several make
+/// has to be put in order, and that takes a thread.
+fn feed(
+    mut workers: Vec<Worker>,
+    origin: Durable,
+    disk: &Arc<dyn Storage>,
+    sources: &Sources,
+) -> (Vec<(Worker, Live<EventBatch>)>, Feed<Durable>) {
+    let (disk, last) = (Arc::clone(disk), sources.journal.durable());
+    if let [statistics] = &sources.workers[..]
+        && let Some(only) = workers.pop()
+    {
+        let origin = origin.counting(last, statistics);
+        return (Vec::new(), Feed::of_worker(only, disk, origin, last + 1));
+    }
+    let (live, feed) = Feed::new(disk, origin, last + 1);
+    let workers = workers.into_iter().map(|it| (it, live.clone()));
+    (workers.collect(), feed)
 }
 
 /// What cannot be read there is set aside, and made anew from the journal.
@@ -113,12 +135,6 @@ fn or_anew<T>(
 }
 
 impl Delivery {
-    /// What takes bodies apart, and where the result goes.
-    pub(super) fn for_worker(&self) -> (Extraction, Live<EventBatch>) {
-        let maker = Extraction::sparing(self.quarantine.poison()).reading(&self.forms);
-        (maker, self.live.clone())
-    }
-
     /// The sinks that are read by who asks, and the listener for them if there are any.
     pub(super) fn take_pulls(
         &mut self,
@@ -134,12 +150,25 @@ impl Delivery {
     pub(super) fn start(
         self,
         threads: &mut Threads,
+        cores: &mut Cores,
         child: Option<Child>,
     ) -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), ServerError> {
         let (stage, open) = (self.stage, self.open);
         let stop = Arc::clone(&self.stop_dedupe);
         quarantine::examine(self.quarantine, self.journal, child, stop)?;
-        threads.start(DEDUPE, None, move || Ok(stage.run(open)?))?;
+        let decide = move || Ok(stage.run(open)?);
+        if self.workers.is_empty() {
+            threads.start(&format!("{WORKER}0"), cores.take_from_end(), decide)?;
+        } else {
+            threads.start(DEDUPE, None, decide)?;
+        }
+        for (index, (worker, live)) in self.workers.into_iter().enumerate() {
+            let run = move || {
+                worker.run(&live);
+                Ok(())
+            };
+            threads.start(&format!("{WORKER}{index}"), cores.take_from_end(), run)?;
+        }
         for (name, sink) in self.sinks.ready {
             threads.start(&format!("{SINK}{name}"), None, move || {
                 sink.run()

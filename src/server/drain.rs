@@ -1,6 +1,6 @@
 //! The stop, in the direction of the data: the module above says in which order.
 
-use super::{DEDUPE, LEAVE_TIME, LOOP, PULL, SINK, Server, ServerError};
+use super::{COMMIT, DEDUPE, LEAVE_TIME, LOOP, PULL, SINK, Server, ServerError, WORKER};
 use crate::reactor::Phase;
 use crossbeam_channel::Receiver;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,7 @@ impl Server {
         self.threads.take_time();
         self.control.advance(Phase::Leaving);
         self.wake();
-        let store = |name: &str| name.starts_with(LOOP) || name == "hl-commit";
+        let store = |name: &str| name.starts_with(LOOP) || name == COMMIT;
         let stored = self.threads.join(store, Instant::now() + STORE_TIME);
         stored.and(Err(ServerError::StoppedTwice))
     }
@@ -67,10 +67,11 @@ impl Server {
             };
         }
         let deadline = deadline.max(Instant::now() + LEAVE_TIME);
-        let journal = |name: &str| name == "hl-commit" || name.starts_with("hl-worker");
-        result = result.and(self.threads.join(journal, deadline));
+        result = result.and(self.threads.join(|name| name == COMMIT, deadline));
         self.stop_dedupe.store(true, Ordering::Release);
-        result = result.and(self.threads.join(|name| name == DEDUPE, deadline));
+        // What workers have left is read from the journal.
+        let dedupe = |name: &str| name.starts_with(WORKER) || name == DEDUPE;
+        result = result.and(self.threads.join(dedupe, deadline));
         self.stop_sinks.store(true, Ordering::Release);
         match self
             .threads

@@ -1,14 +1,33 @@
 //! From the commit thread to the workers.
 
+use super::sources::Sources;
 use crate::journal::HandOn;
 use crate::journal::batch::Batch;
 use crate::relay::{self, Room};
-use crate::worker;
+use crate::worker::{self, Extraction, Inbox, Worker};
 use std::sync::Arc;
+
+/// So many workers, and what hands batches on to them.
+pub(super) fn workers(
+    count: usize,
+    maker: impl Fn() -> Extraction,
+    sources: &mut Sources,
+) -> (Vec<Worker>, HandOn) {
+    let (mut workers, mut ways) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (sender, inbox) = relay::channel(WORKER_INBOX);
+        let room = Arc::new(Room::new(WORKER_BYTES));
+        let statistics = Arc::new(worker::Statistics::default());
+        sources.workers.push(Arc::clone(&statistics));
+        ways.push((sender, Arc::clone(&room)));
+        workers.push(Worker::new(Inbox::new(inbox, room), maker(), statistics));
+    }
+    (workers, hand_on(ways))
+}
 
 /// Gives each durable batch to a worker. One that finds no room is dropped: the feeds read it from the journal. What
 /// follows each other goes to one worker, which takes it together, until that has enough to do.
-pub(super) fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> HandOn {
+fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> HandOn {
     let (mut next, mut handed) = (0, 0);
     Box::new(move |batch| {
         if handed >= worker::GATHER_BYTES {
@@ -27,8 +46,8 @@ pub(super) fn hand_on(workers: Vec<(relay::Sender<Batch>, Arc<Room>)>) -> HandOn
 }
 
 /// Batches that may wait for a worker, and their bytes; beyond, the feeds read them from the journal.
-pub(super) const WORKER_INBOX: usize = 512;
-pub(super) const WORKER_BYTES: usize = 16 << 20;
+const WORKER_INBOX: usize = 512;
+const WORKER_BYTES: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {

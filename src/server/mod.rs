@@ -5,8 +5,8 @@
 //! | `hl-loop-N` | one event loop, pinned |
 //! | `hl-commit` | the journal's committer |
 //! | `hl-segment` | the journal's preparer: segments ahead of use, retention |
-//! | `hl-worker-N` | one worker, pinned |
-//! | `hl-dedupe` | what is a duplicate |
+//! | `hl-worker-N` | one worker, pinned; the only one decides what is a duplicate, too |
+//! | `hl-dedupe` | what is a duplicate, with several workers |
 //! | `hl-sink-NAME` | one sink |
 //! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
@@ -16,8 +16,7 @@
 //! starts all the others; for a while after SIGHUP `hl-reload`.
 //!
 //! A stop goes in the direction of the data: listeners close, loops answer what has arrived and end, the committer
-//! syncs what they left and ends, the workers end, dedupe ends, the sinks deliver what is durable, the cursors are
-//! saved.
+//! syncs what they left and ends, workers and dedupe end, the sinks deliver what is durable, the cursors are saved.
 //!
 //! When the journal has failed the same happens within some seconds, whatever `drain_timeout` says: the loops give 503
 //! to all that wait or come, each connection ends with such an answer, and the process leaves with what was the cause.
@@ -55,15 +54,13 @@ use crate::config::Config;
 use crate::dead_letter::{Child, DeadLetterError};
 use crate::dedupe::DedupeError;
 use crate::feed::{CursorError, FeedError, Replays};
-use crate::journal::{self, HandOn, Journal, JournalError, State};
+use crate::journal::{self, Journal, JournalError, State};
 use crate::reactor::{Control, EventLoop, ReactorError};
-use crate::relay::{self, Room};
+use crate::relay;
 use crate::sink::SinkError;
-use crate::worker::{self, Forms, Inbox};
+use crate::worker::Forms;
 use crossbeam_channel::{Receiver, select};
-use delivery::Delivery;
 use directories::{beside, data_directory};
-use hand_on::{WORKER_BYTES, WORKER_INBOX, hand_on};
 use held::{Held, HeldLog};
 use mio::Waker;
 use pull::Pulls;
@@ -193,7 +190,8 @@ impl Server {
         let table = Arc::new(endpoints::table(config, count, &endpoints, &forms, None)?);
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
-        let mut delivery = delivery::prepare(config, &disk, &journal, &forms, floor, &mut sources)?;
+        let (mut delivery, hand_on) =
+            delivery::prepare(config, &disk, &journal, &forms, floor, &mut sources)?;
         let (pulls, pull) = delivery.take_pulls(config)?;
         let control = Arc::new(Control::new(table, config.server.loops));
         let (commit, inbox) = relay::channel(COMMIT_INBOX);
@@ -206,11 +204,10 @@ impl Server {
         }
         let mut threads = Threads::new();
         let mut cores = Cores::new(config.server.pin, count + config.server.workers);
-        let workers = start_workers(config, &delivery, &mut sources, &mut threads, &mut cores)?;
-        let (committer, preparer) = journal.split(loops.positions, workers);
-        threads.start("hl-commit", None, move || Ok(committer.run(&inbox)?))?;
+        let (committer, preparer) = journal.split(loops.positions, hand_on);
+        threads.start(COMMIT, None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
-        let (stop_dedupe, stop_sinks) = delivery.start(&mut threads, child)?;
+        let (stop_dedupe, stop_sinks) = delivery.start(&mut threads, &mut cores, child)?;
         // Whatever comes, comes after this.
         sources.record();
         let sources = Arc::new(sources);
@@ -294,7 +291,7 @@ impl Server {
             let decided = self.threads.ended(ended);
             if by_itself || matches!(decided, Err(ServerError::Journal(JournalError::Failed))) {
                 // It ended because another one did, which is about to say why.
-                let journal = |name: &str| name == "hl-commit" || name == "hl-segment";
+                let journal = |name: &str| name == COMMIT || name == "hl-segment";
                 match self.threads.join(journal, Instant::now() + LEAVE_TIME) {
                     Ok(()) | Err(ServerError::DrainTimeout(_)) => {}
                     why => why?,
@@ -317,31 +314,6 @@ impl Server {
             let _ = waker.wake();
         }
     }
-}
-
-/// Starts the workers, and gives what hands batches on to them.
-fn start_workers(
-    config: &Config,
-    delivery: &Delivery,
-    sources: &mut Sources,
-    threads: &mut Threads,
-    cores: &mut Cores,
-) -> Result<HandOn, ServerError> {
-    let mut workers = Vec::new();
-    for index in 0..config.server.workers {
-        let (sender, inbox) = relay::channel(WORKER_INBOX);
-        let room = Arc::new(Room::new(WORKER_BYTES));
-        let statistics = Arc::new(worker::Statistics::default());
-        sources.workers.push(Arc::clone(&statistics));
-        workers.push((sender, Arc::clone(&room)));
-        let (maker, live) = delivery.for_worker();
-        let run = move || {
-            worker::run(Inbox::new(inbox, room), maker, &live, &statistics);
-            Ok(())
-        };
-        threads.start(&format!("hl-worker-{index}"), cores.take_from_end(), run)?;
-    }
-    Ok(hand_on(workers))
 }
 
 fn start_loops(
@@ -413,6 +385,8 @@ const LOOP: &str = "hl-loop-";
 const SINK: &str = "hl-sink-";
 const ADMIN: &str = "hl-admin";
 const PULL: &str = "hl-pull";
+const COMMIT: &str = "hl-commit";
+const WORKER: &str = "hl-worker-";
 const DEDUPE: &str = "hl-dedupe";
 
 /// Batches that may wait for the commit thread. What they hold is bounded by `limits.unacknowledged`.

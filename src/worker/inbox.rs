@@ -33,35 +33,75 @@ impl Inbox {
         }
     }
 
-    /// Waits for at least one batch, and appends it and what follows it in the journal, as far as it is there. `Err`
-    /// when nothing comes any more.
-    pub(super) fn take(&mut self, batches: &mut Vec<Batch>) -> Result<(), Closed> {
-        if let Some(started) = self.started
-            && self.room.taken() < GATHER_BYTES
-        {
-            // Nobody is to wake it: that would cost what this saves.
-            thread::sleep(GATHER_TIME.saturating_sub(started.elapsed()));
+    /// Appends what waits, as far as it is to be taken together; nothing while more is waited for.
+    pub(super) fn take(&mut self, batches: &mut Vec<Batch>) {
+        if !self.gathers_for().is_zero() {
+            return;
         }
-        let mut next = self.next.take();
-        while next.is_none() {
-            next = self.receiver.recv(None)?;
+        let mut next = self.next.take().or_else(|| self.received());
+        if next.is_some() {
+            self.started = Some(Instant::now());
         }
-        self.started = Some(Instant::now());
         let mut bytes = 0;
         while let Some(batch) = next {
             let last = batches.last().map(Batch::last_sequence);
             let follows = last.is_none_or(|last| batch.first_sequence() == last + 1);
             if !follows || bytes >= GATHER_BYTES {
                 self.next = Some(batch);
-                return Ok(());
+                return;
             }
             bytes += batch.len();
             self.room.give_back(batch.len());
             batches.push(batch);
-            // What was closed meanwhile is found so the next time.
-            next = self.receiver.try_recv().unwrap_or(None);
+            next = self.received();
+        }
+    }
+
+    /// Drops what ends before `sequence`. True if what comes next brings it.
+    pub(super) fn go_to(&mut self, sequence: u64) -> bool {
+        while let Some(batch) = self.next.take().or_else(|| self.received()) {
+            if batch.last_sequence() >= sequence {
+                return self.next.insert(batch).first_sequence() <= sequence;
+            }
+            self.room.give_back(batch.len());
+        }
+        false
+    }
+
+    /// Waits up to `timeout` for what may be taken. `Err` when nothing comes any more.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Closed> {
+        let pause = match self.gathers_for() {
+            // What stands behind it is not what is wanted either: who waits looks elsewhere.
+            Duration::ZERO if self.next.is_some() => GATHER_TIME,
+            gathering => gathering,
+        };
+        if pause.is_zero() {
+            self.next = self.receiver.recv(timeout)?;
+        } else {
+            // Nobody is to wake it: that would cost what this saves.
+            thread::sleep(timeout.map_or(pause, |it| it.min(pause)));
         }
         Ok(())
+    }
+
+    /// True when nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next.is_none() && self.receiver.is_empty()
+    }
+
+    /// What was closed meanwhile is found so by [`Inbox::wait`].
+    fn received(&self) -> Option<Batch> {
+        self.receiver.try_recv().unwrap_or(None)
+    }
+
+    /// How long it still waits for company.
+    fn gathers_for(&self) -> Duration {
+        match self.started {
+            Some(started) if self.room.taken() < GATHER_BYTES => {
+                GATHER_TIME.saturating_sub(started.elapsed())
+            }
+            _ => Duration::ZERO,
+        }
     }
 }
 
@@ -91,12 +131,18 @@ mod tests {
         drop(sender);
         let mut inbox = Inbox::new(receiver, Arc::clone(&room));
         let (mut batches, mut taken) = (Vec::new(), Vec::new());
-        while inbox.take(&mut batches).is_ok() {
+        loop {
+            inbox.take(&mut batches);
+            if batches.is_empty() {
+                if inbox.wait(None) == Err(Closed) {
+                    break;
+                }
+                continue;
+            }
             let ends = batches.drain(..);
             let ends = ends.map(|it| (it.first_sequence(), it.last_sequence()));
             taken.push(ends.collect());
         }
-        assert_eq!(inbox.take(&mut batches), Err(Closed));
         assert_eq!(room.taken(), 0, "all of it was given back");
         taken
     }
@@ -117,6 +163,29 @@ mod tests {
         let all = vec![small(1, 1), small(2, 1), small(4, 1), small(3, 1)];
         let expected = [vec![(1, 1), (2, 2)], vec![(4, 4)], vec![(3, 3)]];
         assert_eq!(taken(all), expected);
+    }
+
+    /// Who had the begin of it in another way, or waits for what will not come, takes nothing that it cannot use.
+    #[test]
+    fn what_is_not_wanted_is_dropped_or_left() {
+        let (sender, receiver) = relay::channel(8);
+        let room = Arc::new(Room::new(1 << 30));
+        for batch in [small(1, 2), small(3, 2), small(5, 1), small(9, 2)] {
+            assert!(room.take(batch.len()));
+            sender.try_send(batch).unwrap();
+        }
+        let mut inbox = Inbox::new(receiver, Arc::clone(&room));
+        assert!(inbox.go_to(4), "the second batch has it");
+        let mut batches = Vec::new();
+        inbox.take(&mut batches);
+        let ends = batches.iter();
+        let ends = ends.map(|it| (it.first_sequence(), it.last_sequence()));
+        assert_eq!(ends.collect::<Vec<_>>(), [(3, 4), (5, 5)]);
+        for (sequence, is_there) in [(6, false), (8, false), (9, true), (10, true), (11, false)] {
+            assert_eq!(inbox.go_to(sequence), is_there, "{sequence}");
+        }
+        assert_eq!(room.taken(), 0);
+        assert!(inbox.is_empty());
     }
 
     #[test]

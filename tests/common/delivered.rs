@@ -59,7 +59,12 @@ impl FileSink {
 
     /// The cursor as it was saved, 0 when it never was. The lanes of a file move together.
     pub(crate) fn cursor(&self) -> u64 {
-        let text = fs::read_to_string(&self.cursor).unwrap_or_default();
+        let bytes = fs::read(&self.cursor).unwrap_or_default();
+        let slots = bytes.chunks(bytes.len().div_ceil(2).max(1));
+        let newest = slots
+            .filter_map(sound_slot)
+            .max_by_key(|(number, _)| *number);
+        let (_, text) = newest.unwrap_or_default();
         let lanes = ["messages ", "statuses ", "rest "].map(|lane| {
             let line = text.lines().find_map(|line| line.strip_prefix(lane));
             let confirmed = line.and_then(|line| line.split(' ').next());
@@ -116,6 +121,15 @@ impl FileSink {
         }
         count
     }
+}
+
+/// The number of the save in one of the two slots of a cursor, and its text; `None` while it is written.
+fn sound_slot(slot: &[u8]) -> Option<(u64, String)> {
+    let text = String::from_utf8(slot.to_vec()).ok()?;
+    let (text, checksum) = text.trim_end().rsplit_once("crc32c ")?;
+    let is_sound = checksum == format!("{:08x}", crc32c::crc32c(text.as_bytes()));
+    let number = text.lines().find_map(|line| line.strip_prefix("save "))?;
+    is_sound.then(|| (number.parse().expect("a number"), text.to_owned()))
 }
 
 /// Everything that is in the journal stands in the files of a sink exactly once and in order.

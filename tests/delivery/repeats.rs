@@ -1,10 +1,10 @@
 //! What is sent again is delivered once.
 //!
 //! Some notifications come again, some over two connections at once, and some updates once more in other groups, with
-//! new ones between them; the server is stopped in turn by SIGTERM and by `kill -9`. Whatever reads the journal when,
-//! an update stands under one position.
+//! new ones between them; the server is stopped in turn by SIGTERM and by `kill -9`, and has one worker or several in
+//! turn. Whatever reads the journal when, an update stands under one position.
 
-use super::common::number_from_env;
+use super::common::{eventually, number_from_env};
 use super::receiver::{Position, Receiver, of_event};
 use super::stage::{audit, dead_letters, follow, is_delivered, metric, site, start, terminate};
 use super::traffic::{Lane, Plan, Traffic, Update};
@@ -20,7 +20,7 @@ fn what_is_sent_again_in_any_group_is_delivered_once() {
     let kills = number_from_env("HOOKLINE_DELIVERY_KILLS", 3);
     let receiver = Receiver::willing();
     let lines = "unit = \"event\"\nmode = \"structured\"\ntimeout = \"10s\"";
-    let site = site()
+    let mut site = site()
         .sink("name = \"file\"\ntype = \"file\"\npath = \"events.ndjson\"")
         .sink(&receiver.sink("hook", lines));
     let mut server = start(&site, 0);
@@ -46,7 +46,12 @@ fn what_is_sent_again_in_any_group_is_delivered_once() {
         } else {
             terminate(server);
         }
+        // Only several workers need a thread that puts in order what they make.
+        let workers = [1, 3][life / 2 % 2];
+        site = site.server(&format!("workers = {workers}"));
         server = start(&site, u32::try_from(life).expect("few"));
+        eventually("it delivers", || server.thread("hl-sink-file").is_some());
+        assert_eq!(server.thread("hl-dedupe").is_some(), workers > 1);
         traffic.redirect(server.address);
     }
     follow(

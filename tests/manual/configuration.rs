@@ -50,15 +50,15 @@ const BOUNDS: &[(&str, &str, &str)] = &[
         "| 100,000, and 4 GiB",
     ),
     (
-        "\"hookline-cursor 3\\njournal ",
+        "\"hookline-cursor 4\"",
         "upgrading",
-        "| `cursors/NAME.cursor` | 3 | 3 |",
+        "| `cursors/NAME.cursor` | 4 | 3 and 4;",
     ),
     ("\"hookline-forms 1\\n\"", "upgrading", "| `forms` | 1 | 1;"),
     (
-        "\"hookline-dedupe 1\"",
+        "\"hookline-dedupe 2\"",
         "upgrading",
-        "| `dedupe/checkpoint` and its keys | 1 | 1,",
+        "| `dedupe/checkpoint` and its keys | 2 | 1 and 2,",
     ),
     (
         "QUEUE_MAX: usize = 256 * 1024;",

@@ -2,11 +2,14 @@
 //!
 //! `HOOKLINE_DEDUPE_JOURNALS=100` tries so many journals instead of a few, best in release.
 
+use super::super::{checkpoint, duplicate_log, keys};
 use super::journals::{Journal, Shape, messages};
 use super::*;
+use crate::disk::Access;
 use crate::disk::simulated::{Fault, Faults, Recorded};
 use crate::random::Random;
 use std::env;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Small enough that generations go and files are full.
 const OPTIONS: Options = Options {
@@ -120,6 +123,54 @@ fn no_crash_changes_a_decision() {
         }
     }
     assert!(points > 100, "{points}");
+}
+
+/// Of two processes, the first ends anywhere and the second anywhere while it takes up what it finds, by a power cut:
+/// there is the checkpoint that was promised by then, or a later one, and every file that it names. The second one has
+/// read from the cache what was not durable, and has removed files that do not stand in it.
+#[test]
+fn what_a_checkpoint_has_promised_is_never_lost() {
+    let mut points = 0;
+    for seed in journals(1) {
+        let journal = journal(seed);
+        let disk = SimulatedDisk::new(seed);
+        let promised = Arc::new(AtomicU64::new(0));
+        let reader = Arc::clone(&promised);
+        disk.set_recorder(Some(Arc::new(move || reader.load(Ordering::Relaxed))));
+        let mut dedupe = open(&disk, &OPTIONS, &journal);
+        for mut delivery in journal.deliveries(1) {
+            dedupe.decide(&mut delivery).unwrap();
+            dedupe.checkpoint().unwrap();
+            promised.store(dedupe.checkpointed(), Ordering::Relaxed);
+        }
+        for (Recorded { disk, promised }, at) in disk.take_records().into_iter().zip(0_u64..) {
+            let second = disk.after_exit();
+            second.set_recorder(Some(Arc::new(|| 0)));
+            drop(open(&second, &OPTIONS, &journal));
+            second.set_recorder(None);
+            for Recorded { disk, .. } in second.take_records() {
+                let storage = disk.after_power_cut_of(at).storage();
+                let found = checkpoint::read(&*storage).unwrap();
+                let checkpoint::StoredCheckpoint::Saved(found) = found else {
+                    assert_eq!(promised, 0, "operation {at}: {found:?}");
+                    continue;
+                };
+                assert!(found.decided >= promised, "operation {at}: {found:?}");
+                let keys = found.generations.iter();
+                let duplicates = found.duplicates.iter();
+                let names = keys
+                    .map(|it| (keys::file_name(it.number), it.bytes))
+                    .chain(duplicates.map(|it| (duplicate_log::file_name(it.first), it.bytes)));
+                for (name, bytes) in names {
+                    let file = storage.open(&name, Access::Read);
+                    let length = file.and_then(|file| file.length()).unwrap_or(0);
+                    assert!(length >= bytes, "operation {at}: {name} of {found:?}");
+                }
+                points += 1;
+            }
+        }
+    }
+    assert!(points > 200, "{points}");
 }
 
 /// The disk was full of what had not been delivered, the keys had no room, and nothing was delivered any more.

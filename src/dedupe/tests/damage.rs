@@ -67,12 +67,18 @@ fn damage_costs_time_only() {
         for at in (0..len).step_by(if is_text { 7 } else { 23 }) {
             let context = format!("{name}, byte {at}");
             let damaged = disk.after_exit();
-            damaged.damage(name, |bytes| bytes[at] ^= 1 << (at % 8));
+            damaged.damage(name, |bytes| {
+                bytes[at] ^= 1 << (at % 8);
+                // Both slots of it say the same.
+                if is_text {
+                    bytes[len / 2 + at] ^= 1 << (at % 8);
+                }
+            });
             assert!(open_damaged(&damaged, &journal, &right, &context));
             let damaged = disk.after_exit();
             damaged.truncate(name, at);
             let is_new = open_damaged(&damaged, &journal, &right, &context);
-            // The last bytes of the checkpoint only fill its block.
+            // The last bytes of a slot only fill its block.
             assert!(is_new || is_text, "{context}");
             if is_text && at > 400 {
                 break;
@@ -82,6 +88,65 @@ fn damage_costs_time_only() {
         damaged.storage().remove(name).unwrap();
         assert!(open_damaged(&damaged, &journal, &right, name));
     }
+}
+
+/// What was saved last cannot be read, and the save before is found. It is good as long as all is there that it names,
+/// and of no use when some of that has gone, as it may.
+#[test]
+fn the_checkpoint_before_counts_as_long_as_its_files_are_there() {
+    let shape = Shape {
+        batches: 16,
+        keys: 60,
+        pace: 120_000_000,
+    };
+    let journal = Journal::random(5, shape);
+    let right = journal.repeated_within(&OPTIONS);
+    let keys = |disk: &SimulatedDisk| {
+        let names = disk.storage().list().unwrap().into_iter();
+        let keys: BTreeSet<_> = names.filter(|it| it.starts_with("keys-")).collect();
+        keys
+    };
+    let (mut used, mut gone) = (0, 0);
+    for batches in 2..=16 {
+        let disk = SimulatedDisk::new(5);
+        let mut dedupe = open(&disk, &OPTIONS, &journal);
+        let (mut files, mut checkpoints) = (Vec::new(), Vec::new());
+        for mut delivery in journal.before(batches).deliveries(1) {
+            dedupe.decide(&mut delivery).unwrap();
+            dedupe.checkpoint().unwrap();
+            files.push(keys(&disk));
+            checkpoints.push(dedupe.decided());
+        }
+        drop(dedupe);
+        let [.., before, last] = checkpoints[..] else {
+            continue;
+        };
+        // The first one makes the file with 0 and 1; from then on number and place in the list are the same.
+        let newest = (checkpoints.len() % 2, checkpoints.len() - 1);
+        let is_gone = !files[newest.1 - 1].is_subset(&files[newest.1]);
+        for (slot, expected) in [
+            (newest.0, if is_gone { 0 } else { before }),
+            (1 - newest.0, last),
+        ] {
+            let damaged = disk.after_exit();
+            damaged.damage("checkpoint", |bytes| bytes[bytes.len() / 2 * slot] ^= 1);
+            let mut next = open(&damaged, &OPTIONS, &journal);
+            assert_eq!(next.decided(), expected, "{batches} batches");
+            let found = decide_rest(&mut next, &journal);
+            assert_eq!(found, &right - &up_to(&right, expected), "{batches}");
+            assert_eq!(read_back(&damaged, &journal, u64::MAX), right, "{batches}");
+            next.checkpoint().unwrap();
+            drop(next);
+            let again = open(&damaged.after_power_cut(), &OPTIONS, &journal);
+            assert_eq!(again.decided(), journal.last());
+        }
+        if is_gone {
+            gone += 1;
+        } else {
+            used += 1;
+        }
+    }
+    assert!(used > 2 && gone > 2, "{used} used, {gone} gone");
 }
 
 #[test]

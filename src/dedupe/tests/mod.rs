@@ -6,6 +6,7 @@
 
 mod crash;
 mod damage;
+mod files;
 mod journals;
 mod memory;
 mod parties;

@@ -130,7 +130,8 @@ fn forget_endpoints(disk: &SimulatedDisk, number: u64) {
     {
         facts.crc = crc32c::crc32c(&older[..usize::try_from(facts.bytes).unwrap()]);
     }
-    saved.save(&*disk.storage()).unwrap();
+    let mut slots = super::super::checkpoint::slots(&disk.storage());
+    saved.save(&mut slots).unwrap();
 }
 
 #[test]

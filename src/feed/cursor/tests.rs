@@ -1,4 +1,5 @@
-use super::{CursorError, Cursors, OPEN_MAX, read_all};
+use super::{CursorError, Cursors, OPEN_MAX, Saved, read_all};
+use crate::disk::text::{CRC32C, seal};
 use crate::disk::{Disk, Storage};
 use crate::event::Item;
 use crate::feed::{Lanes, Open, Progress, RetentionHolds};
@@ -83,34 +84,168 @@ fn a_new_sink_has_a_cursor_at_once() {
     assert_eq!(site.saved("crm"), 0);
 }
 
+/// As version 3 has written it.
+fn version_3(journal: JournalId, lanes: Lanes) -> Vec<u8> {
+    let lines = super::render(&Saved { journal, lanes });
+    let text = seal(format!("{}{lines}", super::TITLE_3), CRC32C);
+    let mut bytes = text.into_bytes();
+    bytes.resize(4096, b'\n');
+    bytes
+}
+
 #[test]
 fn a_cursor_is_refused_rather_than_guessed() {
     let site = Site::new();
     let (cursors, _) = site.open(journal(1), 4711);
-    cursors.of("sink").unwrap().save(up_to(4711)).unwrap();
-    let text = fs::read(site.file("sink")).unwrap();
-    let flipped = (0..text.len())
-        .filter(|at| at % 8 == 0 || *at < 200)
-        .map(|at| {
-            let mut text = text.clone();
-            text[at] ^= 1;
-            text
-        });
+    cursors.of("sink").unwrap();
+    let file = fs::read(site.file("sink")).unwrap();
+    let half = file.len() / 2;
+    let flipped = (0..half).filter(|at| at % 8 == 0 || *at < 200).map(|at| {
+        let mut file = file.clone();
+        file[at] ^= 1;
+        // What is nearly never so: neither slot is sound.
+        file[half + at] ^= 1;
+        file
+    });
+    let text = version_3(journal(1), up_to(4711));
+    let flipped_3 = (0..200).map(|at| {
+        let mut text = text.clone();
+        text[at] ^= 1;
+        text
+    });
     let content = text.trim_ascii_end().len();
-    let cut = (0..content).map(|end| text[..end].to_vec());
+    let cut = (0..content).flat_map(|end| [text[..end].to_vec(), file[..end].to_vec()]);
     let longer = [text.clone(), b"x".to_vec()].concat();
-    for damaged in flipped.chain(cut).chain([longer]) {
+    for damaged in flipped.chain(flipped_3).chain(cut).chain([longer]) {
         fs::write(site.file("sink"), &damaged).unwrap();
         let shown = String::from_utf8_lossy(&damaged);
         let result = cursors.of("sink");
-        assert!(
-            matches!(result, Err(CursorError::Damaged { .. })),
-            "{shown}"
+        let is_refused = matches!(
+            result,
+            Err(CursorError::Damaged { .. } | CursorError::Newer { .. })
         );
+        assert!(is_refused, "{shown}");
         // It stays as it is for the person who is to decide, and the other sinks are not concerned.
         let (_, corrected) = site.open(journal(1), 1);
         assert!(corrected.is_empty());
         assert_eq!(fs::read(site.file("sink")).unwrap(), damaged);
+    }
+}
+
+/// Damage to what was saved last, or to the one before: some events come again, and none is skipped.
+#[test]
+fn damage_to_one_slot_brings_back_the_save_before() {
+    let site = Site::new();
+    let (cursors, _) = site.open(journal(1), 4711);
+    let mut cursor = cursors.of("sink").unwrap();
+    for sequence in [10, 20, 30] {
+        cursor.save(up_to(sequence)).unwrap();
+    }
+    let file = fs::read(site.file("sink")).unwrap();
+    // 30 is the fourth save, after the two of the new file.
+    for (slot, expected) in [(0, 20), (file.len() / 2, 30)] {
+        for at in (0..150).chain([4000]) {
+            let mut file = file.clone();
+            file[slot + at] ^= 1;
+            fs::write(site.file("sink"), &file).unwrap();
+            assert_eq!(site.saved("sink"), expected);
+        }
+    }
+    cursor.save(up_to(40)).unwrap();
+    assert_eq!(site.saved("sink"), 40);
+    drop(cursor);
+    assert_eq!(cursors.of("sink").unwrap().confirmed(), 40);
+}
+
+/// Sought back, a sink is to get again what it has had; and one that stood beyond the journal must never pass over what
+/// comes now.
+#[test]
+fn what_a_cursor_went_back_from_is_in_neither_slot() {
+    let flips = |site: &Site, expected: u64| {
+        let file = fs::read(site.file("crm")).unwrap();
+        for slot in [0, file.len() / 2] {
+            let mut damaged = file.clone();
+            damaged[slot + 60] ^= 1;
+            fs::write(site.file("crm"), &damaged).unwrap();
+            assert_eq!(site.saved("crm"), expected);
+        }
+        fs::write(site.file("crm"), &file).unwrap();
+    };
+    let site = Site::new();
+    let (cursors, _) = site.open(journal(1), 4711);
+    let mut cursor = cursors.of("crm").unwrap();
+    for sequence in [10, 20, 4711] {
+        cursor.save(up_to(sequence)).unwrap();
+    }
+    cursor.save(up_to(5)).unwrap();
+    flips(&site, 5);
+    let mut one_lane = up_to(9);
+    cursor.save(one_lane.clone()).unwrap();
+    one_lane[2] = Progress::up_to(7);
+    cursor.save(one_lane).unwrap();
+    flips(&site, 7);
+    for sequence in [10, 20, 4711] {
+        cursor.save(up_to(sequence)).unwrap();
+    }
+    drop(cursor);
+    let (_, corrected) = site.open(journal(1), 4000);
+    assert_eq!(corrected.len(), 1);
+    flips(&site, 4000);
+    let (_, corrected) = site.open(journal(2), 4000);
+    assert_eq!(corrected.len(), 1);
+    flips(&site, 0);
+}
+
+#[test]
+fn one_of_version_3_is_read_and_goes_on_as_version_4() {
+    let site = Site::new();
+    let mut lanes = up_to(4711);
+    lanes[1].confirmed = 3989;
+    lanes[1].open = vec![Open {
+        item: Item {
+            sequence: 3990,
+            index: Some(2),
+        },
+        attempts: 3,
+        counted: 2,
+    }];
+    let text = version_3(journal(1), lanes.clone());
+    // Beside it is the one before, as long as any.
+    fs::write(site.file("crm"), &text).unwrap();
+    fs::write(site.dir.path().join("crm.cursor.old"), &text).unwrap();
+    let (cursors, corrected) = site.open(journal(1), 5000);
+    assert!(corrected.is_empty());
+    let mut cursor = cursors.of("crm").unwrap();
+    assert_eq!(cursor.saved(), &lanes);
+    assert!(!cursor.is_new());
+    assert_eq!(fs::read(site.file("crm")).unwrap(), text, "only read");
+    lanes[0] = Progress::up_to(4712);
+    cursor.save(lanes.clone()).unwrap();
+    let file = fs::read_to_string(site.file("crm")).unwrap();
+    assert!(
+        file.starts_with("hookline-cursor 4\nsave 0\njournal 0"),
+        "{file}"
+    );
+    assert_eq!(cursors.of("crm").unwrap().saved(), &lanes);
+    // For whoever goes back to the version before.
+    let before = fs::read(site.dir.path().join("crm.cursor.old")).unwrap();
+    assert_eq!(before, text);
+}
+
+/// The next version begins its title in the same way.
+#[test]
+fn one_of_a_newer_version_is_named_as_such_and_left_alone() {
+    let site = Site::new();
+    let (cursors, _) = site.open(journal(1), 4711);
+    for text in [
+        "hookline-cursor 5\n".to_owned(),
+        format!("hookline-cursor 41\n{}", "x\n".repeat(9000)),
+    ] {
+        fs::write(site.file("sink"), &text).unwrap();
+        let error = cursors.of("sink").err().unwrap();
+        assert!(error.to_string().contains("by a newer version"), "{error}");
+        assert!(site.open(journal(2), 1).1.is_empty());
+        assert_eq!(fs::read_to_string(site.file("sink")).unwrap(), text);
     }
 }
 

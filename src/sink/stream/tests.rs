@@ -85,6 +85,15 @@ struct Narrow {
     full: Arc<AtomicBool>,
 }
 
+impl Narrow {
+    fn check_room(&self) -> io::Result<()> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+}
+
 impl Storage for Narrow {
     fn list(&self) -> io::Result<Vec<String>> {
         self.disk.list()
@@ -92,16 +101,21 @@ impl Storage for Narrow {
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
         self.disk.create(name)
     }
-    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        if self.full.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.disk.replace(name, content)
+    fn replace_by(
+        &self,
+        name: &str,
+        most: u64,
+        content: &mut dyn FnMut(usize) -> Vec<u8>,
+    ) -> io::Result<()> {
+        self.check_room()?;
+        self.disk.replace_by(name, most, content)
     }
     fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
         self.disk.exchange(one, other)
     }
+    /// What nobody can look at is made anew, for which there is no room either.
     fn identity(&self, name: &str) -> io::Result<Option<Identity>> {
+        self.check_room()?;
         self.disk.identity(name)
     }
     fn now(&self) -> u64 {
