@@ -46,8 +46,7 @@ impl Rotation {
             let made = metadata.created().ok().and_then(since);
             made.unwrap_or_default().max(opened.elapsed())
         };
-        self.is_full(metadata.len())
-            || self.every.is_some_and(|every| age() >= every)
+        self.is_full(metadata.len()) || self.every.is_some_and(|every| age() >= every)
     }
 
     /// Renames the file, and removes those that are too many. Durable with the directory, which whoever makes the new

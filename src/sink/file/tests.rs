@@ -40,7 +40,10 @@ fn what_was_taken_in_part_is_gone_on_with() {
     let mut lines = Lines::default();
     assert_eq!(write(&mut lines, &mut whole, 9999).unwrap(), 3);
     let ends: Vec<usize> = memchr::memchr_iter(b'\n', &whole).collect();
-    assert!(ends[1] > 512 && ends[2] > 2 * ends[0], "filled more than once");
+    assert!(
+        ends[1] > 512 && ends[2] > 2 * ends[0],
+        "filled more than once"
+    );
     // Within the first line, behind it, within the second one and within the third one.
     for room in [40, ends[0] + 1, ends[0] + 40, ends[1] + 40] {
         let mut out = Vec::new();
@@ -97,7 +100,12 @@ fn small_deliveries_that_follow_each_other_are_written_together() {
     assert_eq!((sink.holds_back(), lines()), (false, 7));
     let positions = (1..=7).map(|sequence| format!("\"position\":\"{sequence}.0\""));
     let text = fs::read_to_string(&path).unwrap();
-    assert!(text.lines().zip(positions).all(|(line, it)| line.contains(&it)), "{text}");
+    assert!(
+        text.lines()
+            .zip(positions)
+            .all(|(line, it)| line.contains(&it)),
+        "{text}"
+    );
 }
 
 /// The disk was full in the middle of a write, and the owner of the file made room by cutting it.
@@ -106,7 +114,12 @@ fn what_was_cut_behind_a_failed_write_begins_as_a_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.ndjson");
     let (delivery, whole, first) = lived(&path);
-    for (out, left) in [(first + 40, first + 20), (first + 40, 20), (40, 40), (40, 0)] {
+    for (out, left) in [
+        (first + 40, first + 20),
+        (first + 40, 20),
+        (40, 40),
+        (40, 0),
+    ] {
         fs::remove_file(&path).unwrap();
         let mut sink = File::open(&path, Rotation::default(), MODE).unwrap();
         sink.resume(6).unwrap();
@@ -115,7 +128,12 @@ fn what_was_cut_behind_a_failed_write_begins_as_a_line() {
         sink.output.append(&whole[..out]).unwrap();
         sink.lines.pass(out);
         sink.failed_at = Some(out as u64);
-        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(left as u64).unwrap();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(left as u64)
+            .unwrap();
         sink.deliver(&delivery, 7, &Selection::default()).unwrap();
         let now = fs::read(&path).unwrap();
         let again = if left < first { 0 } else { first };
@@ -124,7 +142,11 @@ fn what_was_cut_behind_a_failed_write_begins_as_a_line() {
             (_, true) => whole.clone(),
             _ => [&whole[..left], b"\n", &whole[again..]].concat(),
         };
-        assert!(now == expected, "{out} {left}: {}", String::from_utf8_lossy(&now));
+        assert!(
+            now == expected,
+            "{out} {left}: {}",
+            String::from_utf8_lossy(&now)
+        );
     }
 }
 
