@@ -7,7 +7,7 @@
 //! has left the cache would be read again to be written on. The rest of a piece, and small pieces, are cached.
 //!
 //! What is cached, which elsewhere is all, a sync brings to the disk each [`SYNC_BACKLOG`] or [`SYNC_LIVE`] bytes, and
-//! the cache is asked to let go of it. Who follows the file finds its end there, or reads it from the disk.
+//! the cache is asked to drop it. Who follows the file finds its end there, or reads it from the disk.
 
 use super::directory;
 use rustix::fs::{Advice, OFlags};
@@ -161,7 +161,7 @@ impl Output {
         Ok(())
     }
 
-    /// Lets the system's cache go of all but the end: pages that come back are warm, those that have to be found when
+    /// Has the system's cache drop all but the end: pages that come back are warm, those that have to be found when
     /// the cache is full are not, and make a write several times as long.
     fn forget(&self) {
         if let Some(bytes) = NonZeroU64::new(self.len.saturating_sub(CACHED_MAX)) {
