@@ -60,8 +60,8 @@ pub trait Sink: Send {
         false
     }
 
-    /// Makes everything delivered, and flushed, as safe as [`Sink::confirmation`] says. On an error everything since the
-    /// last time that it worked is delivered again, since nobody knows what of it is there.
+    /// Makes everything delivered, and flushed, as safe as [`Sink::confirmation`] says. On an error everything since
+    /// the last time that it worked is delivered again, since nobody knows what of it is there.
     fn confirm(&mut self) -> io::Result<()>;
 
     /// Everything delivered is confirmed, and the cursor is saved: nothing of it comes again.
