@@ -111,7 +111,7 @@ fn faulty(at: u64, fault: Fault, to: u64) -> (SimulatedDisk, Option<u64>) {
     let disk = SimulatedDisk::new(at);
     disk.set_faults(Faults {
         error_at: Some((at, fault)),
-        short_writes: at % 2 == 0,
+        short_writes: at.is_multiple_of(2),
         ..Faults::default()
     });
     let mut slots = slots(&disk.storage());
