@@ -160,6 +160,24 @@ fn no_fault_tears_a_save_nor_is_a_failed_sync_believed() {
     }
 }
 
+/// A save failed whose text was longer than what came before and after it. The rest of it must not stay behind the
+/// next.
+#[test]
+fn nothing_stays_of_a_save_that_failed() {
+    for operation in [1, 2] {
+        let disk = SimulatedDisk::new(1);
+        let mut slots = slots(&disk.storage());
+        for number in [4, 8, 16] {
+            slots.save(&lines(number)).unwrap();
+        }
+        disk.fail_once(operation, Fault::Broken);
+        slots.save(&lines(20)).unwrap_err();
+        slots.save(&lines(24)).unwrap();
+        assert_eq!(said(&*disk.storage()), 24);
+        assert_eq!(said(&*disk.after_power_cut().storage()), 24);
+    }
+}
+
 /// One write and one sync; the file stays the same, and so does its length, and the other slot.
 #[test]
 fn a_save_changes_one_slot_and_nothing_else() {
