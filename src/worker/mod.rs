@@ -12,6 +12,7 @@ mod forms;
 mod inbox;
 mod live;
 pub(crate) mod poison;
+mod spares;
 
 pub use event_batch::{EventBatch, Notification};
 pub use extraction::Extraction;
