@@ -290,6 +290,11 @@ impl<'e> Event<'e> {
         self.name(self.event.id)
     }
 
+    /// The same as bytes, for what only compares it.
+    pub fn id_bytes(&self) -> &'e [u8] {
+        self.bytes(self.event.id)
+    }
+
     /// [`fingerprint`](super::fingerprint) of the key.
     pub fn fingerprint(&self) -> u64 {
         self.event.fingerprint
@@ -338,6 +343,18 @@ impl<'e> Event<'e> {
         self.optional(self.event.user_id)
     }
 
+    /// User id and phone number of the other party as bytes, if it has both.
+    pub fn party_names(&self) -> Option<[&'e [u8]; 2]> {
+        let [user_id, phone] = [self.event.user_id, self.event.phone];
+        let has_both = user_id.len() > 0 && phone.len() > 0;
+        has_both.then(|| [self.bytes(user_id), self.bytes(phone)])
+    }
+
+    /// The business's number as bytes; empty if there is none.
+    pub fn number_bytes(&self) -> &'e [u8] {
+        self.bytes(self.event.number)
+    }
+
     pub fn lane(&self) -> Lane {
         self.event.lane
     }
@@ -383,6 +400,12 @@ impl<'e> Event<'e> {
 
     fn name(&self, text: Text) -> &'e str {
         self.events.names.get(text.range()).unwrap_or_default()
+    }
+
+    /// Without a look at where characters begin.
+    fn bytes(&self, text: Text) -> &'e [u8] {
+        let names = self.events.names.as_bytes();
+        names.get(text.range()).unwrap_or_default()
     }
 
     fn optional(&self, text: Text) -> Option<&'e str> {
