@@ -116,7 +116,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 const WRITERS: &[&str] = &[
     "src/disk/directory.rs",
     "src/disk/ownership.rs",
-    "src/sink/file/mod.rs",
+    "src/sink/file/output.rs",
     "src/sink/file/rotation.rs",
     "src/sink/file/tail.rs",
     "src/rig/site.rs",

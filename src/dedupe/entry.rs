@@ -37,6 +37,7 @@ pub(super) enum Text<'t> {
 
 impl<'t> Entry<'t> {
     /// Appends the entry to what ends at a multiple of [`ALIGNMENT`].
+    #[inline]
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let (kind, key) = match self.text {
             Text::Key(key) => (1, key),

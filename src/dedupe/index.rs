@@ -12,17 +12,12 @@ use super::location::Location;
 
 /// The table.
 pub(super) struct Index {
-    slots: Vec<Slot>,
+    /// Tag and [bits](Location::bits) of the place, which are 0 in a free one. All zeros, a new table is memory that
+    /// nobody has to fill.
+    slots: Vec<[u32; 2]>,
     len: usize,
     /// Slots when all the keys are there that may be.
     full: usize,
-}
-
-/// `place` is `None` in a free one.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    tag: u32,
-    place: Option<Location>,
 }
 
 impl Index {
@@ -30,7 +25,7 @@ impl Index {
     pub(super) fn new(keys: u64) -> Index {
         let full = usize::try_from(keys.saturating_add(keys / 2)).unwrap_or(usize::MAX);
         Index {
-            slots: vec![Slot::default(); SLOTS_MIN],
+            slots: vec![FREE; SLOTS_MIN],
             len: 0,
             full,
         }
@@ -43,7 +38,7 @@ impl Index {
 
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<Slot>()
+        self.slots.len() * size_of::<[u32; 2]>()
     }
 
     /// Looks at the places of all keys with this tag until `look` finds something: gives the slot, and what was found.
@@ -55,12 +50,12 @@ impl Index {
         mut look: impl FnMut(Location) -> Result<Option<T>, E>,
     ) -> Result<(usize, Option<T>), E> {
         let mut at = self.home(tag);
-        // There is always a free one.
-        while let Slot {
-            tag: its,
-            place: Some(place),
-        } = self.slots[at]
-        {
+        loop {
+            let [its, place] = self.slots[at];
+            // There is always a free one.
+            let Some(place) = Location::of_bits(place) else {
+                return Ok((at, None));
+            };
             if its == tag
                 && let Some(found) = look(place)?
             {
@@ -68,7 +63,6 @@ impl Index {
             }
             at = self.behind(at);
         }
-        Ok((at, None))
     }
 
     /// Adds a key that is not there.
@@ -82,26 +76,20 @@ impl Index {
             self.grow();
             slot = self.free(tag);
         }
-        self.slots[slot] = Slot {
-            tag,
-            place: Some(place),
-        };
+        self.slots[slot] = [tag, place.bits()];
         self.len += 1;
     }
 
     /// The key at a slot that [`Index::find`] has given has a newer entry.
     pub(super) fn replace(&mut self, slot: usize, place: Location) {
-        self.slots[slot].place = Some(place);
+        self.slots[slot][1] = place.bits();
     }
 
     /// Takes out all keys whose newest entry is in this generation.
     pub(super) fn forget(&mut self, generation: u64) {
         for at in 0..self.slots.len() {
             // What moves up to its slot is looked at as well.
-            while self.slots[at]
-                .place
-                .is_some_and(|place| place.is_of(generation))
-            {
+            while self.place(at).is_some_and(|place| place.is_of(generation)) {
                 self.remove(at);
             }
         }
@@ -112,14 +100,14 @@ impl Index {
         let mut free = slot;
         let mut at = slot;
         loop {
-            self.slots[free] = Slot::default();
+            self.slots[free] = FREE;
             loop {
                 at = self.behind(at);
-                if self.slots[at].place.is_none() {
+                if self.place(at).is_none() {
                     return;
                 }
                 // A key stays if its search begins behind the free slot.
-                let home = self.home(self.slots[at].tag);
+                let home = self.home(self.slots[at][0]);
                 if self.distance(home, at) >= self.distance(free, at) {
                     break;
                 }
@@ -134,22 +122,24 @@ impl Index {
         if self.slots.len() < self.full {
             count = count.min(self.full.max(SLOTS_MIN));
         }
-        let slots = std::mem::replace(&mut self.slots, vec![Slot::default(); count]);
-        for slot in slots {
-            if slot.place.is_some() {
-                let at = self.free(slot.tag);
-                self.slots[at] = slot;
-            }
+        let slots = std::mem::replace(&mut self.slots, vec![FREE; count]);
+        for slot in slots.into_iter().filter(|slot| *slot != FREE) {
+            let at = self.free(slot[0]);
+            self.slots[at] = slot;
         }
     }
 
     /// The first free slot from where the search for a tag begins.
     fn free(&self, tag: u32) -> usize {
         let mut at = self.home(tag);
-        while self.slots[at].place.is_some() {
+        while self.place(at).is_some() {
             at = self.behind(at);
         }
         at
+    }
+
+    fn place(&self, slot: usize) -> Option<Location> {
+        Location::of_bits(self.slots[slot][1])
     }
 
     /// Where the search for a tag begins.
@@ -174,6 +164,8 @@ impl Index {
         }
     }
 }
+
+const FREE: [u32; 2] = [0, 0];
 
 /// Slots of a new table.
 const SLOTS_MIN: usize = 1024;
@@ -239,7 +231,7 @@ mod tests {
                 for ((tag, _), place) in &map {
                     let (slot, found) = find(&index, *tag, |it| it == *place);
                     assert!(found, "seed {seed}");
-                    assert_eq!(index.slots[slot].place, Some(*place));
+                    assert_eq!(index.place(slot), Some(*place));
                 }
                 let all: usize = map
                     .keys()

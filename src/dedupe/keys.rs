@@ -28,6 +28,8 @@ pub(super) struct KeyLog {
     tail: Vec<u8>,
     /// Offset in that generation where it begins.
     tail_at: u64,
+    /// What is written and stands just before the tail: that becomes this one, as it is, when it is long.
+    before: Vec<u8>,
     /// Bytes that were written since the last sync.
     pub(super) unsynced: u64,
     /// True once the names of all files are durable.
@@ -73,6 +75,7 @@ impl KeyLog {
             clock: clock.or_else(|| Some(Clock::new(generations.back()?.facts.latest))),
             tail_at: generations.back().map_or(0, |last| last.facts.bytes),
             tail: Vec::new(),
+            before: Vec::new(),
             unsynced: 0,
             is_named: generations.is_empty(),
             generations,
@@ -143,11 +146,13 @@ impl KeyLog {
             is_synced: false,
         });
         self.tail.clear();
+        self.before.clear();
         self.tail_at = 0;
         Ok(gone)
     }
 
     /// Appends an entry; `None`, and nothing is appended, where there is no room for it in the generation.
+    #[inline]
     pub(super) fn append(&mut self, entry: &Entry<'_>) -> Option<Location> {
         let facts = &mut self.generations.back_mut()?.facts;
         let place = Location::new(facts.number, self.tail_at + self.tail.len() as u64)?;
@@ -166,15 +171,20 @@ impl KeyLog {
             return Ok(None);
         };
         let steps = place.steps_back(active.number);
-        let Some(at) = (self.generations.len() - 1).checked_sub(steps) else {
+        let Some(number) = (self.generations.len() - 1).checked_sub(steps) else {
             return Ok(None);
         };
         let offset = place.offset();
-        let Generation { file, facts, .. } = &self.generations[at];
-        let in_tail = offset.checked_sub(self.tail_at).filter(|_| steps == 0);
-        let bytes = if let Some(start) = in_tail {
+        let Generation { file, facts, .. } = &self.generations[number];
+        let before_at = self.tail_at - self.before.len() as u64;
+        let (buffer, at) = if offset < self.tail_at {
+            (&self.before, before_at)
+        } else {
+            (&self.tail, self.tail_at)
+        };
+        let bytes = if let Some(start) = offset.checked_sub(at).filter(|_| steps == 0) {
             let start = usize::try_from(start).unwrap_or(usize::MAX);
-            self.tail.get(start..).unwrap_or_default()
+            buffer.get(start..).unwrap_or_default()
         } else {
             self.scratch
                 .resize((HEAD_LEN + key.len()).next_multiple_of(ALIGNMENT), 0);
@@ -216,11 +226,15 @@ impl KeyLog {
             *is_synced = false;
             self.unsynced += len;
         }
-        if self.tail.len() > 2 * TAIL_KEPT {
-            let cut = self.tail.len() - TAIL_KEPT;
-            self.tail.drain(..cut);
-            self.tail.shrink_to(TAIL_MEMORY);
-            self.tail_at += cut as u64;
+        if self.tail.len() > TAIL_KEPT {
+            self.tail_at += self.tail.len() as u64;
+            std::mem::swap(&mut self.tail, &mut self.before);
+            self.tail.clear();
+            let cut = self.before.len().saturating_sub(TAIL_MEMORY);
+            if cut > 0 {
+                self.before.drain(..cut);
+                self.before.shrink_to(TAIL_MEMORY);
+            }
         }
         Ok(())
     }
@@ -291,8 +305,8 @@ pub(super) const PREFIX: &str = "keys-";
 /// Bytes that end a generation. Half of what a [`Location`] can say: a delivery has room behind it.
 const BYTES_MAX: u64 = 1 << 29;
 
-/// Bytes of the tail that are kept at least: some thousand keys.
+/// Bytes that are kept at least before what comes next: some thousand keys.
 const TAIL_KEPT: usize = if cfg!(test) { 1 << 10 } else { 256 << 10 };
 
-/// Bytes of memory that are kept for the tail.
-const TAIL_MEMORY: usize = 1 << 20;
+/// Bytes of memory that are kept for what stands before the tail, and for that, which become each other.
+const TAIL_MEMORY: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };

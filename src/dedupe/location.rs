@@ -18,6 +18,16 @@ impl Location {
             .map(Location)
     }
 
+    /// The 32 bits, which are never 0.
+    pub(super) fn bits(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The place with these bits; `None` for 0.
+    pub(super) fn of_bits(bits: u32) -> Option<Location> {
+        NonZeroU32::new(bits).map(Location)
+    }
+
     /// True if it is in this generation, of those that are there at one time.
     pub(super) fn is_of(self, generation: u64) -> bool {
         self.0.get() >> UNIT_BITS == low_bits(generation)
@@ -56,6 +66,7 @@ mod tests {
             for offset in [0, 8, 1 << 29, (1 << 30) - 16] {
                 let place = Location::new(generation, offset).unwrap();
                 assert_eq!(place.offset(), offset);
+                assert_eq!(Location::of_bits(place.bits()), Some(place));
                 assert!(place.is_of(generation) && !place.is_of(generation + 1));
                 assert_eq!(place.steps_back(generation + 3), 3);
             }

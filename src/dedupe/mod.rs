@@ -19,7 +19,7 @@
 //! | file | |
 //! |---|---|
 //! | `keys-N` | the log of keys, see `keys.rs` and `entry.rs` |
-//! | `duplicates-SEQ` | the positions of all duplicates, see `marks.rs`; [`Duplicates`] reads them |
+//! | `duplicates-SEQ` | the positions of all duplicates, see `duplicate_log.rs`; [`Duplicates`] reads them |
 //! | `checkpoint` | up to where both are what was decided, see `checkpoint.rs` |
 //!
 //! In memory there is a table from hashes of keys to places in the log of keys: 8 bytes a slot, 10.7 to 16 bytes a
@@ -302,7 +302,7 @@ impl Dedupe {
             stage.decisions.decided[lane] += 1;
             return Ok(());
         }
-        let key = event.id().as_bytes();
+        let key = event.id_bytes();
         let group = self.options.scope.group_of(event);
         let tag = self.tags.of(group, key);
         let (slot, own) = self.find(tag, group, key)?;

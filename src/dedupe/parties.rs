@@ -76,9 +76,9 @@ impl Parties {
         let (_, party) = event.subject()?.rsplit_once(':')?; // a component has no colon
         let group = self.scope.group_of(event);
         let number = of_number(event);
-        let main = of_name(number, party);
+        let main = of_name(number, party.as_bytes());
         let user_id = event.party_user_id();
-        let user_id = user_id.map(|user_id| of_name(number, user_id));
+        let user_id = user_id.map(|user_id| of_name(number, user_id.as_bytes()));
         let (main, also) = if event.party_phone() == Some(party) {
             (main, user_id.filter(|user_id| *user_id != main))
         } else {
@@ -139,7 +139,7 @@ impl Parties {
         generation: u64,
         write: impl FnOnce(u64, u64) -> bool,
     ) {
-        let (Some(user_id), Some(phone)) = (event.party_user_id(), event.party_phone()) else {
+        let Some([user_id, phone]) = event.party_names() else {
             return;
         };
         let number = of_number(event);
@@ -193,13 +193,14 @@ impl Parties {
 
 /// What the hashes of all names have in common that an event has beside its business's number.
 fn of_number(event: Event<'_>) -> u64 {
-    let number = event.phone_number_id().unwrap_or("-");
-    fingerprint(number.as_bytes()).rotate_left(1)
+    let number = event.number_bytes();
+    let number = if number.is_empty() { b"-" } else { number };
+    fingerprint(number).rotate_left(1)
 }
 
 /// The hash of a name. The same in every version and on every machine: it is kept in files.
-fn of_name(number: u64, name: &str) -> u64 {
-    number ^ fingerprint(name.as_bytes())
+fn of_name(number: u64, name: &[u8]) -> u64 {
+    number ^ fingerprint(name)
 }
 
 /// For keys that are [seeded](Parties::seeded) hashes already.

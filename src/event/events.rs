@@ -113,15 +113,25 @@ pub(super) enum Type {
 }
 
 impl Events {
+    /// Bytes that a list keeps for any events: more than a batch of ordinary bodies needs.
+    pub const RETAINED_MAX: usize = 512 << 10;
+
+    /// Bytes that it keeps at all, for more large bodies: what those of a thousand updates need.
+    pub const LARGE_MAX: usize = 1 << 20;
+
     /// An empty list.
     pub fn new() -> Events {
         Events::default()
     }
 
-    /// Takes all events out. Keeps the memory up to a limit, so that one large body does not pin it for ever.
+    /// Takes all events out. Keeps the memory that they took, up to [`LARGE_MAX`](Events::LARGE_MAX), so that one large
+    /// body does not pin it for ever.
     pub fn clear(&mut self) {
-        if self.bytes() > RETAINED_MAX {
-            *self = Events::new();
+        if self.bytes() > Events::RETAINED_MAX {
+            self.fit();
+            if self.bytes() > Events::LARGE_MAX {
+                *self = Events::new();
+            }
         }
         self.list.clear();
         self.names.clear();
@@ -142,7 +152,7 @@ impl Events {
 
     /// Gives back the room for more events, where that is much.
     pub fn fit(&mut self) {
-        if self.bytes() > RETAINED_MAX {
+        if self.bytes() > Events::RETAINED_MAX {
             self.list.shrink_to_fit();
             self.names.shrink_to_fit();
             self.shared.shrink_to_fit();
@@ -217,6 +227,7 @@ impl Events {
         self.list.truncate(mark.0);
         self.names.truncate(mark.1);
         self.shared.truncate(mark.2);
+        self.fit();
     }
 
     /// Appends text to the names and gives its place.
@@ -279,6 +290,11 @@ impl<'e> Event<'e> {
         self.name(self.event.id)
     }
 
+    /// The same as bytes, for what only compares it.
+    pub fn id_bytes(&self) -> &'e [u8] {
+        self.bytes(self.event.id)
+    }
+
     /// [`fingerprint`](super::fingerprint) of the key.
     pub fn fingerprint(&self) -> u64 {
         self.event.fingerprint
@@ -325,6 +341,18 @@ impl<'e> Event<'e> {
     /// Business-scoped user id of the other party, as it stands in the body and unescaped.
     pub fn party_user_id(&self) -> Option<&'e str> {
         self.optional(self.event.user_id)
+    }
+
+    /// User id and phone number of the other party as bytes, if it has both.
+    pub fn party_names(&self) -> Option<[&'e [u8]; 2]> {
+        let [user_id, phone] = [self.event.user_id, self.event.phone];
+        let has_both = user_id.len() > 0 && phone.len() > 0;
+        has_both.then(|| [self.bytes(user_id), self.bytes(phone)])
+    }
+
+    /// The business's number as bytes; empty if there is none.
+    pub fn number_bytes(&self) -> &'e [u8] {
+        self.bytes(self.event.number)
     }
 
     pub fn lane(&self) -> Lane {
@@ -374,6 +402,12 @@ impl<'e> Event<'e> {
         self.events.names.get(text.range()).unwrap_or_default()
     }
 
+    /// Without a look at where characters begin.
+    fn bytes(&self, text: Text) -> &'e [u8] {
+        let names = self.events.names.as_bytes();
+        names.get(text.range()).unwrap_or_default()
+    }
+
     fn optional(&self, text: Text) -> Option<&'e str> {
         (text.len() > 0).then(|| self.name(text))
     }
@@ -404,6 +438,3 @@ impl Text {
         self.start as usize..self.end as usize
     }
 }
-
-/// Bytes that a cleared list keeps: more than a batch of ordinary bodies needs.
-const RETAINED_MAX: usize = 512 << 10;

@@ -6,6 +6,7 @@ use super::form::{Sender, WhatsApp};
 use super::json::document::Document;
 use super::json::name::Name;
 use super::json::scan::{Refused, Scan};
+use super::pages::{LARGE, LARGE_KEPT};
 use super::whatsapp::contacts::Contacts;
 use super::whatsapp::context::Context;
 use super::whatsapp::emit::Emitter;
@@ -21,6 +22,8 @@ pub struct Extractor {
     contacts: Contacts,
     carried: Vec<(usize, Holds)>,
     values: Values,
+    /// Bodies since the last large one.
+    since_large: u32,
 }
 
 impl Extractor {
@@ -43,7 +46,7 @@ impl Extractor {
         events: &mut Events,
     ) {
         let first = events.len();
-        if body.len() > RETAINED_MAX {
+        if body.len() > LARGE {
             events.expect_many();
         }
         let text = self.scan(body);
@@ -57,9 +60,32 @@ impl Extractor {
         if let Some(sender) = sender {
             events.extend_from(first, &sender, text.is_ok());
         }
-        if body.len() > RETAINED_MAX {
+        self.give_back(body.len() > LARGE);
+    }
+
+    /// Gives large buffers back that would be too large to be kept, or that no large body has needed for long.
+    fn give_back(&mut self, is_large: bool) {
+        self.since_large += 1;
+        let most = if is_large {
+            self.since_large = 0;
+            // Another sender's bodies are seldom large.
+            self.values = Values::default();
+            LARGE_MAX
+        } else if self.since_large == LARGE_KEPT {
+            self.since_large = 0;
+            RETAINED_MAX
+        } else {
+            return;
+        };
+        if self.bytes() > most {
             *self = Extractor::new();
         }
+    }
+
+    /// Bytes of memory that its buffers take, but for those of the values of other senders.
+    fn bytes(&self) -> usize {
+        let carried = self.carried.capacity() * size_of::<(usize, Holds)>();
+        self.scan.bytes() + self.context.bytes() + self.contacts.bytes() + carried
     }
 
     /// True if shapes of the platform are looked for in this body.
@@ -84,7 +110,7 @@ impl Extractor {
     fn scan<'b>(&mut self, body: &'b [u8]) -> Result<&'b str, Unparsed> {
         let body = without_mark(body);
         let text = simdutf8::basic::from_utf8(body).map_err(|_| Unparsed::NotJson)?;
-        if body.len() > RETAINED_MAX {
+        if body.len() > LARGE {
             self.scan.expect_many();
         }
         self.scan.fill(text).map_err(|refused| match refused {
@@ -130,6 +156,9 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// Bytes of the largest body after which the buffers are kept: they are twice as large as most bodies, and ten times
-/// as large at worst.
-const RETAINED_MAX: usize = 256 << 10;
+/// Bytes of the buffers that are kept however long no large body has come: bodies that are not large need as much.
+const RETAINED_MAX: usize = 512 << 10;
+
+/// Bytes of the buffers that are kept from one large body to the next. What a body holds takes as many bytes as it has
+/// itself, but for odd ones.
+const LARGE_MAX: usize = 4 << 20;

@@ -42,6 +42,7 @@
 //! | `pattern` | the types that somebody asks for |
 //! | `lane`, `time` | the event's other attributes |
 //! | `events`, `envelope` | where events are kept, and how they are written |
+//! | `pages` | how long memory is kept that a large body took |
 
 mod envelope;
 mod events;
@@ -69,6 +70,7 @@ pub use form::RULES;
 pub use form::{Form, Headers, Sender, WhatsApp, attribute, is_reserved};
 pub use json::scan::NESTING_MAX;
 pub use lane::{Lane, NoLane};
+pub use pages::{LARGE, LARGE_KEPT};
 pub use pattern::Pattern;
 pub use position::{Item, Position};
 pub use whatsapp::emit::UPDATES_MAX;

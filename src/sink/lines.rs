@@ -1,9 +1,10 @@
-//! The events of one delivery as NDJSON, on their way out.
+//! Events as NDJSON, on their way out.
 //!
 //! A pipe or a disk may take a part and then refuse. The next attempt goes on where that one ended: were it to begin
 //! anew, its first event would stand on the same line as the part that had been taken, and neither could be read.
 //!
-//! They are rendered some at a time: all lines of a large body would be ten times as large as that is.
+//! They are rendered some at a time, into the buffer that is written: all lines of a large body would be ten times as
+//! large as that is. Those of several small deliveries may wait there, to go out together.
 
 use crate::event::{self, Position};
 use crate::feed::{EventOutcome, Selection, Tally};
@@ -13,50 +14,44 @@ use std::io::{self, ErrorKind};
 /// One event a line.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// The lines that are on their way.
+    /// Whole lines; at least the last of them is not out.
     bytes: Vec<u8>,
+    /// So much of them is out.
     written: usize,
-    /// The first event that has no line yet.
+    /// The delivery that is being rendered: its last sequence, and `from`.
+    of: Option<(u64, u64)>,
+    /// The first event of it that has no line yet.
     next: Position,
     /// What became of those before it.
     tally: Tally,
-    /// Last sequence and `from` of the delivery that this is.
-    of: (u64, u64),
-    /// A part of it is out, and not all.
-    begun: bool,
 }
 
 impl Lines {
-    /// Begins with what is wanted of the delivery from sequence `from` on, unless a part of just that is out already:
-    /// then says true.
-    pub(super) fn prepare(&mut self, delivery: &EventBatch, from: u64) -> bool {
-        let of = (delivery.last_sequence(), from);
-        if self.begun && self.of == of {
-            return true;
+    /// Begins with what is wanted of the delivery from sequence `from` on, or goes on with just that after an error.
+    /// Lines that wait go before it.
+    pub(super) fn begin(&mut self, delivery: &EventBatch, from: u64) {
+        let of = Some((delivery.last_sequence(), from));
+        if self.of != of {
+            self.of = of;
+            self.tally = Tally::default();
+            self.next = Position {
+                sequence: from,
+                index: 0,
+            };
         }
-        let out = &self.bytes[..self.written];
-        let cut = self.begun && out.last().is_some_and(|last| *last != b'\n');
-        self.of = of;
-        self.start_over(cut);
-        false
     }
 
-    /// Renders the next lines where none are on their way; false when all of them are out.
+    /// Renders the next lines until [`ENOUGH`] wait. True when none of the delivery is left to be rendered.
     pub(super) fn fill(&mut self, delivery: &EventBatch, wanted: &Selection) -> bool {
         if self.rest().is_empty() {
             self.bytes.clear();
             self.bytes.shrink_to(RETAINED_MAX);
             self.written = 0;
-            self.render(delivery, wanted);
         }
-        !self.bytes.is_empty()
-    }
-
-    fn render(&mut self, delivery: &EventBatch, wanted: &Selection) {
         let begin = self.next;
         let behind = delivery.last_sequence() + 1;
         if begin.sequence >= behind {
-            return;
+            return true;
         }
         let replay = wanted.replay.as_ref().map(|replay| &*replay.id);
         for notification in delivery.notifications(begin.sequence) {
@@ -69,7 +64,7 @@ impl Lines {
             for event in notification.events().skip(passed) {
                 if self.bytes.len() >= ENOUGH {
                     self.next = event.position();
-                    return;
+                    return false;
                 }
                 let outcome = wanted.outcome(event, record.endpoint);
                 self.tally.count(outcome);
@@ -83,29 +78,34 @@ impl Lines {
             sequence: behind,
             index: 0,
         };
+        true
     }
 
-    /// What is not out yet of the lines that are on their way.
+    /// All events of the delivery have their lines: says what became of them.
+    pub(super) fn finish(&mut self) -> Tally {
+        self.of = None;
+        self.tally
+    }
+
+    /// What is not out yet of the lines.
     pub(super) fn rest(&self) -> &[u8] {
         &self.bytes[self.written..]
+    }
+
+    /// True when it is time for what waits to go out.
+    pub(super) fn are_enough(&self) -> bool {
+        self.bytes.len() >= ENOUGH
     }
 
     /// So much of the rest is out already.
     pub(super) fn pass(&mut self, len: usize) {
         self.written += len;
-        self.begun |= len > 0;
     }
 
-    /// Begins anew; what is there may end in the middle of a line.
-    pub(super) fn start_over(&mut self, cut: bool) {
-        self.bytes.clear();
-        self.bytes.extend(cut.then_some(b'\n'));
-        (self.written, self.begun) = (0, false);
-        self.tally = Tally::default();
-        self.next = Position {
-            sequence: self.of.1,
-            index: 0,
-        };
+    /// The last `len` bytes that went out are gone: goes back to the begin of the line before which nothing is missing.
+    pub(super) fn go_back(&mut self, len: usize) {
+        let there = &self.bytes[..self.written.saturating_sub(len)];
+        self.written = memchr::memrchr(b'\n', there).map_or(0, |end| end + 1);
     }
 
     /// Writes the rest.
@@ -123,16 +123,10 @@ impl Lines {
         }
         Ok(())
     }
-
-    /// All lines are out: says what became of the events.
-    pub(super) fn finish(&mut self) -> Tally {
-        self.begun = false;
-        self.tally
-    }
 }
 
-/// Bytes of lines that are written together: those of an ordinary batch.
-const ENOUGH: usize = if cfg!(test) { 64 } else { 512 << 10 };
+/// Bytes of lines that are written together.
+const ENOUGH: usize = if cfg!(test) { 512 } else { 256 << 10 };
 
 /// Bytes that are kept for them. A single line may be larger.
 const RETAINED_MAX: usize = 2 * ENOUGH;

@@ -22,8 +22,9 @@ impl Sink for Stdout {
         from: u64,
         wanted: &Selection,
     ) -> io::Result<Tally> {
-        self.lines.prepare(delivery, from);
-        while self.lines.fill(delivery, wanted) {
+        self.lines.begin(delivery, from);
+        loop {
+            let is_whole = self.lines.fill(delivery, wanted);
             // Past the buffer of `io::stdout`, which would keep what could not be written.
             self.lines
                 .write_to(|rest| match rustix::io::write(io::stdout(), rest) {
@@ -34,8 +35,10 @@ impl Sink for Stdout {
                     }
                     written => Ok(written?),
                 })?;
+            if is_whole {
+                return Ok(self.lines.finish());
+            }
         }
-        Ok(self.lines.finish())
     }
 
     fn confirm(&mut self) -> io::Result<()> {

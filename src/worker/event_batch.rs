@@ -1,10 +1,10 @@
 //! Durable batches with their events: what workers make, feeds pass on and sinks deliver.
 
 use super::forms::Forms;
+use super::spares::{Made, Spares};
 use crate::event::{Event, Events};
 use crate::journal::batch::{Batch, FrameAt};
 use crate::journal::record::Record;
-use crossbeam_channel::Sender;
 use std::sync::Arc;
 
 /// One or more durable batches, each behind the other, and the events in them. Their buffers go back to the loops when
@@ -15,19 +15,7 @@ pub struct EventBatch {
     /// By which it was read.
     pub(super) forms: Arc<Forms>,
     /// Where the memory of the events goes when the last sink has released them.
-    pub(super) spare: Sender<Made>,
-}
-
-/// Batches, and what they were taken apart to. The lists are used again.
-#[derive(Debug, Default)]
-pub(super) struct Made {
-    /// At least one, once there are events.
-    pub(super) batches: Vec<Batch>,
-    pub(super) events: Events,
-    /// How many events each record gave. Kept beside the events, so that what is done with them can be checked.
-    pub(super) counts: Vec<usize>,
-    /// How many bodies nobody can take apart, see [`Poison`](super::Poison).
-    pub(super) poisoned: usize,
+    pub(super) spares: Arc<Spares>,
 }
 
 /// One stored body with its events.
@@ -155,12 +143,7 @@ impl EventBatch {
 
 impl Drop for EventBatch {
     fn drop(&mut self) {
-        let mut made = std::mem::take(&mut self.made);
-        made.batches.clear();
-        // A large one gives its memory back here, and not when it is used again.
-        made.events.clear();
-        // Where enough are kept already, this one is freed.
-        let _ = self.spare.try_send(made);
+        self.spares.give_back(std::mem::take(&mut self.made));
     }
 }
 

@@ -1,20 +1,19 @@
 //! Takes every body of batches apart, with memory that comes back from the batches before.
 
-use super::event_batch::{EventBatch, Made};
+use super::event_batch::EventBatch;
 use super::forms::{Forms, Reading};
 use super::poison::{GuardedExtractor, Poison};
+use super::spares::{Made, Spares};
 use crate::event::{Headers, Origin, Sender as From};
 use crate::journal::batch::{Batch, Seal};
 use crate::journal::record::{FLAG_FOREIGN, Record};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 
 /// Makes deliveries, with memory that comes back from the ones before.
 pub struct Extraction {
     extractor: GuardedExtractor,
     reading: Reading,
-    give: Sender<Made>,
-    take: Receiver<Made>,
+    pub(super) spares: Arc<Spares>,
 }
 
 impl Extraction {
@@ -29,12 +28,10 @@ impl Extraction {
     }
 
     fn guarded(extractor: GuardedExtractor) -> Extraction {
-        let (give, take) = bounded(SPARE_MAX);
         Extraction {
             extractor,
             reading: Reading::default(),
-            give,
-            take,
+            spares: Arc::default(),
         }
     }
 
@@ -55,7 +52,7 @@ impl Extraction {
     /// Takes every body of a durable batch apart.
     #[must_use]
     pub fn make(&mut self, batch: Batch) -> EventBatch {
-        let mut made = self.take.try_recv().unwrap_or_default();
+        let mut made = self.spares.take(batch.len());
         made.batches.push(batch);
         self.extract(made)
     }
@@ -63,7 +60,8 @@ impl Extraction {
     /// Takes every body of durable batches apart, each of which follows the other; leaves an empty list.
     #[must_use]
     pub fn make_all(&mut self, batches: &mut Vec<Batch>) -> EventBatch {
-        let mut made = self.take.try_recv().unwrap_or_default();
+        let bytes = batches.iter().map(Batch::len).sum();
+        let mut made = self.spares.take(bytes);
         std::mem::swap(&mut made.batches, batches);
         self.extract(made)
     }
@@ -105,7 +103,7 @@ impl Extraction {
         EventBatch {
             made,
             forms: Arc::clone(&self.reading.forms),
-            spare: self.give.clone(),
+            spares: Arc::clone(&self.spares),
         }
     }
 
@@ -157,9 +155,6 @@ impl Default for Extraction {
         Extraction::new()
     }
 }
-
-/// Lists of events that wait to be used again.
-const SPARE_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ mod gathering;
 mod inbox;
 mod live;
 pub(crate) mod poison;
+mod spares;
 
 pub use event_batch::{EventBatch, Notification};
 pub use extraction::Extraction;

@@ -4,7 +4,6 @@ use super::name::Name;
 use super::node::{Kind, Node};
 use super::scan::Scan;
 use super::span::Span;
-use memchr::memrchr;
 use std::ops::Range;
 
 /// Borrowed view of one parsed body. Values are named by their position in the list of nodes; one that is not in it
@@ -97,15 +96,16 @@ impl<'d> Document<'d> {
         let before = self
             .body()
             .get(..self.node(member.at)?.span.start as usize)?;
-        let end = memrchr(b'"', before)?;
-        let mut start = memrchr(b'"', before.get(..end)?)?;
+        let quote = |text: &[u8]| text.iter().rposition(|&byte| byte == b'"');
+        let end = quote(before)?;
+        let mut start = quote(before.get(..end)?)?;
         // A quote that the name has in it stands behind a backslash, and that not behind another one.
         let backslashes = |at: usize| {
             let before = before[..at].iter().rev();
             before.take_while(|&&byte| byte == b'\\').count()
         };
         while backslashes(start) % 2 == 1 {
-            start = memrchr(b'"', before.get(..start)?)?;
+            start = quote(before.get(..start)?)?;
         }
         Some(start..end + 1)
     }

@@ -13,8 +13,8 @@ use super::span::Span;
 #[derive(Debug, Default)]
 pub(super) struct Expected {
     steps: Vec<Step>,
-    /// The words of the gaps.
-    gaps: Vec<Word>,
+    /// The texts of the gaps, one behind the other.
+    gaps: Vec<u8>,
     containers: Vec<Container>,
     /// Number of nodes.
     count: usize,
@@ -23,12 +23,16 @@ pub(super) struct Expected {
 /// A gap, and the scalar behind it, if there is one.
 #[derive(Clone, Copy, Debug)]
 struct Step {
+    /// Its begin.
+    window: Window,
     /// Its length in bytes.
     len: usize,
-    /// How many words it has.
-    words: usize,
+    /// Where it ends in the texts.
+    end: usize,
     /// Position of the scalar; without one, the number of nodes.
     node: usize,
+    /// That of the next node.
+    after: u32,
     name: Name,
 }
 
@@ -44,11 +48,12 @@ struct Container {
     ends: usize,
 }
 
-/// Eight bytes of a gap, little-endian. Where the last ones have none, bits are not set, neither in the mask.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Word {
-    bytes: u64,
-    mask: u64,
+/// The first bytes of a gap, as most of it as there is room for: so many are compared at once. Where it has none, bits
+/// are not set, neither in the mask.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    bytes: [u8; WINDOW],
+    mask: [u8; WINDOW],
 }
 
 /// Where following has come to.
@@ -58,9 +63,8 @@ pub(super) struct Reached {
     /// How many nodes there are.
     pub(super) count: usize,
     pub(super) reach: Reach,
-    /// How many steps were passed, and how many words they have.
+    /// How many steps were passed.
     pub(super) passed: usize,
-    words: usize,
     /// Where the text begins, and the position of its first node.
     begin: usize,
     pub(super) first: usize,
@@ -75,7 +79,6 @@ impl Reached {
             count,
             reach: Reach::BeforeValue(name),
             passed: 0,
-            words: 0,
             begin: at,
             first: count,
         }
@@ -130,8 +133,7 @@ impl Expected {
         self.step(text.of(bytes), nodes.len(), Name::Other);
         self.count = nodes.len();
         // A scalar alone needs no help. What a name with an escape says is noted elsewhere.
-        let has_escape = |gap: &Word| gap.bytes.to_le_bytes().contains(&b'\\');
-        if !whole.is_container() || self.gaps.iter().any(has_escape) {
+        if !whole.is_container() || self.gaps.contains(&b'\\') {
             self.forget();
         }
     }
@@ -156,27 +158,24 @@ impl Expected {
     /// Adds a step over a gap, to the scalar at position `at`.
     fn step(&mut self, gap: Option<&[u8]>, at: usize, name: Name) {
         let gap = gap.unwrap_or_default();
-        let words = gap.chunks(8).map(Word::new);
+        self.gaps.extend_from_slice(gap);
         self.steps.push(Step {
+            window: Window::new(gap),
             len: gap.len(),
-            words: words.len(),
+            end: self.gaps.len(),
             node: at,
+            after: offset(at + 1),
             name,
         });
-        self.gaps.extend(words);
     }
 
     /// How many of its steps are those of another shape, too, from the first on.
     pub(super) fn alike(&self, other: &Expected) -> usize {
-        let (mut steps, mut words) = (0, 0);
-        for (step, other_step) in self.steps.iter().zip(&other.steps) {
-            let gap = words..words + step.words;
-            if step.len != other_step.len || self.gaps.get(gap.clone()) != other.gaps.get(gap) {
-                break;
-            }
-            (steps, words) = (steps + 1, words + step.words);
-        }
-        steps
+        let pairs = self.steps.iter().zip(&other.steps);
+        let same = |(step, other_step): &(&Step, &Step)| {
+            step.gap(&self.gaps) == other_step.gap(&other.gaps)
+        };
+        pairs.take_while(same).count()
     }
 
     /// Follows elements of an array, from one at `place` on, up to the first that is not as expected.
@@ -217,49 +216,55 @@ impl Expected {
         let Some(room) = room.get_mut(first..first + self.count) else {
             return Some(reached);
         };
-        let mut rest = body.get(reached.at..)?;
-        let mut gaps = self.gaps.get(reached.words..)?;
-        let mut count = reached.count - first;
-        let mut passed = reached.passed;
-        for step in self.steps.get(passed..)? {
-            let (gap, later) = gaps.split_at_checked(step.words)?;
-            if !begins_with(rest, gap, step.len) {
-                break;
+        let mut at = reached.at;
+        // Little is known here beside the place, so that it stays in registers.
+        let mut steps = self.steps.get(reached.passed..)?.iter();
+        while let Some(step) = steps.next() {
+            let rest = body.get(at..)?;
+            if !step.is_next(rest, &self.gaps) {
+                return Some(self.stopped(reached, at, steps.len() + 1));
             }
-            let behind = rest.get(step.len..)?;
-            if later.is_empty() {
-                (rest, count, reached.reach) = (behind, step.node, Reach::Whole);
-                break;
+            let text = rest.get(step.len..)?;
+            let start = at.wrapping_add(step.len);
+            if step.node == self.count {
+                reached.reach = Reach::Whole;
+                (reached.at, reached.count) = (start, first + step.node);
+                return Some(reached);
             }
-            let start = body.len() - behind.len();
             // Most are strings.
-            if behind.first() != Some(&b'"') && !begins_scalar(behind) {
+            if text.first() != Some(&b'"') && !begins_scalar(text) {
                 // An array may have ended instead, and so the gap is another.
-                if let Some(b'{' | b'[') = behind.first() {
-                    (rest, count) = (behind, step.node);
+                if let Some(b'{' | b'[') = text.first() {
+                    reached = self.stopped(reached, start, steps.len());
                     reached.reach = Reach::BeforeValue(step.name);
-                    passed += 1;
+                    reached.count = first + step.node;
+                    return Some(reached);
                 }
-                break;
+                return Some(self.stopped(reached, at, steps.len() + 1));
             }
-            let (len, kind) = scalar(behind, start, escaped)?;
-            count = step.node + 1;
+            let (len, kind) = scalar(text, start, escaped)?;
+            at = start.wrapping_add(len);
             *room.get_mut(step.node)? = Node {
-                span: Span::new(start, start + len),
-                after: offset(first + count),
+                span: Span::new(start, at),
+                after: step.after.wrapping_add(offset(first)),
                 kind,
                 name: step.name,
             };
-            rest = behind.get(len..)?;
-            reached.reach = Reach::BehindScalar;
-            passed += 1;
-            gaps = later;
         }
-        reached.at = body.len() - rest.len();
-        reached.count = first + count;
-        reached.passed = passed;
-        reached.words = self.gaps.len() - gaps.len();
         Some(reached)
+    }
+
+    /// Where following has come to that stops at `at`, with so many steps left.
+    fn stopped(&self, mut reached: Reached, at: usize, left: usize) -> Reached {
+        let passed = self.steps.len() - left;
+        if passed > reached.passed
+            && let Some(last) = self.steps.get(passed - 1)
+        {
+            reached.reach = Reach::BehindScalar;
+            reached.count = reached.first + last.node + 1;
+        }
+        (reached.at, reached.passed) = (at, passed);
+        reached
     }
 
     /// Lists the containers of what was read. What is open has an empty place.
@@ -290,21 +295,49 @@ impl Expected {
     }
 }
 
-impl Word {
-    /// At most eight bytes.
-    fn new(bytes: &[u8]) -> Word {
-        let (mut word, mut mask) = ([0; 8], [0; 8]);
-        word[..bytes.len()].copy_from_slice(bytes);
-        mask[..bytes.len()].fill(u8::MAX);
-        Word {
-            bytes: u64::from_le_bytes(word),
-            mask: u64::from_le_bytes(mask),
+impl Step {
+    /// Its gap.
+    fn gap<'g>(&self, gaps: &'g [u8]) -> &'g [u8] {
+        let begin = self.end - self.len;
+        gaps.get(begin..self.end).unwrap_or_default()
+    }
+
+    /// True if `text` begins with its gap.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "for each value")]
+    fn is_next(&self, text: &[u8], gaps: &[u8]) -> bool {
+        match text.first_chunk() {
+            Some(begin) if self.len <= WINDOW => self.window.is(begin),
+            _ => self.is_next_at_length(text, gaps),
         }
     }
 
-    #[inline]
-    fn is(&self, word: u64) -> bool {
-        word & self.mask == self.bytes
+    /// The same for few: a long gap, or one near the end of the text.
+    #[inline(never)]
+    fn is_next_at_length(&self, text: &[u8], gaps: &[u8]) -> bool {
+        text.starts_with(self.gap(gaps))
+    }
+}
+
+impl Window {
+    fn new(gap: &[u8]) -> Window {
+        let gap = &gap[..gap.len().min(WINDOW)];
+        let (mut bytes, mut mask) = ([0; WINDOW], [0; WINDOW]);
+        bytes[..gap.len()].copy_from_slice(gap);
+        mask[..gap.len()].fill(u8::MAX);
+        Window { bytes, mask }
+    }
+
+    /// True if `text` is these bytes, as far as the mask says: all at once, in registers that hold sixteen.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "for each value")]
+    fn is(&self, text: &[u8; WINDOW]) -> bool {
+        let expected = self.bytes.iter().zip(&self.mask);
+        let pairs = text.iter().zip(expected);
+        // Without a branch.
+        pairs.fold(true, |same, (byte, (expected, mask))| {
+            same & (byte & mask == *expected)
+        })
     }
 }
 
@@ -314,18 +347,8 @@ fn begins_scalar(text: &[u8]) -> bool {
     !matches!(text.first(), Some(b'{' | b'[' | b']' | ..=b' '))
 }
 
-/// True if `text` begins with a gap that is `len` bytes long.
-#[inline]
-fn begins_with(text: &[u8], gap: &[Word], len: usize) -> bool {
-    let (words, _) = text.as_chunks();
-    if let Some(words) = words.get(..gap.len()) {
-        let mut pairs = words.iter().zip(gap);
-        return pairs.all(|(word, expected)| expected.is(u64::from_le_bytes(*word)));
-    }
-    // Its last word is longer than the text.
-    let mut pairs = text.chunks(8).zip(gap);
-    text.len() >= len && pairs.all(|(bytes, expected)| expected.is(Word::new(bytes).bytes))
-}
+/// Bytes that are compared at once: more than nearly every gap has.
+const WINDOW: usize = 32;
 
 /// Instead of the position of a scalar, while a container is open.
 const OPEN: usize = usize::MAX - 1;

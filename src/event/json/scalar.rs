@@ -66,6 +66,11 @@ impl Escaped {
         Some(said)
     }
 
+    /// Bytes of memory that it takes, but for what the strings say that somebody has asked for.
+    pub(super) fn bytes(&self) -> usize {
+        self.strings.capacity() * size_of::<(usize, OnceCell<Box<str>>)>() + self.name.capacity()
+    }
+
     /// How many it has room for.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {

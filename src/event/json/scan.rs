@@ -144,6 +144,11 @@ impl Scan {
         self.escaped.says(at, text)
     }
 
+    /// Bytes that were written to in its buffers: of addresses alone nothing is taken.
+    pub(in crate::event) fn bytes(&self) -> usize {
+        self.room.len() * size_of::<Node>() + self.escaped.bytes()
+    }
+
     /// What its buffers have room for.
     #[cfg(test)]
     pub(in crate::event) fn capacities(&self) -> [usize; 2] {

@@ -1,31 +1,46 @@
 //! The strings of JSON (RFC 8259, section 7): where they end, and what they say.
 
 /// How many bytes are plain in a string: those before a quote, a backslash or a control character.
-#[inline(never)]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "most strings end in the first block")]
 pub(in crate::event) fn plain_len(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
-    while let Some((word, behind)) = rest.split_first_chunk() {
-        let found = marks(u64::from_le_bytes(*word));
-        if found != 0 {
-            return bytes.len() - rest.len() + (found.trailing_zeros() / 8) as usize;
+    if let Some(block) = bytes.first_chunk() {
+        let len = plain_in(block);
+        if len < block.len() {
+            return len;
         }
-        rest = behind;
     }
-    let is_mark = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
-    let last = rest.iter().position(is_mark).unwrap_or(rest.len());
-    bytes.len() - rest.len() + last
+    plain_len_on(bytes)
 }
 
-/// Sets the top bit of each byte of the word that is not plain; above the first of them perhaps of others, too.
-///
-/// "Determine if a word has a byte equal to n" and "less than n" of Sean Eron Anderson, "Bit Twiddling Hacks".
-#[inline]
-fn marks(word: u64) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let less = |word: u64, than: u8| word.wrapping_sub(ONES * u64::from(than)) & !word;
-    let quote = less(word ^ (ONES * u64::from(b'"')), 1);
-    let backslash = less(word ^ (ONES * u64::from(b'\\')), 1);
-    (quote | backslash | less(word, b' ')) & (ONES << 7)
+/// The same for all others.
+#[inline(never)]
+fn plain_len_on(bytes: &[u8]) -> usize {
+    let mut at = 16;
+    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let len = plain_in(block);
+        if len < block.len() {
+            return at + len;
+        }
+        at += block.len();
+    }
+    let start = bytes.len() & !15;
+    let rest = bytes.get(start..).unwrap_or_default();
+    let is_mark = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
+    start + rest.iter().position(is_mark).unwrap_or(rest.len())
+}
+
+/// How many bytes of the block are plain, found in a register that holds all of them.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "for each string")]
+fn plain_in(block: &[u8; 16]) -> usize {
+    let mut marks = [0; 16];
+    for (mark, byte) in marks.iter_mut().zip(block) {
+        // Without a branch.
+        let found = u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < b' ');
+        *mark = found.wrapping_neg();
+    }
+    (u128::from_le_bytes(marks).trailing_zeros() / 8) as usize
 }
 
 /// Length of a string whose first backslash is at `at`, up to its quote; `None` if there is an escape that is none.
@@ -89,4 +104,27 @@ fn code_unit(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |unit, &digit| {
         Some(unit << 4 | char::from(digit).to_digit(16)?)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_len;
+
+    /// However long it is, whatever ends it, and however much is behind it.
+    #[test]
+    fn a_string_is_plain_up_to_its_first_mark() {
+        let marks = *b"\"\\\0\x1f\n";
+        let plain = *b" !#[]~\x7f\x80\xa2\xdc\xff";
+        for byte in plain {
+            for len in 0..70 {
+                let text = vec![byte; len];
+                assert_eq!(plain_len(&text), len);
+                for (mark, behind) in marks.into_iter().zip([0, 1, 7, 16, 40]) {
+                    let behind = [marks.as_slice(), &plain].concat().repeat(3)[..behind].to_vec();
+                    let text = [text.as_slice(), &[mark], &behind].concat();
+                    assert_eq!(plain_len(&text), len, "{text:?}");
+                }
+            }
+        }
+    }
 }

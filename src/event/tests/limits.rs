@@ -1,6 +1,8 @@
 //! Limits, and what a worker's memory does.
 
-use super::super::{Events, Extractor, NESTING_MAX, UPDATES_MAX, Unparsed, render};
+use super::super::{
+    Events, Extractor, LARGE, LARGE_KEPT, NESTING_MAX, UPDATES_MAX, Unparsed, render,
+};
 use super::{ORIGIN, extract, kinds, lines, notification, value};
 use serde_json::json;
 
@@ -194,4 +196,51 @@ fn a_large_body_does_not_pin_its_memory() {
     assert!(events.bytes() < before && events.len() == 60_001);
     events.clear();
     assert_eq!(events.bytes(), 0);
+}
+
+/// Each large body took its memory from the system anew, which was a third of what it cost.
+#[test]
+fn memory_of_large_bodies_is_kept_as_long_as_they_come() {
+    let message = r#"{"id":"wamid.1","from":"4912345","timestamp":"1700000000","type":"text","text":{"body":"Hello, is the blue one still available? I liked it."}},"#;
+    let large = format!(r#"{{"messages":[{}{{}}]}}"#, message.repeat(4_000));
+    assert!(large.len() > LARGE);
+    let small = format!(r#"{{"messages":[{}{{}}]}}"#, message.repeat(3));
+    let mut extractor = Extractor::new();
+    let mut events = Events::new();
+    let mut take = |body: &str| {
+        extractor.extract(body.as_bytes(), ORIGIN, &mut events);
+        let room = extractor.capacities()[0];
+        events.clear();
+        (room, events.bytes())
+    };
+    let (room, bytes) = take(&large);
+    assert!(room > 4_000 && (Events::RETAINED_MAX..=Events::LARGE_MAX).contains(&bytes));
+    for _ in 0..3 {
+        for _ in 0..LARGE_KEPT - 1 {
+            // A list is as large as what it is used for: small bodies have others.
+            assert_eq!(take(&small).0, room);
+        }
+        let (again, bytes) = take(&large);
+        assert_eq!(again, room);
+        assert!(bytes > Events::RETAINED_MAX);
+    }
+    for _ in 0..LARGE_KEPT {
+        let (_, bytes) = take(&small);
+        assert!(bytes < Events::RETAINED_MAX / 8);
+    }
+    assert!(take(&small).0 < room / 8);
+}
+
+/// Nor is it kept where a body has so many updates that none of them counts.
+#[test]
+fn what_is_taken_back_keeps_no_memory() {
+    let mut events = Events::new();
+    let body = format!(
+        r#"{{"messages":[{}0]}}"#,
+        "0,".repeat(UPDATES_MAX as usize + 1)
+    );
+    let body = format!("{body}{}", " ".repeat(LARGE));
+    Extractor::new().extract(body.as_bytes(), ORIGIN, &mut events);
+    assert_eq!(events.len(), 1);
+    assert!(events.bytes() < Events::RETAINED_MAX);
 }

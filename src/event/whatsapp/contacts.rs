@@ -48,6 +48,12 @@ pub(in crate::event) enum Chosen<'d> {
 }
 
 impl Contacts {
+    /// Bytes of memory that they take.
+    pub(in crate::event) fn bytes(&self) -> usize {
+        let index = self.index.capacity() * size_of::<(u64, usize)>();
+        self.list.capacity() * size_of::<Contact>() + index
+    }
+
     /// Begins with the contacts of another value: the elements of the array at `list`.
     pub(in crate::event) fn begin(&mut self, document: &Document<'_>, list: usize) {
         self.list.clear();
@@ -155,6 +161,10 @@ type Names<'d> = (Option<&'d str>, Option<&'d str>);
 
 /// True if the update has one of these names.
 fn is_named((wa_id, user_id): Names<'_>, update: &Update<'_>) -> bool {
+    // Numbers that follow each other differ at their end.
+    let same = |name: &str, other: Option<&str>| {
+        other.is_some_and(|other| name.bytes().last() == other.bytes().last() && name == other)
+    };
     let mut parties = update.parties();
-    parties.any(|name| Some(name) == wa_id || Some(name) == user_id)
+    parties.any(|name| same(name, wa_id) || same(name, user_id))
 }

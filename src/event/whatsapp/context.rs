@@ -53,6 +53,11 @@ impl Context {
         (COPIES_MAX / len.max(1)).max(1)
     }
 
+    /// Bytes of memory that it takes.
+    pub(in crate::event) fn bytes(&self) -> usize {
+        self.members.capacity() * size_of::<Shared>()
+    }
+
     /// Begins with another body.
     pub(in crate::event) fn begin(&mut self, document: &Document<'_>) {
         self.members.clear();

@@ -192,19 +192,27 @@ impl<'o> Key<'o> {
 
 /// Appends a component: what could be taken for something else is written as `%XX`.
 pub(in crate::event) fn push_component(out: &mut String, text: &str) {
+    if text.len() <= COMPONENT_MAX && are_plain(text.as_bytes()) {
+        out.push_str(text);
+    } else {
+        push_odd_component(out, text);
+    }
+}
+
+/// One that cannot stand as it is.
+#[inline(never)]
+fn push_odd_component(out: &mut String, text: &str) {
     if text.len() > COMPONENT_MAX {
         out.push_str("sha256-");
         push_hash(out, hash(text.as_bytes()));
-    } else if are_plain(text.as_bytes()) {
-        out.push_str(text);
-    } else {
-        for byte in text.bytes() {
-            if is_plain(byte) {
-                out.push(char::from(byte));
-            } else {
-                out.push('%');
-                hex::push(out, byte);
-            }
+        return;
+    }
+    for byte in text.bytes() {
+        if is_plain(byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            hex::push(out, byte);
         }
     }
 }

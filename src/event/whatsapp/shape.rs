@@ -18,8 +18,8 @@ pub(in crate::event) enum Level {
 /// What a member of a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::event) enum Holds {
-    /// Entries, with changes in at least one.
-    Entries,
+    /// Entries, with changes in at least one, or in all of them.
+    Entries { all: bool },
     /// Updates, all of its elements.
     Updates(Array),
     /// Threads of a history sync, with messages in at least one.
@@ -50,8 +50,8 @@ pub(in crate::event) fn holds(
             return Holds::Updates(array);
         }
     } else if level == Level::Top {
-        if name == Name::Entry && is_entries(document, at) {
-            return Holds::Entries;
+        if name == Name::Entry {
+            return entries(document, at);
         }
     } else if level == Level::Value {
         if name == Name::History
@@ -99,11 +99,19 @@ pub(in crate::event) fn entry_has_changes(document: &Document<'_>, at: usize) ->
         .any(|member| member.name == Name::Changes && document.is_filled_array(member.at))
 }
 
-/// True if some element of the array at `at`, the value of `entry`, has changes.
-pub(in crate::event) fn is_entries(document: &Document<'_>, at: usize) -> bool {
-    document
-        .elements(at)
-        .any(|entry| entry_has_changes(document, entry))
+/// What the array at `at`, the value of `entry`, holds.
+fn entries(document: &Document<'_>, at: usize) -> Holds {
+    let (mut any, mut all) = (false, true);
+    for entry in document.elements(at) {
+        let has_changes = entry_has_changes(document, entry);
+        any |= has_changes;
+        all &= has_changes;
+    }
+    if any {
+        Holds::Entries { all }
+    } else {
+        Holds::None
+    }
 }
 
 /// What a body is, or an element of a body that is an array.

@@ -14,18 +14,19 @@ pub(in crate::event) struct Update<'d> {
 
 impl<'d> Update<'d> {
     /// Reads the object at `at`; what is not an object has no facts. Of a repeated name the last counts.
+    #[inline]
     pub(in crate::event) fn read(document: Document<'d>, at: usize) -> Update<'d> {
-        let mut members = [0; Name::COUNT];
+        let mut update = Update {
+            document,
+            at,
+            members: [0; Name::COUNT],
+        };
         for member in document.members(at) {
             #[expect(clippy::cast_possible_truncation, reason = "nodes have 32 bits")]
             let position = member.at as u32;
-            members[member.name as usize] = position;
+            update.members[member.name as usize] = position;
         }
-        Update {
-            document,
-            at,
-            members,
-        }
+        update
     }
 
     /// The member `name`, by position.

@@ -161,7 +161,10 @@ impl<'d> Walk<'_, 'd> {
         } = self.members(level, at);
         let mut scope = outer;
         scope.find_number(&document, number);
-        self.emitter.place(&mut scope);
+        // Without a number the top of a body has the place that it began with.
+        if level != Level::Top || scope.number.is_some() {
+            self.emitter.place(&mut scope);
+        }
         lifted.contacts = lifted
             .contacts
             .filter(|&at| document.is_filled_array(at) && !self.emitter.has_contacts());
@@ -182,7 +185,9 @@ impl<'d> Walk<'_, 'd> {
             let mut carried = self.carried[begin..].iter().peekable();
             self.emitter
                 .share_rest(rest, at, |_, at| match carried.next_if(|it| it.0 == at) {
-                    Some((_, Holds::Entries)) => Keep::ElementsWithout(shape::entry_has_changes),
+                    Some((_, Holds::Entries { all: false })) => {
+                        Keep::ElementsWithout(shape::entry_has_changes)
+                    }
                     Some((_, Holds::History)) => Keep::ElementsWithout(shape::chunk_has_messages),
                     Some(_) => Keep::Nothing,
                     None if lifted.has(at) => Keep::Nothing,
@@ -196,10 +201,11 @@ impl<'d> Walk<'_, 'd> {
         for next in begin..self.carried.len() {
             let (at, holds) = self.carried[next];
             match holds {
-                Holds::Entries => {
-                    let entries = document.elements(at);
-                    for entry in entries.filter(|&at| shape::entry_has_changes(&document, at)) {
-                        self.entry(entry, scope);
+                Holds::Entries { all } => {
+                    for entry in document.elements(at) {
+                        if all || shape::entry_has_changes(&document, entry) {
+                            self.entry(entry, scope);
+                        }
                     }
                 }
                 Holds::Updates(array) => {
@@ -242,7 +248,7 @@ impl<'d> Walk<'_, 'd> {
                 Name::PhoneNumberSettings => settings = Some(member.at),
                 name => {
                     let holds = shape::holds(&document, level, name, member.at);
-                    beside_entries |= holds == Holds::Entries;
+                    beside_entries |= matches!(holds, Holds::Entries { .. });
                     others -= usize::from(holds.is_whole());
                     if holds != Holds::None {
                         self.carried.push((member.at, holds));

@@ -73,6 +73,12 @@ impl InFlight {
         self.batch.notification(self.item.sequence)
     }
 
+    /// True if most of the batch that it keeps in memory is not its own notification.
+    fn is_little(&self) -> bool {
+        let own = self.notification().map_or(0, |it| it.record.body.len());
+        own < self.batch.bytes() / 8
+    }
+
     /// True when it was never tried. Attempts alone do not tell: one that did not reach the receiver is none.
     pub(super) fn is_new(&self) -> bool {
         self.blame.attempts == 0 && self.first_failed.is_none()
@@ -93,9 +99,10 @@ pub(super) struct InFlightSet {
     maker: Extraction,
     /// Notifications that were copied, by sequence, as long as something of them is undone.
     copies: HashMap<u64, Weak<EventBatch>, RandomState>,
-    /// How many entries there are of a notification, by place and sequence, and how many bytes it takes.
-    held: HashMap<(usize, u64), (usize, usize), RandomState>,
-    /// Bytes of these by place: each notification once, however many entries it has.
+    /// How many entries keep a batch in memory, by place and [`address`] of the batch.
+    held: HashMap<(usize, usize), usize, RandomState>,
+    /// Bytes of these by place: each batch once and as a whole, however many entries keep it, and however little of it
+    /// they are.
     bytes: [usize; 5],
     /// Notifications that were copied, and taken apart for it.
     #[cfg(test)]
@@ -116,9 +123,10 @@ impl InFlightSet {
         if order.enter(ticket, &one.conversations) {
             self.ready[source.place()].push_back(ticket);
         }
-        self.hold(source, one.item.sequence, &one.batch);
+        let is_little = self.bytes[source.place()] > BYTES_MAX / 2 && one.is_little();
+        self.hold(source.place(), &one.batch);
         self.entries.insert(ticket, one);
-        if waits_long {
+        if waits_long || is_little {
             self.set_apart(ticket);
         }
     }
@@ -283,7 +291,7 @@ impl InFlightSet {
     pub(super) fn done(&mut self, ticket: u64) -> Option<InFlight> {
         let entry = self.entries.remove(&ticket)?;
         let place = entry.source.place();
-        self.release(place, entry.item.sequence);
+        self.release(place, &entry.batch);
         let mut firsts = Vec::new();
         self.orders[place].leave(ticket, &entry.conversations, |first| firsts.push(first));
         firsts.sort_unstable();
@@ -368,7 +376,7 @@ impl InFlightSet {
         mine.map(|entry| entry.received_at).min()
     }
 
-    /// True when the notifications of which something from this source is undone take as many bytes as they may.
+    /// True when the batches that what is undone from this source keeps in memory take as many bytes as they may.
     pub(super) fn is_full(&self, source: Source) -> bool {
         self.bytes[source.place()] >= BYTES_MAX
     }
@@ -424,35 +432,32 @@ impl InFlightSet {
         if let Some(alone) = alone
             && let Some(entry) = self.entries.get_mut(&ticket)
         {
-            entry.batch = alone;
+            let place = entry.source.place();
+            entry.batch = Arc::clone(&alone);
+            self.hold(place, &alone);
+            self.release(place, &delivery);
         }
     }
 
-    fn hold(&mut self, source: Source, sequence: u64, delivery: &EventBatch) {
-        let place = source.place();
-        let (entries, bytes) = self.held.entry((place, sequence)).or_default();
-        if *entries == 0 {
-            let notification = delivery.notification(sequence);
-            *bytes = match source {
-                // It has all of its delivery to itself.
-                Source::DeadLetter => delivery.bytes(),
-                _ => notification.map_or(0, |it| {
-                    it.record.body.len() + it.events().count() * EVENT_BYTES + COPY_BYTES
-                }),
-            };
-            self.bytes[place] += *bytes;
-        }
+    /// One entry more keeps this batch in memory.
+    fn hold(&mut self, place: usize, batch: &Arc<EventBatch>) {
+        let entries = self.held.entry((place, address(batch))).or_default();
         *entries += 1;
+        if *entries == 1 {
+            self.bytes[place] += batch.bytes();
+        }
     }
 
-    fn release(&mut self, place: usize, sequence: u64) {
-        let Some((entries, bytes)) = self.held.get_mut(&(place, sequence)) else {
+    /// One less does.
+    fn release(&mut self, place: usize, batch: &Arc<EventBatch>) {
+        let key = (place, address(batch));
+        let Some(entries) = self.held.get_mut(&key) else {
             return;
         };
         *entries -= 1;
         if *entries == 0 {
-            self.bytes[place] -= *bytes;
-            self.held.remove(&(place, sequence));
+            self.held.remove(&key);
+            self.bytes[place] -= batch.bytes();
         }
     }
 
@@ -462,14 +467,13 @@ impl InFlightSet {
     }
 }
 
-/// Bytes that the notifications take of which something from one source is undone, at most, and those of one more.
+/// Names a batch as long as somebody has it.
+fn address(batch: &Arc<EventBatch>) -> usize {
+    Arc::as_ptr(batch).addr()
+}
+
+/// Bytes of the batches that what is undone from one source keeps in memory, at most, and those of one more.
 const BYTES_MAX: usize = 32 << 20;
-
-/// About what an event takes beside its body.
-const EVENT_BYTES: usize = 160;
-
-/// About what a notification takes beside its body and events.
-const COPY_BYTES: usize = 2048;
 
 /// Copies that nobody holds any more, and that are known all the same.
 const COPIES_SLACK: usize = 64;

@@ -11,10 +11,11 @@
 //! - **A receiver that is away** is probed now and then ([`breaker`]), and no more is read for it meanwhile.
 //! - **Replays and retried letters** come last.
 //!
-//! Memory is bounded: at most [`OPEN_MAX`](crate::feed::OPEN_MAX) items of each lane are under way, and the
-//! notifications that they belong to take 32 MiB at most (beside the last one); where all of them fail, it is somewhat
-//! more ([`reading`]). What has failed keeps a copy of its own notification instead of the whole batch that it came in;
-//! all that has failed of one notification shares that copy.
+//! Memory is bounded: at most [`OPEN_MAX`](crate::feed::OPEN_MAX) items of each lane are under way, and the batches
+//! that they keep in memory, each as a whole, take 32 MiB at most (beside the last one); where all of them fail, it is
+//! somewhat more ([`reading`]). What has failed keeps a copy of its own notification instead of the whole batch that it
+//! came in, and so does what is little of its batch once half of that is taken; all that is undone of one notification
+//! shares that copy.
 
 mod backoff;
 mod blame;

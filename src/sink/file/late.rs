@@ -51,6 +51,12 @@ impl Sink for LateFile {
         }
     }
 
+    fn note_more(&mut self, follows: bool) {
+        if let Some(file) = &mut self.file {
+            file.note_more(follows);
+        }
+    }
+
     fn deliver(
         &mut self,
         delivery: &EventBatch,
@@ -58,6 +64,14 @@ impl Sink for LateFile {
         wanted: &Selection,
     ) -> io::Result<Tally> {
         self.file()?.deliver(delivery, from, wanted)
+    }
+
+    fn holds_back(&self) -> bool {
+        self.file.as_ref().is_some_and(File::holds_back)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), File::flush)
     }
 
     fn is_due(&self) -> bool {

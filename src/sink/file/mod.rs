@@ -19,6 +19,7 @@
 //! name or the other. A file gets larger than `size` by one batch at most, and older than `every` while nothing comes.
 
 mod late;
+mod output;
 mod rotation;
 mod tail;
 
@@ -30,11 +31,9 @@ use super::statistics::Confirmation;
 use super::stream::Sink;
 use crate::feed::{Selection, Tally};
 use crate::worker::EventBatch;
-use rustix::fs::{Advice, OFlags};
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write as _};
-use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use output::{Output, identity};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tail::{Tail, Then};
@@ -48,19 +47,15 @@ pub struct File {
     rotation: Rotation,
     /// Who may read a file that is made here.
     mode: u32,
-    output: fs::File,
+    output: Output,
     opened: Instant,
     lines: Lines,
+    /// Lines wait until there are enough of them.
+    gathers: bool,
     /// What an earlier process has written behind the cursor.
     tail: Option<Tail>,
     /// Length of the file when a write failed.
-    cut_at: u64,
-    /// Bytes that were written since the last sync.
-    unsynced: usize,
-    /// Bytes after which there is one.
-    sync_after: usize,
-    /// Why a sync between two confirmations has failed.
-    unsure: Option<io::Error>,
+    failed_at: Option<u64>,
     /// Everything in the file is confirmed, and the cursor saved.
     at_rest: bool,
     /// A rotation has failed, and that was logged.
@@ -76,14 +71,12 @@ impl File {
             path: path.to_owned(),
             rotation,
             mode,
-            output: open(path, mode)?,
+            output: Output::open(path, mode)?,
             opened: Instant::now(),
             lines: Lines::default(),
+            gathers: false,
             tail: None,
-            cut_at: 0,
-            unsynced: 0,
-            sync_after: SYNC_LIVE,
-            unsure: None,
+            failed_at: None,
             at_rest: false,
             logged: false,
         })
@@ -102,20 +95,19 @@ impl File {
 
     /// Goes over to a new file when this one is due, or is not at its path any more.
     fn follow(&mut self) -> io::Result<()> {
+        let metadata = self.output.metadata()?;
         let here = match fs::metadata(&self.path) {
-            Ok(found) => identity(&found) == identity(&self.output.metadata()?),
+            Ok(found) => identity(&found) == identity(&metadata),
             Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(error),
         };
-        if here {
-            let due = self.rotation.is_due(&self.output.metadata()?, self.opened);
-            if !due || !self.set_aside() {
-                return Ok(());
-            }
+        if here && !(self.rotation.is_due(&metadata, self.opened) && self.set_aside()) {
+            self.output.note_len(metadata.len());
+            return Ok(());
         }
-        self.output = open(&self.path, self.mode)?;
+        self.output = Output::open(&self.path, self.mode)?;
         self.opened = Instant::now();
-        self.end_cut_line()
+        self.output.end_cut_line()
     }
 
     /// False if that is not possible now; the file grows on then, and it is tried again.
@@ -142,62 +134,75 @@ impl File {
             Then::More => return Ok(()),
             Then::End => {}
             Then::Torn(at) => self.output.set_len(at)?,
-            Then::Different => self.end_cut_line()?,
+            Then::Different => self.output.end_cut_line()?,
         }
         self.tail = None;
         Ok(())
     }
 
-    fn end_cut_line(&self) -> io::Result<()> {
-        if ends_in_a_line(&self.output)? {
-            (&self.output).write_all(b"\n")?;
+    /// Goes on behind a write that has failed. Somebody may have cut the file meanwhile, and lines with it.
+    fn look_again(&mut self) -> io::Result<()> {
+        let Some(len) = self.failed_at else {
+            return Ok(());
+        };
+        let now = self.output.metadata()?.len();
+        if now != len {
+            self.tail = None;
+            self.output.end_cut_line()?;
+            let cut = usize::try_from(len.saturating_sub(now)).unwrap_or(usize::MAX);
+            self.lines.go_back(cut);
         }
+        self.failed_at = None;
         Ok(())
     }
 
-    fn write(&mut self, delivery: &EventBatch, from: u64, wanted: &Selection) -> io::Result<Tally> {
-        let resumes = self.lines.prepare(delivery, from);
-        // Somebody may have cut the file meanwhile, and the begin of a line with it.
-        if resumes && self.output.metadata()?.len() != self.cut_at {
-            self.tail = None;
-            self.lines.start_over(ends_in_a_line(&self.output)?);
+    /// Renders everything, and writes it but for what is to wait.
+    fn render(
+        &mut self,
+        delivery: &EventBatch,
+        from: u64,
+        wanted: &Selection,
+    ) -> io::Result<Tally> {
+        self.lines.begin(delivery, from);
+        loop {
+            let is_whole = self.lines.fill(delivery, wanted);
+            if !self.gathers || self.lines.are_enough() {
+                self.write()?;
+            }
+            if is_whole {
+                return Ok(self.lines.finish());
+            }
         }
-        while self.lines.fill(delivery, wanted) {
-            self.pass_over()?;
-            self.append()?;
-        }
-        Ok(self.lines.finish())
     }
 
     /// Writes the lines that are not in the file yet.
-    fn append(&mut self) -> io::Result<()> {
-        let mut output = &self.output;
-        self.lines.write_to(|rest| {
-            if self.unsynced >= self.sync_after {
-                self.unsynced = 0;
-                self.unsure = output.sync_data().err().or(self.unsure.take());
-                forget(output)?;
-            }
-            let room = self.sync_after - self.unsynced;
-            let written = output.write(&rest[..rest.len().min(room)])?;
-            self.unsynced += written;
-            Ok(written)
-        })
+    fn write(&mut self) -> io::Result<()> {
+        self.look_again()?;
+        let written = self.pass_over();
+        let written = written.and_then(|()| self.lines.write_to(|rest| self.output.append(rest)));
+        if written.is_err() {
+            self.failed_at = Some(self.output.metadata()?.len());
+        }
+        written
     }
 }
 
 impl Sink for File {
     fn resume(&mut self, confirmed: u64) -> io::Result<()> {
-        self.tail = Tail::find(&self.path, &self.output, confirmed)?;
+        self.tail = Tail::find(&self.path, self.output.file(), confirmed)?;
         self.at_rest = self.tail.is_none();
         if self.at_rest {
-            self.end_cut_line()?;
+            self.output.end_cut_line()?;
         }
         Ok(())
     }
 
     fn note_backlog(&mut self, is_backlog: bool) {
-        self.sync_after = if is_backlog { SYNC_BACKLOG } else { SYNC_LIVE };
+        self.output.note_backlog(is_backlog);
+    }
+
+    fn note_more(&mut self, follows: bool) {
+        self.gathers = follows;
     }
 
     fn deliver(
@@ -210,23 +215,26 @@ impl Sink for File {
             self.follow()?;
             self.at_rest = false;
         }
-        let written = self.write(delivery, from, wanted);
-        if written.is_err() {
-            self.cut_at = self.output.metadata()?.len();
-        }
-        written
+        self.render(delivery, from, wanted)
+    }
+
+    fn holds_back(&self) -> bool {
+        !self.lines.rest().is_empty()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write()
     }
 
     fn is_due(&self) -> bool {
-        !self.logged && self.rotation.is_full(&self.output)
+        !self.logged && self.rotation.is_full(self.output.len())
     }
 
     /// After an error everything since the last success is appended once more: the system may have dropped what it
     /// could not write, and would call the next sync a success.
     fn confirm(&mut self) -> io::Result<()> {
-        self.unsynced = 0;
-        let synced = self.unsure.take().map_or(Ok(()), Err);
-        let synced = synced.and_then(|()| self.output.sync_data());
+        self.flush()?;
+        let synced = self.output.sync();
         if synced.is_err() {
             self.tail = None;
         }
@@ -242,77 +250,12 @@ impl Sink for File {
     }
 }
 
-/// Bytes after which a sync comes before its time. What it has to write keeps the disk busy at once, and the syncs of
-/// the journal, which answers wait for, stand behind it: with 4 MiB the p99 of answers beside a catch-up is four times
-/// what it is without, with 256 KiB nearly twice that, with 64 KiB the same. Each sync costs some 0.1 ms, so what
-/// comes at its own pace is synced less often.
-const SYNC_BACKLOG: usize = 64 << 10;
-const SYNC_LIVE: usize = 256 << 10;
-
-/// Lets the system's cache go of all but the end: pages that come back are warm, those that have to be found when the
-/// cache is full are not, and make a write several times as long. Who follows the file finds the end of it there.
-fn forget(file: &fs::File) -> io::Result<()> {
-    if let Some(bytes) = NonZeroU64::new(file.metadata()?.len().saturating_sub(CACHED)) {
-        // Advice: a cache that keeps it costs time only.
-        let _ = rustix::fs::fadvise(file, 0, Some(bytes), Advice::DontNeed);
-    }
-    Ok(())
-}
-
-/// Bytes of the file that stay in the cache.
-const CACHED: u64 = 8 << 20;
-
-/// Opens it, and makes its name durable. A file that is new gets exactly this mode, whatever the umask is.
-fn open(path: &Path, mode: u32) -> io::Result<fs::File> {
-    let mut options = OpenOptions::new();
-    // At the other end of a pipe there may be nobody.
-    options
-        .read(true)
-        .append(true)
-        .mode(mode)
-        .custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0));
-    let file = match options.clone().create_new(true).open(path) {
-        Ok(new) => {
-            new.set_permissions(Permissions::from_mode(mode))?;
-            new
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            options.create(true).open(path)?
-        }
-        Err(error) => return Err(error),
-    };
-    if !file.metadata()?.is_file() {
-        let message = format!(
-            "{} is no regular file, so nothing written there could be synced",
-            path.display()
-        );
-        return Err(io::Error::new(ErrorKind::InvalidInput, message));
-    }
-    fs::File::open(directory(path))?.sync_all()?;
-    Ok(file)
-}
-
 /// The directory of a file.
 fn directory(path: &Path) -> &Path {
     let parent = path.parent();
     parent
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
-}
-
-/// Which file it is, whatever its path.
-fn identity(metadata: &fs::Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
-/// True if the last byte ends no line.
-fn ends_in_a_line(file: &fs::File) -> io::Result<bool> {
-    let Some(last) = file.metadata()?.len().checked_sub(1) else {
-        return Ok(false);
-    };
-    let mut byte = [b'\n'];
-    file.read_exact_at(&mut byte, last)?;
-    Ok(byte != [b'\n'])
 }
 
 #[cfg(test)]

@@ -30,10 +30,9 @@ struct Stamp {
 }
 
 impl Rotation {
-    /// True when the file is as large as it may get.
-    pub(super) fn is_full(&self, file: &fs::File) -> bool {
-        self.size
-            .is_some_and(|size| file.metadata().is_ok_and(|it| it.len() >= size))
+    /// True for the length of a file that is as large as it may get.
+    pub(super) fn is_full(&self, len: u64) -> bool {
+        self.size.is_some_and(|size| len >= size)
     }
 
     /// True if the file with this metadata is to be set aside. Where the file system does not know when it was made,
@@ -47,8 +46,7 @@ impl Rotation {
             let made = metadata.created().ok().and_then(since);
             made.unwrap_or_default().max(opened.elapsed())
         };
-        self.size.is_some_and(|size| metadata.len() >= size)
-            || self.every.is_some_and(|every| age() >= every)
+        self.is_full(metadata.len()) || self.every.is_some_and(|every| age() >= every)
     }
 
     /// Renames the file, and removes those that are too many. Durable with the directory, which whoever makes the new

@@ -15,7 +15,7 @@
 //! found by that key too, and those behind the cursor get the new one where they stand.
 
 use super::super::lines::{REPLAYED, begins_event};
-use super::identity;
+use super::output::identity;
 use crate::event::Position;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};

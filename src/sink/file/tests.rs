@@ -1,3 +1,4 @@
+use super::output::Output;
 use super::{File, Lines, Rotation, Sink};
 use crate::feed::Selection;
 use crate::feed::tests::batch;
@@ -19,7 +20,9 @@ fn delivery(bodies: &[&[u8]]) -> EventBatch {
 fn what_was_taken_in_part_is_gone_on_with() {
     let delivery = delivery(&[b"{}", b"{\"x\":1}", b"[]"]);
     let write = |lines: &mut Lines, out: &mut Vec<u8>, room: usize| {
-        while lines.fill(&delivery, &Selection::default()) {
+        lines.begin(&delivery, 7);
+        loop {
+            let is_whole = lines.fill(&delivery, &Selection::default());
             lines.write_to(|rest| {
                 let taken = rest.len().min(room.saturating_sub(out.len()));
                 out.extend_from_slice(&rest[..taken]);
@@ -28,41 +31,150 @@ fn what_was_taken_in_part_is_gone_on_with() {
                     taken => Ok(taken),
                 }
             })?;
+            if is_whole {
+                return Ok::<_, io::Error>(lines.finish().wanted);
+            }
         }
-        Ok::<_, io::Error>(lines.finish().wanted)
     };
     let mut whole = Vec::new();
     let mut lines = Lines::default();
-    assert!(!lines.prepare(&delivery, 7));
     assert_eq!(write(&mut lines, &mut whole, 9999).unwrap(), 3);
     let ends: Vec<usize> = memchr::memchr_iter(b'\n', &whole).collect();
-    // Within the first line, behind it, and within the second one.
-    for room in [40, ends[0] + 1, ends[0] + 40] {
+    assert!(
+        ends[1] > 512 && ends[2] > 2 * ends[0],
+        "filled more than once"
+    );
+    // Within the first line, behind it, within the second one and within the third one.
+    for room in [40, ends[0] + 1, ends[0] + 40, ends[1] + 40] {
         let mut out = Vec::new();
-        assert!(!lines.prepare(&delivery, 7));
         write(&mut lines, &mut out, room).unwrap_err();
-        assert!(lines.prepare(&delivery, 7));
         assert_eq!(write(&mut lines, &mut out, 9999).unwrap(), 3);
         assert!(out == whole, "{room}");
-
+    }
+    // Of what had gone out, so much is gone: the line that was cut is there again.
+    for (room, cut, from) in [
+        (40, 0, 0),
+        (40, 40, 0),
+        (40, 999, 0),
+        (ends[0] + 1, 0, ends[0] + 1),
+        (ends[0] + 1, 1, 0),
+        (ends[0] + 40, 30, ends[0] + 1),
+        (ends[0] + 40, 41, 0),
+    ] {
         let mut out = Vec::new();
-        assert!(!lines.prepare(&delivery, 7));
         write(&mut lines, &mut out, room).unwrap_err();
-        assert!(lines.prepare(&delivery, 7));
-        lines.start_over(true);
+        lines.go_back(cut);
+        out.clear();
         assert_eq!(write(&mut lines, &mut out, 9999).unwrap(), 3);
-        assert_eq!(out[room], b'\n');
-        assert!(out[room + 1..] == whole, "{room}");
+        assert!(out == whole[from..], "{room} {cut}");
+    }
+}
 
-        // It is given up for another one.
-        let mut out = Vec::new();
-        assert!(!lines.prepare(&delivery, 7));
-        write(&mut lines, &mut out, room).unwrap_err();
-        assert!(!lines.prepare(&delivery, 8));
-        assert_eq!(write(&mut lines, &mut out, 9999).unwrap(), 2);
-        let rest = out[room..].strip_prefix(b"\n").unwrap_or(&out[room..]);
-        assert!(rest == &whole[ends[0] + 1..], "{room}");
-        assert_eq!(out[room] == b'\n', room != ends[0] + 1);
+/// What others follow waits for them, and neither the last of them nor a confirmation passes it.
+#[test]
+fn small_deliveries_that_follow_each_other_are_written_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    let mut sink = File::open(&path, Rotation::default(), MODE).unwrap();
+    sink.resume(0).unwrap();
+    let lines = || fs::read_to_string(&path).unwrap().lines().count();
+    let mut deliver = |sequence: u64, more: bool| {
+        let one = Extraction::new().make(batch(sequence, &[b"{}"]));
+        sink.note_more(more);
+        let tally = sink.deliver(&one, sequence, &Selection::default()).unwrap();
+        assert_eq!(tally.wanted, 1);
+        (sink.holds_back(), lines())
+    };
+    assert_eq!(deliver(1, true), (true, 0));
+    assert_eq!(deliver(2, true), (false, 2), "they are enough");
+    assert_eq!(deliver(3, true), (true, 2));
+    assert_eq!(deliver(4, false), (false, 4));
+    assert_eq!(deliver(5, false), (false, 5));
+    assert_eq!(deliver(6, true), (true, 5));
+    sink.flush().unwrap();
+    assert_eq!((sink.holds_back(), lines()), (false, 6));
+    let last = Extraction::new().make(batch(7, &[b"{}"]));
+    sink.note_more(true);
+    sink.deliver(&last, 7, &Selection::default()).unwrap();
+    sink.confirm().unwrap();
+    assert_eq!((sink.holds_back(), lines()), (false, 7));
+    let positions = (1..=7).map(|sequence| format!("\"position\":\"{sequence}.0\""));
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        text.lines()
+            .zip(positions)
+            .all(|(line, it)| line.contains(&it)),
+        "{text}"
+    );
+}
+
+/// The disk was full in the middle of a write, and the owner of the file made room by cutting it.
+#[test]
+fn what_was_cut_behind_a_failed_write_begins_as_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.ndjson");
+    let (delivery, whole, first) = lived(&path);
+    for (out, left) in [
+        (first + 40, first + 20),
+        (first + 40, 20),
+        (40, 40),
+        (40, 0),
+    ] {
+        fs::remove_file(&path).unwrap();
+        let mut sink = File::open(&path, Rotation::default(), MODE).unwrap();
+        sink.resume(6).unwrap();
+        sink.lines.begin(&delivery, 7);
+        assert!(!sink.lines.fill(&delivery, &Selection::default()));
+        sink.output.append(&whole[..out]).unwrap();
+        sink.lines.pass(out);
+        sink.failed_at = Some(out as u64);
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(left as u64)
+            .unwrap();
+        sink.deliver(&delivery, 7, &Selection::default()).unwrap();
+        let now = fs::read(&path).unwrap();
+        let again = if left < first { 0 } else { first };
+        let expected = match (left, left == out) {
+            (0, _) => whole.clone(),
+            (_, true) => whole.clone(),
+            _ => [&whole[..left], b"\n", &whole[again..]].concat(),
+        };
+        assert!(
+            now == expected,
+            "{out} {left}: {}",
+            String::from_utf8_lossy(&now)
+        );
+    }
+}
+
+/// Pieces of any length come to any place of the file, on a file system that writes past its cache and on one that
+/// cannot.
+#[test]
+fn what_is_appended_is_what_stands_there() {
+    let mut bytes = vec![0; 3 << 20];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = (at % 251) as u8;
+    }
+    for dir in [std::env::temp_dir(), "/dev/shm".into()] {
+        let Ok(dir) = tempfile::tempdir_in(dir) else {
+            continue;
+        };
+        let path = dir.path().join("events.ndjson");
+        let mut output = Output::open(&path, MODE).unwrap();
+        let (mut at, mut len) = (0, 1);
+        while at < bytes.len() {
+            let end = bytes.len().min(at + len);
+            while at < end {
+                at += output.append(&bytes[at..end]).unwrap();
+            }
+            assert_eq!(output.len(), at as u64);
+            len = (len * 7 + 1) % 300_001;
+        }
+        output.sync().unwrap();
+        assert!(fs::read(&path).unwrap() == bytes);
     }
 }
 

@@ -31,6 +31,11 @@ pub trait Sink: Send {
         let _ = is_backlog;
     }
 
+    /// Says whether more follows at once. Then a sink may keep what is delivered, to write it together with that.
+    fn note_more(&mut self, follows: bool) {
+        let _ = follows;
+    }
+
     /// Delivers the events that are wanted of all notifications from sequence `from` on, and says what became of how
     /// many. On an error everything from `from` on is delivered again.
     fn deliver(
@@ -40,13 +45,23 @@ pub trait Sink: Send {
         wanted: &Selection,
     ) -> io::Result<Tally>;
 
+    /// True while it keeps some of what was delivered.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
+    /// Writes what it keeps. Called when nothing follows after all, and before what was delivered is confirmed.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// True when it would be confirmed now rather than in its time.
     fn is_due(&self) -> bool {
         false
     }
 
-    /// Makes everything delivered as safe as [`Sink::confirmation`] says. On an error everything since the last
-    /// time that it worked is delivered again, since nobody knows what of it is there.
+    /// Makes everything delivered, and flushed, as safe as [`Sink::confirmation`] says. On an error everything since
+    /// the last time that it worked is delivered again, since nobody knows what of it is there.
     fn confirm(&mut self) -> io::Result<()>;
 
     /// Everything delivered is confirmed, and the cursor is saved: nothing of it comes again.
@@ -81,6 +96,8 @@ struct Running<'s> {
     sink: &'s mut dyn Sink,
     /// Everything up to this sequence was delivered.
     delivered: u64,
+    /// What of it nobody sees yet, since the sink keeps some of it.
+    unseen: Tally,
     /// Everything up to this sequence was confirmed since this process began, or before.
     confirmed: u64,
     replaying: Option<Replaying>,
@@ -110,6 +127,7 @@ impl<'s> Running<'s> {
             parts,
             sink,
             delivered: before,
+            unseen: Tally::default(),
             confirmed: before,
             replaying: None,
             looked_at: Instant::now(),
@@ -128,6 +146,7 @@ impl<'s> Running<'s> {
                 Ok(next) => next,
                 // Descriptors or memory come back; and nothing is lost by waiting.
                 Err(error) if error.is_shortage() && !stopping => {
+                    self.flush()?;
                     self.pause = self.failed(&io::Error::other(error), self.pause)?;
                     continue;
                 }
@@ -138,14 +157,19 @@ impl<'s> Running<'s> {
             };
             if let Some(delivery) = &next {
                 self.note_oldest(delivery);
-                self.sink.note_backlog(self.parts.feed.is_reading());
+                let feed = &self.parts.feed;
+                self.sink.note_backlog(feed.is_reading());
+                self.sink.note_more(feed.is_reading() || feed.has_live());
                 self.deliver(delivery)?;
+            } else {
+                self.flush()?;
             }
             let replayed = next.is_none() && !stopping && self.replay()?;
             let finished = stopping && self.parts.feed.is_at_end();
             if !finished && !replayed && !self.is_due() {
                 continue;
             }
+            self.flush()?;
             if self.confirm()? {
                 self.save()?;
                 if finished {
@@ -157,7 +181,7 @@ impl<'s> Running<'s> {
 
     /// How long it waits for what comes next.
     fn wait(&self, stopping: bool) -> Duration {
-        if stopping {
+        if stopping || self.sink.holds_back() {
             return Duration::ZERO;
         }
         let cursor = &self.parts.cursor;
@@ -175,6 +199,28 @@ impl<'s> Running<'s> {
         let is_open = self.delivered > cursor.confirmed() || self.replay_is_open();
         let is_time = cursor.due_in(SAVE_INTERVAL).is_zero();
         is_open && (is_time || !cursor.lacks_space() && self.sink.is_due())
+    }
+
+    /// Has the sink write what it keeps.
+    fn flush(&mut self) -> Result<(), SinkError> {
+        if self.sink.holds_back() {
+            self.retry(|it| it.sink.flush())?;
+            self.show();
+        }
+        Ok(())
+    }
+
+    /// Counts what was delivered, once it is there.
+    fn show(&mut self) {
+        if self.sink.holds_back() {
+            return;
+        }
+        let (statistics, tally) = (&self.parts.statistics, std::mem::take(&mut self.unseen));
+        statistics.delivered.set(self.delivered);
+        statistics.events.add(tally.wanted);
+        statistics.duplicates.add(tally.duplicates);
+        statistics.unwanted.add(tally.unwanted);
+        statistics.dead.add(tally.dead);
     }
 
     /// Confirms everything that was delivered. False if that failed, and all of it comes again.
@@ -232,12 +278,9 @@ impl<'s> Running<'s> {
         let from = self.delivered + 1;
         let tally = self.retry(|it| it.sink.deliver(delivery, from, &it.parts.wanted))?;
         self.delivered = delivery.last_sequence();
+        self.unseen += tally;
+        self.show();
         let statistics = &self.parts.statistics;
-        statistics.delivered.set(self.delivered);
-        statistics.events.add(tally.wanted);
-        statistics.duplicates.add(tally.duplicates);
-        statistics.unwanted.add(tally.unwanted);
-        statistics.dead.add(tally.dead);
         let passed_over = delivery.first_sequence().saturating_sub(from);
         let unexplained = passed_over.abs_diff(self.parts.feed.take_set_aside());
         let lost = delivery.made_from(from).abs_diff(tally.all());

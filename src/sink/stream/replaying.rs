@@ -118,6 +118,7 @@ impl Running<'_> {
             }
         };
         self.sink.note_backlog(true);
+        self.sink.note_more(false);
         let wanted = &replaying.wanted;
         let tally = self.retry(|it| it.sink.deliver(&delivery, from, wanted))?;
         self.parts.statistics.replayed.add(tally.wanted);

@@ -28,6 +28,9 @@ struct Memory {
     failures: u32,
     /// Every delivery is one event short of what it should be, and does not say so.
     skips: bool,
+    /// What comes waits in `held` until it is flushed.
+    gathers: bool,
+    held: Vec<u64>,
 }
 
 impl Sink for Memory {
@@ -40,11 +43,23 @@ impl Sink for Memory {
         let mut tally = Tally::default();
         for notification in delivery.notifications(from) {
             if wanted.of(&notification, &mut tally).count() > 0 {
-                self.unconfirmed.push(notification.sequence);
+                self.held.push(notification.sequence);
             }
         }
         tally.wanted -= u64::from(self.skips);
+        if !self.gathers {
+            self.flush()?;
+        }
         Ok(tally)
+    }
+
+    fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unconfirmed.append(&mut self.held);
+        Ok(())
     }
 
     fn confirm(&mut self) -> io::Result<()> {
@@ -224,6 +239,35 @@ fn what_a_failed_confirmation_leaves_open_is_delivered_again() {
         [6, 7],
         "and nothing twice"
     );
+}
+
+/// What a sink keeps is counted once it is written, which is before the sink waits, is confirmed, or ends.
+#[test]
+fn what_a_sink_keeps_does_not_wait_for_what_may_never_come() {
+    let setting = Setting::new();
+    setting.bench.store(3);
+    let next = Extraction::new().make(setting.bench.store(2));
+    let gathering = || Memory {
+        gathers: true,
+        ..Memory::default()
+    };
+    let (_live, feed) = setting.bench.feed(4);
+    let mut sink = gathering();
+    let mut running = Running::new(setting.runner(feed), &mut sink);
+    assert!(!running.wait(false).is_zero());
+    running.deliver(&next).unwrap();
+    let counted = || {
+        (
+            setting.statistics.events.get(),
+            setting.statistics.delivered.get(),
+        )
+    };
+    assert_eq!((counted(), running.wait(false)), ((0, 0), Duration::ZERO));
+    running.flush().unwrap();
+    assert_eq!(counted(), (2, 5));
+    assert!(!running.wait(false).is_zero());
+    assert_eq!(setting.drain(gathering()), [1, 2, 3, 4, 5]);
+    assert_eq!((counted(), setting.cursor().confirmed()), ((7, 5), 5));
 }
 
 /// A file could not be written, and only the log said so.
