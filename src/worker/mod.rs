@@ -1,7 +1,7 @@
 //! Pinned threads that make events of what is durable. They never wait for a sink.
 //!
-//! Batches come from the commit thread and [gather](gathering), each of their bodies is taken apart once, and the one who
-//! decides what is a duplicate has the result. With several workers that is a thread of its own, and its feed is
+//! Batches come from the commit thread and [gather](gathering), each of their bodies is taken apart once, and the one
+//! who decides what is a duplicate has the result. With several workers that is a thread of its own, and its feed is
 //! offered what each of them has made; with one it is the worker's thread, on which that feed asks for what it wants
 //! next. Whatever is not passed on here, because a channel was full, is read from the journal later, and taken apart in
 //! the same way by whoever reads it.
