@@ -198,11 +198,11 @@ impl Cursor {
             lanes,
             journal: self.saved.journal,
         };
-        let lines = render(&saved);
+        let text = render(&saved);
         if goes_back(&self.saved.lanes, &saved.lanes) {
-            self.slots.make(&lines)?;
+            self.slots.make(&text)?;
         } else {
-            self.slots.save(&lines)?;
+            self.slots.save(&text)?;
         }
         self.saved = saved;
         self.place.set(self.confirmed());

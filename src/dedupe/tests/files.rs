@@ -169,9 +169,12 @@ impl Model {
                 active.write(event, 3, &text);
             }
         }
-        let repeats = |(_, then): (u64, u64)| match weak {
-            true => now.abs_diff(then) <= 600_000_000,
-            false => now.saturating_sub(then) <= window + window / 8,
+        let repeats = |(_, then): (u64, u64)| {
+            if weak {
+                now.abs_diff(then) <= 600_000_000
+            } else {
+                now.saturating_sub(then) <= window + window / 8
+            }
         };
         if older.is_some_and(repeats) {
             self.found.insert(event.position());

@@ -111,7 +111,7 @@ fn faulty(at: u64, fault: Fault, to: u64) -> (SimulatedDisk, Option<u64>) {
     let disk = SimulatedDisk::new(at);
     disk.set_faults(Faults {
         error_at: Some((at, fault)),
-        short_writes: at % 2 == 0,
+        short_writes: at.is_multiple_of(2),
         ..Faults::default()
     });
     let mut slots = slots(&disk.storage());
@@ -157,6 +157,24 @@ fn no_fault_tears_a_save_nor_is_a_failed_sync_believed() {
             }
         }
         assert!(points > 500, "{points}");
+    }
+}
+
+/// A save failed whose text was longer than what came before and after it. The rest of it must not stay behind the
+/// next.
+#[test]
+fn nothing_stays_of_a_save_that_failed() {
+    for operation in [1, 2] {
+        let disk = SimulatedDisk::new(1);
+        let mut slots = slots(&disk.storage());
+        for number in [4, 8, 16] {
+            slots.save(&lines(number)).unwrap();
+        }
+        disk.fail_once(operation, Fault::Broken);
+        slots.save(&lines(20)).unwrap_err();
+        slots.save(&lines(24)).unwrap();
+        assert_eq!(said(&*disk.storage()), 24);
+        assert_eq!(said(&*disk.after_power_cut().storage()), 24);
     }
 }
 

@@ -331,10 +331,10 @@ impl Window {
     /// True if `text` is these bytes, as far as the mask says: all at once, in registers that hold sixteen.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "for each value")]
+    #[expect(clippy::needless_bitwise_bool, reason = "without a branch")]
     fn is(&self, text: &[u8; WINDOW]) -> bool {
         let expected = self.bytes.iter().zip(&self.mask);
         let pairs = text.iter().zip(expected);
-        // Without a branch.
         pairs.fold(true, |same, (byte, (expected, mask))| {
             same & (byte & mask == *expected)
         })

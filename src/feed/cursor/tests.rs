@@ -86,8 +86,8 @@ fn a_new_sink_has_a_cursor_at_once() {
 
 /// As version 3 has written it.
 fn version_3(journal: JournalId, lanes: Lanes) -> Vec<u8> {
-    let lines = super::render(&Saved { journal, lanes });
-    let text = seal(format!("{}{lines}", super::TITLE_3), CRC32C);
+    let text = super::render(&Saved { journal, lanes });
+    let text = seal(format!("{}{text}", super::TITLE_3), CRC32C);
     let mut bytes = text.into_bytes();
     bytes.resize(4096, b'\n');
     bytes

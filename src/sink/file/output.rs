@@ -93,7 +93,8 @@ impl Output {
     /// Appends the whole pages of a large piece; nothing if it is not one, or the system cannot do that.
     fn append_uncached(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         let over = (self.len + bytes.len() as u64) % PAGE;
-        let whole = bytes.len().saturating_sub(over as usize);
+        let whole =
+            bytes.len() - usize::try_from(over).map_or(bytes.len(), |it| it.min(bytes.len()));
         if !self.uncached || whole < UNCACHED_MIN {
             return Ok(None);
         }

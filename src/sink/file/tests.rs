@@ -137,10 +137,10 @@ fn what_was_cut_behind_a_failed_write_begins_as_a_line() {
         sink.deliver(&delivery, 7, &Selection::default()).unwrap();
         let now = fs::read(&path).unwrap();
         let again = if left < first { 0 } else { first };
-        let expected = match (left, left == out) {
-            (0, _) => whole.clone(),
-            (_, true) => whole.clone(),
-            _ => [&whole[..left], b"\n", &whole[again..]].concat(),
+        let expected = if left == 0 || left == out {
+            whole.clone()
+        } else {
+            [&whole[..left], b"\n", &whole[again..]].concat()
         };
         assert!(
             now == expected,
@@ -156,7 +156,7 @@ fn what_was_cut_behind_a_failed_write_begins_as_a_line() {
 fn what_is_appended_is_what_stands_there() {
     let mut bytes = vec![0; 3 << 20];
     for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = (at % 251) as u8;
+        *byte = u8::try_from(at % 251).unwrap();
     }
     for dir in [std::env::temp_dir(), "/dev/shm".into()] {
         let Ok(dir) = tempfile::tempdir_in(dir) else {
