@@ -2,8 +2,8 @@
 //!
 //! The answer has left long ago, so nothing there is urgent; and whatever is done once for several batches (a mark, the
 //! keys of dedupe, a write, a wake of each thread that follows) costs a part of what it would cost for each. So a stage
-//! that has been idle starts at once, and one that has just run waits until [`GATHER_TIME`] after its last start, or does
-//! not wait where [`GATHER_BYTES`] are there already.
+//! that has been idle starts at once, and one that has just run waits until [`GATHER_TIME`] after its last start, or
+//! does not wait where [`GATHER_BYTES`] are there already.
 
 use std::thread;
 use std::time::{Duration, Instant};
