@@ -1,7 +1,7 @@
 //! What comes live, while there is room for it.
 
 use crate::relay::{Closed, Receiver, Room, Sleeper, channel_of};
-use crate::worker::{EventBatch, Live, Worker};
+use crate::worker::{EventBatch, Gathering, Live, Worker};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ pub(super) struct Offered<T> {
     early: BTreeMap<u64, T>,
     /// Where it goes on.
     next: u64,
+    gathering: Gathering,
 }
 
 impl<T: Borrow<EventBatch>> Offered<T> {
@@ -40,6 +41,7 @@ impl<T: Borrow<EventBatch>> Offered<T> {
             room: Arc::clone(&room),
             early: BTreeMap::new(),
             next: 0,
+            gathering: Gathering::default(),
         };
         (Live::new(sender, room), offered)
     }
@@ -83,6 +85,7 @@ impl<T: Borrow<EventBatch> + Send> Arrivals<T> for Offered<T> {
             self.leave(&given);
             let delivery: &EventBatch = given.borrow();
             if delivery.last_sequence() >= next {
+                self.gathering.start();
                 return Some(given);
             }
         }
@@ -90,7 +93,9 @@ impl<T: Borrow<EventBatch> + Send> Arrivals<T> for Offered<T> {
     }
 
     fn wait(&mut self, timeout: Duration) -> Result<(), Closed> {
-        if let Some(given) = self.receiver.recv(Some(timeout))? {
+        if !self.gathering.wait(self.room.taken(), Some(timeout))
+            && let Some(given) = self.receiver.recv(Some(timeout))?
+        {
             self.keep(given);
         }
         Ok(())

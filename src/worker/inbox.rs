@@ -1,15 +1,11 @@
 //! What waits for a worker, and how much of it is taken at once.
-//!
-//! The answer has left long ago, so nothing here is urgent; and whatever is done once for several batches, here and in
-//! all that follows (a mark, the keys of dedupe, a write, a wake of each thread), costs a part of what it would cost
-//! for each. So a worker that has been idle starts at once, and one that has just run waits until [`GATHER_TIME`] after
-//! its last start, or does not wait where [`GATHER_BYTES`] are there already.
 
+use super::gathering::{GATHER_BYTES, GATHER_TIME, Gathering};
 use crate::journal::batch::Batch;
 use crate::relay::{Closed, Receiver, Room};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where a worker finds batches.
 pub struct Inbox {
@@ -18,8 +14,7 @@ pub struct Inbox {
     room: Arc<Room>,
     /// Taken out, and not to be had together with what came before.
     next: Option<Batch>,
-    /// When the worker was last given something.
-    started: Option<Instant>,
+    gathering: Gathering,
 }
 
 impl Inbox {
@@ -29,18 +24,18 @@ impl Inbox {
             receiver,
             room,
             next: None,
-            started: None,
+            gathering: Gathering::default(),
         }
     }
 
     /// Appends what waits, as far as it is to be taken together; nothing while more is waited for.
     pub(super) fn take(&mut self, batches: &mut Vec<Batch>) {
-        if !self.gathers_for().is_zero() {
+        if !self.gathering.left(self.room.taken()).is_zero() {
             return;
         }
         let mut next = self.next.take().or_else(|| self.received());
         if next.is_some() {
-            self.started = Some(Instant::now());
+            self.gathering.start();
         }
         let mut bytes = 0;
         while let Some(batch) = next {
@@ -70,16 +65,14 @@ impl Inbox {
 
     /// Waits up to `timeout` for what may be taken. `Err` when nothing comes any more.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Closed> {
-        let pause = match self.gathers_for() {
-            // What stands behind it is not what is wanted either: who waits looks elsewhere.
-            Duration::ZERO if self.next.is_some() => GATHER_TIME,
-            gathering => gathering,
-        };
-        if pause.is_zero() {
+        if self.gathering.wait(self.room.taken(), timeout) {
+            return Ok(());
+        }
+        if self.next.is_none() {
             self.next = self.receiver.recv(timeout)?;
         } else {
-            // Nobody is to wake it: that would cost what this saves.
-            thread::sleep(timeout.map_or(pause, |it| it.min(pause)));
+            // What stands behind it is not what is wanted either: who waits looks elsewhere.
+            thread::sleep(timeout.map_or(GATHER_TIME, |it| it.min(GATHER_TIME)));
         }
         Ok(())
     }
@@ -93,24 +86,7 @@ impl Inbox {
     fn received(&self) -> Option<Batch> {
         self.receiver.try_recv().unwrap_or(None)
     }
-
-    /// How long it still waits for company.
-    fn gathers_for(&self) -> Duration {
-        match self.started {
-            Some(started) if self.room.taken() < GATHER_BYTES => {
-                GATHER_TIME.saturating_sub(started.elapsed())
-            }
-            _ => Duration::ZERO,
-        }
-    }
 }
-
-/// How long a worker that has just run waits for company.
-const GATHER_TIME: Duration = Duration::from_millis(2);
-
-/// Bytes of batches that are company enough, and are taken at once beside the last one. Whoever has an event of a batch
-/// open keeps all of it in memory, so it does not get much larger than the batch of a loop.
-pub const GATHER_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! Pinned threads that make events of what is durable. They never wait for a sink.
 //!
-//! Batches come from the commit thread and [gather](inbox), each of their bodies is taken apart once, and the one who
-//! decides what is a duplicate has the result. With several workers that is a thread of its own, and its feed is
+//! Batches come from the commit thread and [gather](gathering), each of their bodies is taken apart once, and the one
+//! who decides what is a duplicate has the result. With several workers that is a thread of its own, and its feed is
 //! offered what each of them has made; with one it is the worker's thread, on which that feed asks for what it wants
 //! next. Whatever is not passed on here, because a channel was full, is read from the journal later, and taken apart in
 //! the same way by whoever reads it.
@@ -9,6 +9,7 @@
 mod event_batch;
 mod extraction;
 mod forms;
+mod gathering;
 mod inbox;
 mod live;
 pub(crate) mod poison;
@@ -17,7 +18,8 @@ mod spares;
 pub use event_batch::{EventBatch, Notification};
 pub use extraction::Extraction;
 pub use forms::Forms;
-pub use inbox::{GATHER_BYTES, Inbox};
+pub use gathering::{GATHER_BYTES, Gathering};
+pub use inbox::Inbox;
 pub use live::Live;
 pub use poison::Poison;
 
