@@ -165,7 +165,8 @@ impl Job {
             keys.clear();
             let bytes = batch.len() as u64;
             let mut delivery = maker.make(batch);
-            if let Some(marked) = duplicates.as_mut().map(|it| it.mark(&mut delivery))
+            // How far a server has decided is not known here.
+            if let Some(marked) = duplicates.as_mut().map(|it| it.mark(&mut delivery, 0))
                 && let Err(error) = marked
             {
                 tally.unmarked = Some(error.to_string());

@@ -20,6 +20,8 @@ pub struct Duplicates {
     ahead_len: usize,
     /// So much of it lies behind already.
     used: usize,
+    /// Behind the place there is no entry up to and including this sequence, nor will there be.
+    clear_to: u64,
 }
 
 struct Open {
@@ -40,22 +42,35 @@ impl Duplicates {
             ahead: Box::new([0; CHUNK]),
             ahead_len: 0,
             used: 0,
+            clear_to: 0,
         }
     }
 
     /// Marks the duplicates in a delivery that was decided; gives their number. Cheapest in journal order, right in
-    /// any. What retention has taken is not marked.
-    pub fn mark(&mut self, delivery: &mut EventBatch) -> Result<u64, DedupeError> {
+    /// any. What retention has taken is not marked. Everything up to `decided`, or more, was decided before this call, so
+    /// that where nothing was found up to there, nothing is looked for again; 0 where that is not known.
+    pub fn mark(&mut self, delivery: &mut EventBatch, decided: u64) -> Result<u64, DedupeError> {
         let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
-        if self.file.is_none() || self.passed.checked_add(1) != Some(first) {
+        let is_next = self.passed.checked_add(1) == Some(first);
+        if is_next && last <= self.clear_to {
+            self.passed = last;
+            return Ok(0);
+        }
+        if self.file.is_none() || !is_next {
+            self.clear_to = 0;
             self.seek(first)?;
         }
         // Until it is done, the place is not what `passed` says.
         self.passed = u64::MAX;
         let mut at = 0;
         let mut marked = 0;
-        while let Some(mark) = self.peek()? {
+        loop {
+            let Some(mark) = self.peek()? else {
+                self.clear_to = decided;
+                break;
+            };
             if mark.position.sequence > last {
+                self.clear_to = mark.position.sequence - 1;
                 break;
             }
             self.used += MARK_LEN;

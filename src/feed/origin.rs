@@ -234,7 +234,7 @@ impl Origin for Decided {
 
     fn make(&mut self, batch: Batch) -> Result<Arc<EventBatch>, FeedError> {
         let mut delivery = make(&mut self.maker, &self.quarantine, batch)?;
-        self.duplicates.mark(&mut delivery)?;
+        self.duplicates.mark(&mut delivery, self.position.get())?;
         let delivery = Arc::new(delivery);
         if let Some(shared) = &self.shared {
             shared.put(&delivery);

@@ -1,9 +1,11 @@
 //! The reading end of the log of duplicates.
 
+use super::super::duplicate_log::{self, Mark};
 use super::journals::{Journal, Shape};
 use super::*;
-use crate::disk::Disk;
+use crate::disk::{Access, Disk, write_all_at};
 use crate::random::Random;
+use std::io::IoSlice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn journal(seed: u64) -> Journal {
@@ -28,7 +30,7 @@ fn it_reads_from_anywhere_and_in_any_order() {
     for _ in 0..100 {
         let from = random.below(journal.last()) + 1;
         for mut delivery in journal.deliveries(from).take(3) {
-            duplicates.mark(&mut delivery).unwrap();
+            duplicates.mark(&mut delivery, journal.last()).unwrap();
             let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
             let is_here = |it: &Position| (first..=last).contains(&it.sequence);
             let right: StoredCheckpoint = right.iter().copied().filter(is_here).collect();
@@ -103,10 +105,12 @@ fn readers_follow_the_writer() {
                 let mut duplicates = Duplicates::open(Arc::clone(&storage));
                 let mut found = StoredCheckpoint::new();
                 for mut delivery in journal.deliveries(1) {
-                    while decided.load(Ordering::Acquire) < delivery.last_sequence() {
+                    let mut known = 0;
+                    while known < delivery.last_sequence() {
                         std::thread::yield_now();
+                        known = decided.load(Ordering::Acquire);
                     }
-                    duplicates.mark(&mut delivery).unwrap();
+                    duplicates.mark(&mut delivery, known).unwrap();
                     found.extend(marked(&delivery));
                 }
                 assert_eq!(found, right);
@@ -117,4 +121,49 @@ fn readers_follow_the_writer() {
             decided.store(dedupe.decided(), Ordering::Release);
         }
     });
+}
+
+/// A sink that caught up where no event came twice listed the directory for each batch, and where few did, read the
+/// end of the last file. What stands there later, against what was said, shows whether it was looked for.
+#[test]
+fn what_is_not_there_is_looked_for_once() {
+    for repeats in [0, 2] {
+        let mut journal = Journal::default();
+        for id in (0..repeats).chain(0..20) {
+            journal.push(vec![(1, journals::messages(&[id]))]);
+        }
+        let disk = SimulatedDisk::new(5);
+        let storage = disk.storage();
+        let right = decide_rest(&mut open(&disk, &PLENTY, &journal), &journal);
+        assert_eq!(right.len() as u64, repeats);
+        let mut duplicates = Duplicates::open(Arc::clone(&storage));
+        let mut found = StoredCheckpoint::new();
+        let mut looks_again = |decided: u64| {
+            for mut delivery in journal.deliveries(1) {
+                duplicates.mark(&mut delivery, decided).unwrap();
+                found.extend(marked(&delivery));
+                let first = delivery.first_sequence();
+                if first == 2 * repeats + 1 {
+                    let later = journal.deliveries(first + 5).next().unwrap();
+                    let event = later.events().get(0).unwrap();
+                    let mut entry = Vec::new();
+                    let mark = Mark {
+                        position: event.position(),
+                        fingerprint: event.fingerprint(),
+                    };
+                    mark.encode(&mut entry);
+                    let name = duplicate_log::file_name(if repeats > 0 { 3 } else { first + 5 });
+                    let file = match storage.open(&name, Access::Write) {
+                        Ok(file) => file,
+                        Err(_) => storage.create(&name).unwrap(),
+                    };
+                    let end = repeats * duplicate_log::MARK_LEN as u64;
+                    write_all_at(&*file, &mut [IoSlice::new(&entry)], end).unwrap();
+                }
+            }
+            std::mem::take(&mut found) != right
+        };
+        assert!(!looks_again(journal.last()));
+        assert!(looks_again(0));
+    }
 }
