@@ -88,7 +88,7 @@ fn an_event_allocates_nothing() {
     for number in 1500..1560 {
         let mut delivery = delivery(&mut maker, number);
         let before = COUNT.get();
-        reader.mark(&mut delivery).expect("readable");
+        reader.mark(&mut delivery, 0).expect("readable");
         if number > 1500 {
             most = most.max(COUNT.get() - before);
         }

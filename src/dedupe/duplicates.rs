@@ -47,8 +47,8 @@ impl Duplicates {
     }
 
     /// Marks the duplicates in a delivery that was decided; gives their number. Cheapest in journal order, right in
-    /// any. What retention has taken is not marked. Everything up to `decided`, or more, was decided before this call, so
-    /// that where nothing was found up to there, nothing is looked for again; 0 where that is not known.
+    /// any. What retention has taken is not marked. Everything up to `decided`, or more, was decided before this call,
+    /// so where nothing was found up to there, nothing is looked for again; 0 if that is not known.
     pub fn mark(&mut self, delivery: &mut EventBatch, decided: u64) -> Result<u64, DedupeError> {
         let (first, last) = (delivery.first_sequence(), delivery.last_sequence());
         let is_next = self.passed.checked_add(1) == Some(first);
