@@ -130,9 +130,6 @@ impl Client {
         mut request: Request,
     ) -> Result<(Response<Incoming>, Connection<'_>), Error> {
         while let Some(mut sender) = self.idle() {
-            if sender.ready().await.is_err() {
-                continue;
-            }
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok((response, self.connection(sender))),
                 Err(mut error) => match error.take_message() {
@@ -170,15 +167,14 @@ impl Client {
         Ok(sender)
     }
 
-    /// The connection that was used last.
+    /// The connection that was used last, of those over which nothing is under way any more: whoever answers before he
+    /// has read a request may never read the rest of it.
     fn idle(&self) -> Option<SendRequest<Full<Bytes>>> {
         let mut idle = self.idle.lock();
-        let last = idle.pop_back()?;
-        if last.since.elapsed() < IDLE_TIMEOUT {
-            return Some(last.sender);
-        }
-        idle.clear(); // the others are older still
-        None
+        close_old(&mut idle);
+        idle.retain(|it| !it.sender.is_closed());
+        let last = idle.iter().rposition(|it| it.sender.is_ready())?;
+        idle.remove(last).map(|it| it.sender)
     }
 }
 

@@ -70,6 +70,41 @@ fn what_was_not_sent_over_a_closed_connection_goes_over_another_one() {
     }
 }
 
+/// A receiver that answers by the head alone left the rest of a large request in the way of the next one.
+#[test]
+fn a_connection_whose_request_is_not_read_is_in_nobodys_way() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let client = client(&format!("http://{}/in", listener.local_addr().unwrap()));
+    let server = std::thread::spawn(move || {
+        let answer = |stream: &mut TcpStream| {
+            let mut line = String::new();
+            let mut reader = BufReader::with_capacity(1, &*stream);
+            while line != "\r\n" {
+                line.clear();
+                std::io::BufRead::read_line(&mut reader, &mut line).expect("a request");
+            }
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).expect("there");
+        };
+        [0, 1].map(|_| {
+            let (mut stream, _) = listener.accept().expect("another connection");
+            answer(&mut stream);
+            stream
+        })
+    });
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(async {
+        for length in [64 << 20, 2] {
+            let body = "1".repeat(length).into();
+            let request = Request::new(http_body_util::Full::new(body));
+            let sent = tokio::time::timeout(Duration::from_secs(30), client.request(request));
+            let (_, connection) = sent.await.expect("in time").expect("an answer");
+            connection.keep();
+        }
+    });
+    server.join().unwrap();
+}
+
 fn client(url: &str) -> Client {
     let address = Address::parse(url).expect("an address");
     Client::new(&options(url), address).expect("a client")
