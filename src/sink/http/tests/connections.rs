@@ -4,7 +4,7 @@ use super::*;
 use crate::sink::http::client::Request;
 use ::http::Response;
 use hyper::body::Incoming;
-use std::io::BufReader;
+use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 
 #[test]
@@ -81,7 +81,7 @@ fn a_connection_whose_request_is_not_read_is_in_nobodys_way() {
             let mut reader = BufReader::with_capacity(1, &*stream);
             while line != "\r\n" {
                 line.clear();
-                std::io::BufRead::read_line(&mut reader, &mut line).expect("a request");
+                reader.read_line(&mut line).expect("a request");
             }
             let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
             stream.write_all(answer).expect("there");
