@@ -119,7 +119,9 @@ impl Output {
     /// Syncs before the next confirmation, where that would have too much to do.
     fn sync_if_due(&mut self) {
         let is_full = self.cached >= self.sync_after;
-        if is_full || self.unsynced >= UNSYNCED_MIN && self.synced.elapsed() >= SYNC_EVERY {
+        // Without a pause a backlog would keep the disk busy, and the answers' syncs would wait behind it.
+        let is_time = self.sync_after == SYNC_BACKLOG || self.synced.elapsed() >= SYNC_EVERY;
+        if is_full || self.unsynced >= UNSYNCED_MIN && is_time {
             let synced = self.file.sync_data();
             self.unsure = synced.err().or(self.unsure.take());
             self.note_sync();
@@ -191,7 +193,8 @@ const PAGE: u64 = 4096;
 const SYNC_BACKLOG: usize = 64 << 10;
 const SYNC_LIVE: usize = 256 << 10;
 
-/// How often there is one of what is on its way to the disk already, if it is as much as that.
+/// How often there is one of what is on its way to the disk already, if it is as much as that. In a backlog there is one
+/// whenever it is.
 const SYNC_EVERY: Duration = Duration::from_millis(50);
 const UNSYNCED_MIN: usize = 256 << 10;
 
