@@ -193,8 +193,8 @@ const PAGE: u64 = 4096;
 const SYNC_BACKLOG: usize = 64 << 10;
 const SYNC_LIVE: usize = 256 << 10;
 
-/// How often there is one of what is on its way to the disk already, if it is as much as that. In a backlog there is one
-/// whenever it is.
+/// How often there is one of what is on its way to the disk already, if it is as much as that. In a backlog there is
+/// one whenever it is.
 const SYNC_EVERY: Duration = Duration::from_millis(50);
 const UNSYNCED_MIN: usize = 256 << 10;
 
