@@ -27,8 +27,8 @@ pub(super) struct Output {
     len: u64,
     /// The system takes [`UNCACHED`] for this file, as far as is known.
     uncached: bool,
-    /// Bytes that may be cached before there is a sync.
-    sync_after: usize,
+    /// What comes is a backlog.
+    is_backlog: bool,
     /// Bytes that were written since the last sync.
     unsynced: usize,
     /// Those of them that are cached.
@@ -46,7 +46,7 @@ impl Output {
             len: file.metadata()?.len(),
             file,
             uncached: true,
-            sync_after: SYNC_LIVE,
+            is_backlog: false,
             unsynced: 0,
             cached: 0,
             synced: Instant::now(),
@@ -75,7 +75,16 @@ impl Output {
 
     /// Whether what comes next is a backlog.
     pub(super) fn note_backlog(&mut self, is_backlog: bool) {
-        self.sync_after = if is_backlog { SYNC_BACKLOG } else { SYNC_LIVE };
+        self.is_backlog = is_backlog;
+    }
+
+    /// Bytes that may be cached before there is a sync.
+    fn sync_after(&self) -> usize {
+        if self.is_backlog {
+            SYNC_BACKLOG
+        } else {
+            SYNC_LIVE
+        }
     }
 
     /// Appends `bytes`, or the first of them.
@@ -110,7 +119,7 @@ impl Output {
     }
 
     fn append_cached(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.sync_after.saturating_sub(self.cached).max(1);
+        let room = self.sync_after().saturating_sub(self.cached).max(1);
         let written = (&self.file).write(&bytes[..bytes.len().min(room)])?;
         self.cached += written;
         Ok(written)
@@ -118,10 +127,10 @@ impl Output {
 
     /// Syncs before the next confirmation, where that would have too much to do.
     fn sync_if_due(&mut self) {
-        let is_full = self.cached >= self.sync_after;
+        let is_full = self.cached >= self.sync_after();
         // Without a pause a backlog would keep the disk busy, and the answers' syncs would wait behind it.
-        let is_time = self.sync_after == SYNC_BACKLOG || self.synced.elapsed() >= SYNC_EVERY;
-        if is_full || self.unsynced >= UNSYNCED_MIN && is_time {
+        let is_time = || self.is_backlog || self.synced.elapsed() >= SYNC_EVERY;
+        if is_full || self.unsynced >= UNSYNCED_MIN && is_time() {
             let synced = self.file.sync_data();
             self.unsure = synced.err().or(self.unsure.take());
             self.note_sync();

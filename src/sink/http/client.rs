@@ -182,7 +182,6 @@ impl Connection<'_> {
     /// Keeps it for another request. For one whose answer was read to its end.
     pub(super) fn keep(self) {
         let mut idle = self.client.idle.lock();
-        close_old(&mut idle);
         if idle.len() < self.client.connections {
             idle.push_back(Idle {
                 sender: self.sender,
