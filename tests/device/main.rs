@@ -319,8 +319,14 @@ fn a_segment_that_is_made_without_a_sync_is_found() {
 #[test]
 fn a_file_that_is_not_synced_is_found() {
     let fault = ("a file of a sink that is not synced", &["<= cursor"][..]);
-    let not = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:retval=0"];
     is_found(fault, (LATE, Kept::Everything), |machine, server| {
-        Strace::attach_thread(server, "hl-sink-file", &machine.site, &not)
+        // Its cursor is synced by the same thread, and stays. What the file has must not be on its way to the disk
+        // without a sync.
+        let path = machine.sink.path.to_str().expect("UTF-8");
+        let calls = ["-P", path, "-e", "trace=fdatasync,pwritev2"];
+        let not = ["-e", "inject=fdatasync:retval=0"];
+        let cached = ["-e", "inject=pwritev2:error=EOPNOTSUPP"];
+        let options = [&calls[..], &not, &cached].concat();
+        Strace::attach_thread(server, "hl-sink-file", &machine.site, &options)
     });
 }
