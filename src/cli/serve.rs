@@ -39,7 +39,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     };
     greeting::greet(&config, &server);
     let failed = |error| CliError::because("the receiver has stopped", error);
-    let mut reload = Reload::new(&args.config, server.reloader(), signals.sender);
+    let mut reload = Reload::new(&args.config, config, server.reloader(), signals.sender);
     loop {
         let message = match asked.pop() {
             Some(signal) => Ok(Message::Signal(signal)),

@@ -25,6 +25,7 @@ mod own_files;
 mod proof;
 mod provider;
 mod reader;
+mod restart;
 mod secret;
 mod sections;
 mod settings;
@@ -42,6 +43,7 @@ pub use crate::sink::RequestForm;
 pub use endpoint::Endpoint;
 pub use finding::{ConfigErrors, Finding};
 pub use proof::{Credential, Provider};
+pub use restart::needing_restart;
 pub use secret::Secret;
 pub use settings::{SETTINGS, Setting};
 pub use sink::{

@@ -179,6 +179,11 @@ impl Cursor {
         &self.saved.lanes
     }
 
+    /// What keeps the journal from removing what it has not passed.
+    pub fn hold(&self) -> RetentionHold {
+        self.place.clone()
+    }
+
     /// True if there was no file of it.
     pub fn is_new(&self) -> bool {
         self.is_new

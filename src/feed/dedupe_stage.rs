@@ -7,13 +7,14 @@
 //! whatever comes is stored and answered.
 
 use super::origin::{DecidedPosition, Durable};
+use super::receivers::{KnownReceivers, Receivers};
 use super::retention_hold::RetentionHold;
 use super::{Feed, FeedError};
 use crate::dead_letter::Quarantine;
 use crate::dedupe::{Dedupe, DedupeError, Parties};
 use crate::log::Repeats;
 use crate::metrics::Counter;
-use crate::worker::{EventBatch, Live};
+use crate::worker::EventBatch;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ pub struct DedupeStage {
     /// How far everything is decided; the sinks go no further.
     pub position: Arc<DecidedPosition>,
     /// The feeds of the sinks.
-    pub sinks: Vec<Live<Arc<EventBatch>>>,
+    pub sinks: Receivers,
     /// Bodies that nobody can take apart.
     pub quarantine: Arc<Quarantine>,
     pub statistics: Arc<DedupeStatistics>,
@@ -42,6 +43,7 @@ pub struct DedupeStage {
 /// Its state while it runs.
 struct Running {
     parts: DedupeStage,
+    sinks: KnownReceivers,
     dedupe: Dedupe,
     /// It was said that there is no room to write down what is decided.
     shortage_logged: bool,
@@ -98,6 +100,7 @@ impl Running {
         parts.feed.go_back_to(from);
         parts.position.set(from - 1);
         Running {
+            sinks: parts.sinks.known(),
             parts,
             dedupe,
             shortage_logged: false,
@@ -201,11 +204,8 @@ impl Running {
         let last = delivery.last_sequence();
         self.keep_poisoned(&delivery)?;
         let delivery = Arc::new(delivery);
-        for sink in &self.parts.sinks {
-            if !sink.offer(Arc::clone(&delivery)) {
-                self.parts.statistics.overflows.add(1);
-            }
-        }
+        let overflows = self.sinks.offer(&delivery);
+        self.parts.statistics.overflows.add(overflows);
         // Behind the offers: who finds nothing up to here has missed it.
         self.parts.position.set(last);
         Ok(())

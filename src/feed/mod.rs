@@ -10,6 +10,7 @@ mod cursor;
 mod dedupe_stage;
 mod origin;
 mod progress;
+mod receivers;
 mod replay;
 mod retention_hold;
 mod selection;
@@ -20,8 +21,9 @@ pub use cursor::{
 pub use dedupe_stage::{DedupeStage, DedupeStatistics};
 pub use origin::{Decided, DecidedPosition, Durable, Feeds, Origin, RecentBatches};
 pub use progress::{Lanes, Open, Progress, confirmed, reached};
+pub use receivers::Receivers;
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
-pub use retention_hold::RetentionHolds;
+pub use retention_hold::{RetentionHold, RetentionHolds};
 pub use selection::{EventOutcome, Selection, Tally};
 
 use crate::dead_letter::DeadLetterError;

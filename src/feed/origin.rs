@@ -122,6 +122,11 @@ impl DecidedPosition {
         self.sequence.load(Ordering::Acquire)
     }
 
+    /// Whoever waits for it to move is to look at something else.
+    pub fn wake(&self) {
+        self.moved.notify_waiters();
+    }
+
     /// Ends once it has moved after this call. Who asks for this first, and then looks at it, misses nothing.
     pub fn moved(&self) -> Notified<'_> {
         self.moved.notified()

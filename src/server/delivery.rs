@@ -2,19 +2,20 @@
 
 use super::directories::{all_aside, beside, sweep_dead_letters};
 use super::hand_on;
-use super::pull::{self, Pulls};
-use super::sinks::{self, Common, Sinks};
+use super::pull;
+use super::sinks::keeper::{self, Keeping, Prepared};
+use super::sinks::{self, Common};
 use super::sources::Sources;
 use super::threads::{Cores, Threads};
-use super::{DEDUPE, SINK, ServerError, WORKER, options, quarantine};
-use crate::config::Config;
+use super::{DEDUPE, ServerError, WORKER, options, quarantine};
+use crate::config::{self, Config, SinkKind};
 use crate::dead_letter::{Child, Quarantine};
 use crate::dedupe::{Dedupe, DedupeError, Parties};
 use crate::disk::Storage;
 use crate::feed::{DecidedPosition, DedupeStage, Durable, Feed, Feeds, RetentionHolds};
 use crate::journal::{HandOn, Journal};
 use crate::worker::{EventBatch, Extraction, Forms, Live, Worker};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -27,7 +28,9 @@ pub(super) struct Delivery {
     stage: DedupeStage,
     open: Box<dyn FnOnce() -> Result<(Dedupe, u64), DedupeError> + Send>,
     stop_dedupe: Arc<AtomicBool>,
-    sinks: Sinks,
+    sinks: Prepared,
+    /// For consumers, if there are sinks for them.
+    listener: Option<TcpListener>,
 }
 
 /// Opens everything that is delivered from and to, and gives what takes each durable batch.
@@ -52,7 +55,7 @@ pub(super) fn prepare(
     let (decided, stop_dedupe) = (Arc::<DecidedPosition>::default(), Arc::default());
     let parties = Parties::new(config.dedupe.scope);
     let common = Common {
-        config,
+        config: Arc::new(config.clone()),
         cursors: sinks::cursors(config, id, status.durable(), floor)?,
         feeds: Feeds {
             journal: Arc::clone(disk),
@@ -65,7 +68,7 @@ pub(super) fn prepare(
         parties: parties.clone(),
         endpoints: endpoints.clone(),
     };
-    let mut sinks = sinks::prepare(&common, sources)?;
+    let sinks = keeper::prepare(common)?;
     let maker = || Extraction::sparing(quarantine.poison()).reading(forms);
     let (workers, hand_on) = hand_on::workers(config.server.workers, maker, sources);
     let origin = Durable::new(Arc::clone(&status), &quarantine, forms);
@@ -81,7 +84,7 @@ pub(super) fn prepare(
         hold,
         first: Box::new(first),
         position: decided,
-        sinks: std::mem::take(&mut sinks.lives),
+        sinks: sinks.receivers.clone(),
         quarantine: Arc::clone(&quarantine),
         statistics: Arc::clone(&sources.dedupe),
         stop: Arc::clone(&stop_dedupe),
@@ -98,6 +101,7 @@ pub(super) fn prepare(
         open: Box::new(open),
         stop_dedupe,
         sinks,
+        listener: listener(config)?,
     };
     Ok((delivery, hand_on))
 }
@@ -134,25 +138,28 @@ fn or_anew<T>(
     }
 }
 
+/// The listener for consumers, if there are sinks for them.
+fn listener(config: &Config) -> Result<Option<TcpListener>, ServerError> {
+    let is_pull = |sink: &config::Sink| matches!(sink.kind, SinkKind::Pull(_));
+    let wanted = config.sinks.iter().any(is_pull);
+    wanted.then(|| pull::bind(config.pull.listen)).transpose()
+}
+
 impl Delivery {
-    /// The sinks that are read by who asks, and the listener for them if there are any.
-    pub(super) fn take_pulls(
-        &mut self,
-        config: &Config,
-    ) -> Result<(Pulls, Option<TcpListener>), ServerError> {
-        let pulls = std::mem::take(&mut self.sinks.pulls);
-        let listener = (!pulls.is_empty()).then(|| pull::bind(config.pull.listen));
-        Ok((pulls, listener.transpose()?))
+    /// Where consumers read.
+    pub(super) fn pull_address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref()?.local_addr().ok()
     }
 
-    /// Starts the threads; gives what asks the stage, and then the sinks, to end once everything durable is done.
+    /// Starts the threads; gives what asks the stage to end once everything durable is done, and then the sinks.
     /// `child` takes suspect bodies apart.
     pub(super) fn start(
         self,
         threads: &mut Threads,
         cores: &mut Cores,
         child: Option<Child>,
-    ) -> Result<(Arc<AtomicBool>, Arc<AtomicBool>), ServerError> {
+        sources: &Arc<Sources>,
+    ) -> Result<(Arc<AtomicBool>, Keeping), ServerError> {
         let (stage, open) = (self.stage, self.open);
         let stop = Arc::clone(&self.stop_dedupe);
         quarantine::examine(self.quarantine, self.journal, child, stop)?;
@@ -169,12 +176,7 @@ impl Delivery {
             };
             threads.start(&format!("{WORKER}{index}"), cores.take_from_end(), run)?;
         }
-        for (name, sink) in self.sinks.ready {
-            threads.start(&format!("{SINK}{name}"), None, move || {
-                sink.run()
-                    .map_err(|cause| ServerError::Sink { name, cause })
-            })?;
-        }
-        Ok((self.stop_dedupe, self.sinks.stop))
+        let sinks = self.sinks.start(self.listener, sources, threads)?;
+        Ok((self.stop_dedupe, sinks))
     }
 }

@@ -1,6 +1,6 @@
 //! The stop, in the direction of the data: the module above says in which order.
 
-use super::{COMMIT, DEDUPE, LEAVE_TIME, LOOP, PULL, SINK, Server, ServerError, WORKER};
+use super::{COMMIT, DEDUPE, LEAVE_TIME, LOOP, SINKS, Server, ServerError, WORKER};
 use crate::reactor::Phase;
 use crossbeam_channel::Receiver;
 use std::sync::atomic::Ordering;
@@ -72,17 +72,14 @@ impl Server {
         // What workers have left is read from the journal.
         let dedupe = |name: &str| name.starts_with(WORKER) || name == DEDUPE;
         result = result.and(self.threads.join(dedupe, deadline));
-        self.stop_sinks.store(true, Ordering::Release);
-        match self
-            .threads
-            .join(|name| name.starts_with(SINK) || name == PULL, deadline)
-        {
+        self.sinks.drain();
+        match self.threads.join(|name| name == SINKS, deadline) {
             Err(_) if self.threads.is_hurried() => {}
             // What it has not delivered is in the journal, and what its cursor does not say comes twice.
             Err(ServerError::DrainTimeout(_)) => {
-                for sink in self.threads.names_after(SINK) {
+                for sink in self.sources.sinks().iter().filter(|it| it.runs) {
                     tracing::warn!(
-                        sink,
+                        sink = sink.name,
                         "the sink has not delivered everything within drain_timeout; it goes on after the next start"
                     );
                 }

@@ -24,13 +24,15 @@ impl Held {
         let statistics = &sources.journal.statistics;
         let bytes = statistics.held_bytes.load(Ordering::Relaxed);
         let before = statistics.held_before.load(Ordering::Relaxed);
-        let sinks = sources.sinks.iter();
-        let holds = sinks.filter(|(_, _, sink)| sink.confirmed.get() + 1 < before);
+        let sinks = sources.sinks();
+        let holds = sinks
+            .iter()
+            .filter(|sink| sink.statistics.confirmed.get() + 1 < before);
         Held {
             bytes,
             by: match bytes {
                 0 => Vec::new(),
-                _ => holds.map(|(name, _, _)| name.clone()).collect(),
+                _ => holds.map(|sink| sink.name.clone()).collect(),
             },
         }
     }

@@ -6,7 +6,7 @@
 use crate::http::Status;
 use crate::metrics::Snapshot;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Samples of the last hour, and since when each lane of a sink stands where it stands.
@@ -19,7 +19,7 @@ struct Samples {
     minute: VecDeque<Sample>,
     hour: VecDeque<Sample>,
     /// What is confirmed in each lane of each sink, and since when it has not moved though something is behind.
-    still: Vec<[(u64, Instant); 3]>,
+    still: BTreeMap<String, [(u64, Instant); 3]>,
 }
 
 /// The counters at one moment.
@@ -43,24 +43,24 @@ impl History {
     pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 
     /// Keeps a sample. `durable` is the last sequence that is, and `confirmed` how far each lane of each sink is.
-    pub(super) fn record(
+    pub(super) fn record<'s>(
         &self,
         now: Sample,
         durable: u64,
-        confirmed: impl Iterator<Item = [u64; 3]>,
+        confirmed: impl Iterator<Item = (&'s str, [u64; 3])>,
     ) {
         let mut kept = self.0.lock();
-        let still: Vec<_> = confirmed
-            .enumerate()
-            .map(|(place, confirmed)| {
-                let before = kept.still.get(place);
-                std::array::from_fn(|lane| {
+        let still = confirmed
+            .map(|(sink, confirmed)| {
+                let before = kept.still.get(sink);
+                let since = std::array::from_fn(|lane| {
                     let confirmed = confirmed[lane];
                     let unmoved = before.map(|lanes| lanes[lane]);
                     let unmoved =
                         unmoved.filter(|(then, _)| *then == confirmed && confirmed < durable);
                     unmoved.unwrap_or((confirmed, now.at))
-                })
+                });
+                (sink.to_owned(), since)
             })
             .collect();
         kept.still = still;
@@ -80,10 +80,10 @@ impl History {
         found.cloned()
     }
 
-    /// For how long at least a lane of the sink at `place` has stood at `confirmed` with something behind.
-    pub(super) fn still(&self, place: usize, lane: usize, confirmed: u64) -> Duration {
+    /// For how long at least a lane of the sink has stood at `confirmed` with something behind.
+    pub(super) fn still(&self, sink: &str, lane: usize, confirmed: u64) -> Duration {
         let kept = self.0.lock();
-        let still = kept.still.get(place).map(|lanes| lanes[lane]);
+        let still = kept.still.get(sink).map(|lanes| lanes[lane]);
         let still = still.filter(|(then, _)| *then == confirmed);
         still.map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }

@@ -7,6 +7,7 @@
 //! | `hl-segment` | the journal's preparer: segments ahead of use, retention |
 //! | `hl-worker-N` | one worker, pinned; the only one decides what is a duplicate, too |
 //! | `hl-dedupe` | what is a duplicate, with several workers |
+//! | `hl-sinks` | starts and ends the sinks, as the configuration says and `hookline sink` asks |
 //! | `hl-sink-NAME` | one sink |
 //! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
@@ -53,17 +54,17 @@ pub(crate) use sinks::selection;
 use crate::config::Config;
 use crate::dead_letter::{Child, DeadLetterError};
 use crate::dedupe::DedupeError;
-use crate::feed::{CursorError, FeedError, Replays};
+use crate::feed::{CursorError, FeedError};
 use crate::journal::{self, Journal, JournalError, State};
 use crate::reactor::{Control, EventLoop, ReactorError};
 use crate::relay;
 use crate::sink::SinkError;
 use crate::worker::Forms;
 use crossbeam_channel::{Receiver, select};
-use directories::{beside, data_directory};
+use directories::data_directory;
 use held::{Held, HeldLog};
 use mio::Waker;
-use pull::Pulls;
+use sinks::keeper::Keeping;
 use sources::Sources;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -84,7 +85,7 @@ pub struct Server {
     control: Arc<Control>,
     wakers: Vec<Arc<Waker>>,
     stop_dedupe: Arc<AtomicBool>,
-    stop_sinks: Arc<AtomicBool>,
+    sinks: Keeping,
     sources: Arc<Sources>,
     threads: Threads,
     held: HeldLog,
@@ -190,9 +191,9 @@ impl Server {
         let table = Arc::new(endpoints::table(config, count, &endpoints, &forms, None)?);
         let mut sources = Sources::new(config, journal.status(), Arc::clone(&table));
 
-        let (mut delivery, hand_on) =
+        let (delivery, hand_on) =
             delivery::prepare(config, &disk, &journal, &forms, floor, &mut sources)?;
-        let (pulls, pull) = delivery.take_pulls(config)?;
+        let pull = delivery.pull_address();
         let control = Arc::new(Control::new(table, config.server.loops));
         let (commit, inbox) = relay::channel(COMMIT_INBOX);
         let loops = loops::prepare(config, listeners, &control, &commit, &mut sources)?;
@@ -207,21 +208,19 @@ impl Server {
         let (committer, preparer) = journal.split(loops.positions, hand_on);
         threads.start(COMMIT, None, move || Ok(committer.run(&inbox)?))?;
         threads.start("hl-segment", None, move || Ok(preparer.run()?))?;
-        let (stop_dedupe, stop_sinks) = delivery.start(&mut threads, &mut cores, child)?;
+        let sources = Arc::new(sources);
+        let (stop_dedupe, sinks) = delivery.start(&mut threads, &mut cores, child, &sources)?;
         // Whatever comes, comes after this.
         sources.record();
-        let sources = Arc::new(sources);
         let address_of = |listener: &TcpListener| listener.local_addr().ok();
         let admin_address = admin.as_ref().and_then(address_of);
-        let pull_address = pull.as_ref().and_then(address_of);
-        start_pull(config, pull, pulls, &stop_sinks, &mut threads)?;
         start_admin(config, admin, &sources, &control, &mut threads)?;
         // Last, so that nothing is answered before everything else stands.
         start_loops(loops.ready, &mut threads, &mut cores)?;
         Ok(Server {
             address,
             admin: admin_address,
-            pull: pull_address,
+            pull,
             drain_timeout: config.server.drain_timeout,
             endpoints,
             forms,
@@ -229,7 +228,7 @@ impl Server {
             control,
             wakers: loops.wakers,
             stop_dedupe,
-            stop_sinks,
+            sinks,
             sources,
             threads,
             held: HeldLog::default(),
@@ -256,7 +255,7 @@ impl Server {
         &self.recovery
     }
 
-    /// What takes over the endpoints of another configuration, on any thread.
+    /// What takes over the endpoints and the sinks of another configuration, on any thread.
     pub fn reloader(&self) -> Reloader {
         Reloader {
             endpoints: self.endpoints.clone(),
@@ -264,6 +263,7 @@ impl Server {
             control: Arc::clone(&self.control),
             wakers: self.wakers.clone(),
             sources: Arc::clone(&self.sources),
+            sinks: self.sinks.clone(),
         }
     }
 
@@ -328,29 +328,6 @@ fn start_loops(
     Ok(())
 }
 
-/// Starts what consumers read from, if there is a listener for them.
-fn start_pull(
-    config: &Config,
-    listener: Option<TcpListener>,
-    pulls: Pulls,
-    stop: &Arc<AtomicBool>,
-    threads: &mut Threads,
-) -> Result<(), ServerError> {
-    let dir = config.journal.dir.join("replays");
-    if listener.is_none() && !dir.exists() {
-        return Ok(());
-    }
-    let replays = beside(&dir)?;
-    // Without this note a replay is refused all the same, within a second.
-    let _ = Replays::open(Arc::clone(&replays)).note_consumers(&pulls.names());
-    let Some(listener) = listener else {
-        return Ok(());
-    };
-    let (stop, connections) = (Arc::clone(stop), config.pull.connections);
-    let run = move || pull::run(listener, connections, pulls, replays, &stop);
-    threads.start(PULL, None, run)
-}
-
 /// Starts the pages of metrics and health, if there is a listener for them.
 fn start_admin(
     config: &Config,
@@ -383,6 +360,7 @@ fn log_left_out(recovery: &journal::Recovery) {
 
 const LOOP: &str = "hl-loop-";
 const SINK: &str = "hl-sink-";
+const SINKS: &str = "hl-sinks";
 const ADMIN: &str = "hl-admin";
 const PULL: &str = "hl-pull";
 const COMMIT: &str = "hl-commit";

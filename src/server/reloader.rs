@@ -1,5 +1,7 @@
-//! Another configuration, taken over while the server runs.
+//! Another configuration, taken over while the server runs: its endpoints at once, and its sinks one by one, as
+//! [`keeper`](super::sinks::keeper) says.
 
+use super::sinks::keeper::Keeping;
 use super::sources::Sources;
 use super::{ServerError, endpoints};
 use crate::config::Config;
@@ -9,7 +11,7 @@ use crate::worker::Forms;
 use mio::Waker;
 use std::sync::Arc;
 
-/// Takes over the endpoints of another configuration. Paths and forms that are new are written down first: a disk that
+/// Takes over the endpoints and sinks of another configuration. Paths and forms that are new are written down first: a disk that
 /// stalls holds up whoever calls this, and nothing else.
 #[derive(Clone)]
 pub struct Reloader {
@@ -18,10 +20,12 @@ pub struct Reloader {
     pub(super) control: Arc<Control>,
     pub(super) wakers: Vec<Arc<Waker>>,
     pub(super) sources: Arc<Sources>,
+    pub(super) sinks: Keeping,
 }
 
 impl Reloader {
-    /// Takes over the endpoints; everything else of the configuration needs a restart.
+    /// Takes over the endpoints, and asks for the sinks, which the log says more of; everything else of the configuration
+    /// needs a restart. With an error everything stays as it was.
     pub fn reload(&self, config: &Config) -> Result<(), ServerError> {
         let table = endpoints::table(
             config,
@@ -37,6 +41,7 @@ impl Reloader {
             // A full counter is a loop that is awake.
             let _ = waker.wake();
         }
+        self.sinks.change(config.sinks.clone());
         Ok(())
     }
 }

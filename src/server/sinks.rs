@@ -1,23 +1,23 @@
 //! One thread for each configured sink, with its feeds and its cursor.
 
+pub(super) mod keeper;
+mod kept;
 mod transports;
 
 use super::ServerError;
 use super::directories::{beside, dead_letters, directory};
-use super::pull::Pulls;
-use super::sources::Sources;
 use crate::config::{self, Config, SinkKind};
 use crate::dedupe::Parties;
 use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
-    self, Corrected, Cursor, Cursors, Decided, Feed, Feeds, RecentBatches, Replays, RetentionHolds,
-    Selection, StoredCursor,
+    self, Corrected, Cursor, Cursors, Decided, Feed, Feeds, RecentBatches, Replays, RetentionHold,
+    RetentionHolds, Selection, StoredCursor,
 };
 use crate::journal::{self, JournalId};
 use crate::relay::{self, Sleeper};
 use crate::sink::{
-    self, Confirmation, CursorSaver, Dispatcher, Paths, Pull, Runner, Sink, SinkError, SinkReplays,
+    self, Confirmation, CursorSaver, Dispatcher, Leave, Paths, Pull, Runner, Sink, SinkReplays,
     Source, Statistics,
 };
 use crate::worker::{EventBatch, Live};
@@ -25,38 +25,60 @@ use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-/// Sinks that are ready to run, by name.
-pub(super) struct Sinks {
-    pub(super) ready: Vec<(String, Ready)>,
-    /// The ends of their feeds at which batches are offered.
+/// A sink that is ready to run.
+pub(super) struct Opened {
+    pub(super) ready: Ready,
+    pub(super) confirmation: Confirmation,
+    pub(super) statistics: Arc<Statistics>,
+    /// The ends of its feeds at which batches are offered.
     pub(super) lives: Vec<Live<Arc<EventBatch>>>,
-    /// Those that are read by who asks.
-    pub(super) pulls: Pulls,
-    /// Asks all of them to end once they have delivered what is durable.
-    pub(super) stop: Arc<AtomicBool>,
+    /// What keeps the journal for it, also when it has ended.
+    pub(super) hold: RetentionHold,
+    /// Which file it writes to, if it does.
+    pub(super) file: Option<(u64, u64)>,
+    pub(super) asked: Asked,
 }
 
-/// What the thread of a sink runs.
+/// What runs.
 pub(super) enum Ready {
     /// Everything in the order of the journal.
     Stream(Box<Runner>, Box<dyn Sink>),
     /// One by one.
     Dispatched(Box<Dispatcher>, Box<[Feed<Decided>; 3]>),
+    /// Whoever asks reads: there is no thread.
+    Pulled(Arc<Pull>),
 }
 
-impl Ready {
-    pub(super) fn run(self) -> Result<(), SinkError> {
-        match self {
-            Ready::Stream(runner, mut target) => runner.run(&mut *target),
-            Ready::Dispatched(dispatcher, feeds) => dispatcher.run(*feeds),
+/// Asks a sink to end.
+#[derive(Clone)]
+pub(super) struct Asked {
+    /// Once it has delivered what is durable.
+    pub(super) stop: Arc<AtomicBool>,
+    /// Where it stands.
+    leave: Arc<Leave>,
+}
+
+impl Asked {
+    fn new(patience: Duration) -> Asked {
+        Asked {
+            stop: Arc::default(),
+            leave: Arc::new(Leave::new(patience)),
         }
+    }
+
+    /// It is to end where it stands.
+    pub(super) fn to_leave(&self) {
+        // In this order: who sees the stop sees that it is this one.
+        self.leave.ask();
+        self.stop.store(true, Ordering::Release);
     }
 }
 
 /// What all sinks need.
-pub(super) struct Common<'c> {
-    pub(super) config: &'c Config,
+pub(super) struct Common {
+    pub(super) config: Arc<Config>,
     pub(super) cursors: Cursors,
     pub(super) feeds: Feeds,
     pub(super) parties: Parties,
@@ -116,73 +138,90 @@ pub(super) fn cursors(
     Ok(cursors)
 }
 
-/// Opens everything that the sinks need.
-pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sinks, ServerError> {
-    let mut sinks = Sinks {
-        ready: Vec::new(),
-        lives: Vec::new(),
-        pulls: Pulls::default(),
-        stop: Arc::new(AtomicBool::new(false)),
-    };
-    let mut files = Vec::new();
-    let drain = common.config.server.drain_timeout;
-    for sink in &common.config.sinks {
-        let cursor = common.cursors.of(&sink.name)?;
-        // A new sink begins with the oldest record that there is.
-        let statistics = &sources.journal.statistics;
-        let first = statistics.first_sequence.load(Ordering::Relaxed);
-        warn_of_what_is_missing(&sink.name, &cursor, first);
-        let last = sources.journal.durable();
-        if cursor.is_new() && first <= last {
-            tracing::warn!(
-                sink = sink.name,
-                first,
-                last,
-                "the sink has no cursor, so everything that the journal holds is delivered to it; if it had another name before, stop the server and rename the file of its cursor in `cursors`; if it is to begin elsewhere, stop the server and use `hookline cursor seek`"
-            );
-        }
-        let statistics = Arc::new(Statistics::default());
-        statistics.delivered.set(cursor.confirmed().max(first - 1));
-        statistics.confirmed.set(cursor.confirmed());
-        let part = SinkSetup {
-            sink,
-            cursor,
-            first,
-            statistics: Arc::clone(&statistics),
-            stop: Arc::clone(&sinks.stop),
-        };
-        let (confirmation, ready) = match &sink.kind {
-            SinkKind::Stdout => {
-                part.stream(common, Box::new(sink::Stdout::default()), &mut sinks.lives)?
-            }
-            SinkKind::File(file) => {
-                let target = open_file(file, &sink.name, &mut files)?;
-                part.stream(common, target, &mut sinks.lives)?
-            }
-            #[cfg(feature = "http")]
-            SinkKind::Http(http) => {
-                let (limits, make) = transports::http(&sink.name, http, paths(&common.endpoints));
-                part.dispatched(common, limits, make, &mut sinks.lives)?
-            }
-            SinkKind::Exec(exec) => {
-                let (limits, make) = transports::exec(&sink.name, exec, (&sinks.stop, drain));
-                part.dispatched(common, limits, make, &mut sinks.lives)?
-            }
-            SinkKind::Pull(tokens) => {
-                let pull = part.pulled(common)?;
-                sinks.pulls.add(&sink.name, tokens, pull);
-                let shown = (sink.name.clone(), Confirmation::Fsynced, statistics);
-                sources.sinks.push(shown);
-                continue;
-            }
-            #[cfg(not(feature = "http"))]
-            SinkKind::Http(_) => return Err(unbuilt(sink)),
-        };
-        let name = sink.name.clone();
-        sources.sinks.push((name.clone(), confirmation, statistics));
-        sinks.ready.push((name, ready));
+/// Opens everything that a sink needs, which goes on where its cursor stands. `before` is what it has counted so far,
+/// and `files` are those that others write to.
+pub(super) fn open(
+    common: &Common,
+    sink: &config::Sink,
+    before: Option<&Statistics>,
+    files: &[(u64, u64)],
+) -> Result<Opened, ServerError> {
+    let cursor = common.cursors.of(&sink.name)?;
+    let hold = cursor.hold();
+    let opened = open_at(common, sink, cursor, before, files);
+    if opened.is_err() {
+        hold.release();
     }
-    Ok(sinks)
+    opened
+}
+
+fn open_at(
+    common: &Common,
+    sink: &config::Sink,
+    cursor: Cursor,
+    before: Option<&Statistics>,
+    files: &[(u64, u64)],
+) -> Result<Opened, ServerError> {
+    // A new sink begins with the oldest record that there is.
+    let journal = &common.feeds.status;
+    let first = journal.statistics.first_sequence.load(Ordering::Relaxed);
+    warn_of_what_is_missing(&sink.name, &cursor, first);
+    let last = journal.durable();
+    if cursor.is_new() && first <= last {
+        tracing::warn!(
+            sink = sink.name,
+            first,
+            last,
+            "the sink has no cursor, so everything that the journal holds is delivered to it; if it had another name before, stop the server and rename the file of its cursor in `cursors`; if it is to begin elsewhere, stop the server and use `hookline cursor seek`"
+        );
+    }
+    let statistics = Arc::new(before.map_or_else(Statistics::default, Statistics::carried_on));
+    statistics.delivered.set(cursor.confirmed().max(first - 1));
+    statistics.confirmed.set(cursor.confirmed());
+    let hold = cursor.hold();
+    let drain = common.config.server.drain_timeout;
+    let asked = Asked::new(drain);
+    let mut lives = Vec::new();
+    let mut writes_to = None;
+    let part = SinkSetup {
+        sink,
+        cursor,
+        first,
+        statistics: Arc::clone(&statistics),
+        asked: asked.clone(),
+    };
+    let (confirmation, ready) = match &sink.kind {
+        SinkKind::Stdout => part.stream(common, Box::new(sink::Stdout::default()), &mut lives)?,
+        SinkKind::File(file) => {
+            let (target, identity) = open_file(file, &sink.name, files)?;
+            writes_to = identity;
+            part.stream(common, target, &mut lives)?
+        }
+        #[cfg(feature = "http")]
+        SinkKind::Http(http) => {
+            let (limits, make) = transports::http(&sink.name, http, paths(&common.endpoints));
+            part.dispatched(common, limits, make, &mut lives)?
+        }
+        SinkKind::Exec(exec) => {
+            let (limits, make) = transports::exec(&sink.name, exec, (&asked.stop, drain));
+            part.dispatched(common, limits, make, &mut lives)?
+        }
+        SinkKind::Pull(_) => {
+            let pull = part.pulled(common)?;
+            (Confirmation::Fsynced, Ready::Pulled(Arc::new(pull)))
+        }
+        #[cfg(not(feature = "http"))]
+        SinkKind::Http(_) => return Err(unbuilt(sink)),
+    };
+    Ok(Opened {
+        ready,
+        confirmation,
+        statistics,
+        lives,
+        hold,
+        file: writes_to,
+        asked,
+    })
 }
 
 #[cfg(not(feature = "http"))]
@@ -199,19 +238,19 @@ struct SinkSetup<'c> {
     /// The first sequence that there is.
     first: u64,
     statistics: Arc<Statistics>,
-    stop: Arc<AtomicBool>,
+    asked: Asked,
 }
 
 impl SinkSetup<'_> {
     /// Which events; every path among its filters has a number from here on.
-    fn wanted(&self, common: &Common<'_>) -> Result<Selection, ServerError> {
+    fn wanted(&self, common: &Common) -> Result<Selection, ServerError> {
         let filter = &self.sink.filter;
         let numbers = filter.endpoints.iter();
         let numbers = numbers.map(|path| common.endpoints.number(path));
         Ok(selection(filter, numbers.collect::<Result<_, _>>()?))
     }
 
-    fn replays(&self, common: &Common<'_>) -> Result<SinkReplays, ServerError> {
+    fn replays(&self, common: &Common) -> Result<SinkReplays, ServerError> {
         let replays = Replays::open(beside(&common.config.journal.dir.join("replays"))?);
         let feeds = common.feeds.clone();
         Ok(SinkReplays::new(&self.sink.name, replays, feeds))
@@ -219,7 +258,7 @@ impl SinkSetup<'_> {
 
     fn stream(
         self,
-        common: &Common<'_>,
+        common: &Common,
         target: Box<dyn Sink>,
         lives: &mut Vec<Live<Arc<EventBatch>>>,
     ) -> Result<(Confirmation, Ready), ServerError> {
@@ -232,7 +271,8 @@ impl SinkSetup<'_> {
             wanted: self.wanted(common)?,
             cursor: CursorSaver::new(self.cursor),
             statistics: self.statistics,
-            stop: self.stop,
+            stop: self.asked.stop,
+            leave: self.asked.leave,
         };
         Ok((
             target.confirmation(),
@@ -241,7 +281,7 @@ impl SinkSetup<'_> {
     }
 
     /// A sink that is read.
-    fn pulled(self, common: &Common<'_>) -> Result<Pull, ServerError> {
+    fn pulled(self, common: &Common) -> Result<Pull, ServerError> {
         let feeds = common.feeds.clone();
         let status = Arc::clone(&feeds.status);
         let source = Source {
@@ -256,7 +296,7 @@ impl SinkSetup<'_> {
     /// A sink that delivers one by one, through what `make` makes.
     fn dispatched(
         self,
-        common: &Common<'_>,
+        common: &Common,
         limits: sink::Limits,
         make: transports::Make,
         lives: &mut Vec<Live<Arc<EventBatch>>>,
@@ -277,7 +317,7 @@ impl SinkSetup<'_> {
             name: name.clone(),
             wanted: self.wanted(common)?,
             parties: common.parties.clone(),
-            dead_letters: dead_letters(common.config, name)?,
+            dead_letters: dead_letters(&common.config, name)?,
             replays: self.replays(common)?,
             cursor: CursorSaver::new(self.cursor),
             feeds: common.feeds.clone(),
@@ -288,7 +328,8 @@ impl SinkSetup<'_> {
             outcomes,
             sleeper,
             statistics: self.statistics,
-            stop: self.stop,
+            stop: self.asked.stop,
+            leave: self.asked.leave,
         };
         let ready = Ready::Dispatched(Box::new(dispatcher), Box::new(feeds));
         Ok((Confirmation::Memory, ready))
@@ -356,8 +397,8 @@ fn warn_of_what_is_missing(sink: &str, cursor: &Cursor, first: u64) {
 fn open_file(
     file: &config::FileSink,
     sink: &str,
-    files: &mut Vec<(u64, u64)>,
-) -> Result<Box<dyn Sink>, ServerError> {
+    files: &[(u64, u64)],
+) -> Result<(Box<dyn Sink>, Option<(u64, u64)>), ServerError> {
     let (path, rotation, mode) = (&file.path, file.rotation, file.mode);
     let failed = || ServerError::io(format!("open {} for the sink {sink}", path.display()));
     let file = match sink::File::open(path, rotation, mode) {
@@ -374,7 +415,7 @@ fn open_file(
                  to the user that serves"
             );
             let file = sink::LateFile::new(sink, &file.path, rotation, mode);
-            return Ok(Box::new(file));
+            return Ok((Box::new(file), None));
         }
         opened => opened.map_err(failed())?,
     };
@@ -383,6 +424,5 @@ fn open_file(
         let cause = io::Error::other("another sink writes to the same file");
         return Err(failed()(cause));
     }
-    files.push(identity);
-    Ok(Box::new(file.named(sink)))
+    Ok((Box::new(file.named(sink)), Some(identity)))
 }

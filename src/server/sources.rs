@@ -6,7 +6,7 @@ use crate::endpoint::Table;
 use crate::feed::{self, Replays};
 use crate::journal;
 use crate::metrics::{Counter, Snapshot};
-use crate::sink::{self, Confirmation};
+use crate::sink::{Confirmation, Statistics};
 use crate::{reactor, worker};
 use parking_lot::Mutex;
 use std::ops::Deref;
@@ -21,15 +21,27 @@ pub(super) struct Sources {
     pub(super) loops: Vec<Arc<reactor::Statistics>>,
     pub(super) workers: Vec<Arc<worker::Statistics>>,
     pub(super) dedupe: Arc<feed::DedupeStatistics>,
-    pub(super) sinks: Vec<(String, Confirmation, Arc<sink::Statistics>)>,
     /// Keys of the configuration and their values.
     pub(super) limits: Vec<(String, u64)>,
     table: Mutex<Arc<Table>>,
+    sinks: Mutex<Arc<Vec<ShownSink>>>,
     /// What was counted before.
     pub(super) history: History,
     /// What is asked for once more, as far as its files were looked at.
     pub(super) replays: Mutex<Option<Replays>>,
     pub(super) about: About,
+}
+
+/// A sink as it is shown.
+#[derive(Clone)]
+pub(super) struct ShownSink {
+    pub(super) name: String,
+    /// Its type.
+    pub(super) kind: &'static str,
+    pub(super) confirmation: Confirmation,
+    pub(super) statistics: Arc<Statistics>,
+    /// True while its thread runs.
+    pub(super) runs: bool,
 }
 
 /// What is shown of the configuration beside numbers.
@@ -42,8 +54,6 @@ pub(super) struct About {
     /// How long, and how many, events are remembered.
     pub(super) window: Duration,
     pub(super) keys: u64,
-    /// Names and types of the sinks.
-    pub(super) kinds: Vec<(String, &'static str)>,
 }
 
 impl Sources {
@@ -65,11 +75,11 @@ impl Sources {
             loops: Vec::new(),
             workers: Vec::new(),
             dedupe: Arc::default(),
-            sinks: Vec::new(),
             limits: numbers
                 .map(|(setting, value)| (key(setting), in_force(setting, *value)))
                 .collect(),
             table: Mutex::new(table),
+            sinks: Mutex::default(),
             history: History::default(),
             replays: Mutex::default(),
             about: About {
@@ -80,11 +90,6 @@ impl Sources {
                 ack_deadline: config.server.ack_deadline,
                 window: config.dedupe.window,
                 keys: config.dedupe.keys as u64,
-                kinds: config
-                    .sinks
-                    .iter()
-                    .map(|sink| (sink.name.clone(), sink.kind.name()))
-                    .collect(),
             },
         }
     }
@@ -95,6 +100,15 @@ impl Sources {
 
     pub(super) fn set_table(&self, table: Arc<Table>) {
         *self.table.lock() = table;
+    }
+
+    /// Those that there are at the moment, in the order of the configuration.
+    pub(super) fn sinks(&self) -> Arc<Vec<ShownSink>> {
+        Arc::clone(&self.sinks.lock())
+    }
+
+    pub(super) fn set_sinks(&self, sinks: Vec<ShownSink>) {
+        *self.sinks.lock() = Arc::new(sinks);
     }
 
     /// What is counted now.
@@ -124,8 +138,12 @@ impl Sources {
 
     /// Keeps a sample of what is counted now.
     pub(super) fn record(&self) {
-        let lanes = self.sinks.iter().map(|(_, _, sink)| &sink.lanes);
-        let confirmed = lanes.map(|lanes| std::array::from_fn(|lane| lanes[lane].confirmed.get()));
+        let sinks = self.sinks();
+        let confirmed = sinks.iter().map(|sink| {
+            let lanes = &sink.statistics.lanes;
+            let confirmed = std::array::from_fn(|lane| lanes[lane].confirmed.get());
+            (sink.name.as_str(), confirmed)
+        });
         self.history
             .record(self.sample(), self.journal.durable(), confirmed);
     }

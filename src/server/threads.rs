@@ -80,20 +80,21 @@ impl Threads {
         self.ended.clone()
     }
 
+    /// Where others report that a thread of theirs has ended as none should.
+    pub(super) fn reporter(&self) -> Sender<Ended> {
+        self.sender.clone()
+    }
+
+    /// A thread does not run any more.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.running.remove(name);
+    }
+
     /// Takes note of a thread that has ended, and says whether that matters.
     pub(super) fn ended(&mut self, (name, outcome): Ended) -> Result<(), ServerError> {
-        self.running.remove(&name);
+        self.forget(&name);
         match outcome {
             // The receiver goes on without this until it is restarted.
-            Err(ServerError::Sink { name, cause }) => {
-                let why = with_causes(cause.to_string(), cause.source());
-                tracing::error!(
-                    sink = name,
-                    error = why,
-                    "delivery has stopped for this sink: its events stay in the journal until a restart; correct what the error names, and restart"
-                );
-                Ok(())
-            }
             Err(ServerError::Feed(cause)) => {
                 let why = with_causes(cause.to_string(), cause.source());
                 tracing::error!(
@@ -152,12 +153,6 @@ impl Threads {
             }
             default(left) => None,
         }
-    }
-
-    /// What follows `prefix` in the names of those that run and begin so.
-    pub(super) fn names_after<'t>(&'t self, prefix: &'t str) -> impl Iterator<Item = &'t str> {
-        let names = self.running.iter();
-        names.filter_map(move |name| name.strip_prefix(prefix))
     }
 
     /// True while one of them runs.

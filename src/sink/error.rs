@@ -14,17 +14,17 @@ pub enum SinkError {
     Cursor(#[from] CursorError),
     /// The receiver wants nothing any more.
     #[error(
-        "{0}: the receiver says for good that it takes nothing; correct what it refuses, or remove the sink from the configuration, and restart"
+        "{0}: the receiver says for good that it takes nothing; correct what it refuses, or remove the sink from the configuration"
     )]
     Refused(String),
     /// What it writes to keeps nothing that is synced: it would be written again without end.
-    #[error("{0}: what it writes to cannot be synced; name a regular file, and restart")]
+    #[error("{0}: what it writes to cannot be synced; name a regular file")]
     Unsyncable(io::Error),
     /// It was asked to stop while deliveries failed.
     #[error("{0}: what is not delivered waits in the journal for the next start")]
     Unfinished(String),
     /// What delivers for it has ended.
-    #[error("{0}: that is a fault of Hookline, and goes on after a restart")]
+    #[error("{0}: that is a fault of Hookline")]
     Broken(String),
     /// The reader of a pipe has gone.
     #[error("the reader of its output has gone")]

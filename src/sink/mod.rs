@@ -6,9 +6,11 @@
 
 mod error;
 mod health;
+mod leave;
 mod statistics;
 mod saver;
 mod replays;
+mod requests;
 mod rate;
 mod transport;
 mod stream;
@@ -28,9 +30,11 @@ pub use exec::{Each, Program, Stream};
 pub use file::{File, LateFile, Rotation};
 #[cfg(test)]
 pub(crate) use health::Failing;
+pub use leave::Leave;
 pub use pull::{Ask, PAGE_KIB_MAX, Page, Pull, PullError, Source};
 pub use replays::SinkReplays;
 pub use request_form::RequestForm;
+pub use requests::{SinkRequest, SinkRequests};
 pub use saver::CursorSaver;
 pub use statistics::{Confirmation, Statistics};
 pub use stdout::Stdout;

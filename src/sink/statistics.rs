@@ -52,6 +52,43 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// Those of a sink that goes on where this one has ended: it counts on, and how it does is not known yet.
+    #[must_use]
+    pub fn carried_on(&self) -> Statistics {
+        let counter = |of: fn(&Statistics) -> &Counter| {
+            let next = Counter::default();
+            next.set(of(self).get());
+            next
+        };
+        let next = Statistics {
+            events: counter(|it| &it.events),
+            duplicates: counter(|it| &it.duplicates),
+            unwanted: counter(|it| &it.unwanted),
+            dead: counter(|it| &it.dead),
+            dead_letters: counter(|it| &it.dead_letters),
+            replayed: counter(|it| &it.replayed),
+            delivered: counter(|it| &it.delivered),
+            confirmed: counter(|it| &it.confirmed),
+            retries: counter(|it| &it.retries),
+            unaccounted: counter(|it| &it.unaccounted),
+            ..Statistics::default()
+        };
+        for (next, lane) in next.lanes.iter().zip(&self.lanes) {
+            next.confirmed.set(lane.confirmed.get());
+            next.reached.set(lane.reached.get());
+            next.open.set(lane.open.get());
+            next.oldest.set(lane.oldest.get());
+        }
+        next
+    }
+
+    /// It does not run, for a reason that people are to see.
+    pub fn note_stopped(&self, reason: &str) {
+        // The first one stays.
+        let _ = self.reason.set(reason.to_owned());
+        self.stopped.set(1);
+    }
+
     /// Everything up to this sequence is confirmed and saved, in all lanes, and nothing else is under way.
     pub(super) fn note_confirmed(&self, sequence: u64) {
         self.confirmed.set(sequence);
@@ -63,7 +100,7 @@ impl Statistics {
     }
 
     /// Shows what a cursor says that stands still between two calls, with nothing under way that is known.
-    pub(super) fn note_progress(&self, cursor: &Cursor) {
+    pub fn note_progress(&self, cursor: &Cursor) {
         self.delivered.set(cursor.confirmed());
         self.confirmed.set(cursor.confirmed());
         for (lane, progress) in self.lanes.iter().zip(cursor.saved()) {
@@ -75,10 +112,10 @@ impl Statistics {
 
     /// Takes note of how the sink's thread has ended.
     pub(super) fn note_end(&self, ended: &Result<(), SinkError>) {
-        if let Err(error) = ended {
-            // A sink runs once.
-            let _ = self.reason.set(error.to_string());
-            self.stopped.set(1);
+        match ended {
+            // That is no more than it was asked to.
+            Ok(()) | Err(SinkError::Unfinished(_)) => {}
+            Err(error) => self.note_stopped(&error.to_string()),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! - `chaos`: http sinks under load, a receiver that fails in every way and goes away, and `kill -9`
 //! - `repeats`: what is sent again, alone or in other groups, is delivered once, through every kind of stop
 //! - `letters`: the dead letters of one large body share it, and each gives its event again as it was
+//! - `life`: sinks that change, come, go, are stopped and go on while the server runs
 //! - `failures`: each case by itself: 410, a conversation that is refused, dead letters, replays, filters, new sinks
 //!
 //! `HOOKLINE_DELIVERY_NOTIFICATIONS` and `HOOKLINE_DELIVERY_KILLS` say how much is sent in the first two, and how often
@@ -16,6 +17,7 @@ mod common;
 mod chaos;
 mod failures;
 mod letters;
+mod life;
 mod receiver;
 mod repeats;
 mod stage;

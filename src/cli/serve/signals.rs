@@ -5,7 +5,7 @@
 //! | SIGTERM, SIGINT | drain and stop |
 //! | the same within a second | the same wish: service managers send two, to the process and to its group |
 //! | the same later | leave as soon as everything answered is stored |
-//! | SIGHUP | take over the endpoints of the configuration |
+//! | SIGHUP | take over the endpoints and the sinks of the configuration |
 //! | SIGXFSZ | a write beyond a limit on file sizes is an error like others |
 //! | SIGUSR1, SIGUSR2 and what else would end the process without a drain | a line that says so |
 
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Whether the endpoints were taken over, or the mistakes of the configuration.
+/// Whether endpoints and sinks were taken over, or the mistakes of the configuration.
 pub(super) type Loaded = Result<(), CliError>;
 
 /// What is sent to the main thread.
@@ -100,7 +100,7 @@ fn pass_on(mut signals: Signals, sender: &Sender<Message>, again_sender: &Sender
             tracing::warn!(
                 signal = name_of(signal),
                 times,
-                "the signal is ignored; SIGTERM drains and stops, SIGHUP takes over the endpoints"
+                "the signal is ignored; SIGTERM drains and stops, SIGHUP takes over the endpoints and sinks of the configuration"
             );
         }
     }

@@ -65,7 +65,7 @@ impl SinkKind {
     }
 
     /// True if both would write to the same place, and each into the lines of the other.
-    fn collides(&self, other: &SinkKind) -> bool {
+    pub fn collides(&self, other: &SinkKind) -> bool {
         match (self, other) {
             (SinkKind::Stdout, SinkKind::Stdout) => true,
             (SinkKind::File(one), SinkKind::File(other)) => is_same_file(&one.path, &other.path),

@@ -2,7 +2,7 @@ use super::{DedupeStage, Running};
 use crate::dedupe::{Dedupe, Options, Parties, Scope};
 use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::feed::tests::Bench;
-use crate::feed::{Durable, Feed, RetentionHolds};
+use crate::feed::{Durable, Feed, Receivers, RetentionHolds};
 use crate::journal::JournalId;
 use crate::log::captured;
 use crate::worker::{EventBatch, Extraction, Live};
@@ -25,6 +25,8 @@ fn running_for(
     sinks: Vec<Live<Arc<EventBatch>>>,
     floor: &RetentionHolds,
 ) -> Running {
+    let receivers = Receivers::default();
+    receivers.set(sinks);
     let status = Arc::clone(&bench.status);
     let origin = Durable::new(status, &Arc::default(), &Arc::default());
     let (_, feed) = Feed::new(bench.feeds().journal, origin, 1);
@@ -34,7 +36,7 @@ fn running_for(
         hold: floor.hold(0),
         first: Box::new(|| 1),
         position: Arc::default(),
-        sinks,
+        sinks: receivers,
         quarantine: Arc::default(),
         statistics: Arc::default(),
         stop: Arc::default(),

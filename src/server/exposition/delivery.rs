@@ -9,7 +9,7 @@ use std::fmt;
 /// Everything behind the workers.
 pub(super) fn delivery(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     dedupe(out, sources)?;
-    let all: Vec<SinkLevel> = sinks(sources).collect();
+    let all = sinks(sources);
     counts(out, &all)?;
     levels(out, &all)?;
     lags(out, &all)?;

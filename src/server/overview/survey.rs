@@ -13,7 +13,7 @@ use crate::journal::State;
 use crate::reactor::{Control, Phase};
 use crate::server::held::Held;
 use crate::server::history::Sample;
-use crate::server::sources::{Sources, sum, total_of};
+use crate::server::sources::{ShownSink, Sources, sum, total_of};
 use crate::sink::{Confirmation, Statistics};
 use std::collections::BTreeMap;
 use std::path;
@@ -38,24 +38,24 @@ pub(in crate::server) fn overview(sources: &Sources, control: &Control) -> Overv
         },
         journal: journal(sources, &sample, now),
         dedupe: dedupe(sources),
-        sinks: sinks(sources).collect(),
+        sinks: sinks(sources),
         dead_letters: dead_letters(sources),
         replays: replays(sources),
     }
 }
 
 /// How each sink does.
-pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLevel> {
+pub(in crate::server) fn sinks(sources: &Sources) -> Vec<SinkLevel> {
     let now = disk::now();
-    let all = sources.sinks.iter().enumerate();
-    all.map(move |(place, (name, confirmation, statistics))| {
-        let kind = sources.about.kinds.iter().find(|(it, _)| it == name);
+    let all = sources.sinks();
+    let level = |shown: &ShownSink| {
+        let (name, statistics) = (&shown.name, &shown.statistics);
         let (away, health) = (statistics.away.get() > 0, statistics.health.view());
         let (last_failed, last_failure) = health.last_failure.unzip();
         SinkLevel {
             name: name.clone(),
-            kind: kind.map_or("", |(_, kind)| kind).to_owned(),
-            confirmation: survives(*confirmation).to_owned(),
+            kind: shown.kind.to_owned(),
+            confirmation: survives(shown.confirmation).to_owned(),
             stopped: statistics.stopped.get() > 0,
             reason: statistics.reason.get().cloned(),
             away,
@@ -74,10 +74,11 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
             unaccounted: statistics.unaccounted.get(),
             confirmed: statistics.confirmed.get(),
             lanes: (0..3)
-                .map(|lane| lane_level(sources, (place, statistics), lane, now))
+                .map(|lane| lane_level(sources, (name, statistics), lane, now))
                 .collect(),
         }
-    })
+    };
+    all.iter().map(level).collect()
 }
 
 /// Why what is stored does not reach a sink.
@@ -91,7 +92,8 @@ pub(in crate::server) enum Trouble {
 
 /// What is wrong with delivery, if something is.
 pub(in crate::server) fn trouble(sources: &Sources) -> Option<Trouble> {
-    let sinks = sources.sinks.iter().map(|(_, _, statistics)| &**statistics);
+    let sinks = sources.sinks();
+    let sinks = sinks.iter().map(|sink| &*sink.statistics);
     let all_stopped = sources.dedupe.stopped.get() > 0;
     all_stopped
         .then_some(Trouble::Stopped)
@@ -130,7 +132,7 @@ pub(in crate::server) fn dead_letters(sources: &Sources) -> BTreeMap<String, u64
 
 fn lane_level(
     sources: &Sources,
-    (place, statistics): (usize, &Statistics),
+    (sink, statistics): (&str, &Statistics),
     lane: usize,
     now: u64,
 ) -> LaneLevel {
@@ -148,7 +150,7 @@ fn lane_level(
     let lag = match oldest {
         _ if behind == 0 => Duration::ZERO,
         Some(oldest) => Duration::from_micros(now.saturating_sub(oldest)),
-        None => sources.history.still(place, lane, confirmed),
+        None => sources.history.still(sink, lane, confirmed),
     };
     LaneLevel {
         lane: Lane::ALL[lane].name().to_owned(),

@@ -23,22 +23,33 @@ use crate::disk::Storage;
 use crate::feed::Replays;
 use crate::sink::Pull;
 use access::Access;
+use parking_lot::Mutex;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// All sinks that are read.
+/// All sinks that are read, as they are at the moment.
+#[derive(Clone, Default)]
+pub(super) struct Pulls(Arc<Mutex<Arc<PullSet>>>);
+
+/// All of them at one time.
 #[derive(Default)]
-pub(super) struct Pulls {
-    sinks: Vec<(String, Arc<Pull>)>,
+pub(super) struct PullSet {
+    /// One that does not run refuses for the time being.
+    sinks: Vec<(String, Option<Arc<Pull>>)>,
     access: Access,
 }
 
-impl Pulls {
-    pub(super) fn add(&mut self, name: &str, configured: &config::PullSink, pull: Pull) {
-        self.sinks.push((name.to_owned(), Arc::new(pull)));
+impl PullSet {
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        configured: &config::PullSink,
+        pull: Option<Arc<Pull>>,
+    ) {
+        self.sinks.push((name.to_owned(), pull));
         let tokens = configured
             .tokens
             .iter()
@@ -46,12 +57,18 @@ impl Pulls {
         self.access.add(name, tokens.collect());
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.sinks.is_empty()
-    }
-
     pub(super) fn names(&self) -> Vec<&str> {
         self.sinks.iter().map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+impl Pulls {
+    pub(super) fn now(&self) -> Arc<PullSet> {
+        Arc::clone(&self.0.lock())
+    }
+
+    pub(super) fn set(&self, set: PullSet) {
+        *self.0.lock() = Arc::new(set);
     }
 }
 
@@ -84,9 +101,8 @@ pub(super) fn run(
         .build();
     let runtime = runtime.map_err(failed("start a runtime"))?;
     let (sender, stopping) = watch::channel(false);
-    let sinks = pulls.sinks.clone();
     let replays = Replays::open(replays);
-    let routes = routes::routes(pulls, stopping.clone());
+    let routes = routes::routes(pulls.clone(), stopping.clone());
     let bounds = Bounds {
         client: "consumers of pull sinks",
         connections,
@@ -94,7 +110,7 @@ pub(super) fn run(
     };
     let served = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
-        tokio::spawn(look_after(sinks, replays, Arc::clone(stop), sender));
+        tokio::spawn(look_after(pulls, replays, Arc::clone(stop), sender));
         connections::serve(&listener, &routes, bounds, &stopping).await;
         Ok(())
     });
@@ -104,14 +120,16 @@ pub(super) fn run(
 
 /// Announces a stop, releases what nobody uses, and refuses replays.
 async fn look_after(
-    sinks: Vec<(String, Arc<Pull>)>,
+    pulls: Pulls,
     mut replays: Replays,
     stop: Arc<AtomicBool>,
     sender: watch::Sender<bool>,
 ) {
     loop {
-        for (name, sink) in &sinks {
-            sink.sweep();
+        for (name, sink) in &pulls.now().sinks {
+            if let Some(sink) = sink {
+                sink.sweep();
+            }
             refuse_replays(&mut replays, name);
         }
         for _ in 0..SWEEP_EVERY {

@@ -138,7 +138,8 @@ impl Shared {
                 "there is no such sink, or not with this token",
             )
         };
-        self.pulls
+        let pulls = self.pulls.now();
+        pulls
             .access
             .check(name, headers)
             .map_err(|denied| match denied {
@@ -158,8 +159,10 @@ impl Shared {
                     "a sink without a token is not for web pages",
                 ),
             })?;
-        let mut sinks = self.pulls.sinks.iter();
+        let mut sinks = pulls.sinks.iter();
         let (_, pull) = sinks.find(|(sink, _)| sink == name).ok_or_else(unknown)?;
+        let stopped = || busy("the sink does not run: `hookline status` says why");
+        let pull = pull.as_ref().ok_or_else(stopped)?;
         let request = Arc::clone(&self.requests).try_acquire_owned();
         let request = request.map_err(|_| busy("too many requests at a time"))?;
         Ok((Arc::clone(pull), request))
@@ -184,7 +187,7 @@ fn failure(error: &PullError) -> Refusal {
     let message = error.to_string();
     match error {
         PullError::Beyond { .. } | PullError::Back { .. } => refuse(StatusCode::CONFLICT, &message),
-        PullError::Undecided(_) => busy(&message),
+        PullError::Undecided(_) | PullError::Closed => busy(&message),
         PullError::Feed(error) => match error.gone() {
             Some(first) => {
                 let first = first.to_string();

@@ -32,6 +32,7 @@ mod source;
 pub use backoff::Backoff;
 
 use super::error::SinkError;
+use super::leave::Leave;
 use super::rate::Rate;
 use super::replays::SinkReplays;
 use super::saver::{CursorSaver, SAVE_INTERVAL};
@@ -107,6 +108,8 @@ pub struct Dispatcher {
     pub statistics: Arc<Statistics>,
     /// Set when it is to end once it has delivered what is durable and can be delivered.
     pub stop: Arc<AtomicBool>,
+    /// Asked when it is to end where it stands.
+    pub leave: Arc<Leave>,
 }
 
 /// Its state while it runs.
@@ -124,6 +127,7 @@ struct Running {
     lines: Lines,
     /// What the counters said when it began.
     gone_before: u64,
+    unaccounted_before: u64,
     /// Bodies that nobody can take apart, as far as they are counted.
     poisoned: u64,
     before: Tally,
@@ -161,6 +165,7 @@ impl Dispatcher {
             dead_letters_logged: false,
             lines: Lines::default(),
             gone_before: statistics.events.get() + statistics.dead.get(),
+            unaccounted_before: statistics.unaccounted.get(),
             poisoned: 0,
             before: Tally {
                 duplicates: statistics.duplicates.get(),
@@ -189,6 +194,9 @@ impl Running {
     fn work(mut self) -> Result<(), SinkError> {
         loop {
             let stopping = self.parts.stop.load(Ordering::Acquire);
+            if self.parts.leave.is_asked() {
+                return self.end_here();
+            }
             while let Ok(Some(outcome)) = self.parts.outcomes.try_recv() {
                 if let Err(gone) = self.ended(outcome) {
                     self.settle();
@@ -324,7 +332,7 @@ impl Running {
             statistics.health.has_nothing_left();
         }
         let mut tally = Tally::default();
-        let mut unaccounted = 0;
+        let mut unaccounted = self.unaccounted_before;
         for (place, lane) in self.lanes.iter().enumerate() {
             tally += lane.tally;
             unaccounted += lane.unaccounted;

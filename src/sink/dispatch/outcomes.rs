@@ -116,6 +116,40 @@ impl Running {
         }
     }
 
+    /// Nothing more is begun, and what is under way has some time to end: the cursor names what has not. Whoever goes on
+    /// from there begins with that.
+    pub(super) fn end_here(mut self) -> Result<(), SinkError> {
+        let until = Instant::now() + self.parts.leave.patience();
+        let mut ended = Ok(());
+        while self.in_flight.under_way() > 0 && ended.is_ok() {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.parts.outcomes.recv(Some(left)) {
+                Ok(Some(outcome)) => ended = self.ended(outcome),
+                Ok(None) if left.is_zero() => break,
+                Ok(None) => {}
+                Err(Closed) => break,
+            }
+        }
+        if ended.is_err() {
+            self.settle();
+        }
+        let cut = self.in_flight.under_way();
+        if cut > 0 {
+            let sink = &self.parts.name;
+            tracing::warn!(
+                sink,
+                cut,
+                "deliveries of a sink that is to end have had no answer within drain_timeout: they are cut, and come again"
+            );
+        }
+        self.save()?;
+        if self.replaying.is_some() {
+            self.look_after_replay();
+        }
+        self.say_the_rest(true);
+        ended
+    }
+
     /// What was under way when the receiver said that it is gone may have been taken.
     pub(super) fn settle(&mut self) {
         while self.in_flight.under_way() > 0 {

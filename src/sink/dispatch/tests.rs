@@ -219,6 +219,7 @@ impl Setting {
             sleeper,
             statistics: Arc::clone(&self.statistics),
             stop: Arc::clone(&stop),
+            leave: Arc::default(),
         };
         // What it logs belongs to whoever runs it.
         let log = tracing::dispatcher::get_default(Clone::clone);

@@ -83,7 +83,7 @@ impl Program {
 
 /// It was ended because of the stop, or ended by itself because of what stops the server.
 fn stopped() -> Failure {
-    Failure::untried("the program was ended because the server stops")
+    Failure::untried("the program was ended because the server or the sink stops")
 }
 
 /// The events of an attempt, one a line.

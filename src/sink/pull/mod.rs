@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use reading::{ReaderCache, Reading};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A sink that is read. Any number of threads may read it at a time.
 pub struct Pull {
@@ -32,6 +33,8 @@ pub struct Pull {
     cursor: Mutex<Cursor>,
     shelf: Mutex<ReaderCache>,
     books: Mutex<Books>,
+    /// It was changed, stopped or removed.
+    is_closed: AtomicBool,
 }
 
 /// What it reads.
@@ -63,6 +66,9 @@ pub enum PullError {
         /// The last one that there is.
         last: u64,
     },
+    /// It does not run any more.
+    #[error("the sink is being changed, or was stopped: ask again")]
+    Closed,
     /// It is in the journal, and after a start not known yet which of its events are duplicates.
     #[error("{0} is not decided yet after the start: ask again")]
     Undecided(Item),
@@ -114,6 +120,7 @@ impl Pull {
             cursor: Mutex::new(cursor),
             shelf: Mutex::default(),
             books: Mutex::new(books),
+            is_closed: AtomicBool::new(false),
         }
     }
 
@@ -128,14 +135,36 @@ impl Pull {
         self.check(after)?;
         let page = self.read(ask, behind(after));
         let anywhere = ask.after.is_none() || after.sequence == 0;
-        match page.as_ref().map_err(FeedError::gone) {
+        let gone = match &page {
+            Err(PullError::Feed(error)) => error.gone(),
+            _ => None,
+        };
+        match gone {
             // Who has nothing begins with the oldest that there is.
-            Err(Some(first)) if anywhere => Ok(self.read(ask, whole(first))?),
-            _ => Ok(page?),
+            Some(first) if anywhere => self.read(ask, whole(first)),
+            _ => page,
         }
     }
 
-    fn read(&self, ask: &Ask, next: Position) -> Result<Page, FeedError> {
+    /// From here on nobody gets anything, and nothing is counted or saved: the next one goes on from the cursor. Who
+    /// waits for an event is answered.
+    pub fn close(&self) {
+        let cursor = self.cursor.lock();
+        let books = self.books.lock();
+        self.is_closed.store(true, Ordering::Release);
+        drop((cursor, books));
+        self.source.decided.wake();
+    }
+
+    /// Asked while what it is about is locked.
+    fn check_open(&self) -> Result<(), PullError> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(PullError::Closed);
+        }
+        Ok(())
+    }
+
+    fn read(&self, ask: &Ask, next: Position) -> Result<Page, PullError> {
         let mut page = Page::new(before(next));
         let reading = self.shelf.lock().take(next, ask.lane);
         let mut reading = reading.unwrap_or_else(|| {
@@ -143,7 +172,10 @@ impl Pull {
         });
         let filled = reading.fill(&mut page, ask, &self.wanted);
         let failed = filled.as_ref().err();
-        self.books.lock().enter(&mut page, failed);
+        let mut books = self.books.lock();
+        self.check_open()?;
+        books.enter(&mut page, failed);
+        drop(books);
         filled?;
         self.shelf.lock().put(reading);
         Ok(page)
@@ -162,6 +194,7 @@ impl Pull {
         let next = behind(position);
         let lanes = self.lanes_of(position)?;
         let mut cursor = self.cursor.lock();
+        self.check_open()?;
         let mut saved = cursor.saved().clone();
         let committed = committed(&saved, lane);
         // Compared as the cursor says it: the last event of a notification stands where the next one begins.

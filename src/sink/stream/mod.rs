@@ -4,6 +4,7 @@ mod replaying;
 
 use super::error::SinkError;
 use super::health::Failing;
+use super::leave::Leave;
 use super::replays::SinkReplays;
 use super::saver::{CursorSaver, SAVE_INTERVAL};
 use super::statistics::{Confirmation, Statistics};
@@ -83,6 +84,8 @@ pub struct Runner {
     pub statistics: Arc<Statistics>,
     /// Set when the sink is to end once it has delivered everything that is durable.
     pub stop: Arc<AtomicBool>,
+    /// Asked when it is to end where it stands.
+    pub leave: Arc<Leave>,
 }
 
 /// Its state while it runs.
@@ -142,6 +145,9 @@ impl<'s> Running<'s> {
         loop {
             // Before the look at the feed: what became durable before the stop is delivered.
             let stopping = self.parts.stop.load(Ordering::Acquire);
+            if self.parts.leave.is_asked() {
+                return self.end_here();
+            }
             let next = match self.parts.feed.next(self.wait(stopping)) {
                 Ok(next) => next,
                 // Descriptors or memory come back; and nothing is lost by waiting.
@@ -253,6 +259,15 @@ impl<'s> Running<'s> {
         Ok(())
     }
 
+    /// What was delivered is confirmed; whoever goes on begins behind that.
+    fn end_here(&mut self) -> Result<(), SinkError> {
+        self.flush()?;
+        if self.confirm()? {
+            self.save()?;
+        }
+        Ok(())
+    }
+
     /// The journal cannot be read any further: what was delivered is not to come again with each start.
     fn leave(&mut self) {
         if self.sink.confirm().is_ok() {
@@ -346,7 +361,8 @@ impl<'s> Running<'s> {
         health.failed(sink, &reason, Failing::Target);
         let until = Instant::now() + pause;
         while Instant::now() < until {
-            if self.parts.stop.load(Ordering::Acquire) && pause > STOP_PAUSE_MAX {
+            let stopping = self.parts.stop.load(Ordering::Acquire);
+            if self.parts.leave.is_asked() || stopping && pause > STOP_PAUSE_MAX {
                 return Err(SinkError::Unfinished(error.to_string()));
             }
             std::thread::sleep(PAUSE_MIN);

@@ -1,7 +1,8 @@
 mod replays;
 
 use super::{
-    Confirmation, CursorSaver, PAUSE_MIN, Runner, Running, Sink, SinkError, SinkReplays, Statistics,
+    Confirmation, CursorSaver, Leave, PAUSE_MIN, Runner, Running, Sink, SinkError, SinkReplays,
+    Statistics,
 };
 use crate::disk::{Access, Disk, Guard, Identity, LockError, Storage, StorageFile};
 use crate::event::Pattern;
@@ -151,6 +152,7 @@ struct Setting {
     full: Arc<AtomicBool>,
     statistics: Arc<Statistics>,
     stop: Arc<AtomicBool>,
+    leave: Arc<Leave>,
 }
 
 impl Setting {
@@ -161,6 +163,7 @@ impl Setting {
             full: Arc::default(),
             statistics: Arc::default(),
             stop: Arc::default(),
+            leave: Arc::default(),
         }
     }
 
@@ -191,6 +194,7 @@ impl Setting {
             cursor: CursorSaver::new(self.cursor()),
             statistics: Arc::clone(&self.statistics),
             stop: Arc::clone(&self.stop),
+            leave: Arc::clone(&self.leave),
         }
     }
 
