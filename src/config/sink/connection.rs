@@ -1,4 +1,4 @@
-//! What sinks that connect have in common: who they say they are, whom they trust, and that no address holds a password.
+//! What sinks that connect have in common: who they say they are, whom they trust, and no password in an address.
 //!
 //! | key | is |
 //! |---|---|
