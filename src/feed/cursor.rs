@@ -20,9 +20,9 @@
 //! each with the number of attempts, and of those that count towards its being given up, if there are any. (Before that
 //! number was written, what was tried while the receiver was away counted too: such attempts are taken for none.)
 //!
-//! `moved` is when it was made or a person last moved it, in microseconds since 1970, and higher each time: a target that
-//! keeps the sink's position itself tells by it a cursor that was moved from one that a crash has left behind. A cursor
-//! from before that line was written has none, which is 0; a build from before it takes the line for damage.
+//! `moved` is when it was made or a person last moved it, in microseconds since 1970, and higher each time: a target
+//! that keeps the sink's position itself tells by it a cursor that was moved from one that a crash has left behind. A
+//! cursor from before that line was written has none, which is 0; a build from before it takes the line for damage.
 //!
 //! Version 3 was a file with these lines once, without the number of the save, replaced as a whole. It is read, and the
 //! first save makes it a file of version 4. A build that knows version 3 alone takes that for damaged: it does not
