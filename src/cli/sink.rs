@@ -8,8 +8,8 @@ use super::cursor::check_sink_is_known;
 use super::error::CliError;
 use super::journal::{make_beside, open};
 use crate::disk::{self, command, quoted};
+use crate::feed::{SinkRequest, SinkRequests};
 use crate::journal::{self, JournalError};
-use crate::sink::{SinkRequest, SinkRequests};
 use clap::Subcommand;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(super) enum SinkAction {
         #[arg(value_name = "SINK")]
         sink: String,
     },
-    /// Let a sink go on where it was, after `stop`, or after it has stopped by itself, as when its receiver answered 410
+    /// Let a sink go on where it was, after `stop` or after it has stopped by itself, as when its receiver answered 410
     Resume {
         /// Which sink
         #[arg(value_name = "SINK")]

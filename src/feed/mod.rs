@@ -14,6 +14,7 @@ mod receivers;
 mod replay;
 mod retention_hold;
 mod selection;
+mod sink_requests;
 
 pub use cursor::{
     Corrected, Cursor, CursorError, Cursors, OPEN_MAX, Saved, StoredCursor, highest, read_all,
@@ -25,6 +26,7 @@ pub use receivers::Receivers;
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use retention_hold::{RetentionHold, RetentionHolds};
 pub use selection::{EventOutcome, Selection, Tally};
+pub use sink_requests::{SinkRequest, SinkRequests};
 
 use crate::dead_letter::DeadLetterError;
 use crate::dedupe::DedupeError;

@@ -13,7 +13,7 @@ use crate::dead_letter::{Child, Quarantine};
 use crate::dedupe::{Dedupe, DedupeError, Parties};
 use crate::disk::Storage;
 use crate::feed::{DecidedPosition, DedupeStage, Durable, Feed, Feeds, RetentionHolds};
-use crate::journal::{HandOn, Journal};
+use crate::journal::{HandOn, Journal, Status};
 use crate::worker::{EventBatch, Extraction, Forms, Live, Worker};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -73,16 +73,13 @@ pub(super) fn prepare(
     let (workers, hand_on) = hand_on::workers(config.server.workers, maker, sources);
     let origin = Durable::new(Arc::clone(&status), &quarantine, forms);
     let (workers, feed) = feed(workers, origin, disk, sources);
-    let first = move || {
-        let statistics = &status.statistics;
-        statistics.first_sequence.load(Ordering::Relaxed)
-    };
+    let (listener, first) = (listener(config)?, first_sequence(status));
     let (newest, limits) = (sources.journal.durable(), options::dedupe(config));
     let stage = DedupeStage {
         feed,
         parties,
         hold,
-        first: Box::new(first),
+        first,
         position: decided,
         sinks: sinks.receivers.clone(),
         quarantine: Arc::clone(&quarantine),
@@ -101,7 +98,7 @@ pub(super) fn prepare(
         open: Box::new(open),
         stop_dedupe,
         sinks,
-        listener: listener(config)?,
+        listener,
     };
     Ok((delivery, hand_on))
 }
@@ -136,6 +133,11 @@ fn or_anew<T>(
         Err(error) if !error.is_shortage() && all_aside(dedupe, &error).is_ok() => open(),
         opened => opened,
     }
+}
+
+/// What gives the first sequence of the journal.
+fn first_sequence(status: Arc<Status>) -> Box<dyn Fn() -> u64 + Send> {
+    Box::new(move || status.statistics.first_sequence.load(Ordering::Relaxed))
 }
 
 /// The listener for consumers, if there are sinks for them.

@@ -58,6 +58,12 @@ pub(crate) fn share_out(config: &mut Config) -> Result<(), ConfigErrors> {
     Ok(())
 }
 
+/// Makes room for the sinks of another configuration, as far as the hard limit allows.
+pub(super) fn make_room(config: &Config) {
+    let connections = config.server.max_connections as u64;
+    raise_limit(connections.saturating_add(beside_connections(config)));
+}
+
 /// Descriptors that there can be after the soft limit was raised, to `needed` at most.
 pub(crate) fn raise_limit(needed: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);

@@ -3,7 +3,7 @@
 
 use super::sinks::keeper::Keeping;
 use super::sources::Sources;
-use super::{ServerError, endpoints};
+use super::{ServerError, descriptors, endpoints};
 use crate::config::Config;
 use crate::journal;
 use crate::reactor::Control;
@@ -41,6 +41,7 @@ impl Reloader {
             // A full counter is a loop that is awake.
             let _ = waker.wake();
         }
+        descriptors::make_room(config);
         self.sinks.change(config.sinks.clone());
         Ok(())
     }

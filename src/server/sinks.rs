@@ -1,7 +1,7 @@
 //! One thread for each configured sink, with its feeds and its cursor.
 
 pub(super) mod keeper;
-mod kept;
+mod entry;
 mod transports;
 
 use super::ServerError;

@@ -3,6 +3,7 @@
 //! A receiver keeps the books over all of it: what it has taken twice within the life of a process is a fault, and so
 //! is what overtakes another one in its conversation.
 
+use super::common::client::{Answer, Client, get, post};
 use super::common::{Running, Site, eventually, number_from_env};
 use super::receiver::{Receiver, Reply};
 use super::stage::{
@@ -14,6 +15,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
 
 const EVENTS: &str = "unit = \"event\"\nmode = \"structured\"\ntimeout = \"30s\"\n";
 const FILE: &str = "name = \"file\"\ntype = \"file\"\npath = \"events.ndjson\"";
@@ -154,7 +157,10 @@ fn a_sink_that_is_gone_and_back_goes_on_where_it_was() {
     reload(&server, &site, "hook", REMOVED);
     eventually("the new one", || lines(&server, "new", ADDED) == 1);
     let taken = receiver.taken();
-    let has_series = |sink: &str| server.metrics().contains(&format!("{{sink=\"{sink}\""));
+    let has_series = |sink: &str| {
+        let page = server.metrics();
+        page.contains(&format!("hookline_sink_events_total{{sink=\"{sink}\""))
+    };
     assert!(!has_series("hook") && has_series("new"));
     sent(&server, &traffic, plan, 50);
     assert_eq!(receiver.taken(), taken, "it is gone");
@@ -222,7 +228,9 @@ fn a_sink_that_somebody_has_stopped_stays_so_until_somebody_resumes_it() {
     sent(&server, &traffic, plan, 20);
     let stop = verb(&site, &["sink", "stop", "hook"]);
     assert!(stop.status.success(), "{stop:?}");
-    assert_eq!(lines(&server, "hook", "the sink is stopped"), 1);
+    eventually("it is said", || {
+        lines(&server, "hook", "the sink is stopped, as") == 1
+    });
     let taken = receiver.taken();
     let stopped = |server: &Running| {
         assert_eq!(metric(server, "hookline_sink_stopped", "hook"), 1);
@@ -356,36 +364,106 @@ fn a_target_that_hangs_holds_up_its_own_sink_alone() {
 fn a_sink_that_cannot_be_started_as_it_is_wanted_goes_on_as_it_was() {
     let (plan, receiver) = (plan(), Receiver::willing());
     let hook = receiver.sink("hook", EVENTS);
-    let mut site = with(site(), &[&hook, FILE]);
+    // Consumers cannot be served there, which is seen with the first sink for them.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound");
+    let file = format!("{FILE}\n[pull]\nlisten = \"{address}\"\n");
+    let asks =
+        |name: &str| format!("name = \"{name}\"\ntype = \"pull\"\naccept_unauthenticated = true");
+    let mut site = with(site(), &[&hook, &file]);
     let server = start(&site, 0);
     let traffic = Traffic::start(server.address, plan);
     sent(&server, &traffic, plan, 20);
-    // Another name of the same file, which nobody sees before it is opened.
-    let link = site.path().join("link.ndjson");
-    fs::hard_link(site.path().join("events.ndjson"), link).expect("linked");
-    let linked = "name = \"hook\"\ntype = \"file\"\npath = \"link.ndjson\"";
-    let more = "name = \"more\"\ntype = \"file\"\npath = \"link.ndjson\"";
-    site = with(site, &[linked, FILE]);
+    site = with(site, &[&asks("hook"), &file]);
     reload(&server, &site, "hook", "goes on as it was before");
-    assert!(
-        server
-            .stderr()
-            .contains("another sink writes to the same file")
-    );
+    assert!(server.stderr().contains("is in use by another process"));
     assert_nothing_is_unaccounted(&server);
-    site = with(site, &[&hook, FILE, more]);
+    site = with(site, &[&hook, &asks("more"), &file]);
     reload(&server, &site, "more", "the sink cannot be started");
     assert_eq!(metric(&server, "hookline_sink_stopped", "more"), 1);
-    site = with(site, &[&hook, FILE]);
+    site = with(site, &[&hook, &file]);
     reload(&server, &site, "more", REMOVED);
     comes_to_its_end(server, &site, &receiver, &traffic);
+}
+
+/// A page of the sink `asks`, for who has this token; or of its cursor, where the target says so.
+fn ask(address: SocketAddr, token: &str, target: &str) -> Answer {
+    let mut client = Client::connect(address);
+    let head = get(target);
+    client.send(&head[..head.len() - 2]);
+    client.send(format!("Authorization: Bearer {token}\r\n\r\n").as_bytes());
+    client.answer()
+}
+
+/// Consumers see the same: nobody is left waiting, and nothing that was committed comes again.
+#[test]
+fn a_sink_that_is_read_comes_changes_stops_and_goes_too() {
+    const EVENTS: &str = "/v1/events?sink=asks";
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    let address = free.expect("a port");
+    let listen = format!("{FILE}\n[pull]\nlisten = \"{address}\"\n");
+    let asks =
+        |token: &str| format!("name = \"asks\"\ntype = \"pull\"\ntoken = {{ file = \"{token}\" }}");
+    let mut site = with(site(), &[&listen]);
+    for token in ["first", "second"] {
+        fs::write(site.path().join(token), format!("{token}-token")).expect("written");
+    }
+    let server = start(&site, 0);
+    Traffic::start(server.address, Plan::of(20)).join();
+    site = with(site, &[&asks("first"), &listen]);
+    reload(&server, &site, "asks", ADDED);
+    Traffic::start(
+        server.address,
+        Plan {
+            first: 2_000_000,
+            ..Plan::of(20)
+        },
+    )
+    .join();
+    let page =
+        |token: &str, parameters: &str| ask(address, token, &format!("{EVENTS}{parameters}"));
+    eventually("there is something", || {
+        let answer = page("first-token", "&wait=1s");
+        assert_eq!(answer.code, 200, "{answer:?}");
+        !answer.body.is_empty()
+    });
+    let answer = page("first-token", "&limit=5");
+    let next = answer.field("hookline-next").expect("always").to_owned();
+    let mut client = Client::connect(address);
+    let body = format!("{{\"position\": \"{next}\"}}");
+    let token = "Authorization: Bearer first-token\r\n";
+    client.send(&post("/v1/cursors/asks", token, body.as_bytes()));
+    assert_eq!(client.answer().code, 200);
+    let goes_on = page("first-token", "&limit=1").body;
+    let last = server.metric("hookline_journal_durable_sequence");
+    let end = format!("&after={last}&wait=50s");
+    let waits = thread::spawn(move || ask(address, "first-token", &format!("{EVENTS}{end}")).code);
+    site = with(site, &[&asks("second"), &listen]);
+    reload(&server, &site, "asks", CHANGED);
+    // Refused if it came behind the change, answered without an event if it was there before.
+    assert!([200, 401, 409, 503].contains(&waits.join().expect("answered")));
+    assert_eq!(page("first-token", "").code, 401);
+    assert_eq!(page("second-token", "&limit=1").body, goes_on);
+    let stop = verb(&site, &["sink", "stop", "asks"]);
+    assert!(stop.status.success(), "{stop:?}");
+    assert_eq!(page("second-token", "").code, 503);
+    assert_eq!(metric(&server, "hookline_sink_stopped", "asks"), 1);
+    let resume = verb(&site, &["sink", "resume", "asks"]);
+    assert!(resume.status.success(), "{resume:?}");
+    eventually("it goes on", || page("second-token", "").code == 200);
+    assert_eq!(page("second-token", "&limit=1").body, goes_on);
+    assert_nothing_is_unaccounted(&server);
+    site = with(site, &[&listen]);
+    reload(&server, &site, "asks", REMOVED);
+    assert_eq!(page("second-token", "").code, 401);
+    terminate(server);
 }
 
 #[test]
 fn what_needs_a_restart_is_named() {
     let mut site = with(site(), &[FILE]);
     let server = start(&site, 0);
-    site = site.server("loops = 2").limits("body = \"2MiB\"");
+    site = site.server("loops = 2").limits("idle_timeout = \"50s\"");
     site.write_config();
     server.signal(Signal::HUP);
     eventually("it is reloaded", || {
@@ -401,7 +479,11 @@ fn what_needs_a_restart_is_named() {
         .iter()
         .filter_map(|it| it["setting"].as_str())
         .collect();
-    assert_eq!(settings, ["server.loops", "limits.body"], "{stderr}");
+    assert_eq!(
+        settings,
+        ["server.loops", "limits.idle_timeout"],
+        "{stderr}"
+    );
     assert!(
         named
             .iter()

@@ -136,7 +136,7 @@ fn levels(out: &mut Out<'_>, all: &[SinkLevel]) -> fmt::Result {
     )?;
     out.gauges(
         "hookline_sink_stopped",
-        "1 once the sink has stopped for good; the log says why",
+        "1 once the sink has stopped for good, or was stopped by hookline sink stop; the log says why",
         each(|sink| u64::from(sink.stopped)),
     )
 }

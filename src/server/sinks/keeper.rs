@@ -1,7 +1,7 @@
 //! The life of the sinks: each runs as the configuration says at the moment, or is stopped and says why.
 //!
 //! The thread `hl-sinks` starts the threads of the sinks, and takes note of how they end. It is given the sinks of
-//! another configuration (SIGHUP), and looks once a second for what `hookline sink` asks for ([`SinkRequests`]).
+//! another configuration (SIGHUP), and looks once a second for what `hookline sink` asks for ([`SinkRequests`](crate::feed::SinkRequests)).
 //! Whatever is to become of a sink, the way is the same: one that is not to run, or not as it does, is asked to leave,
 //! which takes up to `drain_timeout`; when it has ended, the next one begins at its cursor. So two never deliver at a
 //! time, nobody waits for a target, and a sink whose part of the configuration is the same is not touched.
@@ -10,21 +10,22 @@
 //! somebody has stopped, keeps in the journal what it has not had, as one that is behind does; one that is gone from
 //! the configuration keeps nothing.
 
+mod requested;
+
 use super::super::directories::beside;
 use super::super::pull::{self, PullSet, Pulls};
 use super::super::sources::Sources;
 use super::super::threads::{Ended, Threads};
 use super::super::{PULL, SINK, SINKS, ServerError};
-use super::kept::{Block, Kept, State, Step};
+use super::entry::{Block, SinkEntry, State, Step};
 use super::{Common, Ready, open};
 use crate::config::{self, SinkKind};
-use crate::disk::Disk;
 use crate::feed::{Receivers, Replays};
 use crate::log::{Repeats, with_causes};
-use crate::sink::{SinkError, SinkRequest, SinkRequests};
+use crate::sink::SinkError;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
+use requested::{STOPPED, is_stopped, requests};
 use std::error::Error;
-use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant};
 /// All sinks, before the first of them runs.
 pub(in crate::server) struct Prepared {
     common: Common,
-    kept: Vec<Kept>,
+    entries: Vec<SinkEntry>,
     ready: Vec<(String, Ready)>,
     /// Who is offered each batch.
     pub(in crate::server) receivers: Receivers,
@@ -50,7 +51,7 @@ pub(in crate::server) struct Keeping {
 struct Keeper {
     common: Common,
     /// In the order of the configuration.
-    kept: Vec<Kept>,
+    entries: Vec<SinkEntry>,
     receivers: Receivers,
     pulls: Pulls,
     stop_pulls: Arc<AtomicBool>,
@@ -67,28 +68,28 @@ struct Keeper {
 /// Opens everything that the sinks need.
 pub(in crate::server) fn prepare(common: Common) -> Result<Prepared, ServerError> {
     let mut prepared = Prepared {
-        kept: Vec::new(),
+        entries: Vec::new(),
         ready: Vec::new(),
         receivers: Receivers::default(),
         common,
     };
     let requests = requests(&prepared.common);
     for sink in &prepared.common.config.sinks {
-        let mut kept = Kept::new(sink.clone());
+        let mut entry = SinkEntry::new(sink.clone());
         if is_stopped(requests.as_ref(), &sink.name) {
             let cursor = prepared.common.cursors.of(&sink.name)?;
-            kept.block = Some(Block::Asked);
-            kept.parked(sink.clone(), Some(&cursor), STOPPED);
+            entry.block = Some(Block::Asked);
+            entry.parked(sink.clone(), Some(&cursor), STOPPED);
             tracing::warn!(
                 sink = sink.name,
                 "the sink is stopped, since somebody has run `hookline sink stop`: nothing is delivered to it, and the journal keeps what it has not had; `hookline sink resume` lets it go on"
             );
         } else {
-            let opened = open(&prepared.common, sink, None, &files(&prepared.kept))?;
-            let ready = kept.opened(sink.clone(), opened);
+            let opened = open(&prepared.common, sink, None, &files(&prepared.entries))?;
+            let ready = entry.opened(sink.clone(), opened);
             prepared.ready.push((sink.name.clone(), ready));
         }
-        prepared.kept.push(kept);
+        prepared.entries.push(entry);
     }
     Ok(prepared)
 }
@@ -103,7 +104,7 @@ impl Prepared {
     ) -> Result<Keeping, ServerError> {
         let mut keeper = Keeper {
             common: self.common,
-            kept: self.kept,
+            entries: self.entries,
             receivers: self.receivers,
             pulls: Pulls::default(),
             stop_pulls: Arc::default(),
@@ -177,23 +178,23 @@ impl Keeper {
     fn change(&mut self, sinks: Vec<config::Sink>) {
         let order: Vec<String> = sinks.iter().map(|it| it.name.clone()).collect();
         let mut sinks = sinks;
-        for kept in &mut self.kept {
-            let place = sinks.iter().position(|it| it.name == kept.name);
-            kept.want(place.map(|place| sinks.remove(place)));
+        for entry in &mut self.entries {
+            let place = sinks.iter().position(|it| it.name == entry.name);
+            entry.want(place.map(|place| sinks.remove(place)));
         }
-        self.kept.extend(sinks.into_iter().map(Kept::new));
-        let place = |kept: &Kept| order.iter().position(|it| *it == kept.name);
-        self.kept
-            .sort_by_key(|kept| place(kept).unwrap_or(usize::MAX));
+        self.entries.extend(sinks.into_iter().map(SinkEntry::new));
+        let place = |entry: &SinkEntry| order.iter().position(|it| *it == entry.name);
+        self.entries
+            .sort_by_key(|entry| place(entry).unwrap_or(usize::MAX));
         // A name that is back may have been stopped when it was there before.
         let requests = requests(&self.common);
-        for kept in self.kept.iter_mut().filter(|it| it.present.is_none()) {
-            if kept.block.is_none() && is_stopped(requests.as_ref(), &kept.name) {
-                kept.block = Some(Block::Asked);
-                let cursor = self.common.cursors.of(&kept.name);
+        for entry in self.entries.iter_mut().filter(|it| it.present.is_none()) {
+            if entry.block.is_none() && is_stopped(requests.as_ref(), &entry.name) {
+                entry.block = Some(Block::Asked);
+                let cursor = self.common.cursors.of(&entry.name);
                 let cursor = cursor.as_ref().ok();
-                if let Some(sink) = kept.wanted.clone() {
-                    kept.parked(sink, cursor, STOPPED);
+                if let Some(sink) = entry.wanted.clone() {
+                    entry.parked(sink, cursor, STOPPED);
                 }
             }
         }
@@ -201,47 +202,49 @@ impl Keeper {
 
     /// Takes each sink one step towards what is wanted of it.
     fn go_on(&mut self) {
-        let steps = self.kept.iter().map(Kept::next_step);
+        let steps = self.entries.iter().map(SinkEntry::next_step);
         if steps.clone().all(|it| it == Step::Nothing) {
             return;
         }
-        for kept in &mut self.kept {
-            if kept.next_step() == Step::Leave {
-                kept.leave();
+        for entry in &mut self.entries {
+            if entry.next_step() == Step::Leave {
+                entry.leave();
             }
         }
-        for place in 0..self.kept.len() {
-            let kept = &self.kept[place];
-            if kept.next_step() == Step::Start
-                && let Some(wanted) = kept.wanted.clone()
+        for place in 0..self.entries.len() {
+            let entry = &self.entries[place];
+            if entry.next_step() == Step::Start
+                && let Some(wanted) = entry.wanted.clone()
                 // Two that write into one file do so one after the other.
-                && !self.kept.iter().any(|it| it.is_in_the_way_of(&wanted.kind))
+                && !self.entries.iter().any(|it| it.is_in_the_way_of(&wanted.kind))
             {
                 self.start(place, &wanted);
             }
         }
-        let all = std::mem::take(&mut self.kept);
-        let (gone, kept) = all
+        let all = std::mem::take(&mut self.entries);
+        let (gone, rest) = all
             .into_iter()
             .partition(|it| it.next_step() == Step::Forget);
-        self.kept = kept;
+        self.entries = rest;
+        self.publish();
+        self.note_consumers();
         for gone in gone {
             log_removed(&gone);
             gone.release();
         }
-        self.publish();
-        self.note_consumers();
     }
 
     /// Starts it as it is wanted; if that cannot be and it did well before, as it was before.
     fn start(&mut self, place: usize, wanted: &config::Sink) {
-        let kept = &self.kept[place];
-        let (is_resumed, is_new) = (kept.is_resumed, kept.present.is_none());
-        let ran = kept.state == State::Idle { ran: true };
-        let before = kept.present.as_ref().map(|it| it.sink.clone());
+        let entry = &self.entries[place];
+        let (is_resumed, is_new) = (entry.is_resumed, entry.present.is_none());
+        let ran = entry.state == State::Idle { ran: true };
+        let before = entry.present.as_ref().map(|it| it.sink.clone());
         let is_changed = before.as_ref() != Some(wanted);
         let Err(error) = self.try_to_start(place, wanted) else {
-            self.kept[place].is_resumed = false;
+            self.entries[place].is_resumed = false;
+            // Whoever reads the line sees it in the metrics, too.
+            self.publish();
             log_started(&wanted.name, (is_new, is_resumed, is_changed));
             return;
         };
@@ -250,7 +253,7 @@ impl Keeper {
         if let Some(before) = before.filter(|it| ran && it != wanted)
             && self.try_to_start(place, &before).is_ok()
         {
-            self.kept[place].refused = Some(wanted.clone());
+            self.entries[place].refused = Some(wanted.clone());
             tracing::error!(
                 sink,
                 error = why,
@@ -263,10 +266,10 @@ impl Keeper {
             error = why,
             "the sink cannot be started: nothing is delivered to it; correct what the error names, and send SIGHUP, or `hookline sink resume` it"
         );
-        let kept = &mut self.kept[place];
-        kept.block = Some(Block::Failed);
-        kept.state = State::Idle { ran: false };
-        kept.parked(wanted.clone(), None, &why);
+        let entry = &mut self.entries[place];
+        entry.block = Some(Block::Failed);
+        entry.state = State::Idle { ran: false };
+        entry.parked(wanted.clone(), None, &why);
     }
 
     fn try_to_start(&mut self, place: usize, sink: &config::Sink) -> Result<(), ServerError> {
@@ -274,14 +277,14 @@ impl Keeper {
             let listener = pull::bind(self.common.config.pull.listen)?;
             self.serve_consumers(listener)?;
         }
-        let files = files(&self.kept);
-        let kept = &mut self.kept[place];
-        let before = kept.present.as_ref().map(|it| &*it.statistics);
+        let files = files(&self.entries);
+        let entry = &mut self.entries[place];
+        let before = entry.present.as_ref().map(|it| &*it.statistics);
         let opened = open(&self.common, sink, before, &files)?;
-        let ready = kept.opened(sink.clone(), opened);
+        let ready = entry.opened(sink.clone(), opened);
         let started = self.run_sink(&sink.name, ready);
         if started.is_err() {
-            self.kept[place].state = State::Idle { ran: true };
+            self.entries[place].state = State::Idle { ran: true };
         }
         started
     }
@@ -311,15 +314,15 @@ impl Keeper {
     fn ended(&mut self, (thread, outcome): Ended) {
         self.threads.forget(&thread);
         let name = thread.strip_prefix(SINK).unwrap_or_default().to_owned();
-        let kept = self.kept.iter_mut().find(|it| it.name == name);
-        let (Some(kept), Ok(()) | Err(ServerError::Sink { .. })) = (kept, &outcome) else {
+        let entry = self.entries.iter_mut().find(|it| it.name == name);
+        let (Some(entry), Ok(()) | Err(ServerError::Sink { .. })) = (entry, &outcome) else {
             let outcome = outcome.and_then(|()| Err(ServerError::Ended(thread.clone())));
             // Nobody receives it after the end.
             let _ = self.failures.send((thread, outcome));
             return;
         };
-        let was_asked = matches!(kept.state, State::Leaves { .. });
-        kept.state = State::Idle { ran: was_asked };
+        let was_asked = matches!(entry.state, State::Leaves { .. });
+        entry.state = State::Idle { ran: was_asked };
         match outcome {
             Ok(()) if !was_asked => {
                 let ended = Err(ServerError::Ended(thread.clone()));
@@ -331,96 +334,21 @@ impl Keeper {
                     log_stopped(&name, &cause);
                 }
                 if !was_asked {
-                    kept.block = kept.block.or(Some(Block::Ended));
+                    entry.block = entry.block.or(Some(Block::Ended));
                 }
             }
             _ => {}
         }
-        if kept.block == Some(Block::Asked) {
-            kept.note_stopped(STOPPED);
+        if entry.block == Some(Block::Asked) {
+            entry.note_stopped(STOPPED);
             self.has_stopped(&name);
         }
         self.publish();
     }
 
-    /// What somebody asks for, and who takes long.
-    fn look(&mut self) {
-        let patience = self.common.config.server.drain_timeout + LATE;
-        for kept in &mut self.kept {
-            kept.log_late(patience);
-        }
-        let Some(requests) = requests(&self.common) else {
-            return;
-        };
-        let asked = requests.all();
-        for (name, request) in asked.iter().flatten() {
-            if let Err(error) = self.take_up(&requests, name, *request) {
-                self.log_unreadable(&error);
-            }
-        }
-        if let Err(error) = asked {
-            self.log_unreadable(&error);
-        }
-    }
-
-    fn take_up(
-        &mut self,
-        requests: &SinkRequests,
-        name: &str,
-        request: SinkRequest,
-    ) -> Result<(), crate::disk::Error> {
-        let mut all = self.kept.iter_mut();
-        let Some(kept) = all.find(|it| it.name == name && it.wanted.is_some()) else {
-            if request == SinkRequest::Resume {
-                requests.set_stopped(name, false)?;
-            }
-            tracing::warn!(
-                sink = name,
-                "`hookline sink` names a sink that is not in the configuration: that changes nothing here"
-            );
-            return requests.done(name, request);
-        };
-        if request == SinkRequest::Resume {
-            requests.set_stopped(name, false)?;
-            kept.is_resumed = kept.block.take().is_some();
-            return requests.done(name, request);
-        }
-        if kept.block != Some(Block::Asked) {
-            requests.set_stopped(name, true)?;
-            kept.block = Some(Block::Asked);
-        }
-        if matches!(kept.state, State::Idle { .. }) {
-            kept.note_stopped(STOPPED);
-            self.has_stopped(name);
-        }
-        Ok(())
-    }
-
-    /// A sink that somebody has stopped has ended.
-    fn has_stopped(&mut self, name: &str) {
-        let done = requests(&self.common).map(|it| it.done(name, SinkRequest::Stop));
-        tracing::info!(
-            sink = name,
-            "the sink is stopped, as `hookline sink stop` has asked: nothing is delivered to it, and the journal keeps what it has not had; `hookline sink resume` lets it go on"
-        );
-        if let Some(Err(error)) = done {
-            self.log_unreadable(&error);
-        }
-    }
-
-    fn log_unreadable(&self, error: &crate::disk::Error) {
-        if let Some(times) = self.unreadable.count() {
-            tracing::warn!(
-                %error,
-                times,
-                "what `hookline sink` asks for cannot be read or written down: it is tried again every second; give the directory to the user that serves, or make room"
-            );
-        }
-    }
-
     /// Who gets what from here on, and what is shown.
     fn publish(&self) {
-        let present = || self.kept.iter().filter_map(|it| it.present.as_ref());
+        let present = || self.entries.iter().filter_map(|it| it.present.as_ref());
         let lives = present().flat_map(|it| it.lives.iter().cloned());
         self.receivers.set(lives.collect());
         let mut pulls = PullSet::default();
@@ -430,7 +358,7 @@ impl Keeper {
             }
         }
         self.pulls.set(pulls);
-        let shown = self.kept.iter().filter_map(Kept::shown);
+        let shown = self.entries.iter().filter_map(SinkEntry::shown);
         self.sources.set_sinks(shown.collect());
     }
 
@@ -451,8 +379,8 @@ impl Keeper {
 
     /// Has all of them deliver what is durable, and waits for that.
     fn drain(&mut self, reports: &Receiver<Ended>) {
-        for kept in &self.kept {
-            let asked = kept.present.as_ref().and_then(|it| it.asked.as_ref());
+        for entry in &self.entries {
+            let asked = entry.present.as_ref().and_then(|it| it.asked.as_ref());
             if let Some(asked) = asked {
                 asked.stop.store(true, Ordering::Release);
             }
@@ -463,8 +391,8 @@ impl Keeper {
         {
             self.threads.forget(&thread);
             let name = thread.strip_prefix(SINK).unwrap_or_default();
-            for kept in self.kept.iter_mut().filter(|it| it.name == name) {
-                kept.state = State::Idle { ran: true };
+            for entry in self.entries.iter_mut().filter(|it| it.name == name) {
+                entry.state = State::Idle { ran: true };
             }
             match outcome {
                 Ok(()) => {}
@@ -476,27 +404,9 @@ impl Keeper {
     }
 }
 
-/// What somebody asks for by `hookline sink`, who has made the directory if there ever was anybody.
-fn requests(common: &Common) -> Option<SinkRequests> {
-    let dir = common.config.journal.dir.join("sinks");
-    match Disk::open(&dir) {
-        Ok(disk) => Some(SinkRequests::open(Arc::new(disk))),
-        Err(error) => {
-            if error.kind() != ErrorKind::NotFound {
-                tracing::debug!(%error, "the directory of requests to sinks cannot be opened");
-            }
-            None
-        }
-    }
-}
-
-fn is_stopped(requests: Option<&SinkRequests>, sink: &str) -> bool {
-    requests.is_some_and(|it| it.is_stopped(sink).unwrap_or(false))
-}
-
 /// The files that sinks write to.
-fn files(kept: &[Kept]) -> Vec<(u64, u64)> {
-    let run = kept
+fn files(entries: &[SinkEntry]) -> Vec<(u64, u64)> {
+    let run = entries
         .iter()
         .filter(|it| !matches!(it.state, State::Idle { .. }));
     run.filter_map(|it| it.present.as_ref()?.file).collect()
@@ -520,10 +430,12 @@ fn log_started(sink: &str, (is_new, is_resumed, is_changed): (bool, bool, bool))
     }
 }
 
-fn log_removed(kept: &Kept) {
-    let Some(present) = &kept.present else { return };
+fn log_removed(entry: &SinkEntry) {
+    let Some(present) = &entry.present else {
+        return;
+    };
     tracing::info!(
-        sink = kept.name,
+        sink = entry.name,
         confirmed = present.statistics.confirmed.get(),
         "the sink is gone from the configuration, and has ended: it has had everything up to `confirmed`, and nothing is kept for it; its cursor stays, and if it comes back it goes on there"
     );
@@ -538,14 +450,8 @@ fn log_stopped(sink: &str, cause: &SinkError) {
     );
 }
 
-/// Why it does not run, in `status`.
-const STOPPED: &str = "somebody has run `hookline sink stop`; `hookline sink resume` lets it go on";
-
 /// How often it looks for requests.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How much longer than `drain_timeout` a sink may take to leave before there is a line.
-const LATE: Duration = Duration::from_secs(5);
 
 /// Configurations that wait to be taken over; who brings another one waits.
 const CHANGES_MAX: usize = 4;

@@ -116,8 +116,8 @@ impl Running {
         }
     }
 
-    /// Nothing more is begun, and what is under way has some time to end: the cursor names what has not. Whoever goes on
-    /// from there begins with that.
+    /// Nothing more is begun, and what is under way has some time to end: the cursor names what has not. Whoever goes
+    /// on from there begins with that.
     pub(super) fn end_here(mut self) -> Result<(), SinkError> {
         let until = Instant::now() + self.parts.leave.patience();
         let mut ended = Ok(());

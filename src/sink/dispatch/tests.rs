@@ -1,4 +1,5 @@
 mod crowds;
+mod leaving;
 mod outages;
 mod recovery;
 mod replays;
@@ -16,7 +17,7 @@ use crate::relay::{self, Sleeper};
 use crate::sink::transport::{
     Attempt, Failure, FailureKind, NO_ATTEMPT, Outcome, Outcomes, Paths, Transport,
 };
-use crate::sink::{CursorSaver, SinkError, SinkReplays, Statistics};
+use crate::sink::{CursorSaver, Leave, SinkError, SinkReplays, Statistics};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -121,6 +122,7 @@ struct Setting {
     max_attempts: u32,
     batch: usize,
     backoff: Backoff,
+    leave: Arc<Leave>,
 }
 
 impl Setting {
@@ -136,6 +138,7 @@ impl Setting {
                 min: Duration::from_millis(2),
                 max: Duration::from_millis(8),
             },
+            leave: Arc::default(),
         }
     }
 
@@ -219,7 +222,7 @@ impl Setting {
             sleeper,
             statistics: Arc::clone(&self.statistics),
             stop: Arc::clone(&stop),
-            leave: Arc::default(),
+            leave: Arc::clone(&self.leave),
         };
         // What it logs belongs to whoever runs it.
         let log = tracing::dispatcher::get_default(Clone::clone);

@@ -1,3 +1,4 @@
+mod leaving;
 mod replays;
 
 use super::{

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A sink by its name.
-pub(super) struct Kept {
+pub(super) struct SinkEntry {
     pub(super) name: String,
     /// As the configuration has it; `None` once it is gone from there.
     pub(super) wanted: Option<config::Sink>,
@@ -73,9 +73,9 @@ pub(super) struct Present {
     pub(super) pull: Option<Arc<Pull>>,
 }
 
-impl Kept {
-    pub(super) fn new(sink: config::Sink) -> Kept {
-        Kept {
+impl SinkEntry {
+    pub(super) fn new(sink: config::Sink) -> SinkEntry {
+        SinkEntry {
             name: sink.name.clone(),
             wanted: Some(sink),
             refused: None,
@@ -264,12 +264,12 @@ mod tests {
         other
     }
 
-    fn running() -> Kept {
-        let mut kept = Kept::new(sink("out"));
-        assert_eq!(kept.next_step(), Step::Start);
-        kept.parked(sink("out"), None, "");
-        kept.state = State::Runs;
-        kept
+    fn running() -> SinkEntry {
+        let mut entry = SinkEntry::new(sink("out"));
+        assert_eq!(entry.next_step(), Step::Start);
+        entry.parked(sink("out"), None, "");
+        entry.state = State::Runs;
+        entry
     }
 
     const LEAVES: fn() -> State = || State::Leaves {
@@ -279,62 +279,62 @@ mod tests {
 
     #[test]
     fn who_is_the_same_is_not_touched_and_who_is_not_ends_first() {
-        let mut kept = running();
-        kept.want(Some(sink("out")));
-        assert_eq!(kept.next_step(), Step::Nothing);
-        kept.want(Some(other("out")));
-        assert_eq!(kept.next_step(), Step::Leave);
-        kept.state = LEAVES();
-        assert_eq!(kept.next_step(), Step::Nothing);
+        let mut entry = running();
+        entry.want(Some(sink("out")));
+        assert_eq!(entry.next_step(), Step::Nothing);
+        entry.want(Some(other("out")));
+        assert_eq!(entry.next_step(), Step::Leave);
+        entry.state = LEAVES();
+        assert_eq!(entry.next_step(), Step::Nothing);
         // What was asked for is asked for no more: it has to begin again all the same.
-        kept.want(Some(sink("out")));
-        assert_eq!(kept.next_step(), Step::Nothing);
-        kept.state = State::Idle { ran: true };
-        assert_eq!(kept.next_step(), Step::Start);
+        entry.want(Some(sink("out")));
+        assert_eq!(entry.next_step(), Step::Nothing);
+        entry.state = State::Idle { ran: true };
+        assert_eq!(entry.next_step(), Step::Start);
     }
 
     #[test]
     fn who_is_gone_from_the_configuration_is_forgotten_once_it_has_ended() {
-        let mut kept = running();
-        kept.want(None);
-        assert_eq!(kept.next_step(), Step::Leave);
-        kept.state = LEAVES();
-        assert_eq!(kept.next_step(), Step::Nothing);
-        kept.state = State::Idle { ran: true };
-        assert_eq!(kept.next_step(), Step::Forget);
-        kept.want(Some(sink("out")));
-        assert_eq!(kept.next_step(), Step::Start, "it is back");
+        let mut entry = running();
+        entry.want(None);
+        assert_eq!(entry.next_step(), Step::Leave);
+        entry.state = LEAVES();
+        assert_eq!(entry.next_step(), Step::Nothing);
+        entry.state = State::Idle { ran: true };
+        assert_eq!(entry.next_step(), Step::Forget);
+        entry.want(Some(sink("out")));
+        assert_eq!(entry.next_step(), Step::Start, "it is back");
     }
 
     #[test]
     fn who_was_stopped_stays_so_until_somebody_wants_it_or_what_stopped_it_has_changed() {
-        let mut kept = running();
-        kept.block = Some(Block::Asked);
-        assert_eq!(kept.next_step(), Step::Leave);
-        kept.state = State::Idle { ran: true };
-        kept.want(Some(other("out")));
-        assert_eq!(kept.next_step(), Step::Nothing);
-        kept.block = None;
-        assert_eq!(kept.next_step(), Step::Start);
+        let mut entry = running();
+        entry.block = Some(Block::Asked);
+        assert_eq!(entry.next_step(), Step::Leave);
+        entry.state = State::Idle { ran: true };
+        entry.want(Some(other("out")));
+        assert_eq!(entry.next_step(), Step::Nothing);
+        entry.block = None;
+        assert_eq!(entry.next_step(), Step::Start);
 
         for (block, unchanged) in [(Block::Ended, Step::Nothing), (Block::Failed, Step::Start)] {
-            let mut kept = running();
-            kept.state = State::Idle { ran: false };
-            kept.block = Some(block);
-            kept.want(Some(sink("out")));
-            assert_eq!(kept.next_step(), unchanged, "{block:?}");
-            kept.want(Some(other("out")));
-            assert_eq!(kept.next_step(), Step::Start, "{block:?}");
+            let mut entry = running();
+            entry.state = State::Idle { ran: false };
+            entry.block = Some(block);
+            entry.want(Some(sink("out")));
+            assert_eq!(entry.next_step(), unchanged, "{block:?}");
+            entry.want(Some(other("out")));
+            assert_eq!(entry.next_step(), Step::Start, "{block:?}");
         }
     }
 
     #[test]
     fn what_could_not_be_started_is_tried_again_with_the_next_configuration_only() {
-        let mut kept = running();
-        kept.want(Some(other("out")));
-        kept.refused = Some(other("out"));
-        assert_eq!(kept.next_step(), Step::Nothing);
-        kept.want(Some(other("out")));
-        assert_eq!(kept.next_step(), Step::Leave);
+        let mut entry = running();
+        entry.want(Some(other("out")));
+        entry.refused = Some(other("out"));
+        assert_eq!(entry.next_step(), Step::Nothing);
+        entry.want(Some(other("out")));
+        assert_eq!(entry.next_step(), Step::Leave);
     }
 }
