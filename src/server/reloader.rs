@@ -11,8 +11,8 @@ use crate::worker::Forms;
 use mio::Waker;
 use std::sync::Arc;
 
-/// Takes over the endpoints and sinks of another configuration. Paths and forms that are new are written down first: a disk that
-/// stalls holds up whoever calls this, and nothing else.
+/// Takes over the endpoints and sinks of another configuration. Paths and forms that are new are written down first: a
+/// disk that stalls holds up whoever calls this, and nothing else.
 #[derive(Clone)]
 pub struct Reloader {
     pub(super) endpoints: journal::Endpoints,
