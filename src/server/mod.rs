@@ -9,6 +9,7 @@
 //! | `hl-dedupe` | what is a duplicate, with several workers |
 //! | `hl-sinks` | starts and ends the sinks, as the configuration says and `hookline sink` asks |
 //! | `hl-sink-NAME` | one sink |
+//! | `hl-http-NAME`, `hl-nats-NAME` | what such a sink sends with, beside `hl-sink-NAME` |
 //! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
 //!
@@ -24,6 +25,7 @@
 
 mod admin;
 mod browser;
+mod connect;
 mod connections;
 mod delivery;
 pub(crate) mod descriptors;
@@ -45,6 +47,7 @@ mod sinks;
 mod sources;
 mod threads;
 
+pub use connect::{Probed, probe_all};
 pub use overview::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 #[cfg(test)]
 pub use overview::{Acks, ReplayLevel};

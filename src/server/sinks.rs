@@ -4,6 +4,9 @@ pub(super) mod keeper;
 mod entry;
 mod transports;
 
+#[cfg(feature = "nats")]
+pub(super) use transports::nats_options;
+
 use super::ServerError;
 use super::directories::{beside, dead_letters, directory};
 use crate::config::{self, Config, SinkKind};
@@ -206,12 +209,14 @@ fn open_at(
             let (limits, make) = transports::exec(&sink.name, exec, (&asked.stop, drain));
             part.dispatched(common, limits, make, &mut lives)?
         }
+        #[cfg(feature = "nats")]
+        SinkKind::Nats(nats) => part.nats(common, nats, &mut lives)?,
         SinkKind::Pull(_) => {
             let pull = part.pulled(common)?;
             (Confirmation::Fsynced, Ready::Pulled(Arc::new(pull)))
         }
-        #[cfg(not(feature = "http"))]
-        SinkKind::Http(_) => return Err(unbuilt(sink)),
+        #[cfg(not(all(feature = "http", feature = "nats")))]
+        _ => return Err(unbuilt(sink)),
     };
     Ok(Opened {
         ready,
@@ -224,7 +229,7 @@ fn open_at(
     })
 }
 
-#[cfg(not(feature = "http"))]
+#[cfg(not(all(feature = "http", feature = "nats")))]
 fn unbuilt(sink: &config::Sink) -> ServerError {
     let kind = sink.kind.name();
     let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
@@ -278,6 +283,23 @@ impl SinkSetup<'_> {
             target.confirmation(),
             Ready::Stream(Box::new(runner), target),
         ))
+    }
+
+    /// A stream of JetStream.
+    #[cfg(feature = "nats")]
+    fn nats(
+        self,
+        common: &Common,
+        nats: &config::NatsSink,
+        lives: &mut Vec<Live<Arc<EventBatch>>>,
+    ) -> Result<(Confirmation, Ready), ServerError> {
+        let context = sink::nats::Context {
+            journal: common.cursors.journal().to_string(),
+            forms: Arc::clone(&common.feeds.forms),
+            statistics: Arc::clone(&self.statistics),
+        };
+        let (limits, make) = transports::nats(&self.sink.name, nats, context);
+        self.dispatched(common, limits, make, lives)
     }
 
     /// A sink that is read.
