@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 fn site() -> Site {
     Site::unsigned()
         .limits("body = \"4MiB\"")
-        .sink("name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"")
-        .sink("name = \"messages\"\ntype = \"file\"\npath = \"messages.ndjson\"\ntypes = [\"whatsapp.message.*\"]")
+        .sink("name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"\nstart = \"oldest\"")
+        .sink("name = \"messages\"\ntype = \"file\"\npath = \"messages.ndjson\"\nstart = \"oldest\"\ntypes = [\"whatsapp.message.*\"]")
 }
 
 fn faulty(site: Site, fault: &str) -> Site {

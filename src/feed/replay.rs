@@ -326,6 +326,23 @@ impl Replays {
         Ok(created.on(&*self.storage, "create", &name)?)
     }
 
+    /// Those of the sink `former` that wait or run are `sink`'s from here on, durably; says how many there were. Their
+    /// names stay, for what they have delivered bears them. What cannot be read is left alone.
+    pub fn take_over(&self, former: &str, sink: &str) -> Result<u64, ReplayError> {
+        let mut count = 0;
+        for id in self.ids()? {
+            let Ok(mut replay) = self.read(&id) else {
+                continue;
+            };
+            if replay.sink == former && !replay.state.is_final() {
+                sink.clone_into(&mut replay.sink);
+                self.store(&replay)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
     /// True if somebody wants this replay to end, which the server has not seen yet.
     pub fn is_being_cancelled(&self, id: &str) -> bool {
         self.is_there(&cancel_name(id))

@@ -40,13 +40,14 @@ mod overview;
 mod quarantine;
 mod pull;
 mod reloader;
+mod removed;
 mod sinks;
 mod sources;
 mod threads;
 
 pub use overview::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 #[cfg(test)]
-pub use overview::{Acks, ReplayLevel};
+pub use overview::{Acks, RemovedSink, ReplayLevel};
 pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 
