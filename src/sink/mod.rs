@@ -21,6 +21,7 @@ mod exec;
 pub mod http;
 mod pull;
 mod request_form;
+mod tls;
 
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use error::SinkError;
@@ -35,4 +36,7 @@ pub use saver::CursorSaver;
 pub use statistics::{Confirmation, Statistics};
 pub use stdout::Stdout;
 pub use stream::{Runner, Sink};
+#[cfg(feature = "client-tls")]
+pub use tls::TlsError;
+pub use tls::TlsFiles;
 pub use transport::{Outcomes, Paths, Transport};

@@ -11,6 +11,8 @@
 //! `http` and `exec` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`, `max_attempts`.
 //! All types take `name`, `start`, `former_name` ([`Life`]) and the keys of the [filter](Filter).
 
+#[allow(dead_code, reason = "the types that connect follow")]
+mod connection;
 mod dispatch;
 mod exec;
 mod file;
@@ -19,6 +21,8 @@ mod http;
 mod life;
 mod pull;
 
+#[allow(unused_imports, reason = "the types that connect follow")]
+pub use connection::{Login, Tls};
 pub use dispatch::Dispatch;
 pub use exec::{ExecMode, ExecSink};
 pub use file::FileSink;
