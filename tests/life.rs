@@ -382,3 +382,183 @@ fn what_is_not_taken_over_is_said() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("is the name of another sink now"), "{said}");
 }
+
+/// `hookline` with these words about this site's journal: exit code, and what it says.
+fn verb(site: &Site, words: &str) -> (i32, String) {
+    let dir = site.journal_dir();
+    let output = run(&format!("hookline {words} --data-dir {}", dir.display()));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).expect("text");
+    (output.status.code().expect("was not killed"), said)
+}
+
+/// Name, state, place and what waits, as `sink list` says.
+fn listed(site: &Site, words: &str) -> Vec<(String, String, Value, Value)> {
+    let (code, said) = verb(site, &format!("sink list --output json {words}"));
+    assert_eq!(code, 0, "{said}");
+    let list: Value = serde_json::from_str(&said).expect("JSON");
+    let sinks = list["sinks"].as_array().expect("a list").iter();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    sinks
+        .map(|sink| {
+            let (name, state) = (text(&sink["name"]), text(&sink["state"]));
+            (
+                name,
+                state,
+                sink["confirmed"].clone(),
+                sink["waiting"].clone(),
+            )
+        })
+        .collect()
+}
+
+fn row(
+    name: &str,
+    state: &str,
+    confirmed: Option<u64>,
+    waiting: Option<u64>,
+) -> (String, String, Value, Value) {
+    (
+        name.to_owned(),
+        state.to_owned(),
+        confirmed.into(),
+        waiting.into(),
+    )
+}
+
+#[test]
+fn sinks_are_listed_and_those_that_are_gone_forgotten() {
+    let [file, program] = taking("file", "program", false);
+    let site = with_sinks(Site::unsigned(), &[file.clone(), program]);
+    let server = site.start();
+    send(&server, 4);
+    eventually("all is delivered", || {
+        ["file", "program"]
+            .iter()
+            .all(|sink| server.is_delivered(sink))
+    });
+    assert!(server.terminate().0.success());
+    let replay = "replay --sink program --from 1 --to 2 --detach";
+    assert_eq!(verb(&site, replay).0, 0);
+    let site = with_sinks(
+        site,
+        &[file, file_sink("new", "new.ndjson", "start = \"oldest\"")],
+    );
+    let config = format!("--config {}", site.write_config().display());
+    let expected = [
+        row("file", "not running", Some(4), Some(0)),
+        row("new", "new", None, None),
+        row("program", "removed", Some(4), Some(0)),
+    ];
+    assert_eq!(listed(&site, &config), expected);
+    let (_, text) = verb(&site, &format!("sink list {config}"));
+    assert!(
+        text.contains("new  begins with all that the journal holds"),
+        "{text}"
+    );
+    assert_eq!(listed(&site, "")[0].1, "unknown");
+
+    for (words, code, reason) in [
+        (
+            format!("sink forget file {config}"),
+            1,
+            "is in the configuration",
+        ),
+        (
+            "sink forget none".to_owned(),
+            1,
+            "there is no sink none here; there are: file, program",
+        ),
+        (
+            "sink forget worker".to_owned(),
+            1,
+            "there is no sink worker",
+        ),
+        (
+            "sink forget program".to_owned(),
+            2,
+            "2 dead letters and 1 replay: say with --yes",
+        ),
+    ] {
+        let (found, said) = verb(&site, &words);
+        assert!(
+            found == code && said.contains(reason),
+            "{words}: {found} {said}"
+        );
+    }
+    let server = site.start();
+    // Nobody can ask it: its pages are at a free port.
+    let (code, said) = verb(&site, "sink forget program --yes");
+    assert!(
+        code == 1 && said.contains("name its configuration with --config"),
+        "{said}"
+    );
+    assert!(server.terminate().0.success());
+    let (code, said) = verb(&site, "sink forget program --yes");
+    assert!(
+        code == 0 && said.contains("program is forgotten, with 0 notifications"),
+        "{said}"
+    );
+    let expected = [
+        row("file", "not running", Some(4), Some(0)),
+        row("new", "not running", Some(4), Some(0)),
+    ];
+    assert_eq!(listed(&site, &config), expected);
+    assert!(dead_letters(&site).is_empty());
+    let (_, log) = site.start().terminate();
+    assert!(!log.contains(REMOVED), "{log}");
+}
+
+/// Where nobody can say what is lost by it, it was not to be had: a sink that has not run yet had no cursor to move.
+#[test]
+fn a_sink_that_has_not_run_yet_is_given_a_place() {
+    let site = Site::unsigned();
+    let server = site.start();
+    send(&server, 5);
+    assert!(server.terminate().0.success());
+    let site = with_sinks(site, &[file_sink("crm", "crm.ndjson", "")]);
+    let config = format!("--config {}", site.write_config().display());
+    for (words, code, reason) in [
+        (
+            "cursor seek crm --to 4".to_owned(),
+            1,
+            "if it has not run yet, name the configuration",
+        ),
+        (
+            format!("cursor seek cmr --to 4 {config}"),
+            1,
+            "the configuration has no sink cmr",
+        ),
+        (
+            format!("cursor seek crm --to 4 --lane rest {config}"),
+            2,
+            "leave --lane out",
+        ),
+        (
+            format!("cursor seek crm --to 4 {config}"),
+            0,
+            "crm: begins with 4",
+        ),
+    ] {
+        let (found, said) = verb(&site, &words);
+        assert!(
+            found == code && said.contains(reason),
+            "{words}: {found} {said}"
+        );
+    }
+    let server = site.start();
+    eventually("all is delivered", || server.is_delivered("crm"));
+    let (status, log) = server.terminate();
+    assert!(status.success() && !log.contains(NEW), "{log}");
+    assert_eq!(positions(&site, "crm.ndjson").0, [4, 5]);
+    let other = with_sinks(
+        site,
+        &[file_sink("erp", "crm.ndjson", "former_name = \"crm\"")],
+    );
+    let config = format!("--config {}", other.write_config().display());
+    let (code, said) = verb(&other, &format!("cursor seek erp --to 1 {config}"));
+    assert!(
+        code == 1 && said.contains("takes over the place of crm"),
+        "{said}"
+    );
+}

@@ -19,7 +19,7 @@
 mod bodies;
 mod former;
 
-pub use former::take_over;
+pub use former::{forget, take_over};
 
 use super::error::{DEAD_LETTERS_MAX, DeadLetterError};
 use super::file::{Content, DeadLetter};

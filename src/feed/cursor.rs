@@ -181,6 +181,7 @@ impl Cursors {
         let saved = Saved {
             journal: self.journal,
             lanes: std::array::from_fn(|_| Progress::up_to(behind)),
+            moved: later_than(0),
         };
         Ok(slots(&self.storage, sink).make(&render(&saved))?)
     }

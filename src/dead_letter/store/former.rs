@@ -1,11 +1,11 @@
-//! A sink that has another name takes over the dead letters that it had.
+//! A sink that has another name takes over the dead letters that it had; and one that is gone for good leaves none.
 //!
 //! Their directory gets the new name, in one step. Where that name has letters too, as after a sink that was called so
 //! before, they are taken one by one: each is durable here before it goes there, so a crash finds it in one of the two,
 //! or in both, and the next start goes on. Of the same event one letter stays, the own one. In a letter stands the name
 //! that its sink had when it was written.
 
-use super::{DeadLetterError, DeadLetters};
+use super::{DeadLetterError, DeadLetters, list};
 use crate::disk::{self, Disk, IoContext, Storage};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -40,6 +40,23 @@ pub fn take_over(dir: &Path, former: &str, sink: &str) -> Result<u64, DeadLetter
     };
     parent.sync().on(&parent, "sync", "")?;
     Ok(count)
+}
+
+/// Removes the dead letters of a sink that is gone for good, and whatever else lies with them.
+pub fn forget(dir: &Path, sink: &str) -> Result<(), DeadLetterError> {
+    let path = dir.join(sink);
+    let disk = match Disk::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        disk => disk.map_err(disk::Error::at("open", &path))?,
+    };
+    for name in list(&disk)? {
+        let removed = disk.remove(&name);
+        removed.on(&disk, "remove", &name)?;
+    }
+    disk.sync().on(&disk, "sync", "")?;
+    Disk::remove_empty(&path).map_err(disk::Error::at("remove", &path))?;
+    let parent = Disk::open(dir).map_err(disk::Error::at("open", dir))?;
+    Ok(parent.sync().on(&parent, "sync", "")?)
 }
 
 impl DeadLetters {

@@ -46,6 +46,15 @@ impl Cursors {
         }
         Ok(found)
     }
+
+    /// Removes the cursor in `storage` of a sink that is gone for good, durably.
+    pub fn forget(storage: &dyn Storage, sink: &str) -> Result<(), CursorError> {
+        let name = file_name(sink);
+        // The one that counts goes last: until then all of it is still to be forgotten.
+        remove(storage, &format!("{name}.old"))?;
+        remove(storage, &name)?;
+        Ok(storage.sync().on(storage, "sync", "")?)
+    }
 }
 
 fn remove(storage: &dyn Storage, name: &str) -> Result<(), disk::Error> {
