@@ -1,6 +1,6 @@
 //! The life of a sink: where a new one begins, one that gets another name, and one that is taken out and comes back.
 //!
-//! `HOOKLINE_LIFE_STEPS=N` kills a start that takes over at the first N calls of each kind, instead of [`STEPS`].
+//! `HOOKLINE_LIFE_STEPS=N` kills a start that takes over at the first N syncs and removals too, instead of [`STEPS`].
 
 #![expect(clippy::print_stderr, reason = "it says what was left out")]
 
@@ -11,17 +11,59 @@ use common::{Guarded, PROGRAM, Running, Site, UNSIGNED, eventually, number_from_
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
-/// Calls of each kind that are the last of a start, in the default run.
-const STEPS: usize = 4;
+/// Syncs and removals each that are the last of a start, in the default run.
+const STEPS: usize = 2;
 
-fn send(server: &Running, count: usize) {
+/// Each body has a number of its own, from 1 on: what says the same is a repeat.
+fn send(server: &Running, numbers: RangeInclusive<u32>) {
     let mut client = server.connect();
-    for number in 0..count {
+    for number in numbers {
         let body = format!("{{\"number\":{number}}}");
         client.send(&post("/webhook", "", body.as_bytes()));
         assert_eq!(client.answer().code, 200);
+    }
+}
+
+/// A receiver that takes what has an even number, and rejects the rest for good; gives its address.
+fn receiver() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || answer(stream));
+        }
+    });
+    address
+}
+
+fn answer(stream: TcpStream) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut length, mut line) = (0, String::new());
+        while line != "\r\n" {
+            line.clear();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let lower = line.to_ascii_lowercase();
+            if let Some(value) = lower.strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let event: Value = serde_json::from_slice(&body).ok()?;
+        let is_even = event["number"].as_u64()? % 2 == 0;
+        let code = if is_even { "200 OK" } else { "422 No" };
+        let answer = format!("HTTP/1.1 {code}\r\nContent-Length: 0\r\n\r\n");
+        reader.get_mut().write_all(answer.as_bytes()).ok()?;
     }
 }
 
@@ -87,9 +129,9 @@ const REMOVED: &str = "the sink is not in the configuration any more";
 fn a_new_sink_begins_where_it_is_to() {
     let site = Site::unsigned();
     let server = site.start();
-    send(&server, 3);
+    send(&server, 1..=3);
     let time = now();
-    send(&server, 2);
+    send(&server, 4..=5);
     assert!(server.terminate().0.success());
 
     let pull = "name = \"pulled\"\ntype = \"pull\"\naccept_unauthenticated = true\n[pull]\nlisten = \"127.0.0.1:0\"\n";
@@ -107,7 +149,7 @@ fn a_new_sink_begins_where_it_is_to() {
     server.kill();
     let server = site.start();
     assert!(!server.stderr().contains(NEW), "{}", server.stderr());
-    send(&server, 1);
+    send(&server, 6..=6);
     let names = ["later", "now", "all", "since"];
     eventually("all is delivered", || {
         names.iter().all(|sink| server.is_delivered(sink))
@@ -154,7 +196,7 @@ fn a_new_sink_begins_where_it_is_to() {
 fn on_an_empty_journal_nothing_is_left_out() {
     let site = Site::unsigned().sink(&file_sink("crm", "crm.ndjson", "start = \"now\""));
     let server = site.start();
-    send(&server, 2);
+    send(&server, 1..=2);
     server.kill();
     let server = site.start();
     eventually("all is delivered", || server.is_delivered("crm"));
@@ -173,7 +215,7 @@ fn a_sink_that_is_taken_out_comes_back_where_it_was() {
     ];
     let site = with_sinks(Site::unsigned(), &sinks);
     let server = site.start();
-    send(&server, 2);
+    send(&server, 1..=2);
     eventually("all is delivered", || server.is_delivered("crm"));
     assert!(server.terminate().0.success());
     let site = with_sinks(site, &sinks[1..]);
@@ -185,7 +227,7 @@ fn a_sink_that_is_taken_out_comes_back_where_it_was() {
         assert!(forget.contains("sink forget crm --data-dir"), "{line}");
         assert!(line["until"].as_str().expect("a time") > &*now(), "{line}");
         if round == 0 {
-            send(&server, 3);
+            send(&server, 3..=5);
             eventually("all is delivered", || server.is_delivered("log"));
             let metric = "hookline_removed_sink_notifications{sink=\"crm\"}";
             assert_eq!(server.metric(metric), 3);
@@ -204,19 +246,17 @@ fn a_sink_that_is_taken_out_comes_back_where_it_was() {
     assert_eq!(positions(&site, "crm.ndjson").0, [1, 2, 3, 4, 5]);
 }
 
-/// What takes one over: a file, and a program that rejects what has an odd number.
-fn taking(file: &str, program: &str, is_named: bool) -> [String; 2] {
+/// Sinks that had other names before, or those: a file, and the receiver.
+fn taking(file: &str, hook: &str, address: SocketAddr, is_named: bool) -> [String; 2] {
     let former = |name: &str| match is_named {
         true => format!("former_name = \"{name}\""),
         false => String::new(),
     };
-    let rejects =
-        "command = [\"/bin/sh\", \"-c\", \"! grep -q 'number.:[13579]'\"]\nmax_attempts = 1";
     [
         file_sink(file, "events.ndjson", &former("file")),
         format!(
-            "name = \"{program}\"\ntype = \"exec\"\n{rejects}\n{}",
-            former("program")
+            "name = \"{hook}\"\ntype = \"http\"\nurl = \"http://{address}/\"\nmax_attempts = 1\n{}",
+            former("hook")
         ),
     ]
 }
@@ -242,7 +282,8 @@ fn start_killed_at(site: &Site, call: &str, when: usize) -> Option<bool> {
     let inject = format!("inject={call}:signal=KILL:when={when}");
     // The server is the child, and strace beside it.
     let mut command = Command::new("strace");
-    command.args(["-D", "-f", "-q", "-o", "/dev/null", "-e", &inject]);
+    command.args(["-D", "-f", "-q", "-e", &inject]);
+    command.arg("-o").arg(site.path().join("strace.output"));
     command.arg(served.get_program()).args(served.get_args());
     command.current_dir(site.path()).env("TOKEN", "token");
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -273,46 +314,76 @@ fn start_killed_at(site: &Site, call: &str, when: usize) -> Option<bool> {
     Some(served)
 }
 
-/// Killed at each step of a start that takes over: whatever the sinks had under their names before they have now, and
-/// nothing of it twice.
+/// Copies the journal and what was delivered, with everything that a file system knows of it.
+fn copy(from: &Path, to: &Path) {
+    for name in ["journal", "events.ndjson"] {
+        let _ = fs::remove_dir_all(to.join(name));
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(from.join(name))
+            .arg(to)
+            .status();
+        assert!(copied.expect("cp runs").success());
+    }
+}
+
+/// Killed at each step of a start that takes over: whatever the sinks had under their names before they have at the next
+/// start, and nothing of it twice.
 #[test]
 fn another_name_loses_nothing_and_doubles_nothing_wherever_it_is_killed() {
     let steps = number_from_env("HOOKLINE_LIFE_STEPS", STEPS);
-    let site = with_sinks(Site::unsigned(), &taking("file", "program", false));
+    let address = receiver();
+    let site = with_sinks(Site::unsigned(), &taking("file", "hook", address, false));
     let server = site.start();
-    send(&server, 4);
+    send(&server, 1..=4);
     eventually("all is delivered", || {
-        ["file", "program"]
+        ["file", "hook"]
             .iter()
             .all(|sink| server.is_delivered(sink))
     });
     assert!(server.terminate().0.success());
-    assert_eq!(dead_letters(&site), ["program/2.0", "program/4.0"]);
-    let dir = site.journal_dir();
-    let replay = format!(
-        "hookline replay --sink file --from 2 --to 3 --detach --data-dir {}",
-        dir.display()
+    assert_eq!(dead_letters(&site), ["hook/1", "hook/3"]);
+    assert_eq!(
+        verb(&site, "replay --sink file --from 2 --to 3 --detach").0,
+        0
     );
-    assert!(run(&replay).status.success());
     // What waits for them.
     let site = with_sinks(site, &[]);
     let server = site.start();
-    send(&server, 4);
+    send(&server, 5..=8);
     assert!(server.terminate().0.success());
+    let before = tempfile::tempdir().expect("a directory");
+    copy(site.path(), before.path());
 
-    let site = with_sinks(site, &taking("events", "check", true));
-    let mut kills = 0;
-    for call in ["rename", "unlink", "fsync", "fdatasync"] {
-        for when in 1..=steps {
-            // The next one begins anew, as if it had not been.
-            match start_killed_at(&site, call, when) {
-                None => return,
-                Some(served) => kills += usize::from(!served),
+    let site = with_sinks(site, &taking("events", "check", address, true));
+    let mut cut = ["dead-letters/hook", "file.cursor", "hook.cursor"].map(|it| (it, false));
+    // Of the first kind are the steps themselves, so all of them; and some of what makes them durable.
+    for (call, most) in [
+        ("?rename,?renameat", 20),
+        ("fsync", steps),
+        ("?unlink,?unlinkat", steps),
+    ] {
+        for when in 1..=most {
+            copy(before.path(), site.path());
+            let Some(served) = start_killed_at(&site, call, when) else {
+                return;
+            };
+            let calls = fs::read_to_string(site.path().join("strace.output"));
+            let calls = calls.expect("strace has written it");
+            for (name, was_cut) in &mut cut {
+                let is_cut = |line: &str| line.contains(*name) && line.contains("unfinished");
+                *was_cut |= calls.lines().any(is_cut);
             }
+            if served {
+                break;
+            }
+            check_what_was_taken_over(&site);
         }
     }
-    eprintln!("killed {kills} times before it served");
-    assert!(kills > 0);
+    assert!(cut.iter().all(|(_, was_cut)| *was_cut), "{cut:?}");
+}
+
+fn check_what_was_taken_over(site: &Site) {
     let server = site.start();
     eventually("all is delivered", || {
         ["events", "check"]
@@ -320,20 +391,17 @@ fn another_name_loses_nothing_and_doubles_nothing_wherever_it_is_killed() {
             .all(|sink| server.is_delivered(sink))
     });
     eventually("the replay is done", || {
-        let (_, mut replayed) = positions(&site, "events.ndjson");
+        let (_, mut replayed) = positions(site, "events.ndjson");
         replayed.dedup();
         replayed.ends_with(&[2, 3])
     });
     let log = server.stderr();
     assert!(!log.contains(NEW) && !log.contains(REMOVED), "{log}");
     assert!(server.terminate().0.success());
-    assert_eq!(
-        positions(&site, "events.ndjson").0,
-        [1, 2, 3, 4, 5, 6, 7, 8]
-    );
-    let letters = ["check/2.0", "check/4.0", "check/6.0", "check/8.0"];
-    assert_eq!(dead_letters(&site), letters);
-    let cursors = fs::read_dir(dir.join("cursors")).expect("there");
+    assert_eq!(positions(site, "events.ndjson").0, [1, 2, 3, 4, 5, 6, 7, 8]);
+    let letters = ["check/1", "check/3", "check/5", "check/7"];
+    assert_eq!(dead_letters(site), letters);
+    let cursors = fs::read_dir(site.journal_dir().join("cursors")).expect("there");
     let names = cursors.map(|entry| entry.expect("readable").file_name());
     let mut names: Vec<_> = names
         .map(|name| name.into_string().expect("UTF-8"))
@@ -348,7 +416,7 @@ fn another_name_loses_nothing_and_doubles_nothing_wherever_it_is_killed() {
 fn what_is_not_taken_over_is_said() {
     let site = with_sinks(Site::unsigned(), &[file_sink("old", "a.ndjson", "")]);
     let server = site.start();
-    send(&server, 2);
+    send(&server, 1..=2);
     eventually("all is delivered", || server.is_delivered("old"));
     assert!(server.terminate().0.success());
     let renamed = |former: &str| {
@@ -428,17 +496,18 @@ fn row(
 
 #[test]
 fn sinks_are_listed_and_those_that_are_gone_forgotten() {
-    let [file, program] = taking("file", "program", false);
-    let site = with_sinks(Site::unsigned(), &[file.clone(), program]);
+    let address = receiver();
+    let [file, hook] = taking("file", "hook", address, false);
+    let site = with_sinks(Site::unsigned(), &[file.clone(), hook]);
     let server = site.start();
-    send(&server, 4);
+    send(&server, 1..=4);
     eventually("all is delivered", || {
-        ["file", "program"]
+        ["file", "hook"]
             .iter()
             .all(|sink| server.is_delivered(sink))
     });
     assert!(server.terminate().0.success());
-    let replay = "replay --sink program --from 1 --to 2 --detach";
+    let replay = "replay --sink hook --from 1 --to 2 --detach";
     assert_eq!(verb(&site, replay).0, 0);
     let site = with_sinks(
         site,
@@ -448,7 +517,7 @@ fn sinks_are_listed_and_those_that_are_gone_forgotten() {
     let expected = [
         row("file", "not running", Some(4), Some(0)),
         row("new", "new", None, None),
-        row("program", "removed", Some(4), Some(0)),
+        row("hook", "removed", Some(4), Some(0)),
     ];
     assert_eq!(listed(&site, &config), expected);
     let (_, text) = verb(&site, &format!("sink list {config}"));
@@ -467,7 +536,7 @@ fn sinks_are_listed_and_those_that_are_gone_forgotten() {
         (
             "sink forget none".to_owned(),
             1,
-            "there is no sink none here; there are: file, program",
+            "there is no sink none here; there are: file, hook",
         ),
         (
             "sink forget worker".to_owned(),
@@ -475,7 +544,7 @@ fn sinks_are_listed_and_those_that_are_gone_forgotten() {
             "there is no sink worker",
         ),
         (
-            "sink forget program".to_owned(),
+            "sink forget hook".to_owned(),
             2,
             "2 dead letters and 1 replay: say with --yes",
         ),
@@ -488,15 +557,15 @@ fn sinks_are_listed_and_those_that_are_gone_forgotten() {
     }
     let server = site.start();
     // Nobody can ask it: its pages are at a free port.
-    let (code, said) = verb(&site, "sink forget program --yes");
+    let (code, said) = verb(&site, "sink forget hook --yes");
     assert!(
         code == 1 && said.contains("name its configuration with --config"),
         "{said}"
     );
     assert!(server.terminate().0.success());
-    let (code, said) = verb(&site, "sink forget program --yes");
+    let (code, said) = verb(&site, "sink forget hook --yes");
     assert!(
-        code == 0 && said.contains("program is forgotten, with 0 notifications"),
+        code == 0 && said.contains("hook is forgotten, with 0 notifications"),
         "{said}"
     );
     let expected = [
@@ -514,7 +583,7 @@ fn sinks_are_listed_and_those_that_are_gone_forgotten() {
 fn a_sink_that_has_not_run_yet_is_given_a_place() {
     let site = Site::unsigned();
     let server = site.start();
-    send(&server, 5);
+    send(&server, 1..=5);
     assert!(server.terminate().0.success());
     let site = with_sinks(site, &[file_sink("crm", "crm.ndjson", "")]);
     let config = format!("--config {}", site.write_config().display());
