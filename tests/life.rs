@@ -248,9 +248,12 @@ fn a_sink_that_is_taken_out_comes_back_where_it_was() {
 
 /// Sinks that had other names before, or those: a file, and the receiver.
 fn taking(file: &str, hook: &str, address: SocketAddr, is_named: bool) -> [String; 2] {
-    let former = |name: &str| match is_named {
-        true => format!("former_name = \"{name}\""),
-        false => String::new(),
+    let former = |name: &str| {
+        if is_named {
+            format!("former_name = \"{name}\"")
+        } else {
+            String::new()
+        }
     };
     [
         file_sink(file, "events.ndjson", &former("file")),
@@ -365,7 +368,7 @@ fn another_name_loses_nothing_and_doubles_nothing_wherever_it_is_killed() {
     ] {
         for when in 1..=most {
             copy(before.path(), site.path());
-            let Some(served) = start_killed_at(&site, call, when) else {
+            let Some(came_through) = start_killed_at(&site, call, when) else {
                 return;
             };
             let calls = fs::read_to_string(site.path().join("strace.output"));
@@ -374,7 +377,7 @@ fn another_name_loses_nothing_and_doubles_nothing_wherever_it_is_killed() {
                 let is_cut = |line: &str| line.contains(*name) && line.contains("unfinished");
                 *was_cut |= calls.lines().any(is_cut);
             }
-            if served {
+            if came_through {
                 break;
             }
             check_what_was_taken_over(&site);

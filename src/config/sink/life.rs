@@ -61,7 +61,7 @@ pub(super) fn read(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Life
 /// Notes former names that cannot be taken over: each sink with where its former name stands.
 pub(super) fn check<'s>(
     reading: &mut Reading<'_>,
-    sinks: impl Iterator<Item = (&'s str, &'s Life, &'s Location)> + Clone,
+    sinks: &(impl Iterator<Item = (&'s str, &'s Life, &'s Location)> + Clone),
 ) {
     for (index, (name, life, place)) in sinks.clone().enumerate() {
         let Some(former) = &life.former_name else {

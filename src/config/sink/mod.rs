@@ -127,7 +127,7 @@ pub(super) fn read_all(
     }
     let lives = sinks.iter().zip(&former_names);
     let lives = lives.map(|(sink, place)| (sink.name.as_str(), &sink.life, place));
-    life::check(reading, lives);
+    life::check(reading, &lives);
     sinks
 }
 
