@@ -199,7 +199,7 @@ mod faults {
             // It stays, whoever comes later, and whether it would end the process or not.
             site = site
                 .variable("HOOKLINE_BODY_FAULT", "")
-                .sink("name = \"late\"\ntype = \"file\"\npath = \"late.ndjson\"");
+                .sink("name = \"late\"\ntype = \"file\"\npath = \"late.ndjson\"\nstart = \"oldest\"");
             let server = site.start();
             delivered(&server, &["events", "messages", "late"]);
             assert_eq!(server.metric("hookline_sink_dead_total{sink=\"late\"}"), 1);
@@ -316,7 +316,7 @@ mod faults {
         delivered(&server, &SINKS);
         server.terminate();
         let site = faulty(site, "all:panic:CRASH")
-            .sink("name = \"late\"\ntype = \"file\"\npath = \"late.ndjson\"");
+            .sink("name = \"late\"\ntype = \"file\"\npath = \"late.ndjson\"\nstart = \"oldest\"");
         let server = site.start();
         delivered(&server, &["late"]);
         send(&server, "c", "CRASH too");
