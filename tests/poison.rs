@@ -197,9 +197,9 @@ mod faults {
             assert_eq!(letters.len(), 1, "{letters:?}");
             assert_eq!(letters[0]["dead_letter"], "worker/2");
             // It stays, whoever comes later, and whether it would end the process or not.
-            site = site
-                .variable("HOOKLINE_BODY_FAULT", "")
-                .sink("name = \"late\"\ntype = \"file\"\npath = \"late.ndjson\"\nstart = \"oldest\"");
+            site = site.variable("HOOKLINE_BODY_FAULT", "").sink(
+                "name = \"late\"\ntype = \"file\"\npath = \"late.ndjson\"\nstart = \"oldest\"",
+            );
             let server = site.start();
             delivered(&server, &["events", "messages", "late"]);
             assert_eq!(server.metric("hookline_sink_dead_total{sink=\"late\"}"), 1);
