@@ -197,8 +197,8 @@ impl Seek<'_> {
         journal::lock(disk).map_err(|error| match error {
             JournalError::Locked { holder, .. } => CliError::failed(format!(
                 "a server runs here ({holder}) and keeps this cursor itself: stop it; or deliver everything again that \
-                 there is with `{}`, or a part of it with another --from; a consumer of a sink of type pull reads again \
-                 by itself, with after=0",
+                 there is with `{}`, or a part of it with another --from; a consumer of a sink of type pull reads \
+                 again by itself, with after=0",
                 command(&replay, dir)
             )),
             error => CliError::because("cannot take the journal", error),
