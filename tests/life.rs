@@ -330,8 +330,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Killed at each step of a start that takes over: whatever the sinks had under their names before they have at the next
-/// start, and nothing of it twice.
+/// Killed at each step of a start that takes over: whatever the sinks had under their names before they have at the
+/// next start, and nothing of it twice.
 #[test]
 fn another_name_loses_nothing_and_doubles_nothing_wherever_it_is_killed() {
     let steps = number_from_env("HOOKLINE_LIFE_STEPS", STEPS);

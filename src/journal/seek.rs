@@ -58,8 +58,8 @@ pub fn sequence_at(storage: &dyn Storage, time: u64) -> Result<u64, JournalError
     }
 }
 
-/// The same by the time of receipt: what was committed then, but for what was received before and stands at the begin of
-/// the same commit. Behind it may be some more that was received a few milliseconds before, on another event loop.
+/// The same by the time of receipt: what was committed then, but for what was received before and stands at the begin
+/// of the same commit. Behind it may be some more that was received a few milliseconds before, on another event loop.
 pub fn first_received(storage: &Arc<dyn Storage>, time: u64) -> Result<u64, JournalError> {
     let first = sequence_at(&**storage, time)?;
     let Some(batch) = Reader::open(Arc::clone(storage), first)?.next(None)? else {

@@ -1,7 +1,7 @@
 //! Sinks that have a cursor and are not in the configuration: what they leave, and until when they could come back.
 //!
-//! Nothing is kept for them: the journal's retention asks the cursors of sinks that run, and no others. For a start and a
-//! reload, behind the sinks that have taken over what another had.
+//! Nothing is kept for them: the journal's retention asks the cursors of sinks that run, and no others. For a start and
+//! a reload, behind the sinks that have taken over what another had.
 
 use crate::config::Config;
 use crate::disk::{Storage, command, quoted};

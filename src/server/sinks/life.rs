@@ -1,5 +1,6 @@
-//! How a sink comes into life, before its cursor is opened: [`take_over`] gives it what it had under its former name, and
-//! [`begin`] has it begin where it is to if it has no cursor then. The same at a start and for a sink that comes later.
+//! How a sink comes into life, before its cursor is opened: [`take_over`] gives it what it had under its former name,
+//! and [`begin`] has it begin where it is to if it has no cursor then. The same at a start and for a sink that comes
+//! later.
 
 use super::Common;
 use crate::config::{Sink, SinkKind, Start};
