@@ -122,6 +122,11 @@ pub enum CursorError {
 }
 
 impl Cursors {
+    /// The journal that they belong to.
+    pub fn journal(&self) -> JournalId {
+        self.journal
+    }
+
     /// The cursors in `storage`, of the journal with this name whose highest sequence is `last`. Those that cannot be
     /// right are corrected, durably, and given back for the log.
     pub fn open(

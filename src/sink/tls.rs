@@ -24,7 +24,7 @@ mod client {
     use super::TlsFiles;
     use rustls::client::WebPkiServerVerifier;
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::pem::{self, PemObject as _};
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
     use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
     use std::path::Path;
@@ -82,7 +82,6 @@ mod client {
         }
 
         /// What a connection is made with that is never encrypted, where a client wants it all the same.
-        #[cfg(feature = "http")]
         pub(in crate::sink) fn trusting_nobody() -> Result<ClientConfig, TlsError> {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let builder = ClientConfig::builder_with_provider(provider)
@@ -160,7 +159,13 @@ mod client {
     ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let certificates = CertificateDer::pem_file_iter(path)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| refused(key, path, format!("is not in PEM: {error}")))?;
+            .map_err(|error| {
+                let cause = match error {
+                    pem::Error::Io(error) => format!("cannot be read: {error}"),
+                    error => format!("is not in PEM: {error}"),
+                };
+                refused(key, path, cause)
+            })?;
         if certificates.is_empty() {
             let cause = "holds no certificate in PEM".to_owned();
             return Err(refused(key, path, cause));

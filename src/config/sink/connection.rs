@@ -16,6 +16,7 @@ use crate::config::reader::{Reading, Section, secret};
 use crate::config::secret::Secret;
 use crate::sink::TlsFiles;
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Who a sink says it is.
@@ -41,11 +42,8 @@ impl Tls {
     }
 }
 
-/// The keys that [`login`] reads.
-pub(super) const LOGIN_KEYS: [&str; 2] = ["user", "password"];
-
 /// The keys that [`tls`] reads.
-pub(super) const TLS_KEYS: [&str; 5] = ["tls", "ca_file", "cert_file", "key_file", "server_name"];
+const TLS_KEYS: [&str; 5] = ["tls", "ca_file", "cert_file", "key_file", "server_name"];
 
 /// Reads `user` and `password`. A password without a user is for the caller to allow or to refuse.
 pub(super) fn login(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Login {
@@ -201,6 +199,15 @@ pub(super) fn without_password(
     };
     reading.mistake(place, message);
     false
+}
+
+/// True for this machine, by an address or its usual name.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use crate::config::reader::{Reading, Section, secret};
 use crate::config::secret::Secret;
 use crate::sink::RequestForm;
 use ::http::{HeaderValue, Uri};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,7 +45,8 @@ pub(super) fn read(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Opti
     let connect_timeout = section.measured_of(reading, "sink.http", "connect_timeout");
     let dispatch = dispatch::read(reading, section, "sink.http");
     let url = url?;
-    let is_far = url.scheme_str() == Some("http") && !url.host().is_some_and(is_loopback);
+    let is_far =
+        url.scheme_str() == Some("http") && !url.host().is_some_and(connection::is_loopback);
     let secret = headers
         .iter()
         .find(|(name, _)| CREDENTIALS.contains(&name.as_str()));
@@ -110,14 +110,6 @@ fn has_host(authority: &str, url: &Uri) -> bool {
     let port = authority.get(host.len()..).unwrap_or_default();
     let is_port = port.is_empty() || url.port_u16().is_some_and(|port| port > 0);
     !host.is_empty() && is_port
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn form(reading: &mut Reading<'_>, section: &mut Section<'_>) -> RequestForm {

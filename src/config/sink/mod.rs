@@ -6,12 +6,13 @@
 //! | `file` | NDJSON, appended to a file | `path`, `mode`, `rotate_size`, `rotate_every`, `keep` |
 //! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
 //! | `exec` | to the standard input of a program | `command`, `mode`, and those below |
+//! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
 //! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
 //!
-//! `http` and `exec` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`, `max_attempts`.
+//! `http`, `exec` and `nats` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`,
+//! `max_attempts`.
 //! All types take `name`, `start`, `former_name` ([`Life`]) and the keys of the [filter](Filter).
 
-#[allow(dead_code, reason = "the types that connect follow")]
 mod connection;
 mod dispatch;
 mod exec;
@@ -19,16 +20,16 @@ mod file;
 mod filter;
 mod http;
 mod life;
+mod nats;
 mod pull;
 
-#[allow(unused_imports, reason = "the types that connect follow")]
-pub use connection::{Login, Tls};
 pub use dispatch::Dispatch;
 pub use exec::{ExecMode, ExecSink};
 pub use file::FileSink;
 pub use filter::Filter;
 pub use http::HttpSink;
 pub use life::{Life, Start};
+pub use nats::{NatsLogin, NatsSink};
 pub use pull::PullSink;
 
 use super::endpoint::Endpoint;
@@ -56,6 +57,7 @@ pub enum SinkKind {
     File(FileSink),
     Http(Box<HttpSink>),
     Exec(ExecSink),
+    Nats(Box<NatsSink>),
     /// Whoever asks for it.
     Pull(PullSink),
 }
@@ -68,6 +70,7 @@ impl SinkKind {
             SinkKind::File(_) => "file",
             SinkKind::Http(_) => "http",
             SinkKind::Exec(_) => "exec",
+            SinkKind::Nats(_) => "nats",
             SinkKind::Pull(_) => "pull",
         }
     }
@@ -170,12 +173,21 @@ fn read(
         reading.mistake(&section.place_of("type"), message);
         return None;
     };
+    if BY_FEATURE.contains(&(*word, false)) {
+        let message = format!(
+            "sink type {word:?} is not in this build, which was made without the feature {word}: cargo install --features \
+             {word}, or the package, has it"
+        );
+        reading.mistake(&section.place_of("type"), message);
+        return None;
+    }
     let life = life::read(reading, &mut section);
     let filter = filter::read(reading, &mut section, endpoints);
     let kind = match *word {
         "file" => file::read(reading, &mut section).map(SinkKind::File),
         "http" => http::read(reading, &mut section).map(|http| SinkKind::Http(Box::new(http))),
         "exec" => exec::read(reading, &mut section).map(SinkKind::Exec),
+        "nats" => nats::read(reading, &mut section).map(|nats| SinkKind::Nats(Box::new(nats))),
         "pull" => Some(SinkKind::Pull(pull::read(reading, &mut section))),
         _ => Some(SinkKind::Stdout),
     };
@@ -224,7 +236,7 @@ fn is_reserved(name: &str) -> Option<&'static str> {
 }
 
 /// What `type` may say, and the keys that only these types take.
-const KINDS: [(&str, &[&str]); 5] = [
+const KINDS: [(&str, &[&str]); 6] = [
     ("stdout", &[]),
     (
         "file",
@@ -262,15 +274,43 @@ const KINDS: [(&str, &[&str]); 5] = [
             "max_attempts",
         ],
     ),
+    (
+        "nats",
+        &[
+            "servers",
+            "stream",
+            "subject",
+            "identity",
+            "create",
+            "replicas",
+            "duplicate_window",
+            "confirmation",
+            "user",
+            "password",
+            "token",
+            "nkey_seed",
+            "credentials_file",
+            "tls",
+            "ca_file",
+            "cert_file",
+            "key_file",
+            "server_name",
+            "concurrency",
+            "rate",
+            "timeout",
+            "retry_min",
+            "retry_max",
+            "max_attempts",
+        ],
+    ),
     ("pull", &["token", "accept_unauthenticated"]),
 ];
 
-/// Kinds that Hookline knows of and this build does not have.
-const UNBUILT: [&str; 6] = [
-    "jetstream",
-    "nats",
-    "kafka",
-    "redis",
-    "postgres",
-    "postgresql",
+/// Kinds that a feature of the build brings, and whether this build has it.
+const BY_FEATURE: [(&str, bool); 2] = [
+    ("http", cfg!(feature = "http")),
+    ("nats", cfg!(feature = "nats")),
 ];
+
+/// Kinds that Hookline knows of and this build does not have.
+const UNBUILT: [&str; 4] = ["kafka", "redis", "postgres", "postgresql"];
