@@ -80,9 +80,9 @@ enum Verb {
     /// How far each sink has come; with no server running, have it begin elsewhere
     #[command(after_help = cursor::EXAMPLES)]
     Cursor(OnJournal<cursor::CursorAction>),
-    /// Stop a sink of a running server, and let it go on
+    /// The sinks that there are, with what waits for each; stop one, let it go on, and forget one that is gone
     #[command(after_help = sink::EXAMPLES)]
-    Sink(OnJournal<sink::SinkAction>),
+    Sink(sink::SinkArgs),
     /// Look into the journal, verify it, repair it
     #[command(after_help = journal::EXAMPLES)]
     Journal(journal::JournalArgs),

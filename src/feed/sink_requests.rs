@@ -94,6 +94,14 @@ impl SinkRequests {
         }
     }
 
+    /// Nothing is asked of it, and it is not stopped.
+    pub fn forget(&self, sink: &str) -> Result<(), disk::Error> {
+        for request in SinkRequest::ALL {
+            self.done(sink, request)?;
+        }
+        self.set_stopped(sink, false)
+    }
+
     fn write(&self, name: &str) -> Result<(), disk::Error> {
         let created = match self.storage.create(name) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),

@@ -2,6 +2,7 @@
 
 pub(super) mod keeper;
 mod entry;
+mod life;
 mod transports;
 
 #[cfg(feature = "nats")]
@@ -9,13 +10,15 @@ pub(super) use transports::nats_options;
 
 use super::ServerError;
 use super::directories::{beside, dead_letters, directory};
+use super::removed::{self, Removed};
+use super::sources::Sources;
 use crate::config::{self, Config, SinkKind};
 use crate::dedupe::Parties;
 use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, Decided, Feed, Feeds, RecentBatches, Replays, RetentionHold,
-    RetentionHolds, Selection, StoredCursor,
+    RetentionHolds, Selection,
 };
 use crate::journal::{self, JournalId};
 use crate::relay::{self, Sleeper};
@@ -26,6 +29,7 @@ use crate::sink::{
 use crate::worker::{EventBatch, Live};
 use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -109,16 +113,6 @@ pub(super) fn cursors(
     floor: RetentionHolds,
 ) -> Result<Cursors, ServerError> {
     let storage = directory(&config.journal.dir.join("cursors"))?;
-    for StoredCursor { sink, saved } in feed::read_all(&*storage)? {
-        if !config.sinks.iter().any(|it| it.name == sink) {
-            let confirmed = saved.map_or(0, |saved| feed::confirmed(&saved.lanes));
-            tracing::warn!(
-                sink,
-                confirmed,
-                "there is a cursor of a sink that is not in the configuration: nothing is delivered to it, and nothing is kept for it; if the sink has another name now, stop the server and rename the file in `cursors`; if it is gone for good, remove the file"
-            );
-        }
-    }
     let (cursors, corrected) = Cursors::open(storage, id, last, floor)?;
     for Corrected { sink, was, now } in corrected {
         let foreign = was.journal != id;
@@ -149,13 +143,44 @@ pub(super) fn open(
     before: Option<&Statistics>,
     files: &[(u64, u64)],
 ) -> Result<Opened, ServerError> {
-    let cursor = common.cursors.of(&sink.name)?;
+    let cursor = cursor_of(common, sink)?;
     let hold = cursor.hold();
     let opened = open_at(common, sink, cursor, before, files);
     if opened.is_err() {
         hold.release();
     }
     opened
+}
+
+/// The cursor of a sink: what it takes over, or where it is to begin, if it has none yet.
+fn cursor_of(common: &Common, sink: &config::Sink) -> Result<Cursor, ServerError> {
+    life::take_over(common, sink)?;
+    life::begin(common, sink, extent(common))?;
+    Ok(common.cursors.of(&sink.name)?)
+}
+
+/// The sequences that the journal has.
+fn extent(common: &Common) -> RangeInclusive<u64> {
+    let journal = &common.feeds.status;
+    let first = journal.statistics.first_sequence.load(Ordering::Relaxed);
+    first..=journal.durable()
+}
+
+/// Finds the sinks that are gone from the configuration and do not run, shows them, and says of those that `is_news`
+/// names what they leave. For a start and a reload, behind those that have taken over what another had.
+fn look_for_removed(
+    common: &Common,
+    sources: &Sources,
+    runs: impl Fn(&str) -> bool,
+    is_news: impl Fn(&str) -> bool,
+) -> Result<(), ServerError> {
+    let (config, journal, there) = (&common.config, &common.feeds.journal, extent(common));
+    let mut all = removed::removed(config, &common.cursors, journal, &there)?;
+    all.retain(|it| !runs(&it.name));
+    let news: Vec<Removed> = all.iter().filter(|it| is_news(&it.name)).cloned().collect();
+    removed::log_removed(config, &news, &there);
+    sources.set_removed(all);
+    Ok(())
 }
 
 fn open_at(
@@ -165,19 +190,8 @@ fn open_at(
     before: Option<&Statistics>,
     files: &[(u64, u64)],
 ) -> Result<Opened, ServerError> {
-    // A new sink begins with the oldest record that there is.
-    let journal = &common.feeds.status;
-    let first = journal.statistics.first_sequence.load(Ordering::Relaxed);
+    let first = *extent(common).start();
     warn_of_what_is_missing(&sink.name, &cursor, first);
-    let last = journal.durable();
-    if cursor.is_new() && first <= last {
-        tracing::warn!(
-            sink = sink.name,
-            first,
-            last,
-            "the sink has no cursor, so everything that the journal holds is delivered to it; if it had another name before, stop the server and rename the file of its cursor in `cursors`; if it is to begin elsewhere, stop the server and use `hookline cursor seek`"
-        );
-    }
     let statistics = Arc::new(before.map_or_else(Statistics::default, Statistics::carried_on));
     statistics.delivered.set(cursor.confirmed().max(first - 1));
     statistics.confirmed.set(cursor.confirmed());

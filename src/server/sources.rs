@@ -1,6 +1,7 @@
 //! Where the numbers are that the admin pages show.
 
 use super::history::{History, Sample};
+use super::removed::Removed;
 use crate::config::{Config, Setting};
 use crate::endpoint::Table;
 use crate::feed::{self, Replays};
@@ -25,6 +26,7 @@ pub(super) struct Sources {
     pub(super) limits: Vec<(String, u64)>,
     table: Mutex<Arc<Table>>,
     sinks: Mutex<Arc<Vec<ShownSink>>>,
+    removed: Mutex<Vec<Removed>>,
     /// What was counted before.
     pub(super) history: History,
     /// What is asked for once more, as far as its files were looked at.
@@ -80,6 +82,7 @@ impl Sources {
                 .collect(),
             table: Mutex::new(table),
             sinks: Mutex::default(),
+            removed: Mutex::default(),
             history: History::default(),
             replays: Mutex::default(),
             about: About {
@@ -109,6 +112,15 @@ impl Sources {
 
     pub(super) fn set_sinks(&self, sinks: Vec<ShownSink>) {
         *self.sinks.lock() = Arc::new(sinks);
+    }
+
+    /// The sinks that have a cursor and are not configured any more.
+    pub(super) fn removed(&self) -> Vec<Removed> {
+        self.removed.lock().clone()
+    }
+
+    pub(super) fn set_removed(&self, removed: Vec<Removed>) {
+        *self.removed.lock() = removed;
     }
 
     /// What is counted now.

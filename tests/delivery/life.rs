@@ -53,7 +53,7 @@ fn reload(server: &Running, to: &Site, sink: &str, text: &str) {
 
 const CHANGED: &str = "as the configuration now says";
 const ADDED: &str = "the sink is new in the configuration";
-const REMOVED: &str = "the sink is gone from the configuration";
+const REMOVED: &str = "the sink is not in the configuration any more";
 
 /// The site with these sinks instead.
 fn with(site: Site, sinks: &[&str]) -> Site {
@@ -171,6 +171,34 @@ fn a_sink_that_is_gone_and_back_goes_on_where_it_was() {
     let new = positions(&site, "new.ndjson");
     let once: BTreeSet<&String> = new.iter().collect();
     assert!(!new.is_empty() && once.len() == new.len());
+}
+
+/// Another name under load, with `former_name`: the one begins when the other has ended, and at its place.
+#[test]
+fn a_sink_with_another_name_takes_its_place_over() {
+    let (plan, receiver) = (plan(), Receiver::willing());
+    let hook = receiver.sink("hook", EVENTS);
+    let crm = receiver.sink("crm", &format!("former_name = \"hook\"\n{EVENTS}"));
+    let mut site = with(site(), &[&crm, FILE]);
+    let server = start(&site, 0);
+    let traffic = Traffic::start(server.address, plan);
+    for part in 1..4 {
+        sent(&server, &traffic, plan, 20 * part);
+        // And back, and once more: each time it is the other one that is new.
+        let name = if part % 2 == 1 { "hook" } else { "crm" };
+        let sink = match part {
+            1 => hook.replace("retry_min", "former_name = \"crm\"\nretry_min"),
+            2 => crm.clone(),
+            _ => hook.replace("retry_min", "former_name = \"crm\"\nretry_min"),
+        };
+        site = with(site, &[&sink, FILE]);
+        reload(&server, &site, name, ADDED);
+        for name in ["hook", "crm"] {
+            assert_eq!(lines(&server, name, REMOVED), 0, "nothing is left of it");
+        }
+        assert_nothing_is_unaccounted(&server);
+    }
+    comes_to_its_end(server, &site, &receiver, &traffic);
 }
 
 /// With another filter it goes on at the same place: what the old one left out stays so, and the new one holds from

@@ -88,7 +88,10 @@ impl SinkEntry {
 
     /// The configuration has it so now.
     pub(super) fn want(&mut self, wanted: Option<config::Sink>) {
-        let is_other = self.wanted != wanted;
+        let is_other = match (&self.wanted, &wanted) {
+            (Some(before), Some(now)) => !is_same(before, now),
+            (before, now) => before.is_some() != now.is_some(),
+        };
         self.refused = None;
         match self.block {
             Some(Block::Failed) => self.block = None,
@@ -115,14 +118,17 @@ impl SinkEntry {
 
     fn is_to_change(&self, wanted: &config::Sink) -> bool {
         let runs = self.present.as_ref().map(|it| &it.sink);
-        runs != Some(wanted) && self.refused.as_ref() != Some(wanted)
+        let is_it = |other: Option<&config::Sink>| other.is_some_and(|it| is_same(it, wanted));
+        !is_it(runs) && !is_it(self.refused.as_ref())
     }
 
-    /// True if a sink of this kind would write into the lines of this one.
-    pub(super) fn is_in_the_way_of(&self, kind: &SinkKind) -> bool {
+    /// True if that sink cannot begin before this one has ended: it would write into the lines of this one, or takes
+    /// over what this one has.
+    pub(super) fn is_in_the_way_of(&self, sink: &config::Sink) -> bool {
         let is_idle = matches!(self.state, State::Idle { .. });
+        let is_former = sink.life.former_name.as_ref() == Some(&self.name);
         let present = self.present.as_ref();
-        !is_idle && present.is_some_and(|it| it.sink.kind.collides(kind))
+        !is_idle && (is_former || present.is_some_and(|it| it.sink.kind.collides(&sink.kind)))
     }
 
     /// Asks it to leave. One that is read has left at once.
@@ -238,6 +244,11 @@ impl SinkEntry {
     }
 }
 
+/// True if it is the same sink: where one begins that has no cursor concerns only that.
+fn is_same(one: &config::Sink, other: &config::Sink) -> bool {
+    one.name == other.name && one.filter == other.filter && one.kind == other.kind
+}
+
 /// What a sink that never ran would give.
 fn confirmation(kind: &SinkKind) -> Confirmation {
     match kind {
@@ -255,6 +266,7 @@ mod tests {
             name: name.to_owned(),
             filter: config::Filter::default(),
             kind: SinkKind::Stdout,
+            life: config::Life::default(),
         }
     }
 

@@ -18,8 +18,8 @@ use super::super::sources::Sources;
 use super::super::threads::{Ended, Threads};
 use super::super::{PULL, SINK, SINKS, ServerError};
 use super::entry::{Block, SinkEntry, State, Step};
-use super::{Common, Ready, open};
-use crate::config::{self, SinkKind};
+use super::{Common, Ready, cursor_of, look_for_removed, open};
+use crate::config::{self, Config, SinkKind};
 use crate::feed::{Receivers, Replays};
 use crate::log::{Repeats, with_causes};
 use crate::sink::SinkError;
@@ -77,7 +77,7 @@ pub(in crate::server) fn prepare(common: Common) -> Result<Prepared, ServerError
     for sink in &prepared.common.config.sinks {
         let mut entry = SinkEntry::new(sink.clone());
         if is_stopped(requests.as_ref(), &sink.name) {
-            let cursor = prepared.common.cursors.of(&sink.name)?;
+            let cursor = cursor_of(&prepared.common, sink)?;
             entry.block = Some(Block::Asked);
             entry.parked(sink.clone(), Some(&cursor), STOPPED);
             tracing::warn!(
@@ -116,6 +116,7 @@ impl Prepared {
         };
         keeper.publish();
         keeper.note_consumers();
+        look_for_removed(&keeper.common, sources, |_| false, |_| true)?;
         for (name, ready) in self.ready {
             keeper.run_sink(&name, ready)?;
         }
@@ -177,6 +178,9 @@ impl Keeper {
     /// Another configuration.
     fn change(&mut self, sinks: Vec<config::Sink>) {
         let order: Vec<String> = sinks.iter().map(|it| it.name.clone()).collect();
+        let mut config = Config::clone(&self.common.config);
+        config.sinks.clone_from(&sinks);
+        self.common.config = Arc::new(config);
         let mut sinks = sinks;
         for entry in &mut self.entries {
             let place = sinks.iter().position(|it| it.name == entry.name);
@@ -191,10 +195,9 @@ impl Keeper {
         for entry in self.entries.iter_mut().filter(|it| it.present.is_none()) {
             if entry.block.is_none() && is_stopped(requests.as_ref(), &entry.name) {
                 entry.block = Some(Block::Asked);
-                let cursor = self.common.cursors.of(&entry.name);
-                let cursor = cursor.as_ref().ok();
                 if let Some(sink) = entry.wanted.clone() {
-                    entry.parked(sink, cursor, STOPPED);
+                    let cursor = cursor_of(&self.common, &sink);
+                    entry.parked(sink, cursor.as_ref().ok(), STOPPED);
                 }
             }
         }
@@ -215,23 +218,25 @@ impl Keeper {
             let entry = &self.entries[place];
             if entry.next_step() == Step::Start
                 && let Some(wanted) = entry.wanted.clone()
-                // Two that write into one file do so one after the other.
-                && !self.entries.iter().any(|it| it.is_in_the_way_of(&wanted.kind))
+                && !self.entries.iter().any(|it| it.is_in_the_way_of(&wanted))
             {
                 self.start(place, &wanted);
             }
         }
         let all = std::mem::take(&mut self.entries);
-        let (gone, rest) = all
+        let (gone, rest): (Vec<SinkEntry>, Vec<SinkEntry>) = all
             .into_iter()
             .partition(|it| it.next_step() == Step::Forget);
         self.entries = rest;
         self.publish();
         self.note_consumers();
-        for gone in gone {
-            log_removed(&gone);
-            gone.release();
+        let runs = |name: &str| self.entries.iter().any(|it| it.name == name);
+        let is_gone = |name: &str| gone.iter().any(|it: &SinkEntry| it.name == name);
+        let looked = look_for_removed(&self.common, &self.sources, runs, is_gone);
+        if let Err(error) = looked {
+            self.log_unreadable(&error);
         }
+        gone.into_iter().for_each(SinkEntry::release);
     }
 
     /// Starts it as it is wanted; if that cannot be and it did well before, as it was before.
@@ -428,17 +433,6 @@ fn log_started(sink: &str, (is_new, is_resumed, is_changed): (bool, bool, bool))
     } else {
         tracing::info!(sink, "the sink goes on where it was");
     }
-}
-
-fn log_removed(entry: &SinkEntry) {
-    let Some(present) = &entry.present else {
-        return;
-    };
-    tracing::info!(
-        sink = entry.name,
-        confirmed = present.statistics.confirmed.get(),
-        "the sink is gone from the configuration, and has ended: it has had everything up to `confirmed`, and nothing is kept for it; its cursor stays, and if it comes back it goes on there"
-    );
 }
 
 fn log_stopped(sink: &str, cause: &SinkError) {

@@ -5,6 +5,7 @@ use super::super::entry::{Block, State};
 use super::Keeper;
 use crate::disk::{self, Disk};
 use crate::feed::{SinkRequest, SinkRequests};
+use std::error::Error;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,12 +76,12 @@ impl Keeper {
         }
     }
 
-    fn log_unreadable(&self, error: &disk::Error) {
+    pub(super) fn log_unreadable(&self, error: &dyn Error) {
         if let Some(times) = self.unreadable.count() {
             tracing::warn!(
                 %error,
                 times,
-                "what `hookline sink` asks for cannot be read or written down: it is tried again every second; give the directory to the user that serves, or make room"
+                "what `hookline sink` asks for, or what sinks have left, cannot be read or written down: it is tried again; give the directory to the user that serves, or make room"
             );
         }
     }
