@@ -165,8 +165,8 @@ mod nats {
                 let confirmation = nats.confirmation.unwrap_or(stream.confirmation());
                 let window = format_time(millis(stream.duplicate_window));
                 probed.found.push(format!(
-                    "the stream {} is there, kept by {} server(s), with a duplicate window of {window}; a confirmation is \
-                     worth {:?}",
+                    "the stream {} is there, kept by {} server(s), with a duplicate window of {window}; a \
+                     confirmation is worth {:?}",
                     nats.stream,
                     stream.replicas,
                     confirmation.name()
@@ -176,8 +176,8 @@ mod nats {
                 if stream.duplicate_window < longest {
                     let longest = format_time(millis(longest));
                     probed.warnings.push(format!(
-                        "the duplicate window of {window} is below the longest pause before a repeat, {longest} (retry_max and \
-                         timeout): what is repeated after it is stored twice; raise the window or lower retry_max"
+                        "the duplicate window of {window} is below the longest pause before a repeat, {longest} \
+                         (retry_max and timeout): what is repeated after it is stored twice; raise the window or lower retry_max"
                     ));
                 }
             }

@@ -269,15 +269,24 @@ impl Client {
         client.write(&format!(
             "SUB answer 1\r\nPUB $JS.API.{what} answer {len}\r\n{body}\r\n"
         ));
-        let answer = client.message();
+        // A cluster without a leader says nothing.
+        let stream = client.stream.get_ref();
+        stream.set_read_timeout(Some(ANSWER)).expect("settable");
+        let Some(answer) = client.next() else {
+            return json!({ "error": "no answer" });
+        };
         serde_json::from_slice(&answer.payload)
             .unwrap_or_else(|_| json!({ "error": "no JetStream" }))
     }
 
-    /// The next message.
+    /// The next message, which has to come.
     fn message(&mut self) -> Message {
+        self.next().expect("a message comes")
+    }
+
+    fn next(&mut self) -> Option<Message> {
         loop {
-            let line = self.line().expect("a message comes");
+            let line = self.line()?;
             let words: Vec<&str> = line.split(' ').collect();
             let (header_len, len) = match words.as_slice() {
                 ["PING"] => {
@@ -294,13 +303,13 @@ impl Client {
             self.stream.read_exact(&mut bytes).expect("it comes whole");
             let headers = String::from_utf8(bytes[..header_len].to_vec()).expect("text");
             let fields = headers.lines().filter_map(|line| line.split_once(": "));
-            return Message {
+            return Some(Message {
                 subject: words[1].to_owned(),
                 headers: fields
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect(),
                 payload: bytes[header_len..len].to_vec(),
-            };
+            });
         }
     }
 }
@@ -312,6 +321,9 @@ const PASSWORD: &str = "right";
 const NKEY: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
 const WAIT: Duration = Duration::from_mins(1);
+
+/// For an answer of JetStream, which is asked again.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A server with this in its sink beside what stands there, and these settings of NATS.
 fn scene(server: &NatsServer, lines: &str) -> Site {
