@@ -40,8 +40,10 @@ fn probe(sink: &Sink, config: &Config) -> Vec<Probed> {
         }
         #[cfg(feature = "nats")]
         SinkKind::Nats(nats) => nats::probe(sink, nats, config),
-        #[cfg(not(feature = "nats"))]
-        SinkKind::Nats(_) => {
+        #[cfg(feature = "postgres")]
+        SinkKind::Postgres(table) => vec![postgres::probe(sink, table)],
+        #[cfg(not(all(feature = "nats", feature = "postgres")))]
+        SinkKind::Nats(_) | SinkKind::Postgres(_) => {
             let _ = config;
             Vec::new()
         }
@@ -130,6 +132,56 @@ fn probe_program(sink: &Sink, program: &str) -> Probed {
     }
 }
 
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::Probed;
+    use crate::config::{PostgresSink, Sink};
+    use crate::server::sinks::postgres_options;
+    use crate::sink::postgres::{Options, inspect};
+
+    pub(super) fn probe(sink: &Sink, postgres: &PostgresSink) -> Probed {
+        let probed = Probed::new(sink, &postgres.address());
+        let options = Options {
+            create: false,
+            ..postgres_options(&sink.name, postgres)
+        };
+        let found = match inspect(&options) {
+            Ok(found) => found,
+            Err(reason) => return probed.fails(reason),
+        };
+        let mut probed = probed.works(format!(
+            "PostgreSQL {} is there, takes the login and can be written to; a confirmation is worth {:?}",
+            found.version,
+            found.confirmation.name()
+        ));
+        if found.missing.is_empty() {
+            let table = postgres.shape.table.literal();
+            probed
+                .found
+                .push(format!("the table {table} and those beside it are there"));
+        } else if postgres.create {
+            let missing = found.missing.join(", ");
+            let found = format!("{missing} is missing; create = true makes it at the start");
+            probed.found.push(found);
+        } else {
+            let missing = found.missing.join(", ");
+            let reason = format!(
+                "{missing} is missing: make it with what `hookline schema postgres` prints"
+            );
+            probed = probed.fails(reason);
+            probed.ok = false;
+        }
+        if !found.forbidden.is_empty() {
+            let forbidden = found.forbidden.join(", ");
+            probed = probed.fails(format!(
+                "the role may not use {forbidden}: grant it these rights"
+            ));
+            probed.ok = false;
+        }
+        probed
+    }
+}
+
 #[cfg(feature = "nats")]
 mod nats {
     use super::Probed;
@@ -165,8 +217,8 @@ mod nats {
                 let confirmation = nats.confirmation.unwrap_or(stream.confirmation());
                 let window = format_time(millis(stream.duplicate_window));
                 probed.found.push(format!(
-                    "the stream {} is there, kept by {} server(s), with a duplicate window of {window}; a confirmation is \
-                     worth {:?}",
+                    "the stream {} is there, kept by {} server(s), with a duplicate window of {window}; a \
+                     confirmation is worth {:?}",
                     nats.stream,
                     stream.replicas,
                     confirmation.name()
@@ -176,8 +228,8 @@ mod nats {
                 if stream.duplicate_window < longest {
                     let longest = format_time(millis(longest));
                     probed.warnings.push(format!(
-                        "the duplicate window of {window} is below the longest pause before a repeat, {longest} (retry_max and \
-                         timeout): what is repeated after it is stored twice; raise the window or lower retry_max"
+                        "the duplicate window of {window} is below the longest pause before a repeat, {longest} \
+                         (retry_max and timeout): what is repeated after it is stored twice; raise the window or lower retry_max"
                     ));
                 }
             }
@@ -204,5 +256,47 @@ mod nats {
 
     fn millis(duration: Duration) -> u64 {
         u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Flags};
+    use std::net::TcpListener;
+
+    #[test]
+    fn files_receivers_and_programs_are_looked_at_and_nothing_is_made() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let there = listener.local_addr().expect("it has one");
+        let away = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let gone = away.local_addr().expect("it has one");
+        drop(away);
+        let file = dir.path().join("events");
+        let path = dir.path().join("hookline.toml");
+        let text = format!(
+            "[[endpoint]]\npath = \"/a\"\nprovider = \"meta\"\naccept_unsigned = true\n\
+             [[sink]]\nname = \"file\"\ntype = \"file\"\npath = {file:?}\n\
+             [[sink]]\nname = \"there\"\ntype = \"http\"\nurl = \"http://{there}/x\"\n\
+             [[sink]]\nname = \"gone\"\ntype = \"http\"\nurl = \"http://{gone}/x\"\n\
+             [[sink]]\nname = \"sh\"\ntype = \"exec\"\ncommand = [\"sh\"]\n\
+             [[sink]]\nname = \"none\"\ntype = \"exec\"\ncommand = [\"/nonexistent\"]\n\
+             [[sink]]\nname = \"out\"\ntype = \"stdout\"\n"
+        );
+        std::fs::write(&path, text).expect("written");
+        let loaded = Config::load(Some(&path), &Environment::new(), &Flags::default());
+        let (config, _) = loaded.expect("valid");
+        let probed = probe_all(&config);
+        let ok: Vec<(&str, bool)> = probed.iter().map(|it| (&*it.sink, it.ok)).collect();
+        let expected = [
+            ("file", true),
+            ("there", true),
+            ("gone", false),
+            ("sh", true),
+            ("none", false),
+        ];
+        assert_eq!(ok, expected, "{probed:?}");
+        assert!(!file.exists(), "nothing is made");
     }
 }

@@ -3,8 +3,12 @@
 pub(super) mod keeper;
 mod entry;
 mod life;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod transports;
 
+#[cfg(feature = "postgres")]
+pub(super) use postgres::postgres_options;
 #[cfg(feature = "nats")]
 pub(super) use transports::nats_options;
 
@@ -229,7 +233,9 @@ fn open_at(
             let pull = part.pulled(common)?;
             (Confirmation::Fsynced, Ready::Pulled(Arc::new(pull)))
         }
-        #[cfg(not(all(feature = "http", feature = "nats")))]
+        #[cfg(feature = "postgres")]
+        SinkKind::Postgres(table) => part.postgres(common, table, &mut lives)?,
+        #[cfg(not(all(feature = "http", feature = "nats", feature = "postgres")))]
         _ => return Err(unbuilt(sink)),
     };
     Ok(Opened {
@@ -243,7 +249,7 @@ fn open_at(
     })
 }
 
-#[cfg(not(all(feature = "http", feature = "nats")))]
+#[cfg(not(all(feature = "http", feature = "nats", feature = "postgres")))]
 fn unbuilt(sink: &config::Sink) -> ServerError {
     let kind = sink.kind.name();
     let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
