@@ -1,7 +1,7 @@
 //! `hookline sink`: the sinks of a data directory, those of the configuration and those that are gone.
 //!
-//! What a running server is to do with one (`stop`, `resume`) is asked for by files. What is known of them stands in the
-//! files, in the configuration where one is named, and on the page of the server where one answers that has this
+//! What a running server is to do with one (`stop`, `resume`) is asked for by files. What is known of them stands in
+//! the files, in the configuration where one is named, and on the page of the server where one answers that has this
 //! directory.
 
 mod ask;
