@@ -50,8 +50,8 @@ pub fn delivery_id(
     id
 }
 
-/// Two events with its id are one. Ids of what is never a duplicate (the dashboard's test button, bodies of other senders
-/// without an id) end with the sequence in this journal, which in another one is somebody else's.
+/// Two events with its id are one. Ids of what is never a duplicate (the dashboard's test button, bodies of other
+/// senders without an id) end with the sequence in this journal, which in another one is somebody else's.
 fn is_known_by_its_id(event: Event<'_>) -> bool {
     let last = event.id().rsplit(':').next().unwrap_or_default();
     last.parse() != Ok(event.sequence()) && !event.has_weak_key()
