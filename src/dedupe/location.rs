@@ -46,8 +46,9 @@ impl Location {
     }
 }
 
+/// What tells generations apart that are there at one time: five bits.
 #[expect(clippy::cast_possible_truncation, reason = "five bits are wanted")]
-fn low_bits(generation: u64) -> u32 {
+pub(super) fn low_bits(generation: u64) -> u32 {
     generation as u32 & (LIVE_MAX - 1)
 }
 

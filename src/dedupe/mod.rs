@@ -23,7 +23,7 @@
 //! | `checkpoint` | up to where both are what was decided, see `checkpoint.rs` |
 //!
 //! In memory there is a table from hashes of keys to places in the log of keys: 8 bytes a slot, 10.7 to 16 bytes a
-//! key, 12 in the end, see `index.rs`; and the pairs of names of [`Parties`]. On the disk a key takes its length
+//! key, 12 in the end, see `index.rs` and `table.rs`; and the pairs of names of [`Parties`]. On the disk a key takes its length
 //! and 16 bytes. A key that is new costs no reading; a hit on one that is not among the last thousands costs one
 //! read, and one key in 4,000 million / keys does without being one.
 //!
@@ -42,17 +42,18 @@
 
 mod checkpoint;
 mod clock;
+mod duplicate_log;
 mod duplicates;
 mod entry;
 mod error;
 mod index;
 mod keys;
-mod duplicate_log;
+mod location;
 mod opening;
 mod options;
 mod parties;
-mod location;
 mod scope;
+mod table;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -63,8 +64,8 @@ pub use options::{Decisions, Options};
 pub use parties::Parties;
 pub use scope::Scope;
 
-use crate::disk::Storage;
 use crate::disk::slots::Slots;
+use crate::disk::{IoContext, Storage};
 use crate::event::Event;
 use crate::journal::JournalId;
 use crate::worker::EventBatch;
@@ -81,6 +82,7 @@ use tags::Tags;
 
 /// Decides deliveries. Owned by one thread; allocates nothing for an event in the steady state.
 pub struct Dedupe {
+    storage: Arc<dyn Storage>,
     slots: Slots,
     journal: JournalId,
     options: Options,
@@ -97,6 +99,8 @@ pub struct Dedupe {
     found: Vec<usize>,
     decided: u64,
     checkpointed: u64,
+    /// The [newest files](Dedupe::sync) whose names are durable.
+    named: (u64, u64),
     /// A sync has failed.
     failed: bool,
 }
@@ -215,7 +219,7 @@ impl Dedupe {
             return Ok(());
         }
         self.flush()?;
-        if let Err(error) = self.keys.sync().and_then(|()| self.marks.sync()) {
+        if let Err(error) = self.sync() {
             self.failed = true;
             return Err(error);
         }
@@ -230,6 +234,19 @@ impl Dedupe {
         self.checkpointed = self.decided;
         self.keys.remove_gone()?;
         self.marks.remove_gone()
+    }
+
+    /// Makes durable what the next checkpoint says.
+    fn sync(&mut self) -> Result<(), DedupeError> {
+        self.keys.sync()?;
+        self.marks.sync()?;
+        // A name is older than those of the newest files, or one of them.
+        let newest = (self.keys.newest(), self.marks.newest());
+        if self.named != newest {
+            self.storage.sync().on(&*self.storage, "sync", "")?;
+            self.named = newest;
+        }
+        Ok(())
     }
 
     /// Highest sequence that is not decided again after a crash. The journal must keep what is behind it.
@@ -286,51 +303,67 @@ impl Dedupe {
                 }
             }
         }
+        let generation = self.keys.newest();
+        let write = |entry: &Entry<'_>| self.keys.append(entry).is_some();
+        self.parties
+            .learn_from(delivery.events(), generation, write);
         Ok(Stage {
             first,
             last,
             next: 0,
-            generation: self.keys.active().map_or(0, |facts| facts.number),
+            generation,
             decisions: Decisions::default(),
         })
     }
 
     /// Decides one event and remembers it. After an error nothing has changed.
+    #[inline]
     fn decide_event(&mut self, event: Event<'_>, stage: &mut Stage) -> Result<(), DedupeError> {
         let lane = event.lane().index();
-        if event.is_dead() {
-            stage.decisions.decided[lane] += 1;
-            return Ok(());
+        if !event.is_dead() {
+            let key = event.id_bytes();
+            let group = self.options.scope.group_of(event);
+            let tag = self.tags.of(group, key);
+            match self.find(tag, group, key)? {
+                // As nearly always.
+                (slot, None) if self.unnumbered == 0 => {
+                    if let Some(place) = self.keys.append(&entry(event, Text::Key(key))) {
+                        self.index.insert_at(slot, [tag, place.bits()]);
+                    }
+                }
+                (slot, own) => self.decide_known(event, stage, (slot, tag, own))?,
+            }
         }
+        stage.decisions.decided[lane] += 1;
+        Ok(())
+    }
+
+    /// The same for one whose key is known, or may be from before there were endpoints: with the tag of its key, the slot
+    /// and what is remembered of it.
+    #[inline(never)]
+    fn decide_known(
+        &mut self,
+        event: Event<'_>,
+        stage: &mut Stage,
+        (slot, tag, own): (usize, u32, Option<Older>),
+    ) -> Result<(), DedupeError> {
         let key = event.id_bytes();
-        let group = self.options.scope.group_of(event);
-        let tag = self.tags.of(group, key);
-        let (slot, own) = self.find(tag, group, key)?;
         let older = match own {
             None if self.unnumbered > 0 => self.find(self.tags.of(ANY, key), ANY, key)?.1,
             own => own,
         };
-        let entry = |text| Entry {
-            received_at: event.received_at(),
-            endpoint: event.endpoint(),
-            foreign: event.is_foreign(),
-            text,
-        };
-        let keys = &mut self.keys;
         if older.is_none_or(|older| !self.options.goes_with(event, older, stage.generation)) {
             let text = own.map_or(Text::Key(key), |_| Text::KeyAgain(key));
-            match keys.append(&entry(text)) {
-                Some(place) if own.is_some() => self.index.replace(slot, place),
-                Some(place) => self.index.insert_at(slot, tag, place),
-                None => {}
+            if let Some(place) = self.keys.append(&entry(event, text)) {
+                let at = [tag, place.bits()];
+                match own {
+                    Some(_) => self.index.replace(slot, at),
+                    None => self.index.insert_at(slot, at),
+                }
             }
         }
-        let write = |user_id, phone| keys.append(&entry(Text::Names(user_id, phone))).is_some();
-        self.parties
-            .learn_from(event, group, stage.generation, write);
-        stage.decisions.decided[lane] += 1;
         if older.is_some_and(|older| self.options.counts(event, older)) {
-            stage.decisions.duplicates[lane] += 1;
+            stage.decisions.duplicates[event.lane().index()] += 1;
             self.found.push(stage.next);
             self.marks.push(Mark {
                 position: event.position(),
@@ -341,6 +374,7 @@ impl Dedupe {
     }
 
     /// The slot of a key of a group, and what is remembered of it. If it is new, the slot is where it belongs.
+    #[inline]
     fn find(
         &mut self,
         tag: u32,
@@ -353,7 +387,19 @@ impl Dedupe {
     }
 }
 
+/// What the log of keys says of an event.
+#[inline]
+fn entry<'e>(event: Event<'e>, text: Text<'e>) -> Entry<'e> {
+    Entry {
+        received_at: event.received_at(),
+        endpoint: event.endpoint(),
+        foreign: event.is_foreign(),
+        text,
+    }
+}
+
 /// The entry of a key that is such a one, among those with its tag, and its slot; or the one where it belongs.
+#[inline]
 fn find(
     index: &Index,
     keys: &mut KeyLog,
@@ -361,7 +407,10 @@ fn find(
     key: &[u8],
     is_such: impl Fn(&Entry<'_>) -> bool,
 ) -> Result<(usize, Option<Older>), DedupeError> {
-    index.find(tag, |place| {
+    index.find(tag, |[_, place]| {
+        let Some(place) = Location::of_bits(place) else {
+            return Ok(None);
+        };
         let entry = keys.read(place, key)?.filter(&is_such);
         Ok(entry.map(|entry| Older {
             place,
