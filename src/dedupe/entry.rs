@@ -13,6 +13,8 @@
 //!
 //! All integers are little-endian. An entry has no checksum of its own: the checkpoint has one of each whole file.
 
+use crate::event::Event;
+
 /// One entry, borrowed from where it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry<'t> {
@@ -36,6 +38,17 @@ pub(super) enum Text<'t> {
 }
 
 impl<'t> Entry<'t> {
+    /// What is remembered of an event.
+    #[inline]
+    pub(super) fn of(event: Event<'_>, text: Text<'t>) -> Entry<'t> {
+        Entry {
+            received_at: event.received_at(),
+            endpoint: event.endpoint(),
+            foreign: event.is_foreign(),
+            text,
+        }
+    }
+
     /// Appends the entry to what ends at a multiple of [`ALIGNMENT`].
     #[inline]
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

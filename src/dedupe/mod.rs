@@ -66,7 +66,7 @@ pub use scope::Scope;
 
 use crate::disk::slots::Slots;
 use crate::disk::{IoContext, Storage};
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::journal::JournalId;
 use crate::worker::EventBatch;
 use checkpoint::Checkpoint;
@@ -157,14 +157,8 @@ impl Dedupe {
             self.flush()?; // what a delivery has left that passed
         }
         let mut stage = self.begin(delivery)?;
-        while let Some(event) = delivery.events().get(stage.next) {
-            if let Err(error) = self.decide_event(event, &mut stage) {
-                self.stage = Some(stage);
-                return Err(error);
-            }
-            stage.next += 1;
-        }
-        if let Err(error) = self.flush() {
+        let decided = self.decide_rest(delivery.events(), &mut stage);
+        if let Err(error) = decided.and_then(|()| self.flush()) {
             self.stage = Some(stage);
             return Err(error);
         }
@@ -316,6 +310,17 @@ impl Dedupe {
         })
     }
 
+    /// Decides the events that are left and remembers them. After an error it is to be called again. A loop of its own,
+    /// apart from what is done once.
+    #[inline(never)]
+    fn decide_rest(&mut self, events: &Events, stage: &mut Stage) -> Result<(), DedupeError> {
+        while let Some(event) = events.get(stage.next) {
+            self.decide_event(event, stage)?;
+            stage.next += 1;
+        }
+        Ok(())
+    }
+
     /// Decides one event and remembers it. After an error nothing has changed.
     #[inline]
     fn decide_event(&mut self, event: Event<'_>, stage: &mut Stage) -> Result<(), DedupeError> {
@@ -327,7 +332,7 @@ impl Dedupe {
             match self.find(tag, group, key)? {
                 // As nearly always.
                 (slot, None) if self.unnumbered == 0 => {
-                    if let Some(place) = self.keys.append(&entry(event, Text::Key(key))) {
+                    if let Some(place) = self.keys.append(&Entry::of(event, Text::Key(key))) {
                         self.index.insert_at(slot, [tag, place.bits()]);
                     }
                 }
@@ -354,7 +359,7 @@ impl Dedupe {
         };
         if older.is_none_or(|older| !self.options.goes_with(event, older, stage.generation)) {
             let text = own.map_or(Text::Key(key), |_| Text::KeyAgain(key));
-            if let Some(place) = self.keys.append(&entry(event, text)) {
+            if let Some(place) = self.keys.append(&Entry::of(event, text)) {
                 let at = [tag, place.bits()];
                 match own {
                     Some(_) => self.index.replace(slot, at),
@@ -384,17 +389,6 @@ impl Dedupe {
         find(&self.index, &mut self.keys, tag, key, |entry| {
             self.options.scope.group(entry.endpoint, entry.foreign) == group
         })
-    }
-}
-
-/// What the log of keys says of an event.
-#[inline]
-fn entry<'e>(event: Event<'e>, text: Text<'e>) -> Entry<'e> {
-    Entry {
-        received_at: event.received_at(),
-        endpoint: event.endpoint(),
-        foreign: event.is_foreign(),
-        text,
     }
 }
 

@@ -89,7 +89,7 @@ impl Parties {
     pub fn conversation(&self, event: Event<'_>) -> Option<Conversation> {
         let (_, party) = event.subject()?.rsplit_once(':')?; // a component has no colon
         let group = self.scope.group_of(event);
-        let number = of_number(event);
+        let number = of_number(event.number_bytes());
         let main = of_name(number, party.as_bytes());
         let user_id = event.party_user_id();
         let user_id = user_id.map(|user_id| of_name(number, user_id.as_bytes()));
@@ -154,24 +154,24 @@ impl Parties {
     ) {
         // Locked once for all of them, and not at all where nobody has two names.
         let mut locked = None;
+        // Most have the number of the one before.
+        let mut before = (&b""[..], of_number(b""));
         for event in events.iter() {
             let Some([user_id, phone]) = event.party_names() else {
                 continue;
             };
-            let number = of_number(event);
-            let (user_id, phone) = (of_name(number, user_id), of_name(number, phone));
+            let number = event.number_bytes();
+            if number != before.0 {
+                before = (number, of_number(number));
+            }
+            let [user_id, phone] = [user_id, phone].map(|name| of_name(before.1, name));
             let group = self.scope.group_of(event);
             let name = self.seeded(group, user_id);
             let pair = pair(name, phone, generation);
             let pairs: &mut Pairs = locked.get_or_insert_with(|| self.known.write());
             let (slot, known) = pairs.find(name);
             let is_news = known.map_or(pairs.table.len() < PAIRS_MAX, |known| known != pair);
-            let entry = Entry {
-                received_at: event.received_at(),
-                endpoint: event.endpoint(),
-                foreign: event.is_foreign(),
-                text: Text::Names(user_id, phone),
-            };
+            let entry = Entry::of(event, Text::Names(user_id, phone));
             if is_news && write(&entry) {
                 pairs.put(slot, known, pair);
                 if group == ANY {
@@ -208,8 +208,7 @@ impl Parties {
 }
 
 /// What the hashes of all names have in common that an event has beside its business's number.
-fn of_number(event: Event<'_>) -> u64 {
-    let number = event.number_bytes();
+fn of_number(number: &[u8]) -> u64 {
     let number = if number.is_empty() { b"-" } else { number };
     fingerprint(number).rotate_left(1)
 }
