@@ -50,7 +50,11 @@ impl<'t> Entry<'t> {
     }
 
     /// Appends the entry to what ends at a multiple of [`ALIGNMENT`].
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "for each event, of a kind that is known"
+    )]
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let (kind, key) = match self.text {
             Text::Key(key) => (1, key),
@@ -65,7 +69,7 @@ impl<'t> Entry<'t> {
         out.reserve(HEAD_LEN + key.len() + ALIGNMENT);
         out.extend_from_slice(head.as_flattened());
         out.extend_from_slice(key);
-        let end = out.len().next_multiple_of(ALIGNMENT);
+        let end = (out.len() + (ALIGNMENT - 1)) & !(ALIGNMENT - 1);
         out.extend_from_slice(&[0; ALIGNMENT]);
         out.truncate(end);
     }

@@ -156,7 +156,11 @@ impl KeyLog {
 
     /// Appends an entry to the last generation, which there must be; `None`, and nothing is appended, where there is no
     /// room for it.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "for each event, of a kind that is known"
+    )]
     pub(super) fn append(&mut self, entry: &Entry<'_>) -> Option<Location> {
         let place = Location::new(self.number, self.tail_at + self.tail.len() as u64)?;
         entry.encode(&mut self.tail);

@@ -72,7 +72,7 @@ use crate::worker::EventBatch;
 use checkpoint::Checkpoint;
 use duplicate_log::{DuplicateLog, Mark};
 use entry::{Entry, Text};
-use index::Index;
+use index::{Index, KeyAt};
 use keys::KeyLog;
 use location::Location;
 use opening::Opening;
@@ -386,31 +386,29 @@ impl Dedupe {
         group: u32,
         key: &[u8],
     ) -> Result<(usize, Option<Older>), DedupeError> {
-        find(&self.index, &mut self.keys, tag, key, |entry| {
-            self.options.scope.group(entry.endpoint, entry.foreign) == group
-        })
+        let (keys, scope) = (&mut self.keys, self.options.scope);
+        let look = |[_, place]: KeyAt| older(keys, scope, place, (group, key));
+        self.index.find(tag, look)
     }
 }
 
-/// The entry of a key that is such a one, among those with its tag, and its slot; or the one where it belongs.
-#[inline]
-fn find(
-    index: &Index,
+/// What the entry at the place with these bits says, if it is one of this key of this group.
+#[inline(never)]
+fn older(
     keys: &mut KeyLog,
-    tag: u32,
-    key: &[u8],
-    is_such: impl Fn(&Entry<'_>) -> bool,
-) -> Result<(usize, Option<Older>), DedupeError> {
-    index.find(tag, |[_, place]| {
-        let Some(place) = Location::of_bits(place) else {
-            return Ok(None);
-        };
-        let entry = keys.read(place, key)?.filter(&is_such);
-        Ok(entry.map(|entry| Older {
-            place,
-            then: entry.received_at,
-        }))
-    })
+    scope: Scope,
+    place: u32,
+    (group, key): (u32, &[u8]),
+) -> Result<Option<Older>, DedupeError> {
+    let Some(place) = Location::of_bits(place) else {
+        return Ok(None);
+    };
+    let is_such = |it: &Entry<'_>| scope.group(it.endpoint, it.foreign) == group;
+    let entry = keys.read(place, key)?.filter(is_such);
+    Ok(entry.map(|entry| Older {
+        place,
+        then: entry.received_at,
+    }))
 }
 
 impl Options {

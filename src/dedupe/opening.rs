@@ -6,7 +6,7 @@ use super::duplicate_log;
 use super::duplicate_log::{DuplicateLog, Extent, MARK_LEN, Mark, MarkFile};
 use super::entry::{Entry, Text};
 use super::error::{DedupeError, remove_file};
-use super::index::Index;
+use super::index::{Index, KeyAt};
 use super::keys;
 use super::keys::{Facts, Generation, KeyLog};
 use super::location::{LIVE_MAX, Location};
@@ -14,7 +14,7 @@ use super::options::Options;
 use super::parties::Parties;
 use super::scope::{ANY, Scope};
 use super::tags::Tags;
-use super::{Dedupe, find};
+use super::{Dedupe, older};
 use crate::disk::slots::Slots;
 use crate::disk::{Access, IoContext, ReadAhead, Storage, StorageFile, read_full_at, write_all_at};
 use crate::event::Position;
@@ -141,12 +141,12 @@ impl Opening {
                     unnumbered = facts.number;
                 }
                 let tag = self.tags.of(group, key);
-                let is_such = |it: &Entry<'_>| scope.group(it.endpoint, it.foreign) == group;
                 if is_new {
                     index.insert([tag, place.bits()]);
                     return Ok(());
                 }
-                match find(&index, &mut keys, tag, key, is_such)? {
+                let look = |[_, place]: KeyAt| older(&mut keys, scope, place, (group, key));
+                match index.find(tag, look)? {
                     (slot, Some(_)) => index.replace(slot, [tag, place.bits()]),
                     // It is new, or its generation has gone since.
                     (slot, None) => index.insert_at(slot, [tag, place.bits()]),

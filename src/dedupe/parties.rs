@@ -170,7 +170,7 @@ impl Parties {
             let pair = pair(name, phone, generation);
             let pairs: &mut Pairs = locked.get_or_insert_with(|| self.known.write());
             let (slot, known) = pairs.find(name);
-            let is_news = known.map_or(pairs.table.len() < PAIRS_MAX, |known| known != pair);
+            let is_news = known.map_or(!pairs.table.is_full(), |known| known != pair);
             let entry = Entry::of(event, Text::Names(user_id, phone));
             if is_news && write(&entry) {
                 pairs.put(slot, known, pair);
@@ -189,7 +189,9 @@ impl Parties {
         }
         let name = self.seeded(group, user_id);
         let (slot, known) = pairs.find(name);
-        pairs.put(slot, known, pair(name, phone, generation));
+        if known.is_some() || !pairs.table.is_full() {
+            pairs.put(slot, known, pair(name, phone, generation));
+        }
     }
 
     /// Forgets the pairs that stand in no generation after this one, the oldest of all.
@@ -221,7 +223,7 @@ fn of_name(number: u64, name: &[u8]) -> u64 {
 impl Default for Pairs {
     fn default() -> Pairs {
         Pairs {
-            table: Table::new(PAIRS_MAX / 3 * 4),
+            table: Table::new(SLOTS_MAX),
             unnumbered: 0,
         }
     }
@@ -263,5 +265,5 @@ const USED: u64 = 1 << 5;
 /// The bits that [`low_bits`] has.
 const GENERATION: u64 = USED - 1;
 
-/// Most pairs.
-const PAIRS_MAX: usize = 900_000;
+/// Slots of the largest table, which has room for three quarters of so many.
+const SLOTS_MAX: usize = if cfg!(test) { 8192 } else { 1_200_000 };

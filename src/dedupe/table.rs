@@ -27,9 +27,8 @@ pub(super) trait Slot: Copy {
 #[derive(Debug)]
 pub(super) struct Table<S> {
     slots: Vec<S>,
-    len: usize,
-    /// Entries that there is room for.
-    most: usize,
+    /// More entries that there is room for.
+    room: usize,
     /// Slots when all are there that may be.
     full: usize,
 }
@@ -41,15 +40,20 @@ impl<S: Slot> Table<S> {
         let count = full.min(SLOTS_FIRST);
         Table {
             slots: vec![S::FREE; count],
-            len: 0,
-            most: room(count),
+            room: most(count),
             full,
         }
     }
 
     /// The entries in it.
     pub(super) fn len(&self) -> usize {
-        self.len
+        most(self.slots.len()) - self.room
+    }
+
+    /// True when one more entry makes it larger than it was to be in the end.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.room == 0 && self.slots.len() >= self.full
     }
 
     /// Bytes that it takes.
@@ -90,12 +94,11 @@ impl<S: Slot> Table<S> {
     /// The same, at the free slot that [`Table::find`] has given.
     #[inline]
     pub(super) fn insert_at(&mut self, mut slot: usize, entry: S) {
-        if self.len >= self.most {
-            self.grow();
-            slot = self.free(entry.tag());
+        if self.room == 0 {
+            slot = self.grow_for(entry.tag());
         }
         self.slots[slot] = entry;
-        self.len += 1;
+        self.room -= 1;
     }
 
     /// Puts another entry with the same tag into a slot that [`Table::find`] has given.
@@ -118,7 +121,7 @@ impl<S: Slot> Table<S> {
     }
 
     fn remove(&mut self, slot: usize) {
-        self.len -= 1;
+        self.room += 1;
         let mut free = slot;
         let mut at = slot;
         loop {
@@ -139,19 +142,22 @@ impl<S: Slot> Table<S> {
         }
     }
 
+    /// Grows by half; gives the slot where the next entry with this tag belongs.
     #[cold]
     #[inline(never)]
-    fn grow(&mut self) {
+    fn grow_for(&mut self, tag: u32) -> usize {
+        let len = self.len();
         let mut count = self.slots.len() + self.slots.len() / 2;
         if self.slots.len() < self.full {
             count = count.min(self.full);
         }
         let slots = std::mem::replace(&mut self.slots, vec![S::FREE; count]);
-        self.most = room(count);
+        self.room = most(count) - len;
         for slot in slots.into_iter().filter(|slot| !slot.is_free()) {
             let at = self.free(slot.tag());
             self.slots[at] = slot;
         }
+        self.free(tag)
     }
 
     /// The first free slot from where the search for a tag begins.
@@ -189,7 +195,7 @@ impl<S: Slot> Table<S> {
 }
 
 /// Entries that so many slots have room for.
-fn room(slots: usize) -> usize {
+fn most(slots: usize) -> usize {
     slots - slots.div_ceil(4)
 }
 

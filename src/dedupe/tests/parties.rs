@@ -94,6 +94,39 @@ fn pairs_are_those_of_a_map() {
     assert!((1000..3000).contains(&map.len()), "{}", map.len());
 }
 
+#[test]
+fn while_so_many_pairs_are_there_no_more_are_learned() {
+    let mut journal = Journal::default();
+    let both = |id| message_of(Some("15551"), Some("US.1"), id);
+    journal.push(vec![(1, both(1))]);
+    journal.push(vec![(2, both(2))]);
+    let disk = SimulatedDisk::new(1);
+    let mut dedupe = open(&disk, &PLENTY, &journal);
+    let parties = dedupe.parties.clone();
+    let names: Vec<u64> = (0..10_000).collect();
+    for name in &names {
+        parties.learn((1, *name), 7, 1);
+    }
+    let most = parties.len();
+    assert!(most < names.len());
+    // One that is known has a new number, and no other one is known.
+    for (name, phone) in [(0, Some(8)), (9999, None)] {
+        parties.learn((1, name), 8, 1);
+        assert_eq!(parties.phone_of(1, name), phone);
+    }
+    let mut deliveries = journal.deliveries(1);
+    let mut decide = |dedupe: &mut Dedupe| {
+        let mut delivery = deliveries.next().unwrap();
+        dedupe.decide(&mut delivery).unwrap();
+        (parties.len(), disk.used())
+    };
+    let (pairs, one) = decide(&mut dedupe);
+    assert_eq!(pairs, most);
+    parties.forget(1);
+    let (pairs, two) = decide(&mut dedupe);
+    assert_eq!((pairs, two - one), (1, one + 32));
+}
+
 /// A pair goes with the generation in which it was seen last.
 #[test]
 fn pairs_go_with_their_generation() {
