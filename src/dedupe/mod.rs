@@ -234,7 +234,7 @@ impl Dedupe {
     fn sync(&mut self) -> Result<(), DedupeError> {
         self.keys.sync()?;
         self.marks.sync()?;
-        // A name is older than those of the newest files, or one of them.
+        // With the names of the newest files those of all are durable, which were made before.
         let newest = (self.keys.newest(), self.marks.newest());
         if self.named != newest {
             self.storage.sync().on(&*self.storage, "sync", "")?;

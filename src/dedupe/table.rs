@@ -70,19 +70,20 @@ impl<S: Slot> Table<S> {
         tag: u32,
         mut look: impl FnMut(S) -> Result<Option<T>, E>,
     ) -> Result<(usize, Option<T>), E> {
-        let mut at = self.home(tag);
+        let mut home = self.home(tag);
         loop {
-            let slot = self.slots[at];
-            // There is always a free one.
-            if slot.is_free() {
-                return Ok((at, None));
+            for (slot, at) in self.slots[home..].iter().zip(home..) {
+                // There is always a free one.
+                if slot.is_free() {
+                    return Ok((at, None));
+                }
+                if slot.tag() == tag
+                    && let Some(found) = look(*slot)?
+                {
+                    return Ok((at, Some(found)));
+                }
             }
-            if slot.tag() == tag
-                && let Some(found) = look(slot)?
-            {
-                return Ok((at, Some(found)));
-            }
-            at = self.behind(at);
+            home = 0; // behind the end
         }
     }
 
