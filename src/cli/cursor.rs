@@ -182,7 +182,7 @@ fn seek(dir: &Path, sink: &str, to: PositionArgument, only: Option<Lane>) -> Res
             was.reached + 1,
         )?;
     }
-    cursor.save(lanes).map_err(failed)
+    cursor.move_to(lanes).map_err(failed)
 }
 
 /// The sequence, or the first one that there still is.

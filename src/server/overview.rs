@@ -144,7 +144,7 @@ pub struct DedupeLevel {
 pub struct SinkLevel {
     pub name: String,
     pub kind: String,
-    /// What a delivered event survives: `memory` or `fsynced`.
+    /// What a delivered event survives: `memory`, `replicated` or `fsynced`.
     pub confirmation: String,
     /// True once it has stopped for good; its events stay in the journal.
     pub stopped: bool,
@@ -172,6 +172,8 @@ pub struct SinkLevel {
     pub dead: u64,
     /// Dead letters delivered after all.
     pub dead_letters_delivered: u64,
+    /// Deliveries that the target knew already and has not stored again.
+    pub known: u64,
     /// Deliveries of replays.
     pub replayed: u64,
     /// Deliveries that failed and were tried again.

@@ -2,6 +2,9 @@
 
 mod transports;
 
+#[cfg(feature = "nats")]
+pub(super) use transports::nats_options;
+
 use super::ServerError;
 use super::directories::{beside, dead_letters, directory};
 use super::pull::Pulls;
@@ -168,6 +171,8 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 let (limits, make) = transports::exec(&sink.name, exec, (&sinks.stop, drain));
                 part.dispatched(common, limits, make, &mut sinks.lives)?
             }
+            #[cfg(feature = "nats")]
+            SinkKind::Nats(nats) => part.nats(common, nats, &mut sinks.lives)?,
             SinkKind::Pull(tokens) => {
                 let pull = part.pulled(common)?;
                 sinks.pulls.add(&sink.name, tokens, pull);
@@ -175,8 +180,8 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 sources.sinks.push(shown);
                 continue;
             }
-            #[cfg(not(feature = "http"))]
-            SinkKind::Http(_) => return Err(unbuilt(sink)),
+            #[cfg(not(all(feature = "http", feature = "nats")))]
+            _ => return Err(unbuilt(sink)),
         };
         let name = sink.name.clone();
         sources.sinks.push((name.clone(), confirmation, statistics));
@@ -185,7 +190,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
     Ok(sinks)
 }
 
-#[cfg(not(feature = "http"))]
+#[cfg(not(all(feature = "http", feature = "nats")))]
 fn unbuilt(sink: &config::Sink) -> ServerError {
     let kind = sink.kind.name();
     let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
@@ -238,6 +243,23 @@ impl SinkSetup<'_> {
             target.confirmation(),
             Ready::Stream(Box::new(runner), target),
         ))
+    }
+
+    /// A stream of JetStream.
+    #[cfg(feature = "nats")]
+    fn nats(
+        self,
+        common: &Common<'_>,
+        nats: &config::NatsSink,
+        lives: &mut Vec<Live<Arc<EventBatch>>>,
+    ) -> Result<(Confirmation, Ready), ServerError> {
+        let context = sink::nats::Context {
+            journal: common.cursors.journal().to_string(),
+            forms: Arc::clone(&common.feeds.forms),
+            statistics: Arc::clone(&self.statistics),
+        };
+        let (limits, make) = transports::nats(&self.sink.name, nats, context);
+        self.dispatched(common, limits, make, lives)
     }
 
     /// A sink that is read.

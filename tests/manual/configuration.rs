@@ -270,6 +270,9 @@ fn defaults_are_those_of_the_code() {
             "[[endpoint]]" => {
                 "[[endpoint]]\npath = \"/y\"\nprovider = \"meta\"\naccept_unsigned = true\n"
             }
+            "[[sink]] nats" => {
+                "[[sink]]\ntype = \"nats\"\nservers = [\"nats://a\"]\nstream = \"a\"\nsubject = \"a\"\n"
+            }
             "[[endpoint]] generic-hmac" => {
                 "[[endpoint]]\npath = \"/y\"\nprovider = \"generic-hmac\"\naccept_unsigned = true\n"
             }

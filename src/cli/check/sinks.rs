@@ -2,8 +2,8 @@
 
 use super::super::report::units::{as_configured, counted};
 use crate::config::{
-    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, PullSink, RequestForm, Sink, SinkKind,
-    format_size,
+    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, NatsLogin, NatsSink, PullSink,
+    RequestForm, Sink, SinkKind, format_size,
 };
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ pub(super) fn describe(sink: &Sink, config: &Config) -> String {
                 ExecMode::Stream => format!("runs {program} once, with NDJSON to its stdin"),
             }
         }
+        SinkKind::Nats(nats) => messages(nats),
         SinkKind::Pull(pull) => format!("read at http://{}, {}", config.pull.listen, proof(pull)),
     };
     format!("{}: {what}{}", sink.name, filtered(&sink.filter))
@@ -45,6 +46,15 @@ pub(super) fn to_json(sink: &Sink) -> Value {
             let stream = exec.mode == ExecMode::Stream;
             set("mode", json!(if stream { "stream" } else { "each" }));
             set("dispatch", json!(pace(&exec.dispatch)));
+        }
+        SinkKind::Nats(nats) => {
+            set("servers", json!(nats.servers));
+            set("stream", json!(nats.stream));
+            set("subject", json!(nats.subject_text));
+            set("identity", json!(nats.identity.name()));
+            set("create", json!(nats.create.is_some()));
+            set("login", json!(login(&nats.login)));
+            set("dispatch", json!(pace(&nats.dispatch)));
         }
         SinkKind::Pull(pull) => set("proof", json!(proof(pull))),
     }
@@ -89,6 +99,32 @@ fn requests(http: &HttpSink) -> String {
         signed.unwrap_or_default(),
         pace(&http.dispatch)
     )
+}
+
+fn messages(nats: &NatsSink) -> String {
+    let made = if nats.create.is_some() {
+        ", made if it is not there"
+    } else {
+        ""
+    };
+    format!(
+        "each event as a message to {} in the stream {}{made} at {}, {}, {}",
+        nats.subject_text,
+        nats.stream,
+        nats.servers.join(" "),
+        login(&nats.login),
+        pace(&nats.dispatch)
+    )
+}
+
+fn login(login: &NatsLogin) -> &'static str {
+    match login {
+        NatsLogin::None => "without a login",
+        NatsLogin::Password(..) => "with user and password",
+        NatsLogin::Token(_) => "with a token",
+        NatsLogin::NkeySeed(_) => "with a key",
+        NatsLogin::CredentialsFile(_) => "with a file of credentials",
+    }
 }
 
 fn form(form: RequestForm) -> String {

@@ -193,6 +193,7 @@ fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Resu
         (sink.duplicates, "duplicate"),
         (sink.unwanted, "filtered out"),
         (sink.retries, "retried"),
+        (sink.known, "known to the target already"),
         (sink.replayed, "replayed"),
         (letters.unwrap_or(0), "in the dead letters"),
         (sink.unaccounted, "UNACCOUNTED"),

@@ -6,16 +6,20 @@
 //! | `file` | NDJSON, appended to a file | `path`, `mode`, `rotate_size`, `rotate_every`, `keep` |
 //! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
 //! | `exec` | to the standard input of a program | `command`, `mode`, and those below |
+//! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
 //! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
 //!
-//! `http` and `exec` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`, `max_attempts`.
+//! `http`, `exec` and `nats` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`,
+//! `max_attempts`.
 //! All types take `name` and the keys of the [filter](Filter).
 
+mod connection;
 mod dispatch;
 mod exec;
 mod file;
 mod filter;
 mod http;
+mod nats;
 mod pull;
 
 pub use dispatch::Dispatch;
@@ -23,6 +27,7 @@ pub use exec::{ExecMode, ExecSink};
 pub use file::FileSink;
 pub use filter::Filter;
 pub use http::HttpSink;
+pub use nats::{NatsLogin, NatsSink};
 pub use pull::PullSink;
 
 use super::endpoint::Endpoint;
@@ -48,6 +53,7 @@ pub enum SinkKind {
     File(FileSink),
     Http(Box<HttpSink>),
     Exec(ExecSink),
+    Nats(Box<NatsSink>),
     /// Whoever asks for it.
     Pull(PullSink),
 }
@@ -60,6 +66,7 @@ impl SinkKind {
             SinkKind::File(_) => "file",
             SinkKind::Http(_) => "http",
             SinkKind::Exec(_) => "exec",
+            SinkKind::Nats(_) => "nats",
             SinkKind::Pull(_) => "pull",
         }
     }
@@ -156,11 +163,20 @@ fn read(
         reading.mistake(&section.place_of("type"), message);
         return None;
     };
+    if BY_FEATURE.contains(&(*word, false)) {
+        let message = format!(
+            "sink type {word:?} is not in this build, which was made without the feature {word}: cargo install --features \
+             {word}, or the package, has it"
+        );
+        reading.mistake(&section.place_of("type"), message);
+        return None;
+    }
     let filter = filter::read(reading, &mut section, endpoints);
     let kind = match *word {
         "file" => file::read(reading, &mut section).map(SinkKind::File),
         "http" => http::read(reading, &mut section).map(|http| SinkKind::Http(Box::new(http))),
         "exec" => exec::read(reading, &mut section).map(SinkKind::Exec),
+        "nats" => nats::read(reading, &mut section).map(|nats| SinkKind::Nats(Box::new(nats))),
         "pull" => Some(SinkKind::Pull(pull::read(reading, &mut section))),
         _ => Some(SinkKind::Stdout),
     };
@@ -208,7 +224,7 @@ fn is_reserved(name: &str) -> Option<&'static str> {
 }
 
 /// What `type` may say, and the keys that only these types take.
-const KINDS: [(&str, &[&str]); 5] = [
+const KINDS: [(&str, &[&str]); 6] = [
     ("stdout", &[]),
     (
         "file",
@@ -246,15 +262,43 @@ const KINDS: [(&str, &[&str]); 5] = [
             "max_attempts",
         ],
     ),
+    (
+        "nats",
+        &[
+            "servers",
+            "stream",
+            "subject",
+            "identity",
+            "create",
+            "replicas",
+            "duplicate_window",
+            "confirmation",
+            "user",
+            "password",
+            "token",
+            "nkey_seed",
+            "credentials_file",
+            "tls",
+            "ca_file",
+            "cert_file",
+            "key_file",
+            "server_name",
+            "concurrency",
+            "rate",
+            "timeout",
+            "retry_min",
+            "retry_max",
+            "max_attempts",
+        ],
+    ),
     ("pull", &["token", "accept_unauthenticated"]),
 ];
 
-/// Kinds that Hookline knows of and this build does not have.
-const UNBUILT: [&str; 6] = [
-    "jetstream",
-    "nats",
-    "kafka",
-    "redis",
-    "postgres",
-    "postgresql",
+/// Kinds that a feature of the build brings, and whether this build has it.
+const BY_FEATURE: [(&str, bool); 2] = [
+    ("http", cfg!(feature = "http")),
+    ("nats", cfg!(feature = "nats")),
 ];
+
+/// Kinds that Hookline knows of and this build does not have.
+const UNBUILT: [&str; 4] = ["kafka", "redis", "postgres", "postgresql"];

@@ -97,6 +97,11 @@ fn counts(out: &mut Out<'_>, all: &[SinkLevel]) -> fmt::Result {
         each(|sink| sink.dead_letters_delivered),
     )?;
     out.counters(
+        "hookline_sink_known",
+        "Deliveries that the target knew already by their id and has not stored again",
+        each(|sink| sink.known),
+    )?;
+    out.counters(
         "hookline_sink_replayed",
         "Deliveries of replays",
         each(|sink| sink.replayed),

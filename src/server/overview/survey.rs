@@ -14,7 +14,7 @@ use crate::reactor::{Control, Phase};
 use crate::server::held::Held;
 use crate::server::history::Sample;
 use crate::server::sources::{Sources, sum, total_of};
-use crate::sink::{Confirmation, Statistics};
+use crate::sink::Statistics;
 use std::collections::BTreeMap;
 use std::path;
 use std::sync::Arc;
@@ -55,7 +55,11 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
         SinkLevel {
             name: name.clone(),
             kind: kind.map_or("", |(_, kind)| kind).to_owned(),
-            confirmation: survives(*confirmation).to_owned(),
+            confirmation: statistics
+                .confirmation()
+                .unwrap_or(*confirmation)
+                .name()
+                .to_owned(),
             stopped: statistics.stopped.get() > 0,
             reason: statistics.reason.get().cloned(),
             away,
@@ -69,6 +73,7 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
             unwanted: statistics.unwanted.get(),
             dead: statistics.dead.get(),
             dead_letters_delivered: statistics.dead_letters.get(),
+            known: statistics.known.get(),
             replayed: statistics.replayed.get(),
             retries: statistics.retries.get(),
             unaccounted: statistics.unaccounted.get(),
@@ -298,13 +303,6 @@ fn state(sources: &Sources, control: &Control) -> &'static str {
         (Phase::Serving, State::Full) => "full",
         (Phase::Serving, State::Open) => "serving",
         _ => "draining",
-    }
-}
-
-fn survives(confirmation: Confirmation) -> &'static str {
-    match confirmation {
-        Confirmation::Memory => "memory",
-        Confirmation::Fsynced => "fsynced",
     }
 }
 
