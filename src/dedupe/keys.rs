@@ -77,9 +77,10 @@ impl KeyLog {
             clock: clock.or_else(|| Some(Clock::new(generations.back()?.facts.latest))),
             number: generations.back().map_or(0, |last| last.facts.number),
             tail_at: generations.back().map_or(0, |last| last.facts.bytes),
-            tail: Vec::new(),
+            // Not there before they are filled, and not moved while they are.
+            tail: Vec::with_capacity(TAIL_ROOM),
             pending_keys: 0,
-            before: Vec::new(),
+            before: Vec::with_capacity(TAIL_ROOM),
             unsynced: 0,
             generations,
             scratch: Vec::new(),
@@ -315,6 +316,9 @@ const BYTES_MAX: u64 = 1 << 29;
 
 /// Bytes that are kept at least before what comes next: some thousand keys.
 const TAIL_KEPT: usize = if cfg!(test) { 1 << 10 } else { 256 << 10 };
+
+/// Bytes that there is room for at first, with the batch that makes it so many.
+const TAIL_ROOM: usize = TAIL_KEPT + TAIL_KEPT / 4;
 
 /// Bytes of memory that are kept for what stands before the tail, and for that, which become each other.
 const TAIL_MEMORY: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };

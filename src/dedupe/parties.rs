@@ -146,6 +146,7 @@ impl Parties {
 
     /// Learns the names of the parties of these events that have two. What does not stand in this generation yet, `write`
     /// has to put there; where it has no room for that, nothing is learned.
+    #[inline(never)]
     pub(super) fn learn_from(
         &self,
         events: &Events,
@@ -154,17 +155,12 @@ impl Parties {
     ) {
         // Locked once for all of them, and not at all where nobody has two names.
         let mut locked = None;
-        // Most have the number of the one before.
-        let mut before = (&b""[..], of_number(b""));
         for event in events.iter() {
             let Some([user_id, phone]) = event.party_names() else {
                 continue;
             };
-            let number = event.number_bytes();
-            if number != before.0 {
-                before = (number, of_number(number));
-            }
-            let [user_id, phone] = [user_id, phone].map(|name| of_name(before.1, name));
+            let number = of_number(event.number_bytes());
+            let [user_id, phone] = [user_id, phone].map(|name| of_name(number, name));
             let group = self.scope.group_of(event);
             let name = self.seeded(group, user_id);
             let pair = pair(name, phone, generation);
