@@ -155,20 +155,26 @@ impl Parties {
     ) {
         // Locked once for all of them, and not at all where nobody has two names.
         let mut locked = None;
+        // Most have the number of the one before.
+        let mut before = (&b""[..], of_number(b""));
         for event in events.iter() {
             let Some([user_id, phone]) = event.party_names() else {
                 continue;
             };
-            let number = of_number(event.number_bytes());
-            let [user_id, phone] = [user_id, phone].map(|name| of_name(number, name));
+            let number = event.number_bytes();
+            if number != before.0 {
+                before = (number, of_number(number));
+            }
+            let [user_id, phone] = [user_id, phone].map(|name| of_name(before.1, name));
             let group = self.scope.group_of(event);
             let name = self.seeded(group, user_id);
             let pair = pair(name, phone, generation);
             let pairs: &mut Pairs = locked.get_or_insert_with(|| self.known.write());
             let (slot, known) = pairs.find(name);
-            let is_news = known.map_or(!pairs.table.is_full(), |known| known != pair);
-            let entry = Entry::of(event, Text::Names(user_id, phone));
-            if is_news && write(&entry) {
+            if known == Some(pair) || known.is_none() && pairs.table.is_full() {
+                continue;
+            }
+            if write(&Entry::of(event, Text::Names(user_id, phone))) {
                 pairs.put(slot, known, pair);
                 if group == ANY {
                     pairs.unnumbered = generation;
