@@ -19,6 +19,7 @@ mod send;
 mod serve;
 mod set_aside;
 mod simulate;
+mod sink;
 mod size;
 mod status;
 mod tail;
@@ -79,6 +80,9 @@ enum Verb {
     /// How far each sink has come; with no server running, have it begin elsewhere
     #[command(after_help = cursor::EXAMPLES)]
     Cursor(OnJournal<cursor::CursorAction>),
+    /// The sinks that there are, with what waits for each; and an end of those that are gone
+    #[command(after_help = sink::EXAMPLES)]
+    Sink(sink::SinkArgs),
     /// Look into the journal, verify it, repair it
     #[command(after_help = journal::EXAMPLES)]
     Journal(journal::JournalArgs),
@@ -130,6 +134,7 @@ pub fn main() -> ExitCode {
         Verb::DeadLetters(args) => dead_letters::run(args),
         Verb::Replay(args) => replay::run(args),
         Verb::Cursor(args) => cursor::run(args),
+        Verb::Sink(args) => sink::run(args),
         Verb::Journal(args) => journal::run(args),
         Verb::Size(args) => size::run(args),
         Verb::Torture(args) => torture::run(args),

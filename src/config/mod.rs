@@ -45,8 +45,8 @@ pub use proof::{Credential, Provider};
 pub use secret::Secret;
 pub use settings::{SETTINGS, Setting};
 pub use sink::{
-    Dispatch, ExecMode, ExecSink, FileSink, Filter, HttpSink, NatsLogin, NatsSink, PullSink, Sink,
-    SinkKind,
+    Dispatch, ExecMode, ExecSink, FileSink, Filter, HttpSink, Life, NatsLogin, NatsSink, PullSink,
+    Sink, SinkKind, Start,
 };
 pub use suggest::{doubtful_type, nearest};
 pub use units::{format_size, format_time, parse_size, parse_time};

@@ -42,6 +42,13 @@
 //! not come back with damage, for events would be skipped.
 //!
 //! Whatever is wrong, events may come twice, and none is skipped.
+//!
+//! Where a sink without a cursor is not to have everything, its cursor is durable before anybody hears of it
+//! ([`Cursors::begin`]): a crash must not have it begin later than was said.
+
+mod former;
+
+pub use former::TakeOver;
 
 use super::progress;
 use super::progress::{Lanes, Open, Progress};
@@ -102,7 +109,8 @@ pub enum CursorError {
     /// The file is damaged, and nothing that was saved last can be read in it.
     #[error(
         "{path} is not a cursor: copy {path}.old over it, which is what it was at the last start or before, and what \
-         was delivered since comes again; or remove it, and everything in the journal does"
+         was delivered since comes again; or remove it, and give the sink start = \"oldest\": then everything in the \
+         journal comes again"
     )]
     Damaged { path: String },
     /// It is of a version that this build does not know.
@@ -144,7 +152,10 @@ impl Cursors {
             if now != was {
                 match slots(&storage, &sink).make(&render(&now)) {
                     // One that nobody can put right would have its sink pass over what comes now.
-                    Err(error) if !error.is_shortage() => set_aside(&*storage, &sink, error)?,
+                    Err(error) if !error.is_shortage() => {
+                        set_aside(&*storage, &sink, error)?;
+                        slots(&storage, &sink).make(&render(&now))?;
+                    }
                     made => made?,
                 }
                 corrected.push(Corrected { sink, was, now });
@@ -156,6 +167,28 @@ impl Cursors {
             holds,
         };
         Ok((cursors, corrected))
+    }
+
+    /// The cursors of all sinks, as they are now.
+    pub fn all(&self) -> Result<Vec<StoredCursor>, CursorError> {
+        read_all(&*self.storage)
+    }
+
+    /// True if the sink has a cursor, in whatever state.
+    pub fn has(&self, sink: &str) -> Result<bool, CursorError> {
+        let name = file_name(sink);
+        let found = self.storage.identity(&name);
+        Ok(found.on(&*self.storage, "find", &name)?.is_some())
+    }
+
+    /// Has a sink that has no cursor begin behind this sequence, durably: whatever comes later is for it.
+    pub fn begin(&self, sink: &str, behind: u64) -> Result<(), CursorError> {
+        let saved = Saved {
+            journal: self.journal,
+            lanes: std::array::from_fn(|_| Progress::up_to(behind)),
+            moved: later_than(0),
+        };
+        Ok(slots(&self.storage, sink).make(&render(&saved))?)
     }
 
     /// The cursor of the sink `sink`. One that does not exist stands at 0, before everything, and is made, so that
@@ -320,7 +353,7 @@ fn versions(bytes: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Everything in the journal is delivered to the sink again, when there is such a sink.
+/// Gives the file another name, so that a cursor can be made in its place.
 fn set_aside(storage: &dyn Storage, sink: &str, error: disk::Error) -> Result<(), CursorError> {
     let Ok(name) = storage.set_aside(&file_name(sink)) else {
         return Err(error.into());

@@ -2,6 +2,8 @@
 
 use crate::event::{Item, Lane};
 use crate::journal::frame::NUMBER_END;
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 /// What is confirmed in a lane: everything up to `confirmed`, and up to `reached` all but what is `open`.
 ///
@@ -64,6 +66,18 @@ impl Progress {
 pub fn confirmed(lanes: &Lanes) -> u64 {
     let all = lanes.iter().map(|lane| lane.confirmed);
     all.min().unwrap_or(0)
+}
+
+/// Notifications that a sink has not had, of a journal that has these sequences. Some of them may have nothing for it.
+pub fn undelivered(lanes: &Lanes, there: RangeInclusive<u64>) -> u64 {
+    let reached = lanes.iter().map(|lane| lane.reached).min();
+    let reached = reached.unwrap_or(0).max(there.start().saturating_sub(1));
+    let open = lanes.iter().flat_map(|lane| &lane.open);
+    let open: BTreeSet<u64> = open
+        .map(|open| open.item.sequence)
+        .filter(|sequence| *sequence <= reached && there.contains(sequence))
+        .collect();
+    there.end().saturating_sub(reached) + open.len() as u64
 }
 
 /// The highest of all lanes: nothing behind it was ever delivered and saved.

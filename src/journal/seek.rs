@@ -3,11 +3,13 @@
 use super::error::JournalError;
 use super::inspect::inspect_from;
 use super::manifest::Manifest;
+use super::reader::Reader;
 use super::scan::Depth;
 use super::segment::{HEADER_BLOCK, Segment};
 use crate::disk::block::on_disk;
 use crate::disk::{Access, Storage};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The first sequence that is in the journal, and the one behind the last.
 pub fn extent(storage: &dyn Storage) -> Result<Range<u64>, JournalError> {
@@ -54,6 +56,26 @@ pub fn sequence_at(storage: &dyn Storage, time: u64) -> Result<u64, JournalError
         Some((segment, _)) => Ok(look_in(storage, &manifest, &segment, time)?.1),
         None => Ok(extent(storage)?.end),
     }
+}
+
+/// The same by the time of receipt: what was committed then, but for what was received before and stands at the begin
+/// of the same commit. Behind it may be some more that was received a few milliseconds before, on another event loop.
+pub fn first_received(storage: &Arc<dyn Storage>, time: u64) -> Result<u64, JournalError> {
+    let first = sequence_at(&**storage, time)?;
+    let Some(batch) = Reader::open(Arc::clone(storage), first)?.next(None)? else {
+        return Ok(first);
+    };
+    let early = batch.records_from(first);
+    let early = early.take_while(|(_, record)| record.received_at < time);
+    Ok(early.last().map_or(first, |(sequence, _)| sequence + 1))
+}
+
+/// When the record with this sequence was received, in microseconds since 1970, or the next one that there is; `None`
+/// behind the last.
+pub fn received_at(storage: &Arc<dyn Storage>, sequence: u64) -> Result<Option<u64>, JournalError> {
+    let batch = Reader::open(Arc::clone(storage), sequence)?.next(None)?;
+    let record = batch.iter().flat_map(|batch| batch.records_from(sequence));
+    Ok(record.map(|(_, record)| record.received_at).next())
 }
 
 /// The first sequence of a segment that was committed at this time or later, and true; or the one behind its last.

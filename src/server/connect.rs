@@ -165,8 +165,8 @@ mod nats {
                 let confirmation = nats.confirmation.unwrap_or(stream.confirmation());
                 let window = format_time(millis(stream.duplicate_window));
                 probed.found.push(format!(
-                    "the stream {} is there, kept by {} server(s), with a duplicate window of {window}; a confirmation is \
-                     worth {:?}",
+                    "the stream {} is there, kept by {} server(s), with a duplicate window of {window}; a \
+                     confirmation is worth {:?}",
                     nats.stream,
                     stream.replicas,
                     confirmation.name()
@@ -176,8 +176,8 @@ mod nats {
                 if stream.duplicate_window < longest {
                     let longest = format_time(millis(longest));
                     probed.warnings.push(format!(
-                        "the duplicate window of {window} is below the longest pause before a repeat, {longest} (retry_max and \
-                         timeout): what is repeated after it is stored twice; raise the window or lower retry_max"
+                        "the duplicate window of {window} is below the longest pause before a repeat, {longest} \
+                         (retry_max and timeout): what is repeated after it is stored twice; raise the window or lower retry_max"
                     ));
                 }
             }
@@ -204,5 +204,47 @@ mod nats {
 
     fn millis(duration: Duration) -> u64 {
         u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Flags};
+    use std::net::TcpListener;
+
+    #[test]
+    fn files_receivers_and_programs_are_looked_at_and_nothing_is_made() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let there = listener.local_addr().expect("it has one");
+        let away = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let gone = away.local_addr().expect("it has one");
+        drop(away);
+        let file = dir.path().join("events");
+        let path = dir.path().join("hookline.toml");
+        let text = format!(
+            "[[endpoint]]\npath = \"/a\"\nprovider = \"meta\"\naccept_unsigned = true\n\
+             [[sink]]\nname = \"file\"\ntype = \"file\"\npath = {file:?}\n\
+             [[sink]]\nname = \"there\"\ntype = \"http\"\nurl = \"http://{there}/x\"\n\
+             [[sink]]\nname = \"gone\"\ntype = \"http\"\nurl = \"http://{gone}/x\"\n\
+             [[sink]]\nname = \"sh\"\ntype = \"exec\"\ncommand = [\"sh\"]\n\
+             [[sink]]\nname = \"none\"\ntype = \"exec\"\ncommand = [\"/nonexistent\"]\n\
+             [[sink]]\nname = \"out\"\ntype = \"stdout\"\n"
+        );
+        std::fs::write(&path, text).expect("written");
+        let loaded = Config::load(Some(&path), &Environment::new(), &Flags::default());
+        let (config, _) = loaded.expect("valid");
+        let probed = probe_all(&config);
+        let ok: Vec<(&str, bool)> = probed.iter().map(|it| (&*it.sink, it.ok)).collect();
+        let expected = [
+            ("file", true),
+            ("there", true),
+            ("gone", false),
+            ("sh", true),
+            ("none", false),
+        ];
+        assert_eq!(ok, expected, "{probed:?}");
+        assert!(!file.exists(), "nothing is made");
     }
 }

@@ -42,6 +42,7 @@ mod overview;
 mod quarantine;
 mod pull;
 mod reloader;
+mod removed;
 mod sinks;
 mod sources;
 mod threads;
@@ -49,7 +50,7 @@ mod threads;
 pub use connect::{Probed, probe_all};
 pub use overview::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 #[cfg(test)]
-pub use overview::{Acks, ReplayLevel};
+pub use overview::{Acks, RemovedSink, ReplayLevel};
 pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 

@@ -1,5 +1,6 @@
 //! One thread for each configured sink, with its feeds and its cursor.
 
+mod life;
 mod transports;
 
 #[cfg(feature = "nats")]
@@ -8,6 +9,7 @@ pub(super) use transports::nats_options;
 use super::ServerError;
 use super::directories::{beside, dead_letters, directory};
 use super::pull::Pulls;
+use super::removed;
 use super::sources::Sources;
 use crate::config::{self, Config, SinkKind};
 use crate::dedupe::Parties;
@@ -15,7 +17,7 @@ use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, Decided, Feed, Feeds, RecentBatches, Replays, RetentionHolds,
-    Selection, StoredCursor,
+    Selection,
 };
 use crate::journal::{self, JournalId};
 use crate::relay::{self, Sleeper};
@@ -87,16 +89,6 @@ pub(super) fn cursors(
     floor: RetentionHolds,
 ) -> Result<Cursors, ServerError> {
     let storage = directory(&config.journal.dir.join("cursors"))?;
-    for StoredCursor { sink, saved } in feed::read_all(&*storage)? {
-        if !config.sinks.iter().any(|it| it.name == sink) {
-            let confirmed = saved.map_or(0, |saved| feed::confirmed(&saved.lanes));
-            tracing::warn!(
-                sink,
-                confirmed,
-                "there is a cursor of a sink that is not in the configuration: nothing is delivered to it, and nothing is kept for it; if the sink has another name now, stop the server and rename the file in `cursors`; if it is gone for good, remove the file"
-            );
-        }
-    }
     let (cursors, corrected) = Cursors::open(storage, id, last, floor)?;
     for Corrected { sink, was, now } in corrected {
         let foreign = was.journal != id;
@@ -129,21 +121,13 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
     };
     let mut files = Vec::new();
     let drain = common.config.server.drain_timeout;
+    let statistics = &sources.journal.statistics;
+    let first = statistics.first_sequence.load(Ordering::Relaxed);
     for sink in &common.config.sinks {
+        life::take_over(common, sink)?;
+        life::begin(common, sink, first..=sources.journal.durable())?;
         let cursor = common.cursors.of(&sink.name)?;
-        // A new sink begins with the oldest record that there is.
-        let statistics = &sources.journal.statistics;
-        let first = statistics.first_sequence.load(Ordering::Relaxed);
         warn_of_what_is_missing(&sink.name, &cursor, first);
-        let last = sources.journal.durable();
-        if cursor.is_new() && first <= last {
-            tracing::warn!(
-                sink = sink.name,
-                first,
-                last,
-                "the sink has no cursor, so everything that the journal holds is delivered to it; if it had another name before, stop the server and rename the file of its cursor in `cursors`; if it is to begin elsewhere, stop the server and use `hookline cursor seek`"
-            );
-        }
         let statistics = Arc::new(Statistics::default());
         statistics.delivered.set(cursor.confirmed().max(first - 1));
         statistics.confirmed.set(cursor.confirmed());
@@ -187,6 +171,12 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
         sources.sinks.push((name.clone(), confirmation, statistics));
         sinks.ready.push((name, ready));
     }
+    // Behind those that have taken over what another had.
+    let there = first..=sources.journal.durable();
+    let (config, journal) = (common.config, &common.feeds.journal);
+    let removed = removed::removed(config, &common.cursors, journal, &there)?;
+    removed::log_removed(config, &removed, &there);
+    sources.set_removed(removed);
     Ok(sinks)
 }
 

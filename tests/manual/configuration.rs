@@ -276,6 +276,7 @@ fn defaults_are_those_of_the_code() {
             "[[endpoint]] generic-hmac" => {
                 "[[endpoint]]\npath = \"/y\"\nprovider = \"generic-hmac\"\naccept_unsigned = true\n"
             }
+            "[[sink]]" => "[[sink]]\ntype = \"stdout\"\n",
             "[[sink]] file" => "[[sink]]\ntype = \"file\"\npath = \"f\"\n",
             "[[sink]] http" if key == "mode" => {
                 "[[sink]]\ntype = \"http\"\nurl = \"https://h/\"\nunit = \"event\"\n"

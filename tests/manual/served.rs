@@ -96,9 +96,15 @@ fn rejecting() -> SocketAddr {
 
 #[test]
 fn metrics_are_those_of_a_server_with_every_kind_of_sink() {
+    let endpoint = "path = \"/webhook\"\nprovider = \"meta\"\napp_secret = { env = \"APP\" }\n";
     let site = Site::new()
-        .endpoint("path = \"/webhook\"\nprovider = \"meta\"\napp_secret = { env = \"APP\" }\n")
+        .endpoint(endpoint)
         .variable("APP", "secret")
+        .sink("name = \"gone\"\ntype = \"file\"\npath = \"gone.ndjson\"\n");
+    assert!(site.start().terminate().0.success());
+    let site = site
+        .without_endpoints()
+        .endpoint(endpoint)
         .sink("type = \"stdout\"\n")
         .sink("type = \"file\"\npath = \"events.ndjson\"\n")
         .sink(&format!(

@@ -47,6 +47,19 @@ impl NatsServer {
         path
     }
 
+    /// One that does not run yet.
+    fn prepared(settings: String) -> Option<NatsServer> {
+        Some(NatsServer {
+            program: program("HOOKLINE_NATS_SERVER", &["nats-server"])?,
+            directory: tempfile::tempdir().expect("a directory"),
+            address: free_address(),
+            process: Process::none(),
+            takes_login: true,
+            payload_max: 1 << 20,
+            settings,
+        })
+    }
+
     fn spawn(&self) -> Process {
         let mut command = Command::new(&self.program);
         Process::start(command.arg("-c").arg(self.config()), self.address)
@@ -105,17 +118,7 @@ impl Target for NatsServer {
     const COUNTS_KNOWN: bool = true;
 
     fn start() -> Option<NatsServer> {
-        let program = program("HOOKLINE_NATS_SERVER", &["nats-server"])?;
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut server = NatsServer {
-            program,
-            directory,
-            address: free_address(),
-            process: Process::none(),
-            takes_login: true,
-            payload_max: 1 << 20,
-            settings: String::new(),
-        };
+        let mut server = NatsServer::prepared(String::new())?;
         server.process = server.spawn();
         server.create();
         Some(server)
@@ -266,15 +269,24 @@ impl Client {
         client.write(&format!(
             "SUB answer 1\r\nPUB $JS.API.{what} answer {len}\r\n{body}\r\n"
         ));
-        let answer = client.message();
+        // A cluster without a leader says nothing.
+        let stream = client.stream.get_ref();
+        stream.set_read_timeout(Some(ANSWER)).expect("settable");
+        let Some(answer) = client.next() else {
+            return json!({ "error": "no answer" });
+        };
         serde_json::from_slice(&answer.payload)
             .unwrap_or_else(|_| json!({ "error": "no JetStream" }))
     }
 
-    /// The next message.
+    /// The next message, which has to come.
     fn message(&mut self) -> Message {
+        self.next().expect("a message comes")
+    }
+
+    fn next(&mut self) -> Option<Message> {
         loop {
-            let line = self.line().expect("a message comes");
+            let line = self.line()?;
             let words: Vec<&str> = line.split(' ').collect();
             let (header_len, len) = match words.as_slice() {
                 ["PING"] => {
@@ -291,13 +303,13 @@ impl Client {
             self.stream.read_exact(&mut bytes).expect("it comes whole");
             let headers = String::from_utf8(bytes[..header_len].to_vec()).expect("text");
             let fields = headers.lines().filter_map(|line| line.split_once(": "));
-            return Message {
+            return Some(Message {
                 subject: words[1].to_owned(),
                 headers: fields
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect(),
                 payload: bytes[header_len..len].to_vec(),
-            };
+            });
         }
     }
 }
@@ -309,6 +321,9 @@ const PASSWORD: &str = "right";
 const NKEY: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
 const WAIT: Duration = Duration::from_mins(1);
+
+/// For an answer of JetStream, which is asked again.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A server with this in its sink beside what stands there, and these settings of NATS.
 fn scene(server: &NatsServer, lines: &str) -> Site {
@@ -322,7 +337,11 @@ fn with_secrets(site: Site) -> Site {
 }
 
 fn deliver(server: &Running, count: u64) {
-    let bodies = (0..count).map(|number| {
+    deliver_from(server, 0, count);
+}
+
+fn deliver_from(server: &Running, first: u64, count: u64) {
+    let bodies = (first..first + count).map(|number| {
         json!({ "object": "whatsapp_business_account", "entry": [{ "id": "100.1", "changes": [{
             "field": "messages", "value": { "messaging_product": "whatsapp", "metadata": { "phone_number_id": "200" },
             "messages": [{ "from": "15550100042", "id": format!("wamid.{number}"), "timestamp": "1750000000",
@@ -581,4 +600,45 @@ fn a_check_says_what_the_target_is_like() {
     let (code, report) = check(&site);
     assert_eq!(code, 1, "{report}");
     assert!(text(&report).contains("refused"), "{report}");
+}
+
+/// Three servers, each of which keeps the stream: the one that Hookline is connected to is killed under load.
+#[test]
+fn a_stream_of_three_servers_is_replicated_and_outlives_one_of_them() {
+    let routes = [(); 3].map(|()| free_address());
+    let all = routes.map(|route| format!("\"nats://{route}\"")).join(", ");
+    let mut servers = Vec::new();
+    for (number, route) in routes.iter().enumerate() {
+        let settings = format!(
+            "server_name: n{number}\ncluster {{ name: c, listen: \"{route}\", routes: [{all}] }}"
+        );
+        let Some(mut server) = NatsServer::prepared(settings) else {
+            return;
+        };
+        server.process = server.spawn();
+        servers.push(server);
+    }
+    let config = json!({ "name": STREAM, "subjects": ["whatsapp.>"], "storage": "file", "num_replicas": 3,
+        "duplicate_window": 600_000_000_000_u64 });
+    let reader = servers[1].reader();
+    eventually("the stream is made", || {
+        reader.api(&format!("STREAM.CREATE.{STREAM}"), &config)["error"].is_null()
+    });
+    let listed = servers
+        .iter()
+        .map(|it| format!("\"nats://{}\"", it.address));
+    let listed = listed.collect::<Vec<_>>().join(", ");
+    let sink = servers[0].sink();
+    let sink = sink.lines().filter(|line| !line.starts_with("servers"));
+    let sink: String = sink.flat_map(|line| [line, "\n"]).collect();
+    let site = with_secrets(site().sink(&format!("{sink}servers = [{listed}]")));
+    let server = start(&site, 0);
+    deliver(&server, 20);
+    assert_eq!(status(&server)["confirmation"], "replicated");
+    servers[0].kill();
+    deliver_from(&server, 20, 100);
+    assert_eq!(metric(&server, "hookline_sink_dead_total", SINK), 0);
+    terminate(server);
+    assert_eq!(servers[1].messages().len(), 120);
+    audit(&site);
 }

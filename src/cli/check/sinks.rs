@@ -1,9 +1,9 @@
 //! What each sink would do, in words and as JSON. No secret, no header value and no query of an address stands in it.
 
-use super::super::report::units::{as_configured, counted};
+use super::super::report::units::{as_configured, counted, time};
 use crate::config::{
-    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, NatsLogin, NatsSink, PullSink,
-    RequestForm, Sink, SinkKind, format_size,
+    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, Life, NatsLogin, NatsSink, PullSink,
+    RequestForm, Sink, SinkKind, Start, format_size,
 };
 use serde_json::{Value, json};
 
@@ -24,7 +24,27 @@ pub(super) fn describe(sink: &Sink, config: &Config) -> String {
         SinkKind::Nats(nats) => messages(nats),
         SinkKind::Pull(pull) => format!("read at http://{}, {}", config.pull.listen, proof(pull)),
     };
-    format!("{}: {what}{}", sink.name, filtered(&sink.filter))
+    let (filter, life) = (filtered(&sink.filter), life(&sink.life));
+    format!("{}: {what}{filter}{life}", sink.name)
+}
+
+/// What is said about where it begins, where that is not the default.
+fn life(life: &Life) -> String {
+    let start = match life.start {
+        Start::Now => None,
+        start => Some(format!("; without a cursor, {}", beginning(start))),
+    };
+    let former = life.former_name.as_ref();
+    let former = former.map(|name| format!("; takes over what {name} had"));
+    [start, former].into_iter().flatten().collect()
+}
+
+fn beginning(start: Start) -> String {
+    match start {
+        Start::Now => "from now on".to_owned(),
+        Start::Oldest => "from the oldest on".to_owned(),
+        Start::At(at) => format!("what was received from {} on", time(Some(at))),
+    }
 }
 
 pub(super) fn to_json(sink: &Sink) -> Value {
@@ -58,6 +78,15 @@ pub(super) fn to_json(sink: &Sink) -> Value {
         }
         SinkKind::Pull(pull) => set("proof", json!(proof(pull))),
     }
+    if let Some(name) = &sink.life.former_name {
+        set("former_name", json!(name));
+    }
+    let start = match sink.life.start {
+        Start::Now => json!("now"),
+        Start::Oldest => json!("oldest"),
+        Start::At(at) => json!(time(Some(at))),
+    };
+    set("start", start);
     let filter = &sink.filter;
     for (key, list) in [
         ("types", &filter.types),

@@ -11,7 +11,7 @@
 //!
 //! `http`, `exec` and `nats` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`,
 //! `max_attempts`.
-//! All types take `name` and the keys of the [filter](Filter).
+//! All types take `name`, `start`, `former_name` ([`Life`]) and the keys of the [filter](Filter).
 
 mod connection;
 mod dispatch;
@@ -19,6 +19,7 @@ mod exec;
 mod file;
 mod filter;
 mod http;
+mod life;
 mod nats;
 mod pull;
 
@@ -27,6 +28,7 @@ pub use exec::{ExecMode, ExecSink};
 pub use file::FileSink;
 pub use filter::Filter;
 pub use http::HttpSink;
+pub use life::{Life, Start};
 pub use nats::{NatsLogin, NatsSink};
 pub use pull::PullSink;
 
@@ -40,6 +42,8 @@ use super::suggest::did_you_mean;
 pub struct Sink {
     /// Names it in metrics, cursors, dead letters and commands.
     pub name: String,
+    /// Where it begins, and what it was called.
+    pub life: Life,
     pub filter: Filter,
     pub kind: SinkKind,
 }
@@ -85,6 +89,7 @@ impl SinkKind {
 pub(super) fn default() -> Sink {
     Sink {
         name: "stdout".to_owned(),
+        life: Life::default(),
         filter: Filter::default(),
         kind: SinkKind::Stdout,
     }
@@ -97,8 +102,9 @@ pub(super) fn read_all(
     endpoints: Option<&[Endpoint]>,
 ) -> Vec<Sink> {
     let mut sinks: Vec<Sink> = Vec::new();
+    let mut former_names = Vec::new();
     for section in sections {
-        let place = section.place_of("name");
+        let (place, former) = (section.place_of("name"), section.place_of("former_name"));
         let Some(sink) = read(reading, section, endpoints) else {
             continue;
         };
@@ -120,7 +126,11 @@ pub(super) fn read_all(
             reading.mistake(&place, message);
         }
         sinks.push(sink);
+        former_names.push(former);
     }
+    let lives = sinks.iter().zip(&former_names);
+    let lives = lives.map(|(sink, place)| (sink.name.as_str(), &sink.life, place));
+    life::check(reading, &lives);
     sinks
 }
 
@@ -171,6 +181,7 @@ fn read(
         reading.mistake(&section.place_of("type"), message);
         return None;
     }
+    let life = life::read(reading, &mut section);
     let filter = filter::read(reading, &mut section, endpoints);
     let kind = match *word {
         "file" => file::read(reading, &mut section).map(SinkKind::File),
@@ -183,6 +194,7 @@ fn read(
     section.finish(reading, |key| belongs_to(key, word));
     Some(Sink {
         name: name.unwrap_or(word).to_owned(),
+        life,
         filter,
         kind: kind?,
     })

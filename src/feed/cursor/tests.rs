@@ -1,3 +1,5 @@
+mod life;
+
 use super::{CursorError, Cursors, OPEN_MAX, Saved, read_all};
 use crate::disk::text::{CRC32C, seal};
 use crate::disk::{Disk, Storage};

@@ -1,8 +1,8 @@
 //! Gathers what the page shows from the counters, and from the directories that hold dead letters and replays.
 
 use super::{
-    AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
-    SinkLevel,
+    AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, RemovedSink,
+    ReplayLevel, SinkLevel,
 };
 use crate::dead_letter;
 use crate::disk::{self, Disk};
@@ -39,6 +39,7 @@ pub(in crate::server) fn overview(sources: &Sources, control: &Control) -> Overv
         journal: journal(sources, &sample, now),
         dedupe: dedupe(sources),
         sinks: sinks(sources).collect(),
+        removed_sinks: removed_sinks(sources),
         dead_letters: dead_letters(sources),
         replays: replays(sources),
     }
@@ -83,6 +84,20 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
                 .collect(),
         }
     })
+}
+
+/// What those leave that are not configured any more.
+pub(in crate::server) fn removed_sinks(sources: &Sources) -> Vec<RemovedSink> {
+    let statistics = &sources.journal.statistics;
+    let first = statistics.first_sequence.load(Ordering::Relaxed);
+    let removed = sources.removed().into_iter();
+    removed
+        .map(|sink| RemovedSink {
+            notifications: sink.undelivered(first..=sources.journal.durable()),
+            until: sink.until,
+            name: sink.name,
+        })
+        .collect()
 }
 
 /// Why what is stored does not reach a sink.
