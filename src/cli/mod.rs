@@ -15,6 +15,7 @@ pub mod logging;
 mod position_argument;
 mod replay;
 mod report;
+mod schema;
 mod send;
 mod serve;
 mod set_aside;
@@ -80,6 +81,9 @@ enum Verb {
     /// How far each sink has come; with no server running, have it begin elsewhere
     #[command(after_help = cursor::EXAMPLES)]
     Cursor(OnJournal<cursor::CursorAction>),
+    /// Print the SQL that makes the tables of a sink of type postgres
+    #[command(after_help = schema::EXAMPLES)]
+    Schema(schema::SchemaArgs),
     /// The sinks that there are, with what waits for each; and an end of those that are gone
     #[command(after_help = sink::EXAMPLES)]
     Sink(sink::SinkArgs),
@@ -134,6 +138,7 @@ pub fn main() -> ExitCode {
         Verb::DeadLetters(args) => dead_letters::run(args),
         Verb::Replay(args) => replay::run(args),
         Verb::Cursor(args) => cursor::run(args),
+        Verb::Schema(args) => schema::run(args),
         Verb::Sink(args) => sink::run(args),
         Verb::Journal(args) => journal::run(args),
         Verb::Size(args) => size::run(args),

@@ -397,6 +397,12 @@ pub static SETTINGS: &[Setting] = &[
         (100, 7 * DAY),
         "within which a stream that create makes stores a repeat once",
     ),
+    time(
+        ("sink.postgres", "timeout"),
+        30 * SECOND,
+        (100, 10 * MINUTE),
+        "for a statement, and for a connection until it can be used",
+    ),
 ];
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ fn look_in(
 mod tests {
     use super::super::batch::Batch;
     use super::super::{DurablePosition, Journal, Options};
-    use super::{extent, sequence_at};
+    use super::{extent, first_received, received_at, sequence_at};
     use crate::disk::simulated::SimulatedDisk;
     use crate::relay;
     use std::sync::Arc;
@@ -143,8 +143,9 @@ mod tests {
         for at in 0..100 {
             disk.set_clock(BEGIN + at * SECOND);
             let mut batch = Batch::unpooled();
-            for _ in 0..2 {
-                batch.append(1, 0, BEGIN, std::iter::empty(), &[b'x'; 8000]);
+            let received = BEGIN + at * SECOND;
+            for received in [received - 1000, received] {
+                batch.append(1, 0, received, std::iter::empty(), &[b'x'; 8000]);
             }
             commit.try_send(batch).unwrap();
             durable.recv().unwrap();
@@ -165,7 +166,15 @@ mod tests {
         for at in 0..100 {
             let found = sequence_at(&*storage, BEGIN + at * SECOND).unwrap();
             assert_eq!(found, 1 + 2 * at);
+            let received = BEGIN + at * SECOND;
+            for (time, sequence) in [(received - 1000, found), (received, found + 1)] {
+                assert_eq!(first_received(&storage, time).unwrap(), sequence);
+                assert_eq!(received_at(&storage, sequence).unwrap(), Some(time));
+            }
         }
+        let last = BEGIN + 100 * SECOND;
+        assert_eq!(first_received(&storage, last).unwrap(), 201);
+        assert_eq!(received_at(&storage, 201).unwrap(), None);
         assert_eq!(extent(&*storage).unwrap(), 1..201);
         drop(commit);
         for thread in threads {

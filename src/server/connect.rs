@@ -40,8 +40,10 @@ fn probe(sink: &Sink, config: &Config) -> Vec<Probed> {
         }
         #[cfg(feature = "nats")]
         SinkKind::Nats(nats) => nats::probe(sink, nats, config),
-        #[cfg(not(feature = "nats"))]
-        SinkKind::Nats(_) => {
+        #[cfg(feature = "postgres")]
+        SinkKind::Postgres(table) => vec![postgres::probe(sink, table)],
+        #[cfg(not(all(feature = "nats", feature = "postgres")))]
+        SinkKind::Nats(_) | SinkKind::Postgres(_) => {
             let _ = config;
             Vec::new()
         }
@@ -127,6 +129,56 @@ fn probe_program(sink: &Sink, program: &str) -> Probed {
         probed.works("the program is there; it was not run")
     } else {
         probed.fails("the program is not there, or may not be run")
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::Probed;
+    use crate::config::{PostgresSink, Sink};
+    use crate::server::sinks::postgres_options;
+    use crate::sink::postgres::{Options, inspect};
+
+    pub(super) fn probe(sink: &Sink, postgres: &PostgresSink) -> Probed {
+        let probed = Probed::new(sink, &postgres.address());
+        let options = Options {
+            create: false,
+            ..postgres_options(&sink.name, postgres)
+        };
+        let found = match inspect(&options) {
+            Ok(found) => found,
+            Err(reason) => return probed.fails(reason),
+        };
+        let mut probed = probed.works(format!(
+            "PostgreSQL {} is there, takes the login and can be written to; a confirmation is worth {:?}",
+            found.version,
+            found.confirmation.name()
+        ));
+        if found.missing.is_empty() {
+            let table = postgres.shape.table.literal();
+            probed
+                .found
+                .push(format!("the table {table} and those beside it are there"));
+        } else if postgres.create {
+            let missing = found.missing.join(", ");
+            let found = format!("{missing} is missing; create = true makes it at the start");
+            probed.found.push(found);
+        } else {
+            let missing = found.missing.join(", ");
+            let reason = format!(
+                "{missing} is missing: make it with what `hookline schema postgres` prints"
+            );
+            probed = probed.fails(reason);
+            probed.ok = false;
+        }
+        if !found.forbidden.is_empty() {
+            let forbidden = found.forbidden.join(", ");
+            probed = probed.fails(format!(
+                "the role may not use {forbidden}: grant it these rights"
+            ));
+            probed.ok = false;
+        }
+        probed
     }
 }
 

@@ -1,8 +1,12 @@
 //! One thread for each configured sink, with its feeds and its cursor.
 
 mod life;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod transports;
 
+#[cfg(feature = "postgres")]
+pub(super) use postgres::postgres_options;
 #[cfg(feature = "nats")]
 pub(super) use transports::nats_options;
 
@@ -157,6 +161,8 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
             }
             #[cfg(feature = "nats")]
             SinkKind::Nats(nats) => part.nats(common, nats, &mut sinks.lives)?,
+            #[cfg(feature = "postgres")]
+            SinkKind::Postgres(table) => part.postgres(common, table, &mut sinks.lives)?,
             SinkKind::Pull(tokens) => {
                 let pull = part.pulled(common)?;
                 sinks.pulls.add(&sink.name, tokens, pull);
@@ -164,7 +170,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 sources.sinks.push(shown);
                 continue;
             }
-            #[cfg(not(all(feature = "http", feature = "nats")))]
+            #[cfg(not(all(feature = "http", feature = "nats", feature = "postgres")))]
             _ => return Err(unbuilt(sink)),
         };
         let name = sink.name.clone();
@@ -180,7 +186,7 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
     Ok(sinks)
 }
 
-#[cfg(not(all(feature = "http", feature = "nats")))]
+#[cfg(not(all(feature = "http", feature = "nats", feature = "postgres")))]
 fn unbuilt(sink: &config::Sink) -> ServerError {
     let kind = sink.kind.name();
     let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));

@@ -27,6 +27,7 @@ mod delivery_id;
 mod template;
 #[cfg(feature = "nats")]
 pub mod nats;
+pub mod postgres;
 mod tls;
 
 pub use delivery_id::Identity;

@@ -143,8 +143,15 @@ fn metrics_are_those_of_a_server_with_every_kind_of_sink() {
     for (name, text) in documents() {
         // What follows in its chapter are names of before.
         let text = text.split("## Names that have changed").next();
-        for metric in metrics_in(text.expect("a first part")) {
+        let metrics = metrics_in(text.expect("a first part"));
+        for metric in metrics
+            .into_iter()
+            .filter(|it| !TABLES.contains(&it.as_str()))
+        {
             assert!(table.contains_key(&metric), "{name}: {metric}");
         }
     }
 }
+
+/// What has such a name and is a table of `PostgreSQL`.
+const TABLES: [&str; 3] = ["hookline_events", "hookline_position", "hookline_rejected"];

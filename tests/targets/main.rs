@@ -28,6 +28,7 @@ mod traffic;
 
 mod matrix;
 mod nats;
+mod postgres;
 mod process;
 mod target;
 
@@ -58,3 +59,4 @@ macro_rules! matrix {
 }
 
 matrix!(matrix_of_nats, crate::nats::NatsServer);
+matrix!(matrix_of_postgres, crate::postgres::PostgresServer);

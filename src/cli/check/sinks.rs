@@ -2,8 +2,8 @@
 
 use super::super::report::units::{as_configured, counted, time};
 use crate::config::{
-    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, Life, NatsLogin, NatsSink, PullSink,
-    RequestForm, Sink, SinkKind, Start, format_size,
+    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, Life, NatsLogin, NatsSink, Partitions,
+    PostgresSink, PullSink, RequestForm, Sink, SinkKind, SslMode, Start, format_size,
 };
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ pub(super) fn describe(sink: &Sink, config: &Config) -> String {
             }
         }
         SinkKind::Nats(nats) => messages(nats),
+        SinkKind::Postgres(postgres) => rows(postgres),
         SinkKind::Pull(pull) => format!("read at http://{}, {}", config.pull.listen, proof(pull)),
     };
     let (filter, life) = (filtered(&sink.filter), life(&sink.life));
@@ -76,6 +77,16 @@ pub(super) fn to_json(sink: &Sink) -> Value {
             set("login", json!(login(&nats.login)));
             set("dispatch", json!(pace(&nats.dispatch)));
         }
+        SinkKind::Postgres(postgres) => {
+            set("address", json!(postgres.address()));
+            set("table", json!(postgres.shape.table.literal()));
+            set("sslmode", json!(ssl_mode(postgres)));
+            set("data_type", json!(postgres.shape.data.name()));
+            let by_day = postgres.shape.partitions == Partitions::Day;
+            set("partitions", json!(if by_day { "day" } else { "none" }));
+            set("unique_ids", json!(postgres.shape.unique_ids));
+            set("create", json!(postgres.create));
+        }
         SinkKind::Pull(pull) => set("proof", json!(proof(pull))),
     }
     if let Some(name) = &sink.life.former_name {
@@ -99,6 +110,40 @@ pub(super) fn to_json(sink: &Sink) -> Value {
         }
     }
     value
+}
+
+fn rows(postgres: &PostgresSink) -> String {
+    let shape = &postgres.shape;
+    let divided = match shape.partitions {
+        Partitions::None => "",
+        Partitions::Day => ", a partition a day",
+    };
+    let unique = if shape.unique_ids {
+        ", one row an event, whoever stores it"
+    } else {
+        ""
+    };
+    let create = if postgres.create {
+        ", made if it is missing"
+    } else {
+        ""
+    };
+    format!(
+        "rows of table {} at {} with sslmode {}, data as {}{divided}{unique}{create}, {} for a statement",
+        shape.table.literal(),
+        postgres.address(),
+        ssl_mode(postgres),
+        shape.data.name(),
+        as_configured(postgres.timeout),
+    )
+}
+
+fn ssl_mode(postgres: &PostgresSink) -> &'static str {
+    match postgres.target.ssl_mode {
+        SslMode::Disable => "disable",
+        SslMode::Require => "require",
+        SslMode::VerifyFull => "verify-full",
+    }
 }
 
 fn rotation(file: &FileSink) -> String {

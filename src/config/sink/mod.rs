@@ -7,6 +7,7 @@
 //! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
 //! | `exec` | to the standard input of a program | `command`, `mode`, and those below |
 //! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
+//! | `postgres` | rows of a table | `url`, `user`, `password`, `table`, `create`, `data_type`, `partitions`, `unique_ids`, `timeout`, those of a [connection](connection) |
 //! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
 //!
 //! `http`, `exec` and `nats` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`,
@@ -21,6 +22,7 @@ mod filter;
 mod http;
 mod life;
 mod nats;
+mod postgres;
 mod pull;
 
 pub use dispatch::Dispatch;
@@ -30,6 +32,7 @@ pub use filter::Filter;
 pub use http::HttpSink;
 pub use life::{Life, Start};
 pub use nats::{NatsLogin, NatsSink};
+pub use postgres::PostgresSink;
 pub use pull::PullSink;
 
 use super::endpoint::Endpoint;
@@ -58,6 +61,7 @@ pub enum SinkKind {
     Http(Box<HttpSink>),
     Exec(ExecSink),
     Nats(Box<NatsSink>),
+    Postgres(Box<PostgresSink>),
     /// Whoever asks for it.
     Pull(PullSink),
 }
@@ -71,6 +75,7 @@ impl SinkKind {
             SinkKind::Http(_) => "http",
             SinkKind::Exec(_) => "exec",
             SinkKind::Nats(_) => "nats",
+            SinkKind::Postgres(_) => "postgres",
             SinkKind::Pull(_) => "pull",
         }
     }
@@ -80,6 +85,7 @@ impl SinkKind {
         match (self, other) {
             (SinkKind::Stdout, SinkKind::Stdout) => true,
             (SinkKind::File(one), SinkKind::File(other)) => is_same_file(&one.path, &other.path),
+            (SinkKind::Postgres(one), SinkKind::Postgres(other)) => one.is_same_table(other),
             _ => false,
         }
     }
@@ -188,6 +194,9 @@ fn read(
         "http" => http::read(reading, &mut section).map(|http| SinkKind::Http(Box::new(http))),
         "exec" => exec::read(reading, &mut section).map(SinkKind::Exec),
         "nats" => nats::read(reading, &mut section).map(|nats| SinkKind::Nats(Box::new(nats))),
+        "postgres" => {
+            postgres::read(reading, &mut section).map(|it| SinkKind::Postgres(Box::new(it)))
+        }
         "pull" => Some(SinkKind::Pull(pull::read(reading, &mut section))),
         _ => Some(SinkKind::Stdout),
     };
@@ -236,7 +245,7 @@ fn is_reserved(name: &str) -> Option<&'static str> {
 }
 
 /// What `type` may say, and the keys that only these types take.
-const KINDS: [(&str, &[&str]); 6] = [
+const KINDS: [(&str, &[&str]); 7] = [
     ("stdout", &[]),
     (
         "file",
@@ -303,14 +312,16 @@ const KINDS: [(&str, &[&str]); 6] = [
             "max_attempts",
         ],
     ),
+    ("postgres", postgres::KEYS),
     ("pull", &["token", "accept_unauthenticated"]),
 ];
 
 /// Kinds that a feature of the build brings, and whether this build has it.
-const BY_FEATURE: [(&str, bool); 2] = [
+const BY_FEATURE: [(&str, bool); 3] = [
     ("http", cfg!(feature = "http")),
     ("nats", cfg!(feature = "nats")),
+    ("postgres", cfg!(feature = "postgres")),
 ];
 
 /// Kinds that Hookline knows of and this build does not have.
-const UNBUILT: [&str; 4] = ["kafka", "redis", "postgres", "postgresql"];
+const UNBUILT: [&str; 2] = ["kafka", "redis"];
