@@ -1,14 +1,14 @@
 //! A table from 32 bits of a hash to what stands beside it: places of keys, see `index.rs`, and pairs of names, see
 //! `parties.rs`.
 //!
-//! Open addressing. The slot where the search for a *tag*, those 32 bits, begins is the tag itself, scaled to the number
-//! of slots, so a larger table is filled from the smaller one alone. Several entries may have one tag; who asks compares
-//! the rest.
+//! Open addressing. The slot where the search for a *tag*, those 32 bits, begins is the tag itself, scaled to the
+//! number of slots, so a larger table is filled from the smaller one alone. Several entries may have one tag; who asks
+//! compares the rest.
 //!
-//! A table is at most three quarters full and grows by half, so an entry takes the memory of one and a third to two slots,
-//! and of one and a half in the table of full size, of which two thirds are in use when all are there that may be. While
-//! it grows, for some milliseconds a million entries, both tables are there. The first one has room for some thousands:
-//! it is memory that nobody has touched, and what is never used of it is never there.
+//! A table is at most three quarters full and grows by half, so an entry takes the memory of one and a third to two
+//! slots, and of one and a half in the table of full size, of which two thirds are in use when all are there that may
+//! be. While it grows, for some milliseconds a million entries, both tables are there. The first one has room for some
+//! thousands: it is memory that nobody has touched, and what is never used of it is never there.
 
 /// What a slot holds.
 pub(super) trait Slot: Copy {
