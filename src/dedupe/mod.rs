@@ -23,8 +23,8 @@
 //! | `checkpoint` | up to where both are what was decided, see `checkpoint.rs` |
 //!
 //! In memory there is a table from hashes of keys to places in the log of keys: 8 bytes a slot, 10.7 to 16 bytes a
-//! key, 12 in the end, see `index.rs` and `table.rs`; and the pairs of names of [`Parties`]. On the disk a key takes its length
-//! and 16 bytes. A key that is new costs no reading; a hit on one that is not among the last thousands costs one
+//! key, 12 in the end, see `index.rs` and `table.rs`; and the pairs of names of [`Parties`]. On the disk a key takes
+//! its length and 16 bytes. A key that is new costs no reading; a hit on one that is not among the last thousands costs one
 //! read, and one key in 4,000 million / keys does without being one.
 //!
 //! # What a crash costs
@@ -343,8 +343,8 @@ impl Dedupe {
         Ok(())
     }
 
-    /// The same for one whose key is known, or may be from before there were endpoints: with the tag of its key, the slot
-    /// and what is remembered of it.
+    /// The same for one whose key is known, or may be from before there were endpoints: with the tag of its key, the
+    /// slot and what is remembered of it.
     #[inline(never)]
     fn decide_known(
         &mut self,

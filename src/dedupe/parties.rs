@@ -144,8 +144,8 @@ impl Parties {
         known.map(|[_, phone]| phone)
     }
 
-    /// Learns the names of the parties of these events that have two. What does not stand in this generation yet, `write`
-    /// has to put there; where it has no room for that, nothing is learned.
+    /// Learns the names of the parties of these events that have two. What does not stand in this generation yet,
+    /// `write` has to put there; where it has no room for that, nothing is learned.
     #[inline(never)]
     pub(super) fn learn_from(
         &self,
