@@ -24,8 +24,8 @@
 //!
 //! In memory there is a table from hashes of keys to places in the log of keys: 8 bytes a slot, 10.7 to 16 bytes a
 //! key, 12 in the end, see `index.rs` and `table.rs`; and the pairs of names of [`Parties`]. On the disk a key takes
-//! its length and 16 bytes. A key that is new costs no reading; a hit on one that is not among the last thousands costs one
-//! read, and one key in 4,000 million / keys does without being one.
+//! its length and 16 bytes. A key that is new costs no reading; a hit on one that is not among the last thousands
+//! costs one read, and one key in 4,000 million / keys does without being one.
 //!
 //! # What a crash costs
 //!
