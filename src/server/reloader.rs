@@ -24,8 +24,8 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Takes over the endpoints, and asks for the sinks, which the log says more of; everything else of the configuration
-    /// needs a restart. With an error everything stays as it was.
+    /// Takes over the endpoints, and asks for the sinks, which the log says more of; everything else of the
+    /// configuration needs a restart. With an error everything stays as it was.
     pub fn reload(&self, config: &Config) -> Result<(), ServerError> {
         let table = endpoints::table(
             config,
