@@ -50,9 +50,58 @@ pub fn delivery_id(
     id
 }
 
-/// Two events with its id are one. The dashboard's test button ends its ids with the sequence in this journal.
+/// Two events with its id are one. Ids of what is never a duplicate (the dashboard's test button, bodies of other
+/// senders without an id) end with the sequence in this journal, which in another one is somebody else's.
 fn is_known_by_its_id(event: Event<'_>) -> bool {
-    let test = event.id().rsplit_once(":test:");
-    let is_test = test.is_some_and(|(_, at)| at.parse() == Ok(event.sequence()));
-    !is_test && !event.has_weak_key()
+    let last = event.id().rsplit(':').next().unwrap_or_default();
+    last.parse() != Ok(event.sequence()) && !event.has_weak_key()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Events, Extractor, Origin};
+
+    fn id_of(body: &str, foreign: bool, identity: Identity, replay: Option<&str>) -> String {
+        let origin = Origin {
+            sequence: 7,
+            foreign,
+            ..Origin::default()
+        };
+        let mut events = Events::new();
+        Extractor::new().extract(body.as_bytes(), origin, &mut events);
+        delivery_id("j", events.get(0).expect("an event"), identity, replay)
+    }
+
+    fn message(waba: &str, number: &str) -> String {
+        format!(
+            "{{\"entry\": [{{\"id\": \"{waba}\", \"changes\": [{{\"field\": \"messages\", \"value\": {{\"metadata\": \
+             {{\"phone_number_id\": \"{number}\"}}, \"messages\": [{{\"id\": \"wamid.A\"}}]}}}}]}}]}}"
+        )
+    }
+
+    #[test]
+    fn the_id_is_the_place_in_the_journal_or_the_events_own() {
+        let body = message("100", "200");
+        let of = |identity, replay| id_of(&body, false, identity, replay);
+        assert_eq!(of(Identity::Position, None), "j-7.0");
+        assert_eq!(of(Identity::Position, Some("r")), "j-7.0-r");
+        assert_eq!(of(Identity::Event, None), "200:messages:wamid.A");
+        assert_eq!(of(Identity::Event, Some("r")), "200:messages:wamid.A-r");
+    }
+
+    /// Two instances may have the same body at the same sequence, and both mean it.
+    #[test]
+    fn what_is_never_a_duplicate_keeps_the_place_in_its_journal() {
+        let test_button = message("0", "123456123");
+        for (body, foreign) in [
+            (test_button.as_str(), false),
+            ("{\"ping\": true}", true),
+            ("not json", true),
+            ("not json", false),
+        ] {
+            let id = id_of(body, foreign, Identity::Event, None);
+            assert_eq!(id, "j-7.0", "{body}");
+        }
+    }
 }
