@@ -203,6 +203,50 @@ fn each_mistake_has_its_message() {
     }
 }
 
+#[cfg(feature = "postgres")]
+#[test]
+fn each_mistake_of_a_postgres_sink_has_its_message() {
+    let url = "url = \"postgres://u@10.1.0.1/crm\"";
+    for (text, part) in [
+        (String::new(), "a postgres sink needs url"),
+        (
+            "url = \"postgres://u:hunter2@h/crm\"".to_owned(),
+            "holds a password",
+        ),
+        ("url = \"postgres://h/crm\"".to_owned(), "names no user"),
+        (
+            "url = \"postgres://u@h/crm?sslmode=prefer\"".to_owned(),
+            "verify-full",
+        ),
+        (format!("{url}\nuser = \"u\""), "leave one of them out"),
+        (format!("{url}\ntable = \"a.b.c\""), "without a dot"),
+        (
+            format!("{url}\ntable = \"hookline_position\""),
+            "beside its own",
+        ),
+        (
+            format!("{url}\nconcurrency = 2"),
+            "concurrency belongs to a sink of type",
+        ),
+        (
+            format!("{url}\nmax_attempts = 2"),
+            "max_attempts belongs to a sink of type",
+        ),
+        (
+            format!("{url}\nunique_ids = true\npartitions = \"day\""),
+            "cannot be had with partitions",
+        ),
+        (
+            format!("{url}\n[[sink]]\nname = \"b\"\ntype = \"postgres\"\n{url}"),
+            "writes where another one does already",
+        ),
+    ] {
+        let message = mistake(&format!("[[sink]]\ntype = \"postgres\"\n{text}"));
+        assert!(message.contains(part), "{text}\n{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
 #[test]
 fn each_mistake_of_an_http_sink_has_its_message() {
     for (text, part) in [

@@ -197,6 +197,7 @@ impl Columns<'_> {
 }
 
 /// What a statement does beside moving the position.
+#[derive(Clone, Copy)]
 enum Task<'t> {
     Move,
     Insert,
