@@ -1,10 +1,11 @@
 //! The life of the sinks: each runs as the configuration says at the moment, or is stopped and says why.
 //!
 //! The thread `hl-sinks` starts the threads of the sinks, and takes note of how they end. It is given the sinks of
-//! another configuration (SIGHUP), and looks once a second for what `hookline sink` asks for ([`SinkRequests`](crate::feed::SinkRequests)).
-//! Whatever is to become of a sink, the way is the same: one that is not to run, or not as it does, is asked to leave,
-//! which takes up to `drain_timeout`; when it has ended, the next one begins at its cursor. So two never deliver at a
-//! time, nobody waits for a target, and a sink whose part of the configuration is the same is not touched.
+//! another configuration (SIGHUP), and looks once a second for what `hookline sink` asks for
+//! ([`SinkRequests`](crate::feed::SinkRequests)). Whatever is to become of a sink, the way is the same: one that is not
+//! to run, or not as it does, is asked to leave, which takes up to `drain_timeout`; when it has ended, the next one
+//! begins at its cursor. So two never deliver at a time, nobody waits for a target, and a sink whose part of the
+//! configuration is the same is not touched.
 //!
 //! One that cannot be started as the configuration says goes on as it did. One that has stopped for good, or that
 //! somebody has stopped, keeps in the journal what it has not had, as one that is behind does; one that is gone from
