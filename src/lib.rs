@@ -93,6 +93,10 @@
 //! [`sink::Runner`] or [`sink::Dispatcher`], which keep its [`feed::Cursor`].
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(all(feature = "http", feature = "nats")),
+    allow(dead_code, unused_imports, reason = "what only some sinks use")
+)]
 
 mod cli;
 pub mod manual;

@@ -369,8 +369,8 @@ fn a_sink_with_another_name_is_named_at_the_start_and_so_is_what_it_leaves() {
     let server = site.start();
     send(&server, 0..3);
     let (_, log) = server.terminate();
-    let new = "the sink has no cursor, so everything";
-    let old = "there is a cursor of a sink that is not in the configuration";
+    let new = "the sink has no cursor yet";
+    let old = "the sink is not in the configuration any more";
     assert!(!log.contains(new) && !log.contains(old), "{log}");
     for has_cursor in [false, true] {
         let command = site.command();

@@ -20,7 +20,7 @@ fn site() -> Site {
     let fast = common::UNSIGNED.replace("/webhook", "/fast");
     Site::unsigned()
         .endpoint(&format!("{fast}ack = \"received\""))
-        .sink("name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"")
+        .sink("name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"\nstart = \"oldest\"")
 }
 
 /// A body with these updates of one kind.

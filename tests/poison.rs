@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 fn site() -> Site {
     Site::unsigned()
         .limits("body = \"4MiB\"")
-        .sink("name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"")
-        .sink("name = \"messages\"\ntype = \"file\"\npath = \"messages.ndjson\"\ntypes = [\"whatsapp.message.*\"]")
+        .sink("name = \"events\"\ntype = \"file\"\npath = \"events.ndjson\"\nstart = \"oldest\"")
+        .sink("name = \"messages\"\ntype = \"file\"\npath = \"messages.ndjson\"\nstart = \"oldest\"\ntypes = [\"whatsapp.message.*\"]")
 }
 
 fn faulty(site: Site, fault: &str) -> Site {
@@ -197,9 +197,9 @@ mod faults {
             assert_eq!(letters.len(), 1, "{letters:?}");
             assert_eq!(letters[0]["dead_letter"], "worker/2");
             // It stays, whoever comes later, and whether it would end the process or not.
-            site = site
-                .variable("HOOKLINE_BODY_FAULT", "")
-                .sink("name = \"late\"\ntype = \"file\"\npath = \"late.ndjson\"");
+            site = site.variable("HOOKLINE_BODY_FAULT", "").sink(
+                "name = \"late\"\ntype = \"file\"\npath = \"late.ndjson\"\nstart = \"oldest\"",
+            );
             let server = site.start();
             delivered(&server, &["events", "messages", "late"]);
             assert_eq!(server.metric("hookline_sink_dead_total{sink=\"late\"}"), 1);
@@ -316,7 +316,7 @@ mod faults {
         delivered(&server, &SINKS);
         server.terminate();
         let site = faulty(site, "all:panic:CRASH")
-            .sink("name = \"late\"\ntype = \"file\"\npath = \"late.ndjson\"");
+            .sink("name = \"late\"\ntype = \"file\"\npath = \"late.ndjson\"\nstart = \"oldest\"");
         let server = site.start();
         delivered(&server, &["late"]);
         send(&server, "c", "CRASH too");

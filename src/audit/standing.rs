@@ -136,6 +136,7 @@ mod tests {
             saved: Ok(Saved {
                 journal: JournalId::parse("1").expect("a name"),
                 lanes,
+                moved: 0,
             }),
         }
     }

@@ -13,7 +13,7 @@ use crate::config::{
 };
 use crate::disk::command;
 use crate::event;
-use crate::server::descriptors;
+use crate::server::{Probed, descriptors, probe_all};
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Write as _};
@@ -23,6 +23,10 @@ use std::net::UdpSocket;
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Try the target of each sink, too: whether it is there, takes the login, and fits what is configured; nothing is
+    /// delivered and nothing made
+    #[arg(long)]
+    connect: bool,
     /// How to print the result
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     output: Output,
@@ -36,10 +40,18 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     });
     if args.output == Output::Json {
         let (result, code) = match &loaded {
-            Ok((config, warnings)) => (
-                json!({ "ok": true, "warnings": warnings, "plan": plan_json(config) }),
-                None,
-            ),
+            Ok((config, warnings)) => {
+                let mut report =
+                    json!({ "ok": true, "warnings": warnings, "plan": plan_json(config) });
+                let mut code = None;
+                if args.connect {
+                    let probed = probe_all(config);
+                    code = unreached(&probed);
+                    report["ok"] = json!(code.is_none());
+                    report["connect"] = json!(probed);
+                }
+                (report, code)
+            }
             Err(error @ CliError::Config(errors)) => (
                 json!({ "ok": false, "mistakes": errors.mistakes }),
                 Some(error.code()),
@@ -54,7 +66,31 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), CliError> {
     for warning in &warnings {
         writeln!(io::stderr(), "warning: {warning}")?;
     }
+    if args.connect {
+        let probed = probe_all(&config);
+        for one in &probed {
+            let state = if one.ok { "ok" } else { "FAILS" };
+            writeln!(
+                io::stdout(),
+                "\nsink {} at {}: {state}",
+                one.sink,
+                one.target
+            )?;
+            for found in &one.found {
+                writeln!(io::stdout(), "  {found}")?;
+            }
+            for warning in &one.warnings {
+                writeln!(io::stdout(), "  warning: {warning}")?;
+            }
+        }
+        return unreached(&probed).map_or(Ok(()), |code| Err(CliError::Reported(code)));
+    }
     Ok(())
+}
+
+/// The exit code if events could not be delivered somewhere.
+fn unreached(probed: &[Probed]) -> Option<u8> {
+    probed.iter().any(|it| !it.ok).then_some(1)
 }
 
 /// What ends a start although the configuration is right: addresses that are not this machine's or not for this user.
@@ -282,4 +318,5 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   hookline check
   hookline check --config /etc/hookline.toml
+  hookline check --config hookline.toml --connect
   hookline check --config hookline.toml --output json | jq .mistakes";

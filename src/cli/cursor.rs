@@ -1,12 +1,14 @@
 //! `hookline cursor`: how far each sink has come, and where it is to go on.
 
+use super::configuration::configuration;
 use super::error::CliError;
-use super::journal::{open, open_beside, refused};
+use super::journal::{make_beside, open, open_beside, refused};
 use super::position_argument::{PositionArgument, extent_of};
 use super::report::table::Table;
 use super::report::units::{counted, sequences};
 use super::{OnJournal, Output};
-use crate::disk::{Disk, Storage, command, quoted};
+use crate::config::{Config, DATA_DIR};
+use crate::disk::{Guard, Storage, command, quoted};
 use crate::event::Lane;
 use crate::feed::{
     self, CursorError, Cursors, Lanes, Progress, RetentionHolds, Saved, StoredCursor,
@@ -16,7 +18,7 @@ use clap::Subcommand;
 use serde_json::json;
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Subcommand)]
@@ -39,13 +41,36 @@ pub(super) enum CursorAction {
         /// Only in this lane: messages, statuses or rest
         #[arg(long, value_name = "LANE")]
         lane: Option<Lane>,
+        /// The server's configuration, for a sink that has not run yet; its secrets are not needed
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
 }
 
 pub(super) fn run(args: &OnJournal<CursorAction>) -> Result<(), CliError> {
     match &args.action {
         CursorAction::List { output } => list(&args.data_dir, *output),
-        CursorAction::Seek { sink, to, lane } => seek(&args.data_dir, sink, *to, *lane),
+        CursorAction::Seek {
+            sink,
+            to,
+            lane,
+            config,
+        } => {
+            let config = config.as_deref();
+            let config = config.map(|file| configuration(Some(file))).transpose()?;
+            // What nobody has named otherwise is where the configuration says.
+            let dir = config
+                .as_ref()
+                .filter(|_| args.data_dir == Path::new(DATA_DIR));
+            let dir = dir.map_or(&args.data_dir, |config| &config.journal.dir);
+            let what = Seek {
+                sink,
+                to: *to,
+                only: *lane,
+                config: config.as_ref(),
+            };
+            what.run(dir)
+        }
     }
 }
 
@@ -127,62 +152,121 @@ fn figures(progress: &Progress, extent: &Range<u64>) -> [u64; 4] {
     [confirmed, reached, open, behind]
 }
 
-fn seek(dir: &Path, sink: &str, to: PositionArgument, only: Option<Lane>) -> Result<(), CliError> {
-    let disk: Arc<dyn Storage> = Arc::new(open(dir)?);
-    let id = stored_id(&*disk)?;
-    let id =
-        id.ok_or_else(|| CliError::failed(format!("there is no journal in {}", dir.display())))?;
-    // Held to the end: a server would save its own place over this one.
-    let _lock = journal::lock(&*disk).map_err(|error| match error {
-        JournalError::Locked { holder, .. } => CliError::failed(format!(
-            "a server runs here ({holder}) and keeps this cursor itself: stop it; or deliver everything again that \
-             there is with `{}`, or a part of it with another --from; a consumer of a sink of type pull reads again by \
-             itself, with after=0",
-            command(&format!("replay --sink {} --from start", quoted(sink)), dir)
-        )),
-        error => CliError::because("cannot take the journal", error),
-    })?;
-    let extent = extent_of(&*disk)?;
-    let next = to.resolve(&*disk, &extent)?;
-    let next = within(next, &extent)?;
-    let known = all(dir)?;
-    if !known.iter().any(|found| found.sink == sink) {
-        let there = names(&known);
-        return Err(CliError::failed(format!(
-            "there is no cursor of a sink {sink}; there {there}"
-        )));
-    }
-    let failed = |error: CursorError| CliError::because("cannot move the cursor", error);
-    let cursors = Disk::open(&dir.join("cursors"))
-        .map_err(|error| CliError::because("cannot read the cursors", error))?;
-    let floor = RetentionHolds::new(Arc::default());
-    let (cursors, _) =
-        Cursors::open(Arc::new(cursors), id, extent.end - 1, floor).map_err(failed)?;
-    let mut cursor = cursors.of(sink).map_err(failed)?;
-    let mut lanes = cursor.saved().clone();
-    let mut out = io::stdout().lock();
-    for lane in Lane::ALL {
-        if only.is_some_and(|only| only != lane) {
-            continue;
+/// What is to move, and where to.
+struct Seek<'a> {
+    sink: &'a str,
+    to: PositionArgument,
+    only: Option<Lane>,
+    config: Option<&'a Config>,
+}
+
+impl Seek<'_> {
+    fn run(&self, dir: &Path) -> Result<(), CliError> {
+        let disk: Arc<dyn Storage> = Arc::new(open(dir)?);
+        let id = stored_id(&*disk)?;
+        let id = id
+            .ok_or_else(|| CliError::failed(format!("there is no journal in {}", dir.display())))?;
+        // Held to the end: a server would save its own place over this one.
+        let _lock = self.lock(&*disk, dir)?;
+        let extent = extent_of(&*disk)?;
+        let next = self.to.resolve(&*disk, &extent)?;
+        let next = within(next, &extent)?;
+        let known = all(dir)?;
+        let is_new = !known.iter().any(|found| found.sink == self.sink);
+        if is_new {
+            self.check_is_to_run(&known)?;
         }
-        let progress = &mut lanes[lane.index()];
-        let was = std::mem::replace(progress, Progress::up_to(next - 1));
-        let open = match was.open.len() as u64 {
-            0 => String::new(),
-            open => format!(
-                "; {} before {} no longer",
-                counted(open, "open delivery"),
-                was.reached
-            ),
-        };
+        let cursors = make_beside(dir, "cursors")?;
+        let floor = RetentionHolds::new(Arc::default());
+        let (cursors, _) =
+            Cursors::open(Arc::new(cursors), id, extent.end - 1, floor).map_err(failed)?;
+        if !is_new {
+            return self.move_cursor(&cursors, next);
+        }
+        cursors.begin(self.sink, next - 1).map_err(failed)?;
         writeln!(
-            out,
-            "{sink}, {}: goes on with {next}, would have with {}{open}",
-            lane.name(),
-            was.reached + 1,
+            io::stdout(),
+            "{}: begins with {next} when it runs for the first time",
+            self.sink
         )?;
+        Ok(())
     }
-    cursor.save(lanes).map_err(failed)
+
+    fn lock(&self, disk: &dyn Storage, dir: &Path) -> Result<Guard, CliError> {
+        let replay = format!("replay --sink {} --from start", quoted(self.sink));
+        journal::lock(disk).map_err(|error| match error {
+            JournalError::Locked { holder, .. } => CliError::failed(format!(
+                "a server runs here ({holder}) and keeps this cursor itself: stop it; or deliver everything again that \
+                 there is with `{}`, or a part of it with another --from; a consumer of a sink of type pull reads \
+                 again by itself, with after=0",
+                command(&replay, dir)
+            )),
+            error => CliError::because("cannot take the journal", error),
+        })
+    }
+
+    /// An error for a sink without a cursor, unless the configuration has it.
+    fn check_is_to_run(&self, known: &[StoredCursor]) -> Result<(), CliError> {
+        let (sink, there) = (self.sink, names(known));
+        let Some(config) = self.config else {
+            return Err(CliError::failed(format!(
+                "there is no cursor of a sink {sink}; there {there}; if it has not run yet, name the configuration that \
+                 has it with --config"
+            )));
+        };
+        let configured = config.sinks.iter().find(|it| it.name == sink);
+        let configured = configured.ok_or_else(|| {
+            CliError::failed(format!(
+                "the configuration has no sink {sink}, and there is no cursor of one; there {there}"
+            ))
+        })?;
+        let former = configured.life.former_name.as_ref();
+        if let Some(former) = former.filter(|it| known.iter().any(|found| found.sink == **it)) {
+            return Err(CliError::failed(format!(
+                "the sink {sink} takes over the place of {former} when it runs for the first time: move that, or remove \
+                 former_name"
+            )));
+        }
+        if self.only.is_some() {
+            return Err(CliError::Usage(format!(
+                "the sink {sink} has not run yet, so it has no place in any lane: leave --lane out"
+            )));
+        }
+        Ok(())
+    }
+
+    fn move_cursor(&self, cursors: &Cursors, next: u64) -> Result<(), CliError> {
+        let mut cursor = cursors.of(self.sink).map_err(failed)?;
+        let mut lanes = cursor.saved().clone();
+        let mut out = io::stdout().lock();
+        for lane in Lane::ALL {
+            if self.only.is_some_and(|only| only != lane) {
+                continue;
+            }
+            let progress = &mut lanes[lane.index()];
+            let was = std::mem::replace(progress, Progress::up_to(next - 1));
+            let open = match was.open.len() as u64 {
+                0 => String::new(),
+                open => format!(
+                    "; {} before {} no longer",
+                    counted(open, "open delivery"),
+                    was.reached
+                ),
+            };
+            writeln!(
+                out,
+                "{}, {}: goes on with {next}, would have with {}{open}",
+                self.sink,
+                lane.name(),
+                was.reached + 1,
+            )?;
+        }
+        cursor.move_to(lanes).map_err(failed)
+    }
+}
+
+fn failed(error: CursorError) -> CliError {
+    CliError::because("cannot move the cursor", error)
 }
 
 /// The sequence, or the first one that there still is.
@@ -234,4 +318,5 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   hookline cursor list --data-dir /var/lib/hookline
   hookline cursor seek crm --to 2h
-  hookline cursor seek crm --to end --lane statuses";
+  hookline cursor seek crm --to end --lane statuses
+  hookline cursor seek new --to 2026-11-22T08:00:00Z --config /etc/hookline.toml     before its first start";

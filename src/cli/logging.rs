@@ -15,10 +15,15 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Starts logging for the whole process; once, and after [`log::start`].
 pub fn start(log: &Log) -> Result<(), CliError> {
-    let filter = log
+    let mut filter = log
         .level
         .parse::<Targets>()
         .map_err(|error| CliError::because("cannot understand the log level", error))?;
+    for library in LIBRARIES {
+        if !log.level.contains(library) {
+            filter = filter.with_target(*library, LevelFilter::OFF);
+        }
+    }
     let terminal = io::stderr().is_terminal();
     // An error of a writer would be reported with `eprintln!`, which panics.
     let base = tracing_subscriber::fmt()
@@ -67,6 +72,10 @@ pub(super) fn report_end(error: Option<&CliError>) {
     }
     log::flush(LAST_WORDS);
 }
+
+/// What sinks are built with. What happens to them is logged by the sink, by its name and not too often; their own
+/// lines come where the level names them, as in `info,async_nats=debug`.
+const LIBRARIES: &[&str] = &["async_nats"];
 
 static IS_JSON: OnceLock<bool> = OnceLock::new();
 

@@ -15,10 +15,12 @@ pub mod logging;
 mod position_argument;
 mod replay;
 mod report;
+mod schema;
 mod send;
 mod serve;
 mod set_aside;
 mod simulate;
+mod sink;
 mod size;
 mod status;
 mod tail;
@@ -79,6 +81,12 @@ enum Verb {
     /// How far each sink has come; with no server running, have it begin elsewhere
     #[command(after_help = cursor::EXAMPLES)]
     Cursor(OnJournal<cursor::CursorAction>),
+    /// Print the SQL that makes the tables of a sink of type postgres
+    #[command(after_help = schema::EXAMPLES)]
+    Schema(schema::SchemaArgs),
+    /// The sinks that there are, with what waits for each; and an end of those that are gone
+    #[command(after_help = sink::EXAMPLES)]
+    Sink(sink::SinkArgs),
     /// Look into the journal, verify it, repair it
     #[command(after_help = journal::EXAMPLES)]
     Journal(journal::JournalArgs),
@@ -130,6 +138,8 @@ pub fn main() -> ExitCode {
         Verb::DeadLetters(args) => dead_letters::run(args),
         Verb::Replay(args) => replay::run(args),
         Verb::Cursor(args) => cursor::run(args),
+        Verb::Schema(args) => schema::run(args),
+        Verb::Sink(args) => sink::run(args),
         Verb::Journal(args) => journal::run(args),
         Verb::Size(args) => size::run(args),
         Verb::Torture(args) => torture::run(args),

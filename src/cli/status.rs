@@ -116,6 +116,11 @@ fn ask(admin: SocketAddr) -> Result<String, CliError> {
     Ok(String::from_utf8_lossy(&answer.body).into_owned())
 }
 
+/// What the server says that has its admin pages there.
+pub(super) fn overview(admin: SocketAddr) -> Result<Overview, CliError> {
+    parse(&ask(admin)?)
+}
+
 fn parse(page: &str) -> Result<Overview, CliError> {
     serde_json::from_str(page)
         .map_err(|error| CliError::because("the server's answer cannot be read", error))

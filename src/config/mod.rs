@@ -39,13 +39,16 @@ mod tests;
 pub use crate::endpoint::Ack;
 pub use crate::endpoint::signature::{Algorithm, Encoding};
 pub use crate::sink::RequestForm;
+pub use crate::sink::postgres::SslMode;
+pub use crate::sink::postgres::schema::{DataType, Partitions, Shape, Table};
 pub use endpoint::Endpoint;
 pub use finding::{ConfigErrors, Finding};
 pub use proof::{Credential, Provider};
 pub use secret::Secret;
 pub use settings::{SETTINGS, Setting};
 pub use sink::{
-    Dispatch, ExecMode, ExecSink, FileSink, Filter, HttpSink, PullSink, Sink, SinkKind,
+    Dispatch, ExecMode, ExecSink, FileSink, Filter, HttpSink, Life, NatsLogin, NatsSink,
+    PostgresSink, PullSink, Sink, SinkKind, Start,
 };
 pub use suggest::{doubtful_type, nearest};
 pub use units::{format_size, format_time, parse_size, parse_time};

@@ -349,6 +349,60 @@ pub static SETTINGS: &[Setting] = &[
         (1, 1_000_000),
         "then it is a dead letter: some 3h with these pauses",
     ),
+    count(
+        ("sink.nats", "concurrency"),
+        Some(128),
+        (1, 4096),
+        "messages that wait for their confirmation",
+    ),
+    count(
+        ("sink.nats", "rate"),
+        Some(0),
+        (0, 1_000_000),
+        "messages a second; 0 for any number",
+    ),
+    time(
+        ("sink.nats", "timeout"),
+        10 * SECOND,
+        (100, 10 * MINUTE),
+        "from publishing a message to its confirmation",
+    ),
+    time(
+        ("sink.nats", "retry_min"),
+        500,
+        (1, 60 * MINUTE),
+        "the pause after the first failure; it doubles with each one",
+    ),
+    time(
+        ("sink.nats", "retry_max"),
+        5 * SECOND,
+        (1, DAY),
+        "the longest pause; it must be well below the stream's duplicate window",
+    ),
+    count(
+        ("sink.nats", "max_attempts"),
+        Some(50),
+        (1, 1_000_000),
+        "then it is a dead letter; what the server's state is to blame for does not count",
+    ),
+    count(
+        ("sink.nats", "replicas"),
+        Some(1),
+        (1, 5),
+        "servers that keep a stream which create makes",
+    ),
+    time(
+        ("sink.nats", "duplicate_window"),
+        10 * MINUTE,
+        (100, 7 * DAY),
+        "within which a stream that create makes stores a repeat once",
+    ),
+    time(
+        ("sink.postgres", "timeout"),
+        30 * SECOND,
+        (100, 10 * MINUTE),
+        "for a statement, and for a connection until it can be used",
+    ),
 ];
 
 #[cfg(test)]

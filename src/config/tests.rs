@@ -2,6 +2,8 @@
 //! `[[sink]]` in [`sinks`].
 
 mod accepted;
+#[cfg(feature = "nats")]
+mod connections;
 mod sinks;
 
 use super::*;

@@ -14,4 +14,4 @@ mod store;
 pub use error::DeadLetterError;
 pub use file::{Answer, DeadLetter, Failures};
 pub use quarantine::{Cause, Child, END, Quarantine, WORKER};
-pub use store::{DeadLetters, list_sinks};
+pub use store::{DeadLetters, forget, list_sinks, take_over};

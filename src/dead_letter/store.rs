@@ -17,6 +17,9 @@
 //! always, and what goes twice through the same door is delivered twice at worst.
 
 mod bodies;
+mod former;
+
+pub use former::{forget, take_over};
 
 use super::error::{DEAD_LETTERS_MAX, DeadLetterError};
 use super::file::{Content, DeadLetter};

@@ -13,7 +13,7 @@
 //! stands in one file only. Behind the last entry there is nothing, or zeros: what a crash has left there.
 
 use super::error::{DedupeError, remove_file};
-use crate::disk::{self, IoContext, Storage, StorageFile, write_all_at};
+use crate::disk::{IoContext, Storage, StorageFile, write_all_at};
 use crate::event::Position;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -34,8 +34,6 @@ pub(super) struct DuplicateLog {
     /// What is behind the written part of the last one, or for the next one.
     pending: Vec<Mark>,
     scratch: Vec<u8>,
-    /// True once the names of all files are durable.
-    is_named: bool,
     /// First sequences of those that the last checkpoint may still need.
     gone: Vec<u64>,
 }
@@ -88,7 +86,6 @@ impl DuplicateLog {
     pub(super) fn new(storage: Arc<dyn Storage>, files: VecDeque<MarkFile>) -> DuplicateLog {
         DuplicateLog {
             storage,
-            is_named: files.is_empty(),
             files,
             pending: Vec::new(),
             scratch: Vec::new(),
@@ -114,7 +111,6 @@ impl DuplicateLog {
                 .storage
                 .create(&name)
                 .on(&*self.storage, "create", &name)?;
-            self.is_named = false;
             self.files.push_back(MarkFile {
                 file,
                 extent: Extent { first, bytes: 0 },
@@ -132,27 +128,24 @@ impl DuplicateLog {
         }) = self.files.back_mut()
         {
             *is_synced = false;
-            let written = write_all_at(&**file, &mut [IoSlice::new(&self.scratch)], extent.bytes);
-            written.map_err(|cause| {
-                let name = file_name(extent.first);
-                disk::Error::on(&*self.storage, "write", &name, cause)
-            })?;
+            write_all_at(&**file, &mut [IoSlice::new(&self.scratch)], extent.bytes).on_named(
+                &*self.storage,
+                "write",
+                || file_name(extent.first),
+            )?;
             extent.bytes += self.scratch.len() as u64;
         }
         self.pending.clear();
         Ok(())
     }
 
-    /// Makes what was written durable, and the names of the files.
+    /// Makes what was written durable, but for the names of the files.
     pub(super) fn sync(&mut self) -> Result<(), DedupeError> {
         for file in self.files.iter_mut().filter(|it| !it.is_synced) {
-            let name = file_name(file.extent.first);
-            file.file.sync_data().on(&*self.storage, "sync", &name)?;
+            let name = || file_name(file.extent.first);
+            let synced = file.file.sync_data();
+            synced.on_named(&*self.storage, "sync", name)?;
             file.is_synced = true;
-        }
-        if !self.is_named {
-            self.storage.sync().on(&*self.storage, "sync", "")?;
-            self.is_named = true;
         }
         Ok(())
     }
@@ -179,6 +172,11 @@ impl DuplicateLog {
     /// True if there are files to be removed after the next checkpoint.
     pub(super) fn has_gone(&self) -> bool {
         !self.gone.is_empty()
+    }
+
+    /// First sequence of the last file; 0 if there is none.
+    pub(super) fn newest(&self) -> u64 {
+        self.files.back().map_or(0, |last| last.extent.first)
     }
 
     /// All files, oldest first.

@@ -3,7 +3,7 @@
 use super::duplicate_log;
 use super::duplicate_log::{FILE_MAX, MARK_LEN, Mark};
 use super::error::DedupeError;
-use crate::disk::{self, Access, IoContext, Storage, StorageFile, read_full_at};
+use crate::disk::{Access, IoContext, Storage, StorageFile, read_full_at};
 use crate::worker::EventBatch;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -107,11 +107,12 @@ impl Duplicates {
             // What is no entry yet may be one by now.
             open.offset += self.used as u64;
             self.used = 0;
-            self.ahead_len =
-                read_full_at(&*open.file, &mut *self.ahead, open.offset).map_err(|cause| {
-                    let name = duplicate_log::file_name(open.first);
-                    disk::Error::on(&*self.storage, "read", &name, cause)
-                })?;
+            let first = open.first;
+            self.ahead_len = read_full_at(&*open.file, &mut *self.ahead, open.offset).on_named(
+                &*self.storage,
+                "read",
+                || duplicate_log::file_name(first),
+            )?;
             let (entries, _) = self.ahead[..self.ahead_len].as_chunks();
             if entries.first().and_then(Mark::decode).is_some() {
                 continue;
@@ -120,7 +121,6 @@ impl Duplicates {
             if open.offset < FILE_MAX {
                 return Ok(None);
             }
-            let first = open.first;
             let next = self.firsts()?.into_iter().find(|it| *it > first);
             match next {
                 Some(next) if self.enter(next)? => {}
@@ -151,12 +151,16 @@ impl Duplicates {
             return Ok(());
         };
         let name = duplicate_log::file_name(open.first);
-        let error = |error| disk::Error::on(&*self.storage, "read", &name, error);
-        let (mut low, mut high) = (0, open.file.length().map_err(error)? / MARK_LEN as u64);
+        let length = open.file.length().on(&*self.storage, "read", &name)?;
+        let (mut low, mut high) = (0, length / MARK_LEN as u64);
         while low < high {
             let middle = low.midpoint(high);
             let mut bytes = [0; MARK_LEN];
-            read_full_at(&*open.file, &mut bytes, middle * MARK_LEN as u64).map_err(error)?;
+            read_full_at(&*open.file, &mut bytes, middle * MARK_LEN as u64).on(
+                &*self.storage,
+                "read",
+                &name,
+            )?;
             // Behind the last entry there is none.
             let is_before = |mark: Mark| mark.position.sequence < sequence;
             if Mark::decode(&bytes).is_some_and(is_before) {

@@ -13,6 +13,8 @@
 //!
 //! All integers are little-endian. An entry has no checksum of its own: the checkpoint has one of each whole file.
 
+use crate::event::Event;
+
 /// One entry, borrowed from where it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry<'t> {
@@ -36,8 +38,23 @@ pub(super) enum Text<'t> {
 }
 
 impl<'t> Entry<'t> {
-    /// Appends the entry to what ends at a multiple of [`ALIGNMENT`].
+    /// What is remembered of an event.
     #[inline]
+    pub(super) fn of(event: Event<'_>, text: Text<'t>) -> Entry<'t> {
+        Entry {
+            received_at: event.received_at(),
+            endpoint: event.endpoint(),
+            foreign: event.is_foreign(),
+            text,
+        }
+    }
+
+    /// Appends the entry to what ends at a multiple of [`ALIGNMENT`].
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "for each event, of a kind that is known"
+    )]
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let (kind, key) = match self.text {
             Text::Key(key) => (1, key),
@@ -52,7 +69,7 @@ impl<'t> Entry<'t> {
         out.reserve(HEAD_LEN + key.len() + ALIGNMENT);
         out.extend_from_slice(head.as_flattened());
         out.extend_from_slice(key);
-        let end = out.len().next_multiple_of(ALIGNMENT);
+        let end = (out.len() + (ALIGNMENT - 1)) & !(ALIGNMENT - 1);
         out.extend_from_slice(&[0; ALIGNMENT]);
         out.truncate(end);
     }

@@ -11,7 +11,7 @@ use super::entry::{ALIGNMENT, Entry, HEAD_LEN, Text};
 use super::error::{DedupeError, remove_file};
 use super::location::{LIVE_MAX, Location};
 use super::options::{GENERATIONS, Options};
-use crate::disk::{self, IoContext, Storage, StorageFile, read_full_at, write_all_at};
+use crate::disk::{IoContext, Storage, StorageFile, read_full_at, write_all_at};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub(super) struct KeyLog {
     storage: Arc<dyn Storage>,
     /// Oldest first.
     generations: VecDeque<Generation>,
+    /// Number of the last one; 0 if there is none.
+    number: u64,
     /// The time of the last delivery; `None` before the first one.
     pub(super) clock: Option<Clock>,
     /// The end of the last one, the part that is still to be written included: what comes again mostly comes soon, and
@@ -28,12 +30,12 @@ pub(super) struct KeyLog {
     tail: Vec<u8>,
     /// Offset in that generation where it begins.
     tail_at: u64,
+    /// Keys in the part that is still to be written.
+    pending_keys: u64,
     /// What is written and stands just before the tail: that becomes this one, as it is, when it is long.
     before: Vec<u8>,
     /// Bytes that were written since the last sync.
     pub(super) unsynced: u64,
-    /// True once the names of all files are durable.
-    is_named: bool,
     /// For reading.
     scratch: Vec<u8>,
     /// Numbers of those that the last checkpoint may still need.
@@ -73,11 +75,13 @@ impl KeyLog {
             storage,
             // An older version has counted by the real one.
             clock: clock.or_else(|| Some(Clock::new(generations.back()?.facts.latest))),
+            number: generations.back().map_or(0, |last| last.facts.number),
             tail_at: generations.back().map_or(0, |last| last.facts.bytes),
-            tail: Vec::new(),
-            before: Vec::new(),
+            // Not there before they are filled, and not moved while they are.
+            tail: Vec::with_capacity(TAIL_ROOM),
+            pending_keys: 0,
+            before: Vec::with_capacity(TAIL_ROOM),
             unsynced: 0,
-            is_named: generations.is_empty(),
             generations,
             scratch: Vec::new(),
             gone: Vec::new(),
@@ -116,7 +120,6 @@ impl KeyLog {
             .storage
             .create(&name)
             .on(&*self.storage, "create", &name)?;
-        self.is_named = false;
         let mut gone = Vec::new();
         let remembered = options.window.saturating_add(options.span());
         let is_old = |facts: &Facts| facts.latest.saturating_add(remembered) < now;
@@ -145,19 +148,24 @@ impl KeyLog {
             facts,
             is_synced: false,
         });
+        self.number = number;
         self.tail.clear();
         self.before.clear();
         self.tail_at = 0;
         Ok(gone)
     }
 
-    /// Appends an entry; `None`, and nothing is appended, where there is no room for it in the generation.
-    #[inline]
+    /// Appends an entry to the last generation, which there must be; `None`, and nothing is appended, where there is no
+    /// room for it.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "for each event, of a kind that is known"
+    )]
     pub(super) fn append(&mut self, entry: &Entry<'_>) -> Option<Location> {
-        let facts = &mut self.generations.back_mut()?.facts;
-        let place = Location::new(facts.number, self.tail_at + self.tail.len() as u64)?;
+        let place = Location::new(self.number, self.tail_at + self.tail.len() as u64)?;
         entry.encode(&mut self.tail);
-        facts.keys += u64::from(!matches!(entry.text, Text::Names(..)));
+        self.pending_keys += u64::from(!matches!(entry.text, Text::Names(..)));
         Some(place)
     }
 
@@ -188,10 +196,11 @@ impl KeyLog {
         } else {
             self.scratch
                 .resize((HEAD_LEN + key.len()).next_multiple_of(ALIGNMENT), 0);
-            let len = read_full_at(&**file, &mut self.scratch, offset).map_err(|cause| {
-                let name = file_name(facts.number);
-                disk::Error::on(&*self.storage, "read", &name, cause)
-            })?;
+            let len = read_full_at(&**file, &mut self.scratch, offset).on_named(
+                &*self.storage,
+                "read",
+                || file_name(facts.number),
+            )?;
             &self.scratch[..len]
         };
         // One whose text is longer than what was read is none of this key.
@@ -216,12 +225,13 @@ impl KeyLog {
         }) = self.generations.back_mut()
         {
             let pending = &self.tail[start..];
-            let written = write_all_at(&**file, &mut [IoSlice::new(pending)], facts.bytes);
-            written.map_err(|cause| {
-                let name = file_name(facts.number);
-                disk::Error::on(&*self.storage, "write", &name, cause)
-            })?;
+            write_all_at(&**file, &mut [IoSlice::new(pending)], facts.bytes).on_named(
+                &*self.storage,
+                "write",
+                || file_name(facts.number),
+            )?;
             facts.bytes += len;
+            facts.keys += std::mem::take(&mut self.pending_keys);
             facts.crc = crc32c::crc32c_append(facts.crc, pending);
             *is_synced = false;
             self.unsynced += len;
@@ -246,19 +256,13 @@ impl KeyLog {
         self.tail.get(written..).unwrap_or_default()
     }
 
-    /// Makes what was written durable, and the names of the files.
+    /// Makes what was written durable, but for the names of the files.
     pub(super) fn sync(&mut self) -> Result<(), DedupeError> {
         for generation in self.generations.iter_mut().filter(|it| !it.is_synced) {
-            let name = file_name(generation.facts.number);
-            generation
-                .file
-                .sync_data()
-                .on(&*self.storage, "sync", &name)?;
+            let name = || file_name(generation.facts.number);
+            let synced = generation.file.sync_data();
+            synced.on_named(&*self.storage, "sync", name)?;
             generation.is_synced = true;
-        }
-        if !self.is_named {
-            self.storage.sync().on(&*self.storage, "sync", "")?;
-            self.is_named = true;
         }
         self.unsynced = 0;
         Ok(())
@@ -271,6 +275,11 @@ impl KeyLog {
             self.gone.pop();
         }
         Ok(())
+    }
+
+    /// Number of the last generation; 0 if there is none.
+    pub(super) fn newest(&self) -> u64 {
+        self.number
     }
 
     /// The last generation.
@@ -307,6 +316,9 @@ const BYTES_MAX: u64 = 1 << 29;
 
 /// Bytes that are kept at least before what comes next: some thousand keys.
 const TAIL_KEPT: usize = if cfg!(test) { 1 << 10 } else { 256 << 10 };
+
+/// Bytes that there is room for at first, with the batch that makes it so many.
+const TAIL_ROOM: usize = TAIL_KEPT + TAIL_KEPT / 4;
 
 /// Bytes of memory that are kept for what stands before the tail, and for that, which become each other.
 const TAIL_MEMORY: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };

@@ -11,11 +11,12 @@ impl Location {
     /// `None` for an offset that is too far behind for 27 bits.
     pub(super) fn new(generation: u64, offset: u64) -> Option<Location> {
         // One more, so that no place is 0.
-        let unit = u32::try_from(offset / ALIGNMENT as u64 + 1).ok()?;
-        let place = low_bits(generation) << UNIT_BITS | unit;
-        NonZeroU32::new(place)
-            .filter(|_| unit < 1 << UNIT_BITS)
-            .map(Location)
+        let unit = offset / ALIGNMENT as u64 + 1;
+        if unit >= 1 << UNIT_BITS {
+            return None;
+        }
+        let place = low_bits(generation) << UNIT_BITS | u32::try_from(unit).ok()?;
+        NonZeroU32::new(place).map(Location)
     }
 
     /// The 32 bits, which are never 0.
@@ -46,8 +47,9 @@ impl Location {
     }
 }
 
+/// What tells generations apart that are there at one time: five bits.
 #[expect(clippy::cast_possible_truncation, reason = "five bits are wanted")]
-fn low_bits(generation: u64) -> u32 {
+pub(super) fn low_bits(generation: u64) -> u32 {
     generation as u32 & (LIVE_MAX - 1)
 }
 

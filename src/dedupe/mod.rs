@@ -23,9 +23,9 @@
 //! | `checkpoint` | up to where both are what was decided, see `checkpoint.rs` |
 //!
 //! In memory there is a table from hashes of keys to places in the log of keys: 8 bytes a slot, 10.7 to 16 bytes a
-//! key, 12 in the end, see `index.rs`; and the pairs of names of [`Parties`]. On the disk a key takes its length
-//! and 16 bytes. A key that is new costs no reading; a hit on one that is not among the last thousands costs one
-//! read, and one key in 4,000 million / keys does without being one.
+//! key, 12 in the end, see `index.rs` and `table.rs`; and the pairs of names of [`Parties`]. On the disk a key takes
+//! its length and 16 bytes. A key that is new costs no reading; a hit on one that is not among the last thousands
+//! costs one read, and one key in 4,000 million / keys does without being one.
 //!
 //! # What a crash costs
 //!
@@ -42,17 +42,18 @@
 
 mod checkpoint;
 mod clock;
+mod duplicate_log;
 mod duplicates;
 mod entry;
 mod error;
 mod index;
 mod keys;
-mod duplicate_log;
+mod location;
 mod opening;
 mod options;
 mod parties;
-mod location;
 mod scope;
+mod table;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -63,15 +64,15 @@ pub use options::{Decisions, Options};
 pub use parties::Parties;
 pub use scope::Scope;
 
-use crate::disk::Storage;
 use crate::disk::slots::Slots;
-use crate::event::Event;
+use crate::disk::{IoContext, Storage};
+use crate::event::{Event, Events};
 use crate::journal::JournalId;
 use crate::worker::EventBatch;
 use checkpoint::Checkpoint;
 use duplicate_log::{DuplicateLog, Mark};
 use entry::{Entry, Text};
-use index::Index;
+use index::{Index, KeyAt};
 use keys::KeyLog;
 use location::Location;
 use opening::Opening;
@@ -81,6 +82,7 @@ use tags::Tags;
 
 /// Decides deliveries. Owned by one thread; allocates nothing for an event in the steady state.
 pub struct Dedupe {
+    storage: Arc<dyn Storage>,
     slots: Slots,
     journal: JournalId,
     options: Options,
@@ -97,6 +99,8 @@ pub struct Dedupe {
     found: Vec<usize>,
     decided: u64,
     checkpointed: u64,
+    /// The [newest files](Dedupe::sync) whose names are durable.
+    named: (u64, u64),
     /// A sync has failed.
     failed: bool,
 }
@@ -153,14 +157,8 @@ impl Dedupe {
             self.flush()?; // what a delivery has left that passed
         }
         let mut stage = self.begin(delivery)?;
-        while let Some(event) = delivery.events().get(stage.next) {
-            if let Err(error) = self.decide_event(event, &mut stage) {
-                self.stage = Some(stage);
-                return Err(error);
-            }
-            stage.next += 1;
-        }
-        if let Err(error) = self.flush() {
+        let decided = self.decide_rest(delivery.events(), &mut stage);
+        if let Err(error) = decided.and_then(|()| self.flush()) {
             self.stage = Some(stage);
             return Err(error);
         }
@@ -215,7 +213,7 @@ impl Dedupe {
             return Ok(());
         }
         self.flush()?;
-        if let Err(error) = self.keys.sync().and_then(|()| self.marks.sync()) {
+        if let Err(error) = self.sync() {
             self.failed = true;
             return Err(error);
         }
@@ -230,6 +228,19 @@ impl Dedupe {
         self.checkpointed = self.decided;
         self.keys.remove_gone()?;
         self.marks.remove_gone()
+    }
+
+    /// Makes durable what the next checkpoint says.
+    fn sync(&mut self) -> Result<(), DedupeError> {
+        self.keys.sync()?;
+        self.marks.sync()?;
+        // With the names of the newest files those of all are durable, which were made before.
+        let newest = (self.keys.newest(), self.marks.newest());
+        if self.named != newest {
+            self.storage.sync().on(&*self.storage, "sync", "")?;
+            self.named = newest;
+        }
+        Ok(())
     }
 
     /// Highest sequence that is not decided again after a crash. The journal must keep what is behind it.
@@ -286,51 +297,78 @@ impl Dedupe {
                 }
             }
         }
+        let generation = self.keys.newest();
+        let write = |entry: &Entry<'_>| self.keys.append(entry).is_some();
+        self.parties
+            .learn_from(delivery.events(), generation, write);
         Ok(Stage {
             first,
             last,
             next: 0,
-            generation: self.keys.active().map_or(0, |facts| facts.number),
+            generation,
             decisions: Decisions::default(),
         })
     }
 
+    /// Decides the events that are left and remembers them. After an error it is to be called again. A loop of its own,
+    /// apart from what is done once.
+    #[inline(never)]
+    fn decide_rest(&mut self, events: &Events, stage: &mut Stage) -> Result<(), DedupeError> {
+        while let Some(event) = events.get(stage.next) {
+            self.decide_event(event, stage)?;
+            stage.next += 1;
+        }
+        Ok(())
+    }
+
     /// Decides one event and remembers it. After an error nothing has changed.
+    #[inline]
     fn decide_event(&mut self, event: Event<'_>, stage: &mut Stage) -> Result<(), DedupeError> {
         let lane = event.lane().index();
-        if event.is_dead() {
-            stage.decisions.decided[lane] += 1;
-            return Ok(());
+        if !event.is_dead() {
+            let key = event.id_bytes();
+            let group = self.options.scope.group_of(event);
+            let tag = self.tags.of(group, key);
+            match self.find(tag, group, key)? {
+                // As nearly always.
+                (slot, None) if self.unnumbered == 0 => {
+                    if let Some(place) = self.keys.append(&Entry::of(event, Text::Key(key))) {
+                        self.index.insert_at(slot, [tag, place.bits()]);
+                    }
+                }
+                (slot, own) => self.decide_known(event, stage, (slot, tag, own))?,
+            }
         }
+        stage.decisions.decided[lane] += 1;
+        Ok(())
+    }
+
+    /// The same for one whose key is known, or may be from before there were endpoints: with the tag of its key, the
+    /// slot and what is remembered of it.
+    #[inline(never)]
+    fn decide_known(
+        &mut self,
+        event: Event<'_>,
+        stage: &mut Stage,
+        (slot, tag, own): (usize, u32, Option<Older>),
+    ) -> Result<(), DedupeError> {
         let key = event.id_bytes();
-        let group = self.options.scope.group_of(event);
-        let tag = self.tags.of(group, key);
-        let (slot, own) = self.find(tag, group, key)?;
         let older = match own {
             None if self.unnumbered > 0 => self.find(self.tags.of(ANY, key), ANY, key)?.1,
             own => own,
         };
-        let entry = |text| Entry {
-            received_at: event.received_at(),
-            endpoint: event.endpoint(),
-            foreign: event.is_foreign(),
-            text,
-        };
-        let keys = &mut self.keys;
         if older.is_none_or(|older| !self.options.goes_with(event, older, stage.generation)) {
             let text = own.map_or(Text::Key(key), |_| Text::KeyAgain(key));
-            match keys.append(&entry(text)) {
-                Some(place) if own.is_some() => self.index.replace(slot, place),
-                Some(place) => self.index.insert_at(slot, tag, place),
-                None => {}
+            if let Some(place) = self.keys.append(&Entry::of(event, text)) {
+                let at = [tag, place.bits()];
+                match own {
+                    Some(_) => self.index.replace(slot, at),
+                    None => self.index.insert_at(slot, at),
+                }
             }
         }
-        let write = |user_id, phone| keys.append(&entry(Text::Names(user_id, phone))).is_some();
-        self.parties
-            .learn_from(event, group, stage.generation, write);
-        stage.decisions.decided[lane] += 1;
         if older.is_some_and(|older| self.options.counts(event, older)) {
-            stage.decisions.duplicates[lane] += 1;
+            stage.decisions.duplicates[event.lane().index()] += 1;
             self.found.push(stage.next);
             self.marks.push(Mark {
                 position: event.position(),
@@ -341,33 +379,36 @@ impl Dedupe {
     }
 
     /// The slot of a key of a group, and what is remembered of it. If it is new, the slot is where it belongs.
+    #[inline]
     fn find(
         &mut self,
         tag: u32,
         group: u32,
         key: &[u8],
     ) -> Result<(usize, Option<Older>), DedupeError> {
-        find(&self.index, &mut self.keys, tag, key, |entry| {
-            self.options.scope.group(entry.endpoint, entry.foreign) == group
-        })
+        let (keys, scope) = (&mut self.keys, self.options.scope);
+        let look = |[_, place]: KeyAt| older(keys, scope, place, (group, key));
+        self.index.find(tag, look)
     }
 }
 
-/// The entry of a key that is such a one, among those with its tag, and its slot; or the one where it belongs.
-fn find(
-    index: &Index,
+/// What the entry at the place with these bits says, if it is one of this key of this group.
+#[inline(never)]
+fn older(
     keys: &mut KeyLog,
-    tag: u32,
-    key: &[u8],
-    is_such: impl Fn(&Entry<'_>) -> bool,
-) -> Result<(usize, Option<Older>), DedupeError> {
-    index.find(tag, |place| {
-        let entry = keys.read(place, key)?.filter(&is_such);
-        Ok(entry.map(|entry| Older {
-            place,
-            then: entry.received_at,
-        }))
-    })
+    scope: Scope,
+    place: u32,
+    (group, key): (u32, &[u8]),
+) -> Result<Option<Older>, DedupeError> {
+    let Some(place) = Location::of_bits(place) else {
+        return Ok(None);
+    };
+    let is_such = |it: &Entry<'_>| scope.group(it.endpoint, it.foreign) == group;
+    let entry = keys.read(place, key)?.filter(is_such);
+    Ok(entry.map(|entry| Older {
+        place,
+        then: entry.received_at,
+    }))
 }
 
 impl Options {

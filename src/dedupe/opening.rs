@@ -6,7 +6,7 @@ use super::duplicate_log;
 use super::duplicate_log::{DuplicateLog, Extent, MARK_LEN, Mark, MarkFile};
 use super::entry::{Entry, Text};
 use super::error::{DedupeError, remove_file};
-use super::index::Index;
+use super::index::{Index, KeyAt};
 use super::keys;
 use super::keys::{Facts, Generation, KeyLog};
 use super::location::{LIVE_MAX, Location};
@@ -14,7 +14,7 @@ use super::options::Options;
 use super::parties::Parties;
 use super::scope::{ANY, Scope};
 use super::tags::Tags;
-use super::{Dedupe, find};
+use super::{Dedupe, older};
 use crate::disk::slots::Slots;
 use crate::disk::{Access, IoContext, ReadAhead, Storage, StorageFile, read_full_at, write_all_at};
 use crate::event::Position;
@@ -97,7 +97,7 @@ impl Opening {
         self.remove_others(|_| false)?;
         let keys = KeyLog::new(Arc::clone(&self.storage), VecDeque::new(), None);
         let marks = DuplicateLog::new(Arc::clone(&self.storage), VecDeque::new());
-        let index = Index::new(self.options.keys);
+        let index = Index::for_keys(self.options.keys);
         let decided = self.first.saturating_sub(1);
         let parties = Parties::new(self.options.scope);
         let slots = checkpoint::slots(&self.storage);
@@ -120,7 +120,7 @@ impl Opening {
             });
         }
         let mut keys = KeyLog::new(Arc::clone(&self.storage), opened, saved.clock);
-        let mut index = Index::new(self.options.keys);
+        let mut index = Index::for_keys(self.options.keys);
         let scope = self.options.scope;
         let parties = Parties::new(scope);
         let mut unnumbered = 0;
@@ -141,15 +141,15 @@ impl Opening {
                     unnumbered = facts.number;
                 }
                 let tag = self.tags.of(group, key);
-                let is_such = |it: &Entry<'_>| scope.group(it.endpoint, it.foreign) == group;
                 if is_new {
-                    index.insert(tag, place);
+                    index.insert([tag, place.bits()]);
                     return Ok(());
                 }
-                match find(&index, &mut keys, tag, key, is_such)? {
-                    (slot, Some(_)) => index.replace(slot, place),
+                let look = |[_, place]: KeyAt| older(&mut keys, scope, place, (group, key));
+                match index.find(tag, look)? {
+                    (slot, Some(_)) => index.replace(slot, [tag, place.bits()]),
                     // It is new, or its generation has gone since.
-                    (slot, None) => index.insert_at(slot, tag, place),
+                    (slot, None) => index.insert_at(slot, [tag, place.bits()]),
                 }
                 Ok(())
             })?;
@@ -181,6 +181,7 @@ impl Opening {
             // Retention may have taken what was not decided, if it was informed that nobody needs it.
             decided: checkpointed.max(self.first.saturating_sub(1)),
             checkpointed,
+            storage: self.storage,
             slots,
             journal: self.journal,
             options: self.options,
@@ -192,6 +193,8 @@ impl Opening {
             parties,
             stage: None,
             found: Vec::new(),
+            // Those that were found may be in the cache alone.
+            named: (0, 0),
             failed: false,
         }
     }

@@ -7,20 +7,24 @@
 //! has written, without an endpoint, hold for all of them.
 //!
 //! Names are kept as 64-bit hashes: two of one endpoint that collide only wait for each other. In memory the endpoint
-//! and a seed of the process are mixed in, so that no sender can make a name that collides with another endpoint's.
+//! and a seed of the process are mixed in, so that no sender can make a name that collides with another endpoint's, and
+//! 58 bits of a user id are kept.
 //! A name that needs an escape in [`Event::subject`] is a party of its own, as is a group.
 
+use super::entry::{Entry, Text};
+use super::location::low_bits;
 use super::scope::{ANY, Scope};
+use super::table::{Slot, Table};
 use super::tags;
-use crate::event::{Event, fingerprint};
+use crate::event::{Event, Events, fingerprint};
 use foldhash::quality::RandomState;
 use parking_lot::RwLock;
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
+use std::convert::Infallible;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 /// What is known of the names of parties. Cheap to clone; the clones share it. Written by the thread that decides,
-/// read by sinks. At most 900,000 pairs, in 26 MiB; while so many are there, no more are learned.
+/// read by sinks. At most 900,000 pairs, in 18.3 MiB; while so many are there, no more are learned.
 #[derive(Clone, Debug)]
 pub struct Parties {
     scope: Scope,
@@ -28,21 +32,31 @@ pub struct Parties {
     known: Arc<RwLock<Pairs>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pairs {
-    /// By the [seeded](Parties::seeded) hash of a user id.
-    by_user_id: HashMap<u64, Known, BuildHasherDefault<Hashed>>,
+    table: Table<Pair>,
     /// The newest generation with pairs that hold for every endpoint; 0 if there is none.
     unnumbered: u64,
 }
 
-/// What stands beside a user id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
-    /// The [hash](of_name) of the phone number.
-    phone: u64,
-    /// The newest generation in which the pair stands.
-    generation: u64,
+/// The upper bits of the [seeded](Parties::seeded) hash of a user id, and below [`USED`] and what tells the newest
+/// generation apart in which the pair stands; the [hash](of_name) of the phone number.
+type Pair = [u64; 2];
+
+impl Slot for Pair {
+    const FREE: Pair = [0; 2];
+
+    fn is_free(self) -> bool {
+        self[0] == 0
+    }
+
+    fn tag(self) -> u32 {
+        tag(self[0])
+    }
+
+    fn is_of(self, generation: u64) -> bool {
+        self[0] & GENERATION == u64::from(low_bits(generation))
+    }
 }
 
 /// What an event has to keep its order in: all earlier ones that share any of the two hashes come first.
@@ -67,7 +81,7 @@ impl Parties {
         Parties {
             scope,
             seed: tags::seed(),
-            known: Arc::default(),
+            known: Arc::new(RwLock::new(Pairs::default())),
         }
     }
 
@@ -75,7 +89,7 @@ impl Parties {
     pub fn conversation(&self, event: Event<'_>) -> Option<Conversation> {
         let (_, party) = event.subject()?.rsplit_once(':')?; // a component has no colon
         let group = self.scope.group_of(event);
-        let number = of_number(event);
+        let number = of_number(event.number_bytes());
         let main = of_name(number, party.as_bytes());
         let user_id = event.party_user_id();
         let user_id = user_id.map(|user_id| of_name(number, user_id.as_bytes()));
@@ -106,7 +120,7 @@ impl Parties {
 
     /// Pairs that are known.
     pub fn len(&self) -> usize {
-        self.known.read().by_user_id.len()
+        self.known.read().table.len()
     }
 
     /// True if none is.
@@ -120,47 +134,52 @@ impl Parties {
     }
 
     /// The hash of the phone number that belongs to that of a user id, both with the business's number.
-    fn phone_of(&self, group: u32, user_id: u64) -> Option<u64> {
+    pub(super) fn phone_of(&self, group: u32, user_id: u64) -> Option<u64> {
         let pairs = self.known.read();
-        let of = |group| pairs.by_user_id.get(&self.seeded(group, user_id));
+        let of = |group| pairs.find(self.seeded(group, user_id)).1;
         let known = match of(group) {
             None if pairs.unnumbered > 0 => of(ANY),
             known => known,
         };
-        known.map(|known| known.phone)
+        known.map(|[_, phone]| phone)
     }
 
-    /// Learns the two names of the party of an event of this [group](Scope::group), if it has both. If they do not
-    /// stand in this generation yet, `write` has to put their hashes there; without room for that nothing is learned.
+    /// Learns the names of the parties of these events that have two. What does not stand in this generation yet,
+    /// `write` has to put there; where it has no room for that, nothing is learned.
+    #[inline(never)]
     pub(super) fn learn_from(
         &self,
-        event: Event<'_>,
-        group: u32,
+        events: &Events,
         generation: u64,
-        write: impl FnOnce(u64, u64) -> bool,
+        mut write: impl FnMut(&Entry<'_>) -> bool,
     ) {
-        let Some([user_id, phone]) = event.party_names() else {
-            return;
-        };
-        let number = of_number(event);
-        let (user_id, phone) = (of_name(number, user_id), of_name(number, phone));
-        let seeded = self.seeded(group, user_id);
-        let pair = Known { phone, generation };
-        let pairs = &mut *self.known.write();
-        let has_room = pairs.by_user_id.len() < PAIRS_MAX;
-        let known = pairs.by_user_id.get_mut(&seeded);
-        let is_news = known.as_deref().map_or(has_room, |known| *known != pair);
-        if !is_news || !write(user_id, phone) {
-            return;
-        }
-        match known {
-            Some(known) => *known = pair,
-            None => {
-                pairs.by_user_id.insert(seeded, pair);
+        // Locked once for all of them, and not at all where nobody has two names.
+        let mut locked = None;
+        // Most have the number of the one before.
+        let mut before = (&b""[..], of_number(b""));
+        for event in events.iter() {
+            let Some([user_id, phone]) = event.party_names() else {
+                continue;
+            };
+            let number = event.number_bytes();
+            if number != before.0 {
+                before = (number, of_number(number));
             }
-        }
-        if group == ANY {
-            pairs.unnumbered = generation;
+            let [user_id, phone] = [user_id, phone].map(|name| of_name(before.1, name));
+            let group = self.scope.group_of(event);
+            let name = self.seeded(group, user_id);
+            let pair = pair(name, phone, generation);
+            let pairs: &mut Pairs = locked.get_or_insert_with(|| self.known.write());
+            let (slot, known) = pairs.find(name);
+            if known == Some(pair) || known.is_none() && pairs.table.is_full() {
+                continue;
+            }
+            if write(&Entry::of(event, Text::Names(user_id, phone))) {
+                pairs.put(slot, known, pair);
+                if group == ANY {
+                    pairs.unnumbered = generation;
+                }
+            }
         }
     }
 
@@ -170,19 +189,20 @@ impl Parties {
         if group == ANY {
             pairs.unnumbered = generation;
         }
-        let known = Known { phone, generation };
-        pairs.by_user_id.insert(self.seeded(group, user_id), known);
+        let name = self.seeded(group, user_id);
+        let (slot, known) = pairs.find(name);
+        if known.is_some() || !pairs.table.is_full() {
+            pairs.put(slot, known, pair(name, phone, generation));
+        }
     }
 
-    /// Forgets the pairs that stand in no generation after this one.
+    /// Forgets the pairs that stand in no generation after this one, the oldest of all.
     pub(super) fn forget(&self, generation: u64) {
         let mut pairs = self.known.write();
         if generation >= pairs.unnumbered {
             pairs.unnumbered = 0;
         }
-        pairs
-            .by_user_id
-            .retain(|_, known| known.generation > generation);
+        pairs.table.forget(generation);
     }
 
     /// The hash of a name of a group as nobody outside can foresee it.
@@ -192,8 +212,7 @@ impl Parties {
 }
 
 /// What the hashes of all names have in common that an event has beside its business's number.
-fn of_number(event: Event<'_>) -> u64 {
-    let number = event.number_bytes();
+fn of_number(number: &[u8]) -> u64 {
     let number = if number.is_empty() { b"-" } else { number };
     fingerprint(number).rotate_left(1)
 }
@@ -203,23 +222,50 @@ fn of_name(number: u64, name: &[u8]) -> u64 {
     number ^ fingerprint(name)
 }
 
-/// For keys that are [seeded](Parties::seeded) hashes already.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = fingerprint(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
+impl Default for Pairs {
+    fn default() -> Pairs {
+        Pairs {
+            table: Table::new(SLOTS_MAX),
+            unnumbered: 0,
+        }
     }
 }
 
-/// Most pairs. With a few more the table would double.
-const PAIRS_MAX: usize = 900_000;
+impl Pairs {
+    /// The slot of a name, and what stands there; without that, the slot is where it belongs.
+    #[inline]
+    fn find(&self, name: u64) -> (usize, Option<Pair>) {
+        let is_it = |pair: Pair| Ok::<_, Infallible>(((pair[0] ^ name) < USED * 2).then_some(pair));
+        let Ok(found) = self.table.find(tag(name), is_it);
+        found
+    }
+
+    /// Puts a pair where [`Pairs::find`] has found what was `known`, or where it belongs.
+    #[inline]
+    fn put(&mut self, slot: usize, known: Option<Pair>, pair: Pair) {
+        match known {
+            Some(_) => self.table.replace(slot, pair),
+            None => self.table.insert_at(slot, pair),
+        }
+    }
+}
+
+/// What is kept of a pair.
+fn pair(name: u64, phone: u64, generation: u64) -> Pair {
+    let name = name & !(USED | GENERATION);
+    [name | USED | u64::from(low_bits(generation)), phone]
+}
+
+/// Where the table looks for a name.
+fn tag(name: u64) -> u32 {
+    (name >> 32) as u32
+}
+
+/// In no slot that is free.
+const USED: u64 = 1 << 5;
+
+/// The bits that [`low_bits`] has.
+const GENERATION: u64 = USED - 1;
+
+/// Slots of the largest table, which has room for three quarters of so many.
+const SLOTS_MAX: usize = if cfg!(test) { 8192 } else { 1_200_000 };

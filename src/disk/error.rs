@@ -48,11 +48,28 @@ impl Error {
 pub(crate) trait IoContext<T> {
     /// Of the file with this name, or of the directory without one.
     fn on(self, storage: &dyn Storage, action: &'static str, name: &str) -> Result<T, Error>;
+
+    /// The same, where the name is put together only for an error.
+    fn on_named(
+        self,
+        storage: &dyn Storage,
+        action: &'static str,
+        name: impl FnOnce() -> String,
+    ) -> Result<T, Error>;
 }
 
 impl<T> IoContext<T> for io::Result<T> {
     fn on(self, storage: &dyn Storage, action: &'static str, name: &str) -> Result<T, Error> {
         // Not before there is an error: the path of a commit allocates nothing.
         self.map_err(|source| Error::on(storage, action, name, source))
+    }
+
+    fn on_named(
+        self,
+        storage: &dyn Storage,
+        action: &'static str,
+        name: impl FnOnce() -> String,
+    ) -> Result<T, Error> {
+        self.map_err(|source| Error::on(storage, action, &name(), source))
     }
 }

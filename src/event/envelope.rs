@@ -125,6 +125,17 @@ pub fn render_data(event: Event<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the data alone, always as JSON: of a body that is none, an object with `data_base64`.
+pub fn render_json_data(event: Event<'_>, raw_body: &[u8], out: &mut Vec<u8>) {
+    if is_json(event) {
+        data(event, raw_body, out);
+    } else {
+        out.extend_from_slice(b"{\"data_base64\":\"");
+        base64(raw_body, out);
+        out.extend_from_slice(b"\"}");
+    }
+}
+
 /// The attribute `datacontenttype`: of another sender's event what that says, where it says it.
 pub fn content_type(event: Event<'_>) -> &str {
     let mut extensions = event.extensions();

@@ -62,7 +62,9 @@ mod time;
 mod whatsapp;
 mod whole;
 
-pub use envelope::{attributes, content_type, render, render_data, render_replayed, timestamp};
+pub use envelope::{
+    attributes, content_type, render, render_data, render_json_data, render_replayed, timestamp,
+};
 pub use events::{Event, Events, Origin, Unparsed};
 pub use extract::Extractor;
 #[cfg(test)]

@@ -12,12 +12,17 @@
 //! open 3990.2 3 2
 //! open 4001.0 1
 //! rest 4711 4711
+//! moved 1796079600000000
 //! crc32c 1b2c3d4e
 //! ```
 //!
 //! Each lane has its own [`Progress`]: confirmed up to the first number, and up to the second but for what is open,
 //! each with the number of attempts, and of those that count towards its being given up, if there are any. (Before that
 //! number was written, what was tried while the receiver was away counted too: such attempts are taken for none.)
+//!
+//! `moved` is when it was made or a person last moved it, in microseconds since 1970, and higher each time: a target
+//! that keeps the sink's position itself tells by it a cursor that was moved from one that a crash has left behind. A
+//! cursor from before that line was written has none, which is 0; a build from before it takes the line for damage.
 //!
 //! Version 3 was a file with these lines once, without the number of the save, replaced as a whole. It is read, and the
 //! first save makes it a file of version 4. A build that knows version 3 alone takes that for damaged: it does not
@@ -37,6 +42,13 @@
 //! not come back with damage, for events would be skipped.
 //!
 //! Whatever is wrong, events may come twice, and none is skipped.
+//!
+//! Where a sink without a cursor is not to have everything, its cursor is durable before anybody hears of it
+//! ([`Cursors::begin`]): a crash must not have it begin later than was said.
+
+mod former;
+
+pub use former::TakeOver;
 
 use super::progress;
 use super::progress::{Lanes, Open, Progress};
@@ -48,6 +60,7 @@ use crate::event::{Item, Lane};
 use crate::journal::JournalId;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The cursors of one journal.
 pub struct Cursors {
@@ -71,6 +84,8 @@ pub struct Saved {
     pub journal: JournalId,
     /// How far it has come in each lane.
     pub lanes: Lanes,
+    /// When a person last moved it, see [`Cursor::moved`].
+    pub moved: u64,
 }
 
 /// What was found where the cursor of a sink is.
@@ -94,7 +109,8 @@ pub enum CursorError {
     /// The file is damaged, and nothing that was saved last can be read in it.
     #[error(
         "{path} is not a cursor: copy {path}.old over it, which is what it was at the last start or before, and what \
-         was delivered since comes again; or remove it, and everything in the journal does"
+         was delivered since comes again; or remove it, and give the sink start = \"oldest\": then everything in the \
+         journal comes again"
     )]
     Damaged { path: String },
     /// It is of a version that this build does not know.
@@ -106,6 +122,11 @@ pub enum CursorError {
 }
 
 impl Cursors {
+    /// The journal that they belong to.
+    pub fn journal(&self) -> JournalId {
+        self.journal
+    }
+
     /// The cursors in `storage`, of the journal with this name whose highest sequence is `last`. Those that cannot be
     /// right are corrected, durably, and given back for the log.
     pub fn open(
@@ -123,11 +144,18 @@ impl Cursors {
             } else {
                 Lanes::default()
             };
-            let now = Saved { journal, lanes };
+            let now = Saved {
+                journal,
+                lanes,
+                moved: was.moved,
+            };
             if now != was {
                 match slots(&storage, &sink).make(&render(&now)) {
                     // One that nobody can put right would have its sink pass over what comes now.
-                    Err(error) if !error.is_shortage() => set_aside(&*storage, &sink, error)?,
+                    Err(error) if !error.is_shortage() => {
+                        set_aside(&*storage, &sink, error)?;
+                        slots(&storage, &sink).make(&render(&now))?;
+                    }
                     made => made?,
                 }
                 corrected.push(Corrected { sink, was, now });
@@ -141,20 +169,44 @@ impl Cursors {
         Ok((cursors, corrected))
     }
 
+    /// The cursors of all sinks, as they are now.
+    pub fn all(&self) -> Result<Vec<StoredCursor>, CursorError> {
+        read_all(&*self.storage)
+    }
+
+    /// True if the sink has a cursor, in whatever state.
+    pub fn has(&self, sink: &str) -> Result<bool, CursorError> {
+        let name = file_name(sink);
+        let found = self.storage.identity(&name);
+        Ok(found.on(&*self.storage, "find", &name)?.is_some())
+    }
+
+    /// Has a sink that has no cursor begin behind this sequence, durably: whatever comes later is for it.
+    pub fn begin(&self, sink: &str, behind: u64) -> Result<(), CursorError> {
+        let saved = Saved {
+            journal: self.journal,
+            lanes: std::array::from_fn(|_| Progress::up_to(behind)),
+            moved: later_than(0),
+        };
+        Ok(slots(&self.storage, sink).make(&render(&saved))?)
+    }
+
     /// The cursor of the sink `sink`. One that does not exist stands at 0, before everything, and is made, so that
     /// whoever looks into the journal sees that there is such a sink.
     pub fn of(&self, sink: &str) -> Result<Cursor, CursorError> {
         let mut slots = slots(&self.storage, sink);
         let found = read(&*self.storage, slots.name())?;
         let is_new = found.is_none();
-        let saved = found.unwrap_or_else(|| Saved {
+        let mut saved = found.unwrap_or_else(|| Saved {
             journal: self.journal,
             lanes: Lanes::default(),
+            moved: later_than(0),
         });
         if is_new {
             match slots.make(&render(&saved)) {
-                // Nothing is lost without it: it comes with the first save.
-                Err(error) if error.is_shortage() => {}
+                // Nothing is lost without it: it comes with the first save. A process that is killed before that
+                // leaves a target that knows of no move.
+                Err(error) if error.is_shortage() => saved.moved = 0,
                 made => made?,
             }
         }
@@ -189,6 +241,24 @@ impl Cursor {
         progress::confirmed(&self.saved.lanes)
     }
 
+    /// When it was made or a person last [moved](Cursor::move_to) it: another number each time. 0 if that is not known.
+    pub fn moved(&self) -> u64 {
+        self.saved.moved
+    }
+
+    /// Has the sink go on elsewhere because a person says so, durably.
+    pub fn move_to(&mut self, lanes: Lanes) -> Result<(), CursorError> {
+        let saved = Saved {
+            lanes,
+            moved: later_than(self.saved.moved),
+            journal: self.saved.journal,
+        };
+        self.slots.make(&render(&saved))?;
+        self.saved = saved;
+        self.place.set(self.confirmed());
+        Ok(())
+    }
+
     /// Saves `lanes` durably, then lets the journal know what is not needed for this sink any more.
     pub fn save(&mut self, lanes: Lanes) -> Result<(), CursorError> {
         if lanes == self.saved.lanes {
@@ -196,7 +266,7 @@ impl Cursor {
         }
         let saved = Saved {
             lanes,
-            journal: self.saved.journal,
+            ..self.saved
         };
         let text = render(&saved);
         if goes_back(&self.saved.lanes, &saved.lanes) {
@@ -283,7 +353,7 @@ fn versions(bytes: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Everything in the journal is delivered to the sink again, when there is such a sink.
+/// Gives the file another name, so that a cursor can be made in its place.
 fn set_aside(storage: &dyn Storage, sink: &str, error: disk::Error) -> Result<(), CursorError> {
     let Ok(name) = storage.set_aside(&file_name(sink)) else {
         return Err(error.into());
@@ -334,8 +404,13 @@ fn parse(text: &str) -> Option<Saved> {
             rest.next();
         }
     }
+    let moved = rest.next().and_then(|line| line.strip_prefix("moved "));
     let sound = lanes.iter().all(Progress::is_sound);
-    let saved = Saved { journal, lanes };
+    let saved = Saved {
+        journal,
+        lanes,
+        moved: moved.map_or(Some(0), |moved| moved.parse().ok())?,
+    };
     (sound && render(&saved) == text).then_some(saved)
 }
 
@@ -358,7 +433,17 @@ fn render(saved: &Saved) -> String {
             }
         }
     }
+    if saved.moved > 0 {
+        line(format_args!("moved {}", saved.moved));
+    }
     text
+}
+
+/// Now, in microseconds since 1970; behind `before` even if the clock went back.
+fn later_than(before: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
+    now.max(before.saturating_add(1))
 }
 
 fn file_name(sink: &str) -> String {

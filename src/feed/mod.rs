@@ -15,11 +15,12 @@ mod retention_hold;
 mod selection;
 
 pub use cursor::{
-    Corrected, Cursor, CursorError, Cursors, OPEN_MAX, Saved, StoredCursor, highest, read_all,
+    Corrected, Cursor, CursorError, Cursors, OPEN_MAX, Saved, StoredCursor, TakeOver, highest,
+    read_all,
 };
 pub use dedupe_stage::{DedupeStage, DedupeStatistics};
 pub use origin::{Decided, DecidedPosition, Durable, Feeds, Origin, RecentBatches};
-pub use progress::{Lanes, Open, Progress, confirmed, reached};
+pub use progress::{Lanes, Open, Progress, confirmed, reached, undelivered};
 pub use replay::{Replay, ReplayError, ReplayState, Replays};
 pub use retention_hold::RetentionHolds;
 pub use selection::{EventOutcome, Selection, Tally};

@@ -2,6 +2,8 @@
 
 use crate::event::{Item, Lane};
 use crate::journal::frame::NUMBER_END;
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 /// What is confirmed in a lane: everything up to `confirmed`, and up to `reached` all but what is `open`.
 ///
@@ -66,6 +68,18 @@ pub fn confirmed(lanes: &Lanes) -> u64 {
     all.min().unwrap_or(0)
 }
 
+/// Notifications that a sink has not had, of a journal that has these sequences. Some of them may have nothing for it.
+pub fn undelivered(lanes: &Lanes, there: RangeInclusive<u64>) -> u64 {
+    let reached = lanes.iter().map(|lane| lane.reached).min();
+    let reached = reached.unwrap_or(0).max(there.start().saturating_sub(1));
+    let open = lanes.iter().flat_map(|lane| &lane.open);
+    let open: BTreeSet<u64> = open
+        .map(|open| open.item.sequence)
+        .filter(|sequence| *sequence <= reached && there.contains(sequence))
+        .collect();
+    there.end().saturating_sub(reached) + open.len() as u64
+}
+
 /// The highest of all lanes: nothing behind it was ever delivered and saved.
 pub fn reached(lanes: &Lanes) -> u64 {
     let all = lanes.iter().map(|lane| lane.reached);
@@ -74,7 +88,7 @@ pub fn reached(lanes: &Lanes) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{NUMBER_END, Open, Progress};
+    use super::{Lanes, NUMBER_END, Open, Progress, undelivered};
 
     fn open(item: &str) -> Open {
         Open {
@@ -101,5 +115,27 @@ mod tests {
             progress(3, 9, &[open("4.0"), open("9")]).within(5),
             progress(3, 5, &[open("4.0")])
         );
+    }
+
+    /// What is open in two lanes, or stands behind where the slowest lane has come, is one notification.
+    #[test]
+    fn what_is_undelivered_is_counted_once() {
+        let at = |confirmed, reached, items: &[&str]| Progress {
+            confirmed,
+            reached,
+            open: items.iter().map(|it| open(it)).collect(),
+        };
+        let lanes: Lanes = [
+            at(3, 9, &["4.0", "4.1", "8"]),
+            at(3, 6, &["4.2", "5"]),
+            at(9, 9, &[]),
+        ];
+        assert_eq!(undelivered(&lanes, 1..=9), 3 + 2, "7 to 9, 4 and 5");
+        assert_eq!(undelivered(&lanes, 5..=9), 3 + 1);
+        assert_eq!(undelivered(&lanes, 8..=9), 2);
+        assert_eq!(undelivered(&Lanes::default(), 5..=4), 0, "an empty journal");
+        let all = std::array::from_fn(|_| Progress::up_to(9));
+        assert_eq!(undelivered(&all, 1..=9), 0);
+        assert_eq!(undelivered(&all, 1..=12), 3);
     }
 }

@@ -326,6 +326,36 @@ impl Replays {
         Ok(created.on(&*self.storage, "create", &name)?)
     }
 
+    /// Those of the sink `former` that wait or run are `sink`'s from here on, durably; says how many there were. Their
+    /// names stay, for what they have delivered bears them. What cannot be read is left alone.
+    pub fn take_over(&self, former: &str, sink: &str) -> Result<u64, ReplayError> {
+        let mut count = 0;
+        for id in self.ids()? {
+            let Ok(mut replay) = self.read(&id) else {
+                continue;
+            };
+            if replay.sink == former && !replay.state.is_final() {
+                sink.clone_into(&mut replay.sink);
+                self.store(&replay)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Removes all replays of a sink that is gone for good; says how many there were.
+    pub fn forget(&mut self, sink: &str) -> Result<u64, ReplayError> {
+        let mut count = 0;
+        for id in self.ids()? {
+            if self.read(&id).is_ok_and(|replay| replay.sink == sink) {
+                self.remove_all(&id)?;
+                count += 1;
+            }
+        }
+        self.storage.sync().on(&*self.storage, "sync", "")?;
+        Ok(count)
+    }
+
     /// True if somebody wants this replay to end, which the server has not seen yet.
     pub fn is_being_cancelled(&self, id: &str) -> bool {
         self.is_there(&cancel_name(id))
@@ -392,11 +422,16 @@ impl Replays {
         }
         let beyond = ended.len().saturating_sub(ENDED_MAX);
         for id in ended.drain(..beyond) {
-            for name in [file_name(&id), file_name(&id) + ".old", cancel_name(&id)] {
-                self.remove(&name)?;
-            }
-            self.seen.remove(&id);
+            self.remove_all(&id)?;
         }
+        Ok(())
+    }
+
+    fn remove_all(&mut self, id: &str) -> Result<(), disk::Error> {
+        for name in [file_name(id), file_name(id) + ".old", cancel_name(id)] {
+            self.remove(&name)?;
+        }
+        self.seen.remove(id);
         Ok(())
     }
 

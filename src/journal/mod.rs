@@ -78,7 +78,7 @@ pub use reader::Reader;
 pub use recovery::Recovery;
 pub use repair::repair;
 pub use scan::Depth;
-pub use seek::{extent, sequence_at};
+pub use seek::{extent, first_received, received_at, sequence_at};
 pub use segment::JournalId;
 pub use status::{State, Statistics, Status};
 

@@ -3,11 +3,13 @@
 use super::error::JournalError;
 use super::inspect::inspect_from;
 use super::manifest::Manifest;
+use super::reader::Reader;
 use super::scan::Depth;
 use super::segment::{HEADER_BLOCK, Segment};
 use crate::disk::block::on_disk;
 use crate::disk::{Access, Storage};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The first sequence that is in the journal, and the one behind the last.
 pub fn extent(storage: &dyn Storage) -> Result<Range<u64>, JournalError> {
@@ -56,6 +58,26 @@ pub fn sequence_at(storage: &dyn Storage, time: u64) -> Result<u64, JournalError
     }
 }
 
+/// The same by the time of receipt: what was committed then, but for what was received before and stands at the begin
+/// of the same commit. Behind it may be some more that was received a few milliseconds before, on another event loop.
+pub fn first_received(storage: &Arc<dyn Storage>, time: u64) -> Result<u64, JournalError> {
+    let first = sequence_at(&**storage, time)?;
+    let Some(batch) = Reader::open(Arc::clone(storage), first)?.next(None)? else {
+        return Ok(first);
+    };
+    let early = batch.records_from(first);
+    let early = early.take_while(|(_, record)| record.received_at < time);
+    Ok(early.last().map_or(first, |(sequence, _)| sequence + 1))
+}
+
+/// When the record with this sequence was received, in microseconds since 1970, or the next one that there is; `None`
+/// behind the last.
+pub fn received_at(storage: &Arc<dyn Storage>, sequence: u64) -> Result<Option<u64>, JournalError> {
+    let batch = Reader::open(Arc::clone(storage), sequence)?.next(None)?;
+    let record = batch.iter().flat_map(|batch| batch.records_from(sequence));
+    Ok(record.map(|(_, record)| record.received_at).next())
+}
+
 /// The first sequence of a segment that was committed at this time or later, and true; or the one behind its last.
 fn look_in(
     storage: &dyn Storage,
@@ -87,7 +109,7 @@ fn look_in(
 mod tests {
     use super::super::batch::Batch;
     use super::super::{DurablePosition, Journal, Options};
-    use super::{extent, sequence_at};
+    use super::{extent, first_received, received_at, sequence_at};
     use crate::disk::simulated::SimulatedDisk;
     use crate::relay;
     use std::sync::Arc;
@@ -121,8 +143,9 @@ mod tests {
         for at in 0..100 {
             disk.set_clock(BEGIN + at * SECOND);
             let mut batch = Batch::unpooled();
-            for _ in 0..2 {
-                batch.append(1, 0, BEGIN, std::iter::empty(), &[b'x'; 8000]);
+            let received = BEGIN + at * SECOND;
+            for received in [received - 1000, received] {
+                batch.append(1, 0, received, std::iter::empty(), &[b'x'; 8000]);
             }
             commit.try_send(batch).unwrap();
             durable.recv().unwrap();
@@ -143,7 +166,15 @@ mod tests {
         for at in 0..100 {
             let found = sequence_at(&*storage, BEGIN + at * SECOND).unwrap();
             assert_eq!(found, 1 + 2 * at);
+            let received = BEGIN + at * SECOND;
+            for (time, sequence) in [(received - 1000, found), (received, found + 1)] {
+                assert_eq!(first_received(&storage, time).unwrap(), sequence);
+                assert_eq!(received_at(&storage, sequence).unwrap(), Some(time));
+            }
         }
+        let last = BEGIN + 100 * SECOND;
+        assert_eq!(first_received(&storage, last).unwrap(), 201);
+        assert_eq!(received_at(&storage, 201).unwrap(), None);
         assert_eq!(extent(&*storage).unwrap(), 1..201);
         drop(commit);
         for thread in threads {

@@ -42,6 +42,8 @@ macro_rules! chapters {
 chapters! {
     configure: "senders, secrets, every key",
     consume: "events, sinks, filters, retries, tail",
+    systems: "into NATS JetStream: logins, TLS, names, what is stored once",
+    postgres: "rows of a table: its columns, exactly once, partitions, several instances",
     pull: "consumers that ask for events",
     guarantees: "what a 200 means, order, repeats, what happens when something fails",
     limits: "every limit with default and range",

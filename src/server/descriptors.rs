@@ -80,6 +80,8 @@ fn beside_connections(config: &Config) -> u64 {
     let deliveries = |sink: &Sink| match &sink.kind {
         SinkKind::Http(http) => http.dispatch.concurrency,
         SinkKind::Exec(exec) => 3 * exec.dispatch.concurrency,
+        // A connection, and the one that takes its place; what their runtime wakes by.
+        SinkKind::Nats(_) | SinkKind::Postgres(_) => 8,
         SinkKind::Pull(_) | SinkKind::File(_) | SinkKind::Stdout => 0,
     };
     let is_pull = |sink: &Sink| matches!(sink.kind, SinkKind::Pull(_));

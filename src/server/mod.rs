@@ -8,6 +8,7 @@
 //! | `hl-worker-N` | one worker, pinned; the only one decides what is a duplicate, too |
 //! | `hl-dedupe` | what is a duplicate, with several workers |
 //! | `hl-sink-NAME` | one sink |
+//! | `hl-http-NAME`, `hl-nats-NAME` | what such a sink sends with, beside `hl-sink-NAME` |
 //! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
 //!
@@ -23,6 +24,7 @@
 
 mod admin;
 mod browser;
+mod connect;
 mod connections;
 mod delivery;
 pub(crate) mod descriptors;
@@ -40,13 +42,15 @@ mod overview;
 mod quarantine;
 mod pull;
 mod reloader;
+mod removed;
 mod sinks;
 mod sources;
 mod threads;
 
+pub use connect::{Probed, probe_all};
 pub use overview::{AckTimes, JournalLevel, LaneLevel, Overview, SinkLevel};
 #[cfg(test)]
-pub use overview::{Acks, ReplayLevel};
+pub use overview::{Acks, RemovedSink, ReplayLevel};
 pub use reloader::Reloader;
 pub(crate) use sinks::selection;
 

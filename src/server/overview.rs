@@ -5,7 +5,7 @@
 
 mod survey;
 
-pub(super) use survey::{Trouble, dead_letters, overview, sinks, trouble};
+pub(super) use survey::{Trouble, dead_letters, overview, removed_sinks, sinks, trouble};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +33,8 @@ pub struct Overview {
     pub dedupe: DedupeLevel,
     /// Where events go, in the order of the configuration.
     pub sinks: Vec<SinkLevel>,
+    /// Sinks that have a cursor and are not in the configuration any more.
+    pub removed_sinks: Vec<RemovedSink>,
     /// Dead letters that there are, by the directories that they lie in: sinks, also such that are gone, and `worker`.
     pub dead_letters: BTreeMap<String, u64>,
     /// Replays that wait or run.
@@ -144,7 +146,7 @@ pub struct DedupeLevel {
 pub struct SinkLevel {
     pub name: String,
     pub kind: String,
-    /// What a delivered event survives: `memory` or `fsynced`.
+    /// What a delivered event survives: `memory`, `replicated` or `fsynced`.
     pub confirmation: String,
     /// True once it has stopped for good; its events stay in the journal.
     pub stopped: bool,
@@ -172,6 +174,8 @@ pub struct SinkLevel {
     pub dead: u64,
     /// Dead letters delivered after all.
     pub dead_letters_delivered: u64,
+    /// Deliveries that the target knew already and has not stored again.
+    pub known: u64,
     /// Deliveries of replays.
     pub replayed: u64,
     /// Deliveries that failed and were tried again.
@@ -206,6 +210,17 @@ pub struct LaneLevel {
     pub lag_seconds: f64,
     /// When the oldest under way arrived.
     pub oldest: Option<u64>,
+}
+
+/// A sink that is not in the configuration any more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RemovedSink {
+    pub name: String,
+    /// Notifications that are stored and that it has not had.
+    pub notifications: u64,
+    /// Back in the configuration before this time, in microseconds since 1970, it misses nothing.
+    pub until: u64,
 }
 
 /// A replay that waits or runs.

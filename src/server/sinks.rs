@@ -1,10 +1,19 @@
 //! One thread for each configured sink, with its feeds and its cursor.
 
+mod life;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod transports;
+
+#[cfg(feature = "postgres")]
+pub(super) use postgres::postgres_options;
+#[cfg(feature = "nats")]
+pub(super) use transports::nats_options;
 
 use super::ServerError;
 use super::directories::{beside, dead_letters, directory};
 use super::pull::Pulls;
+use super::removed;
 use super::sources::Sources;
 use crate::config::{self, Config, SinkKind};
 use crate::dedupe::Parties;
@@ -12,7 +21,7 @@ use crate::disk::{Disk, Storage};
 use crate::event::Pattern;
 use crate::feed::{
     self, Corrected, Cursor, Cursors, Decided, Feed, Feeds, RecentBatches, Replays, RetentionHolds,
-    Selection, StoredCursor,
+    Selection,
 };
 use crate::journal::{self, JournalId};
 use crate::relay::{self, Sleeper};
@@ -84,16 +93,6 @@ pub(super) fn cursors(
     floor: RetentionHolds,
 ) -> Result<Cursors, ServerError> {
     let storage = directory(&config.journal.dir.join("cursors"))?;
-    for StoredCursor { sink, saved } in feed::read_all(&*storage)? {
-        if !config.sinks.iter().any(|it| it.name == sink) {
-            let confirmed = saved.map_or(0, |saved| feed::confirmed(&saved.lanes));
-            tracing::warn!(
-                sink,
-                confirmed,
-                "there is a cursor of a sink that is not in the configuration: nothing is delivered to it, and nothing is kept for it; if the sink has another name now, stop the server and rename the file in `cursors`; if it is gone for good, remove the file"
-            );
-        }
-    }
     let (cursors, corrected) = Cursors::open(storage, id, last, floor)?;
     for Corrected { sink, was, now } in corrected {
         let foreign = was.journal != id;
@@ -126,21 +125,13 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
     };
     let mut files = Vec::new();
     let drain = common.config.server.drain_timeout;
+    let statistics = &sources.journal.statistics;
+    let first = statistics.first_sequence.load(Ordering::Relaxed);
     for sink in &common.config.sinks {
+        life::take_over(common, sink)?;
+        life::begin(common, sink, first..=sources.journal.durable())?;
         let cursor = common.cursors.of(&sink.name)?;
-        // A new sink begins with the oldest record that there is.
-        let statistics = &sources.journal.statistics;
-        let first = statistics.first_sequence.load(Ordering::Relaxed);
         warn_of_what_is_missing(&sink.name, &cursor, first);
-        let last = sources.journal.durable();
-        if cursor.is_new() && first <= last {
-            tracing::warn!(
-                sink = sink.name,
-                first,
-                last,
-                "the sink has no cursor, so everything that the journal holds is delivered to it; if it had another name before, stop the server and rename the file of its cursor in `cursors`; if it is to begin elsewhere, stop the server and use `hookline cursor seek`"
-            );
-        }
         let statistics = Arc::new(Statistics::default());
         statistics.delivered.set(cursor.confirmed().max(first - 1));
         statistics.confirmed.set(cursor.confirmed());
@@ -168,6 +159,10 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 let (limits, make) = transports::exec(&sink.name, exec, (&sinks.stop, drain));
                 part.dispatched(common, limits, make, &mut sinks.lives)?
             }
+            #[cfg(feature = "nats")]
+            SinkKind::Nats(nats) => part.nats(common, nats, &mut sinks.lives)?,
+            #[cfg(feature = "postgres")]
+            SinkKind::Postgres(table) => part.postgres(common, table, &mut sinks.lives)?,
             SinkKind::Pull(tokens) => {
                 let pull = part.pulled(common)?;
                 sinks.pulls.add(&sink.name, tokens, pull);
@@ -175,17 +170,23 @@ pub(super) fn prepare(common: &Common<'_>, sources: &mut Sources) -> Result<Sink
                 sources.sinks.push(shown);
                 continue;
             }
-            #[cfg(not(feature = "http"))]
-            SinkKind::Http(_) => return Err(unbuilt(sink)),
+            #[cfg(not(all(feature = "http", feature = "nats", feature = "postgres")))]
+            _ => return Err(unbuilt(sink)),
         };
         let name = sink.name.clone();
         sources.sinks.push((name.clone(), confirmation, statistics));
         sinks.ready.push((name, ready));
     }
+    // Behind those that have taken over what another had.
+    let there = first..=sources.journal.durable();
+    let (config, journal) = (common.config, &common.feeds.journal);
+    let removed = removed::removed(config, &common.cursors, journal, &there)?;
+    removed::log_removed(config, &removed, &there);
+    sources.set_removed(removed);
     Ok(sinks)
 }
 
-#[cfg(not(feature = "http"))]
+#[cfg(not(all(feature = "http", feature = "nats", feature = "postgres")))]
 fn unbuilt(sink: &config::Sink) -> ServerError {
     let kind = sink.kind.name();
     let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
@@ -238,6 +239,23 @@ impl SinkSetup<'_> {
             target.confirmation(),
             Ready::Stream(Box::new(runner), target),
         ))
+    }
+
+    /// A stream of JetStream.
+    #[cfg(feature = "nats")]
+    fn nats(
+        self,
+        common: &Common<'_>,
+        nats: &config::NatsSink,
+        lives: &mut Vec<Live<Arc<EventBatch>>>,
+    ) -> Result<(Confirmation, Ready), ServerError> {
+        let context = sink::nats::Context {
+            journal: common.cursors.journal().to_string(),
+            forms: Arc::clone(&common.feeds.forms),
+            statistics: Arc::clone(&self.statistics),
+        };
+        let (limits, make) = transports::nats(&self.sink.name, nats, context);
+        self.dispatched(common, limits, make, lives)
     }
 
     /// A sink that is read.

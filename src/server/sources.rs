@@ -1,6 +1,7 @@
 //! Where the numbers are that the admin pages show.
 
 use super::history::{History, Sample};
+use super::removed::Removed;
 use crate::config::{Config, Setting};
 use crate::endpoint::Table;
 use crate::feed::{self, Replays};
@@ -25,6 +26,7 @@ pub(super) struct Sources {
     /// Keys of the configuration and their values.
     pub(super) limits: Vec<(String, u64)>,
     table: Mutex<Arc<Table>>,
+    removed: Mutex<Vec<Removed>>,
     /// What was counted before.
     pub(super) history: History,
     /// What is asked for once more, as far as its files were looked at.
@@ -70,6 +72,7 @@ impl Sources {
                 .map(|(setting, value)| (key(setting), in_force(setting, *value)))
                 .collect(),
             table: Mutex::new(table),
+            removed: Mutex::default(),
             history: History::default(),
             replays: Mutex::default(),
             about: About {
@@ -95,6 +98,15 @@ impl Sources {
 
     pub(super) fn set_table(&self, table: Arc<Table>) {
         *self.table.lock() = table;
+    }
+
+    /// The sinks that have a cursor and are not configured any more.
+    pub(super) fn removed(&self) -> Vec<Removed> {
+        self.removed.lock().clone()
+    }
+
+    pub(super) fn set_removed(&self, removed: Vec<Removed>) {
+        *self.removed.lock() = removed;
     }
 
     /// What is counted now.

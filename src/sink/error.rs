@@ -26,6 +26,14 @@ pub enum SinkError {
     /// What delivers for it has ended.
     #[error("{0}: that is a fault of Hookline, and goes on after a restart")]
     Broken(String),
+    /// Another process writes in its place.
+    #[error(
+        "{0}; if this one is to go on, stop the other one and restart, else remove the sink from the configuration"
+    )]
+    Displaced(String),
+    /// What it writes to has less than was confirmed: everything up to this sequence. It goes on there.
+    #[error("what it writes to has only what stands up to sequence {0}")]
+    Behind(u64),
     /// The reader of a pipe has gone.
     #[error("the reader of its output has gone")]
     Gone,

@@ -21,7 +21,16 @@ mod exec;
 pub mod http;
 mod pull;
 mod request_form;
+#[cfg(any(feature = "http", feature = "nats"))]
+mod binding;
+mod delivery_id;
+mod template;
+#[cfg(feature = "nats")]
+pub mod nats;
+pub mod postgres;
+mod tls;
 
+pub use delivery_id::Identity;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use error::SinkError;
 pub use exec::{Each, Program, Stream};
@@ -35,4 +44,8 @@ pub use saver::CursorSaver;
 pub use statistics::{Confirmation, Statistics};
 pub use stdout::Stdout;
 pub use stream::{Runner, Sink};
+pub use template::Template;
+#[cfg(feature = "client-tls")]
+pub use tls::TlsError;
+pub use tls::TlsFiles;
 pub use transport::{Outcomes, Paths, Transport};

@@ -5,6 +5,7 @@ use super::health::Health;
 use crate::event::Lane;
 use crate::feed::Cursor;
 use crate::metrics::Counter;
+use parking_lot::Mutex;
 use std::sync::OnceLock;
 
 /// What a confirmed event survives.
@@ -12,8 +13,21 @@ use std::sync::OnceLock;
 pub enum Confirmation {
     /// Handed to another process; if that fails it is gone, unless it is replayed.
     Memory,
+    /// Kept by more than one machine.
+    Replicated,
     /// On disk.
     Fsynced,
+}
+
+impl Confirmation {
+    /// What the configuration and `status` call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Confirmation::Memory => "memory",
+            Confirmation::Replicated => "replicated",
+            Confirmation::Fsynced => "fsynced",
+        }
+    }
 }
 
 /// What one sink counts.
@@ -33,6 +47,10 @@ pub struct Statistics {
     pub replayed: Counter,
     /// How far each lane is, in the order of [`Lane::ALL`].
     pub lanes: [LaneStatistics; Lane::COUNT],
+    /// Deliveries that the target knew already and has not stored again.
+    pub known: Counter,
+    /// What a confirmed event survives, where the target has been asked.
+    confirmation: Mutex<Option<Confirmation>>,
     /// Highest sequence delivered.
     pub delivered: Counter,
     /// Highest sequence confirmed and saved.
@@ -52,6 +70,16 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// What a confirmed event survives; `None` if that follows from the type of the sink.
+    pub fn confirmation(&self) -> Option<Confirmation> {
+        *self.confirmation.lock()
+    }
+
+    /// The target has said what a confirmation is worth.
+    pub(super) fn note_confirmation(&self, confirmation: Confirmation) {
+        *self.confirmation.lock() = Some(confirmation);
+    }
+
     /// Everything up to this sequence is confirmed and saved, in all lanes, and nothing else is under way.
     pub(super) fn note_confirmed(&self, sequence: u64) {
         self.confirmed.set(sequence);

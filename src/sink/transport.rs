@@ -73,6 +73,9 @@ pub enum FailureKind {
     /// The other side has looked at just this and does not take it (HTTP 400, 422 ..). It is tried again, for a new
     /// release may take it, but the other side is there.
     Rejected,
+    /// It cannot be delivered there, whatever happens, and that is known without sending it (too large for the target):
+    /// a dead letter at once.
+    Impossible,
     /// The other side is gone for good and says so (HTTP 410): the sink stops.
     Gone,
     /// The transport itself has ended and takes no more attempts: the sink stops.
@@ -132,6 +135,24 @@ impl Failure {
     pub fn unreached(reason: impl Into<String>) -> Failure {
         Failure {
             kind: FailureKind::Unreached,
+            reason: reason.into(),
+            answer: None,
+        }
+    }
+
+    /// One that can never be delivered.
+    pub fn impossible(reason: impl Into<String>) -> Failure {
+        Failure {
+            kind: FailureKind::Impossible,
+            reason: reason.into(),
+            answer: None,
+        }
+    }
+
+    /// One of a target that takes nothing at the moment.
+    pub fn busy(reason: impl Into<String>) -> Failure {
+        Failure {
+            kind: FailureKind::Busy { after: None },
             reason: reason.into(),
             answer: None,
         }

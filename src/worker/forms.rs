@@ -144,6 +144,12 @@ impl Forms {
         Ok(number)
     }
 
+    /// The form of a record with these flags; `None` if nobody knows it.
+    pub fn by_flags(&self, flags: u16) -> Option<Arc<Form>> {
+        let number = record::form(flags);
+        (number != 0).then(|| self.get(number)).flatten()
+    }
+
     /// The form with this number. The file is read for one that is not known yet, once: a form is there before the
     /// first record that has its number.
     fn get(&self, number: u16) -> Option<Arc<Form>> {

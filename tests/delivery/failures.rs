@@ -340,7 +340,7 @@ fn filters_choose_and_sinks_come_and_go() {
             "messages",
             &format!("{EVENTS}types = [\"whatsapp.message.*\"]"),
         ))
-        .sink(&late.sink("late", EVENTS));
+        .sink(&late.sink("late", &format!("{EVENTS}start = \"oldest\"")));
     let server = start(&site, 1);
     let more = Plan {
         first: 2_000_000,

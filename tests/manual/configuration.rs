@@ -270,15 +270,20 @@ fn defaults_are_those_of_the_code() {
             "[[endpoint]]" => {
                 "[[endpoint]]\npath = \"/y\"\nprovider = \"meta\"\naccept_unsigned = true\n"
             }
+            "[[sink]] nats" => {
+                "[[sink]]\ntype = \"nats\"\nservers = [\"nats://a\"]\nstream = \"a\"\nsubject = \"a\"\n"
+            }
             "[[endpoint]] generic-hmac" => {
                 "[[endpoint]]\npath = \"/y\"\nprovider = \"generic-hmac\"\naccept_unsigned = true\n"
             }
+            "[[sink]]" => "[[sink]]\ntype = \"stdout\"\n",
             "[[sink]] file" => "[[sink]]\ntype = \"file\"\npath = \"f\"\n",
             "[[sink]] http" if key == "mode" => {
                 "[[sink]]\ntype = \"http\"\nurl = \"https://h/\"\nunit = \"event\"\n"
             }
             "[[sink]] http" => "[[sink]]\ntype = \"http\"\nurl = \"https://h/\"\n",
             "[[sink]] exec" => "[[sink]]\ntype = \"exec\"\ncommand = [\"c\"]\n",
+            "[[sink]] postgres" => "[[sink]]\ntype = \"postgres\"\nurl = \"postgres://a@b/c\"\n",
             "[[sink]] pull" => "[[sink]]\ntype = \"pull\"\ntoken = { env = \"T\" }\n",
             section => &format!("{section}\n"),
         };

@@ -1,9 +1,9 @@
 //! What each sink would do, in words and as JSON. No secret, no header value and no query of an address stands in it.
 
-use super::super::report::units::{as_configured, counted};
+use super::super::report::units::{as_configured, counted, time};
 use crate::config::{
-    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, PullSink, RequestForm, Sink, SinkKind,
-    format_size,
+    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, Life, NatsLogin, NatsSink, Partitions,
+    PostgresSink, PullSink, RequestForm, Sink, SinkKind, SslMode, Start, format_size,
 };
 use serde_json::{Value, json};
 
@@ -21,9 +21,31 @@ pub(super) fn describe(sink: &Sink, config: &Config) -> String {
                 ExecMode::Stream => format!("runs {program} once, with NDJSON to its stdin"),
             }
         }
+        SinkKind::Nats(nats) => messages(nats),
+        SinkKind::Postgres(postgres) => rows(postgres),
         SinkKind::Pull(pull) => format!("read at http://{}, {}", config.pull.listen, proof(pull)),
     };
-    format!("{}: {what}{}", sink.name, filtered(&sink.filter))
+    let (filter, life) = (filtered(&sink.filter), life(&sink.life));
+    format!("{}: {what}{filter}{life}", sink.name)
+}
+
+/// What is said about where it begins, where that is not the default.
+fn life(life: &Life) -> String {
+    let start = match life.start {
+        Start::Now => None,
+        start => Some(format!("; without a cursor, {}", beginning(start))),
+    };
+    let former = life.former_name.as_ref();
+    let former = former.map(|name| format!("; takes over what {name} had"));
+    [start, former].into_iter().flatten().collect()
+}
+
+fn beginning(start: Start) -> String {
+    match start {
+        Start::Now => "from now on".to_owned(),
+        Start::Oldest => "from the oldest on".to_owned(),
+        Start::At(at) => format!("what was received from {} on", time(Some(at))),
+    }
 }
 
 pub(super) fn to_json(sink: &Sink) -> Value {
@@ -46,8 +68,36 @@ pub(super) fn to_json(sink: &Sink) -> Value {
             set("mode", json!(if stream { "stream" } else { "each" }));
             set("dispatch", json!(pace(&exec.dispatch)));
         }
+        SinkKind::Nats(nats) => {
+            set("servers", json!(nats.servers));
+            set("stream", json!(nats.stream));
+            set("subject", json!(nats.subject_text));
+            set("identity", json!(nats.identity.name()));
+            set("create", json!(nats.create.is_some()));
+            set("login", json!(login(&nats.login)));
+            set("dispatch", json!(pace(&nats.dispatch)));
+        }
+        SinkKind::Postgres(postgres) => {
+            set("address", json!(postgres.address()));
+            set("table", json!(postgres.shape.table.literal()));
+            set("sslmode", json!(ssl_mode(postgres)));
+            set("data_type", json!(postgres.shape.data.name()));
+            let by_day = postgres.shape.partitions == Partitions::Day;
+            set("partitions", json!(if by_day { "day" } else { "none" }));
+            set("unique_ids", json!(postgres.shape.unique_ids));
+            set("create", json!(postgres.create));
+        }
         SinkKind::Pull(pull) => set("proof", json!(proof(pull))),
     }
+    if let Some(name) = &sink.life.former_name {
+        set("former_name", json!(name));
+    }
+    let start = match sink.life.start {
+        Start::Now => json!("now"),
+        Start::Oldest => json!("oldest"),
+        Start::At(at) => json!(time(Some(at))),
+    };
+    set("start", start);
     let filter = &sink.filter;
     for (key, list) in [
         ("types", &filter.types),
@@ -60,6 +110,40 @@ pub(super) fn to_json(sink: &Sink) -> Value {
         }
     }
     value
+}
+
+fn rows(postgres: &PostgresSink) -> String {
+    let shape = &postgres.shape;
+    let divided = match shape.partitions {
+        Partitions::None => "",
+        Partitions::Day => ", a partition a day",
+    };
+    let unique = if shape.unique_ids {
+        ", one row an event, whoever stores it"
+    } else {
+        ""
+    };
+    let create = if postgres.create {
+        ", made if it is missing"
+    } else {
+        ""
+    };
+    format!(
+        "rows of table {} at {} with sslmode {}, data as {}{divided}{unique}{create}, {} for a statement",
+        shape.table.literal(),
+        postgres.address(),
+        ssl_mode(postgres),
+        shape.data.name(),
+        as_configured(postgres.timeout),
+    )
+}
+
+fn ssl_mode(postgres: &PostgresSink) -> &'static str {
+    match postgres.target.ssl_mode {
+        SslMode::Disable => "disable",
+        SslMode::Require => "require",
+        SslMode::VerifyFull => "verify-full",
+    }
 }
 
 fn rotation(file: &FileSink) -> String {
@@ -89,6 +173,32 @@ fn requests(http: &HttpSink) -> String {
         signed.unwrap_or_default(),
         pace(&http.dispatch)
     )
+}
+
+fn messages(nats: &NatsSink) -> String {
+    let made = if nats.create.is_some() {
+        ", made if it is not there"
+    } else {
+        ""
+    };
+    format!(
+        "each event as a message to {} in the stream {}{made} at {}, {}, {}",
+        nats.subject_text,
+        nats.stream,
+        nats.servers.join(" "),
+        login(&nats.login),
+        pace(&nats.dispatch)
+    )
+}
+
+fn login(login: &NatsLogin) -> &'static str {
+    match login {
+        NatsLogin::None => "without a login",
+        NatsLogin::Password(..) => "with user and password",
+        NatsLogin::Token(_) => "with a token",
+        NatsLogin::NkeySeed(_) => "with a key",
+        NatsLogin::CredentialsFile(_) => "with a file of credentials",
+    }
 }
 
 fn form(form: RequestForm) -> String {

@@ -59,6 +59,11 @@ fn target(kind: &SinkKind, name: &str, config: &Config, server: &Server) -> Stri
         SinkKind::File(file) => file.path.display().to_string(),
         SinkKind::Http(http) => http.address().to_owned(),
         SinkKind::Exec(exec) => exec.command.first().cloned().unwrap_or_default(),
+        SinkKind::Nats(nats) => format!("{} at {}", nats.stream, nats.servers.join(" ")),
+        SinkKind::Postgres(postgres) => {
+            let table = postgres.shape.table.literal();
+            format!("table {table} at {}", postgres.address())
+        }
         SinkKind::Pull(_) => {
             let address = server.pull_address().unwrap_or(config.pull.listen);
             format!("http://{address}/v1/events?sink={name}")

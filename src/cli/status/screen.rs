@@ -193,6 +193,7 @@ fn sink(out: &mut impl Write, sink: &SinkLevel, overview: &Overview) -> io::Resu
         (sink.duplicates, "duplicate"),
         (sink.unwanted, "filtered out"),
         (sink.retries, "retried"),
+        (sink.known, "known to the target already"),
         (sink.replayed, "replayed"),
         (letters.unwrap_or(0), "in the dead letters"),
         (sink.unaccounted, "UNACCOUNTED"),
@@ -254,6 +255,16 @@ fn rest(out: &mut impl Write, overview: &Overview) -> io::Result<()> {
             writeln!(out)
         }
     };
+    for sink in &overview.removed_sinks {
+        part(out)?;
+        writeln!(
+            out,
+            "sink {} is not in the configuration; it has not had {}; back before {} it misses nothing",
+            sink.name,
+            counted(sink.notifications, "notification"),
+            units::time(Some(sink.until)),
+        )?;
+    }
     for (name, count) in &overview.dead_letters {
         if *count > 0 && !sinks.iter().any(|sink| sink.name == *name) {
             part(out)?;
@@ -312,7 +323,7 @@ fn share(part: u64, all: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::{Acks, ReplayLevel};
+    use crate::server::{Acks, RemovedSink, ReplayLevel};
 
     #[test]
     fn numbers_are_shown_as_people_read_them() {
@@ -406,6 +417,11 @@ mod tests {
                 },
             ],
             now: 5_000_000,
+            removed_sinks: vec![RemovedSink {
+                name: "gone".to_owned(),
+                notifications: 3,
+                until: 1_795_398_300_000_000,
+            }],
             dead_letters: [("crm".to_owned(), 7), ("gone".to_owned(), 1)].into(),
             replays: vec![ReplayLevel {
                 id: "20261123-014500-crm".to_owned(),
@@ -424,6 +440,7 @@ mod tests {
             "sink bus (http, memory); FAILING, tried again, for 1m 12s: exit status: 3\n",
             "sink back (http, memory)\n  works; a delivery failed 5s ago: answered 502\n",
             "sink log (http, memory)\n  0 delivered\n  everything up to sequence 0 is confirmed\n",
+            "sink gone is not in the configuration; it has not had 3 notifications; back before 2026-11-23",
             "1 dead letter of gone; ",
             "replay 20261123-014500-crm to ",
         ] {

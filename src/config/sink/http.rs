@@ -1,5 +1,6 @@
 //! Reads what is peculiar to `type = "http"`.
 
+use super::connection;
 use super::dispatch::{self, Dispatch};
 use crate::config::document::{Entry, Value};
 use crate::config::provider::{CREDENTIALS, field_name, standard_keys};
@@ -7,8 +8,6 @@ use crate::config::reader::{Reading, Section, secret};
 use crate::config::secret::Secret;
 use crate::sink::RequestForm;
 use ::http::{HeaderValue, Uri};
-use std::fs::File;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,11 +41,12 @@ pub(super) fn read(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Opti
     let form = form(reading, section);
     let headers = headers(reading, section);
     let signing_secrets = standard_keys(reading, section, "signing_secret");
-    let ca_file = ca_file(reading, section);
+    let ca_file = connection::ca_file(reading, section);
     let connect_timeout = section.measured_of(reading, "sink.http", "connect_timeout");
     let dispatch = dispatch::read(reading, section, "sink.http");
     let url = url?;
-    let is_far = url.scheme_str() == Some("http") && !url.host().is_some_and(is_loopback);
+    let is_far =
+        url.scheme_str() == Some("http") && !url.host().is_some_and(connection::is_loopback);
     let secret = headers
         .iter()
         .find(|(name, _)| CREDENTIALS.contains(&name.as_str()));
@@ -110,14 +110,6 @@ fn has_host(authority: &str, url: &Uri) -> bool {
     let port = authority.get(host.len()..).unwrap_or_default();
     let is_port = port.is_empty() || url.port_u16().is_some_and(|port| port > 0);
     !host.is_empty() && is_port
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn form(reading: &mut Reading<'_>, section: &mut Section<'_>) -> RequestForm {
@@ -195,48 +187,6 @@ fn value(reading: &mut Reading<'_>, entry: &Entry, name: &str) -> Option<Secret>
 /// Fields that frame a request or are part of what it says.
 fn is_ours(name: &str) -> bool {
     OURS.contains(&name) || OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-fn ca_file(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Option<PathBuf> {
-    let path = section.text(reading, "ca_file")?;
-    let readable = File::open(path).and_then(|file| file.metadata());
-    let message = match readable {
-        Ok(metadata) if metadata.is_file() => match holds_certificates(path) {
-            Ok(()) => {
-                reading.own_files.reads(path, "the ca_file of a sink");
-                return Some(PathBuf::from(path));
-            }
-            Err(error) => format!("ca_file {path:?} {error}"),
-        },
-        Ok(_) => format!("ca_file {path:?} is no file"),
-        Err(error) => format!("cannot read ca_file {path:?}: {error}"),
-    };
-    reading.mistake(&section.place_of("ca_file"), message);
-    None
-}
-
-/// As the client reads it at the start.
-#[cfg(feature = "http")]
-fn holds_certificates(path: &str) -> Result<(), String> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| format!("is not in PEM: {error}"))?;
-    if certificates.is_empty() {
-        return Err("holds no certificate in PEM".to_owned());
-    }
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates {
-        let added = roots.add(certificate);
-        added.map_err(|error| format!("holds what is no authority's certificate: {error}"))?;
-    }
-    Ok(())
-}
-
-#[cfg(not(feature = "http"))]
-fn holds_certificates(_path: &str) -> Result<(), String> {
-    Ok(())
 }
 
 /// Fields that a request cannot have from the configuration.

@@ -6,16 +6,23 @@
 //! | `file` | NDJSON, appended to a file | `path`, `mode`, `rotate_size`, `rotate_every`, `keep` |
 //! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
 //! | `exec` | to the standard input of a program | `command`, `mode`, and those below |
+//! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
+//! | `postgres` | rows of a table | `url`, `user`, `password`, `table`, `create`, `data_type`, `partitions`, `unique_ids`, `timeout`, those of a [connection](connection) |
 //! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
 //!
-//! `http` and `exec` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`, `max_attempts`.
-//! All types take `name` and the keys of the [filter](Filter).
+//! `http`, `exec` and `nats` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`,
+//! `max_attempts`.
+//! All types take `name`, `start`, `former_name` ([`Life`]) and the keys of the [filter](Filter).
 
+mod connection;
 mod dispatch;
 mod exec;
 mod file;
 mod filter;
 mod http;
+mod life;
+mod nats;
+mod postgres;
 mod pull;
 
 pub use dispatch::Dispatch;
@@ -23,6 +30,9 @@ pub use exec::{ExecMode, ExecSink};
 pub use file::FileSink;
 pub use filter::Filter;
 pub use http::HttpSink;
+pub use life::{Life, Start};
+pub use nats::{NatsLogin, NatsSink};
+pub use postgres::PostgresSink;
 pub use pull::PullSink;
 
 use super::endpoint::Endpoint;
@@ -35,6 +45,8 @@ use super::suggest::did_you_mean;
 pub struct Sink {
     /// Names it in metrics, cursors, dead letters and commands.
     pub name: String,
+    /// Where it begins, and what it was called.
+    pub life: Life,
     pub filter: Filter,
     pub kind: SinkKind,
 }
@@ -48,6 +60,8 @@ pub enum SinkKind {
     File(FileSink),
     Http(Box<HttpSink>),
     Exec(ExecSink),
+    Nats(Box<NatsSink>),
+    Postgres(Box<PostgresSink>),
     /// Whoever asks for it.
     Pull(PullSink),
 }
@@ -60,6 +74,8 @@ impl SinkKind {
             SinkKind::File(_) => "file",
             SinkKind::Http(_) => "http",
             SinkKind::Exec(_) => "exec",
+            SinkKind::Nats(_) => "nats",
+            SinkKind::Postgres(_) => "postgres",
             SinkKind::Pull(_) => "pull",
         }
     }
@@ -69,6 +85,7 @@ impl SinkKind {
         match (self, other) {
             (SinkKind::Stdout, SinkKind::Stdout) => true,
             (SinkKind::File(one), SinkKind::File(other)) => is_same_file(&one.path, &other.path),
+            (SinkKind::Postgres(one), SinkKind::Postgres(other)) => one.is_same_table(other),
             _ => false,
         }
     }
@@ -78,6 +95,7 @@ impl SinkKind {
 pub(super) fn default() -> Sink {
     Sink {
         name: "stdout".to_owned(),
+        life: Life::default(),
         filter: Filter::default(),
         kind: SinkKind::Stdout,
     }
@@ -90,8 +108,9 @@ pub(super) fn read_all(
     endpoints: Option<&[Endpoint]>,
 ) -> Vec<Sink> {
     let mut sinks: Vec<Sink> = Vec::new();
+    let mut former_names = Vec::new();
     for section in sections {
-        let place = section.place_of("name");
+        let (place, former) = (section.place_of("name"), section.place_of("former_name"));
         let Some(sink) = read(reading, section, endpoints) else {
             continue;
         };
@@ -113,7 +132,11 @@ pub(super) fn read_all(
             reading.mistake(&place, message);
         }
         sinks.push(sink);
+        former_names.push(former);
     }
+    let lives = sinks.iter().zip(&former_names);
+    let lives = lives.map(|(sink, place)| (sink.name.as_str(), &sink.life, place));
+    life::check(reading, &lives);
     sinks
 }
 
@@ -156,17 +179,31 @@ fn read(
         reading.mistake(&section.place_of("type"), message);
         return None;
     };
+    if BY_FEATURE.contains(&(*word, false)) {
+        let message = format!(
+            "sink type {word:?} is not in this build, which was made without the feature {word}: cargo install --features \
+             {word}, or the package, has it"
+        );
+        reading.mistake(&section.place_of("type"), message);
+        return None;
+    }
+    let life = life::read(reading, &mut section);
     let filter = filter::read(reading, &mut section, endpoints);
     let kind = match *word {
         "file" => file::read(reading, &mut section).map(SinkKind::File),
         "http" => http::read(reading, &mut section).map(|http| SinkKind::Http(Box::new(http))),
         "exec" => exec::read(reading, &mut section).map(SinkKind::Exec),
+        "nats" => nats::read(reading, &mut section).map(|nats| SinkKind::Nats(Box::new(nats))),
+        "postgres" => {
+            postgres::read(reading, &mut section).map(|it| SinkKind::Postgres(Box::new(it)))
+        }
         "pull" => Some(SinkKind::Pull(pull::read(reading, &mut section))),
         _ => Some(SinkKind::Stdout),
     };
     section.finish(reading, |key| belongs_to(key, word));
     Some(Sink {
         name: name.unwrap_or(word).to_owned(),
+        life,
         filter,
         kind: kind?,
     })
@@ -208,7 +245,7 @@ fn is_reserved(name: &str) -> Option<&'static str> {
 }
 
 /// What `type` may say, and the keys that only these types take.
-const KINDS: [(&str, &[&str]); 5] = [
+const KINDS: [(&str, &[&str]); 7] = [
     ("stdout", &[]),
     (
         "file",
@@ -246,15 +283,45 @@ const KINDS: [(&str, &[&str]); 5] = [
             "max_attempts",
         ],
     ),
+    (
+        "nats",
+        &[
+            "servers",
+            "stream",
+            "subject",
+            "identity",
+            "create",
+            "replicas",
+            "duplicate_window",
+            "confirmation",
+            "user",
+            "password",
+            "token",
+            "nkey_seed",
+            "credentials_file",
+            "tls",
+            "ca_file",
+            "cert_file",
+            "key_file",
+            "server_name",
+            "concurrency",
+            "rate",
+            "timeout",
+            "retry_min",
+            "retry_max",
+            "max_attempts",
+        ],
+    ),
+    ("postgres", postgres::KEYS),
     ("pull", &["token", "accept_unauthenticated"]),
 ];
 
-/// Kinds that Hookline knows of and this build does not have.
-const UNBUILT: [&str; 6] = [
-    "jetstream",
-    "nats",
-    "kafka",
-    "redis",
-    "postgres",
-    "postgresql",
+/// Kinds that a feature of the build brings, and whether this build has it.
+const BY_FEATURE: [(&str, bool); 3] = [
+    ("http", cfg!(feature = "http")),
+    ("nats", cfg!(feature = "nats")),
+    ("postgres", cfg!(feature = "postgres")),
 ];
+
+/// Kinds that Hookline knows of and this build does not have.
+const UNBUILT: [&str; 2] = ["kafka", "redis"];

@@ -123,7 +123,7 @@ fn each_mistake_has_its_message() {
         ),
         (
             "type = \"stdout\"\nurl = \"x\"",
-            "url belongs to a sink of type \"http\"; \"stdout\" takes no keys",
+            "url belongs to a sink of type \"http\" or \"postgres\"; \"stdout\" takes no keys",
         ),
         (
             "type = \"file\"\npath = \"x\"\nrate = 5",
@@ -200,6 +200,50 @@ fn each_mistake_has_its_message() {
     ] {
         let message = mistake(&format!("[[sink]]\n{text}"));
         assert!(message.contains(part), "{text}\n{message}");
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn each_mistake_of_a_postgres_sink_has_its_message() {
+    let url = "url = \"postgres://u@10.1.0.1/crm\"";
+    for (text, part) in [
+        (String::new(), "a postgres sink needs url"),
+        (
+            "url = \"postgres://u:hunter2@h/crm\"".to_owned(),
+            "holds a password",
+        ),
+        ("url = \"postgres://h/crm\"".to_owned(), "names no user"),
+        (
+            "url = \"postgres://u@h/crm?sslmode=prefer\"".to_owned(),
+            "verify-full",
+        ),
+        (format!("{url}\nuser = \"u\""), "leave one of them out"),
+        (format!("{url}\ntable = \"a.b.c\""), "without a dot"),
+        (
+            format!("{url}\ntable = \"hookline_position\""),
+            "beside its own",
+        ),
+        (
+            format!("{url}\nconcurrency = 2"),
+            "concurrency belongs to a sink of type",
+        ),
+        (
+            format!("{url}\nmax_attempts = 2"),
+            "max_attempts belongs to a sink of type",
+        ),
+        (
+            format!("{url}\nunique_ids = true\npartitions = \"day\""),
+            "cannot be had with partitions",
+        ),
+        (
+            format!("{url}\n[[sink]]\nname = \"b\"\ntype = \"postgres\"\n{url}"),
+            "writes where another one does already",
+        ),
+    ] {
+        let message = mistake(&format!("[[sink]]\ntype = \"postgres\"\n{text}"));
+        assert!(message.contains(part), "{text}\n{message}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 }
 
@@ -374,3 +418,80 @@ mode = "stream"
 type = "pull"
 accept_unauthenticated = true
 "#;
+
+#[test]
+fn where_a_sink_begins_is_read() {
+    let start = |text: &str| {
+        sink(&format!(
+            "[[sink]]\ntype = \"stdout\"\n{text}\nformer_name = \"crm\""
+        ))
+        .life
+    };
+    for (text, start_is) in [
+        ("", Start::Now),
+        ("start = \"now\"", Start::Now),
+        ("start = \"oldest\"", Start::Oldest),
+        (
+            "start = \"2026-11-23T01:45:00Z\"",
+            Start::At(1_795_398_300_000_000),
+        ),
+        (
+            "start = \"2026-11-23T02:45:00+01:00\"",
+            Start::At(1_795_398_300_000_000),
+        ),
+    ] {
+        let life = start(text);
+        assert_eq!(life.start, start_is, "{text}");
+        assert_eq!(life.former_name.as_deref(), Some("crm"));
+    }
+    let (_, warnings) = sinks("[[sink]]\ntype = \"stdout\"\nstart = \"2999-01-01T00:00:00Z\"");
+    assert!(
+        warnings[0].message.contains("in the future"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn what_a_sink_cannot_take_over_is_a_mistake() {
+    let named = |name: &str, rest: &str| {
+        format!("[[sink]]\nname = \"{name}\"\ntype = \"exec\"\ncommand = [\"/bin/cat\"]\n{rest}\n")
+    };
+    let former = |name: &str| format!("former_name = \"{name}\"");
+    for (text, expected) in [
+        (
+            named("a", "start = \"yesterday\""),
+            "start must be \"now\", \"oldest\" or a time",
+        ),
+        (
+            named("a", "start = \"1960-01-01T00:00:00Z\""),
+            "start must be",
+        ),
+        (
+            named("a", "start = 2026-11-23T01:45:00Z"),
+            "start must be text",
+        ),
+        (named("a", &former("a")), "the name of the sink itself"),
+        (
+            named("a", &former("b")) + &named("b", ""),
+            "former_name = \"b\" is the name of another sink now",
+        ),
+        (
+            named("a", "") + &named("b", &former("a")),
+            "former_name = \"a\" is the name of another sink now",
+        ),
+        (
+            named("a", &former("c")) + &named("b", &former("c")),
+            "sink \"a\" has former_name = \"c\" too",
+        ),
+        (named("a", &former("a/b")), "must be 1 to 64 letters"),
+        (
+            named("a", &former("worker")),
+            "no sink was called \"worker\"",
+        ),
+    ] {
+        let errors = load(&format!("{ENDPOINT}{text}")).expect_err("a mistake");
+        let found = &errors.mistakes[0].message;
+        assert!(found.contains(expected), "{found}");
+        assert_eq!(errors.mistakes.len(), 1, "{errors:?}");
+    }
+}

@@ -1,4 +1,5 @@
 mod bodies;
+mod former;
 
 use super::super::{Answer, DeadLetter, Failures};
 use super::{DeadLetterError, DeadLetters, Listed};

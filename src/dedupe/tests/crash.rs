@@ -257,6 +257,32 @@ fn a_full_disk_loses_nothing() {
     assert!(refused > 20, "{refused}");
 }
 
+/// A checkpoint that finds new files of both logs makes their names durable once; one that finds none does not.
+#[test]
+fn the_names_of_new_files_are_made_durable_once() {
+    let twice = |first, count| messages(&Vec::from_iter(first..first + count).repeat(2));
+    let mut journal = Journal::default();
+    // What fills a file of each log, that once more, and less.
+    for (number, count) in [(1, 20), (2, 20), (3, 1), (4, 1)] {
+        journal.push(vec![(number, twice(number * 100, count))]);
+    }
+    let disk = SimulatedDisk::new(1);
+    let options = Options {
+        keys: 160,
+        ..PLENTY
+    };
+    let mut dedupe = open(&disk, &options, &journal);
+    let mut operations = Vec::new();
+    for mut delivery in journal.deliveries(1) {
+        dedupe.decide(&mut delivery).unwrap();
+        let before = disk.operations();
+        dedupe.checkpoint().unwrap();
+        operations.push(disk.operations() - before);
+    }
+    // A sync of each file, one of the directory, and the save, which is a write and a sync.
+    assert_eq!(operations[1..], [5, 5, 4]);
+}
+
 /// After a sync that failed, the next one would succeed without having written anything.
 #[test]
 fn a_sync_that_failed_is_not_tried_again() {

@@ -94,6 +94,9 @@ impl Model {
         let first = delivery.events().get(0).unwrap();
         self.turn(first.received_at());
         for event in delivery.events().iter() {
+            self.learn_from(event);
+        }
+        for event in delivery.events().iter() {
             self.decide_event(event);
         }
     }
@@ -141,6 +144,27 @@ impl Model {
         self.pairs.retain(|_, it| it.1 > gone);
     }
 
+    fn learn_from(&mut self, event: Event<'_>) {
+        let (Some(user_id), Some(phone)) = (event.party_user_id(), event.party_phone()) else {
+            return;
+        };
+        let active = self.generations.last_mut().unwrap();
+        let group = self
+            .options
+            .scope
+            .group(event.endpoint(), event.is_foreign());
+        let hash = |name: &str| {
+            let number = event.phone_number_id().unwrap_or("-");
+            fingerprint(number.as_bytes()).rotate_left(1) ^ fingerprint(name.as_bytes())
+        };
+        let (user_id, phone) = (hash(user_id), hash(phone));
+        let pair = (phone, active.number);
+        if self.pairs.insert((group, user_id), pair) != Some(pair) {
+            let text = [user_id.to_le_bytes(), phone.to_le_bytes()].concat();
+            active.write(event, 3, &text);
+        }
+    }
+
     fn decide_event(&mut self, event: Event<'_>) {
         let Options { window, scope, .. } = self.options;
         let active = self.generations.last_mut().unwrap();
@@ -156,18 +180,6 @@ impl Model {
             let kind = if older.is_some() { 2 } else { 1 };
             active.write(event, kind, event.id().as_bytes());
             self.keys.insert(key, (active.number, now));
-        }
-        if let (Some(user_id), Some(phone)) = (event.party_user_id(), event.party_phone()) {
-            let hash = |name: &str| {
-                let number = event.phone_number_id().unwrap_or("-");
-                fingerprint(number.as_bytes()).rotate_left(1) ^ fingerprint(name.as_bytes())
-            };
-            let (user_id, phone) = (hash(user_id), hash(phone));
-            let pair = (phone, active.number);
-            if self.pairs.insert((group, user_id), pair) != Some(pair) {
-                let text = [user_id.to_le_bytes(), phone.to_le_bytes()].concat();
-                active.write(event, 3, &text);
-            }
         }
         let repeats = |(_, then): (u64, u64)| {
             if weak {
@@ -232,6 +244,10 @@ fn it_finds_and_writes_what_a_map_does() {
         assert_eq!(found, model.found, "seed {seed}");
         assert_eq!(dedupe.keys(), model.keys.len(), "seed {seed}");
         assert_eq!(dedupe.parties.len(), model.pairs.len(), "seed {seed}");
+        for (&(group, user_id), &(phone, _)) in &model.pairs {
+            let known = dedupe.parties.phone_of(group, user_id);
+            assert_eq!(known, Some(phone), "seed {seed}");
+        }
         for generation in &model.generations {
             let (number, right) = (generation.number, &generation.file);
             assert_eq!(&file_of(&disk, number), right, "seed {seed}, {number}");

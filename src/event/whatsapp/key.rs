@@ -232,9 +232,17 @@ pub(in crate::event) fn hash(text: &[u8]) -> [u8; 16] {
 /// whose halves are folded together; the length is mixed in last.
 pub fn fingerprint(text: &[u8]) -> u64 {
     let mut state = SEEDS[0];
-    let (chunks, rest) = text.as_chunks::<8>();
-    for chunk in chunks {
+    let mut rest = text;
+    // Most texts are short: two at once, and no more.
+    while let Some((chunks, behind)) = rest.split_first_chunk::<16>() {
+        for chunk in chunks.as_chunks::<8>().0 {
+            state = fold(state ^ u64::from_le_bytes(*chunk), SEEDS[1]);
+        }
+        rest = behind;
+    }
+    if let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
         state = fold(state ^ u64::from_le_bytes(*chunk), SEEDS[1]);
+        rest = behind;
     }
     if !rest.is_empty() {
         let last = match text.last_chunk() {

@@ -1,3 +1,5 @@
+mod life;
+
 use super::{CursorError, Cursors, OPEN_MAX, Saved, read_all};
 use crate::disk::text::{CRC32C, seal};
 use crate::disk::{Disk, Storage};
@@ -86,7 +88,11 @@ fn a_new_sink_has_a_cursor_at_once() {
 
 /// As version 3 has written it.
 fn version_3(journal: JournalId, lanes: Lanes) -> Vec<u8> {
-    let text = super::render(&Saved { journal, lanes });
+    let text = super::render(&Saved {
+        journal,
+        lanes,
+        moved: 0,
+    });
     let text = seal(format!("{}{text}", super::TITLE_3), CRC32C);
     let mut bytes = text.into_bytes();
     bytes.resize(4096, b'\n');
@@ -359,4 +365,27 @@ fn a_cursor_with_as_much_open_as_can_be_is_read() {
 
 fn up_to(sequence: u64) -> Lanes {
     std::array::from_fn(|_| Progress::up_to(sequence))
+}
+
+/// A target that keeps the position itself has to tell a cursor that a person has moved from one that a crash has left
+/// behind.
+#[test]
+fn a_move_is_another_one_each_time_and_a_save_is_none() {
+    let site = Site::new();
+    let (cursors, _) = site.open(journal(1), 1000);
+    let mut cursor = cursors.of("crm").unwrap();
+    let made = cursor.moved();
+    assert!(made > 0);
+    cursor.save(up_to(100)).unwrap();
+    assert_eq!(cursors.of("crm").unwrap().moved(), made);
+    // To where it is, which is a move all the same.
+    cursor.move_to(up_to(100)).unwrap();
+    let moved = cursors.of("crm").unwrap().moved();
+    assert!(moved > made, "{moved} after {made}");
+    cursor.save(up_to(200)).unwrap();
+    let again = site.open(journal(1), 1000).0.of("crm").unwrap();
+    assert_eq!((again.confirmed(), again.moved()), (200, moved));
+    // One that was removed and begins anew was moved too.
+    fs::remove_file(site.file("crm")).unwrap();
+    assert!(cursors.of("crm").unwrap().moved() > moved);
 }

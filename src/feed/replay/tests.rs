@@ -212,3 +212,36 @@ fn mkfifo(path: &Path) {
     let made = Command::new("mkfifo").arg(path).status().unwrap();
     assert!(made.success());
 }
+
+/// A replay of a sink that has another name now goes on under its own name, wherever the power goes.
+#[test]
+fn what_waits_or_runs_is_taken_over() {
+    let mut was_whole = false;
+    for power_off_at in 1..60 {
+        let disk = SimulatedDisk::new(power_off_at);
+        let mut server = Replays::open(disk.storage());
+        let mut replays = ["crm", "crm", "crm", "log"].map(|sink| requested(&server, sink, 10));
+        (replays[0].state, replays[0].next) = (ReplayState::Running, 15);
+        server.save(&mut replays[0]).unwrap();
+        replays[1].state = ReplayState::Done;
+        server.save(&mut replays[1]).unwrap();
+        disk.set_faults(Faults {
+            power_off_at: Some(disk.operations() + power_off_at),
+            ..Faults::default()
+        });
+        was_whole = server.take_over("crm", "erp").is_ok();
+
+        let after = Replays::open(disk.after_power_cut().storage());
+        let again = after.take_over("crm", "erp").unwrap();
+        assert!(again == 0 || !was_whole, "{power_off_at}");
+        let sinks = ["erp", "crm", "erp", "log"];
+        for (replay, sink) in replays.iter().zip(sinks) {
+            let expected = Replay {
+                sink: sink.to_owned(),
+                ..replay.clone()
+            };
+            assert_eq!(after.read(&replay.id).unwrap(), expected, "{power_off_at}");
+        }
+    }
+    assert!(was_whole, "the power goes too early");
+}

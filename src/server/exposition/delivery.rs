@@ -2,7 +2,7 @@
 
 use super::out::Out;
 use crate::event::Lane;
-use crate::server::overview::{LaneLevel, SinkLevel, dead_letters, sinks};
+use crate::server::overview::{LaneLevel, SinkLevel, dead_letters, removed_sinks, sinks};
 use crate::server::sources::{Sources, total_of};
 use std::fmt;
 
@@ -13,6 +13,14 @@ pub(super) fn delivery(out: &mut Out<'_>, sources: &Sources) -> fmt::Result {
     counts(out, &all)?;
     levels(out, &all)?;
     lags(out, &all)?;
+    let removed = removed_sinks(sources);
+    out.gauges(
+        "hookline_removed_sink_notifications",
+        "Notifications that a sink has not had which is not configured any more",
+        removed
+            .iter()
+            .map(|sink| ([("sink", sink.name.as_str())], sink.notifications)),
+    )?;
     let letters = dead_letters(sources);
     out.gauges(
         "hookline_dead_letters",
@@ -95,6 +103,11 @@ fn counts(out: &mut Out<'_>, all: &[SinkLevel]) -> fmt::Result {
         "hookline_sink_dead_letters_delivered",
         "Dead letters that were delivered after all",
         each(|sink| sink.dead_letters_delivered),
+    )?;
+    out.counters(
+        "hookline_sink_known",
+        "Deliveries that the target knew already by their id and has not stored again",
+        each(|sink| sink.known),
     )?;
     out.counters(
         "hookline_sink_replayed",

@@ -1,8 +1,8 @@
 //! Gathers what the page shows from the counters, and from the directories that hold dead letters and replays.
 
 use super::{
-    AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, ReplayLevel,
-    SinkLevel,
+    AckTimes, Acks, DedupeLevel, JournalLevel, LaneLevel, Overview, Receiving, RemovedSink,
+    ReplayLevel, SinkLevel,
 };
 use crate::dead_letter;
 use crate::disk::{self, Disk};
@@ -14,7 +14,7 @@ use crate::reactor::{Control, Phase};
 use crate::server::held::Held;
 use crate::server::history::Sample;
 use crate::server::sources::{Sources, sum, total_of};
-use crate::sink::{Confirmation, Statistics};
+use crate::sink::Statistics;
 use std::collections::BTreeMap;
 use std::path;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub(in crate::server) fn overview(sources: &Sources, control: &Control) -> Overv
         journal: journal(sources, &sample, now),
         dedupe: dedupe(sources),
         sinks: sinks(sources).collect(),
+        removed_sinks: removed_sinks(sources),
         dead_letters: dead_letters(sources),
         replays: replays(sources),
     }
@@ -55,7 +56,11 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
         SinkLevel {
             name: name.clone(),
             kind: kind.map_or("", |(_, kind)| kind).to_owned(),
-            confirmation: survives(*confirmation).to_owned(),
+            confirmation: statistics
+                .confirmation()
+                .unwrap_or(*confirmation)
+                .name()
+                .to_owned(),
             stopped: statistics.stopped.get() > 0,
             reason: statistics.reason.get().cloned(),
             away,
@@ -69,6 +74,7 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
             unwanted: statistics.unwanted.get(),
             dead: statistics.dead.get(),
             dead_letters_delivered: statistics.dead_letters.get(),
+            known: statistics.known.get(),
             replayed: statistics.replayed.get(),
             retries: statistics.retries.get(),
             unaccounted: statistics.unaccounted.get(),
@@ -78,6 +84,20 @@ pub(in crate::server) fn sinks(sources: &Sources) -> impl Iterator<Item = SinkLe
                 .collect(),
         }
     })
+}
+
+/// What those leave that are not configured any more.
+pub(in crate::server) fn removed_sinks(sources: &Sources) -> Vec<RemovedSink> {
+    let statistics = &sources.journal.statistics;
+    let first = statistics.first_sequence.load(Ordering::Relaxed);
+    let removed = sources.removed().into_iter();
+    removed
+        .map(|sink| RemovedSink {
+            notifications: sink.undelivered(first..=sources.journal.durable()),
+            until: sink.until,
+            name: sink.name,
+        })
+        .collect()
 }
 
 /// Why what is stored does not reach a sink.
@@ -298,13 +318,6 @@ fn state(sources: &Sources, control: &Control) -> &'static str {
         (Phase::Serving, State::Full) => "full",
         (Phase::Serving, State::Open) => "serving",
         _ => "draining",
-    }
-}
-
-fn survives(confirmation: Confirmation) -> &'static str {
-    match confirmation {
-        Confirmation::Memory => "memory",
-        Confirmation::Fsynced => "fsynced",
     }
 }
 

@@ -3,13 +3,19 @@
 use super::super::ServerError;
 #[cfg(feature = "http")]
 use crate::config::HttpSink;
+#[cfg(any(feature = "http", feature = "nats"))]
+use crate::config::Secret;
 use crate::config::{Dispatch, ExecMode, ExecSink};
+#[cfg(feature = "nats")]
+use crate::config::{NatsLogin, NatsSink};
 #[cfg(feature = "http")]
 use crate::sink::http::{self, Http};
+#[cfg(feature = "nats")]
+use crate::sink::nats::{self, Creation, Credentials, Nats};
 use crate::sink::{Backoff, Each, Limits, Outcomes, Program, Stream, Transport, Unit};
 #[cfg(feature = "http")]
 use crate::sink::{Paths, RequestForm};
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "nats"))]
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,8 +32,7 @@ pub(super) fn http(name: &str, sink: &HttpSink, paths: Paths) -> (Limits, Make) 
         RequestForm::Binary | RequestForm::Structured => (Unit::Event, 1),
         RequestForm::Batch(events) => (Unit::Event, events),
     };
-    let secret =
-        |(name, value): &(String, crate::config::Secret)| (name.clone(), value.expose().to_vec());
+    let secret = |(name, value): &(String, Secret)| (name.clone(), value.expose().to_vec());
     let keys = sink.signing_secrets.iter();
     let options = http::Options {
         name: name.to_owned(),
@@ -49,6 +54,52 @@ pub(super) fn http(name: &str, sink: &HttpSink, paths: Paths) -> (Limits, Make) 
         ))
     });
     (limits(&sink.dispatch, unit, batch), make)
+}
+
+/// The same of a stream of JetStream.
+#[cfg(feature = "nats")]
+pub(super) fn nats(name: &str, sink: &NatsSink, context: nats::Context) -> (Limits, Make) {
+    let options = nats_options(name, sink);
+    let failed = ServerError::io(format!("start the sink {name}"));
+    let make: Make = Box::new(move |outcomes| {
+        let nats = Nats::new(options, context, outcomes);
+        Ok(Box::new(
+            nats.map_err(|error| failed(io::Error::other(error)))?,
+        ))
+    });
+    (limits(&sink.dispatch, Unit::Event, 1), make)
+}
+
+/// How to connect, and what to send.
+#[cfg(feature = "nats")]
+pub(in crate::server) fn nats_options(name: &str, sink: &NatsSink) -> nats::Options {
+    let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
+    let create = sink.create.clone();
+    nats::Options {
+        name: name.to_owned(),
+        servers: sink.servers.clone(),
+        credentials: match &sink.login {
+            NatsLogin::None => Credentials::None,
+            NatsLogin::Password(user, password) => {
+                Credentials::Password(text(user), text(password))
+            }
+            NatsLogin::Token(token) => Credentials::Token(text(token)),
+            NatsLogin::NkeySeed(seed) => Credentials::Nkey(text(seed)),
+            NatsLogin::CredentialsFile(path) => Credentials::File(path.clone()),
+        },
+        tls: sink.tls.is_on(false),
+        files: sink.tls.files.clone(),
+        stream: sink.stream.clone(),
+        subject: sink.subject.clone(),
+        identity: sink.identity,
+        create: create.map(|subject| Creation {
+            subject,
+            replicas: sink.replicas,
+            duplicate_window: sink.duplicate_window,
+        }),
+        confirmation: sink.confirmation,
+        timeout: sink.dispatch.timeout,
+    }
 }
 
 /// The same of a sink that runs a program.

@@ -60,7 +60,7 @@ impl Running {
         if let Err(error) = kept {
             if !std::mem::replace(&mut self.dead_letters_logged, true) {
                 let sink = &self.parts.name;
-                tracing::error!(sink, %error, "an event has used up its attempts, but no dead letter can be written: it is tried on instead; make room, or give the directory to the user that serves");
+                tracing::error!(sink, %error, "an event is to become a dead letter, but none can be written: it is tried on instead; make room, or give the directory to the user that serves");
             }
             return false;
         }
@@ -69,7 +69,7 @@ impl Running {
         if let Some(times) = self.lines.dead.count() {
             let (sink, attempts) = (&self.parts.name, letter.failures.attempts);
             let list = self.list_dead_letters();
-            tracing::error!(sink, times, %item, attempts, reason, "an event has used up its attempts and is a dead letter now; `times` says how many since the last such line; `{list}` shows them");
+            tracing::error!(sink, times, %item, attempts, reason, "an event has used up its attempts, or can never be delivered, and is a dead letter now; `times` says how many since the last such line; `{list}` shows them");
         }
         let statistics = &self.parts.statistics;
         if let Some(entry) = self.in_flight.done(ticket) {

@@ -29,6 +29,10 @@ impl Running {
                 self.untried(&tickets, ahead, now);
                 return Ok(());
             }
+            FailureKind::Impossible => {
+                self.impossible(tickets, ahead.as_ref(), &failure, now);
+                return Ok(());
+            }
             FailureKind::Gone => return Err(SinkError::Refused(failure.reason)),
             FailureKind::Broken => return Err(SinkError::Broken(failure.reason)),
         };
@@ -182,6 +186,23 @@ impl Running {
         let again = tickets.iter().copied().filter(|it| Some(*it) != probe);
         for ticket in again.chain(ahead.map(|it| it.first)) {
             self.try_later(ticket, None, now);
+        }
+    }
+
+    /// It can never be delivered and was not sent: that says nothing about the receiver, nor about anything else.
+    fn impossible(
+        &mut self,
+        tickets: Vec<u64>,
+        ahead: Option<&Ahead>,
+        failure: &Failure,
+        now: Instant,
+    ) {
+        self.breaker.gave_up();
+        for ticket in tickets {
+            self.give_up(ticket, failure.clone());
+        }
+        if let Some(ahead) = ahead {
+            self.try_later(ahead.first, None, now);
         }
     }
 

@@ -49,6 +49,7 @@ enum Reply {
     Fail,
     Busy,
     Reject,
+    Never,
     Gone,
     Broken,
 }
@@ -82,6 +83,7 @@ impl Transport for Receiver {
             Reply::Fail => Err(failed(FailureKind::Retry { after: None })),
             Reply::Busy => Err(failed(FailureKind::Busy { after: None })),
             Reply::Reject => Err(failed(FailureKind::Rejected)),
+            Reply::Never => Err(failed(FailureKind::Impossible)),
             Reply::Gone => Err(failed(FailureKind::Gone)),
             Reply::Broken => Err(Failure::broken("a test")),
         };
@@ -434,6 +436,21 @@ fn what_is_rejected_says_nothing_about_the_receiver() {
         .run(Unit::Event, |_, _| Reply::Reject, dead)
         .unwrap();
     assert_eq!(setting.statistics.retries.get(), 120);
+    assert_eq!(setting.statistics.away.get(), 0);
+}
+
+#[test]
+fn what_can_never_be_delivered_is_a_dead_letter_at_once_and_says_nothing_about_the_receiver() {
+    let setting = Setting::new();
+    fill(&setting.bench, 10, 20);
+    let never = |subject: &str, _: u32| match subject {
+        "5:497" => Reply::Take,
+        _ => Reply::Never,
+    };
+    let done = |statistics: &Statistics| statistics.dead.get() + statistics.events.get() == 40;
+    setting.run(Unit::Event, never, done).unwrap();
+    assert_eq!(setting.statistics.events.get(), 4);
+    assert_eq!(setting.statistics.retries.get(), 0);
     assert_eq!(setting.statistics.away.get(), 0);
 }
 

@@ -37,12 +37,12 @@ impl LateFile {
 }
 
 impl Sink for LateFile {
-    fn resume(&mut self, confirmed: u64) -> io::Result<()> {
+    fn resume(&mut self, confirmed: u64) -> io::Result<u64> {
         let file = File::open(&self.path, self.rotation, self.mode)?;
         let mut file = file.named(&self.sink);
         file.resume(confirmed)?;
         self.file = Some(file);
-        Ok(())
+        Ok(confirmed)
     }
 
     fn note_backlog(&mut self, is_backlog: bool) {

@@ -188,13 +188,13 @@ impl File {
 }
 
 impl Sink for File {
-    fn resume(&mut self, confirmed: u64) -> io::Result<()> {
+    fn resume(&mut self, confirmed: u64) -> io::Result<u64> {
         self.tail = Tail::find(&self.path, self.output.file(), confirmed)?;
         self.at_rest = self.tail.is_none();
         if self.at_rest {
             self.output.end_cut_line()?;
         }
-        Ok(())
+        Ok(confirmed)
     }
 
     fn note_backlog(&mut self, is_backlog: bool) {

@@ -2,6 +2,7 @@
 
 use super::{HttpError, Options};
 use crate::log;
+use crate::sink::tls::TlsFiles;
 use crate::sink::transport::Failure;
 use ::http::uri::PathAndQuery;
 use ::http::{HeaderValue, Response, Uri};
@@ -12,14 +13,9 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use parking_lot::Mutex;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::future::poll_fn;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tower_service::Service as _;
@@ -100,16 +96,15 @@ impl Client {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(options.connect_timeout));
-        let roots = if address.is_encrypted() {
-            authorities(options.ca_file.as_deref())?
-        } else {
-            RootCertStore::empty()
+        let files = TlsFiles {
+            ca_file: options.ca_file.clone(),
+            ..TlsFiles::default()
         };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = if address.is_encrypted() {
+            files.client_config()?
+        } else {
+            TlsFiles::trusting_nobody()?
+        };
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
@@ -206,32 +201,6 @@ pub(super) fn failure(error: &Error) -> Failure {
         Error::Connect(_) => Failure::unreached(reason),
         Error::Connection(_) => Failure::retry(reason),
     }
-}
-
-fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, HttpError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let refuse = |cause: String| HttpError::Certificates {
-            path: path.display().to_string(),
-            cause,
-        };
-        let certificates = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| refuse(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(refuse("it holds no certificate in PEM".to_owned()));
-        }
-        for certificate in certificates {
-            roots
-                .add(certificate)
-                .map_err(|error| refuse(error.to_string()))?;
-        }
-    }
-    if roots.is_empty() {
-        return Err(HttpError::NoAuthorities);
-    }
-    Ok(roots)
 }
 
 /// How long a connection is kept that nothing is sent over.

@@ -23,6 +23,7 @@ mod request;
 mod tests;
 
 use super::request_form::RequestForm;
+use super::tls::TlsError;
 use super::transport::{Attempt, Failure, NO_ATTEMPT, Outcome, Paths, Transport};
 use crate::relay;
 use client::{Address, Client, IDLE_TIMEOUT};
@@ -67,15 +68,9 @@ pub enum HttpError {
     /// The address or a header field.
     #[error("{0} is not valid")]
     Invalid(&'static str),
-    /// A file of certificates.
-    #[error("cannot take certificates from {path}: {cause}")]
-    Certificates { path: String, cause: String },
-    /// The system trusts nobody.
-    #[error("the system has no trusted certificates: install ca-certificates, or set ca_file")]
-    NoAuthorities,
-    /// TLS cannot be set up.
-    #[error("cannot set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),

@@ -4,6 +4,7 @@ use super::client::{Address, Request};
 use super::{HttpError, Options};
 use crate::endpoint::signature::Signer;
 use crate::event::{self, Event};
+use crate::sink::binding::percent_encoded;
 use crate::sink::request_form::RequestForm;
 use crate::sink::transport::{Attempt, BatchItem, Paths};
 use crate::worker::Notification;
@@ -11,8 +12,6 @@ use ::http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use bytes::Bytes;
 use http_body_util::Full;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Makes requests.
@@ -218,8 +217,8 @@ fn batch(items: &[BatchItem], replay: Option<&str>) -> Result<(String, Bytes), S
 /// As section 3.1.3.2 of the binding says: what a field cannot hold, quotes and percent signs are percent-encoded.
 fn set_attribute(fields: &mut HeaderMap, name: &str, value: &str) {
     let name = HeaderName::try_from(format!("ce-{name}"));
-    let value = Cow::from(utf8_percent_encode(value, &ENCODED));
-    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
+    let value = HeaderValue::from_str(&percent_encoded(value));
+    if let (Ok(name), Ok(value)) = (name, value) {
         fields.insert(name, value);
     }
 }
@@ -230,9 +229,6 @@ fn set(fields: &mut HeaderMap, name: &'static str, value: &str) {
         fields.insert(name, value);
     }
 }
-
-/// What is encoded in an attribute, beside all that is not ASCII.
-const ENCODED: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b'%');
 
 const AGENT: &str = concat!("hookline/", env!("CARGO_PKG_VERSION"));
 const STRUCTURED: &str = "application/cloudevents+json";

@@ -476,9 +476,9 @@ fn what_cannot_work_is_refused_at_once() {
         (
             &address,
             Some("/nonexistent/ca"),
-            "cannot take certificates from /nonexistent/ca",
+            "ca_file \"/nonexistent/ca\" cannot be read",
         ),
-        (&address, Some("/dev/null"), "it holds no certificate"),
+        (&address, Some("/dev/null"), "holds no certificate"),
     ] {
         let (give, _outcomes) = relay::channel(1);
         let error = Http::new(&options(url, ca_file), give).expect_err("refused");

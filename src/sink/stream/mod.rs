@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 /// Where events go.
 pub trait Sink: Send {
     /// Everything up to sequence `confirmed` was confirmed before this process began, and deliveries begin behind it.
-    /// A sink that can see what it was given beyond that looks now, and does not take that twice.
-    fn resume(&mut self, confirmed: u64) -> io::Result<()> {
-        let _ = confirmed;
-        Ok(())
+    /// A sink that can see what it was given beyond that looks now, and does not take that twice. Gives the sequence up
+    /// to which its target has everything, where that keeps it itself: deliveries begin behind that one then.
+    fn resume(&mut self, confirmed: u64) -> io::Result<u64> {
+        Ok(confirmed)
     }
 
     /// Says whether what is delivered next is a backlog. Nobody waits for that, but for the disk that it may share with
@@ -71,6 +71,17 @@ pub trait Sink: Send {
     fn confirmation(&self) -> Confirmation;
 }
 
+/// An error of a sink that is no reason to try the same again; inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Interrupt {
+    /// Nothing goes on until a person has looked.
+    #[error("{0}")]
+    Stop(String),
+    /// The target has less than was confirmed: everything up to this sequence.
+    #[error("the target has only what stands up to sequence {0}")]
+    Behind(u64),
+}
+
 /// What the thread of such a sink runs.
 pub struct Runner {
     /// What to deliver.
@@ -100,6 +111,8 @@ struct Running<'s> {
     unseen: Tally,
     /// Everything up to this sequence was confirmed since this process began, or before.
     confirmed: u64,
+    /// The target has lost something, and what it lacks was not read yet.
+    went_back: bool,
     replaying: Option<Replaying>,
     /// When it was last looked whether a replay waits.
     looked_at: Instant,
@@ -129,6 +142,7 @@ impl<'s> Running<'s> {
             delivered: before,
             unseen: Tally::default(),
             confirmed: before,
+            went_back: false,
             replaying: None,
             looked_at: Instant::now(),
             pause: PAUSE_MIN,
@@ -138,45 +152,87 @@ impl<'s> Running<'s> {
 
     fn work(mut self) -> Result<(), SinkError> {
         let before = self.parts.cursor.confirmed();
-        self.retry(|it| it.sink.resume(before))?;
+        let there = self.retry(|it| it.sink.resume(before))?;
+        if there != before {
+            self.go_to(there)?;
+        }
         loop {
-            // Before the look at the feed: what became durable before the stop is delivered.
-            let stopping = self.parts.stop.load(Ordering::Acquire);
-            let next = match self.parts.feed.next(self.wait(stopping)) {
-                Ok(next) => next,
-                // Descriptors or memory come back; and nothing is lost by waiting.
-                Err(error) if error.is_shortage() && !stopping => {
-                    self.flush()?;
-                    self.pause = self.failed(&io::Error::other(error), self.pause)?;
-                    continue;
-                }
-                Err(error) => {
-                    self.leave();
-                    return Err(error.into());
-                }
-            };
-            if let Some(delivery) = &next {
-                self.note_oldest(delivery);
-                let feed = &self.parts.feed;
-                self.sink.note_backlog(feed.is_reading());
-                self.sink.note_more(feed.is_reading() || feed.has_live());
-                self.deliver(delivery)?;
-            } else {
-                self.flush()?;
-            }
-            let replayed = next.is_none() && !stopping && self.replay()?;
-            let finished = stopping && self.parts.feed.is_at_end();
-            if !finished && !replayed && !self.is_due() {
-                continue;
-            }
-            self.flush()?;
-            if self.confirm()? {
-                self.save()?;
-                if finished {
-                    return Ok(());
-                }
+            match self.round() {
+                Ok(false) => {}
+                Ok(true) => return Ok(()),
+                Err(SinkError::Behind(there)) => self.go_to(there)?,
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Delivers what comes next, or waits for it. True when everything is delivered and it was asked to stop.
+    fn round(&mut self) -> Result<bool, SinkError> {
+        // Before the look at the feed: what became durable before the stop is delivered.
+        let stopping = self.parts.stop.load(Ordering::Acquire);
+        let next = match self.parts.feed.next(self.wait(stopping)) {
+            Ok(next) => next,
+            // Descriptors or memory come back; and nothing is lost by waiting.
+            Err(error) if error.is_shortage() && !stopping => {
+                self.flush()?;
+                self.pause = self.failed(&io::Error::other(error), self.pause)?;
+                return Ok(false);
+            }
+            Err(error) => {
+                if let Some(first) = error.gone().filter(|_| self.went_back) {
+                    self.pass_over_to(first);
+                    return Ok(false);
+                }
+                self.leave();
+                return Err(error.into());
+            }
+        };
+        self.went_back = false;
+        if let Some(delivery) = &next {
+            self.note_oldest(delivery);
+            let feed = &self.parts.feed;
+            self.sink.note_backlog(feed.is_reading());
+            self.sink.note_more(feed.is_reading() || feed.has_live());
+            self.deliver(delivery)?;
+        } else {
+            self.flush()?;
+        }
+        let replayed = next.is_none() && !stopping && self.replay()?;
+        let finished = stopping && self.parts.feed.is_at_end();
+        if !finished && !replayed && !self.is_due() {
+            return Ok(false);
+        }
+        self.flush()?;
+        if !self.confirm()? {
+            return Ok(false);
+        }
+        self.save()?;
+        Ok(finished)
+    }
+
+    /// The target has everything up to `there`, whatever was confirmed: goes on behind that.
+    fn go_to(&mut self, there: u64) -> Result<(), SinkError> {
+        self.went_back = there < self.delivered;
+        (self.delivered, self.confirmed) = (there, there);
+        self.parts.statistics.delivered.set(there);
+        self.unseen = Tally::default();
+        self.parts.feed.go_back_to(there + 1);
+        self.replay_unconfirmed();
+        // What it needs again stays in the journal from here on.
+        self.save()
+    }
+
+    /// What it had to go back to is not in the journal any more.
+    fn pass_over_to(&mut self, first: u64) {
+        let (sink, from) = (self.parts.cursor.sink(), self.delivered + 1);
+        tracing::error!(
+            sink,
+            from,
+            first,
+            "the target of the sink lacks what the journal does not have any more: it was away or restored for longer than the retention; delivery goes on with the first sequence that there is"
+        );
+        (self.delivered, self.confirmed) = (first - 1, first - 1);
+        self.parts.feed.go_back_to(first);
     }
 
     /// How long it waits for what comes next.
@@ -235,6 +291,7 @@ impl<'s> Running<'s> {
         if matches!(kind, ErrorKind::InvalidInput | ErrorKind::Unsupported) {
             return Err(SinkError::Unsyncable(error));
         }
+        interrupted(&error)?;
         self.note_failing();
         self.pause = self.failed(&error, self.pause)?;
         self.parts.feed.go_back_to(self.confirmed + 1);
@@ -316,6 +373,7 @@ impl<'s> Running<'s> {
                     return Ok(value);
                 }
                 Err(error) => {
+                    interrupted(&error)?;
                     self.note_failing();
                     pause = self.failed(&error, pause)?;
                 }
@@ -355,6 +413,15 @@ impl<'s> Running<'s> {
     }
 }
 
+/// An error for what is no reason to try the same again.
+fn interrupted(error: &io::Error) -> Result<(), SinkError> {
+    match error.get_ref().and_then(|it| it.downcast_ref()) {
+        Some(Interrupt::Stop(reason)) => Err(SinkError::Displaced(reason.clone())),
+        Some(Interrupt::Behind(there)) => Err(SinkError::Behind(*there)),
+        None => Ok(()),
+    }
+}
+
 /// A stream has all lanes in one: they move together.
 fn all_up_to(sequence: u64) -> Lanes {
     std::array::from_fn(|_| Progress::up_to(sequence))
@@ -364,7 +431,7 @@ fn all_up_to(sequence: u64) -> Lanes {
 const IDLE_WAIT: Duration = Duration::from_millis(200);
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The same on the way out, where what still fails then is left to the next start.
 const STOP_PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,108 @@
+//! Rows in a table of `PostgreSQL`, each event exactly once.
+//!
+//! It is a stream: one writer, in the order of the journal. Events gather in memory, a few MiB at most, and one
+//! statement inserts them and moves the sink's row of `hookline_position`, so that the server does both or neither (see
+//! [`schema`]). What the row says is true, whatever the cursor says:
+//!
+//! | what happened | what follows |
+//! |---|---|
+//! | Hookline or the server was killed, or a connection was lost | nobody knows whether the last statement was done; the row says it, and it goes on behind that |
+//! | `hookline cursor seek`, or another cursor that is new | the row moves to where the cursor is, with the first connection |
+//! | the database was restored from a backup, or its standby took over and lacks the end | the row is behind: what the table lacks is delivered again, as far as the journal has it |
+//! | the journal was restored from a backup | the row is beyond its end, and goes back to that |
+//! | another process writes as the same sink from a copy of the journal | whoever connects last goes on; the other one stops, and says so |
+//! | the sink has another name, with `former_name` | the row gets it too |
+//! | another journal | it has a row of its own, and begins unasked |
+//! | the table is not there, or a column, or a right | retried each 5 s at most, and shown; made only with `create = true` |
+//!
+//! A statement of a connection that is given up may still be under way at the server, and be done later. It names the
+//! connection that has taken the row over, and a new connection takes it over before anything else: what comes behind
+//! that does nothing.
+//!
+//! # What the table does not take
+//!
+//! `json` takes everything that is JSON. `jsonb` does not take `\u0000`, half a surrogate pair and very large numbers:
+//! such data stands there as a JSON string that holds the text. What a constraint, an index or a trigger of somebody
+//! refuses stands in `hookline_rejected`. A body that is not JSON is `{"data_base64": "…"}`. A batch in which one
+//! event is refused is halved until that one is found, so the others never wait for it.
+//!
+//! # A replay
+//!
+//! has a row of its own in `hookline_position`, so that a crash repeats none of it. The next one removes it.
+
+pub mod schema;
+
+#[cfg(feature = "postgres")]
+mod connection;
+#[cfg(feature = "postgres")]
+mod failure;
+#[cfg(feature = "postgres")]
+mod inspection;
+#[cfg(feature = "postgres")]
+mod rows;
+#[cfg(feature = "postgres")]
+mod store;
+#[cfg(feature = "postgres")]
+mod take_over;
+#[cfg(feature = "postgres")]
+mod tls;
+
+#[cfg(feature = "postgres")]
+pub use inspection::inspect;
+#[cfg(feature = "postgres")]
+pub use store::Postgres;
+
+use super::tls::TlsFiles;
+use schema::Shape;
+use std::time::Duration;
+
+/// Whether connections are encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// They are not.
+    Disable,
+    /// They are, and nobody asks to whom.
+    Require,
+    /// They are, and the server shows a certificate with its name.
+    VerifyFull,
+}
+
+/// Which database, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Names, addresses or directories of Unix sockets, each with its port. The first that can be written to is taken.
+    pub hosts: Vec<(String, u16)>,
+    pub database: String,
+    pub ssl_mode: SslMode,
+}
+
+/// What such a sink is made of.
+pub struct Options {
+    /// Name of the sink.
+    pub sink: String,
+    /// The name that the sink had before: its rows are taken over.
+    pub former_name: Option<String>,
+    /// Name of the journal.
+    pub journal: String,
+    pub target: Target,
+    pub user: String,
+    pub password: Option<Vec<u8>>,
+    pub files: TlsFiles,
+    pub shape: Shape,
+    /// Tables that are missing are made.
+    pub create: bool,
+    /// How long a statement may take, and a connection until it can be used.
+    pub timeout: Duration,
+    pub cursor: CursorState,
+}
+
+/// What the cursor of the sink says at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CursorState {
+    /// When a person last moved it.
+    pub moved: u64,
+    /// There was none.
+    pub is_new: bool,
+    /// The last sequence of the journal.
+    pub end: u64,
+}

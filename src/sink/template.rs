@@ -1,0 +1,274 @@
+//! Names in a target that follow from the event: subjects, topics, routing keys, prefixes.
+//!
+//! `whatsapp.{endpoint}.{lane}.{type}` is text and placeholders:
+//!
+//! | placeholder | is |
+//! |---|---|
+//! | `{provider}`, `{endpoint}` | the provider and the name of the endpoint, as when the notification was stored |
+//! | `{lane}` | `messages`, `statuses` or `rest` |
+//! | `{type}` | the type, with its dots |
+//! | `{phone_number_id}`, `{waba}` | the number and the account of the business, of the platform's events |
+//! | `{conversation}` | the subject of the event |
+//!
+//! What the target's names cannot hold is replaced by `_`, and so is what is empty. A value of more than [`VALUE_MAX`]
+//! bytes is cut, and ends with its checksum. The same value gives the same name each time.
+
+use crate::event::Event;
+use crate::worker::{Forms, Notification};
+use std::fmt::Write as _;
+
+/// A name with placeholders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Value(Placeholder),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placeholder {
+    Provider,
+    Endpoint,
+    Lane,
+    Type,
+    PhoneNumberId,
+    Waba,
+    Conversation,
+}
+
+/// Why a text is no template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A brace without its other one.
+    #[error("a brace stands alone; a placeholder is written {{lane}}")]
+    Brace,
+    /// It stands for nothing.
+    #[error("there is no placeholder {{{0}}}; known are {list}", list = known())]
+    Unknown(String),
+    /// The text between the placeholders.
+    #[error("{0}")]
+    Text(&'static str),
+}
+
+impl Template {
+    /// Takes any text whose braces are placeholders.
+    pub fn parse(text: &str) -> Result<Template, TemplateError> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, behind) = rest.split_at(at);
+            let Some((name, after)) = behind.strip_prefix('{').and_then(|it| it.split_once('}'))
+            else {
+                return Err(TemplateError::Brace);
+            };
+            let found = PLACEHOLDERS.iter().find(|(known, _)| *known == name);
+            let Some((_, placeholder)) = found else {
+                return Err(TemplateError::Unknown(name.to_owned()));
+            };
+            if !before.is_empty() {
+                pieces.push(Piece::Text(before.to_owned()));
+            }
+            pieces.push(Piece::Value(*placeholder));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        Ok(Template(pieces))
+    }
+
+    /// The same for a subject of NATS: words with dots between them, none of them empty, without `*`, `>` and white
+    /// space.
+    pub fn parse_subject(text: &str) -> Result<Template, TemplateError> {
+        let template = Template::parse(text)?;
+        if text.is_empty() {
+            return Err(TemplateError::Text("it is empty"));
+        }
+        let mut words = text.split('.');
+        if words.any(str::is_empty) {
+            let empty = "there is nothing before, behind or between two of its dots";
+            return Err(TemplateError::Text(empty));
+        }
+        let odd = |c: char| matches!(c, '*' | '>') || c.is_whitespace() || c.is_control();
+        if text.contains(odd) {
+            let odd = "it holds * or > or white space, which no subject can hold";
+            return Err(TemplateError::Text(odd));
+        }
+        Ok(template)
+    }
+
+    /// What all names have in common that are made by it, as a subject with a wildcard: the words before the first
+    /// placeholder and `>`, or the name itself if there is none. `None` if it begins with a placeholder.
+    pub fn wildcard(&self) -> Option<String> {
+        match self.0.as_slice() {
+            [Piece::Text(text)] => Some(text.clone()),
+            [Piece::Text(text), ..] => {
+                let (words, _) = text.rsplit_once('.')?;
+                Some(format!("{words}.>"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends the name for an event as a subject of NATS, which AMQP takes, too.
+    pub fn subject(
+        &self,
+        event: Event<'_>,
+        notification: Notification<'_>,
+        forms: &Forms,
+        out: &mut String,
+    ) {
+        for piece in &self.0 {
+            let placeholder = match piece {
+                Piece::Text(text) => {
+                    out.push_str(text);
+                    continue;
+                }
+                Piece::Value(placeholder) => *placeholder,
+            };
+            let form = || forms.by_flags(notification.record.flags);
+            match placeholder {
+                Placeholder::Provider => {
+                    let form = form();
+                    word(out, form.as_ref().map_or("", |it| &it.provider), false);
+                }
+                Placeholder::Endpoint => {
+                    let form = form();
+                    word(out, form.as_ref().map_or("", |it| &it.endpoint), false);
+                }
+                Placeholder::Lane => out.push_str(event.lane().name()),
+                Placeholder::Type => word(out, event.kind(), true),
+                Placeholder::PhoneNumberId => {
+                    word(out, event.phone_number_id().unwrap_or_default(), false);
+                }
+                Placeholder::Waba => word(out, event.waba().unwrap_or_default(), false),
+                Placeholder::Conversation => word(out, event.subject().unwrap_or_default(), false),
+            }
+        }
+    }
+}
+
+/// Appends a value as one word of a subject, or as several with dots between them, of which none is empty.
+fn word(out: &mut String, value: &str, keeps_dots: bool) {
+    let end = if value.len() > VALUE_MAX {
+        value.floor_char_boundary(VALUE_MAX - CHECKSUM_LEN)
+    } else {
+        value.len()
+    };
+    let mut is_empty = true;
+    for c in value.get(..end).unwrap_or_default().chars() {
+        if c == '.' && keeps_dots {
+            if is_empty {
+                out.push('_');
+            }
+            out.push('.');
+            is_empty = true;
+            continue;
+        }
+        let replaced = matches!(c, '.' | '*' | '>') || c.is_whitespace() || c.is_control();
+        out.push(if replaced { '_' } else { c });
+        is_empty = false;
+    }
+    if is_empty {
+        out.push('_');
+    }
+    if end < value.len() {
+        let checksum = crc32c::crc32c(value.as_bytes());
+        // A string takes everything.
+        let _ = write!(out, "-{checksum:08x}");
+    }
+}
+
+fn known() -> String {
+    let names = PLACEHOLDERS.map(|(name, _)| format!("{{{name}}}"));
+    names.join(" ")
+}
+
+const PLACEHOLDERS: [(&str, Placeholder); 7] = [
+    ("provider", Placeholder::Provider),
+    ("endpoint", Placeholder::Endpoint),
+    ("lane", Placeholder::Lane),
+    ("type", Placeholder::Type),
+    ("phone_number_id", Placeholder::PhoneNumberId),
+    ("waba", Placeholder::Waba),
+    ("conversation", Placeholder::Conversation),
+];
+
+/// Longest value, in bytes.
+pub const VALUE_MAX: usize = 200;
+
+/// A dash and eight digits.
+const CHECKSUM_LEN: usize = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_words_and_placeholders() {
+        for text in [
+            "whatsapp",
+            "whatsapp.{endpoint}.{lane}.{type}",
+            "{provider}-{waba}",
+        ] {
+            assert!(Template::parse_subject(text).is_ok(), "{text}");
+        }
+        for (text, part) in [
+            ("", "empty"),
+            ("a..b", "between two of its dots"),
+            (".a", "before"),
+            ("a.{lane}.", "behind"),
+            ("a.*", "white space"),
+            ("a b", "white space"),
+            ("a.{lane", "a brace stands alone"),
+            ("a.}", "a brace stands alone"),
+            (
+                "{lnae}",
+                "no placeholder {lnae}; known are {provider} {endp",
+            ),
+        ] {
+            let error = Template::parse_subject(text).expect_err(text).to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_common_to_all_names_is_the_text_before_the_first_placeholder() {
+        for (text, wildcard) in [
+            ("whatsapp.{endpoint}.{lane}", Some("whatsapp.>")),
+            ("a.b{lane}", Some("a.>")),
+            ("a.b", Some("a.b")),
+            ("a{lane}", None),
+            ("{lane}.a", None),
+        ] {
+            let template = Template::parse_subject(text).expect("valid");
+            assert_eq!(template.wildcard().as_deref(), wildcard, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_word_can_hold_is_replaced_the_same_way_each_time() {
+        let shown = |value: &str, keeps_dots| {
+            let mut out = String::new();
+            word(&mut out, value, keeps_dots);
+            out
+        };
+        for (value, as_word, as_words) in [
+            ("a.b", "a_b", "a.b"),
+            ("", "_", "_"),
+            ("a b\t*>", "a_b___", "a_b___"),
+            (".a..b.", "_a__b_", "_.a._.b._"),
+            ("größe", "größe", "größe"),
+        ] {
+            assert_eq!(shown(value, false), as_word, "{value}");
+            assert_eq!(shown(value, true), as_words, "{value}");
+        }
+        let long = "ä".repeat(150);
+        let other = format!("{long}b");
+        assert!(shown(&long, false).len() <= VALUE_MAX);
+        assert_eq!(shown(&long, false), shown(&long, false));
+        assert_ne!(shown(&long, false), shown(&other, false));
+    }
+}

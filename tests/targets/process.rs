@@ -1,0 +1,63 @@
+//! A server as a process of the test.
+
+use super::common::{Guarded, eventually};
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A process that does not outlive the test.
+pub(crate) struct Process(Guarded);
+
+impl Process {
+    /// Starts it, and waits until somebody listens at `address`.
+    pub(crate) fn start(command: &mut Command, address: SocketAddr) -> Process {
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = quiet.stderr(Stdio::null()).spawn().expect("it runs");
+        let process = Process(Guarded(Some(child)));
+        eventually("the target listens", || TcpStream::connect(address).is_ok());
+        process
+    }
+
+    /// None yet.
+    pub(crate) fn none() -> Process {
+        Process(Guarded(None))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let child = self.0.0.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).expect("it runs");
+    }
+
+    /// `kill -9`, and waits for its end.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.0.0.take() {
+            child.kill().expect("it can be killed");
+            child.wait().expect("it ends");
+        }
+    }
+}
+
+/// An address that nobody listens at.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("it has one")
+}
+
+/// The program of this name, from the variable or the path; none is a line that names it.
+pub(crate) fn program(variable: &str, names: &[&str]) -> Option<String> {
+    if let Ok(path) = std::env::var(variable) {
+        return Some(path);
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let dirs = path.split(':').chain(["/usr/sbin", "/usr/local/bin"]);
+    let mut paths = dirs.flat_map(|dir| names.iter().map(move |name| format!("{dir}/{name}")));
+    let found = paths.find(|path| Path::new(path).is_file());
+    if found.is_none() {
+        let names = names.join(" or ");
+        let required = std::env::var_os("HOOKLINE_TARGETS_REQUIRED").is_some();
+        assert!(!required, "there is no {names}, which tests/run installs");
+        eprintln!("skipped: there is no {names}; install it, or name it by {variable}");
+    }
+    found
+}
