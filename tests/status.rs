@@ -254,8 +254,11 @@ fn without_a_server_it_says_how_to_name_one() {
 fn replays_under_way_are_shown() {
     let site = site();
     let server = site.start();
-    send(&mut server.connect(), &message("wamid.1"));
-    // Nobody takes it up: a file is no receiver to deliver to one by one.
+    let mut connection = server.connect();
+    for number in 1..=100 {
+        send(&mut connection, &message(&format!("wamid.{number}")));
+    }
+    // Whether the sink has taken it up or not, it is under way for as long as anybody looks.
     let mut replay = Command::new(PROGRAM);
     replay.args([
         "replay",
@@ -263,6 +266,8 @@ fn replays_under_way_are_shown() {
         "events",
         "--from",
         "start",
+        "--rate",
+        "1/s",
         "--detach",
         "--data-dir",
     ]);
@@ -276,9 +281,8 @@ fn replays_under_way_are_shown() {
     let output = replay.arg(site.journal_dir()).output().expect("it runs");
     assert!(output.status.success(), "{output:?}");
     let replays = &overview(&server)["replays"];
-    let facts = ["sink", "state", "from", "to"].map(|it| replays[0][it].clone());
-    assert_eq!(
-        facts,
-        [json!("events"), json!("requested"), json!(1), json!(1)]
-    );
+    let facts = ["sink", "from", "to"].map(|it| replays[0][it].clone());
+    assert_eq!(facts, [json!("events"), json!(1), json!(100)]);
+    let state = replays[0]["state"].as_str();
+    assert!(matches!(state, Some("requested" | "running")), "{state:?}");
 }

@@ -320,12 +320,12 @@ fn a_segment_that_is_made_without_a_sync_is_found() {
 fn a_file_that_is_not_synced_is_found() {
     let fault = ("a file of a sink that is not synced", &["<= cursor"][..]);
     is_found(fault, (LATE, Kept::Everything), |machine, server| {
-        // Its cursor is synced by the same thread, and stays. What the file has must not be on its way to the disk
-        // without a sync.
+        // Its cursor is synced by the same thread, and stays. What the file has must not come to the disk without a
+        // sync.
         let path = machine.sink.path.to_str().expect("UTF-8");
-        let calls = ["-P", path, "-e", "trace=fdatasync,pwritev2"];
+        let calls = ["-P", path, "-e", "trace=fdatasync,fcntl"];
         let not = ["-e", "inject=fdatasync:retval=0"];
-        let cached = ["-e", "inject=pwritev2:error=EOPNOTSUPP"];
+        let cached = ["-e", "inject=fcntl:error=EINVAL"];
         let options = [&calls[..], &not, &cached].concat();
         Strace::attach_thread(server, "hl-sink-file", &machine.site, &options)
     });

@@ -1,19 +1,18 @@
 //! The open file: how lines get into it, and from there to the disk.
 //!
-//! A large piece is on its way to the disk as soon as it is written, and nobody waits for that: so a sync has little
-//! left to do, and the answers, which wait for syncs of the journal on the same disk, do not stand behind megabytes.
-//! And it leaves the system's cache once it is there, so that the next piece finds room that is warm. Linux does both
-//! for a write that says `RWF_DONTCACHE`, from 6.14 on, with ext4, xfs and btrfs. Only whole pages are written so: what
-//! has left the cache would be read again to be written on. The rest of a piece, and small pieces, are cached.
+//! The whole pages of a large piece go to the disk by direct writes (`O_DIRECT`), one step after the other, and each
+//! waits until the disk has it: so of what a sink writes there is never more than one step on the way. The answers,
+//! which wait for syncs of the journal on the same disk, stand behind that and not behind megabytes; a sync has little
+//! left to do; and no page of it is in the system's cache, where the next would have to be found. What comes before the
+//! first page and behind the last one, small pieces, and everything where there are no direct writes, is cached.
 //!
-//! What is cached, which elsewhere is all, a sync brings to the disk each [`SYNC_BACKLOG`] or [`SYNC_LIVE`] bytes, and
-//! the cache is asked to drop it. Who follows the file finds its end there, or reads it from the disk.
+//! What is cached, a sync brings to the disk each [`SYNC_BACKLOG`] or [`SYNC_LIVE`] bytes, and the cache is asked to
+//! drop it. Who follows the file finds its end there, or reads it from the disk.
 
 use super::directory;
-use rustix::fs::{Advice, OFlags};
-use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+use rustix::fs::{Advice, OFlags, fcntl_setfl};
 use std::fs::{self, Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, IoSlice, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -25,8 +24,8 @@ pub(super) struct Output {
     file: fs::File,
     /// Its length, if nobody else has written to it or cut it.
     len: u64,
-    /// The system takes [`UNCACHED`] for this file, as far as is known.
-    uncached: bool,
+    /// What direct writes are made from; `None` once it is known that the file system has none.
+    direct: Option<Pages>,
     /// What comes is a backlog.
     is_backlog: bool,
     /// Bytes that were written since the last sync.
@@ -45,7 +44,7 @@ impl Output {
         Ok(Output {
             len: file.metadata()?.len(),
             file,
-            uncached: true,
+            direct: Some(Pages::default()),
             is_backlog: false,
             unsynced: 0,
             cached: 0,
@@ -90,31 +89,49 @@ impl Output {
     /// Appends `bytes`, or the first of them.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.sync_if_due();
-        let written = match self.append_uncached(bytes)? {
-            Some(written) => written,
-            None => self.append_cached(bytes)?,
+        let before = self.before_pages(bytes.len());
+        let written = if before == Some(0) {
+            self.append_direct(bytes)?
+        } else {
+            self.append_cached(&bytes[..before.unwrap_or(bytes.len())])?
         };
         self.len += written as u64;
         self.unsynced += written;
         Ok(written)
     }
 
-    /// Appends the whole pages of a large piece; nothing if it is not one, or the system cannot do that.
-    fn append_uncached(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        let over = (self.len + bytes.len() as u64) % PAGE;
-        let whole =
-            bytes.len() - usize::try_from(over).map_or(bytes.len(), |it| it.min(bytes.len()));
-        if !self.uncached || whole < UNCACHED_MIN {
-            return Ok(None);
-        }
-        let piece = [IoSlice::new(&bytes[..whole])];
-        match pwritev2(&self.file, &piece, AT_THE_END, UNCACHED) {
-            Ok(written) => Ok(Some(written)),
-            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::PERM) => {
-                self.uncached = false;
-                Ok(None)
+    /// Bytes of a large piece before the first page; `None` if it is none, or there are no direct writes.
+    fn before_pages(&self, len: usize) -> Option<usize> {
+        let is_large = self.direct.is_some() && len >= DIRECT_MIN;
+        let over = usize::try_from(self.len % PAGE as u64).unwrap_or(0);
+        is_large.then(|| over.wrapping_neg() % PAGE)
+    }
+
+    /// Appends whole pages where a page begins.
+    fn append_direct(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(pages) = &mut self.direct else {
+            return self.append_cached(bytes);
+        };
+        let whole = bytes.len() - bytes.len() % PAGE;
+        // What would be too little for another step goes with this one.
+        let len = if whole < STEP_MAX { whole } else { STEP };
+        let written = set_direct(&self.file, true).and_then(|()| {
+            let written = (&self.file).write(pages.with(&bytes[..len]));
+            set_direct(&self.file, false)?;
+            written
+        });
+        match written {
+            // The file system has no direct writes, or not of such pages; or somebody has written to the file, or cut
+            // it, so that no page begins at its end.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                let now = self.file.metadata()?.len();
+                if now == self.len {
+                    self.direct = None;
+                }
+                self.len = now;
+                self.append_cached(bytes)
             }
-            Err(error) => Err(error.into()),
+            written => written,
         }
     }
 
@@ -128,9 +145,7 @@ impl Output {
     /// Syncs before the next confirmation, where that would have too much to do.
     fn sync_if_due(&mut self) {
         let is_full = self.cached >= self.sync_after();
-        // Without a pause a backlog would keep the disk busy, and the answers' syncs would wait behind it.
-        let is_time = || self.is_backlog || self.synced.elapsed() >= SYNC_EVERY;
-        if is_full || self.unsynced >= UNSYNCED_MIN && is_time() {
+        if is_full || self.unsynced >= UNSYNCED_MIN && self.synced.elapsed() >= SYNC_EVERY {
             let synced = self.file.sync_data();
             self.unsure = synced.err().or(self.unsure.take());
             self.note_sync();
@@ -183,17 +198,37 @@ impl Output {
     }
 }
 
-/// Begins to write to the disk at once, and does not stay in the cache. Neither libc nor rustix has a name for it.
-const UNCACHED: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+/// Pages to write from: a direct write wants them where a page of memory begins.
+#[derive(Debug, Default)]
+struct Pages(Vec<u8>);
 
-/// As a place in a file: where writes without a place go, of this one its end.
-const AT_THE_END: u64 = u64::MAX;
+impl Pages {
+    /// With these bytes in them, at most [`STEP_MAX`].
+    fn with(&mut self, bytes: &[u8]) -> &[u8] {
+        self.0.resize(STEP_MAX + PAGE, 0);
+        let begin = self.0.as_ptr().align_offset(PAGE).min(PAGE);
+        let pages = &mut self.0[begin..begin + bytes.len()];
+        pages.copy_from_slice(bytes);
+        pages
+    }
+}
 
-/// Bytes from which on a piece is worth it: what it costs to begin a write to the disk is that of some tens of events.
-const UNCACHED_MIN: usize = 64 << 10;
+/// Whether writes to the file are direct from here on.
+fn set_direct(file: &fs::File, direct: bool) -> io::Result<()> {
+    let mut flags = OFlags::APPEND | OFlags::NONBLOCK;
+    flags.set(OFlags::DIRECT, direct);
+    Ok(fcntl_setfl(file, flags)?)
+}
 
-/// What the cache consists of. Where pages are larger, the last one of a piece stays in it.
-const PAGE: u64 = 4096;
+/// Bytes from which on a piece is worth it.
+const DIRECT_MIN: usize = 32 << 10;
+
+/// Bytes of one direct write. The disk has them in some 0.1 ms, and a sync of the journal waits for one of them.
+const STEP: usize = 64 << 10;
+const STEP_MAX: usize = STEP + DIRECT_MIN;
+
+/// What a direct write begins and ends with. Where more is wanted, it is refused, and all is cached.
+const PAGE: usize = 4096;
 
 /// Bytes after which a sync comes before its time. What it has to write keeps the disk busy at once, and the syncs of
 /// the journal, which answers wait for, stand behind it: with 4 MiB the p99 of answers beside a catch-up is four times
@@ -202,8 +237,7 @@ const PAGE: u64 = 4096;
 const SYNC_BACKLOG: usize = 64 << 10;
 const SYNC_LIVE: usize = 256 << 10;
 
-/// How often there is one of what is on its way to the disk already, if it is as much as that. In a backlog there is
-/// one whenever it is.
+/// How often there is one of what the disk has already, if it is as much as that.
 const SYNC_EVERY: Duration = Duration::from_millis(50);
 const UNSYNCED_MIN: usize = 256 << 10;
 

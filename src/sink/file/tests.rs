@@ -150,7 +150,7 @@ fn what_was_cut_behind_a_failed_write_begins_as_a_line() {
     }
 }
 
-/// Pieces of any length come to any place of the file, on a file system that writes past its cache and on one that
+/// Pieces of any length come to any place of the file, on a file system that writes past the cache and on one that
 /// cannot.
 #[test]
 fn what_is_appended_is_what_stands_there() {
