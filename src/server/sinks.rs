@@ -48,7 +48,7 @@ pub(super) struct Opened {
     /// What keeps the journal for it, also when it has ended.
     pub(super) hold: RetentionHold,
     /// Which file it writes to, if it does.
-    pub(super) file: Option<(u64, u64)>,
+    pub(super) file: Option<FileIdentity>,
     pub(super) asked: Asked,
 }
 
@@ -145,7 +145,7 @@ pub(super) fn open(
     common: &Common,
     sink: &config::Sink,
     before: Option<&Statistics>,
-    files: &[(u64, u64)],
+    files: &[FileIdentity],
 ) -> Result<Opened, ServerError> {
     let cursor = cursor_of(common, sink)?;
     let hold = cursor.hold();
@@ -192,7 +192,7 @@ fn open_at(
     sink: &config::Sink,
     cursor: Cursor,
     before: Option<&Statistics>,
-    files: &[(u64, u64)],
+    files: &[FileIdentity],
 ) -> Result<Opened, ServerError> {
     let first = *extent(common).start();
     warn_of_what_is_missing(&sink.name, &cursor, first);
@@ -435,12 +435,15 @@ fn warn_of_what_is_missing(sink: &str, cursor: &Cursor, first: u64) {
     }
 }
 
+/// Device and inode.
+pub(super) type FileIdentity = (u64, u64);
+
 /// Opens the file of a sink, which no other may write to under another name.
 fn open_file(
     file: &config::FileSink,
     sink: &str,
-    files: &[(u64, u64)],
-) -> Result<(Box<dyn Sink>, Option<(u64, u64)>), ServerError> {
+    files: &[FileIdentity],
+) -> Result<(Box<dyn Sink>, Option<FileIdentity>), ServerError> {
     let (path, rotation, mode) = (&file.path, file.rotation, file.mode);
     let failed = || ServerError::io(format!("open {} for the sink {sink}", path.display()));
     let file = match sink::File::open(path, rotation, mode) {

@@ -187,7 +187,6 @@ fn a_sink_with_another_name_takes_its_place_over() {
         // And back, and once more: each time it is the other one that is new.
         let name = if part % 2 == 1 { "hook" } else { "crm" };
         let sink = match part {
-            1 => hook.replace("retry_min", "former_name = \"crm\"\nretry_min"),
             2 => crm.clone(),
             _ => hook.replace("retry_min", "former_name = \"crm\"\nretry_min"),
         };

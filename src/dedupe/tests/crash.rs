@@ -260,7 +260,7 @@ fn a_full_disk_loses_nothing() {
 /// A checkpoint that finds new files of both logs makes their names durable once; one that finds none does not.
 #[test]
 fn the_names_of_new_files_are_made_durable_once() {
-    let twice = |first, count| messages(&Vec::from_iter(first..first + count).repeat(2));
+    let twice = |first, count| messages(&(first..first + count).collect::<Vec<_>>().repeat(2));
     let mut journal = Journal::default();
     // What fills a file of each log, that once more, and less.
     for (number, count) in [(1, 20), (2, 20), (3, 1), (4, 1)] {

@@ -1,6 +1,6 @@
 //! One sink: what is to become of it, and what runs.
 
-use super::{Asked, Opened, Ready};
+use super::{Asked, FileIdentity, Opened, Ready};
 use crate::config::{self, SinkKind};
 use crate::feed::{Cursor, RetentionHold};
 use crate::server::sources::ShownSink;
@@ -68,7 +68,7 @@ pub(super) struct Present {
     pub(super) lives: Vec<Live<Arc<EventBatch>>>,
     /// `None` where there is no cursor.
     hold: Option<RetentionHold>,
-    pub(super) file: Option<(u64, u64)>,
+    pub(super) file: Option<FileIdentity>,
     pub(super) asked: Option<Asked>,
     pub(super) pull: Option<Arc<Pull>>,
 }

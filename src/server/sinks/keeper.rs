@@ -19,7 +19,7 @@ use super::super::sources::Sources;
 use super::super::threads::{Ended, Threads};
 use super::super::{PULL, SINK, SINKS, ServerError};
 use super::entry::{Block, SinkEntry, State, Step};
-use super::{Common, Ready, cursor_of, look_for_removed, open};
+use super::{Common, FileIdentity, Ready, cursor_of, look_for_removed, open};
 use crate::config::{self, Config, SinkKind};
 use crate::feed::{Receivers, Replays};
 use crate::log::{Repeats, with_causes};
@@ -124,9 +124,12 @@ impl Prepared {
         if let Some(listener) = listener {
             keeper.serve_consumers(listener)?;
         }
-        let (changes, changed) = bounded(CHANGES_MAX);
-        let (drain, drained) = bounded(1);
-        let run = move || keeper.run(&changed, &drained);
+        let (changes, inbox) = bounded(CHANGES_MAX);
+        let (drain, asked_to_drain) = bounded(1);
+        let run = move || {
+            keeper.run(&inbox, &asked_to_drain);
+            Ok(())
+        };
         threads.start(SINKS, None, run)?;
         Ok(Keeping { changes, drain })
     }
@@ -147,11 +150,7 @@ impl Keeping {
 }
 
 impl Keeper {
-    fn run(
-        mut self,
-        changes: &Receiver<Vec<config::Sink>>,
-        drain: &Receiver<()>,
-    ) -> Result<(), ServerError> {
+    fn run(mut self, changes: &Receiver<Vec<config::Sink>>, drain: &Receiver<()>) {
         let reports = self.threads.reports();
         let mut looked_at = Instant::now();
         loop {
@@ -173,7 +172,6 @@ impl Keeper {
             self.go_on();
         }
         self.drain(&reports);
-        Ok(())
     }
 
     /// Another configuration.
@@ -411,7 +409,7 @@ impl Keeper {
 }
 
 /// The files that sinks write to.
-fn files(entries: &[SinkEntry]) -> Vec<(u64, u64)> {
+fn files(entries: &[SinkEntry]) -> Vec<FileIdentity> {
     let run = entries
         .iter()
         .filter(|it| !matches!(it.state, State::Idle { .. }));
