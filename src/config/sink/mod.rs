@@ -7,7 +7,7 @@
 //! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
 //! | `exec` | to the standard input of a program | `command`, `mode`, and those below |
 //! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
-//! | `postgres` | rows of a table | `url`, `user`, `password`, `table`, `create`, `data_type`, `partitions`, `unique_ids`, `timeout`, those of a [connection](connection) |
+//! | `postgres` | rows of a table | `url`, `user`, `password`, `table`, `create`, `data_type`, `partitions`, `unique_ids`, `timeout`, those of a [connection] |
 //! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
 //!
 //! `http`, `exec` and `nats` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`,

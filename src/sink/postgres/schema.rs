@@ -180,7 +180,8 @@ impl Shape {
         )
     }
 
-    /// Inserts events and moves the position, or does neither. Parameters: those of [`MOVE`], and the columns.
+    /// Inserts events and moves the position, or does neither. Parameters: those of [`Self::move_only`], then the
+    /// columns.
     pub(super) fn insert(&self) -> String {
         let conflict = if self.unique_ids {
             " ON CONFLICT DO NOTHING"
