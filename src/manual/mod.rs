@@ -43,6 +43,7 @@ chapters! {
     configure: "senders, secrets, every key",
     consume: "events, sinks, filters, retries, tail",
     systems: "into NATS JetStream: logins, TLS, names, what is stored once",
+    kafka: "records of a topic: keys, what is stored and how often, sizes, logins",
     postgres: "rows of a table: its columns, exactly once, partitions, several instances",
     pull: "consumers that ask for events",
     guarantees: "what a 200 means, order, repeats, what happens when something fails",

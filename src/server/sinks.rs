@@ -9,6 +9,8 @@ mod transports;
 
 #[cfg(feature = "postgres")]
 pub(super) use postgres::postgres_options;
+#[cfg(feature = "kafka")]
+pub(super) use transports::kafka_options;
 #[cfg(feature = "nats")]
 pub(super) use transports::nats_options;
 
@@ -229,13 +231,20 @@ fn open_at(
         }
         #[cfg(feature = "nats")]
         SinkKind::Nats(nats) => part.nats(common, nats, &mut lives)?,
+        #[cfg(feature = "kafka")]
+        SinkKind::Kafka(kafka) => part.kafka(common, kafka, &mut lives)?,
         SinkKind::Pull(_) => {
             let pull = part.pulled(common)?;
             (Confirmation::Fsynced, Ready::Pulled(Arc::new(pull)))
         }
         #[cfg(feature = "postgres")]
         SinkKind::Postgres(table) => part.postgres(common, table, &mut lives)?,
-        #[cfg(not(all(feature = "http", feature = "nats", feature = "postgres")))]
+        #[cfg(not(all(
+            feature = "http",
+            feature = "nats",
+            feature = "kafka",
+            feature = "postgres"
+        )))]
         _ => return Err(unbuilt(sink)),
     };
     Ok(Opened {
@@ -249,7 +258,12 @@ fn open_at(
     })
 }
 
-#[cfg(not(all(feature = "http", feature = "nats", feature = "postgres")))]
+#[cfg(not(all(
+    feature = "http",
+    feature = "nats",
+    feature = "kafka",
+    feature = "postgres"
+)))]
 fn unbuilt(sink: &config::Sink) -> ServerError {
     let kind = sink.kind.name();
     let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
@@ -303,23 +317,6 @@ impl SinkSetup<'_> {
             target.confirmation(),
             Ready::Stream(Box::new(runner), target),
         ))
-    }
-
-    /// A stream of JetStream.
-    #[cfg(feature = "nats")]
-    fn nats(
-        self,
-        common: &Common,
-        nats: &config::NatsSink,
-        lives: &mut Vec<Live<Arc<EventBatch>>>,
-    ) -> Result<(Confirmation, Ready), ServerError> {
-        let context = sink::nats::Context {
-            journal: common.cursors.journal().to_string(),
-            forms: Arc::clone(&common.feeds.forms),
-            statistics: Arc::clone(&self.statistics),
-        };
-        let (limits, make) = transports::nats(&self.sink.name, nats, context);
-        self.dispatched(common, limits, make, lives)
     }
 
     /// A sink that is read.

@@ -6,7 +6,8 @@
 //! order of each conversation kept; books at 0.
 //!
 //! Each server is private: a process of the test on a free port, in a temporary directory. Where a server cannot be had
-//! its tests are skipped, with a line that names it. `tests/run` installs what Debian has, and with
+//! its tests are skipped, with a line that names it. Those of a sink that the build lacks are not built. `tests/run`
+//! installs what Debian has, and with
 //! `HOOKLINE_TARGETS_REQUIRED` what is missing fails. `HOOKLINE_TARGET_NOTIFICATIONS` says how much is sent.
 
 #![expect(
@@ -26,6 +27,8 @@ mod stage;
 #[path = "../delivery/traffic.rs"]
 mod traffic;
 
+#[cfg(feature = "kafka")]
+mod kafka;
 mod matrix;
 mod nats;
 mod postgres;
@@ -59,4 +62,6 @@ macro_rules! matrix {
 }
 
 matrix!(matrix_of_nats, crate::nats::NatsServer);
+#[cfg(feature = "kafka")]
+matrix!(matrix_of_kafka, crate::kafka::KafkaServer);
 matrix!(matrix_of_postgres, crate::postgres::PostgresServer);
