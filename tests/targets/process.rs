@@ -12,11 +12,16 @@ pub(crate) struct Process(Guarded);
 impl Process {
     /// Starts it, and waits until somebody listens at `address`.
     pub(crate) fn start(command: &mut Command, address: SocketAddr) -> Process {
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
-        let child = quiet.stderr(Stdio::null()).spawn().expect("it runs");
-        let process = Process(Guarded(Some(child)));
+        let process = Process::spawn(command);
         eventually("the target listens", || TcpStream::connect(address).is_ok());
         process
+    }
+
+    /// Starts it.
+    pub(crate) fn spawn(command: &mut Command) -> Process {
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = quiet.stderr(Stdio::null()).spawn().expect("it runs");
+        Process(Guarded(Some(child)))
     }
 
     /// None yet.

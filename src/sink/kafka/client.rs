@@ -14,6 +14,8 @@ use std::time::Duration;
 /// Makes producers, all with the same properties.
 pub(super) struct Client {
     config: ClientConfig,
+    /// Bytes of a batch of several records at most.
+    pub(super) batch_max: usize,
     sink: String,
     lines: Arc<Lines>,
 }
@@ -45,8 +47,11 @@ pub(super) struct Delivery {
 
 impl Client {
     pub(super) fn new(options: &Options, lines: Arc<Lines>) -> Result<Client, KafkaError> {
+        let config = config(options)?;
+        let wanted = config.get("batch.size").and_then(|it| it.parse().ok());
         Ok(Client {
-            config: config(options)?,
+            batch_max: wanted.unwrap_or(BATCH_MAX).min(BATCH_MAX),
+            config,
             sink: options.name.clone(),
             lines,
         })
@@ -55,9 +60,7 @@ impl Client {
     /// A producer whose batches of several records take so many bytes at most.
     pub(super) fn producer(&self, batch_max: usize) -> Result<Producer, String> {
         let mut config = self.config.clone();
-        let wanted = config.get("batch.size").and_then(|it| it.parse().ok());
-        let batch = wanted.unwrap_or(batch_max).min(batch_max);
-        config.set("batch.size", batch.to_string());
+        config.set("batch.size", batch_max.to_string());
         config.create_with_context(self.reports()).map_err(said_by)
     }
 
@@ -243,6 +246,9 @@ impl ProducerContext for Reports {
         });
     }
 }
+
+/// What librdkafka takes by itself.
+const BATCH_MAX: usize = 1_000_000;
 
 /// What the options may change.
 const DEFAULTS: [(&str, &str); 7] = [

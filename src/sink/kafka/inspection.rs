@@ -33,7 +33,7 @@ fn inspect_one(options: &Options, broker: &str) -> Result<Inspection, String> {
     };
     let lines: Arc<Lines> = Arc::default();
     let client = Client::new(&options, lines).map_err(|error| error.to_string())?;
-    let producer = client.producer(super::session::BATCH_MAX)?;
+    let producer = client.producer(client.batch_max)?;
     let topic = options.topic.fixed();
     let metadata = topics::metadata(&producer, topic, ASK_TIMEOUT)?;
     let mut inspection = Inspection {

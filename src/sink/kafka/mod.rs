@@ -190,7 +190,7 @@ impl Work {
     fn run(mut self) {
         let mut failures = 0;
         // What is known of topics outlives a producer that was ended for its own sake.
-        let mut batch_max = session::BATCH_MAX;
+        let mut batch_max = self.client.batch_max;
         while let Ok(next) = self.deliver_once(&mut failures, batch_max) {
             batch_max = next;
         }
@@ -208,7 +208,7 @@ impl Work {
                         let sink = &self.options.name;
                         tracing::debug!(sink, reason, "the producer is made anew");
                         self.pause(PAUSE_MIN, &reason)?;
-                        return Ok(session::BATCH_MAX);
+                        return Ok(self.client.batch_max);
                     }
                 }
             }

@@ -335,7 +335,7 @@ impl<'w> Session<'w> {
         };
         let is_raised = before.is_some_and(|before| before < max);
         let batch_max = if is_raised && self.work.options.topic.fixed().is_some() {
-            max.min(BATCH_MAX)
+            max.min(self.work.client.batch_max)
         } else {
             max.min(self.batch_max)
         };
@@ -407,9 +407,6 @@ impl<'w> Session<'w> {
         }
     }
 }
-
-/// Bytes of a batch of several records, if the topic takes as much: what librdkafka makes by itself.
-pub(super) const BATCH_MAX: usize = 1_000_000;
 
 /// Bytes that are sent and not confirmed, beside the last ones.
 const BYTES_MAX: usize = 8 << 20;
