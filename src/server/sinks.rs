@@ -305,6 +305,16 @@ impl SinkSetup<'_> {
         ))
     }
 
+    /// What the cursor says, for a target that keeps the position itself.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    fn cursor_state(&self, common: &Common) -> sink::CursorState {
+        sink::CursorState {
+            moved: self.cursor.moved(),
+            is_new: self.cursor.is_new(),
+            end: common.feeds.status.durable(),
+        }
+    }
+
     /// A stream of JetStream.
     #[cfg(feature = "nats")]
     fn nats(

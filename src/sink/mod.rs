@@ -45,6 +45,7 @@ pub use request_form::RequestForm;
 pub use saver::CursorSaver;
 pub use statistics::{Confirmation, Statistics};
 pub use stdout::Stdout;
+pub use stream::positioned::CursorState;
 pub use stream::{Runner, Sink};
 pub use template::Template;
 #[cfg(feature = "client-tls")]

@@ -1,5 +1,7 @@
 //! Delivers one ordered stream: batch after batch in journal order, by a thread that waits for each.
 
+#[cfg_attr(not(any(feature = "postgres", feature = "redis")), allow(dead_code, reason = "what only some sinks use"))]
+pub(in crate::sink) mod positioned;
 mod replaying;
 
 use super::error::SinkError;
@@ -74,7 +76,7 @@ pub trait Sink: Send {
 
 /// An error of a sink that is no reason to try the same again; inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Interrupt {
+enum Interrupt {
     /// Nothing goes on until a person has looked.
     #[error("{0}")]
     Stop(String),
