@@ -30,6 +30,7 @@ mod matrix;
 mod nats;
 mod postgres;
 mod process;
+mod redis;
 mod target;
 
 /// The cases of [`matrix`] for one target.
@@ -60,3 +61,5 @@ macro_rules! matrix {
 
 matrix!(matrix_of_nats, crate::nats::NatsServer);
 matrix!(matrix_of_postgres, crate::postgres::PostgresServer);
+matrix!(matrix_of_redis_by_position, crate::redis::ByPosition);
+matrix!(matrix_of_redis_by_server, crate::redis::ByServer);

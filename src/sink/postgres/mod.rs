@@ -1,8 +1,8 @@
 //! Rows in a table of `PostgreSQL`, each event exactly once.
 //!
-//! It is a stream whose target keeps the position (see [`positioned`](super::stream::positioned)): one statement inserts
-//! the events that have gathered and moves the sink's row of `hookline_position`, so that the server does both or neither
-//! (see [`schema`]). It names the connection that has taken the row over.
+//! It is a stream whose target keeps the position (see [`positioned`](super::stream::positioned)): one statement
+//! inserts the events that have gathered and moves the sink's row of `hookline_position`, so that the server does both
+//! or neither (see [`schema`]). It names the connection that has taken the row over.
 //!
 //! | what happened beside what every such stream meets | what follows |
 //! |---|---|

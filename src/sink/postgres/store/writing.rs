@@ -5,7 +5,6 @@ use super::super::connection::{Connection, Value, stored};
 use super::super::rows::{Columns, PostgresRow, columns, days};
 use super::super::schema::Partitions;
 use super::Postgres;
-use crate::event::Position;
 use crate::sink::stream::positioned::{Failure, Rows, Step};
 use tokio_postgres::types::Type;
 

@@ -67,7 +67,12 @@ pub(in crate::sink) trait PositionKeeper: Send {
         Err(Failure::Retry(why.1.to_owned()))
     }
 
-    /// Makes what was stored as safe as a confirmation says.
+    /// True if something was stored that is not as safe yet as a confirmation says.
+    fn is_unconfirmed(&self) -> bool {
+        false
+    }
+
+    /// Makes what was stored as safe as that, over a connection that has taken the position over.
     fn confirm(&mut self) -> Result<(), Failure> {
         Ok(())
     }
@@ -138,6 +143,8 @@ struct Progress {
     at: Position,
     /// Everything before it is there, or gathered.
     next: Position,
+    /// Nothing from here on was ever sent. It stays when what was not confirmed comes again.
+    sent: Position,
 }
 
 impl<K: PositionKeeper> Positioned<K> {
@@ -206,7 +213,7 @@ impl<K: PositionKeeper> Positioned<K> {
         let progress = self.progress();
         let known = progress.first.clone().unwrap_or(Known::Before {
             at: progress.at,
-            until: progress.next,
+            until: progress.sent.max(progress.at),
             is_replay,
         });
         let writer = Writer {
@@ -243,7 +250,7 @@ impl<K: PositionKeeper> Positioned<K> {
         self.gathering = None;
         let at = behind(sequence);
         self.keeper.log_loss(at);
-        let until = self.live.next;
+        let until = self.live.sent.max(self.live.at);
         self.live = Progress::new(sequence, None);
         // Until it has taken the position over, it may be anywhere up to there.
         self.live.first = Some(Known::Before {
@@ -251,6 +258,7 @@ impl<K: PositionKeeper> Positioned<K> {
             until,
             is_replay: false,
         });
+        self.live.sent = until;
     }
 
     /// Gathers what is wanted of a delivery, from the next event on, until there is enough. True when none is left.
@@ -300,6 +308,8 @@ impl<K: PositionKeeper> Positioned<K> {
             }
             count = count.min(self.rows.len());
             let upto = self.rows.position(count).unwrap_or(next);
+            let progress = self.progress();
+            progress.sent = progress.sent.max(upto);
             let replay = self.replay_name();
             let step = Step {
                 replay: &replay,
@@ -392,6 +402,10 @@ impl<K: PositionKeeper> Sink for Positioned<K> {
             self.is_replay = true;
             moved?;
         }
+        if !self.keeper.is_unconfirmed() {
+            return Ok(());
+        }
+        self.ready()?;
         let confirmed = self.keeper.confirm();
         confirmed.map_err(|failure| {
             self.keeper.disconnect();
@@ -415,6 +429,10 @@ impl Progress {
             first,
             at: behind(confirmed),
             next: behind(confirmed),
+            sent: behind(confirmed),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

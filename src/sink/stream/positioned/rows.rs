@@ -56,7 +56,10 @@ impl<R> Rows<R> {
     }
 
     /// The first `count`, each with its position and where its texts begin.
-    pub(in crate::sink) fn first(&self, count: usize) -> impl Iterator<Item = (Position, usize, &R)> {
+    pub(in crate::sink) fn first(
+        &self,
+        count: usize,
+    ) -> impl Iterator<Item = (Position, usize, &R)> {
         let rows = self.rows.iter().take(count);
         rows.map(|row| (row.position, row.start, &row.row))
     }
