@@ -100,7 +100,7 @@ fn what_was_sent_before_it_went_back_is_its_own() {
         let made = Positioned::new(keeper, CursorState::default(), Arc::default());
         let mut sink = made.expect("made");
         sink.resume(0).expect("it begins");
-        let mut deliver = |sink: &mut Positioned<Fake>, batch: &EventBatch| {
+        let deliver = |sink: &mut Positioned<Fake>, batch: &EventBatch| {
             let from = batch.first_sequence();
             sink.deliver(batch, from, &wanted).expect("delivered")
         };
