@@ -90,25 +90,42 @@ impl NatsServer {
         for (name, value) in settings {
             config[name] = value.clone();
         }
-        let answer = self
-            .reader()
-            .api(&format!("STREAM.CREATE.{STREAM}"), &config);
-        assert!(answer["error"].is_null(), "{answer}");
+        // Asked twice it is the same stream.
+        eventually("the stream is made", || {
+            let answer = self
+                .reader()
+                .api(&format!("STREAM.CREATE.{STREAM}"), &config);
+            answer["error"].is_null()
+        });
     }
 
-    /// Everything in the stream: the subject, the headers and the payload.
+    /// Everything in the stream: the subject, the headers and the payload. A cluster that has just lost a server may
+    /// need a while until it says.
     pub(crate) fn messages(&self) -> Vec<Message> {
         let reader = self.reader();
-        let info = reader.api(&format!("STREAM.INFO.{STREAM}"), &Value::Null);
-        let count = info["state"]["messages"].as_u64().expect("a number");
-        let consumer = json!({ "stream_name": STREAM, "config": {
-            "deliver_subject": "all", "deliver_policy": "all", "ack_policy": "none", "replay_policy": "instant",
-        } });
-        let mut all = Client::connect(self.address).expect("it is there");
-        all.write("SUB all 9\r\nPING\r\n");
-        all.until_pong();
-        let made = reader.api(&format!("CONSUMER.CREATE.{STREAM}"), &consumer);
-        assert!(made["error"].is_null(), "{made}");
+        let mut count = None;
+        eventually("the stream says how much it holds", || {
+            let info = reader.api(&format!("STREAM.INFO.{STREAM}"), &Value::Null);
+            count = info["state"]["messages"].as_u64();
+            count.is_some()
+        });
+        let mut attempt = 0;
+        let mut all = None;
+        eventually("a consumer is made", || {
+            // One whose answer came too late delivers, too: each has a subject of its own.
+            attempt += 1;
+            let subject = format!("all.{attempt}");
+            let consumer = json!({ "stream_name": STREAM, "config": {
+                "deliver_subject": subject, "deliver_policy": "all", "ack_policy": "none", "replay_policy": "instant",
+            } });
+            let mut client = Client::connect(self.address).expect("it is there");
+            client.write(&format!("SUB {subject} 9\r\nPING\r\n"));
+            client.until_pong();
+            let made = reader.api(&format!("CONSUMER.CREATE.{STREAM}"), &consumer);
+            all = Some(client).filter(|_| made["error"].is_null());
+            all.is_some()
+        });
+        let (count, mut all) = count.zip(all).expect("both are there");
         (0..count).map(|_| all.message()).collect()
     }
 }
@@ -160,10 +177,12 @@ impl Target for NatsServer {
     }
 
     fn remove(&mut self) {
-        let answer = self
-            .reader()
-            .api(&format!("STREAM.DELETE.{STREAM}"), &Value::Null);
-        assert!(answer["error"].is_null(), "{answer}");
+        let reader = self.reader();
+        eventually("the stream is gone", || {
+            reader.api(&format!("STREAM.DELETE.{STREAM}"), &Value::Null);
+            let info = reader.api(&format!("STREAM.INFO.{STREAM}"), &Value::Null);
+            info["error"]["code"] == 404
+        });
     }
 
     fn create(&mut self) {
