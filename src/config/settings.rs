@@ -77,6 +77,16 @@ const fn count(
     }
 }
 
+/// The pause is the same for every sink that delivers one by one.
+const fn retry_min(section: &'static str) -> Setting {
+    time(
+        (section, "retry_min"),
+        500,
+        (1, 60 * MINUTE),
+        "the pause after the first failure; it doubles with each one",
+    )
+}
+
 const fn bytes(
     name: (&'static str, &'static str),
     default: u64,
@@ -295,12 +305,7 @@ pub static SETTINGS: &[Setting] = &[
         (10, MINUTE),
         "until a connection is there, before TLS",
     ),
-    time(
-        ("sink.http", "retry_min"),
-        500,
-        (1, 60 * MINUTE),
-        "the pause after the first failure; it doubles with each one",
-    ),
+    retry_min("sink.http"),
     time(
         ("sink.http", "retry_max"),
         5 * MINUTE,
@@ -331,12 +336,7 @@ pub static SETTINGS: &[Setting] = &[
         (10, DAY),
         "a program that takes longer is killed, and the event is tried again",
     ),
-    time(
-        ("sink.exec", "retry_min"),
-        500,
-        (1, 60 * MINUTE),
-        "the pause after the first failure; it doubles with each one",
-    ),
+    retry_min("sink.exec"),
     time(
         ("sink.exec", "retry_max"),
         5 * MINUTE,
@@ -367,12 +367,7 @@ pub static SETTINGS: &[Setting] = &[
         (100, 10 * MINUTE),
         "from publishing a message to its confirmation",
     ),
-    time(
-        ("sink.nats", "retry_min"),
-        500,
-        (1, 60 * MINUTE),
-        "the pause after the first failure; it doubles with each one",
-    ),
+    retry_min("sink.nats"),
     time(
         ("sink.nats", "retry_max"),
         5 * SECOND,
@@ -415,12 +410,7 @@ pub static SETTINGS: &[Setting] = &[
         (1000, 10 * MINUTE),
         "from a record's way to librdkafka to its confirmation; then all of them are sent again by a new producer",
     ),
-    time(
-        ("sink.kafka", "retry_min"),
-        500,
-        (1, 60 * MINUTE),
-        "the pause after the first failure; it doubles with each one",
-    ),
+    retry_min("sink.kafka"),
     time(
         ("sink.kafka", "retry_max"),
         5 * SECOND,
@@ -451,27 +441,61 @@ pub static SETTINGS: &[Setting] = &[
         (100, 10 * MINUTE),
         "for a statement, and for a connection until it can be used",
     ),
+    count(
+        ("sink.redis", "concurrency"),
+        Some(128),
+        (1, 4096),
+        "entries that wait for their confirmation, with ids = \"auto\"",
+    ),
+    count(
+        ("sink.redis", "rate"),
+        Some(0),
+        (0, 1_000_000),
+        "entries a second, with ids = \"auto\"; 0 for any number",
+    ),
+    time(
+        ("sink.redis", "timeout"),
+        10 * SECOND,
+        (100, 10 * MINUTE),
+        "for an answer, for WAITAOF, and for a connection until it can be used",
+    ),
+    time(
+        ("sink.redis", "retry_min"),
+        500,
+        (1, 60 * MINUTE),
+        "the pause after the first failure, with ids = \"auto\"; it doubles with each one",
+    ),
+    time(
+        ("sink.redis", "retry_max"),
+        5 * SECOND,
+        (1, DAY),
+        "the longest pause, with ids = \"auto\"",
+    ),
+    count(
+        ("sink.redis", "max_attempts"),
+        Some(50),
+        (1, 1_000_000),
+        "then it is a dead letter, with ids = \"auto\"; what the server's state is to blame for does not count",
+    ),
+    count(
+        ("sink.redis", "max_length"),
+        Some(0),
+        (0, 1_000_000_000_000),
+        "entries that a stream keeps, more or less: trims unread ones too; 0 keeps all",
+    ),
+    count(
+        ("sink.redis", "wait_local"),
+        Some(0),
+        (0, 1),
+        "1: an entry is confirmed once the server has it on its disk",
+    ),
+    count(
+        ("sink.redis", "wait_replicas"),
+        Some(0),
+        (0, 16),
+        "so many replicas have an entry on their disks before it is confirmed",
+    ),
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_is_sound_and_stands_once() {
-        for (index, row) in SETTINGS.iter().enumerate() {
-            let name = format!("{}.{}", row.section, row.key);
-            assert!(row.min < row.max, "{name}");
-            assert!(
-                row.default
-                    .is_none_or(|value| (row.min..=row.max).contains(&value)),
-                "{name}"
-            );
-            assert!(!row.reason.is_empty() && row.reason.is_ascii(), "{name}");
-            let twice = SETTINGS[..index]
-                .iter()
-                .any(|other| (other.section, other.key) == (row.section, row.key));
-            assert!(!twice, "{name}");
-        }
-    }
-}
+mod tests;

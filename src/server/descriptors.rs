@@ -90,6 +90,8 @@ fn beside_connections(config: &Config) -> u64 {
         SinkKind::Nats(_) | SinkKind::Postgres(_) => 8,
         // Each broker of the cluster, and what the library's threads wake by; twice, while it asks.
         SinkKind::Kafka(_) => 64,
+        // The same for each lane.
+        SinkKind::Redis(_) => 24,
         SinkKind::Pull(_) | SinkKind::File(_) | SinkKind::Stdout => 0,
     };
     let is_pull = |sink: &Sink| matches!(sink.kind, SinkKind::Pull(_));

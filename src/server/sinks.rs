@@ -5,10 +5,14 @@ mod entry;
 mod life;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod transports;
 
 #[cfg(feature = "postgres")]
 pub(super) use postgres::postgres_options;
+#[cfg(feature = "redis")]
+pub(super) use redis::redis_options;
 #[cfg(feature = "kafka")]
 pub(super) use transports::kafka_options;
 #[cfg(feature = "nats")]
@@ -58,6 +62,8 @@ pub(super) struct Opened {
 pub(super) enum Ready {
     /// Everything in the order of the journal.
     Stream(Box<Runner>, Box<dyn Sink>),
+    /// Each lane in the order of the journal, beside the others.
+    Streams(Vec<(Runner, Box<dyn Sink>)>),
     /// One by one.
     Dispatched(Box<Dispatcher>, Box<[Feed<Decided>; 3]>),
     /// Whoever asks reads: there is no thread.
@@ -239,12 +245,12 @@ fn open_at(
         }
         #[cfg(feature = "postgres")]
         SinkKind::Postgres(table) => part.postgres(common, table, &mut lives)?,
-        #[cfg(not(all(
-            feature = "http",
-            feature = "nats",
-            feature = "kafka",
-            feature = "postgres"
-        )))]
+        #[cfg(feature = "redis")]
+        SinkKind::Redis(redis) => part.redis(common, redis, &mut lives)?,
+        #[allow(
+            unreachable_patterns,
+            reason = "a build with all features has all types"
+        )]
         _ => return Err(unbuilt(sink)),
     };
     Ok(Opened {
@@ -258,12 +264,6 @@ fn open_at(
     })
 }
 
-#[cfg(not(all(
-    feature = "http",
-    feature = "nats",
-    feature = "kafka",
-    feature = "postgres"
-)))]
 fn unbuilt(sink: &config::Sink) -> ServerError {
     let kind = sink.kind.name();
     let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
@@ -306,7 +306,7 @@ impl SinkSetup<'_> {
         lives.push(live);
         let runner = Runner {
             feed,
-            replays: self.replays(common)?,
+            replays: Some(self.replays(common)?),
             wanted: self.wanted(common)?,
             cursor: CursorSaver::new(self.cursor),
             statistics: self.statistics,
@@ -317,6 +317,16 @@ impl SinkSetup<'_> {
             target.confirmation(),
             Ready::Stream(Box::new(runner), target),
         ))
+    }
+
+    /// What the cursor says, for a target that keeps the position itself.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    fn cursor_state(&self, common: &Common) -> sink::CursorState {
+        sink::CursorState {
+            moved: self.cursor.moved(),
+            is_new: self.cursor.is_new(),
+            end: common.feeds.status.durable(),
+        }
     }
 
     /// A sink that is read.
@@ -383,6 +393,7 @@ pub(crate) fn selection(filter: &config::Filter, numbers: Vec<u16>) -> Selection
         phone_number_ids: filter.phone_number_ids.clone(),
         wabas: filter.wabas.clone(),
         endpoints: (!filter.endpoints.is_empty()).then_some(numbers),
+        lane: None,
         replay: None,
     }
 }

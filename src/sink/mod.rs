@@ -33,6 +33,7 @@ pub mod nats;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod postgres;
+pub mod redis;
 mod tls;
 
 pub use delivery_id::Identity;
@@ -49,7 +50,8 @@ pub use request_form::RequestForm;
 pub use saver::CursorSaver;
 pub use statistics::{Confirmation, Statistics};
 pub use stdout::Stdout;
-pub use stream::{Runner, Sink};
+pub use stream::positioned::CursorState;
+pub use stream::{Runner, Sink, run_beside};
 pub use template::Template;
 #[cfg(feature = "client-tls")]
 pub use tls::TlsError;

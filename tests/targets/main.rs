@@ -33,6 +33,7 @@ mod matrix;
 mod nats;
 mod postgres;
 mod process;
+mod redis;
 mod target;
 
 /// The cases of [`matrix`] for one target.
@@ -65,3 +66,5 @@ matrix!(matrix_of_nats, crate::nats::NatsServer);
 #[cfg(feature = "kafka")]
 matrix!(matrix_of_kafka, crate::kafka::KafkaServer);
 matrix!(matrix_of_postgres, crate::postgres::PostgresServer);
+matrix!(matrix_of_redis_by_position, crate::redis::ByPosition);
+matrix!(matrix_of_redis_by_server, crate::redis::ByServer);

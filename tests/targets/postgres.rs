@@ -525,7 +525,7 @@ fn one_of_two_writers_stops() {
     // As a process with a copy of the journal has it.
     target.sql("UPDATE app.hookline_position SET writer = 'another', sequence = 9");
     post_messages(&server, 5, 5);
-    is_logged(&server, "another process writes to the table");
+    is_logged(&server, "another process writes to the target");
     let rows = format!("SELECT count(*) FROM {TABLE}");
     assert_eq!(target.number(&rows), 5);
     assert_eq!(metric(&server, "hookline_sink_stopped", SINK), 1);

@@ -9,10 +9,11 @@
 //! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
 //! | `kafka` | into topics of Kafka | see [`kafka`] and [`connection`], and those below |
 //! | `postgres` | rows of a table | `url`, `user`, `password`, `table`, `create`, `data_type`, `partitions`, `unique_ids`, `timeout`, those of a [connection] |
+//! | `redis` | entries of a stream of Redis | see [`redis`] and [`connection`] |
 //! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
 //!
-//! `http`, `exec`, `nats` and `kafka` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`,
-//! `max_attempts`.
+//! `http`, `exec`, `nats`, `kafka` and `redis` with `ids = "auto"` deliver one by one: `concurrency`, `rate`,
+//! `timeout`, `retry_min`, `retry_max`, `max_attempts`.
 //! All types take `name`, `start`, `former_name` ([`Life`]) and the keys of the [filter](Filter).
 
 mod connection;
@@ -26,6 +27,7 @@ mod life;
 mod nats;
 mod postgres;
 mod pull;
+mod redis;
 
 pub use dispatch::Dispatch;
 pub use exec::{ExecMode, ExecSink};
@@ -37,6 +39,7 @@ pub use life::{Life, Start};
 pub use nats::{NatsLogin, NatsSink};
 pub use postgres::PostgresSink;
 pub use pull::PullSink;
+pub use redis::{RedisIds, RedisSink};
 
 use super::endpoint::Endpoint;
 use super::own_files::is_same_file;
@@ -66,6 +69,7 @@ pub enum SinkKind {
     Nats(Box<NatsSink>),
     Kafka(Box<KafkaSink>),
     Postgres(Box<PostgresSink>),
+    Redis(Box<RedisSink>),
     /// Whoever asks for it.
     Pull(PullSink),
 }
@@ -81,6 +85,7 @@ impl SinkKind {
             SinkKind::Nats(_) => "nats",
             SinkKind::Kafka(_) => "kafka",
             SinkKind::Postgres(_) => "postgres",
+            SinkKind::Redis(_) => "redis",
             SinkKind::Pull(_) => "pull",
         }
     }
@@ -91,6 +96,7 @@ impl SinkKind {
             (SinkKind::Stdout, SinkKind::Stdout) => true,
             (SinkKind::File(one), SinkKind::File(other)) => is_same_file(&one.path, &other.path),
             (SinkKind::Postgres(one), SinkKind::Postgres(other)) => one.is_same_table(other),
+            (SinkKind::Redis(one), SinkKind::Redis(other)) => one.is_same_stream(other),
             _ => false,
         }
     }
@@ -174,6 +180,7 @@ fn read(
         "postgres" => {
             postgres::read(reading, &mut section).map(|it| SinkKind::Postgres(Box::new(it)))
         }
+        "redis" => redis::read(reading, &mut section).map(|it| SinkKind::Redis(Box::new(it))),
         "pull" => Some(SinkKind::Pull(pull::read(reading, &mut section))),
         _ => Some(SinkKind::Stdout),
     };
@@ -200,14 +207,8 @@ fn read_type(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Option<(&'
         return None;
     };
     let Some((word, _)) = KINDS.iter().find(|(name, _)| *name == word) else {
-        let message = if UNBUILT.contains(&word) {
-            let names = KINDS.map(|(name, _)| name).join(", ");
-            format!("sink type {word:?} is not in this build yet; it has {names}")
-        } else {
-            let names = KINDS.iter().map(|(name, _)| *name);
-            let meant = did_you_mean(word, names.chain(UNBUILT));
-            format!("unknown sink type {word:?}{meant}")
-        };
+        let meant = did_you_mean(word, KINDS.iter().map(|(name, _)| *name));
+        let message = format!("unknown sink type {word:?}{meant}");
         reading.mistake(&section.place_of("type"), message);
         return None;
     };
@@ -259,7 +260,7 @@ fn is_reserved(name: &str) -> Option<&'static str> {
 }
 
 /// What `type` may say, and the keys that only these types take.
-const KINDS: [(&str, &[&str]); 8] = [
+const KINDS: [(&str, &[&str]); 9] = [
     ("stdout", &[]),
     (
         "file",
@@ -328,16 +329,15 @@ const KINDS: [(&str, &[&str]); 8] = [
     ),
     ("kafka", kafka::KEYS),
     ("postgres", postgres::KEYS),
+    ("redis", redis::KEYS),
     ("pull", &["token", "accept_unauthenticated"]),
 ];
 
 /// Kinds that a feature of the build brings, and whether this build has it.
-const BY_FEATURE: [(&str, bool); 4] = [
+const BY_FEATURE: [(&str, bool); 5] = [
     ("http", cfg!(feature = "http")),
     ("nats", cfg!(feature = "nats")),
     ("kafka", cfg!(feature = "kafka")),
     ("postgres", cfg!(feature = "postgres")),
+    ("redis", cfg!(feature = "redis")),
 ];
-
-/// Kinds that Hookline knows of and this build does not have.
-const UNBUILT: [&str; 1] = ["redis"];

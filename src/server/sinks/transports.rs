@@ -220,7 +220,7 @@ pub(super) fn exec(
 }
 
 /// The pace of a sink that delivers one by one.
-fn limits(pace: &Dispatch, unit: Unit, batch: usize) -> Limits {
+pub(super) fn limits(pace: &Dispatch, unit: Unit, batch: usize) -> Limits {
     Limits {
         unit,
         batch,
