@@ -4,6 +4,7 @@
 mod accepted;
 #[cfg(feature = "nats")]
 mod connections;
+mod programs;
 mod sinks;
 
 use super::*;

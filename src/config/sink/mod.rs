@@ -5,7 +5,7 @@
 //! | `stdout` | NDJSON to the standard output | |
 //! | `file` | NDJSON, appended to a file | `path`, `mode`, `rotate_size`, `rotate_every`, `keep` |
 //! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
-//! | `exec` | to the standard input of a program | `command`, `mode`, and those below |
+//! | `exec` | to the standard input of a program | `command`, `env`, `mode`, and those below |
 //! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
 //! | `postgres` | rows of a table | `url`, `user`, `password`, `table`, `create`, `data_type`, `partitions`, `unique_ids`, `timeout`, those of a [connection] |
 //! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
@@ -274,6 +274,7 @@ const KINDS: [(&str, &[&str]); 7] = [
         "exec",
         &[
             "command",
+            "env",
             "mode",
             "concurrency",
             "rate",
