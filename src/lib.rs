@@ -94,7 +94,7 @@
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
-    not(all(feature = "http", feature = "nats")),
+    not(all(feature = "http", feature = "nats", feature = "postgres")),
     allow(dead_code, unused_imports, reason = "what only some sinks use")
 )]
 
