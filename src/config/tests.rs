@@ -2,6 +2,7 @@
 //! `[[sink]]` in [`sinks`].
 
 mod accepted;
+mod builds;
 #[cfg(feature = "nats")]
 mod connections;
 mod programs;

@@ -181,8 +181,8 @@ fn read(
     };
     if BY_FEATURE.contains(&(*word, false)) {
         let message = format!(
-            "sink type {word:?} is not in this build, which was made without the feature {word}: cargo install --features \
-             {word}, or the package, has it"
+            "sink type {word:?} is not in this build, which was made without the feature {word}: build Hookline with \
+             --features {word}, or take a package, which has all types"
         );
         reading.mistake(&section.place_of("type"), message);
         return None;
@@ -318,7 +318,7 @@ const KINDS: [(&str, &[&str]); 7] = [
 ];
 
 /// Kinds that a feature of the build brings, and whether this build has it.
-const BY_FEATURE: [(&str, bool); 3] = [
+pub(super) const BY_FEATURE: [(&str, bool); 3] = [
     ("http", cfg!(feature = "http")),
     ("nats", cfg!(feature = "nats")),
     ("postgres", cfg!(feature = "postgres")),

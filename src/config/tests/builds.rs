@@ -1,0 +1,22 @@
+//! What a build lacks. The default one has not all types, and `--no-default-features` has few.
+
+use super::sink::BY_FEATURE;
+use super::*;
+
+#[test]
+fn a_type_that_this_build_lacks_names_the_feature_that_has_it() {
+    for (word, is_built) in BY_FEATURE {
+        let text = format!("[[sink]]\ntype = {word:?}\nnothing = 1\n");
+        let found = mistakes(&format!("{ENDPOINT}{text}"));
+        let says_so = |(_, message): &(usize, String)| message.contains("is not in this build");
+        assert_eq!(found.iter().any(says_so), !is_built, "{word}: {found:?}");
+        if !is_built {
+            let [(line, message)] = found.as_slice() else {
+                panic!("nothing else is said: {found:?}");
+            };
+            // Behind the seven of the endpoint.
+            assert_eq!(*line, 9);
+            assert!(message.contains(&format!("--features {word}, or take a package")));
+        }
+    }
+}
