@@ -44,6 +44,7 @@ chapters! {
     consume: "events, sinks, filters, retries, tail",
     systems: "into NATS JetStream: logins, TLS, names, what is stored once",
     postgres: "rows of a table: its columns, exactly once, partitions, several instances",
+    recipes: "into Amazon SQS and Google Pub/Sub, by a program of twenty lines",
     pull: "consumers that ask for events",
     guarantees: "what a 200 means, order, repeats, what happens when something fails",
     limits: "every limit with default and range",
