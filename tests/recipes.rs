@@ -254,10 +254,7 @@ fn into_sqs() {
     let endpoint = format!("http://{address}");
     let replaced = [
         ("https://sqs.eu-central-1.amazonaws.com", endpoint.as_str()),
-        (
-            "/usr/local/bin/to-sqs\"",
-            &format!("AWS_ENDPOINT_URL={endpoint}\", \"{program}\""),
-        ),
+        ("/usr/local/bin/to-sqs", program.as_str()),
         ("/etc/hookline/aws-id", &id),
         ("/etc/hookline/aws-key", &key),
     ];
