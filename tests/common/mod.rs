@@ -45,11 +45,13 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// One loop, one worker, any free port, no endpoint yet.
+    /// One loop, one worker, any free port, no endpoint yet. A disk that others keep busy makes answers wait, and no
+    /// test fails for that: the deadline is the longest.
     pub(crate) fn new() -> Site {
+        let server = "listen = \"127.0.0.1:0\"\nack_deadline = \"1m\"\nloops = 1\nworkers = 1\npin = false\n";
         Site {
             directory: tempfile::tempdir().expect("a directory"),
-            server: "listen = \"127.0.0.1:0\"\nloops = 1\nworkers = 1\npin = false\n".to_owned(),
+            server: server.to_owned(),
             limits: String::new(),
             journal: "segment_size = \"16MiB\"\nmax_size = \"1GiB\"\n".to_owned(),
             rest: String::new(),
