@@ -262,7 +262,7 @@ fn into_sqs() {
     let ids = ids.lock().expect("whole");
     let of = |place: usize| {
         ids.iter()
-            .map(|it| it[place].as_str().expect("text").to_owned())
+            .map(move |it| it[place].as_str().expect("text").to_owned())
     };
     assert_eq!(
         of(0).collect::<BTreeSet<_>>().len(),
