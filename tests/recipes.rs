@@ -17,7 +17,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -90,21 +90,22 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     })
 }
 
-/// An interpreter that has these modules.
+/// The path of an interpreter that has these modules.
 fn python(modules: &str) -> Option<String> {
-    let has = |python: &&str| {
+    let path = |python: &str| {
         let mut command = Command::new(python);
-        command.args(["-c", &format!("import {modules}")]);
-        command.stderr(Stdio::null()).stdout(Stdio::null());
-        command.status().is_ok_and(|it| it.success())
+        let script = format!("import sys, {modules}; print(sys.executable)");
+        let output = command.args(["-c", &script]).output().ok()?;
+        let path = String::from_utf8(output.stdout).expect("UTF-8");
+        output.status.success().then(|| path.trim().to_owned())
     };
-    let found = ["python3", "/usr/bin/python3"].into_iter().find(has);
+    let found = ["python3", "/usr/bin/python3"].into_iter().find_map(path);
     if found.is_none() {
         let required = std::env::var_os("HOOKLINE_TARGETS_REQUIRED").is_some();
         assert!(!required, "no {modules}, which tests/run installs");
         eprintln!("skipped: python3 has no {modules}");
     }
-    found.map(str::to_owned)
+    found
 }
 
 /// The fences in this language below the heading.

@@ -199,11 +199,13 @@ fn a_program_has_the_variables_of_its_sink() {
         assert_eq!(fs::read(bench.file("token")).unwrap(), b"hunter2 \xff\n");
         assert_eq!(bench.text("home"), "/elsewhere");
         fs::remove_file(bench.file("token")).unwrap();
+        fs::remove_file(bench.file("home")).unwrap();
     };
     has_them();
     let mut stream = bench.stream();
     stream.start(attempt(&delivery(1), 1));
     // It reads its input and says nothing.
+    until("it runs", || bench.text("home") == "/elsewhere");
     drop(stream);
     has_them();
 }
