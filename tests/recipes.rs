@@ -77,8 +77,8 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         .get("expect")
         .is_some_and(|it| it.eq_ignore_ascii_case("100-continue"))
     {
-        let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
-        reader.get_mut().write_all(go_on).ok()?;
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+        reader.get_mut().write_all(interim).ok()?;
     }
     let len = fields.get("content-length").map_or(Ok(0), |it| it.parse());
     let mut body = vec![0; len.ok()?];

@@ -17,9 +17,9 @@
 //!
 //! **Environment**: no shell stands between, and nothing of the server's environment is passed on but `INHERITED`,
 //! for secrets are kept there. Added are the [variables](Variables) of the sink, which go over those, then
-//! `HOOKLINE_SINK`, the name of the sink, and in mode `each` `HOOKLINE_ATTEMPT`, from 1, and `HOOKLINE_REPLAY`, the name
-//! of the replay that the event belongs to, or nothing. In both modes the envelope of a replayed event has an attribute
-//! `replay`.
+//! `HOOKLINE_SINK`, the name of the sink, and in mode `each` `HOOKLINE_ATTEMPT`, from 1, and `HOOKLINE_REPLAY`, the
+//! name of the replay that the event belongs to, or nothing. In both modes the envelope of a replayed event has an
+//! attribute `replay`.
 //!
 //! **Ends**: a program leads a process group of its own. When it takes longer than the timeout, the group gets SIGTERM,
 //! and SIGKILL a little later; the event is then tried again, whatever the exit status. None is left as a zombie.
