@@ -50,7 +50,7 @@ pub use secret::Secret;
 pub use settings::{SETTINGS, Setting};
 pub use sink::{
     Dispatch, ExecMode, ExecSink, FileSink, Filter, HttpSink, Life, NatsLogin, NatsSink,
-    PostgresSink, PullSink, Sink, SinkKind, Start,
+    PostgresSink, PullSink, RedisIds, RedisSink, Sink, SinkKind, Start,
 };
 pub use suggest::{doubtful_type, nearest};
 pub use units::{format_size, format_time, parse_size, parse_time};

@@ -403,6 +403,60 @@ pub static SETTINGS: &[Setting] = &[
         (100, 10 * MINUTE),
         "for a statement, and for a connection until it can be used",
     ),
+    count(
+        ("sink.redis", "concurrency"),
+        Some(128),
+        (1, 4096),
+        "entries that wait for their confirmation, with ids = \"auto\"",
+    ),
+    count(
+        ("sink.redis", "rate"),
+        Some(0),
+        (0, 1_000_000),
+        "entries a second, with ids = \"auto\"; 0 for any number",
+    ),
+    time(
+        ("sink.redis", "timeout"),
+        10 * SECOND,
+        (100, 10 * MINUTE),
+        "for an answer, for WAITAOF, and for a connection until it can be used",
+    ),
+    time(
+        ("sink.redis", "retry_min"),
+        500,
+        (1, 60 * MINUTE),
+        "the pause after the first failure, with ids = \"auto\"; it doubles with each one",
+    ),
+    time(
+        ("sink.redis", "retry_max"),
+        5 * SECOND,
+        (1, DAY),
+        "the longest pause, with ids = \"auto\"",
+    ),
+    count(
+        ("sink.redis", "max_attempts"),
+        Some(50),
+        (1, 1_000_000),
+        "then it is a dead letter, with ids = \"auto\"; what the server's state is to blame for does not count",
+    ),
+    count(
+        ("sink.redis", "max_length"),
+        Some(0),
+        (0, 1_000_000_000_000),
+        "entries that a stream keeps, more or less: trims unread ones too; 0 keeps all",
+    ),
+    count(
+        ("sink.redis", "wait_local"),
+        Some(0),
+        (0, 1),
+        "1: an entry is confirmed once the server has it on its disk",
+    ),
+    count(
+        ("sink.redis", "wait_replicas"),
+        Some(0),
+        (0, 16),
+        "so many replicas have an entry on their disks before it is confirmed",
+    ),
 ];
 
 #[cfg(test)]

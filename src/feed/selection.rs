@@ -1,6 +1,6 @@
 //! Which events a sink wants, and what becomes of each: the sink's books.
 
-use crate::event::{Event, Pattern};
+use crate::event::{Event, Lane, Pattern};
 use crate::worker::Notification;
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub struct Selection {
     pub wabas: Vec<String>,
     /// Endpoints, by their numbers in the journal.
     pub endpoints: Option<Vec<u16>>,
+    /// What is in other lanes is had by others of the same sink.
+    pub lane: Option<Lane>,
     /// Of what is delivered once more, what somebody asked for.
     pub replay: Option<Replayed>,
 }
@@ -39,6 +41,8 @@ pub enum EventOutcome {
     Unwanted,
     /// It is no event: nobody can take its body apart, which is a dead letter of the workers.
     Dead,
+    /// It is in another lane, which is had by another one of the same sink.
+    Elsewhere,
 }
 
 /// How many events had which outcome.
@@ -54,12 +58,16 @@ pub struct Tally {
     pub dead: u64,
     /// Those that it has had before a restart, behind others that it had not.
     pub before: u64,
+    /// Those in other lanes, which others of the same sink have and count.
+    pub elsewhere: u64,
 }
 
 impl Selection {
     /// What becomes of an event that came to `endpoint`.
     pub fn outcome(&self, event: Event<'_>, endpoint: u16) -> EventOutcome {
-        if event.is_dead() {
+        if self.lane.is_some_and(|lane| lane != event.lane()) {
+            EventOutcome::Elsewhere
+        } else if event.is_dead() {
             EventOutcome::Dead
         } else if event.is_duplicate() {
             EventOutcome::Duplicate
@@ -118,6 +126,7 @@ impl Tally {
             EventOutcome::Duplicate => &mut self.duplicates,
             EventOutcome::Unwanted => &mut self.unwanted,
             EventOutcome::Dead => &mut self.dead,
+            EventOutcome::Elsewhere => &mut self.elsewhere,
         } += 1;
     }
 
@@ -128,7 +137,7 @@ impl Tally {
 
     /// All events.
     pub fn all(&self) -> u64 {
-        self.wanted + self.duplicates + self.unwanted + self.dead + self.before
+        self.wanted + self.left_out() + self.before + self.elsewhere
     }
 }
 
@@ -139,5 +148,6 @@ impl AddAssign for Tally {
         self.unwanted += other.unwanted;
         self.dead += other.dead;
         self.before += other.before;
+        self.elsewhere += other.elsewhere;
     }
 }

@@ -1,6 +1,6 @@
 //! Counters and histograms that cost the hot path a plain store.
 //!
-//! Every counter has one writer, its thread; so adding is a load and a store without a locked
+//! Every counter of the hot path has one writer, its thread; so adding is a load and a store without a locked
 //! instruction, and no two threads share a cache line for it. Readers see each value sometime soon.
 
 mod histogram;
@@ -18,6 +18,11 @@ impl Counter {
     pub fn add(&self, n: u64) {
         self.0
             .store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+
+    /// Adds `n` to a number that several threads count up. It costs a locked instruction.
+    pub fn add_beside_others(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
     }
 
     /// The number so far.

@@ -42,8 +42,10 @@ fn probe(sink: &Sink, config: &Config) -> Vec<Probed> {
         SinkKind::Nats(nats) => nats::probe(sink, nats, config),
         #[cfg(feature = "postgres")]
         SinkKind::Postgres(table) => vec![postgres::probe(sink, table)],
-        #[cfg(not(all(feature = "nats", feature = "postgres")))]
-        SinkKind::Nats(_) | SinkKind::Postgres(_) => {
+        #[cfg(feature = "redis")]
+        SinkKind::Redis(redis) => vec![redis::probe(sink, redis, config)],
+        #[cfg(not(all(feature = "nats", feature = "postgres", feature = "redis")))]
+        SinkKind::Nats(_) | SinkKind::Postgres(_) | SinkKind::Redis(_) => {
             let _ = config;
             Vec::new()
         }
@@ -64,6 +66,13 @@ impl Probed {
         self.ok = true;
         self.found.push(found.into());
         self
+    }
+
+    /// It works, but events could not be delivered.
+    #[cfg(feature = "redis")]
+    fn refuses(mut self, reason: impl Into<String>) -> Probed {
+        self.ok = false;
+        self.fails(reason)
     }
 
     /// It does not, and why.
@@ -177,6 +186,83 @@ mod postgres {
                 "the role may not use {forbidden}: grant it these rights"
             ));
             probed.ok = false;
+        }
+        probed
+    }
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use super::Probed;
+    use crate::config::{Config, RedisSink, Sink, format_size};
+    use crate::server::sinks::redis_options;
+    use crate::sink::redis::{Inspected, Inspection, inspect};
+
+    pub(super) fn probe(sink: &Sink, redis: &RedisSink, config: &Config) -> Probed {
+        let probed = Probed::new(sink, &redis.target.to_string());
+        let options = redis_options(&sink.name, redis);
+        match inspect(&options, &redis.streams()) {
+            Ok(found) => compared(probed, &found, redis, config),
+            Err(reason) => probed.fails(reason),
+        }
+    }
+
+    /// What was found, against what is configured.
+    fn compared(probed: Probed, found: &Inspection, redis: &RedisSink, config: &Config) -> Probed {
+        let worth = redis.wait.confirmation().name();
+        let mut probed = probed.works(format!(
+            "{} is there and takes the login; a confirmation is worth {worth:?}",
+            found.server
+        ));
+        if found.is_replica {
+            probed = probed.refuses("it is a replica: name the server that can be written to");
+        }
+        if found.is_cluster {
+            probed = probed.refuses(
+                "it is part of a Redis Cluster, and sinks deliver to a server that stands alone or has replicas",
+            );
+        }
+        for (stream, inspected) in &found.streams {
+            match inspected {
+                Inspected::There => {
+                    let text = format!("the stream {stream} is there");
+                    probed.found.push(text);
+                }
+                Inspected::Missing if redis.create => {
+                    let text = format!(
+                        "the stream {stream} is missing; create = true makes it with the first event"
+                    );
+                    probed.found.push(text);
+                }
+                Inspected::Missing => {
+                    probed = probed.refuses(format!(
+                        "the stream {stream} is missing: make it (XGROUP CREATE {stream} GROUP $ MKSTREAM), or set \
+                         create = true for a first try"
+                    ));
+                }
+                Inspected::Odd(reason) => probed = probed.refuses(format!("{stream}: {reason}")),
+            }
+        }
+        if let Some(policy) = &found.evicts {
+            probed.warnings.push(format!(
+                "maxmemory-policy is {policy}: when its memory is full the server removes whole streams, and their \
+                 positions; set it to noeviction, or one of volatile"
+            ));
+        }
+        if !found.writes_aof {
+            probed.warnings.push(
+                "the server writes no append-only file: what it has taken since its last snapshot is lost with it; set \
+                 appendonly yes there"
+                    .to_owned(),
+            );
+        }
+        let body = config.limits.body;
+        if let Some(max) = found.value_max.filter(|max| body > *max) {
+            let (body, max) = (format_size(body as u64), format_size(max as u64));
+            probed.warnings.push(format!(
+                "limits.body is {body} and the server takes {max} as one value (proto-max-bulk-len): larger data cannot \
+                 be stored"
+            ));
         }
         probed
     }

@@ -5,10 +5,14 @@ mod entry;
 mod life;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod transports;
 
 #[cfg(feature = "postgres")]
 pub(super) use postgres::postgres_options;
+#[cfg(feature = "redis")]
+pub(super) use redis::redis_options;
 #[cfg(feature = "nats")]
 pub(super) use transports::nats_options;
 
@@ -56,6 +60,8 @@ pub(super) struct Opened {
 pub(super) enum Ready {
     /// Everything in the order of the journal.
     Stream(Box<Runner>, Box<dyn Sink>),
+    /// Each lane in the order of the journal, beside the others.
+    Streams(Vec<(Runner, Box<dyn Sink>)>),
     /// One by one.
     Dispatched(Box<Dispatcher>, Box<[Feed<Decided>; 3]>),
     /// Whoever asks reads: there is no thread.
@@ -235,7 +241,12 @@ fn open_at(
         }
         #[cfg(feature = "postgres")]
         SinkKind::Postgres(table) => part.postgres(common, table, &mut lives)?,
-        #[cfg(not(all(feature = "http", feature = "nats", feature = "postgres")))]
+        #[cfg(feature = "redis")]
+        SinkKind::Redis(redis) => part.redis(common, redis, &mut lives)?,
+        #[allow(
+            unreachable_patterns,
+            reason = "a build with all features has all types"
+        )]
         _ => return Err(unbuilt(sink)),
     };
     Ok(Opened {
@@ -249,7 +260,6 @@ fn open_at(
     })
 }
 
-#[cfg(not(all(feature = "http", feature = "nats", feature = "postgres")))]
 fn unbuilt(sink: &config::Sink) -> ServerError {
     let kind = sink.kind.name();
     let cause = io::Error::other(format!("this build has no sinks of type {kind:?}"));
@@ -292,7 +302,7 @@ impl SinkSetup<'_> {
         lives.push(live);
         let runner = Runner {
             feed,
-            replays: self.replays(common)?,
+            replays: Some(self.replays(common)?),
             wanted: self.wanted(common)?,
             cursor: CursorSaver::new(self.cursor),
             statistics: self.statistics,
@@ -303,6 +313,16 @@ impl SinkSetup<'_> {
             target.confirmation(),
             Ready::Stream(Box::new(runner), target),
         ))
+    }
+
+    /// What the cursor says, for a target that keeps the position itself.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    fn cursor_state(&self, common: &Common) -> sink::CursorState {
+        sink::CursorState {
+            moved: self.cursor.moved(),
+            is_new: self.cursor.is_new(),
+            end: common.feeds.status.durable(),
+        }
     }
 
     /// A stream of JetStream.
@@ -386,6 +406,7 @@ pub(crate) fn selection(filter: &config::Filter, numbers: Vec<u16>) -> Selection
         phone_number_ids: filter.phone_number_ids.clone(),
         wabas: filter.wabas.clone(),
         endpoints: (!filter.endpoints.is_empty()).then_some(numbers),
+        lane: None,
         replay: None,
     }
 }

@@ -26,10 +26,8 @@ pub enum SinkError {
     /// What delivers for it has ended.
     #[error("{0}: that is a fault of Hookline")]
     Broken(String),
-    /// Another process writes in its place.
-    #[error(
-        "{0}; if this one is to go on, stop the other one and restart, else remove the sink from the configuration"
-    )]
+    /// Somebody else writes in its place, or to where it writes; the reason says what to do.
+    #[error("{0}")]
     Displaced(String),
     /// What it writes to has less than was confirmed: everything up to this sequence. It goes on there.
     #[error("what it writes to has only what stands up to sequence {0}")]

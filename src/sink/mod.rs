@@ -29,6 +29,7 @@ mod template;
 #[cfg(feature = "nats")]
 pub mod nats;
 pub mod postgres;
+pub mod redis;
 mod tls;
 
 pub use delivery_id::Identity;
@@ -45,7 +46,8 @@ pub use request_form::RequestForm;
 pub use saver::CursorSaver;
 pub use statistics::{Confirmation, Statistics};
 pub use stdout::Stdout;
-pub use stream::{Runner, Sink};
+pub use stream::positioned::CursorState;
+pub use stream::{Runner, Sink, run_beside};
 pub use template::Template;
 #[cfg(feature = "client-tls")]
 pub use tls::TlsError;

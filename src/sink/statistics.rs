@@ -118,14 +118,23 @@ impl Statistics {
         *self.confirmation.lock() = Some(confirmation);
     }
 
-    /// Everything up to this sequence is confirmed and saved, in all lanes, and nothing else is under way.
-    pub(super) fn note_confirmed(&self, sequence: u64) {
-        self.confirmed.set(sequence);
-        for lane in &self.lanes {
+    /// Everything up to this sequence is confirmed and saved, in this lane or in all, and nothing else is under way
+    /// there.
+    pub(super) fn note_confirmed(&self, sequence: u64, only: Option<Lane>) {
+        if only.is_none() {
+            self.confirmed.set(sequence);
+        }
+        for lane in self.of_lanes(only) {
             lane.confirmed.set(sequence);
             lane.reached.set(sequence);
             lane.oldest.set(0);
         }
+    }
+
+    /// Those of this lane, or of all.
+    pub(super) fn of_lanes(&self, only: Option<Lane>) -> &[LaneStatistics] {
+        let own = only.and_then(|lane| self.lanes.get(lane.index()));
+        own.map_or(&self.lanes, std::slice::from_ref)
     }
 
     /// Shows what a cursor says that stands still between two calls, with nothing under way that is known.

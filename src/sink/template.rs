@@ -13,7 +13,7 @@
 //! What the target's names cannot hold is replaced by `_`, and so is what is empty. A value of more than [`VALUE_MAX`]
 //! bytes is cut, and ends with its checksum. The same value gives the same name each time.
 
-use crate::event::Event;
+use crate::event::{Event, Lane};
 use crate::worker::{Forms, Notification};
 use std::fmt::Write as _;
 
@@ -97,6 +97,28 @@ impl Template {
             return Err(TemplateError::Text(odd));
         }
         Ok(template)
+    }
+
+    /// True if `{lane}` is among its placeholders, or is the only one with `alone`.
+    pub fn names_lanes(&self, alone: bool) -> bool {
+        let mut values = self.0.iter().filter_map(|piece| match piece {
+            Piece::Value(placeholder) => Some(*placeholder == Placeholder::Lane),
+            Piece::Text(_) => None,
+        });
+        if alone {
+            values.all(|is_lane| is_lane)
+        } else {
+            values.any(|is_lane| is_lane)
+        }
+    }
+
+    /// The name for what is in a lane, where there is no other placeholder.
+    pub fn of_lane(&self, lane: Lane) -> String {
+        let pieces = self.0.iter().map(|piece| match piece {
+            Piece::Text(text) => text,
+            Piece::Value(_) => lane.name(),
+        });
+        pieces.collect()
     }
 
     /// What all names have in common that are made by it, as a subject with a wildcard: the words before the first

@@ -284,6 +284,7 @@ fn defaults_are_those_of_the_code() {
             "[[sink]] http" => "[[sink]]\ntype = \"http\"\nurl = \"https://h/\"\n",
             "[[sink]] exec" => "[[sink]]\ntype = \"exec\"\ncommand = [\"c\"]\n",
             "[[sink]] postgres" => "[[sink]]\ntype = \"postgres\"\nurl = \"postgres://a@b/c\"\n",
+            "[[sink]] redis" => "[[sink]]\ntype = \"redis\"\nurl = \"redis://a\"\nstream = \"a\"\n",
             "[[sink]] pull" => "[[sink]]\ntype = \"pull\"\ntoken = { env = \"T\" }\n",
             section => &format!("{section}\n"),
         };

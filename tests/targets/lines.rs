@@ -35,10 +35,6 @@ impl Target for FileOfLines {
             "a file that somebody has changed is in tests/kill_file.rs",
         ),
         ("too_large_is_a_dead_letter", "a line has any length"),
-        (
-            "known_ids_again",
-            "nothing known is written: the sink's position is in the file",
-        ),
     ];
     const SHOWS_FAILURES: bool = false;
 

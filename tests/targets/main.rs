@@ -35,6 +35,7 @@ mod postgres;
 mod process;
 mod pull;
 mod queue;
+mod redis;
 mod target;
 
 /// The cases of [`matrix`] for one target.
@@ -71,3 +72,5 @@ matrix!(matrix_of_nats, crate::nats::NatsServer);
 matrix!(matrix_of_postgres, crate::postgres::PostgresServer);
 matrix!(matrix_of_pull, crate::pull::Consumer);
 matrix!(matrix_of_stdout, crate::lines::Pipe);
+matrix!(matrix_of_redis_by_position, crate::redis::ByPosition);
+matrix!(matrix_of_redis_by_server, crate::redis::ByServer);

@@ -318,6 +318,10 @@ pub(crate) fn too_large_is_a_dead_letter<T: Target>() {
 }
 
 pub(crate) fn known_ids_again<T: Target>() {
+    if T::EXACTLY_ONCE && !T::COUNTS_KNOWN {
+        eprintln!("nothing known is sent: the target says where the sink is");
+        return;
+    }
     let Some(mut scene) = Scene::<T>::start("known_ids_again", |_| {}) else {
         return;
     };

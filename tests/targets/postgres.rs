@@ -170,16 +170,10 @@ impl Drop for PostgresServer {
 impl Target for PostgresServer {
     const EXACTLY_ONCE: bool = true;
     const COUNTS_KNOWN: bool = false;
-    const NO_MEANING: &'static [(&'static str, &'static str)] = &[
-        (
-            "too_large_is_a_dead_letter",
-            "a row takes whatever Hookline takes; what a table refuses is in the cases below",
-        ),
-        (
-            "known_ids_again",
-            "nothing known is sent: the sink's position is in the table",
-        ),
-    ];
+    const NO_MEANING: &'static [(&'static str, &'static str)] = &[(
+        "too_large_is_a_dead_letter",
+        "a row takes whatever Hookline takes; what a table refuses is in the cases below",
+    )];
     const SAYS_WHERE_IT_IS: bool = true;
 
     fn start() -> Option<PostgresServer> {
@@ -540,7 +534,7 @@ fn one_of_two_writers_stops() {
     // As a process with a copy of the journal has it.
     target.sql("UPDATE app.hookline_position SET writer = 'another', sequence = 9");
     post_messages(&server, 5, 5);
-    is_logged(&server, "another process writes to the table");
+    is_logged(&server, "another process writes to the target");
     let rows = format!("SELECT count(*) FROM {TABLE}");
     assert_eq!(target.number(&rows), 5);
     assert_eq!(metric(&server, "hookline_sink_stopped", SINK), 1);

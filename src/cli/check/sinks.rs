@@ -3,7 +3,8 @@
 use super::super::report::units::{as_configured, counted, time};
 use crate::config::{
     Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, Life, NatsLogin, NatsSink, Partitions,
-    PostgresSink, PullSink, RequestForm, Sink, SinkKind, SslMode, Start, format_size,
+    PostgresSink, PullSink, RedisIds, RedisSink, RequestForm, Sink, SinkKind, SslMode, Start,
+    format_size,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +24,7 @@ pub(super) fn describe(sink: &Sink, config: &Config) -> String {
         }
         SinkKind::Nats(nats) => messages(nats),
         SinkKind::Postgres(postgres) => rows(postgres),
+        SinkKind::Redis(redis) => entries(redis),
         SinkKind::Pull(pull) => format!("read at http://{}, {}", config.pull.listen, proof(pull)),
     };
     let (filter, life) = (filtered(&sink.filter), life(&sink.life));
@@ -89,6 +91,7 @@ pub(super) fn to_json(sink: &Sink) -> Value {
             set("unique_ids", json!(postgres.shape.unique_ids));
             set("create", json!(postgres.create));
         }
+        SinkKind::Redis(redis) => redis_to_json(redis, &mut set),
         SinkKind::Pull(pull) => set("proof", json!(proof(pull))),
     }
     if let Some(name) = &sink.life.former_name {
@@ -114,6 +117,20 @@ pub(super) fn to_json(sink: &Sink) -> Value {
     value
 }
 
+fn redis_to_json(redis: &RedisSink, set: &mut impl FnMut(&str, Value)) {
+    set("address", json!(redis.target.to_string()));
+    set("tls", json!(redis.target.is_encrypted));
+    set("stream", json!(redis.stream_text));
+    set("ids", json!(redis.ids_name()));
+    set("create", json!(redis.create));
+    set("max_length", json!(redis.max_length));
+    set("wait_local", json!(redis.wait.local));
+    set("wait_replicas", json!(redis.wait.replicas));
+    if let RedisIds::Auto(pace_of) = &redis.ids {
+        set("dispatch", json!(pace(pace_of)));
+    }
+}
+
 fn rows(postgres: &PostgresSink) -> String {
     let shape = &postgres.shape;
     let divided = match shape.partitions {
@@ -137,6 +154,34 @@ fn rows(postgres: &PostgresSink) -> String {
         ssl_mode(postgres),
         shape.data.name(),
         as_configured(postgres.timeout),
+    )
+}
+
+fn entries(redis: &RedisSink) -> String {
+    let how = match &redis.ids {
+        RedisIds::Position => format!(
+            "ids made of the position, {} for an answer",
+            as_configured(redis.timeout)
+        ),
+        RedisIds::Auto(pace_of) => format!("ids of the server, {}", pace(pace_of)),
+    };
+    let create = if redis.create {
+        ", made if it is missing"
+    } else {
+        ""
+    };
+    let trimmed = match redis.max_length {
+        0 => String::new(),
+        entries => format!(", trimmed to some {entries} entries, unread ones too"),
+    };
+    let tls = if redis.target.is_encrypted {
+        " with TLS"
+    } else {
+        ""
+    };
+    format!(
+        "each event as an entry of the stream {}{create}{trimmed} at {}{tls}, {how}",
+        redis.stream_text, redis.target
     )
 }
 

@@ -64,6 +64,9 @@ fn target(kind: &SinkKind, name: &str, config: &Config, server: &Server) -> Stri
             let table = postgres.shape.table.literal();
             format!("table {table} at {}", postgres.address())
         }
+        SinkKind::Redis(redis) => {
+            format!("stream {} at {}", redis.stream_text, redis.target)
+        }
         SinkKind::Pull(_) => {
             let address = server.pull_address().unwrap_or(config.pull.listen);
             format!("http://{address}/v1/events?sink={name}")

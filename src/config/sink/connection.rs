@@ -15,6 +15,7 @@ use crate::config::finding::Location;
 use crate::config::reader::{Reading, Section, secret};
 use crate::config::secret::Secret;
 use crate::sink::TlsFiles;
+use percent_encoding::percent_decode_str;
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -199,6 +200,36 @@ pub(super) fn without_password(
     };
     reading.mistake(place, message);
     false
+}
+
+/// A host and its port, or the usual one.
+pub(super) fn host_and_port(text: &str, usual: u16) -> Result<(String, u16), String> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest
+            .split_once(']')
+            .ok_or_else(|| format!("has an address without its bracket: {text:?}"))?;
+        let port = rest.strip_prefix(':').map_or(Ok(usual), parse_port)?;
+        return Ok((host.to_owned(), port));
+    }
+    match text.split_once(':') {
+        Some((host, port)) => Ok((decoded(host)?, parse_port(port)?)),
+        None => Ok((decoded(text)?, usual)),
+    }
+}
+
+pub(super) fn parse_port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| format!("has the port {text:?}, which is none"))
+}
+
+/// Without percent signs.
+pub(super) fn decoded(text: &str) -> Result<String, String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    let decoded = decoded.map_err(|_| "is not UTF-8 behind its percent signs".to_owned())?;
+    if decoded.contains('\0') {
+        return Err("holds a zero byte".to_owned());
+    }
+    Ok(decoded.into_owned())
 }
 
 /// True for this machine, by an address or its usual name.

@@ -8,10 +8,11 @@
 //! | `exec` | to the standard input of a program | `command`, `env`, `mode`, and those below |
 //! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
 //! | `postgres` | rows of a table | `url`, `user`, `password`, `table`, `create`, `data_type`, `partitions`, `unique_ids`, `timeout`, those of a [connection] |
+//! | `redis` | entries of a stream of Redis | see [`redis`] and [`connection`] |
 //! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
 //!
-//! `http`, `exec` and `nats` deliver one by one: `concurrency`, `rate`, `timeout`, `retry_min`, `retry_max`,
-//! `max_attempts`.
+//! `http`, `exec`, `nats` and `redis` with `ids = "auto"` deliver one by one: `concurrency`, `rate`, `timeout`,
+//! `retry_min`, `retry_max`, `max_attempts`.
 //! All types take `name`, `start`, `former_name` ([`Life`]) and the keys of the [filter](Filter).
 
 mod connection;
@@ -24,6 +25,7 @@ mod life;
 mod nats;
 mod postgres;
 mod pull;
+mod redis;
 
 pub use dispatch::Dispatch;
 pub use exec::{ExecMode, ExecSink};
@@ -34,6 +36,7 @@ pub use life::{Life, Start};
 pub use nats::{NatsLogin, NatsSink};
 pub use postgres::PostgresSink;
 pub use pull::PullSink;
+pub use redis::{RedisIds, RedisSink};
 
 use super::endpoint::Endpoint;
 use super::own_files::is_same_file;
@@ -62,6 +65,7 @@ pub enum SinkKind {
     Exec(ExecSink),
     Nats(Box<NatsSink>),
     Postgres(Box<PostgresSink>),
+    Redis(Box<RedisSink>),
     /// Whoever asks for it.
     Pull(PullSink),
 }
@@ -76,6 +80,7 @@ impl SinkKind {
             SinkKind::Exec(_) => "exec",
             SinkKind::Nats(_) => "nats",
             SinkKind::Postgres(_) => "postgres",
+            SinkKind::Redis(_) => "redis",
             SinkKind::Pull(_) => "pull",
         }
     }
@@ -86,6 +91,7 @@ impl SinkKind {
             (SinkKind::Stdout, SinkKind::Stdout) => true,
             (SinkKind::File(one), SinkKind::File(other)) => is_same_file(&one.path, &other.path),
             (SinkKind::Postgres(one), SinkKind::Postgres(other)) => one.is_same_table(other),
+            (SinkKind::Redis(one), SinkKind::Redis(other)) => one.is_same_stream(other),
             _ => false,
         }
     }
@@ -197,6 +203,7 @@ fn read(
         "postgres" => {
             postgres::read(reading, &mut section).map(|it| SinkKind::Postgres(Box::new(it)))
         }
+        "redis" => redis::read(reading, &mut section).map(|it| SinkKind::Redis(Box::new(it))),
         "pull" => Some(SinkKind::Pull(pull::read(reading, &mut section))),
         _ => Some(SinkKind::Stdout),
     };
@@ -245,7 +252,7 @@ fn is_reserved(name: &str) -> Option<&'static str> {
 }
 
 /// What `type` may say, and the keys that only these types take.
-const KINDS: [(&str, &[&str]); 7] = [
+const KINDS: [(&str, &[&str]); 8] = [
     ("stdout", &[]),
     (
         "file",
@@ -314,15 +321,17 @@ const KINDS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("postgres", postgres::KEYS),
+    ("redis", redis::KEYS),
     ("pull", &["token", "accept_unauthenticated"]),
 ];
 
 /// Kinds that a feature of the build brings, and whether this build has it.
-pub(super) const BY_FEATURE: [(&str, bool); 3] = [
+pub(super) const BY_FEATURE: [(&str, bool); 4] = [
     ("http", cfg!(feature = "http")),
     ("nats", cfg!(feature = "nats")),
     ("postgres", cfg!(feature = "postgres")),
+    ("redis", cfg!(feature = "redis")),
 ];
 
 /// Kinds that Hookline knows of and this build does not have.
-const UNBUILT: [&str; 2] = ["kafka", "redis"];
+const UNBUILT: [&str; 1] = ["kafka"];

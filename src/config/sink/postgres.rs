@@ -4,12 +4,11 @@
 //! directory of a Unix socket `postgres:///DATABASE?host=/run/postgresql`. Of its parameters `sslmode`, `host` and
 //! `port` are taken.
 
-use super::connection::{self, Login, Tls};
+use super::connection::{self, Login, Tls, decoded, host_and_port, parse_port};
 use crate::config::reader::{Reading, Section};
 use crate::config::secret::Secret;
 use crate::sink::postgres::schema::{DataType, Partitions, Shape, Table};
 use crate::sink::postgres::{SslMode, Target};
-use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -142,7 +141,7 @@ impl Address {
             said: None,
         };
         for host in hosts.split(',').filter(|host| !host.is_empty()) {
-            address.hosts.push(host_and_port(host)?);
+            address.hosts.push(host_and_port(host, PORT)?);
         }
         address.take_parameters(query)?;
         if address.hosts.is_empty() {
@@ -299,34 +298,6 @@ fn parse_mode(text: &str) -> Result<SslMode, String> {
             "has sslmode={text}; it must be disable, require or verify-full"
         )),
     }
-}
-
-fn host_and_port(text: &str) -> Result<(String, u16), String> {
-    if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest
-            .split_once(']')
-            .ok_or_else(|| format!("has an address without its bracket: {text:?}"))?;
-        let port = rest.strip_prefix(':').map_or(Ok(PORT), parse_port)?;
-        return Ok((host.to_owned(), port));
-    }
-    match text.split_once(':') {
-        Some((host, port)) => Ok((decoded(host)?, parse_port(port)?)),
-        None => Ok((decoded(text)?, PORT)),
-    }
-}
-
-fn parse_port(text: &str) -> Result<u16, String> {
-    let port = text.parse().ok().filter(|port| *port > 0);
-    port.ok_or_else(|| format!("has the port {text:?}, which is none"))
-}
-
-fn decoded(text: &str) -> Result<String, String> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    let decoded = decoded.map_err(|_| "is not UTF-8 behind its percent signs".to_owned())?;
-    if decoded.contains('\0') {
-        return Err("holds a zero byte".to_owned());
-    }
-    Ok(decoded.into_owned())
 }
 
 fn is_local(host: &str) -> bool {

@@ -177,3 +177,143 @@ servers = [\"nats://127.0.0.1:4222\"]
 stream = \"WHATSAPP\"
 subject = \"whatsapp.{lane}.{type}\"
 ";
+
+fn redis(text: &str) -> RedisSink {
+    let (config, warnings) = load(&format!("{ENDPOINT}{REDIS}{text}")).expect("valid");
+    assert_eq!(warnings, []);
+    let kind = config.sinks.into_iter().next().expect("a sink").kind;
+    let SinkKind::Redis(redis) = kind else {
+        panic!("a redis sink");
+    };
+    *redis
+}
+
+#[test]
+fn the_least_of_a_redis_sink_has_its_defaults() {
+    let least = redis("");
+    assert_eq!(least.target.to_string(), "127.0.0.1:6379/0");
+    assert_eq!((least.user, least.password), (None, None));
+    assert_eq!(least.ids, RedisIds::Position);
+    assert_eq!((least.create, least.max_length), (false, 0));
+    assert!(!least.wait.is_asked());
+    assert_eq!(least.timeout, Duration::from_secs(10));
+    assert_eq!(least.stream_text, "whatsapp");
+}
+
+#[test]
+fn every_key_of_a_redis_sink_is_taken() {
+    let full = redis(
+        "ids = \"auto\"\nuser = \"hookline\"\npassword = { env = \"TOKEN\" }\ncreate = true\nmax_length = 5\n\
+         wait_local = 1\nwait_replicas = 2\ntimeout = \"3s\"\ntls = true\nserver_name = \"redis.example\"\n\
+         concurrency = 7\nrate = 9\nretry_min = \"1s\"\nretry_max = \"2s\"\nmax_attempts = 3",
+    );
+    assert_eq!(full.user.as_deref(), Some("hookline"));
+    assert_eq!(full.password, Some(Secret::new(*b"token")));
+    assert!(full.target.is_encrypted && full.create);
+    assert_eq!(
+        (full.max_length, full.wait.local, full.wait.replicas),
+        (5, 1, 2)
+    );
+    let pace = Dispatch {
+        concurrency: 7,
+        rate: std::num::NonZeroU32::new(9),
+        timeout: Duration::from_secs(3),
+        retry_min: Duration::from_secs(1),
+        retry_max: Duration::from_secs(2),
+        max_attempts: 3,
+    };
+    assert_eq!(full.ids, RedisIds::Auto(pace));
+    assert!(!format!("{full:?}").contains("token"), "it is a secret");
+    assert_eq!(redis("").streams(), ["whatsapp"]);
+    let lanes = REDIS.replace("whatsapp", "a.{lane}");
+    let (config, _) = load(&format!("{ENDPOINT}{lanes}")).expect("valid");
+    let SinkKind::Redis(lanes) = &config.sinks[0].kind else {
+        panic!("a redis sink");
+    };
+    assert_eq!(lanes.streams(), ["a.messages", "a.statuses", "a.rest"]);
+}
+
+#[test]
+fn each_mistake_of_a_redis_sink_has_its_message_and_shows_no_password() {
+    for (text, part) in [
+        ("url = \"redis://:hunter2@h\"", "url holds a password"),
+        ("url = \"redis://a:hunter2@h/0\"", "url holds a password"),
+        ("url = \"127.0.0.1:6379\"", "must begin with redis://"),
+        ("url = \"redis://a@h\"", "who needs password"),
+        ("stream = \"\"", "1 to 512 bytes"),
+        ("stream = \"a.{type}\"", "takes {lane} alone"),
+        ("stream = \"a.{nolane}\"", "no placeholder {nolane}"),
+        (
+            "ids = \"position\"\nconcurrency = 9",
+            "concurrency is for ids = \"auto\"",
+        ),
+        ("max_attempts = 9", "max_attempts is for ids = \"auto\""),
+        ("ids = \"atuo\"", "did you mean \"auto\"?"),
+        ("wait_local = 2", "wait_local"),
+        ("password = \"hunter2\"", "password holds the secret itself"),
+        ("user = \"a\"", "who needs password"),
+        ("url = \"rediss://a\"\ntls = false", "contradicts"),
+        (
+            "url = \"unix:///a\"\ntls = true",
+            "a Unix socket is not encrypted",
+        ),
+        ("ca_file = \"/nonexistent\"", "cannot read ca_file"),
+        (
+            "subject = \"a\"",
+            "subject belongs to a sink of type \"nats\"",
+        ),
+    ] {
+        let key = text.split(' ').next().expect("a key");
+        let least = REDIS.lines().filter(|line| !line.starts_with(key));
+        let least: String = least.flat_map(|line| [line, "\n"]).collect();
+        let errors = load(&format!("{ENDPOINT}{least}{text}\n")).expect_err("has a mistake");
+        let shown = errors.to_string();
+        assert!(
+            shown.contains(part) && errors.mistakes[0].line.is_some(),
+            "{text}\n{shown}"
+        );
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+/// A sink whose ids are positions is the only writer of its stream.
+#[test]
+fn two_sinks_share_a_stream_only_if_none_of_them_has_to_be_alone() {
+    let sink = |name: &str, ids: &str, stream: &str| {
+        format!(
+            "[[sink]]\nname = \"{name}\"\ntype = \"redis\"\nurl = \"redis://127.0.0.1\"\nstream = \"{stream}\"\nids = \
+             \"{ids}\"\n"
+        )
+    };
+    for (one, other, is_taken) in [
+        (("auto", "a"), ("auto", "a"), true),
+        (("position", "a"), ("position", "b"), true),
+        (("position", "a"), ("auto", "a"), false),
+        (("position", "a.{lane}"), ("position", "a.messages"), false),
+    ] {
+        let text = sink("one", one.0, one.1) + &sink("other", other.0, other.1);
+        let loaded = load(&format!("{ENDPOINT}{text}"));
+        assert_eq!(loaded.is_ok(), is_taken, "{text}");
+    }
+}
+
+#[test]
+fn a_password_of_redis_in_the_clear_is_a_warning() {
+    let text = REDIS.replace("127.0.0.1", "10.1.0.1");
+    let login = "password = { env = \"TOKEN\" }";
+    let (_, warnings) = load(&format!("{ENDPOINT}{text}{login}")).expect("valid");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let message = &warnings[0].message;
+    assert!(message.contains("in the clear; use rediss://"), "{message}");
+    let tls = text.replace("redis://", "rediss://");
+    assert_eq!(
+        load(&format!("{ENDPOINT}{tls}{login}")).expect("valid").1,
+        []
+    );
+}
+
+const REDIS: &str = "[[sink]]
+type = \"redis\"
+url = \"redis://127.0.0.1\"
+stream = \"whatsapp\"
+";

@@ -125,7 +125,7 @@ fn each_mistake_has_its_message() {
         ),
         (
             "type = \"stdout\"\nurl = \"x\"",
-            "url belongs to a sink of type \"http\" or \"postgres\"; \"stdout\" takes no keys",
+            "url belongs to a sink of type \"http\" or \"postgres\" or \"redis\"; \"stdout\" takes no keys",
         ),
         (
             "type = \"file\"\npath = \"x\"\nrate = 5",

@@ -23,7 +23,7 @@ use super::{Common, FileIdentity, Ready, cursor_of, look_for_removed, open};
 use crate::config::{self, Config, SinkKind};
 use crate::feed::{Receivers, Replays};
 use crate::log::{Repeats, with_causes};
-use crate::sink::SinkError;
+use crate::sink::{SinkError, run_beside};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use requested::{STOPPED, is_stopped, requests};
 use std::error::Error;
@@ -297,6 +297,7 @@ impl Keeper {
         let name = name.to_owned();
         let run: Box<dyn FnOnce() -> Result<(), SinkError> + Send> = match ready {
             Ready::Stream(runner, mut target) => Box::new(move || runner.run(&mut *target)),
+            Ready::Streams(all) => Box::new(move || run_beside(all)),
             Ready::Dispatched(dispatcher, feeds) => Box::new(move || dispatcher.run(*feeds)),
             Ready::Pulled(_) => return Ok(()),
         };

@@ -3,8 +3,8 @@
 use super::super::ServerError;
 use super::{Common, Ready, SinkSetup};
 use crate::config::{PostgresSink, Secret};
-use crate::sink::Confirmation;
-use crate::sink::postgres::{CursorState, Options, Postgres};
+use crate::sink::postgres::{Options, Postgres};
+use crate::sink::{Confirmation, CursorState};
 use crate::worker::{EventBatch, Live};
 use std::sync::Arc;
 
@@ -17,20 +17,16 @@ impl SinkSetup<'_> {
         lives: &mut Vec<Live<Arc<EventBatch>>>,
     ) -> Result<(Confirmation, Ready), ServerError> {
         let name = &self.sink.name;
-        let cursor = CursorState {
-            moved: self.cursor.moved(),
-            is_new: self.cursor.is_new(),
-            end: common.feeds.status.durable(),
-        };
+        let cursor = self.cursor_state(common);
         let options = Options {
             journal: common.cursors.journal().to_string(),
             former_name: self.sink.life.former_name.clone(),
             cursor,
             ..postgres_options(name, sink)
         };
-        let made = Postgres::new(options, Arc::clone(&self.statistics));
+        let made = Postgres::sink(options, Arc::clone(&self.statistics));
         let made = made.map_err(ServerError::io(format!("start the sink {name}")))?;
-        self.stream(common, Box::new(made), lives)
+        self.stream(common, made, lives)
     }
 }
 

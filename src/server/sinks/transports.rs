@@ -136,7 +136,7 @@ fn exposed((name, value): &(String, Secret)) -> (String, Vec<u8>) {
 }
 
 /// The pace of a sink that delivers one by one.
-fn limits(pace: &Dispatch, unit: Unit, batch: usize) -> Limits {
+pub(super) fn limits(pace: &Dispatch, unit: Unit, batch: usize) -> Limits {
     Limits {
         unit,
         batch,

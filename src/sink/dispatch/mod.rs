@@ -148,7 +148,8 @@ impl Dispatcher {
     /// sleeper.
     pub fn run(self, feeds: [Feed<Decided>; 3]) -> Result<(), SinkError> {
         let statistics = Arc::clone(&self.statistics);
-        let mut lanes = feeds.into_iter().zip(self.cursor.saved());
+        let saved = self.cursor.saved();
+        let mut lanes = feeds.into_iter().zip(&saved);
         let mut lanes = lanes.by_ref().zip(Lane::ALL);
         let lanes = std::array::from_fn(|_| {
             let ((feed, saved), lane) = lanes.next().expect("three of each");

@@ -1,13 +1,12 @@
 //! One connection: made, asked what its confirmation is worth, and given the rows of the sink to move.
 
-use super::failure::Failure;
 use super::rows::whole;
-use super::take_over::{Decision, Known, Stored};
 use super::tls::Tls;
 use super::{Options, SslMode};
 use crate::event::Position;
 use crate::log::Repeats;
 use crate::sink::statistics::Confirmation;
+use crate::sink::stream::positioned::{Decision, Failure, Known, Stored};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,29 +1,9 @@
 //! What follows from an error of the server.
 
-use super::super::stream::Interrupt;
 use crate::log;
+use crate::sink::stream::positioned::Failure;
 use std::error::Error as _;
-use std::io;
 use tokio_postgres::error::SqlState;
-
-/// Why a statement was not done.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// It may work later: no connection, no table, no right, no room. Nobody knows whether it was done.
-    Retry(String),
-    /// Just these rows are not taken.
-    Rows { code: String, reason: String },
-    /// Nothing goes on until a person has looked.
-    Stop(String),
-    /// The table has less than was confirmed: everything up to this sequence.
-    Behind(u64),
-}
-
-impl Failure {
-    pub(super) fn too_late(what: &str) -> Failure {
-        Failure::Retry(format!("the server has not answered in time: {what}"))
-    }
-}
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Failure {
@@ -72,16 +52,6 @@ fn hint(code: &SqlState) -> Option<&'static str> {
         SqlState::NOT_NULL_VIOLATION => ": give the column a default, or let it be null",
         _ => return None,
     })
-}
-
-impl From<Failure> for io::Error {
-    fn from(failure: Failure) -> io::Error {
-        match failure {
-            Failure::Retry(reason) | Failure::Rows { reason, .. } => io::Error::other(reason),
-            Failure::Stop(reason) => io::Error::other(Interrupt::Stop(reason)),
-            Failure::Behind(sequence) => io::Error::other(Interrupt::Behind(sequence)),
-        }
-    }
 }
 
 #[cfg(test)]

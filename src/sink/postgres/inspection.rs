@@ -2,8 +2,8 @@
 
 use super::Options;
 use super::connection::{Connection, Notices};
-use super::failure::Failure;
 use crate::sink::statistics::Confirmation;
+use crate::sink::stream::positioned::Failure;
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio_postgres::types::{ToSql, Type};

@@ -1,23 +1,14 @@
 //! Rows in a table of `PostgreSQL`, each event exactly once.
 //!
-//! It is a stream: one writer, in the order of the journal. Events gather in memory, a few MiB at most, and one
-//! statement inserts them and moves the sink's row of `hookline_position`, so that the server does both or neither (see
-//! [`schema`]). What the row says is true, whatever the cursor says:
+//! It is a stream whose target keeps the position (see [`positioned`](super::stream::positioned)): one statement
+//! inserts the events that have gathered and moves the sink's row of `hookline_position`, so that the server does both
+//! or neither (see [`schema`]). It names the connection that has taken the row over.
 //!
-//! | what happened | what follows |
+//! | what happened beside what every such stream meets | what follows |
 //! |---|---|
-//! | Hookline or the server was killed, or a connection was lost | nobody knows whether the last statement was done; the row says it, and it goes on behind that |
-//! | `hookline cursor seek`, or another cursor that is new | the row moves to where the cursor is, with the first connection |
-//! | the database was restored from a backup, or its standby took over and lacks the end | the row is behind: what the table lacks is delivered again, as far as the journal has it |
-//! | the journal was restored from a backup | the row is beyond its end, and goes back to that |
-//! | another process writes as the same sink from a copy of the journal | whoever connects last goes on; the other one stops, and says so |
 //! | the sink has another name, with `former_name` | the row gets it too |
 //! | another journal | it has a row of its own, and begins unasked |
 //! | the table is not there, or a column, or a right | retried each 5 s at most, and shown; made only with `create = true` |
-//!
-//! A statement of a connection that is given up may still be under way at the server, and be done later. It names the
-//! connection that has taken the row over, and a new connection takes it over before anything else: what comes behind
-//! that does nothing.
 //!
 //! # What the table does not take
 //!
@@ -43,8 +34,6 @@ mod rows;
 #[cfg(feature = "postgres")]
 mod store;
 #[cfg(feature = "postgres")]
-mod take_over;
-#[cfg(feature = "postgres")]
 mod tls;
 
 #[cfg(feature = "postgres")]
@@ -52,6 +41,7 @@ pub use inspection::inspect;
 #[cfg(feature = "postgres")]
 pub use store::Postgres;
 
+use super::stream::positioned::CursorState;
 use super::tls::TlsFiles;
 use schema::Shape;
 use std::time::Duration;
@@ -94,15 +84,4 @@ pub struct Options {
     /// How long a statement may take, and a connection until it can be used.
     pub timeout: Duration,
     pub cursor: CursorState,
-}
-
-/// What the cursor of the sink says at the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CursorState {
-    /// When a person last moved it.
-    pub moved: u64,
-    /// There was none.
-    pub is_new: bool,
-    /// The last sequence of the journal.
-    pub end: u64,
 }

@@ -1,5 +1,11 @@
 //! Delivers one ordered stream: batch after batch in journal order, by a thread that waits for each.
 
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "redis")),
+    allow(dead_code, reason = "what only some sinks use")
+)]
+pub(in crate::sink) mod positioned;
+mod beside;
 mod replaying;
 
 use super::error::SinkError;
@@ -11,10 +17,12 @@ use super::statistics::{Confirmation, Statistics};
 use crate::feed::{Decided, Feed, Lanes, Progress, Selection, Tally};
 use crate::log::Repeats;
 use crate::worker::EventBatch;
+pub use beside::run_beside;
 use replaying::Replaying;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Where events go.
@@ -74,7 +82,7 @@ pub trait Sink: Send {
 
 /// An error of a sink that is no reason to try the same again; inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Interrupt {
+enum Interrupt {
     /// Nothing goes on until a person has looked.
     #[error("{0}")]
     Stop(String),
@@ -87,8 +95,8 @@ pub(super) enum Interrupt {
 pub struct Runner {
     /// What to deliver.
     pub feed: Feed<Decided>,
-    /// What somebody asks for once more.
-    pub replays: SinkReplays,
+    /// What somebody asks for once more; of several that run for one sink, one has all of it.
+    pub replays: Option<SinkReplays>,
     /// Which events of it.
     pub wanted: Selection,
     pub cursor: CursorSaver,
@@ -129,7 +137,7 @@ impl Runner {
     /// Delivers until it is asked to stop, and then what is durable already.
     pub fn run(self, sink: &mut dyn Sink) -> Result<(), SinkError> {
         let statistics = Arc::clone(&self.statistics);
-        statistics.note_confirmed(self.feed.position() - 1);
+        statistics.note_confirmed(self.feed.position() - 1, self.cursor.lane());
         let ended = Running::new(self, sink).work();
         statistics.note_end(&ended);
         ended
@@ -220,7 +228,7 @@ impl<'s> Running<'s> {
     fn go_to(&mut self, there: u64) -> Result<(), SinkError> {
         self.went_back = there < self.delivered;
         (self.delivered, self.confirmed) = (there, there);
-        self.parts.statistics.delivered.set(there);
+        self.note_delivered();
         self.unseen = Tally::default();
         self.parts.feed.go_back_to(there + 1);
         self.replay_unconfirmed();
@@ -278,11 +286,18 @@ impl<'s> Running<'s> {
             return;
         }
         let (statistics, tally) = (&self.parts.statistics, std::mem::take(&mut self.unseen));
-        statistics.delivered.set(self.delivered);
-        statistics.events.add(tally.wanted);
-        statistics.duplicates.add(tally.duplicates);
-        statistics.unwanted.add(tally.unwanted);
-        statistics.dead.add(tally.dead);
+        statistics.events.add_beside_others(tally.wanted);
+        statistics.duplicates.add_beside_others(tally.duplicates);
+        statistics.unwanted.add_beside_others(tally.unwanted);
+        statistics.dead.add_beside_others(tally.dead);
+        self.note_delivered();
+    }
+
+    /// With several lanes it is the one that is ahead.
+    fn note_delivered(&self) {
+        let delivered = &self.parts.statistics.delivered;
+        let others = self.parts.cursor.lane().map_or(0, |_| delivered.get());
+        delivered.set(self.delivered.max(others));
     }
 
     /// Confirms everything that was delivered. False if that failed, and all of it comes again.
@@ -310,7 +325,8 @@ impl<'s> Running<'s> {
         let parts = &mut self.parts;
         let lanes = all_up_to(self.delivered);
         if parts.cursor.save(lanes, &parts.statistics)? {
-            parts.statistics.note_confirmed(self.delivered);
+            let lane = parts.cursor.lane();
+            parts.statistics.note_confirmed(self.delivered, lane);
             self.sink.saved();
         }
         Ok(())
@@ -337,7 +353,8 @@ impl<'s> Running<'s> {
     fn note_oldest(&self, delivery: &EventBatch) {
         let mut notifications = delivery.notifications(self.delivered + 1);
         if let Some(first) = notifications.next() {
-            for lane in &self.parts.statistics.lanes {
+            let only = self.parts.cursor.lane();
+            for lane in self.parts.statistics.of_lanes(only) {
                 if lane.oldest.get() == 0 {
                     lane.oldest.set(first.record.received_at);
                 }
@@ -357,7 +374,7 @@ impl<'s> Running<'s> {
         let unexplained = passed_over.abs_diff(self.parts.feed.take_set_aside());
         let lost = delivery.made_from(from).abs_diff(tally.all());
         if unexplained + lost > 0 {
-            statistics.unaccounted.add(unexplained + lost);
+            statistics.unaccounted.add_beside_others(unexplained + lost);
             if let Some(times) = self.unbalanced.count() {
                 tracing::error!(
                     sink = self.parts.cursor.sink(),
@@ -413,7 +430,7 @@ impl<'s> Running<'s> {
         if error.kind() == ErrorKind::BrokenPipe {
             return Err(SinkError::Gone);
         }
-        self.parts.statistics.retries.add(1);
+        self.parts.statistics.retries.add_beside_others(1);
         let (sink, reason) = (self.parts.cursor.sink(), error.to_string());
         let health = &self.parts.statistics.health;
         health.failed(sink, &reason, Failing::Target);
@@ -423,7 +440,7 @@ impl<'s> Running<'s> {
             if self.parts.leave.is_asked() || stopping && pause > STOP_PAUSE_MAX {
                 return Err(SinkError::Unfinished(error.to_string()));
             }
-            std::thread::sleep(PAUSE_MIN);
+            thread::sleep(PAUSE_MIN);
         }
         Ok((2 * pause).min(PAUSE_MAX))
     }

@@ -45,8 +45,8 @@ impl Running<'_> {
         let (replay, feed) = (&mut replaying.replay, &replaying.feed);
         replay.delivered += std::mem::take(&mut replaying.delivered);
         replay.skipped += std::mem::take(&mut replaying.skipped);
-        let replays = &mut self.parts.replays;
-        if replays.save(replay, feed.position(), feed.is_at_end()) {
+        let replays = self.parts.replays.as_mut();
+        if replays.is_none_or(|it| it.save(replay, feed.position(), feed.is_at_end())) {
             self.replaying = None;
         }
     }
@@ -80,7 +80,12 @@ impl Running<'_> {
 
     fn take_up_replay(&mut self) -> Option<Replaying> {
         let parts = &mut self.parts;
-        let (replay, feed, wanted) = parts.replays.take_up(&Arc::default(), &parts.wanted)?;
+        let own = Selection {
+            lane: None,
+            ..parts.wanted.clone()
+        };
+        let replays = parts.replays.as_mut()?;
+        let (replay, feed, wanted) = replays.take_up(&Arc::default(), &own)?;
         Some(Replaying {
             rate: Rate::new(u64::from(replay.rate)),
             replay,
@@ -113,7 +118,9 @@ impl Running<'_> {
             }
             Err(error) if error.is_shortage() => return Ok(false),
             Err(error) => {
-                self.parts.replays.fail(replay, &error);
+                if let Some(replays) = &self.parts.replays {
+                    replays.fail(replay, &error);
+                }
                 return Ok(true);
             }
         };
@@ -121,7 +128,10 @@ impl Running<'_> {
         self.sink.note_more(false);
         let wanted = &replaying.wanted;
         let tally = self.retry(|it| it.sink.deliver(&delivery, from, wanted))?;
-        self.parts.statistics.replayed.add(tally.wanted);
+        self.parts
+            .statistics
+            .replayed
+            .add_beside_others(tally.wanted);
         replaying.delivered += tally.wanted;
         replaying.skipped += tally.left_out();
         replaying.rate.take(now, tally.wanted);

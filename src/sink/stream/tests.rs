@@ -190,7 +190,11 @@ impl Setting {
     fn runner(&self, feed: Feed<Decided>) -> Runner {
         Runner {
             feed,
-            replays: SinkReplays::new("memory", self.replays(), self.bench.feeds()),
+            replays: Some(SinkReplays::new(
+                "memory",
+                self.replays(),
+                self.bench.feeds(),
+            )),
             wanted: Selection::default(),
             cursor: CursorSaver::new(self.cursor()),
             statistics: Arc::clone(&self.statistics),

@@ -2,75 +2,69 @@
 
 use super::super::Options;
 use super::super::connection::{Connection, Value, stored};
-use super::super::failure::Failure;
-use super::super::rows::{Columns, Rows};
+use super::super::rows::{Columns, PostgresRow, columns, days};
 use super::super::schema::Partitions;
 use super::Postgres;
-use crate::event::Position;
+use crate::sink::stream::positioned::{Failure, Rows, Step};
 use tokio_postgres::types::Type;
 
 impl Postgres {
-    /// Inserts the first `count` rows and moves the position to `upto`.
-    pub(super) fn store(&mut self, count: usize, upto: Position) -> Result<(), Failure> {
-        self.make_partitions()?;
-        if count == 0 {
-            let at = self.progress().at;
-            return self.run(Task::Move, at, upto, &Columns::default(), 1);
+    /// Inserts the first rows and moves the position.
+    pub(super) fn insert(
+        &mut self,
+        rows: &Rows<PostgresRow>,
+        step: &Step<'_>,
+    ) -> Result<(), Failure> {
+        self.make_partitions(rows)?;
+        if step.count == 0 {
+            return self.run(Task::Move, step, &Columns::default(), 1);
         }
-        let at = self.progress().at;
         let by_id = self.options.shape.unique_ids;
-        let rows = std::mem::take(&mut self.rows);
-        let columns = rows.columns(count, by_id);
-        let done = self.run(Task::Insert, at, upto, &columns, count as u64);
-        drop(columns);
-        self.rows = rows;
-        done
+        let columns = columns(rows, step.count, by_id);
+        self.run(Task::Insert, step, &columns, step.count as u64)
     }
 
     /// The table does not take the first row as it is.
-    pub(super) fn store_odd(
+    pub(super) fn insert_odd(
         &mut self,
+        rows: &Rows<PostgresRow>,
+        step: &Step<'_>,
         code: &str,
         reason: &str,
-        upto: Position,
     ) -> Result<(), Failure> {
-        let at = self.progress().at;
-        let rows = std::mem::take(&mut self.rows);
-        let stored = self.store_as_text(&rows, code, at, upto).or_else(|_| {
-            let columns = rows.columns(1, false);
-            self.run(Task::Reject(reason), at, upto, &columns, 1)?;
-            let position = rows.position(0).unwrap_or(at);
-            if let Some(times) = self.rejected.count() {
-                let sink = &self.options.sink;
-                tracing::warn!(
-                    sink, %position, code, times,
-                    "the table of the sink does not take an event: it stands in hookline_rejected with the reason; correct the constraint or the trigger that refuses it, and insert it from there"
-                );
-            }
-            Ok(())
-        });
-        self.rows = rows;
-        stored
+        if self.insert_as_text(rows, step, code).is_ok() {
+            return Ok(());
+        }
+        let columns = columns(rows, 1, false);
+        self.run(Task::Reject(reason), step, &columns, 1)?;
+        let position = rows.position(0).unwrap_or(step.from);
+        if let Some(times) = self.rejected.count() {
+            let sink = &self.options.sink;
+            tracing::warn!(
+                sink, %position, code, times,
+                "the table of the sink does not take an event: it stands in hookline_rejected with the reason; correct the constraint or the trigger that refuses it, and insert it from there"
+            );
+        }
+        Ok(())
     }
 
     /// Tries it with the data as a JSON string that holds their text.
-    fn store_as_text(
+    fn insert_as_text(
         &mut self,
-        rows: &Rows,
+        rows: &Rows<PostgresRow>,
+        step: &Step<'_>,
         code: &str,
-        at: Position,
-        upto: Position,
     ) -> Result<(), Failure> {
         // What a constraint is about is not the type.
         if !code.starts_with("22") {
             return Err(Failure::Retry(code.to_owned()));
         }
-        let mut columns = rows.columns(1, false);
+        let mut columns = columns(rows, 1, false);
         let text = columns.data.first().copied().unwrap_or_default();
         let text = serde_json::Value::from(text).to_string();
         columns.data = vec![&text];
-        self.run(Task::Insert, at, upto, &columns, 1)?;
-        let position = rows.position(0).unwrap_or(at);
+        self.run(Task::Insert, step, &columns, 1)?;
+        let position = rows.position(0).unwrap_or(step.from);
         if let Some(times) = self.as_text.count() {
             let sink = &self.options.sink;
             tracing::warn!(
@@ -81,14 +75,14 @@ impl Postgres {
         Ok(())
     }
 
-    fn make_partitions(&mut self) -> Result<(), Failure> {
+    fn make_partitions(&mut self, rows: &Rows<PostgresRow>) -> Result<(), Failure> {
         if self.options.shape.partitions == Partitions::None {
             return Ok(());
         }
         if self.days.len() > DAYS_MAX {
             self.days.clear();
         }
-        let mut days = self.rows.days();
+        let mut days = days(rows);
         // Ahead, so that midnight makes nobody wait.
         days.extend(days.last().map(|day| day + 1));
         for day in days {
@@ -111,16 +105,15 @@ impl Postgres {
     fn run(
         &mut self,
         task: Task<'_>,
-        from: Position,
-        upto: Position,
+        step: &Step<'_>,
         columns: &Columns<'_>,
         count: u64,
     ) -> Result<(), Failure> {
-        let replay = self.replay_name();
+        let (replay, upto) = (step.replay, step.upto);
         let writer = self.connection.as_ref().map(|it| it.writer().to_owned());
         let writer = writer.unwrap_or_default();
         let (sequence, index) = stored(upto);
-        let (from_sequence, from_index) = stored(from);
+        let (from_sequence, from_index) = stored(step.from);
         let (sink, journal) = (self.options.sink.clone(), self.options.journal.clone());
         let mut values: Vec<Value<'_>> = vec![
             (&sequence, Type::INT8),
@@ -149,7 +142,7 @@ impl Postgres {
         }
         // Known ids, or a trigger that leaves rows out; or it was not the position.
         let is_there = self.with_connection(async |connection, options| {
-            connection.is_at(options, &replay, upto).await
+            connection.is_at(options, replay, upto).await
         })?;
         if !is_there {
             return Err(Failure::Retry(

@@ -1,29 +1,39 @@
-//! Where a sink goes on, of what its row says and what it knows itself.
+//! Where a sink goes on, of what its target says and what it knows itself.
 
-use super::CursorState;
 use super::failure::Failure;
 use crate::event::Position;
 
-/// What the row of the sink says.
+/// What the cursor of the sink says at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CursorState {
+    /// When a person last moved it.
+    pub moved: u64,
+    /// There was none.
+    pub is_new: bool,
+    /// The last sequence of the journal.
+    pub end: u64,
+}
+
+/// What the target says of the sink's position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
-    /// Everything before it is in the table.
-    pub(super) at: Position,
-    pub(super) moved: u64,
-    /// Who has taken the row over last; empty for one that was made just now.
-    pub(super) writer: String,
+pub(in crate::sink) struct Stored {
+    /// Everything before it is in the target.
+    pub(in crate::sink) at: Position,
+    pub(in crate::sink) moved: u64,
+    /// Who has taken it over last; empty for one that was made just now.
+    pub(in crate::sink) writer: String,
 }
 
 /// What the sink knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(in crate::sink) enum Known {
     /// The first connection of the process: what the cursor says.
     Cursor { confirmed: u64, state: CursorState },
     /// The first of a replay that goes on with this sequence.
     Replay { from: u64 },
     /// A later one.
     Before {
-        /// Everything before it was in the table.
+        /// Everything before it was in the target.
         at: Position,
         /// Nothing from here on was sent.
         until: Position,
@@ -33,26 +43,34 @@ pub(super) enum Known {
 
 /// Where it goes on, and what a person is to know of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Decision {
-    pub(super) at: Position,
-    pub(super) moved: u64,
-    pub(super) note: Option<Note>,
+pub(in crate::sink) struct Decision {
+    pub(in crate::sink) at: Position,
+    pub(in crate::sink) moved: u64,
+    pub(in crate::sink) note: Option<Note>,
 }
 
 /// Why it goes on elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Note {
+pub(in crate::sink) enum Note {
     /// A person has moved the cursor.
     Moved,
     /// The journal has lost its end.
     Beyond,
-    /// The table has less than the cursor says.
+    /// The target has less than the cursor says.
     Behind,
 }
 
 impl Known {
-    /// Where a row begins that is not there.
-    pub(super) fn begin(&self) -> Position {
+    /// What the cursor says; 0 where that does not matter.
+    pub(in crate::sink) fn cursor(&self) -> u64 {
+        match self {
+            Known::Cursor { confirmed, .. } => *confirmed,
+            _ => 0,
+        }
+    }
+
+    /// Where a position begins that is not there.
+    pub(in crate::sink) fn begin(&self) -> Position {
         match self {
             Known::Cursor { confirmed, .. } => behind(*confirmed),
             Known::Replay { from } => behind(from.saturating_sub(1)),
@@ -60,8 +78,8 @@ impl Known {
         }
     }
 
-    /// Decides. `process` is how the names begin by which this process takes rows over.
-    pub(super) fn decide(&self, row: &Stored, process: &str) -> Result<Decision, Failure> {
+    /// Decides. `process` is how the names begin by which this process takes positions over.
+    pub(in crate::sink) fn decide(&self, row: &Stored, process: &str) -> Result<Decision, Failure> {
         let own = |at| Decision {
             at,
             moved: row.moved,
@@ -78,8 +96,9 @@ impl Known {
                 let is_ours = row.writer.is_empty() || row.writer.starts_with(process);
                 if !is_ours || row.at > *until {
                     return Err(Failure::Stop(
-                        "another process writes to the table as this sink, from a copy of this journal: that one goes \
-                         on, and this sink has stopped"
+                        "another process writes to the target as this sink, from a copy of this journal: that one goes \
+                         on, and this sink has stopped; if this one is to go on, stop the other one and run \
+                         `hookline sink resume`, else remove the sink from the configuration"
                             .to_owned(),
                     ));
                 }
@@ -113,7 +132,7 @@ fn by_cursor(row: &Stored, confirmed: u64, state: CursorState) -> Decision {
 }
 
 /// The position of the first event behind a sequence.
-pub(super) fn behind(sequence: u64) -> Position {
+pub(in crate::sink) fn behind(sequence: u64) -> Position {
     Position {
         sequence: sequence + 1,
         index: 0,
