@@ -2,8 +2,10 @@
 //! `[[sink]]` in [`sinks`].
 
 mod accepted;
+mod builds;
 #[cfg(feature = "nats")]
 mod connections;
+mod programs;
 mod sinks;
 
 use super::*;

@@ -19,6 +19,11 @@ impl Process {
         process
     }
 
+    /// One that nobody connects to.
+    pub(crate) fn spawn(command: &mut Command) -> Process {
+        Process(Guarded(Some(command.spawn().expect("it runs"))))
+    }
+
     /// None yet.
     pub(crate) fn none() -> Process {
         Process(Guarded(None))
@@ -29,6 +34,16 @@ impl Process {
         kill_process(Pid::from_child(child), signal).expect("it runs");
     }
 
+    /// Waits for its end, which comes by itself.
+    pub(crate) fn wait(&mut self) {
+        let Some(child) = &mut self.0.0 else {
+            return;
+        };
+        eventually("the process ends", || {
+            child.try_wait().expect("can be asked").is_some()
+        });
+    }
+
     /// `kill -9`, and waits for its end.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.0.0.take() {
@@ -36,6 +51,13 @@ impl Process {
             child.wait().expect("it ends");
         }
     }
+}
+
+/// This program as the process that one of its ignored tests is.
+pub(crate) fn role(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("it runs"));
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    command
 }
 
 /// An address that nobody listens at.

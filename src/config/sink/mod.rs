@@ -5,7 +5,7 @@
 //! | `stdout` | NDJSON to the standard output | |
 //! | `file` | NDJSON, appended to a file | `path`, `mode`, `rotate_size`, `rotate_every`, `keep` |
 //! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
-//! | `exec` | to the standard input of a program | `command`, `mode`, and those below |
+//! | `exec` | to the standard input of a program | `command`, `env`, `mode`, and those below |
 //! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
 //! | `postgres` | rows of a table | `url`, `user`, `password`, `table`, `create`, `data_type`, `partitions`, `unique_ids`, `timeout`, those of a [connection] |
 //! | `redis` | entries of a stream of Redis | see [`redis`] and [`connection`] |
@@ -187,8 +187,8 @@ fn read(
     };
     if BY_FEATURE.contains(&(*word, false)) {
         let message = format!(
-            "sink type {word:?} is not in this build, which was made without the feature {word}: cargo install --features \
-             {word}, or the package, has it"
+            "sink type {word:?} is not in this build, which was made without the feature {word}: build Hookline with \
+             --features {word}, or take a package, which has all types"
         );
         reading.mistake(&section.place_of("type"), message);
         return None;
@@ -281,6 +281,7 @@ const KINDS: [(&str, &[&str]); 8] = [
         "exec",
         &[
             "command",
+            "env",
             "mode",
             "concurrency",
             "rate",
@@ -325,7 +326,7 @@ const KINDS: [(&str, &[&str]); 8] = [
 ];
 
 /// Kinds that a feature of the build brings, and whether this build has it.
-const BY_FEATURE: [(&str, bool); 4] = [
+pub(super) const BY_FEATURE: [(&str, bool); 4] = [
     ("http", cfg!(feature = "http")),
     ("nats", cfg!(feature = "nats")),
     ("postgres", cfg!(feature = "postgres")),
