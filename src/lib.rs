@@ -94,7 +94,12 @@
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
-    not(all(feature = "http", feature = "nats", feature = "redis")),
+    not(all(
+        feature = "http",
+        feature = "nats",
+        feature = "postgres",
+        feature = "redis"
+    )),
     allow(dead_code, unused_imports, reason = "what only some sinks use")
 )]
 

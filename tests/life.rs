@@ -504,6 +504,17 @@ fn row(
     )
 }
 
+/// Each verb ends with this code and says this.
+fn assert_said(site: &Site, all: &[(String, i32, &str)]) {
+    for (words, code, part) in all {
+        let (found, said) = verb(site, words);
+        assert!(
+            found == *code && said.contains(part),
+            "{words}: {found} {said}"
+        );
+    }
+}
+
 #[test]
 fn sinks_are_listed_and_those_that_are_gone_forgotten() {
     let address = receiver();
@@ -537,7 +548,7 @@ fn sinks_are_listed_and_those_that_are_gone_forgotten() {
     );
     assert_eq!(listed(&site, "")[0].1, "unknown");
 
-    for (words, code, reason) in [
+    let said = [
         (
             format!("sink forget file {config}"),
             1,
@@ -558,13 +569,8 @@ fn sinks_are_listed_and_those_that_are_gone_forgotten() {
             2,
             "2 dead letters and 1 replay: say with --yes",
         ),
-    ] {
-        let (found, said) = verb(&site, &words);
-        assert!(
-            found == code && said.contains(reason),
-            "{words}: {found} {said}"
-        );
-    }
+    ];
+    assert_said(&site, &said);
     let server = site.start();
     // Nobody can ask it: its pages are at a free port.
     let (code, said) = verb(&site, "sink forget hook --yes");
@@ -597,7 +603,7 @@ fn a_sink_that_has_not_run_yet_is_given_a_place() {
     assert!(server.terminate().0.success());
     let site = with_sinks(site, &[file_sink("crm", "crm.ndjson", "")]);
     let config = format!("--config {}", site.write_config().display());
-    for (words, code, reason) in [
+    let said = [
         (
             "cursor seek crm --to 4".to_owned(),
             1,
@@ -618,13 +624,8 @@ fn a_sink_that_has_not_run_yet_is_given_a_place() {
             0,
             "crm: begins with 4",
         ),
-    ] {
-        let (found, said) = verb(&site, &words);
-        assert!(
-            found == code && said.contains(reason),
-            "{words}: {found} {said}"
-        );
-    }
+    ];
+    assert_said(&site, &said);
     let server = site.start();
     eventually("all is delivered", || server.is_delivered("crm"));
     let (status, log) = server.terminate();

@@ -77,7 +77,6 @@ const fn count(
     }
 }
 
-/// The pause is the same for every sink that delivers one by one.
 const fn retry_min(section: &'static str) -> Setting {
     time(
         (section, "retry_min"),
@@ -408,7 +407,7 @@ pub static SETTINGS: &[Setting] = &[
         ("sink.kafka", "timeout"),
         10 * SECOND,
         (1000, 10 * MINUTE),
-        "from a record's way to librdkafka to its confirmation; then all of them are sent again by a new producer",
+        "from handing a record to librdkafka to its confirmation; then all are sent again by a new producer",
     ),
     retry_min("sink.kafka"),
     time(

@@ -2,10 +2,12 @@
 //! `[[sink]]` in [`sinks`].
 
 mod accepted;
+mod builds;
 #[cfg(feature = "nats")]
 mod connections;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod programs;
 mod sinks;
 
 use super::*;
@@ -69,7 +71,7 @@ fn a_type_that_the_build_lacks_says_which_feature_has_it() {
         panic!("{found:?}");
     };
     assert!(
-        lacks.contains("cargo install --features kafka, or the package, has it"),
+        lacks.contains("--features kafka, or take a package"),
         "{lacks}"
     );
     assert!(topic.contains("what no topic can"), "{topic}");

@@ -366,7 +366,11 @@ impl Replays {
         let names = self.storage.list().on(&*self.storage, "list", "")?;
         let ids = names.iter().filter_map(|name| name.strip_suffix(SUFFIX));
         let mut ids: Vec<_> = ids.map(str::to_owned).collect();
-        ids.sort_unstable();
+        // Of those of one second, one with a longer number came later.
+        ids.sort_unstable_by(|one, other| {
+            let key = |id: &str| (id.get(..TIME_LEN).map(str::to_owned), id.len());
+            key(one).cmp(&key(other)).then_with(|| one.cmp(other))
+        });
         Ok(ids)
     }
 
@@ -458,6 +462,9 @@ fn cancel_name(id: &str) -> String {
 }
 
 const SUFFIX: &str = ".json";
+
+/// Bytes of the time in a name, as in `20261123-014500`.
+const TIME_LEN: usize = 15;
 
 /// Version of the form.
 const VERSION: u32 = 1;

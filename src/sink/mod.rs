@@ -39,7 +39,7 @@ mod tls;
 pub use delivery_id::Identity;
 pub use dispatch::{Backoff, Dispatcher, Limits, Unit};
 pub use error::SinkError;
-pub use exec::{Each, Program, Stream};
+pub use exec::{Each, Program, Stream, Variables};
 pub use file::{File, LateFile, Rotation};
 #[cfg(test)]
 pub(crate) use health::Failing;

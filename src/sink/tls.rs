@@ -59,18 +59,26 @@ mod client {
     impl TlsFiles {
         /// What a connection is made with. Reads the files.
         pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
+            self.config_for(self.named()?.map(Whom::Named))
+        }
+
+        /// The same for a connection that is encrypted, whoever is at its other end.
+        pub(in crate::sink) fn client_config_for_anybody(&self) -> Result<ClientConfig, TlsError> {
+            self.config_for(Some(Whom::Anybody))
+        }
+
+        fn config_for(&self, whom: Option<Whom>) -> Result<ClientConfig, TlsError> {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let roots = Arc::new(self.authorities()?);
             let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
                 .with_safe_default_protocol_versions()?;
-            let builder = match self.named()? {
+            let builder = match whom {
                 None => builder.with_root_certificates(roots),
-                Some(name) => {
+                Some(whom) => {
                     let inner = WebPkiServerVerifier::builder_with_provider(roots, provider)
                         .build()
                         .map_err(|error| rustls::Error::General(error.to_string()))?;
-                    // Nothing is left out of what is verified: just the name is another.
-                    let verifier = Arc::new(OtherName { inner, name });
+                    let verifier = Arc::new(Verifier { inner, whom });
                     builder
                         .dangerous()
                         .with_custom_certificate_verifier(verifier)
@@ -206,14 +214,22 @@ mod client {
         }
     }
 
-    /// Verifies a certificate as ever, by a name that is not the host's.
+    /// Verifies otherwise than by the name of the host. Signatures of the handshake are verified as ever.
     #[derive(Debug)]
-    struct OtherName {
+    struct Verifier {
         inner: Arc<WebPkiServerVerifier>,
-        name: ServerName<'static>,
+        whom: Whom,
     }
 
-    impl ServerCertVerifier for OtherName {
+    #[derive(Debug)]
+    enum Whom {
+        /// Who has this name; nothing else is left out of what is verified.
+        Named(ServerName<'static>),
+        /// Anybody: who listens in reads nothing, who stands between reads all.
+        Anybody,
+    }
+
+    impl ServerCertVerifier for Verifier {
         fn verify_server_cert(
             &self,
             end_entity: &CertificateDer<'_>,
@@ -223,7 +239,12 @@ mod client {
             now: UnixTime,
         ) -> Result<ServerCertVerified, rustls::Error> {
             let inner = &self.inner;
-            inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+            match &self.whom {
+                Whom::Named(name) => {
+                    inner.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+                }
+                Whom::Anybody => Ok(ServerCertVerified::assertion()),
+            }
         }
 
         fn verify_tls12_signature(

@@ -24,7 +24,7 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("sh", "tests/manual/commands.rs parses them"),
     ("toml", "tests/manual/configuration.rs reads it"),
     ("json", "tests/manual/configuration.rs parses it"),
-    ("python", "tests/consumers.rs runs it"),
+    ("python", "tests/consumers.rs and tests/recipes.rs run it"),
     ("js", "tests/consumers.rs runs it"),
     ("text", "it is what was printed once, or a drawing"),
     ("nginx", "it needs nginx and a certificate"),

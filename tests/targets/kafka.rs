@@ -152,6 +152,8 @@ impl KafkaServer {
         let mut command = self.java();
         command.arg("kafka.Kafka").arg(self.config());
         command.current_dir(self.directory.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::null());
         command
     }
 

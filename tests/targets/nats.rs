@@ -154,6 +154,10 @@ impl Target for NatsServer {
         ("NATS_PASSWORD", PASSWORD)
     }
 
+    fn state(&self) -> Option<PathBuf> {
+        Some(self.directory.path().join("store"))
+    }
+
     fn kill(&mut self) {
         self.process.kill();
     }

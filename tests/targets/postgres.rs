@@ -170,6 +170,11 @@ impl Drop for PostgresServer {
 impl Target for PostgresServer {
     const EXACTLY_ONCE: bool = true;
     const COUNTS_KNOWN: bool = false;
+    const NO_MEANING: &'static [(&'static str, &'static str)] = &[(
+        "too_large_is_a_dead_letter",
+        "a row takes whatever Hookline takes; what a table refuses is in the cases below",
+    )];
+    const SAYS_WHERE_IT_IS: bool = true;
 
     fn start() -> Option<PostgresServer> {
         let mut server = PostgresServer::bare()?;
@@ -187,6 +192,10 @@ impl Target for PostgresServer {
 
     fn password(&self) -> (&'static str, &'static str) {
         ("POSTGRES_PASSWORD", PASSWORD)
+    }
+
+    fn state(&self) -> Option<PathBuf> {
+        Some(self.data())
     }
 
     fn kill(&mut self) {

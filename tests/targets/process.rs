@@ -12,16 +12,15 @@ pub(crate) struct Process(Guarded);
 impl Process {
     /// Starts it, and waits until somebody listens at `address`.
     pub(crate) fn start(command: &mut Command, address: SocketAddr) -> Process {
-        let process = Process::spawn(command);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
+        let process = Process::spawn(quiet.stderr(Stdio::null()));
         eventually("the target listens", || TcpStream::connect(address).is_ok());
         process
     }
 
-    /// Starts it.
+    /// One that nobody connects to.
     pub(crate) fn spawn(command: &mut Command) -> Process {
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
-        let child = quiet.stderr(Stdio::null()).spawn().expect("it runs");
-        Process(Guarded(Some(child)))
+        Process(Guarded(Some(command.spawn().expect("it runs"))))
     }
 
     /// None yet.
@@ -34,6 +33,16 @@ impl Process {
         kill_process(Pid::from_child(child), signal).expect("it runs");
     }
 
+    /// Waits for its end, which comes by itself.
+    pub(crate) fn wait(&mut self) {
+        let Some(child) = &mut self.0.0 else {
+            return;
+        };
+        eventually("the process ends", || {
+            child.try_wait().expect("can be asked").is_some()
+        });
+    }
+
     /// `kill -9`, and waits for its end.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.0.0.take() {
@@ -41,6 +50,13 @@ impl Process {
             child.wait().expect("it ends");
         }
     }
+}
+
+/// This program as the process that one of its ignored tests is.
+pub(crate) fn role(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("it runs"));
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    command
 }
 
 /// An address that nobody listens at.

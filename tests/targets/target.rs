@@ -1,5 +1,9 @@
 //! What a system has to do so that the cases of the matrix can be tried with it.
 
+use super::common::{Running, Site};
+use super::stage;
+use std::path::PathBuf;
+
 /// An event as it lies in the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Delivered {
@@ -24,6 +28,19 @@ pub(crate) trait Target: Sized {
     /// target's position that it has them, and sends none.
     const COUNTS_KNOWN: bool;
 
+    /// Cases that have no meaning for it, each with the reason.
+    const NO_MEANING: &'static [(&'static str, &'static str)] = &[];
+
+    /// Attempts fail while it is away (`hookline_sink_retries_total`). Otherwise events only wait.
+    const SHOWS_FAILURES: bool = true;
+
+    /// The sink knows how much it takes before it sends. Otherwise it learns that something is too large by trying.
+    const KNOWS_SIZES: bool = true;
+
+    /// Set back to an earlier state, it says so to the sink, which goes on from there. Otherwise somebody has to say
+    /// where, with `hookline cursor seek`.
+    const SAYS_WHERE_IT_IS: bool = false;
+
     /// Starts a server with everything in place, or prints why it cannot be had.
     fn start() -> Option<Self>;
 
@@ -32,6 +49,22 @@ pub(crate) trait Target: Sized {
 
     /// An environment variable with the password that the server takes, where it asks for one.
     fn password(&self) -> (&'static str, &'static str);
+
+    /// Starts Hookline for its `life`, with all that the target wants of that.
+    fn serve(&mut self, site: &Site, life: u32) -> Running {
+        stage::start(site, life)
+    }
+
+    /// From the next [`sink`](Target::sink) on, an event is given up after a few attempts, where those are counted.
+    fn give_up_soon(&mut self) {}
+
+    /// Hookline has ended: waits until all is kept that was handed over.
+    fn settle(&mut self) {}
+
+    /// Where all that it keeps is, to be put there again while it does not run.
+    fn state(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// `kill -9`.
     fn kill(&mut self);

@@ -69,6 +69,8 @@ pub(super) fn to_json(sink: &Sink) -> Value {
             set("program", json!(exec.command.first()));
             let stream = exec.mode == ExecMode::Stream;
             set("mode", json!(if stream { "stream" } else { "each" }));
+            let names = exec.env.iter().map(|(name, _)| name);
+            set("env", json!(names.collect::<Vec<_>>()));
             set("dispatch", json!(pace(&exec.dispatch)));
         }
         SinkKind::Nats(nats) => {

@@ -5,7 +5,7 @@
 //! | `stdout` | NDJSON to the standard output | |
 //! | `file` | NDJSON, appended to a file | `path`, `mode`, `rotate_size`, `rotate_every`, `keep` |
 //! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
-//! | `exec` | to the standard input of a program | `command`, `mode`, and those below |
+//! | `exec` | to the standard input of a program | `command`, `env`, `mode`, and those below |
 //! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
 //! | `kafka` | into topics of Kafka | see [`kafka`] and [`connection`], and those below |
 //! | `postgres` | rows of a table | `url`, `user`, `password`, `table`, `create`, `data_type`, `partitions`, `unique_ids`, `timeout`, those of a [connection] |
@@ -215,8 +215,8 @@ fn read_type(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Option<(&'
     let is_built = !BY_FEATURE.contains(&(*word, false));
     if !is_built {
         let message = format!(
-            "sink type {word:?} is not in this build, which was made without the feature {word}: cargo install --features \
-             {word}, or the package, has it"
+            "sink type {word:?} is not in this build, which was made without the feature {word}: build Hookline with \
+             --features {word}, or take a package, which has all types"
         );
         // What else is wrong is shown all the same.
         reading.mistake(&section.place_of("type"), message);
@@ -289,6 +289,7 @@ const KINDS: [(&str, &[&str]); 9] = [
         "exec",
         &[
             "command",
+            "env",
             "mode",
             "concurrency",
             "rate",
@@ -334,7 +335,7 @@ const KINDS: [(&str, &[&str]); 9] = [
 ];
 
 /// Kinds that a feature of the build brings, and whether this build has it.
-const BY_FEATURE: [(&str, bool); 5] = [
+pub(super) const BY_FEATURE: [(&str, bool); 5] = [
     ("http", cfg!(feature = "http")),
     ("nats", cfg!(feature = "nats")),
     ("kafka", cfg!(feature = "kafka")),

@@ -110,7 +110,9 @@ fn every_key_is_taken() {
     assert!(!format!("{http:?}").contains("crm"), "values may be secret");
     assert!(matches!(&batch.kind, SinkKind::Http(http) if http.form == RequestForm::Batch(500)));
     assert!(matches!(&exec.kind, SinkKind::Exec(exec)
-        if exec.mode == ExecMode::Stream && exec.command == ["prog", "arg"]));
+        if exec.mode == ExecMode::Stream && exec.command == ["prog", "arg"]
+            && exec.env == [("API_TOKEN".to_owned(), Secret::new(*b"token"))]));
+    assert!(!format!("{exec:?}").contains("token\""), "it is a secret");
     assert!(matches!(&pull.kind, SinkKind::Pull(pull) if pull.tokens.is_empty()));
 }
 
@@ -413,6 +415,7 @@ batch = 500
 [[sink]]
 type = "exec"
 command = ["prog", "arg"]
+env = { API_TOKEN = { env = "TOKEN" } }
 mode = "stream"
 [[sink]]
 type = "pull"

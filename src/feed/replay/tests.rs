@@ -44,6 +44,23 @@ fn a_replay_is_taken_up_and_gone_on_with() {
     assert_eq!(restarted.waiting_for("crm").unwrap().unwrap().id, second.id);
 }
 
+/// From the tenth of one second on, they came in another order than they were asked for.
+#[test]
+fn replays_of_one_second_keep_their_order() {
+    let disk = SimulatedDisk::new(1);
+    let mut server = Replays::open(disk.storage());
+    let asked: Vec<String> = (1..=12)
+        .map(|from| requested(&server, "crm", from).id)
+        .collect();
+    assert_eq!(server.ids().unwrap(), asked);
+    for id in asked {
+        let mut replay = server.waiting_for("crm").unwrap().unwrap();
+        assert_eq!(replay.id, id);
+        replay.state = ReplayState::Done;
+        server.save(&mut replay).unwrap();
+    }
+}
+
 #[test]
 fn a_replay_that_is_cancelled_ends() {
     let disk = SimulatedDisk::new(1);

@@ -7,9 +7,7 @@ use super::{Common, Ready, SinkSetup};
 use crate::config::HttpSink;
 #[cfg(feature = "kafka")]
 use crate::config::KafkaSink;
-#[cfg(any(feature = "http", feature = "nats", feature = "kafka"))]
-use crate::config::Secret;
-use crate::config::{Dispatch, ExecMode, ExecSink};
+use crate::config::{Dispatch, ExecMode, ExecSink, Secret};
 #[cfg(feature = "nats")]
 use crate::config::{NatsLogin, NatsSink};
 #[cfg(any(feature = "nats", feature = "kafka"))]
@@ -20,7 +18,7 @@ use crate::sink::http::{self, Http};
 use crate::sink::kafka::{self, Kafka};
 #[cfg(feature = "nats")]
 use crate::sink::nats::{self, Creation, Credentials, Nats};
-use crate::sink::{Backoff, Each, Limits, Outcomes, Program, Stream, Transport, Unit};
+use crate::sink::{Backoff, Each, Limits, Outcomes, Program, Stream, Transport, Unit, Variables};
 #[cfg(feature = "http")]
 use crate::sink::{Paths, RequestForm};
 #[cfg(any(feature = "nats", feature = "kafka"))]
@@ -78,13 +76,12 @@ pub(super) fn http(name: &str, sink: &HttpSink, paths: Paths) -> (Limits, Make) 
         RequestForm::Binary | RequestForm::Structured => (Unit::Event, 1),
         RequestForm::Batch(events) => (Unit::Event, events),
     };
-    let secret = |(name, value): &(String, Secret)| (name.clone(), value.expose().to_vec());
     let keys = sink.signing_secrets.iter();
     let options = http::Options {
         name: name.to_owned(),
         url: sink.url.clone(),
         form: sink.form,
-        headers: sink.headers.iter().map(secret).collect(),
+        headers: sink.headers.iter().map(exposed).collect(),
         signing_secrets: keys.map(|key| key.expose().to_vec()).collect(),
         ca_file: sink.ca_file.clone(),
         timeout: sink.dispatch.timeout,
@@ -198,6 +195,7 @@ pub(super) fn exec(
     let program = Program {
         sink: name.to_owned(),
         command: sink.command.clone(),
+        variables: Variables(sink.env.iter().map(exposed).collect()),
         timeout: sink.dispatch.timeout,
         stop: Arc::clone(stop),
         drain,
@@ -217,6 +215,11 @@ pub(super) fn exec(
         }
     };
     (limits, make)
+}
+
+/// The name and the bytes of what a transport is to have.
+fn exposed((name, value): &(String, Secret)) -> (String, Vec<u8>) {
+    (name.clone(), value.expose().to_vec())
 }
 
 /// The pace of a sink that delivers one by one.

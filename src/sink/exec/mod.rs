@@ -16,9 +16,10 @@
 //! words on its standard error stand beside the failure.
 //!
 //! **Environment**: no shell stands between, and nothing of the server's environment is passed on but `INHERITED`,
-//! for secrets are kept there. Added are `HOOKLINE_SINK`, the name of the sink, and in mode `each` `HOOKLINE_ATTEMPT`,
-//! from 1, and `HOOKLINE_REPLAY`, the name of the replay that the event belongs to, or nothing. In both modes the
-//! envelope of a replayed event has an attribute `replay`.
+//! for secrets are kept there. Added are the [variables](Variables) of the sink, which go over those, then
+//! `HOOKLINE_SINK`, the name of the sink, and in mode `each` `HOOKLINE_ATTEMPT`, from 1, and `HOOKLINE_REPLAY`, the
+//! name of the replay that the event belongs to, or nothing. In both modes the envelope of a replayed event has an
+//! attribute `replay`.
 //!
 //! **Ends**: a program leads a process group of its own. When it takes longer than the timeout, the group gets SIGTERM,
 //! and SIGKILL a little later; the event is then tried again, whatever the exit status. None is left as a zombie.
@@ -37,6 +38,9 @@ pub use stream::Stream;
 use super::transport::{Attempt, Failure, FailureKind};
 use crate::dead_letter::Answer;
 use crate::event;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,12 +52,31 @@ pub struct Program {
     pub sink: String,
     /// The program and its arguments, at least the program.
     pub command: Vec<String>,
+    /// What it gets of secrets.
+    pub variables: Variables,
     /// How long an event may take.
     pub timeout: Duration,
     /// Set when the server is to stop.
     pub stop: Arc<AtomicBool>,
     /// How long the stop of the server may take.
     pub drain: Duration,
+}
+
+/// Variables of the environment with values that are kept to ourselves. `Debug` shows names only.
+#[derive(Clone, Default)]
+pub struct Variables(pub Vec<(String, Vec<u8>)>);
+
+impl Variables {
+    fn iter(&self) -> impl Iterator<Item = (&str, &OsStr)> {
+        let all = self.0.iter();
+        all.map(|(name, value)| (name.as_str(), OsStr::from_bytes(value)))
+    }
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|it| it.0)).finish()
+    }
 }
 
 impl Program {

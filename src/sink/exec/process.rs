@@ -42,6 +42,7 @@ impl Process {
             .args(arguments)
             .env_clear()
             .envs(inherited)
+            .envs(program.variables.iter())
             .env("HOOKLINE_SINK", &program.sink)
             .envs(variables.iter().copied())
             .process_group(0)

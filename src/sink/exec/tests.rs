@@ -1,4 +1,4 @@
-use super::{Each, Program, Stream};
+use super::{Each, Program, Stream, Variables};
 use crate::event::Item;
 use crate::feed::tests::batch;
 use crate::relay::{self, Receiver};
@@ -51,6 +51,7 @@ impl Bench {
             program: Program {
                 sink: "crm".to_owned(),
                 command: command.map(str::to_owned).to_vec(),
+                variables: Variables::default(),
                 timeout: Duration::from_secs(20),
                 stop: Arc::new(AtomicBool::new(false)),
                 drain: Duration::from_secs(1),
@@ -174,6 +175,39 @@ fn each_event_is_read_by_a_program_of_its_own() {
         !env.contains("CARGO"),
         "what the server has is not passed on"
     );
+}
+
+/// It goes over what is inherited, in both modes, and no word of it stands in what is printed of the program.
+#[test]
+fn a_program_has_the_variables_of_its_sink() {
+    let values = "printf '%s' \"$API_TOKEN\" > $1/token; printf '%s' \"$HOME\" > $1/home";
+    let mut bench = Bench::new(&format!("{values}; cat > /dev/null"));
+    let variables = [
+        ("API_TOKEN", &b"hunter2 \xff\n"[..]),
+        ("HOME", b"/elsewhere"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_vec()));
+    bench.program.variables = Variables(variables.to_vec());
+    let shown = format!("{:?}", bench.program);
+    assert!(
+        shown.contains("API_TOKEN") && !shown.contains("hunter2") && !shown.contains("104, 117"),
+        "{shown}"
+    );
+    bench.each(1).start(attempt(&delivery(1), 1));
+    bench.outcome().result.unwrap();
+    let has_them = || {
+        assert_eq!(fs::read(bench.file("token")).unwrap(), b"hunter2 \xff\n");
+        assert_eq!(bench.text("home"), "/elsewhere");
+        fs::remove_file(bench.file("token")).unwrap();
+        fs::remove_file(bench.file("home")).unwrap();
+    };
+    has_them();
+    let mut stream = bench.stream();
+    stream.start(attempt(&delivery(1), 1));
+    // It reads its input and says nothing.
+    until("it runs", || bench.text("home") == "/elsewhere");
+    drop(stream);
+    has_them();
 }
 
 #[test]

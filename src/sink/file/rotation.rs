@@ -1,14 +1,15 @@
 //! When a file is set aside for a new one, under which name, and which of those stay.
 //!
-//! `events.ndjson` becomes `events.ndjson.20261123T014500Z`, or `….1` behind that where there is one already. In the
-//! order of their names they were written, also when the clock goes backwards.
+//! `events.ndjson` becomes `events.ndjson.20261123T014500Z`, or `….000001` behind that where there is one already. In
+//! the order of their names they were written, also when the clock goes backwards. Builds until November 30, 2026 wrote
+//! numbers without the zeros, which count as the same.
 
 use super::directory;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// When a file is set aside. By default never.
@@ -27,6 +28,8 @@ pub struct Rotation {
 struct Stamp {
     time: String,
     number: u32,
+    /// What stands behind the name of the file, and a dot.
+    text: String,
 }
 
 impl Rotation {
@@ -71,37 +74,43 @@ impl Rotation {
 }
 
 impl Stamp {
+    fn new(time: String, number: u32) -> Stamp {
+        let text = match number {
+            0 => time.clone(),
+            _ => format!("{time}.{number:06}"),
+        };
+        Stamp { time, number, text }
+    }
+
     fn behind(last: Option<&Stamp>, time: String) -> Stamp {
         match last {
-            Some(last) if last.time >= time => Stamp {
-                time: last.time.clone(),
-                number: last.number + 1,
-            },
-            _ => Stamp { time, number: 0 },
+            Some(last) if last.time >= time => Stamp::new(last.time.clone(), last.number + 1),
+            _ => Stamp::new(time, 0),
         }
     }
 
-    fn path(&self, path: &Path) -> std::path::PathBuf {
+    fn path(&self, path: &Path) -> PathBuf {
         let mut name = OsString::from(path);
-        name.push(format!(".{}", self.time));
-        if self.number > 0 {
-            name.push(format!(".{}", self.number));
-        }
+        name.push(format!(".{}", self.text));
         name.into()
     }
 
-    /// Takes only what [`Stamp::path`] makes: other files beside are not ours.
+    /// Takes only what [`Stamp::new`] makes, or made: other files beside are not ours.
     fn parse(text: &str) -> Option<Stamp> {
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         let (time, number) = match text.split_once('.') {
-            Some((time, number)) => (time, number.parse().ok().filter(|it| *it > 0)?),
+            Some((time, number)) => {
+                let number = Some(number).filter(|it| digits(it))?;
+                (time, number.parse().ok().filter(|it| *it > 0)?)
+            }
             None => (text, 0),
         };
-        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         let (date, of_day) = time.strip_suffix('Z')?.split_once('T')?;
         let fits = date.len() == 8 && of_day.len() == 6 && digits(date) && digits(of_day);
         fits.then(|| Stamp {
             time: time.to_owned(),
             number,
+            text: text.to_owned(),
         })
     }
 }
@@ -138,8 +147,8 @@ mod tests {
         let names = [&first, &same, &back, &next].map(|stamp| stamp.path(path));
         let expected = [
             "e.ndjson.20261123T014500Z",
-            "e.ndjson.20261123T014500Z.1",
-            "e.ndjson.20261123T014500Z.2",
+            "e.ndjson.20261123T014500Z.000001",
+            "e.ndjson.20261123T014500Z.000002",
             "e.ndjson.20261123T014501Z",
         ];
         assert_eq!(names.map(|name| name.display().to_string()), expected);
@@ -168,6 +177,8 @@ mod tests {
             rotation.set_aside(&path, "file").unwrap();
         }
         let left = stamps(&path).unwrap();
+        // Whoever lists the directory sees them in the same order.
+        assert!(left.is_sorted_by_key(|stamp| stamp.path(&path)));
         let left: Vec<String> = left
             .iter()
             .map(|stamp| fs::read_to_string(stamp.path(&path)).unwrap())
@@ -176,5 +187,33 @@ mod tests {
         for name in foreign {
             assert!(dir.path().join(name).exists(), "{name}");
         }
+    }
+
+    /// Names were in another order than the files from the tenth of a second on.
+    #[test]
+    fn names_are_in_the_order_of_the_files_and_those_of_old_builds_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.ndjson");
+        // A clock that was ahead.
+        for name in ["29990101T000000Z", "29990101T000000Z.1"] {
+            fs::write(dir.path().join(format!("e.ndjson.{name}")), "old").unwrap();
+        }
+        let rotation = Rotation {
+            keep: NonZeroU32::new(13),
+            ..Rotation::default()
+        };
+        for number in 2..14 {
+            fs::write(&path, number.to_string()).unwrap();
+            rotation.set_aside(&path, "file").unwrap();
+        }
+        let entries = fs::read_dir(dir.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        names.sort_unstable();
+        let texts = names.iter().map(|name| fs::read_to_string(name).unwrap());
+        let mut texts: Vec<String> = texts.collect();
+        // That of an old build is behind the others, as they stand there.
+        assert_eq!(texts.pop().unwrap(), "old");
+        let expected: Vec<String> = (2..14).map(|number| number.to_string()).collect();
+        assert_eq!(texts, expected);
     }
 }
