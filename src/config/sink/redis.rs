@@ -148,7 +148,7 @@ pub(super) fn read(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Opti
             database: address.database,
             is_encrypted,
         },
-        user: user?,
+        user,
         password: login.password,
         tls,
         stream,
@@ -284,13 +284,13 @@ fn stream(
     None
 }
 
-/// The user, if there is one; `None` if that could not be read.
+/// The user, if there is one.
 fn user(
     reading: &mut Reading<'_>,
     section: &Section<'_>,
     address: &Url,
     login: &Login,
-) -> Option<Option<String>> {
+) -> Option<String> {
     let said = login.user.as_ref().map(Secret::expose);
     let user = match (said, &address.user) {
         (Some(_), Some(_)) => {
@@ -313,7 +313,7 @@ fn user(
             format!("{key} names a user, who needs password = {{ env = \"NAME\" }} beside it");
         reading.mistake(&section.place_of(key), message);
     }
-    Some(user)
+    user
 }
 
 fn warn_of_plain_login(

@@ -2,6 +2,7 @@
 
 use crate::target::Delivered;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -42,7 +43,8 @@ impl Client {
     pub(crate) fn try_ask(&mut self, words: &[&str]) -> Option<Reply> {
         let mut command = format!("*{}\r\n", words.len());
         for word in words {
-            command += &format!("${}\r\n{word}\r\n", word.len());
+            // A string takes everything.
+            let _ = write!(command, "${}\r\n{word}\r\n", word.len());
         }
         self.stream.get_mut().write_all(command.as_bytes()).ok()?;
         self.reply()

@@ -14,7 +14,7 @@ struct Row<R> {
     position: Position,
     /// Where its texts begin.
     start: usize,
-    row: R,
+    rest: R,
 }
 
 impl<R> Default for Rows<R> {
@@ -47,11 +47,11 @@ impl<R> Rows<R> {
         write: impl FnOnce(&mut Vec<u8>) -> R,
     ) {
         let start = self.texts.len();
-        let row = write(&mut self.texts);
+        let rest = write(&mut self.texts);
         self.rows.push(Row {
             position,
             start,
-            row,
+            rest,
         });
     }
 
@@ -61,7 +61,7 @@ impl<R> Rows<R> {
         count: usize,
     ) -> impl Iterator<Item = (Position, usize, &R)> {
         let rows = self.rows.iter().take(count);
-        rows.map(|row| (row.position, row.start, &row.row))
+        rows.map(|row| (row.position, row.start, &row.rest))
     }
 
     /// The texts of all.

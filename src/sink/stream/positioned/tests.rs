@@ -97,8 +97,8 @@ fn what_was_sent_before_it_went_back_is_its_own() {
         };
         let shared = Arc::new(Mutex::new(Shared::default()));
         let keeper = Fake(Arc::clone(&shared), false);
-        let made = Positioned::new(keeper, CursorState::default(), Arc::default());
-        let mut sink = made.expect("made");
+        let sink = Positioned::new(keeper, CursorState::default(), Arc::default());
+        let mut sink = sink.expect("made");
         sink.resume(0).expect("it begins");
         let deliver = |sink: &mut Positioned<Fake>, batch: &EventBatch| {
             let from = batch.first_sequence();
