@@ -75,7 +75,7 @@ pub(super) fn report_end(error: Option<&CliError>) {
 
 /// What sinks are built with. What happens to them is logged by the sink, by its name and not too often; their own
 /// lines come where the level names them, as in `info,async_nats=debug`.
-const LIBRARIES: &[&str] = &["async_nats"];
+const LIBRARIES: &[&str] = &["async_nats", "librdkafka"];
 
 static IS_JSON: OnceLock<bool> = OnceLock::new();
 

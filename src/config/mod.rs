@@ -49,8 +49,8 @@ pub use restart::needing_restart;
 pub use secret::Secret;
 pub use settings::{SETTINGS, Setting};
 pub use sink::{
-    Dispatch, ExecMode, ExecSink, FileSink, Filter, HttpSink, Life, NatsLogin, NatsSink,
-    PostgresSink, PullSink, RedisIds, RedisSink, Sink, SinkKind, Start,
+    Dispatch, ExecMode, ExecSink, FileSink, Filter, HttpSink, KafkaLogin, KafkaSink, Life,
+    NatsLogin, NatsSink, PostgresSink, PullSink, RedisIds, RedisSink, Sink, SinkKind, Start,
 };
 pub use suggest::{doubtful_type, nearest};
 pub use units::{format_size, format_time, parse_size, parse_time};

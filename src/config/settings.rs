@@ -77,6 +77,15 @@ const fn count(
     }
 }
 
+const fn retry_min(section: &'static str) -> Setting {
+    time(
+        (section, "retry_min"),
+        500,
+        (1, 60 * MINUTE),
+        "the pause after the first failure; it doubles with each one",
+    )
+}
+
 const fn bytes(
     name: (&'static str, &'static str),
     default: u64,
@@ -295,12 +304,7 @@ pub static SETTINGS: &[Setting] = &[
         (10, MINUTE),
         "until a connection is there, before TLS",
     ),
-    time(
-        ("sink.http", "retry_min"),
-        500,
-        (1, 60 * MINUTE),
-        "the pause after the first failure; it doubles with each one",
-    ),
+    retry_min("sink.http"),
     time(
         ("sink.http", "retry_max"),
         5 * MINUTE,
@@ -331,12 +335,7 @@ pub static SETTINGS: &[Setting] = &[
         (10, DAY),
         "a program that takes longer is killed, and the event is tried again",
     ),
-    time(
-        ("sink.exec", "retry_min"),
-        500,
-        (1, 60 * MINUTE),
-        "the pause after the first failure; it doubles with each one",
-    ),
+    retry_min("sink.exec"),
     time(
         ("sink.exec", "retry_max"),
         5 * MINUTE,
@@ -367,12 +366,7 @@ pub static SETTINGS: &[Setting] = &[
         (100, 10 * MINUTE),
         "from publishing a message to its confirmation",
     ),
-    time(
-        ("sink.nats", "retry_min"),
-        500,
-        (1, 60 * MINUTE),
-        "the pause after the first failure; it doubles with each one",
-    ),
+    retry_min("sink.nats"),
     time(
         ("sink.nats", "retry_max"),
         5 * SECOND,
@@ -396,6 +390,49 @@ pub static SETTINGS: &[Setting] = &[
         10 * MINUTE,
         (100, 7 * DAY),
         "within which a stream that create makes stores a repeat once",
+    ),
+    count(
+        ("sink.kafka", "concurrency"),
+        Some(1024),
+        (1, 4096),
+        "records that wait for their confirmation; few make small batches",
+    ),
+    count(
+        ("sink.kafka", "rate"),
+        Some(0),
+        (0, 1_000_000),
+        "records a second; 0 for any number",
+    ),
+    time(
+        ("sink.kafka", "timeout"),
+        10 * SECOND,
+        (1000, 10 * MINUTE),
+        "from handing a record to librdkafka to its confirmation; then all are sent again by a new producer",
+    ),
+    retry_min("sink.kafka"),
+    time(
+        ("sink.kafka", "retry_max"),
+        5 * SECOND,
+        (1, DAY),
+        "the longest pause",
+    ),
+    count(
+        ("sink.kafka", "max_attempts"),
+        Some(50),
+        (1, 1_000_000),
+        "then it is a dead letter; what the cluster's state is to blame for does not count",
+    ),
+    count(
+        ("sink.kafka", "partitions"),
+        Some(12),
+        (1, 10_000),
+        "of a topic which create makes",
+    ),
+    count(
+        ("sink.kafka", "replicas"),
+        Some(3),
+        (1, 15),
+        "brokers that keep a topic which create makes; fewer where the cluster has fewer",
     ),
     time(
         ("sink.postgres", "timeout"),
@@ -460,24 +497,4 @@ pub static SETTINGS: &[Setting] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_is_sound_and_stands_once() {
-        for (index, row) in SETTINGS.iter().enumerate() {
-            let name = format!("{}.{}", row.section, row.key);
-            assert!(row.min < row.max, "{name}");
-            assert!(
-                row.default
-                    .is_none_or(|value| (row.min..=row.max).contains(&value)),
-                "{name}"
-            );
-            assert!(!row.reason.is_empty() && row.reason.is_ascii(), "{name}");
-            let twice = SETTINGS[..index]
-                .iter()
-                .any(|other| (other.section, other.key) == (row.section, row.key));
-            assert!(!twice, "{name}");
-        }
-    }
-}
+mod tests;

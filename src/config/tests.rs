@@ -5,6 +5,8 @@ mod accepted;
 mod builds;
 #[cfg(feature = "nats")]
 mod connections;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod programs;
 mod sinks;
 
@@ -59,6 +61,24 @@ fn mistake(text: &str) -> String {
     found[0].1.clone()
 }
 
+/// What else is wrong is shown all the same.
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn a_type_that_the_build_lacks_says_which_feature_has_it() {
+    let text = "[[sink]]\ntype = \"kafka\"\nbrokers = [\"a\"]\n";
+    let found = mistakes(&format!("{ENDPOINT}{text}topic = \"a b\"\n"));
+    let [(9, lacks), (11, topic)] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert!(
+        lacks.contains("--features kafka, or take a package"),
+        "{lacks}"
+    );
+    assert!(topic.contains("what no topic can"), "{topic}");
+    let whole = mistake(&format!("{text}topic = \"a\"\n"));
+    assert_eq!(whole, *lacks);
+}
+
 const STANDARD_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 const ENDPOINT: &str = r#"
@@ -94,7 +114,7 @@ app_secret = { env = "APP" }
 secret = { env = "MISSING" }
 header = "X-Signature:"
 [[sink]]
-type = "kafka"
+type = "kafca"
 [jurnal]
 "#,
     );
@@ -120,7 +140,7 @@ type = "kafka"
         (18, "app_secret belongs to provider \"meta\""),
         (19, "secret: the environment variable MISSING is not set"),
         (20, "not the name of a header field"),
-        (22, "sink type \"kafka\" is not in this build yet"),
+        (22, "unknown sink type \"kafca\"; did you mean \"kafka\"?"),
         (
             23,
             "unknown key \"jurnal\" in the file; did you mean \"journal\"?",

@@ -43,6 +43,7 @@ chapters! {
     configure: "senders, secrets, every key",
     consume: "events, sinks, filters, retries, tail",
     systems: "into NATS JetStream: logins, TLS, names, what is stored once",
+    kafka: "records of a topic: keys, what is stored and how often, sizes, logins",
     postgres: "rows of a table: its columns, exactly once, partitions, several instances",
     redis: "entries of a stream: exactly once or one by one, on which disks, what stops it",
     recipes: "into Amazon SQS and Google Pub/Sub, by a program of twenty lines",

@@ -2,6 +2,8 @@
 //!
 //! A type of sink has one arm in [`probe`]; what it finds are plain sentences.
 
+#[cfg(any(feature = "nats", feature = "kafka"))]
+use crate::config::format_size;
 use crate::config::{Config, FileSink, HttpSink, Sink, SinkKind};
 use ::http::Uri;
 use rustix::fs::Access;
@@ -40,12 +42,19 @@ fn probe(sink: &Sink, config: &Config) -> Vec<Probed> {
         }
         #[cfg(feature = "nats")]
         SinkKind::Nats(nats) => nats::probe(sink, nats, config),
+        #[cfg(feature = "kafka")]
+        SinkKind::Kafka(kafka) => kafka::probe(sink, kafka, config),
         #[cfg(feature = "postgres")]
         SinkKind::Postgres(table) => vec![postgres::probe(sink, table)],
         #[cfg(feature = "redis")]
         SinkKind::Redis(redis) => vec![redis::probe(sink, redis, config)],
-        #[cfg(not(all(feature = "nats", feature = "postgres", feature = "redis")))]
-        SinkKind::Nats(_) | SinkKind::Postgres(_) | SinkKind::Redis(_) => {
+        #[cfg(not(all(
+            feature = "nats",
+            feature = "kafka",
+            feature = "postgres",
+            feature = "redis"
+        )))]
+        SinkKind::Nats(_) | SinkKind::Kafka(_) | SinkKind::Postgres(_) | SinkKind::Redis(_) => {
             let _ = config;
             Vec::new()
         }
@@ -65,6 +74,19 @@ impl Probed {
     fn works(mut self, found: impl Into<String>) -> Probed {
         self.ok = true;
         self.found.push(found.into());
+        self
+    }
+
+    /// What the target takes, against what may come.
+    #[cfg(any(feature = "nats", feature = "kafka"))]
+    fn compared_with(mut self, max: usize, config: &Config) -> Probed {
+        let body = config.limits.body;
+        if body > max {
+            let (body, max) = (format_size(body as u64), format_size(max as u64));
+            self.warnings.push(format!(
+                "limits.body is {body} and the target takes {max}: an event of more than that becomes a dead letter"
+            ));
+        }
         self
     }
 
@@ -138,6 +160,80 @@ fn probe_program(sink: &Sink, program: &str) -> Probed {
         probed.works("the program is there; it was not run")
     } else {
         probed.fails("the program is not there, or may not be run")
+    }
+}
+
+#[cfg(feature = "kafka")]
+mod kafka {
+    use super::Probed;
+    use crate::config::{Config, KafkaSink, Sink};
+    use crate::server::sinks::kafka_options;
+    use crate::sink::kafka::{Inspected, Inspection, inspect};
+
+    pub(super) fn probe(sink: &Sink, kafka: &KafkaSink, config: &Config) -> Vec<Probed> {
+        let options = kafka_options(&sink.name, kafka);
+        let inspected = inspect(&options).into_iter();
+        inspected
+            .map(|(broker, found)| {
+                let probed = Probed::new(sink, &broker);
+                match found {
+                    Ok(found) => compared(probed, &found, kafka, config),
+                    Err(reason) => probed.fails(reason),
+                }
+            })
+            .collect()
+    }
+
+    /// What was found, against what is configured.
+    fn compared(probed: Probed, found: &Inspection, kafka: &KafkaSink, config: &Config) -> Probed {
+        let login = if kafka.login.is_some() {
+            " and takes the login"
+        } else {
+            ""
+        };
+        let mut probed = probed.works(format!(
+            "Kafka is there{login}; its cluster has {} broker(s)",
+            found.brokers
+        ));
+        let name = &kafka.topic_text;
+        match &found.topic {
+            Some(Inspected::There(topic)) => {
+                let in_sync = topic.min_insync;
+                let in_sync = in_sync.map_or("unknown".to_owned(), |it| it.to_string());
+                probed.found.push(format!(
+                    "the topic {name} is there with {} partition(s), kept by {} broker(s), min.insync.replicas \
+                     {in_sync}; a confirmation is worth {:?}",
+                    topic.partitions,
+                    topic.replicas,
+                    topic.confirmation().name()
+                ));
+                probed.warnings.extend(topic.unknown.clone());
+                if let Some(max) = topic.message_max {
+                    probed.found.push(format!(
+                        "it takes records up to {}",
+                        super::format_size(max as u64)
+                    ));
+                    probed = probed.compared_with(max, config);
+                }
+            }
+            Some(Inspected::Missing(reason)) if kafka.create => {
+                probed
+                    .found
+                    .push(format!("{reason}; create = true makes it at the start"));
+            }
+            Some(Inspected::Missing(reason)) => {
+                probed.ok = false;
+                probed.found.push(reason.clone());
+            }
+            None => probed.found.push(format!(
+                "which topics {name} comes to is seen with the events; each is asked about then"
+            )),
+        }
+        for silent in &found.silent {
+            probed.ok = false;
+            probed.found.push(silent.clone());
+        }
+        probed
     }
 }
 
@@ -330,14 +426,7 @@ mod nats {
             }
             Inspected::Unknown(reason) => probed.warnings.push(reason.clone()),
         }
-        let body = config.limits.body;
-        if body > max {
-            let (body, max) = (format_size(body as u64), format_size(max as u64));
-            probed.warnings.push(format!(
-                "limits.body is {body} and the target takes {max}: an event of more than that becomes a dead letter"
-            ));
-        }
-        probed
+        probed.compared_with(max, config)
     }
 
     fn millis(duration: Duration) -> u64 {

@@ -88,6 +88,8 @@ fn beside_connections(config: &Config) -> u64 {
         SinkKind::Exec(exec) => 3 * exec.dispatch.concurrency,
         // A connection, and the one that takes its place; what their runtime wakes by.
         SinkKind::Nats(_) | SinkKind::Postgres(_) => 8,
+        // Each broker of the cluster, and what the library's threads wake by; twice, while it asks.
+        SinkKind::Kafka(_) => 64,
         // The same for each lane.
         SinkKind::Redis(_) => 24,
         SinkKind::Pull(_) | SinkKind::File(_) | SinkKind::Stdout => 0,

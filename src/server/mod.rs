@@ -9,7 +9,7 @@
 //! | `hl-dedupe` | what is a duplicate, with several workers |
 //! | `hl-sinks` | starts and ends the sinks, as the configuration says and `hookline sink` asks |
 //! | `hl-sink-NAME` | one sink; where each lane has a stream of its own, `hl-sink-NAME-LANE` beside it |
-//! | `hl-http-NAME`, `hl-nats-NAME`, `hl-redis-NAME` | what such a sink sends with, beside `hl-sink-NAME` |
+//! | `hl-http-NAME`, `hl-nats-NAME`, `hl-kafka-NAME`, `hl-redis-NAME` | what such a sink sends with, beside `hl-sink-NAME` |
 //! | `hl-pull` | the listener of consumers, which read the sinks of type `pull` |
 //! | `hl-admin` | metrics and health |
 //!

@@ -13,6 +13,8 @@ mod transports;
 pub(super) use postgres::postgres_options;
 #[cfg(feature = "redis")]
 pub(super) use redis::redis_options;
+#[cfg(feature = "kafka")]
+pub(super) use transports::kafka_options;
 #[cfg(feature = "nats")]
 pub(super) use transports::nats_options;
 
@@ -235,6 +237,8 @@ fn open_at(
         }
         #[cfg(feature = "nats")]
         SinkKind::Nats(nats) => part.nats(common, nats, &mut lives)?,
+        #[cfg(feature = "kafka")]
+        SinkKind::Kafka(kafka) => part.kafka(common, kafka, &mut lives)?,
         SinkKind::Pull(_) => {
             let pull = part.pulled(common)?;
             (Confirmation::Fsynced, Ready::Pulled(Arc::new(pull)))
@@ -323,23 +327,6 @@ impl SinkSetup<'_> {
             is_new: self.cursor.is_new(),
             end: common.feeds.status.durable(),
         }
-    }
-
-    /// A stream of JetStream.
-    #[cfg(feature = "nats")]
-    fn nats(
-        self,
-        common: &Common,
-        nats: &config::NatsSink,
-        lives: &mut Vec<Live<Arc<EventBatch>>>,
-    ) -> Result<(Confirmation, Ready), ServerError> {
-        let context = sink::nats::Context {
-            journal: common.cursors.journal().to_string(),
-            forms: Arc::clone(&common.feeds.forms),
-            statistics: Arc::clone(&self.statistics),
-        };
-        let (limits, make) = transports::nats(&self.sink.name, nats, context);
-        self.dispatched(common, limits, make, lives)
     }
 
     /// A sink that is read.

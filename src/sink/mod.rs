@@ -22,12 +22,16 @@ mod exec;
 pub mod http;
 mod pull;
 mod request_form;
-#[cfg(any(feature = "http", feature = "nats"))]
+#[cfg(any(feature = "http", feature = "nats", feature = "kafka"))]
 mod binding;
 mod delivery_id;
 mod template;
+#[cfg(any(feature = "nats", feature = "kafka"))]
+mod pending;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod postgres;
 pub mod redis;
 mod tls;

@@ -99,6 +99,35 @@ impl Template {
         Ok(template)
     }
 
+    /// The same for a topic of Kafka: up to 249 letters of ASCII, digits, dots, dashes and underscores, and neither `.`
+    /// nor `..`.
+    pub fn parse_topic(text: &str) -> Result<Template, TemplateError> {
+        let template = Template::parse(text)?;
+        let mut pieces = template.0.iter();
+        if text.is_empty() {
+            return Err(TemplateError::Text("it is empty"));
+        }
+        if !pieces.all(|it| matches!(it, Piece::Value(_)) || it.is_text_of(is_in_topics)) {
+            let odd = "it holds what no topic can: a name is letters of ASCII, digits, dots, dashes and underscores";
+            return Err(TemplateError::Text(odd));
+        }
+        if text == "." || text == ".." || text.len() > TOPIC_MAX {
+            return Err(TemplateError::Text(
+                "no topic can have this name: 1 to 249 characters, and neither . nor ..",
+            ));
+        }
+        Ok(template)
+    }
+
+    /// The name itself, where it is the same for all events.
+    #[cfg(feature = "kafka")]
+    pub fn fixed(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// True if `{lane}` is among its placeholders, or is the only one with `alone`.
     pub fn names_lanes(&self, alone: bool) -> bool {
         let mut values = self.0.iter().filter_map(|piece| match piece {
@@ -142,6 +171,39 @@ impl Template {
         forms: &Forms,
         out: &mut String,
     ) {
+        self.append(event, notification, forms, is_in_subjects, out);
+    }
+
+    /// Makes `out` the name for an event as a topic of Kafka.
+    #[cfg(feature = "kafka")]
+    pub fn topic(
+        &self,
+        event: Event<'_>,
+        notification: Notification<'_>,
+        forms: &Forms,
+        out: &mut String,
+    ) {
+        out.clear();
+        self.append(event, notification, forms, is_in_topics, out);
+        if out.len() > TOPIC_MAX {
+            let checksum = crc32c::crc32c(out.as_bytes());
+            out.truncate(TOPIC_MAX - CHECKSUM_LEN);
+            let _ = write!(out, "-{checksum:08x}");
+        }
+    }
+
+    /// Appends the name for an event, with `_` for what a value holds that does not stand in names.
+    fn append(
+        &self,
+        event: Event<'_>,
+        notification: Notification<'_>,
+        forms: &Forms,
+        stands_in_names: fn(char) -> bool,
+        out: &mut String,
+    ) {
+        let word = |out: &mut String, value: &str, keeps_dots| {
+            word(out, value, keeps_dots, stands_in_names);
+        };
         for piece in &self.0 {
             let placeholder = match piece {
                 Piece::Text(text) => {
@@ -172,8 +234,24 @@ impl Template {
     }
 }
 
-/// Appends a value as one word of a subject, or as several with dots between them, of which none is empty.
-fn word(out: &mut String, value: &str, keeps_dots: bool) {
+impl Piece {
+    fn is_text_of(&self, characters: fn(char) -> bool) -> bool {
+        matches!(self, Piece::Text(text) if text.chars().all(characters))
+    }
+}
+
+/// What a subject can hold.
+fn is_in_subjects(c: char) -> bool {
+    !(matches!(c, '*' | '>') || c.is_whitespace() || c.is_control())
+}
+
+/// What a topic can hold.
+fn is_in_topics(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
+}
+
+/// Appends a value as one word of a name, or as several with dots between them, of which none is empty.
+fn word(out: &mut String, value: &str, keeps_dots: bool, stands_in_names: fn(char) -> bool) {
     let end = if value.len() > VALUE_MAX {
         value.floor_char_boundary(VALUE_MAX - CHECKSUM_LEN)
     } else {
@@ -189,8 +267,8 @@ fn word(out: &mut String, value: &str, keeps_dots: bool) {
             is_empty = true;
             continue;
         }
-        let replaced = matches!(c, '.' | '*' | '>') || c.is_whitespace() || c.is_control();
-        out.push(if replaced { '_' } else { c });
+        let is_taken = c != '.' && stands_in_names(c);
+        out.push(if is_taken { c } else { '_' });
         is_empty = false;
     }
     if is_empty {
@@ -220,6 +298,9 @@ const PLACEHOLDERS: [(&str, Placeholder); 7] = [
 
 /// Longest value, in bytes.
 pub const VALUE_MAX: usize = 200;
+
+/// Longest name of a topic.
+const TOPIC_MAX: usize = 249;
 
 /// A dash and eight digits.
 const CHECKSUM_LEN: usize = 9;
@@ -257,6 +338,29 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_is_letters_digits_dashes_and_placeholders() {
+        for text in ["whatsapp", "a-b_c.{lane}", "{type}", "..."] {
+            assert!(Template::parse_topic(text).is_ok(), "{text}");
+        }
+        let long = "a".repeat(250);
+        for (text, part) in [
+            ("", "empty"),
+            ("a b", "what no topic can"),
+            ("a/{lane}", "what no topic can"),
+            ("gr\u{f6}\u{df}e", "what no topic can"),
+            ("..", "neither . nor .."),
+            (long.as_str(), "1 to 249"),
+            ("{lnae}", "no placeholder"),
+        ] {
+            let error = Template::parse_topic(text).expect_err(text).to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        let mut out = String::new();
+        word(&mut out, "größe 1.2", true, is_in_topics);
+        assert_eq!(out, "gr__e_1.2");
+    }
+
+    #[test]
     fn what_is_common_to_all_names_is_the_text_before_the_first_placeholder() {
         for (text, wildcard) in [
             ("whatsapp.{endpoint}.{lane}", Some("whatsapp.>")),
@@ -274,7 +378,7 @@ mod tests {
     fn what_no_word_can_hold_is_replaced_the_same_way_each_time() {
         let shown = |value: &str, keeps_dots| {
             let mut out = String::new();
-            word(&mut out, value, keeps_dots);
+            word(&mut out, value, keeps_dots, is_in_subjects);
             out
         };
         for (value, as_word, as_words) in [

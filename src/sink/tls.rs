@@ -22,6 +22,8 @@ pub use client::TlsError;
 #[cfg(feature = "client-tls")]
 mod client {
     use super::TlsFiles;
+    #[cfg(feature = "kafka")]
+    use base64::Engine as _;
     use rustls::client::WebPkiServerVerifier;
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::pki_types::pem::{self, PemObject as _};
@@ -113,6 +115,29 @@ mod client {
                 made.map_err(TlsError::Identity)?;
             }
             Ok(())
+        }
+
+        /// The authorities as one text in PEM, for a library that reads them itself.
+        #[cfg(feature = "kafka")]
+        pub(in crate::sink) fn authorities_in_pem(&self) -> Result<String, TlsError> {
+            let mut all = rustls_native_certs::load_native_certs().certs;
+            if let Some(path) = &self.ca_file {
+                all.extend(certificates("ca_file", path)?);
+            }
+            if all.is_empty() {
+                return Err(TlsError::NoAuthorities);
+            }
+            let mut text = String::new();
+            for certificate in all {
+                text.push_str("-----BEGIN CERTIFICATE-----\n");
+                let encoded = base64::engine::general_purpose::STANDARD.encode(certificate);
+                for line in encoded.as_bytes().chunks(64) {
+                    text.push_str(&String::from_utf8_lossy(line));
+                    text.push('\n');
+                }
+                text.push_str("-----END CERTIFICATE-----\n");
+            }
+            Ok(text)
         }
 
         fn authorities(&self) -> Result<RootCertStore, TlsError> {

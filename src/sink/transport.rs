@@ -4,7 +4,7 @@
 //! transport's business: it tries once, and says what came of it.
 
 use crate::dead_letter::Answer;
-use crate::event::Item;
+use crate::event::{Event, Item};
 use crate::relay;
 use crate::worker::{EventBatch, Notification};
 use std::sync::Arc;
@@ -93,6 +93,12 @@ pub trait Transport: Send {
     fn start(&mut self, attempt: Attempt);
 }
 
+/// Says what came of an attempt.
+pub fn answer(outcomes: &Outcomes, ticket: u64, result: Result<(), Failure>) {
+    // Nobody receives any more at the end of the process; while somebody does, there is room.
+    let _ = outcomes.try_send(Outcome { ticket, result });
+}
+
 /// The ticket of no attempt.
 pub const NO_ATTEMPT: u64 = 0;
 
@@ -118,6 +124,21 @@ impl BatchItem {
     #[must_use]
     pub fn notification(&self) -> Option<Notification<'_>> {
         self.batch.notification(self.item.sequence)
+    }
+
+    /// The event that it is, and the notification that it is a part of; the error says what is odd about it.
+    pub fn event(&self) -> Result<(Event<'_>, Notification<'_>), String> {
+        let sequence = self.item.sequence;
+        let notification = self.notification();
+        let notification =
+            notification.ok_or_else(|| format!("sequence {sequence} is not in its delivery"))?;
+        let index = self.item.index;
+        let index = index.ok_or("a notification in the place of an event")?;
+        let found = usize::try_from(index).ok();
+        let found = found.and_then(|index| notification.events().nth(index));
+        let event =
+            found.ok_or_else(|| format!("event {sequence}.{index} is not in its delivery"))?;
+        Ok((event, notification))
     }
 }
 

@@ -270,6 +270,9 @@ fn defaults_are_those_of_the_code() {
             "[[endpoint]]" => {
                 "[[endpoint]]\npath = \"/y\"\nprovider = \"meta\"\naccept_unsigned = true\n"
             }
+            // A build without it takes none.
+            "[[sink]] kafka" if !cfg!(feature = "kafka") => continue,
+            "[[sink]] kafka" => "[[sink]]\ntype = \"kafka\"\nbrokers = [\"a\"]\ntopic = \"a\"\n",
             "[[sink]] nats" => {
                 "[[sink]]\ntype = \"nats\"\nservers = [\"nats://a\"]\nstream = \"a\"\nsubject = \"a\"\n"
             }
@@ -310,7 +313,9 @@ fn configurations_are_taken_and_json_is_json() {
                 } else {
                     ENDPOINT
                 };
-                let found = mistakes(&format!("{body}{endpoint}"));
+                let mut found = mistakes(&format!("{body}{endpoint}"));
+                let lacks = "sink type \"kafka\" is not in this build, ";
+                found.retain(|it| cfg!(feature = "kafka") || !it.message.starts_with(lacks));
                 assert!(found.is_empty(), "{name}: {found:?}\n{body}");
                 count += 1;
             } else if language == "json" {

@@ -6,8 +6,9 @@
 //! order of each conversation kept; books at 0. A case that has no meaning for a target says why.
 //!
 //! Each server is private: a process of the test on a free port, in a temporary directory. Where a server cannot be had
-//! its tests are skipped, with a line that names it. `tests/run` installs what Debian has, and with
-//! `HOOKLINE_TARGETS_REQUIRED` what is missing fails. `HOOKLINE_TARGET_NOTIFICATIONS` says how much is sent.
+//! its tests are skipped, with a line that names it. Those of a sink that the build lacks are not built. `tests/run`
+//! installs what Debian has, and with `HOOKLINE_TARGETS_REQUIRED` what is missing fails.
+//! `HOOKLINE_TARGET_NOTIFICATIONS` says how much is sent.
 
 #![expect(
     clippy::print_stderr,
@@ -26,6 +27,8 @@ mod stage;
 #[path = "../delivery/traffic.rs"]
 mod traffic;
 
+#[cfg(feature = "kafka")]
+mod kafka;
 mod exec;
 mod http;
 mod lines;
@@ -69,6 +72,8 @@ matrix!(matrix_of_exec, crate::exec::ExecProgram);
 matrix!(matrix_of_file, crate::lines::FileOfLines);
 matrix!(matrix_of_http, crate::http::HttpReceiver);
 matrix!(matrix_of_nats, crate::nats::NatsServer);
+#[cfg(feature = "kafka")]
+matrix!(matrix_of_kafka, crate::kafka::KafkaServer);
 matrix!(matrix_of_postgres, crate::postgres::PostgresServer);
 matrix!(matrix_of_pull, crate::pull::Consumer);
 matrix!(matrix_of_stdout, crate::lines::Pipe);

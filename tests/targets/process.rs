@@ -13,8 +13,7 @@ impl Process {
     /// Starts it, and waits until somebody listens at `address`.
     pub(crate) fn start(command: &mut Command, address: SocketAddr) -> Process {
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
-        let child = quiet.stderr(Stdio::null()).spawn().expect("it runs");
-        let process = Process(Guarded(Some(child)));
+        let process = Process::spawn(quiet.stderr(Stdio::null()));
         eventually("the target listens", || TcpStream::connect(address).is_ok());
         process
     }

@@ -2,9 +2,9 @@
 
 use super::super::report::units::{as_configured, counted, time};
 use crate::config::{
-    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, Life, NatsLogin, NatsSink, Partitions,
-    PostgresSink, PullSink, RedisIds, RedisSink, RequestForm, Sink, SinkKind, SslMode, Start,
-    format_size,
+    Config, Dispatch, ExecMode, FileSink, Filter, HttpSink, KafkaLogin, KafkaSink, Life, NatsLogin,
+    NatsSink, Partitions, PostgresSink, PullSink, RedisIds, RedisSink, RequestForm, Sink, SinkKind,
+    SslMode, Start, format_size,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,7 @@ pub(super) fn describe(sink: &Sink, config: &Config) -> String {
             }
         }
         SinkKind::Nats(nats) => messages(nats),
+        SinkKind::Kafka(kafka) => records(kafka),
         SinkKind::Postgres(postgres) => rows(postgres),
         SinkKind::Redis(redis) => entries(redis),
         SinkKind::Pull(pull) => format!("read at http://{}, {}", config.pull.listen, proof(pull)),
@@ -81,6 +82,7 @@ pub(super) fn to_json(sink: &Sink) -> Value {
             set("login", json!(login(&nats.login)));
             set("dispatch", json!(pace(&nats.dispatch)));
         }
+        SinkKind::Kafka(kafka) => set_records(kafka, &mut set),
         SinkKind::Postgres(postgres) => {
             set("address", json!(postgres.address()));
             set("table", json!(postgres.shape.table.literal()));
@@ -115,6 +117,19 @@ pub(super) fn to_json(sink: &Sink) -> Value {
         }
     }
     value
+}
+
+fn set_records(kafka: &KafkaSink, mut set: impl FnMut(&str, Value)) {
+    set("brokers", json!(kafka.brokers));
+    set("topic", json!(kafka.topic_text));
+    set("mode", json!(mode(kafka)));
+    set("compression", json!(kafka.compression));
+    set("create", json!(kafka.create));
+    set("tls", json!(kafka.tls.is_on(false)));
+    set("sasl_mechanism", json!(kafka.login.as_ref().map(sasl)));
+    let names = kafka.options.iter().map(|(name, _)| name);
+    set("options", json!(names.collect::<Vec<_>>()));
+    set("dispatch", json!(pace(&kafka.dispatch)));
 }
 
 fn redis_to_json(redis: &RedisSink, set: &mut impl FnMut(&str, Value)) {
@@ -236,6 +251,43 @@ fn messages(nats: &NatsSink) -> String {
         login(&nats.login),
         pace(&nats.dispatch)
     )
+}
+
+fn records(kafka: &KafkaSink) -> String {
+    let made = if kafka.create {
+        let (partitions, replicas) = (kafka.partitions, kafka.replicas);
+        format!(
+            ", made with {partitions} partitions and up to {replicas} replicas if it is not there"
+        )
+    } else {
+        String::new()
+    };
+    let login = kafka.login.as_ref().map_or("none", sasl);
+    let tls = if kafka.tls.is_on(false) {
+        ", with TLS"
+    } else {
+        ""
+    };
+    format!(
+        "each event as a {} CloudEvent to the topic {}{made} at {}, login: {login}{tls}, compressed with {}, {}",
+        mode(kafka),
+        kafka.topic_text,
+        kafka.brokers.join(" "),
+        kafka.compression,
+        pace(&kafka.dispatch)
+    )
+}
+
+fn sasl(login: &KafkaLogin) -> &'static str {
+    login.mechanism
+}
+
+fn mode(kafka: &KafkaSink) -> &'static str {
+    if kafka.structured {
+        "structured"
+    } else {
+        "binary"
+    }
 }
 
 fn login(login: &NatsLogin) -> &'static str {

@@ -60,6 +60,7 @@ fn target(kind: &SinkKind, name: &str, config: &Config, server: &Server) -> Stri
         SinkKind::Http(http) => http.address().to_owned(),
         SinkKind::Exec(exec) => exec.command.first().cloned().unwrap_or_default(),
         SinkKind::Nats(nats) => format!("{} at {}", nats.stream, nats.servers.join(" ")),
+        SinkKind::Kafka(kafka) => format!("{} at {}", kafka.topic_text, kafka.brokers.join(" ")),
         SinkKind::Postgres(postgres) => {
             let table = postgres.shape.table.literal();
             format!("table {table} at {}", postgres.address())

@@ -7,12 +7,13 @@
 //! | `http` | requests | `url`, `unit`, `mode`, `batch`, `headers`, `signing_secret`, `ca_file`, `connect_timeout`, and those below |
 //! | `exec` | to the standard input of a program | `command`, `env`, `mode`, and those below |
 //! | `nats` | into a stream of JetStream | see [`nats`] and [`connection`], and those below |
+//! | `kafka` | into topics of Kafka | see [`kafka`] and [`connection`], and those below |
 //! | `postgres` | rows of a table | `url`, `user`, `password`, `table`, `create`, `data_type`, `partitions`, `unique_ids`, `timeout`, those of a [connection] |
 //! | `redis` | entries of a stream of Redis | see [`redis`] and [`connection`] |
 //! | `pull` | to who asks for it | `token`, `accept_unauthenticated` |
 //!
-//! `http`, `exec`, `nats` and `redis` with `ids = "auto"` deliver one by one: `concurrency`, `rate`, `timeout`,
-//! `retry_min`, `retry_max`, `max_attempts`.
+//! `http`, `exec`, `nats`, `kafka` and `redis` with `ids = "auto"` deliver one by one: `concurrency`, `rate`,
+//! `timeout`, `retry_min`, `retry_max`, `max_attempts`.
 //! All types take `name`, `start`, `former_name` ([`Life`]) and the keys of the [filter](Filter).
 
 mod connection;
@@ -21,6 +22,7 @@ mod exec;
 mod file;
 mod filter;
 mod http;
+mod kafka;
 mod life;
 mod nats;
 mod postgres;
@@ -32,6 +34,7 @@ pub use exec::{ExecMode, ExecSink};
 pub use file::FileSink;
 pub use filter::Filter;
 pub use http::HttpSink;
+pub use kafka::{KafkaLogin, KafkaSink};
 pub use life::{Life, Start};
 pub use nats::{NatsLogin, NatsSink};
 pub use postgres::PostgresSink;
@@ -64,6 +67,7 @@ pub enum SinkKind {
     Http(Box<HttpSink>),
     Exec(ExecSink),
     Nats(Box<NatsSink>),
+    Kafka(Box<KafkaSink>),
     Postgres(Box<PostgresSink>),
     Redis(Box<RedisSink>),
     /// Whoever asks for it.
@@ -79,6 +83,7 @@ impl SinkKind {
             SinkKind::Http(_) => "http",
             SinkKind::Exec(_) => "exec",
             SinkKind::Nats(_) => "nats",
+            SinkKind::Kafka(_) => "kafka",
             SinkKind::Postgres(_) => "postgres",
             SinkKind::Redis(_) => "redis",
             SinkKind::Pull(_) => "pull",
@@ -151,7 +156,7 @@ fn read(
     mut section: Section<'_>,
     endpoints: Option<&[Endpoint]>,
 ) -> Option<Sink> {
-    let (name, word) = (section.text(reading, "name"), section.text(reading, "type"));
+    let name = section.text(reading, "name");
     if let Some(name) = name {
         let place = section.place_of("name");
         check_name(reading, &place, name);
@@ -163,7 +168,35 @@ fn read(
             reading.mistake(&place, message);
         }
     }
-    let Some(word) = word else {
+    let (word, is_built) = read_type(reading, &mut section)?;
+    let life = life::read(reading, &mut section);
+    let filter = filter::read(reading, &mut section, endpoints);
+    let kind = match word {
+        "file" => file::read(reading, &mut section).map(SinkKind::File),
+        "http" => http::read(reading, &mut section).map(|http| SinkKind::Http(Box::new(http))),
+        "exec" => exec::read(reading, &mut section).map(SinkKind::Exec),
+        "nats" => nats::read(reading, &mut section).map(|nats| SinkKind::Nats(Box::new(nats))),
+        "kafka" => kafka::read(reading, &mut section).map(|it| SinkKind::Kafka(Box::new(it))),
+        "postgres" => {
+            postgres::read(reading, &mut section).map(|it| SinkKind::Postgres(Box::new(it)))
+        }
+        "redis" => redis::read(reading, &mut section).map(|it| SinkKind::Redis(Box::new(it))),
+        "pull" => Some(SinkKind::Pull(pull::read(reading, &mut section))),
+        _ => Some(SinkKind::Stdout),
+    };
+    section.finish(reading, |key| belongs_to(key, word));
+    is_built.then_some(())?;
+    Some(Sink {
+        name: name.unwrap_or(word).to_owned(),
+        life,
+        filter,
+        kind: kind?,
+    })
+}
+
+/// The type, and whether this build has it.
+fn read_type(reading: &mut Reading<'_>, section: &mut Section<'_>) -> Option<(&'static str, bool)> {
+    let Some(word) = section.text(reading, "type") else {
         if !section.has("type") {
             let names = KINDS.map(|(name, _)| format!("{name:?}")).join(", ");
             reading.mistake(
@@ -174,46 +207,21 @@ fn read(
         return None;
     };
     let Some((word, _)) = KINDS.iter().find(|(name, _)| *name == word) else {
-        let message = if UNBUILT.contains(&word) {
-            let names = KINDS.map(|(name, _)| name).join(", ");
-            format!("sink type {word:?} is not in this build yet; it has {names}")
-        } else {
-            let names = KINDS.iter().map(|(name, _)| *name);
-            let meant = did_you_mean(word, names.chain(UNBUILT));
-            format!("unknown sink type {word:?}{meant}")
-        };
+        let meant = did_you_mean(word, KINDS.iter().map(|(name, _)| *name));
+        let message = format!("unknown sink type {word:?}{meant}");
         reading.mistake(&section.place_of("type"), message);
         return None;
     };
-    if BY_FEATURE.contains(&(*word, false)) {
+    let is_built = !BY_FEATURE.contains(&(*word, false));
+    if !is_built {
         let message = format!(
             "sink type {word:?} is not in this build, which was made without the feature {word}: build Hookline with \
              --features {word}, or take a package, which has all types"
         );
+        // What else is wrong is shown all the same.
         reading.mistake(&section.place_of("type"), message);
-        return None;
     }
-    let life = life::read(reading, &mut section);
-    let filter = filter::read(reading, &mut section, endpoints);
-    let kind = match *word {
-        "file" => file::read(reading, &mut section).map(SinkKind::File),
-        "http" => http::read(reading, &mut section).map(|http| SinkKind::Http(Box::new(http))),
-        "exec" => exec::read(reading, &mut section).map(SinkKind::Exec),
-        "nats" => nats::read(reading, &mut section).map(|nats| SinkKind::Nats(Box::new(nats))),
-        "postgres" => {
-            postgres::read(reading, &mut section).map(|it| SinkKind::Postgres(Box::new(it)))
-        }
-        "redis" => redis::read(reading, &mut section).map(|it| SinkKind::Redis(Box::new(it))),
-        "pull" => Some(SinkKind::Pull(pull::read(reading, &mut section))),
-        _ => Some(SinkKind::Stdout),
-    };
-    section.finish(reading, |key| belongs_to(key, word));
-    Some(Sink {
-        name: name.unwrap_or(word).to_owned(),
-        life,
-        filter,
-        kind: kind?,
-    })
+    Some((word, is_built))
 }
 
 /// Why a key is not taken by a sink of type `word`, if another type takes it.
@@ -252,7 +260,7 @@ fn is_reserved(name: &str) -> Option<&'static str> {
 }
 
 /// What `type` may say, and the keys that only these types take.
-const KINDS: [(&str, &[&str]); 8] = [
+const KINDS: [(&str, &[&str]); 9] = [
     ("stdout", &[]),
     (
         "file",
@@ -320,18 +328,17 @@ const KINDS: [(&str, &[&str]); 8] = [
             "max_attempts",
         ],
     ),
+    ("kafka", kafka::KEYS),
     ("postgres", postgres::KEYS),
     ("redis", redis::KEYS),
     ("pull", &["token", "accept_unauthenticated"]),
 ];
 
 /// Kinds that a feature of the build brings, and whether this build has it.
-pub(super) const BY_FEATURE: [(&str, bool); 4] = [
+pub(super) const BY_FEATURE: [(&str, bool); 5] = [
     ("http", cfg!(feature = "http")),
     ("nats", cfg!(feature = "nats")),
+    ("kafka", cfg!(feature = "kafka")),
     ("postgres", cfg!(feature = "postgres")),
     ("redis", cfg!(feature = "redis")),
 ];
-
-/// Kinds that Hookline knows of and this build does not have.
-const UNBUILT: [&str; 1] = ["kafka"];

@@ -1,19 +1,29 @@
 //! The configuration of the sinks that deliver one by one, cut into what their parts take.
 
 use super::super::ServerError;
+#[cfg(any(feature = "nats", feature = "kafka"))]
+use super::{Common, Ready, SinkSetup};
 #[cfg(feature = "http")]
 use crate::config::HttpSink;
+#[cfg(feature = "kafka")]
+use crate::config::KafkaSink;
 use crate::config::{Dispatch, ExecMode, ExecSink, Secret};
 #[cfg(feature = "nats")]
 use crate::config::{NatsLogin, NatsSink};
+#[cfg(any(feature = "nats", feature = "kafka"))]
+use crate::sink::Confirmation;
 #[cfg(feature = "http")]
 use crate::sink::http::{self, Http};
+#[cfg(feature = "kafka")]
+use crate::sink::kafka::{self, Kafka};
 #[cfg(feature = "nats")]
 use crate::sink::nats::{self, Creation, Credentials, Nats};
 use crate::sink::{Backoff, Each, Limits, Outcomes, Program, Stream, Transport, Unit, Variables};
 #[cfg(feature = "http")]
 use crate::sink::{Paths, RequestForm};
-#[cfg(any(feature = "http", feature = "nats"))]
+#[cfg(any(feature = "nats", feature = "kafka"))]
+use crate::worker::{EventBatch, Live};
+#[cfg(any(feature = "http", feature = "nats", feature = "kafka"))]
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,6 +31,42 @@ use std::time::Duration;
 
 /// Makes a transport, given where outcomes go.
 pub(super) type Make = Box<dyn FnOnce(Outcomes) -> Result<Box<dyn Transport>, ServerError>>;
+
+#[cfg(any(feature = "nats", feature = "kafka"))]
+impl SinkSetup<'_> {
+    /// A stream of JetStream.
+    #[cfg(feature = "nats")]
+    pub(super) fn nats(
+        self,
+        common: &Common,
+        nats: &NatsSink,
+        lives: &mut Vec<Live<Arc<EventBatch>>>,
+    ) -> Result<(Confirmation, Ready), ServerError> {
+        let context = nats::Context {
+            journal: common.cursors.journal().to_string(),
+            forms: Arc::clone(&common.feeds.forms),
+            statistics: Arc::clone(&self.statistics),
+        };
+        let (limits, make) = self::nats(&self.sink.name, nats, context);
+        self.dispatched(common, limits, make, lives)
+    }
+
+    /// Topics of Kafka.
+    #[cfg(feature = "kafka")]
+    pub(super) fn kafka(
+        self,
+        common: &Common,
+        kafka: &KafkaSink,
+        lives: &mut Vec<Live<Arc<EventBatch>>>,
+    ) -> Result<(Confirmation, Ready), ServerError> {
+        let context = kafka::Context {
+            forms: Arc::clone(&common.feeds.forms),
+            statistics: Arc::clone(&self.statistics),
+        };
+        let (limits, make) = self::kafka(&self.sink.name, kafka, context);
+        self.dispatched(common, limits, make, lives)
+    }
+}
 
 /// How the sink delivers, and what makes its transport.
 #[cfg(feature = "http")]
@@ -95,6 +141,47 @@ pub(in crate::server) fn nats_options(name: &str, sink: &NatsSink) -> nats::Opti
             duplicate_window: sink.duplicate_window,
         }),
         confirmation: sink.confirmation,
+        timeout: sink.dispatch.timeout,
+    }
+}
+
+/// The same of topics of Kafka.
+#[cfg(feature = "kafka")]
+pub(super) fn kafka(name: &str, sink: &KafkaSink, context: kafka::Context) -> (Limits, Make) {
+    let options = kafka_options(name, sink);
+    let failed = ServerError::io(format!("start the sink {name}"));
+    let make: Make = Box::new(move |outcomes| {
+        let kafka = Kafka::new(options, context, outcomes);
+        Ok(Box::new(
+            kafka.map_err(|error| failed(io::Error::other(error)))?,
+        ))
+    });
+    (limits(&sink.dispatch, Unit::Event, 1), make)
+}
+
+/// How to connect, and what to send.
+#[cfg(feature = "kafka")]
+pub(in crate::server) fn kafka_options(name: &str, sink: &KafkaSink) -> kafka::Options {
+    let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
+    let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    kafka::Options {
+        name: name.to_owned(),
+        brokers: sink.brokers.clone(),
+        login: sink.login.as_ref().map(|login| kafka::Login {
+            mechanism: login.mechanism,
+            user: text(&login.user),
+            password: text(&login.password),
+        }),
+        tls: sink.tls.is_on(false),
+        files: sink.tls.files.clone(),
+        topic: sink.topic.clone(),
+        structured: sink.structured,
+        create: sink.create.then(|| kafka::Creation {
+            partitions: number(sink.partitions),
+            replicas: number(sink.replicas),
+        }),
+        compression: sink.compression,
+        options: sink.options.clone(),
         timeout: sink.dispatch.timeout,
     }
 }

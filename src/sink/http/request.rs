@@ -4,7 +4,7 @@ use super::client::{Address, Request};
 use super::{HttpError, Options};
 use crate::endpoint::signature::Signer;
 use crate::event::{self, Event};
-use crate::sink::binding::percent_encoded;
+use crate::sink::binding::{data_type, percent_encoded};
 use crate::sink::request_form::RequestForm;
 use crate::sink::transport::{Attempt, BatchItem, Paths};
 use crate::worker::Notification;
@@ -156,15 +156,7 @@ fn notification(one: &BatchItem) -> Result<Notification<'_>, String> {
 }
 
 fn event(one: &BatchItem) -> Result<(Event<'_>, &[u8]), String> {
-    let notification = notification(one)?;
-    let index = one
-        .item
-        .index
-        .ok_or("a notification in the place of an event")?;
-    let found = usize::try_from(index).ok();
-    let found = found.and_then(|index| notification.events().nth(index));
-    let event = found
-        .ok_or_else(|| format!("event {}.{index} is not in its delivery", one.item.sequence))?;
+    let (event, notification) = one.event()?;
     Ok((event, notification.record.body))
 }
 
@@ -180,22 +172,14 @@ fn binary(
         set_attribute(fields, "replay", replay);
     }
     let is_json = event.unparsed().is_none();
-    fields.insert(CONTENT_TYPE, data_type(event::content_type(event), is_json));
+    let data_type = data_type(event::content_type(event), is_json);
+    // It is one that a field can hold.
+    if let Ok(data_type) = HeaderValue::from_str(data_type) {
+        fields.insert(CONTENT_TYPE, data_type);
+    }
     let mut body = Vec::with_capacity(ENVELOPE);
     event::render_data(event, raw_body, &mut body);
     body.into()
-}
-
-/// The media type of data that goes by itself. One by which receivers know a whole event is the sender's to say, and
-/// not passed on: they would take his body for the event, with whatever type and source stands in it.
-fn data_type(said: &str, is_json: bool) -> HeaderValue {
-    let begin = said.trim_ascii_start().get(..EVENT.len());
-    let names_event = begin.is_some_and(|begin| begin.eq_ignore_ascii_case(EVENT));
-    match HeaderValue::from_bytes(said.as_bytes()) {
-        Ok(said) if !names_event => said,
-        _ if is_json => HeaderValue::from_static("application/json"),
-        _ => HeaderValue::from_static("application/octet-stream"),
-    }
 }
 
 /// Its name is made of the places of its first and its last event.
@@ -251,37 +235,3 @@ const HOP_BY_HOP: [&str; 11] = [
     "transfer-encoding",
     "upgrade",
 ];
-
-/// What the media types of events begin with.
-const EVENT: &str = "application/cloudevents";
-
-#[cfg(test)]
-mod tests {
-    use super::data_type;
-
-    /// A sender's body that says it were an event must not be taken for one.
-    #[test]
-    fn data_is_never_sent_as_a_whole_event() {
-        for (said, is_json, expected) in [
-            ("application/json", true, "application/json"),
-            (
-                "text/csv; header=present",
-                false,
-                "text/csv; header=present",
-            ),
-            ("application/cloudevents+json", true, "application/json"),
-            (
-                "Application/CloudEvents-Batch+JSON; charset=utf-8",
-                true,
-                "application/json",
-            ),
-            (
-                "application/cloudevents+json",
-                false,
-                "application/octet-stream",
-            ),
-        ] {
-            assert_eq!(data_type(said, is_json), expected, "{said}");
-        }
-    }
-}

@@ -1,11 +1,10 @@
 //! From an attempt to a message.
 
 use super::{Context, Options};
-use crate::event::{self, Event};
+use crate::event;
 use crate::sink::binding::percent_encoded;
 use crate::sink::delivery_id::delivery_id;
-use crate::sink::transport::{Attempt, BatchItem};
-use crate::worker::Notification;
+use crate::sink::transport::Attempt;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
@@ -25,7 +24,7 @@ pub(super) fn compose(
     attempt: &Attempt,
 ) -> Result<Message, String> {
     let first = attempt.items.first();
-    let (event, notification) = event(first.ok_or("an attempt without anything in it")?)?;
+    let (event, notification) = first.ok_or("an attempt without anything in it")?.event()?;
     let mut subject = String::with_capacity(SUBJECT);
     options
         .subject
@@ -67,19 +66,6 @@ impl Fields {
     fn attribute(&mut self, name: &str, value: &str) {
         self.set(&format!("ce-{name}"), &percent_encoded(value));
     }
-}
-
-fn event(one: &BatchItem) -> Result<(Event<'_>, Notification<'_>), String> {
-    let sequence = one.item.sequence;
-    let notification = one.notification();
-    let notification =
-        notification.ok_or_else(|| format!("sequence {sequence} is not in its delivery"))?;
-    let index = one.item.index;
-    let index = index.ok_or("a notification in the place of an event")?;
-    let found = usize::try_from(index).ok();
-    let found = found.and_then(|index| notification.events().nth(index));
-    let event = found.ok_or_else(|| format!("event {sequence}.{index} is not in its delivery"))?;
-    Ok((event, notification))
 }
 
 /// `NATS/1.0` and a line end.

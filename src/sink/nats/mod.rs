@@ -27,7 +27,6 @@
 
 mod connection;
 mod message;
-mod pending;
 mod session;
 mod stream;
 
@@ -38,7 +37,7 @@ use super::delivery_id::Identity;
 use super::statistics::{Confirmation, Statistics};
 use super::template::Template;
 use super::tls::TlsFiles;
-use super::transport::{Attempt, Failure, NO_ATTEMPT, Outcome, Transport};
+use super::transport::{Attempt, Failure, NO_ATTEMPT, Outcome, Transport, answer};
 use crate::log::Repeats;
 use crate::relay;
 use crate::worker::Forms;
@@ -234,11 +233,6 @@ impl Work {
             answer(&self.outcomes, attempt.ticket, Err(failure));
         }
     }
-}
-
-fn answer(outcomes: &relay::Sender<Outcome>, ticket: u64, result: Result<(), Failure>) {
-    // Nobody receives any more at the end of the process; while somebody does, there is room.
-    let _ = outcomes.try_send(Outcome { ticket, result });
 }
 
 /// Says that the thread has ended. At the end of the process nobody listens any more.

@@ -1,17 +1,17 @@
 //! What goes on over one connection: messages go out, confirmations come back in any order.
 
 use super::connection::{Connection, News};
-use super::pending::Pending;
 use super::stream::{self, ApiError, Inspected, Stream};
-use super::{Context, Dropped, Lines, Options, Work, answer, message};
+use super::{Context, Dropped, Lines, Options, Work, message};
 use crate::relay;
+use crate::sink::pending::Pending;
 use crate::sink::statistics::Confirmation;
-use crate::sink::transport::{Attempt, Failure, Outcome};
+use crate::sink::transport::{Attempt, Failure, Outcome, answer};
 use async_nats::{Client, Message, PublishErrorKind, StatusCode, Subscriber};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
-use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior};
+use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
 
 /// How it ended, for people.
 pub(super) enum End {
