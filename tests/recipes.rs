@@ -314,9 +314,9 @@ fn into_pubsub() {
     let address = serve(move |request| {
         let kind = "application/json";
         if request.target == "/token" {
-            let token =
+            let answer =
                 json!({ "access_token": "hunter2", "expires_in": 3600, "token_type": "Bearer" });
-            return (200, kind, token.to_string());
+            return (200, kind, answer.to_string());
         }
         assert_eq!(
             request.target,

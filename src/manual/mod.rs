@@ -46,7 +46,7 @@ chapters! {
     kafka: "records of a topic: keys, what is stored and how often, sizes, logins",
     postgres: "rows of a table: its columns, exactly once, partitions, several instances",
     redis: "entries of a stream: exactly once or one by one, on which disks, what stops it",
-    recipes: "into Amazon SQS and Google Pub/Sub, by a program of twenty lines",
+    recipes: "into Amazon SQS, Google Pub/Sub and Azure Event Hubs",
     pull: "consumers that ask for events",
     guarantees: "what a 200 means, order, repeats, what happens when something fails",
     limits: "every limit with default and range",
