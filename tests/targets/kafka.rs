@@ -1,4 +1,4 @@
-//! Apache Kafka 4.3.1 in KRaft mode, each broker a process with a directory of its own; and what lies in its topics.
+//! Apache Kafka 4.3.1 in `KRaft` mode, each broker a process with a directory of its own; and what lies in its topics.
 //!
 //! `kafka/fetch` brings it, and it needs a Java runtime. Brokers take a login with SASL at one address, and the test
 //! without one at another. The topics are read by librdkafka's consumer, and partitions are checked against Java's
@@ -122,7 +122,8 @@ impl KafkaServer {
     /// Makes what a broker needs in its directory, for a user of SCRAM too. That takes a Java process of its own, so
     /// what was made once for a number is copied.
     fn format(&self) {
-        static MADE: Mutex<BTreeMap<usize, Vec<(String, Vec<u8>)>>> = Mutex::new(BTreeMap::new());
+        type Files = Vec<(String, Vec<u8>)>;
+        static MADE: Mutex<BTreeMap<usize, Files>> = Mutex::new(BTreeMap::new());
         let mut made = MADE.lock().expect("no test fails here");
         let files = made.entry(self.node).or_insert_with(|| {
             let mut command = self.java();

@@ -181,7 +181,7 @@ pub(in crate::server) fn kafka_options(name: &str, sink: &KafkaSink) -> kafka::O
             replicas: number(sink.replicas),
         }),
         compression: sink.compression,
-        options: sink.options.clone(),
+        properties: sink.options.clone(),
         timeout: sink.dispatch.timeout,
     }
 }

@@ -82,7 +82,7 @@ impl Client {
 /// The properties of every client. What the options say comes first: they hold nothing of what follows.
 fn config(options: &Options) -> Result<ClientConfig, KafkaError> {
     let mut config = ClientConfig::new();
-    let debugs = options.options.iter().any(|(name, _)| name == "debug");
+    let debugs = options.properties.iter().any(|(name, _)| name == "debug");
     config.set_log_level(if debugs {
         RDKafkaLogLevel::Debug
     } else {
@@ -92,7 +92,7 @@ fn config(options: &Options) -> Result<ClientConfig, KafkaError> {
         config.set(name, value);
     }
     config.set("client.id", format!("hookline-{}", options.name));
-    for (name, value) in &options.options {
+    for (name, value) in &options.properties {
         config.set(name, value);
     }
     for (name, value) in PROMISED {

@@ -3,7 +3,7 @@
 use super::client::{Client, Producer};
 use super::topics::{self, ASK_TIMEOUT, Inspected};
 use super::{Lines, Options};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::producer::Producer as _;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ fn silent(producer: &Producer, metadata: &Metadata, topic: &str) -> Vec<String> 
     let found = metadata.topics().iter().find(|it| it.name() == topic);
     let mut asked = BTreeSet::new();
     let mut silent = Vec::new();
-    for partition in found.map(|it| it.partitions()).unwrap_or_default() {
+    for partition in found.map(MetadataTopic::partitions).unwrap_or_default() {
         let leader = partition.leader();
         if leader < 0 || !asked.insert(leader) {
             continue;

@@ -72,7 +72,7 @@ pub struct Options {
     /// A codec of librdkafka.
     pub compression: &'static str,
     /// Properties of librdkafka.
-    pub options: Vec<(String, String)>,
+    pub properties: Vec<(String, String)>,
     /// From a record's way to librdkafka to its confirmation.
     pub timeout: Duration,
 }

@@ -350,8 +350,9 @@ impl<'w> Session<'w> {
             Inspected::There(topic) => Some(topic.confirmation()),
             Inspected::Missing(_) => None,
         });
-        let is_replicated = |it| it == Confirmation::Replicated;
-        if known.map(is_replicated).all(|it| it) {
+        let mut known = known.peekable();
+        // Of none that is known, nothing is claimed.
+        if known.peek().is_some() && known.all(|it| it == Confirmation::Replicated) {
             Confirmation::Replicated
         } else {
             Confirmation::Memory

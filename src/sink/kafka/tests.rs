@@ -49,7 +49,7 @@ impl Bench {
             structured: false,
             create: None,
             compression: "none",
-            options: vec![("batch.size".to_owned(), "2000".to_owned())],
+            properties: vec![("batch.size".to_owned(), "2000".to_owned())],
             timeout: Duration::from_secs(4),
         };
         let context = Context {
